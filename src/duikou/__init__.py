@@ -1,0 +1,1 @@
+"""Lip sync that anyone can run."""

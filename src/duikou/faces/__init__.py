@@ -1,0 +1,1 @@
+"""Frames to face tracks: find, follow and measure faces."""

@@ -1,0 +1,102 @@
+"""What the camera saw of one face: the values that the rooms above take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.timebase import Interval
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+POINTS = 478
+"""Landmarks per face, numbered as in Google's face mesh (468 of the mesh, then 10 of the irises)."""
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face followed over frames of one clip, in time order; frames where it was not seen are simply absent.
+
+    frames: (N,) frame numbers of the clip, from 0, strictly rising.
+    times_ms: (N,) their presentation times in ms.
+    landmarks: (N, 478, 3) x, y in pixels of the upright frame and z in the same unit (towards the camera is negative),
+        where pixel centres have whole coordinates.
+    presence: (N,) the landmarker's own confidence that a face is there, 0 to 1.
+    shots: (N,) number of the shot each frame lies in, from 0.
+    """
+
+    frames: IntArray
+    times_ms: IntArray
+    landmarks: FloatArray
+    presence: FloatArray
+    shots: IntArray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def part(self, keep: npt.NDArray[np.bool_] | slice) -> FaceTrack:
+        """The same track at fewer frames."""
+        return replace(
+            self,
+            frames=self.frames[keep],
+            times_ms=self.times_ms[keep],
+            landmarks=self.landmarks[keep],
+            presence=self.presence[keep],
+            shots=self.shots[keep],
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the track to an `.npz` file."""
+        np.savez_compressed(
+            path,
+            frames=self.frames,
+            times_ms=self.times_ms,
+            landmarks=self.landmarks,
+            presence=self.presence,
+            shots=self.shots,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> FaceTrack:
+        """Read a track that `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(**{name: file[name] for name in ("frames", "times_ms", "landmarks", "presence", "shots")})
+
+
+@dataclass(frozen=True)
+class FaceWarning:
+    """One reason that shortened a face's interval or that makes a good result unlikely.
+
+    code: a stable word such as `small_face`, `turned_away`, `hidden_mouth`, `left_picture`, `shot_cut`.
+    message: one sentence for a person, with the figure.
+    interval: where it holds.
+    """
+
+    code: str
+    message: str
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face that can be lip-synced.
+
+    id: digits, unique within its session ("0", "1", ...).
+    interval: from the first to the last moment at which it can be lip-synced. Inside it the face is never unusable
+        for longer than 1 s: a longer absence makes another face.
+    track: the face at the analysed frames inside the interval, unusable ones included.
+    usable: (N,) for each frame of the track, whether the mouth can be changed there.
+    picture: (H, W, 3) uint8 BGR, the face cut out of its best frame.
+    warnings: why the interval is no longer, and what may look wrong.
+    """
+
+    id: str
+    interval: Interval
+    track: FaceTrack
+    usable: npt.NDArray[np.bool_]
+    picture: npt.NDArray[np.uint8]
+    warnings: tuple[FaceWarning, ...] = ()

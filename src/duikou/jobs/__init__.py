@@ -1,0 +1,1 @@
+"""Sessions and tasks: state machine, store, workers, retention."""

@@ -1,0 +1,1 @@
+"""Bytes to frames and sound, and back: fetch, sniff, probe, decode, mix, encode, mux."""

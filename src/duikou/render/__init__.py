@@ -1,0 +1,1 @@
+"""Mouth motion onto pixels: exemplars, warp, mouth interior, blend."""

@@ -1,0 +1,1 @@
+"""HTTP only: wire schemas, routes, codes, files."""

@@ -1,0 +1,42 @@
+"""One settings class: every knob, its default and its environment variable (`DUIKOU_` and the name in capitals)."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """All settings. Read once, at the border; rooms below take plain values."""
+
+    model_config = SettingsConfigDict(env_prefix="DUIKOU_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address that the server binds to.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the server binds to; 0 picks a free one.")
+    data: Path = Field(Path("duikou-data"), description="Folder for the database, sessions, uploads and results.")
+    public_url: str = Field("", description="Base of the URLs handed out; empty means the server's own address.")
+    private_sources: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="Private networks that the server may fetch from: comma-separated CIDRs, none by default."
+    )
+    workers: int = Field(1, ge=1, description="Child processes that analyse and render.")
+    task_timeout_s: int = Field(1800, ge=1, description="Seconds of work after which a task's worker is stopped.")
+    task_memory_mb: int = Field(4096, ge=512, description="Memory that one worker may take.")
+    max_video_mb: int = Field(100, ge=1, description="Largest video accepted.")
+    max_audio_mb: int = Field(5, ge=1, description="Largest speech accepted.")
+    fetch_timeout_s: int = Field(60, ge=1, description="Seconds that fetching one file may take in all.")
+    session_hours: int = Field(24, ge=1, description="Hours that a session can be used.")
+    media_days: int = Field(30, ge=1, description="Days that source and result videos are kept.")
+    min_free_mb: int = Field(500, ge=0, description="Free disk below which no new work is taken.")
+
+    @field_validator("private_sources", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value

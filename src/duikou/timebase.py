@@ -1,0 +1,51 @@
+"""Time: integer milliseconds at every border, integer pts and `Fraction` rates inside. Never float seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interval:
+    """A half-open stretch of a time line, `[start_ms, end_ms)`, in whole milliseconds."""
+
+    start_ms: int
+    end_ms: int
+
+    def __post_init__(self) -> None:
+        if self.end_ms < self.start_ms:
+            raise ValueError(f"interval ends at {self.end_ms} ms before it starts at {self.start_ms} ms")
+
+    @property
+    def duration_ms(self) -> int:
+        """Length in milliseconds."""
+        return self.end_ms - self.start_ms
+
+    def overlap(self, other: Interval) -> Interval | None:
+        """The part both share, or `None` where they share nothing."""
+        start, end = max(self.start_ms, other.start_ms), min(self.end_ms, other.end_ms)
+        return Interval(start, end) if start < end else None
+
+    def __contains__(self, ms: int) -> bool:
+        return self.start_ms <= ms < self.end_ms
+
+
+def round_half_up(value: Fraction) -> int:
+    """Nearest integer; halves go up, so that equal steps stay equal (Python's `round` goes to even)."""
+    return (value.numerator * 2 + value.denominator) // (value.denominator * 2)
+
+
+def pts_to_ms(pts: int, time_base: Fraction) -> int:
+    """Milliseconds of a time stamp `pts` counted in `time_base` seconds."""
+    return round_half_up(pts * time_base * 1000)
+
+
+def ms_to_samples(ms: int, rate: int) -> int:
+    """Index of the sample that sounds at `ms`, at `rate` samples per second."""
+    return round_half_up(Fraction(ms * rate, 1000))
+
+
+def samples_to_ms(samples: int, rate: int) -> int:
+    """Milliseconds that `samples` at `rate` samples per second last."""
+    return round_half_up(Fraction(samples * 1000, rate))
