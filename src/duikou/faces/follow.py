@@ -1,0 +1,138 @@
+"""The dense pass: landmarks on every frame of a face whose place is already known at some frames."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.faces.landmarks import Landmarker, Roi, roi_of
+from duikou.faces.track import POINTS, Face, FaceTrack
+from duikou.media.decode import Frame, frames
+from duikou.progress import Progress, silent
+
+MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points are not of a face
+MAX_WORKERS = 4  # landmarks are never slower than decoding with more
+WAITING_PER_WORKER = 2  # decoded frames held for each worker: keeps it busy, bounds the memory
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def follow(
+    path: Path,
+    face: Face,
+    *,
+    start_frame: int | None = None,
+    stop_frame: int | None = None,
+    progress: Progress = silent,
+) -> FaceTrack:
+    """Landmarks of one face on every frame of `[start_frame, stop_frame)`, unsmoothed.
+
+    The default is all of the face's track. Frames outside the track, between two shots or without the face are absent
+    from the answer; unusable ones are there where they can be measured. Raises `MediaError` for an unreadable file.
+    """
+    track = face.track
+    start = max(int(track.frames[0]), start_frame or 0)
+    stop = int(track.frames[-1]) + 1 if stop_frame is None else min(int(track.frames[-1]) + 1, stop_frame)
+    if start >= stop:
+        return track.part(slice(0, 0))
+    path_of = RoiPath(track)
+    measured = _measured(path, path_of, start, stop)
+    kept: list[tuple[int, int, npt.NDArray[np.float32], float, int]] = []
+    for frame, time_ms, found in measured:
+        progress("following the face", (frame - start + 1) / (stop - start))
+        if found is not None and found[1] >= MIN_PRESENCE:
+            kept.append((frame, time_ms, *found, path_of.shot(frame)))
+    return FaceTrack(
+        frames=np.array([row[0] for row in kept], np.int64),
+        times_ms=np.array([row[1] for row in kept], np.int64),
+        landmarks=np.array([row[2] for row in kept], np.float32).reshape(-1, POINTS, 3),
+        presence=np.array([row[3] for row in kept], np.float32),
+        shots=np.array([row[4] for row in kept], np.int64),
+    )
+
+
+class RoiPath:
+    """Where a face is at any frame, from its track at some frames: linear between two frames of one shot."""
+
+    def __init__(self, track: FaceTrack) -> None:
+        regions = [roi_of(points) for points in track.landmarks]
+        angles = np.unwrap([roi.angle for roi in regions])
+        # Sizes are mixed by their logarithm: they stay positive, and a zoom is even.
+        self._values = np.array(
+            [(roi.x, roi.y, math.log(roi.size), angle) for roi, angle in zip(regions, angles, strict=True)]
+        )
+        self._frames, self._shots = track.frames, track.shots
+
+    def at(self, frame: int) -> Roi | None:
+        """The region to look in, or `None` outside the track and between two shots."""
+        after = int(np.searchsorted(self._frames, frame))
+        if after == len(self._frames):
+            return None
+        if self._frames[after] == frame:
+            return self._roi(self._values[after])
+        if after == 0 or self._shots[after - 1] != self._shots[after]:
+            return None
+        left, right = self._frames[after - 1], self._frames[after]
+        share = float((frame - left) / (right - left))
+        return self._roi((1 - share) * self._values[after - 1] + share * self._values[after])
+
+    def shot(self, frame: int) -> int:
+        """Number of the shot of a frame inside the track."""
+        return int(self._shots[min(int(np.searchsorted(self._frames, frame)), len(self._shots) - 1)])
+
+    @staticmethod
+    def _roi(values: npt.NDArray[np.float64]) -> Roi:
+        return Roi(float(values[0]), float(values[1]), math.exp(values[2]), float(values[3]))
+
+
+def _measured(
+    path: Path, path_of: RoiPath, start: int, stop: int
+) -> Iterator[tuple[int, int, tuple[npt.NDArray[np.float32], float] | None]]:
+    """Frame number, time and, where the face should be, its points and presence; decoding and measuring overlap."""
+    workers = cores()
+    idle: SimpleQueue[Landmarker] = SimpleQueue()
+    for _ in range(workers):
+        idle.put(Landmarker())
+
+    def measure(frame: Frame) -> tuple[int, int, tuple[npt.NDArray[np.float32], float] | None]:
+        roi = path_of.at(frame.index)
+        if roi is None:
+            return frame.index, frame.time_ms, None
+        landmarker = idle.get()
+        try:
+            return frame.index, frame.time_ms, landmarker.measure(frame.image, roi)
+        finally:
+            idle.put(landmarker)
+
+    yield from in_order(measure, frames(path, start=start, stop=stop), workers)
+
+
+def cores() -> int:
+    """Cores this process may use, at most `MAX_WORKERS`."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, MAX_WORKERS)
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """`map` on several threads: results in order, few items held at once. Closing it early leaves no thread behind."""
+    pending: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= workers * WAITING_PER_WORKER:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,111 @@
+"""Where the 478 points of one face lie, given about where the face is.
+
+The region rule is MediaPipe's (`face_landmark_landmarks_to_roi.pbtxt`): a square around the points, turned so that the
+line of the eyes is level, 1.5 times as large as the points' extent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from duikou.faces.models import landmark_network
+from duikou.faces.track import POINTS
+
+FloatArray = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+INPUT_PX = 256  # side of the network's input
+MARGIN = 1.5  # side of the region over the extent of the points (MediaPipe's rule)
+INDEX_OFFSET_PX = (
+    0.5  # the network counts from a pixel's corner, we from its centre (mirrored inputs sum to 256, not 255)
+)
+EYES = (33, 263)  # outer eye corners: image left, image right
+MIN_ROI_PX = 4.0  # below it there is nothing to measure, and the warp loses its scale
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A square region of a frame: centre and side in pixels, `angle` in radians from the x axis towards y."""
+
+    x: float
+    y: float
+    size: float
+    angle: float
+
+    def to_frame(self) -> npt.NDArray[np.float64]:
+        """(2, 3) affine map from the network's input pixels to pixels of the frame."""
+        scale = self.size / INPUT_PX
+        cos, sin = math.cos(self.angle) * scale, math.sin(self.angle) * scale
+        turn = np.array([[cos, -sin], [sin, cos]])
+        # Both images count pixels from their centres, so the middle of the input is at (side - 1) / 2.
+        middle = (INPUT_PX - 1) / 2
+        return np.column_stack([turn, np.array([self.x, self.y]) - turn @ [middle, middle]])
+
+
+def roi_of(landmarks: FloatArray) -> Roi:
+    """The region to look in for a face whose points (478, 3) were there a moment ago."""
+    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+    x, y = (low + high) / 2
+    eyes = landmarks[EYES[1], :2] - landmarks[EYES[0], :2]
+    return Roi(float(x), float(y), MARGIN * float((high - low).max()), math.atan2(float(eyes[1]), float(eyes[0])))
+
+
+class Landmarker:
+    """Measures faces. Holds one interpreter: one object per thread."""
+
+    def __init__(self) -> None:
+        self._network = landmark_network()
+
+    def measure(self, image: Image, roi: Roi) -> tuple[FloatArray, float]:
+        """Points of the face in `roi` of a BGR frame.
+
+        Returns (478, 3) float32, x and y in frame pixels and z in the same unit, and the presence from 0 to 1. Where
+        no face is there the points mean nothing and the presence is near 0.
+        """
+        if not math.isfinite(roi.x + roi.y + roi.size) or roi.size < MIN_ROI_PX:
+            return np.zeros((POINTS, 3), np.float32), 0.0
+        to_frame = roi.to_frame()
+        outputs = self._network(_crop(image, roi, to_frame))
+        points = outputs["Identity"].reshape(POINTS, 3).astype(np.float64)
+        logit = float(outputs["Identity_1"].item())
+        xy = (points[:, :2] - INDEX_OFFSET_PX) @ to_frame[:, :2].T + to_frame[:, 2]
+        z = points[:, 2:] * (roi.size / INPUT_PX)
+        return np.hstack([xy, z]).astype(np.float32), _sigmoid(logit)
+
+
+def _crop(image: Image, roi: Roi, to_frame: npt.NDArray[np.float64]) -> FloatArray:
+    """The network's input: the region as RGB from 0 to 1, (256, 256, 3). Outside the frame it is black."""
+    shrink = int(roi.size // INPUT_PX)
+    if shrink > 1:
+        # Bilinear sampling of a large face skips pixels; averaging first keeps noise and aliasing out of the points.
+        image, origin = _shrunk(image, roi, shrink)
+        to_frame = to_frame.copy()
+        to_frame[:, 2] -= origin + (shrink - 1) / 2
+        to_frame /= shrink
+    if not image.size:
+        return np.zeros((INPUT_PX, INPUT_PX, 3), np.float32)
+    crop = cv2.warpAffine(image, to_frame, (INPUT_PX, INPUT_PX), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.multiply(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.float32(1 / 255), dtype=np.float32)
+
+
+def _shrunk(image: Image, roi: Roi, factor: int) -> tuple[Image, npt.NDArray[np.float64]]:
+    """The part of the frame under the region, `factor` times smaller, and its top left corner in the frame."""
+    reach = roi.size * math.sqrt(0.5) + factor
+    height, width = image.shape[:2]
+    left, top = max(int(roi.x - reach), 0), max(int(roi.y - reach), 0)
+    right, bottom = min(int(roi.x + reach) + 1, width), min(int(roi.y + reach) + 1, height)
+    columns, rows = (right - left) // factor, (bottom - top) // factor
+    if columns < 1 or rows < 1:
+        return np.zeros((0, 0, 3), np.uint8), np.zeros(2)
+    part = image[top : top + rows * factor, left : left + columns * factor]
+    small = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), np.array([left, top], np.float64)
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))

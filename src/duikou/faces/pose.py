@@ -1,0 +1,159 @@
+"""Head pose: the similarity that carries the canonical face onto measured points, and back.
+
+The canonical face is the mesh inside the landmarker's bundle (Google's `canonical_face_model`). Here it has the
+orientation of image points: x right in the image, y down, z away from the camera; its unit is the distance of the
+outer eye corners (points 33 and 263).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.errors import ModelError
+from duikou.faces.models import bundled
+from duikou.faces.track import POINTS
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+
+MESH_POINTS = 468  # points of the canonical mesh; the irises follow
+VERTEX_FLOATS = 5  # x, y, z, u, v of one vertex in the mesh's buffer
+EYES = (33, 263)  # outer eye corners: image left, image right
+IRISES = ((468, (33, 133, 159, 145)), (473, (263, 362, 386, 374)))  # first iris point; corners and lids of its eye
+IRIS_RADIUS = 0.07  # of the distance of the outer eye corners, as the landmarker itself puts it on frontal faces
+
+RIGID = (
+    *(10, 338, 297, 332, 284, 251, 389, 127, 162, 21, 54, 103, 67, 109, 168, 6, 197),
+    *(195, 33, 133, 362, 263, 130, 359, 8, 9, 151, 70, 300, 105, 334, 226, 446),
+)
+"""Points that move with the skull and hardly with the mouth: forehead, temples, nose bridge, eye corners."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The similarity of N frames: point = scale * rotation @ canonical + translation.
+
+    scale: (N,) pixels per canonical unit. rotation: (N, 3, 3). translation: (N, 3) pixels.
+    """
+
+    scale: DoubleArray
+    rotation: DoubleArray
+    translation: DoubleArray
+
+    @property
+    def degrees(self) -> DoubleArray:
+        """(N, 3) yaw, pitch, roll: positive is the nose to the image's right, the nose down, the head clockwise."""
+        forward, across = -self.rotation[:, :, 2], self.rotation[:, :, 0]
+        yaw = np.arctan2(forward[:, 0], -forward[:, 2])
+        pitch = np.arctan2(forward[:, 1], np.hypot(forward[:, 0], forward[:, 2]))
+        roll = np.arctan2(across[:, 1], across[:, 0])
+        return np.degrees(np.stack([yaw, pitch, roll], 1))
+
+
+def fit(landmarks: FloatArray) -> Pose:
+    """Least squares fit of the canonical face's rigid points to `landmarks` (N, 478, 3), frame by frame.
+
+    Umeyama, Least-squares estimation of transformation parameters between two point patterns, PAMI 1991.
+    """
+    rigid = list(RIGID)
+    source, target = canonical()[rigid].astype(np.float64), landmarks[:, rigid].astype(np.float64)
+    source_mean, target_mean = source.mean(0), target.mean(1)
+    source, target = source - source_mean, target - target_mean[:, None]
+    u, singular, vt = np.linalg.svd(np.einsum("npi,pj->nij", target, source))
+    sign = np.ones_like(singular)
+    sign[:, 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))  # a reflection is no pose
+    rotation = (u * sign[:, None]) @ vt
+    scale = (singular * sign).sum(1) / (source**2).sum()
+    return Pose(scale, rotation, target_mean - scale[:, None] * (rotation @ source_mean))
+
+
+def to_canonical(landmarks: FloatArray, pose: Pose) -> FloatArray:
+    """Points (N, K, 3) of frames as seen on the canonical head, in its unit."""
+    centred = landmarks - pose.translation[:, None]
+    return (centred @ pose.rotation / pose.scale[:, None, None]).astype(np.float32)
+
+
+def from_canonical(points: FloatArray, pose: Pose) -> FloatArray:
+    """Points (N, K, 3) or (K, 3) of the canonical head put into frames, in pixels."""
+    turned = points @ np.swapaxes(pose.rotation, 1, 2)
+    return (turned * pose.scale[:, None, None] + pose.translation[:, None]).astype(np.float32)
+
+
+@cache
+def canonical() -> FloatArray:
+    """(478, 3) points of the canonical face. Read-only."""
+    buffer, _ = _mesh()
+    mesh = np.array(buffer).reshape(-1, VERTEX_FLOATS)[:, :3] * [1, -1, -1]  # OpenGL's y is up, its z is to the viewer
+    face = np.zeros((POINTS, 3))
+    face[:MESH_POINTS] = mesh / np.linalg.norm(mesh[EYES[1]] - mesh[EYES[0]])
+    for first, eye in IRISES:
+        face[first] = face[list(eye)].mean(0)
+        ring = np.array([[1, 0, 0], [0, -1, 0], [-1, 0, 0], [0, 1, 0]])
+        face[first + 1 : first + 5] = face[first] + IRIS_RADIUS * ring
+    result = face.astype(np.float32)
+    result.flags.writeable = False
+    return result
+
+
+@cache
+def triangles() -> npt.NDArray[np.int32]:
+    """(T, 3) point numbers of the canonical mesh's triangles. Read-only."""
+    _, indices = _mesh()
+    result = np.array(indices, np.int32).reshape(-1, 3)
+    result.flags.writeable = False
+    return result
+
+
+def _mesh() -> tuple[list[float], list[int]]:
+    """Vertex buffer and index buffer of the bundle's `FaceGeometryMetadata`.
+
+    MediaPipe's `geometry_pipeline_metadata.proto`, `mesh_3d.proto`: the metadata's field 1 is the mesh, whose field 3
+    repeats the vertices' floats and whose field 4 repeats the triangles' indices.
+    """
+    metadata = bundled("geometry_pipeline_metadata_landmarks.binarypb")
+    vertices: list[float] = []
+    indices: list[int] = []
+    for number, mesh in _fields(metadata):
+        if number != 1 or not isinstance(mesh, bytes):
+            continue
+        for field, value in _fields(mesh):
+            if field == 3 and isinstance(value, bytes):
+                vertices.extend(struct.unpack(f"<{len(value) // 4}f", value))
+            elif field == 4 and isinstance(value, int):
+                indices.append(value)
+    if len(vertices) != MESH_POINTS * VERTEX_FLOATS or not indices or len(indices) % 3:
+        raise ModelError(f"the canonical face has {len(vertices)} numbers and {len(indices)} indices")
+    return vertices, indices
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Field numbers and raw values of a protobuf message (https://protobuf.dev/programming-guides/encoding/)."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, at = _varint(message, at)
+            yield number, value
+            continue
+        size = {1: 8, 5: 4}.get(kind)
+        if size is None:
+            size, at = _varint(message, at)
+        yield number, message[at : at + size]
+        at += size
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at

@@ -1,0 +1,98 @@
+"""Smoothing without lag: jitter of landmarks shows at once in a rendered mouth, a flattened closure shows more.
+
+Head pose and face shape are smoothed apart, each by a Savitzky-Golay filter (Analytical Chemistry 36, 1964), which
+looks both ways and follows parabolas. What the filter takes away is given back where it is more than noise, so a
+closure of two frames keeps its depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import savgol_filter
+
+from duikou.faces.pose import Pose, canonical, fit, from_canonical, to_canonical
+from duikou.faces.track import FaceTrack
+
+DoubleArray = npt.NDArray[np.float64]
+
+POSE_MS = 300  # a nod of 3 Hz passes with 95 % of its height
+SLOW_MS = 400  # cheeks, nose and forehead change shape slowly
+FAST_MS = 170  # lips, chin and lids: five frames at 30 per second
+ORDER = 2  # degree of the fitted polynomial
+NOISE_QUANTILE = 0.25  # the stillest quarter of the frames shows the noise
+NOISE_FACTOR = 1.6  # times the noise; what the filter took away beyond it is motion and is given back
+LOWER_FACE_Y = 0.2  # canonical units: below the nose everything moves with the mouth
+EYE_REACH = 0.25  # canonical units around an iris: the lids
+IRIS_CENTRES = (468, 473)
+
+
+def smooth(track: FaceTrack) -> FaceTrack:
+    """The same track without jitter. Every stretch of consecutive frames of one shot is smoothed by itself."""
+    landmarks = track.landmarks.copy()
+    for run in runs(track):
+        landmarks[run] = _smooth_run(track.landmarks[run], _frame_ms(track.times_ms[run]))
+    return replace(track, landmarks=landmarks)
+
+
+def runs(track: FaceTrack) -> Iterator[slice]:
+    """Stretches of consecutive frames of one shot."""
+    breaks = (np.diff(track.frames) != 1) | (np.diff(track.shots) != 0)
+    edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(track)]
+    for start, stop in pairwise(edges):
+        if stop > start:
+            yield slice(start, stop)
+
+
+def _frame_ms(times_ms: npt.NDArray[np.int64]) -> float:
+    return float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 0.0
+
+
+def _smooth_run(landmarks: npt.NDArray[np.float32], frame_ms: float) -> npt.NDArray[np.float32]:
+    pose = fit(landmarks)
+    shape = to_canonical(landmarks, pose).astype(np.float64)
+    fast = fast_points()
+    shape[:, fast] = _filtered(shape[:, fast], _window(FAST_MS, frame_ms, len(shape)))
+    shape[:, ~fast] = _filtered(shape[:, ~fast], _window(SLOW_MS, frame_ms, len(shape)))
+    return from_canonical(shape.astype(np.float32), _smooth_pose(pose, _window(POSE_MS, frame_ms, len(shape))))
+
+
+def _smooth_pose(pose: Pose, window: int) -> Pose:
+    """Scale and the nine numbers of rotation times scale are smoothed as one affine map, then made a pose again."""
+    # One gate for the whole pose: the map of the canonical face's own extent (unit 1) and its place, in pixels.
+    affine = np.concatenate([pose.scale[:, None, None] * pose.rotation, pose.translation[:, :, None]], 2)
+    affine = _filtered(affine, window)
+    u, singular, vt = np.linalg.svd(affine[:, :, :3])
+    return Pose(singular.mean(1), u @ vt, affine[:, :, 3])
+
+
+def _filtered(values: DoubleArray, window: int) -> DoubleArray:
+    """Values (N, ...) smoothed along N; frames that differ from the smooth course by more than noise keep their own."""
+    if window <= ORDER + 1:
+        return values
+    smoothed = savgol_filter(values, window, ORDER, axis=0)
+    taken = values - smoothed
+    size = np.sqrt((taken.reshape(len(values), -1) ** 2).mean(1))
+    noise = NOISE_FACTOR * np.quantile(size, NOISE_QUANTILE)
+    # Wiener's weight: the share of what was taken that is not noise.
+    share = np.maximum(0.0, 1 - (noise / np.maximum(size, 1e-12)) ** 2)
+    return np.asarray(smoothed + taken * share.reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def _window(ms: int, frame_ms: float, frames: int) -> int:
+    """Odd number of frames that last about `ms`, at most all of them."""
+    wanted = round(ms / frame_ms) | 1 if frame_ms else 1
+    return min(wanted, frames if frames % 2 else frames - 1)
+
+
+def fast_points() -> npt.NDArray[np.bool_]:
+    """(478,) the points that can move within two frames: everything below the nose, and the lids."""
+    face = canonical()
+    lids = np.zeros(len(face), bool)
+    for centre in IRIS_CENTRES:
+        lids |= np.linalg.norm(face - face[centre], axis=1) < EYE_REACH
+    return np.asarray(lids | (face[:, 1] > LOWER_FACE_Y))
