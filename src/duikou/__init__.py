@@ -1,1 +1,40 @@
-"""Lip sync that anyone can run."""
+"""Lip sync that anyone can run: a video and a piece of speech in, the same video with that face speaking out.
+
+>>> session = duikou.identify("portrait.mp4")
+>>> result = duikou.lip_sync(session, [duikou.FaceChoice("speech.wav", face_id="0")])
+"""
+
+from importlib.metadata import version
+
+from duikou.errors import (
+    DuikouError,
+    FetchError,
+    InputError,
+    MediaError,
+    ModelError,
+    NotFoundError,
+    StorageError,
+    WorkerError,
+)
+from duikou.faces.track import Face
+from duikou.pipeline import FaceChoice, Result, Session, identify, lip_sync
+
+__version__ = version("duikou")
+
+__all__ = [
+    "DuikouError",
+    "Face",
+    "FaceChoice",
+    "FetchError",
+    "InputError",
+    "MediaError",
+    "ModelError",
+    "NotFoundError",
+    "Result",
+    "Session",
+    "StorageError",
+    "WorkerError",
+    "__version__",
+    "identify",
+    "lip_sync",
+]

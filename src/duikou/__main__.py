@@ -1,0 +1,5 @@
+"""`python -m duikou` is the `duikou` command."""
+
+from duikou.cli import main
+
+main()

@@ -1,0 +1,303 @@
+"""The command line: `faces`, `sync`, `serve`, `doctor`.
+
+Results go to standard output, progress and errors to standard error. Exit status: 0 only where the result is there,
+2 for a fault of the caller's, 1 for any other, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import cv2
+import numpy as np
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from duikou import __version__, doctor, pipeline
+from duikou.errors import DuikouError, InputError, StorageError
+from duikou.faces.track import Face
+from duikou.progress import Progress, split
+from duikou.settings import Settings
+from duikou.terminal import shown
+
+EXIT_FAULT, EXIT_INPUT, EXIT_TERMINATED = 1, 2, 128 + signal.SIGTERM
+DEBUG_VARIABLE = "DUIKOU_DEBUG"  # when set, an unexpected fault shows its trace
+PIPE_WIDTH = 250  # columns of a table that goes into a file or a pipe: wide enough that rows stay on one line
+SYNC_WEIGHTS = (1, 4)  # shares of identifying and of rendering in the time of `sync`, roughly
+
+app = typer.Typer(
+    name="duikou",
+    help="Lip sync: a video and a piece of speech in, the same video with that face speaking out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> NoReturn:
+    """Entry point of the `duikou` command."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line on `arguments` and return its exit status; errors become one sentence on stderr."""
+    try:
+        app(arguments, prog_name="duikou")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else EXIT_FAULT
+    except InputError as error:
+        _complain(str(error))
+        return EXIT_INPUT
+    except DuikouError as error:
+        _complain(str(error))
+        return EXIT_FAULT
+    except Exception as error:  # a fault of ours: still one sentence, the trace on demand
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        _complain(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
+        return EXIT_FAULT
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"duikou {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def faces(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="An mp4 or mov file.", show_default=False)],
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the faces' pictures.", show_default="NAME.faces")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the faces of VIDEO that can be lip-synced, with one picture file each."""
+    _require_file(video, "video")
+    with shown(video.name) as progress:
+        session = pipeline.identify(video, progress=progress)
+    folder = pictures or Path(f"{video.stem}.faces")
+    files = {face.id: _write_picture(face, folder) for face in session.faces}
+    if as_json:
+        typer.echo(json.dumps(_as_json(session, files), indent=2, ensure_ascii=False))
+    elif session.faces:
+        _output().print(_table(session, files))
+    if not session.faces:
+        _complain(f"no face of {video.name} can be lip-synced")
+        raise typer.Exit(EXIT_FAULT)
+
+
+@app.command()
+def sync(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="An mp4 or mov file.", show_default=False)],
+    audio: Annotated[
+        Path, typer.Argument(metavar="AUDIO", help="The speech: an mp3, wav, m4a or aac file.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="OUT", help="The mp4 file to write.", show_default="NAME.synced.mp4"),
+    ] = None,
+    face: Annotated[
+        str | None, typer.Option(metavar="ID", help="A face listed by `duikou faces`.", show_default="the most visible")
+    ] = None,
+    at: Annotated[int, typer.Option(metavar="MS", help="Where in the video the speech begins, in ms.")] = 0,
+    crop: Annotated[
+        str,
+        typer.Option(
+            metavar="A:B", help="The part of AUDIO to use, in ms; either end may be left out.", show_default="all of it"
+        ),
+    ] = ":",
+    volume: Annotated[float, typer.Option(metavar="X", help="Volume of the speech, 0 to 2.")] = 1.0,
+    original_volume: Annotated[
+        float, typer.Option(metavar="Y", help="Volume of the video's own sound while the speech lasts, 0 to 2.")
+    ] = 0.0,
+) -> None:
+    """Make a face of VIDEO speak AUDIO; prints the path of the finished video."""
+    _require_file(video, "video")
+    _require_file(audio, "audio")
+    start_ms, end_ms = parse_crop(crop)
+    identifying, rendering = split(SYNC_WEIGHTS)
+    with shown(video.name) as progress:
+        session = pipeline.identify(video, progress=_within(progress, *identifying))
+        if not session.faces:
+            raise InputError(f"no face of {video.name} can be lip-synced", field="video")
+        face_id = face if face is not None else most_visible(session.faces).id
+        choice = pipeline.FaceChoice(
+            sound=audio,
+            face_id=face_id,
+            sound_start_ms=start_ms,
+            sound_end_ms=end_ms,
+            insert_ms=at,
+            sound_volume=volume,
+            original_volume=original_volume,
+        )
+        result = pipeline.lip_sync(session, [choice], output, progress=_within(progress, *rendering))
+    if face is None and len(session.faces) > 1:
+        others = ", ".join(other.id for other in session.faces if other.id != face_id)
+        typer.echo(
+            f"face {face_id} speaks, the most visible of {len(session.faces)}; --face takes {others} too", err=True
+        )
+    typer.echo(result.video)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind to.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind to; 0 picks a free one.", show_default="8000")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for sessions, tasks and results.", show_default="duikou-data"),
+    ] = None,
+) -> None:
+    """Serve the HTTP interface; every setting can also be given in the environment, as DUIKOU_HOST and so on."""
+    from duikou.server import serve as run_server  # the other commands need no web framework
+
+    given = {"host": host, "port": port, "data": data}
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    run_server(settings, ready=lambda url: print(f"duikou is ready at {url}", flush=True))  # noqa: T201
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Check Python, codecs, models, disk and devices; exit status 1 where something needed is missing."""
+    checks = doctor.examine(read_settings())
+    table = Table("", "what", "found", "remedy", box=None, pad_edge=False)
+    for check in checks:
+        table.add_row("ok" if check.ok else "NO", check.name, check.found, check.remedy)
+    _output().print(table)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(EXIT_FAULT)
+
+
+def parse_crop(text: str) -> tuple[int, int | None]:
+    """`A:B` in whole ms to start and end; a left-out start is 0, a left-out end `None`. Raises `InputError`."""
+    start, colon, end = text.partition(":")
+    if not colon or not all(part == "" or (part.isascii() and part.isdigit()) for part in (start, end)):
+        raise InputError(f"--crop must be A:B in whole milliseconds, such as 500:4500, and not {text!r}", field="crop")
+    return int(start or 0), int(end) if end else None
+
+
+def most_visible(choices: tuple[Face, ...]) -> Face:
+    """The face with the most picture over the most time: length of its interval times its median width."""
+    return max(choices, key=lambda face: face.interval.duration_ms * face_size(face)[0])
+
+
+def face_size(face: Face) -> tuple[int, int]:
+    """Median width and height in pixels of the box around a face's landmarks over its usable frames."""
+    points = face.track.landmarks[face.usable][:, :, :2] if face.usable.any() else face.track.landmarks[:, :, :2]
+    width, height = np.median(np.ptp(points, axis=1), axis=0)
+    return round(float(width)), round(float(height))
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings from the environment, with `given` before them. Raises `InputError` naming the setting at fault."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise InputError(
+            f"{name} (DUIKOU_{name.upper()}): {first['msg']}, not {first['input']!r}", field=name
+        ) from error
+    except ValueError as error:  # a network that cannot be read
+        raise InputError(f"the settings cannot be read: {error}", field="settings") from error
+
+
+def _within(progress: Progress, start: float, end: float) -> Progress:
+    return lambda stage, share: progress(stage, start + (end - start) * share)
+
+
+def _require_file(path: Path, field: str) -> None:
+    if not path.is_file():
+        raise InputError(f"{field}: there is no file {path}", field=field)
+
+
+def _write_picture(face: Face, folder: Path) -> Path:
+    path = folder / f"face_{face.id}.jpg"
+    written, content = cv2.imencode(".jpg", face.picture)
+    if not written:
+        raise StorageError(f"the picture of face {face.id} cannot be encoded")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.tobytes())
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    return path
+
+
+def _table(session: pipeline.Session, files: dict[str, Path]) -> Table:
+    table = Table("id", "from ms", "to ms", "size", "picture", "warnings", box=None, pad_edge=False)
+    for face in session.faces:
+        width, height = face_size(face)
+        warnings = "; ".join(warning.message for warning in face.warnings)
+        interval = face.interval
+        table.add_row(
+            face.id, str(interval.start_ms), str(interval.end_ms), f"{width}x{height}", str(files[face.id]), warnings
+        )
+    return table
+
+
+def _as_json(session: pipeline.Session, files: dict[str, Path]) -> dict[str, object]:
+    info = session.info
+    return {
+        "video": str(session.video),
+        "width": info.width,
+        "height": info.height,
+        "frames": info.frames,
+        "duration_ms": info.duration_ms,
+        "faces": [_face_as_json(face, files[face.id]) for face in session.faces],
+    }
+
+
+def _face_as_json(face: Face, picture: Path) -> dict[str, object]:
+    width, height = face_size(face)
+    return {
+        "id": face.id,
+        "start_ms": face.interval.start_ms,
+        "end_ms": face.interval.end_ms,
+        "width": width,
+        "height": height,
+        "picture": str(picture),
+        "warnings": [
+            {
+                "code": warning.code,
+                "message": warning.message,
+                "start_ms": warning.interval.start_ms,
+                "end_ms": warning.interval.end_ms,
+            }
+            for warning in face.warnings
+        ],
+    }
+
+
+def _output() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def _complain(sentence: str) -> None:
+    typer.echo(f"duikou: {sentence}", err=True)
+
+
+def _terminated(_signal: int, _frame: object) -> NoReturn:
+    # Unwinds the stack, so that half-written files are removed as after Ctrl-C.
+    sys.exit(EXIT_TERMINATED)
