@@ -6,7 +6,7 @@ are found, followed and changed as in a filmed clip. Every run makes the same pi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -161,12 +161,16 @@ def frames(duration_ms: int = DURATION_MS) -> Iterator[Image]:
         yield cv2.add(image, grain[down : down + HEIGHT, right : right + WIDTH], dtype=cv2.CV_8U).astype(np.uint8)
 
 
-def write(path: Path, duration_ms: int = DURATION_MS) -> Path:
-    """Write the clip as a silent H.264 mp4 and return `path`."""
+def write(
+    path: Path, duration_ms: int = DURATION_MS, *, progress: Callable[[float], None] = lambda share: None
+) -> Path:
+    """Write the clip as a silent H.264 mp4 and return `path`; `progress` is told the share done."""
     with av.open(str(path), "w", format="mp4") as file:
         stream = file.add_stream("libx264", rate=RATE, options={"crf": CRF, "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for image in frames(duration_ms):
+        count = int(duration_ms * RATE / 1000)
+        for done, image in enumerate(frames(duration_ms), 1):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            progress(done / count)
         file.mux(stream.encode())
     return path

@@ -1,0 +1,195 @@
+"""The demo: make a clip and a sentence, start the real server, run its three calls, keep the result and a sheet.
+
+Prints, last, `video: PATH` and `sheet: PATH`; progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from demo import portrait, speech
+from demo.sheet import Box, sheet
+from duikou.terminal import shown
+
+OUTPUT = Path("out/demo")
+INSERT_MS = 500
+READY = "duikou is ready at "
+START_TIMEOUT_S = 60  # a cold start imports every model's runtime
+CALL_TIMEOUT_S = 120  # identify-face answers when it is done
+TASK_TIMEOUT_S = 1200  # a slow machine renders a second of video in well under a minute
+POLL_S = 0.5
+LOG_LINES = 20  # of the server's log shown where it failed
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+def main() -> int:
+    """Run the demo in the current folder and return its exit status."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    before, after = OUTPUT / "before.mp4", OUTPUT / "after.mp4"
+    with tempfile.TemporaryDirectory(prefix="duikou-demo-") as name:
+        work = Path(name)
+        try:
+            video, sound = _make_input(work)
+            with _serving(work) as source, _server(work / "data", work / "server.log") as base:
+                _lip_sync(base, f"{source}/{video.name}", sound, after)
+            shutil.copyfile(video, before)
+            page = sheet(OUTPUT / "sheet.png", before, after, _face_box(), sound, INSERT_MS)
+        except DemoError as error:
+            print(f"demo: {error}", file=sys.stderr)
+            return 1
+    print(f"video: {after}")
+    print(f"sheet: {page}")
+    return 0
+
+
+def _make_input(folder: Path) -> tuple[Path, Path]:
+    with shown("making the demo's input") as progress:
+        sound = speech.speak(folder / "speech.wav")
+        video = portrait.write(folder / "portrait.mp4", progress=lambda share: progress("clip", share))
+    return video, sound
+
+
+def _lip_sync(base: str, video_url: str, sound: Path, output: Path) -> None:
+    """The three calls of the contract, then the download."""
+    with shown("identify-face") as progress:
+        progress("finding faces", 0.0)
+        session = _call(f"{base}/v1/videos/identify-face", {"video_url": video_url})
+        progress("done", 1.0)
+    if not session["face_data"]:
+        raise DemoError("the server found no face in the demo's clip")
+    choice = {
+        "face_id": session["face_data"][0]["face_id"],
+        "sound_file": base64.b64encode(sound.read_bytes()).decode(),
+        "sound_start_time": 0,
+        "sound_end_time": _duration_ms(sound),
+        "sound_insert_time": INSERT_MS,
+        "original_audio_volume": 0,
+    }
+    body = {"session_id": session["session_id"], "face_choose": [choice]}
+    task = _call(f"{base}/v1/videos/advanced-lip-sync", body)
+    address = _wait(f"{base}/v1/videos/advanced-lip-sync/{task['task_id']}")
+    with urllib.request.urlopen(address, timeout=CALL_TIMEOUT_S) as answer, output.open("wb") as file:
+        shutil.copyfileobj(answer, file)
+
+
+def _wait(query: str) -> str:
+    """Ask until the task has ended; the address of its video."""
+    deadline = time.monotonic() + TASK_TIMEOUT_S
+    with shown("advanced-lip-sync") as progress:
+        while time.monotonic() < deadline:
+            task = _call(query)
+            progress(task.get("stage") or task["task_status"], float(task.get("progress") or 0.0))
+            if task["task_status"] == "succeed":
+                return str(task["task_result"]["videos"][0]["url"])
+            if task["task_status"] == "failed":
+                raise DemoError(f"the task failed: {task['task_status_msg']}")
+            time.sleep(POLL_S)
+    raise DemoError(f"the task did not end within {TASK_TIMEOUT_S} s")
+
+
+def _call(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One call of the contract: POST of `body` or GET; its `data`."""
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, content, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=CALL_TIMEOUT_S) as answer:
+            data: dict[str, Any] = json.load(answer)["data"]
+    except urllib.error.HTTPError as error:
+        raise DemoError(f"{address} answered {error.code}: {error.read().decode(errors='replace')}") from error
+    except OSError as error:
+        raise DemoError(f"{address} did not answer: {error}") from error
+    return data
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing for each request."""
+
+
+@contextmanager
+def _serving(folder: Path) -> Iterator[str]:
+    """A small web server over `folder` on loopback: what a caller's own storage would be."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def _server(data: Path, log: Path) -> Iterator[str]:
+    """The real server as its own process on a free port; yields its address, ends it afterwards."""
+    environment = os.environ | {"DUIKOU_PRIVATE_SOURCES": "127.0.0.0/8"}  # the clip comes from this machine
+    command = [sys.executable, "-m", "duikou", "serve", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as process,
+    ):
+        try:
+            yield _address(process)
+        except DemoError as error:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+            raise DemoError(f"{error}\nthe server's last words:\n{tail}") from error
+        finally:
+            process.terminate()
+            try:
+                process.wait(START_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _address(process: subprocess.Popen[bytes]) -> str:
+    """Where the server says it is ready; a watchdog ends a start that takes too long."""
+    watchdog = threading.Timer(START_TIMEOUT_S, process.kill)
+    watchdog.start()
+    try:
+        for line in process.stdout or ():
+            text = line.decode(errors="replace").strip()
+            if text.startswith(READY):
+                return text.removeprefix(READY).rstrip("/")
+    finally:
+        watchdog.cancel()
+    raise DemoError(f"the server ended, or was not ready within {START_TIMEOUT_S} s")
+
+
+def _duration_ms(sound: Path) -> int:
+    with wave.open(str(sound), "rb") as file:
+        return file.getnframes() * 1000 // file.getframerate()
+
+
+def _face_box() -> Box:
+    """The face's part of the portrait, with room for its motion."""
+    x, y = portrait.FACE_CENTRE
+    half_width, half_height = portrait.FACE_RADII
+    corners = (x - half_width, y - half_height, x + half_width, y + half_height)
+    left, top, right, bottom = (
+        round((value - start) * portrait.ZOOM)
+        for value, start in zip(corners, (portrait.LEFT, portrait.TOP) * 2, strict=True)
+    )
+    return left, top, right, bottom
+
+
+if __name__ == "__main__":
+    sys.exit(main())
