@@ -1,0 +1,179 @@
+"""Who takes tasks from the store and does them: here the embedded dispatcher, threads that each own one worker.
+
+The store's row is the truth; `wake` only says that there may be something to claim. What is done for one claimed task
+(`perform`) does not know who dispatched it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from duikou.errors import DuikouError, InputError, ModelError
+from duikou.jobs import folder as keys
+from duikou.jobs.folder import DataFolder
+from duikou.jobs.ids import new_id, now_ms
+from duikou.jobs.state import Media, MediaKind, Task
+from duikou.jobs.store import Store
+from duikou.jobs.work import RenderOrder, Work
+from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
+
+IDLE_S = 1.0  # how long a retry that fell due may go unseen; new tasks wake the dispatcher at once
+INSIST_S = 1.0  # between attempts at writing an outcome while the database refuses
+NOTE_EVERY_S = 0.5  # progress is written at most this often, and whenever the stage changes
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher(Protocol):
+    """Whoever sees to it that submitted tasks are done."""
+
+    def start(self) -> None:
+        """Begin, with everything that is unfinished."""
+
+    def wake(self) -> None:
+        """A task was submitted."""
+
+    def join(self) -> None:
+        """After the stop was asked for: wait until no work is in hand."""
+
+
+class LocalDispatcher:
+    """Threads of this process, one child process each."""
+
+    def __init__(
+        self,
+        store: Store,
+        folder: DataFolder,
+        work: Work,
+        *,
+        workers: int,
+        limits: Limits,
+        keep_ms: int,
+        stopping: threading.Event,
+    ) -> None:
+        self._store, self._folder, self._work = store, folder, work
+        self._keep_ms = keep_ms
+        self._stopping = stopping
+        self._news = threading.Condition()
+        self.workers = tuple(Worker(limits, stopping) for _ in range(workers))
+        self._threads = [
+            threading.Thread(target=self._serve, args=(worker,), name=f"duikou-render-{number}", daemon=True)
+            for number, worker in enumerate(self.workers)
+        ]
+
+    def start(self) -> None:
+        """Take up what a former server left unfinished, then work."""
+        for task in self._store.processing():
+            self._store.retry(task, "the server stopped while it worked on it", expires_at=now_ms() + self._keep_ms)
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """A task was submitted."""
+        with self._news:
+            self._news.notify_all()
+
+    def join(self) -> None:
+        """Wait until every child is gone; what they had in hand waits for the next start."""
+        self.wake()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def _serve(self, worker: Worker) -> None:
+        while not self._stopping.is_set():
+            try:
+                task = self._store.claim()
+            except Exception:
+                log.exception("no task can be claimed")
+                task = None
+            if task is None:
+                with self._news:
+                    self._news.wait(IDLE_S)
+                continue
+            with structlog.contextvars.bound_contextvars(task_id=task.id, attempt=task.attempt):
+                outcome = perform(task, self._store, self._folder, self._work, worker, keep_ms=self._keep_ms)
+                self._insist(outcome)
+        worker.stop()
+
+    def _insist(self, outcome: Callable[[], object]) -> None:
+        """Write an outcome, however long the database refuses: else the task would hang until the next start."""
+        while True:
+            try:
+                outcome()
+                return
+            except Exception:
+                log.exception("the outcome of a task cannot be written")
+                if self._stopping.wait(INSIST_S):
+                    return
+
+
+def perform(
+    task: Task, store: Store, folder: DataFolder, work: Work, worker: Worker, *, keep_ms: int
+) -> Callable[[], object]:
+    """Do a claimed task in `worker`. Returns the write that ends the attempt, so that it can be insisted on.
+
+    keep_ms: how long the finished task and its result are kept.
+    """
+    output = folder.path(keys.result_key(task.id, task.attempt))
+    try:
+        output.parent.mkdir(parents=True)
+        order = RenderOrder(
+            session=folder.path(keys.session_key(task.session_id)),
+            video=folder.path(_video_key(task, store)),
+            choices=task.choices,
+            sounds=tuple(folder.path(choice.sound) for choice in task.choices),
+            output=output,
+        )
+        duration_ms: int = worker.run(work.render, order, tell=_noter(store, task))
+        size = output.stat().st_size
+    except StoppedError:
+        folder.remove(keys.attempt_key(task.id, task.attempt))
+        return lambda: store.release(task)
+    except (InputError, ModelError, LimitError) as error:  # these would end the same way again
+        folder.remove(keys.attempt_key(task.id, task.attempt))
+        reason = str(error)
+        return lambda: store.fail(task, reason, expires_at=now_ms() + keep_ms)
+    except Exception as error:
+        log.warning("attempt failed", error=repr(error))
+        folder.remove(keys.attempt_key(task.id, task.attempt))
+        reason = str(error) if isinstance(error, DuikouError) else f"unexpected {type(error).__name__}: {error}"
+        return lambda: store.retry(task, reason, expires_at=now_ms() + keep_ms)
+    at = now_ms()
+    key = keys.result_key(task.id, task.attempt)
+    result = Media(new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, at + keep_ms)
+    return lambda: publish(task, result, store, folder)
+
+
+def publish(task: Task, result: Media, store: Store, folder: DataFolder) -> bool:
+    """Make what an attempt rendered the task's result. A late writer loses, and its file goes."""
+    if store.publish(task, result) or store.media_for_work(result.id) is not None:
+        return True
+    folder.remove(keys.attempt_key(task.id, task.attempt))
+    return False
+
+
+def _video_key(task: Task, store: Store) -> str:
+    source = store.media_for_work(task.source_id)
+    if source is None:
+        raise InputError("the source video is no longer kept", field="session_id")
+    return source.key
+
+
+def _noter(store: Store, task: Task) -> Callable[[str, float], bool]:
+    last_stage, last_at = "", 0.0
+
+    def note(stage: str, share: float) -> bool:
+        nonlocal last_stage, last_at
+        at = time.monotonic()
+        if stage == last_stage and at - last_at < NOTE_EVERY_S:
+            return True
+        last_stage, last_at = stage, at
+        return store.advance(task, stage, min(max(share, 0.0), 1.0))
+
+    return note

@@ -1,0 +1,131 @@
+"""The data folder: where bytes lie, who may use it, and whether it has room.
+
+lock              held by the one server that uses the folder
+duikou.db         the database
+incoming/         what is being received; emptied at every start
+media/ID.mp4      source videos
+sessions/ID/      what is known of a video's faces, with their pictures
+tasks/ID/sound_0  the speech of a task
+tasks/ID/N/       what attempt N of the task makes
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import IO
+
+from duikou.errors import StorageError
+
+DATABASE = "duikou.db"
+MIB = 1 << 20
+
+
+class DataFolder:
+    """A folder with one owner. Keys are paths relative to it, made by us alone, never taken from a caller."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._lock: IO[str] | None = None
+
+    def open(self) -> None:
+        """Make the folder and take it. Raises `StorageError` where it cannot be used or another server has it."""
+        try:
+            for name in ("incoming", "media", "sessions", "tasks"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            lock = (self.root / "lock").open("a+")
+        except OSError as error:
+            raise StorageError(f"data: the folder {self.root} cannot be used: {error.strerror}") from error
+        try:
+            # The kernel drops this lock when its holder dies, however it dies. Children do not inherit it.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise StorageError(
+                f"data: the folder {self.root} is in use by another duikou server; stop it or choose another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+        for left_over in (self.root / "incoming").iterdir():
+            left_over.unlink()
+
+    def close(self) -> None:
+        """Let another server have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def database_url(self) -> str:
+        """Where the embedded database is."""
+        return f"sqlite:///{self.root / DATABASE}"
+
+    def path(self, key: str) -> Path:
+        """The file of a key."""
+        return self.root / key
+
+    def incoming(self) -> Path:
+        """A new place to receive a file at."""
+        return self.root / "incoming" / secrets.token_hex(8)
+
+    def take(self, received: Path, key: str) -> Path:
+        """Move a received file to where it stays."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return received.rename(path)
+
+    def remove(self, key: str) -> None:
+        """Remove a file or a folder; nothing happens where there is none."""
+        path = self.path(key)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def require_room(self, min_free_mb: int) -> None:
+        """Raise `StorageError` where less than `min_free_mb` MiB are free."""
+        free_mb = shutil.disk_usage(self.root).free // MIB
+        if free_mb < min_free_mb:
+            raise StorageError(
+                f"the server's disk is nearly full: {free_mb} MB are free, and no work is taken below {min_free_mb} MB"
+            )
+
+
+def session_key(session_id: str) -> str:
+    """Folder of a session."""
+    return f"sessions/{session_id}"
+
+
+def picture_key(session_id: str, face_id: str) -> str:
+    """Picture of a face, as `duikou.pipeline.Session.save` names it."""
+    return f"{session_key(session_id)}/face_{face_id}.jpg"
+
+
+def source_key(media_id: str, suffix: str) -> str:
+    """File of a source video."""
+    return f"media/{media_id}{suffix}"
+
+
+def task_key(task_id: str) -> str:
+    """Folder of a task."""
+    return f"tasks/{task_id}"
+
+
+def sound_key(task_id: str, number: int) -> str:
+    """Speech of a task's choice."""
+    return f"{task_key(task_id)}/sound_{number}"
+
+
+def attempt_key(task_id: str, attempt: int) -> str:
+    """Folder of one attempt at a task."""
+    return f"{task_key(task_id)}/{attempt}"
+
+
+def result_key(task_id: str, attempt: int) -> str:
+    """What an attempt makes."""
+    return f"{attempt_key(task_id, attempt)}/result.mp4"

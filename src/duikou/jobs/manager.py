@@ -1,0 +1,204 @@
+"""The desk at which the server asks for work: sessions and tasks of one data folder, and the processes behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from duikou.errors import StorageError
+from duikou.jobs import folder as keys
+from duikou.jobs import retention
+from duikou.jobs.dispatch import LocalDispatcher
+from duikou.jobs.folder import DataFolder
+from duikou.jobs.ids import new_id, now_ms
+from duikou.jobs.lane import Lane
+from duikou.jobs.state import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord, Task, TaskStatus
+from duikou.jobs.store import ExternalIdTaken, Store
+from duikou.jobs.work import Work
+from duikou.jobs.worker import Limits
+from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.settings import Settings
+
+PROBE_WORKERS = 1  # reading headers takes milliseconds
+ANALYSIS_WORKERS = 1  # a lane of its own, so that no render delays an answer that a caller waits for
+PROBE_LIMIT_S = 30  # headers that take longer are an attack
+SWEEP_EVERY_S = 600
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A lip sync to be made. `sounds` are received files, one for each choice; choices' own `sound` is filled in."""
+
+    session: SessionRecord
+    choices: tuple[ChoiceRecord, ...]
+    sounds: tuple[Path, ...]
+    external_id: str | None
+    fingerprint: str
+
+
+class Jobs:
+    """Sessions and tasks. `start` takes the data folder, `stop` gives it back; both block, all else is quick."""
+
+    def __init__(self, settings: Settings, work: Work | None = None) -> None:
+        self._settings = settings
+        self._work = work or Work()
+        self._stopping = threading.Event()
+        self.folder = DataFolder(settings.data)
+        self.store: Store
+        self.dispatcher: LocalDispatcher
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Take the folder, forget what is over, take up what is unfinished. Raises `StorageError`."""
+        settings = self._settings
+        self.folder.open()
+        try:
+            self.store = Store(self.folder.database_url)
+        except SQLAlchemyError as error:
+            self.folder.close()
+            raise StorageError(f"data: the database in {self.folder.root} cannot be opened: {error}") from error
+        orphans = retention.remove_orphans(self.store, self.folder)
+        limits = Limits(settings.task_timeout_s, settings.task_memory_mb)
+        self._probing = Lane("probe", PROBE_WORKERS, replace(limits, wall_s=PROBE_LIMIT_S), self._stopping)
+        self._analysis = Lane("analyse", ANALYSIS_WORKERS, limits, self._stopping)
+        self.dispatcher = LocalDispatcher(
+            self.store,
+            self.folder,
+            self._work,
+            workers=settings.workers,
+            limits=limits,
+            keep_ms=settings.media_days * DAY_MS,
+            stopping=self._stopping,
+        )
+        self._sweeper = threading.Thread(target=self._sweep, name="duikou-sweep", daemon=True)
+        for part in (self._probing, self._analysis, self.dispatcher, self._sweeper):
+            part.start()
+        log.info("jobs started", data=str(self.folder.root), workers=settings.workers, orphans=orphans)
+
+    def stop(self) -> None:
+        """Stop every worker; unfinished tasks wait for the next start."""
+        self._stopping.set()
+        for part in (self.dispatcher, self._probing, self._analysis, self._sweeper):
+            part.join()
+        self.store.close()
+        self.folder.close()
+
+    async def probe_video(self, path: Path, field: str) -> VideoInfo:
+        """A received video's headers, read in a child process. Raises `MediaError` that names `field`."""
+        info: VideoInfo = await asyncio.wrap_future(self._probing.submit(self._work.probe_video, path, field))
+        return info
+
+    async def probe_sound(self, path: Path, field: str) -> AudioInfo:
+        """A received sound's headers, read in a child process. Raises `MediaError` that names `field`."""
+        info: AudioInfo = await asyncio.wrap_future(self._probing.submit(self._work.probe_sound, path, field))
+        return info
+
+    async def identify(self, account: str, received: Path, info: VideoInfo) -> SessionRecord:
+        """Find the faces of a received video, which is taken over; `info` is what its probe said.
+
+        Raises `MediaError`, `WorkerError`, and then keeps nothing.
+        """
+        source = self._keep(account, received, info)
+        try:
+            return await self.identify_kept(account, source)
+        except BaseException:
+            self.folder.remove(source.key)
+            self.store.drop_media(source.id)
+            raise
+
+    async def identify_kept(self, account: str, source: Media) -> SessionRecord:
+        """Find the faces of a video that we keep. Raises `MediaError`, `WorkerError`."""
+        session_id = new_id()
+        folder = self.folder.path(keys.session_key(session_id))
+        folder.mkdir()
+        try:
+            faces: tuple[FaceSummary, ...] = await asyncio.wrap_future(
+                self._analysis.submit(self._work.identify, self.folder.path(source.key), folder)
+            )
+        except BaseException:
+            self.folder.remove(keys.session_key(session_id))
+            raise
+        at = now_ms()
+        session = SessionRecord(session_id, account, source, faces, at, at + self._settings.session_hours * HOUR_MS)
+        self.store.add_session(session)
+        log.info("session made", session_id=session_id, faces=len(faces))
+        return session
+
+    def require_room(self) -> None:
+        """Raise `StorageError` where the disk is too full for new work."""
+        self.folder.require_room(self._settings.min_free_mb)
+
+    def submit(self, account: str, order: Order) -> Task:
+        """Keep a task and have it done; the sounds are taken over.
+
+        Raises `ExternalIdTaken`, and then takes nothing over.
+        """
+        task_id, at = new_id(), now_ms()
+        choices = []
+        for number, (choice, sound) in enumerate(zip(order.choices, order.sounds, strict=True)):
+            key = keys.sound_key(task_id, number)
+            self.folder.take(sound, key)
+            choices.append(replace(choice, sound=key))
+        source = order.session.source
+        task = Task(
+            id=task_id,
+            account=account,
+            external_id=order.external_id,
+            fingerprint=order.fingerprint,
+            session_id=order.session.id,
+            source_id=source.id,
+            source_suffix=source.suffix,
+            source_duration_ms=source.duration_ms,
+            choices=tuple(choices),
+            status=TaskStatus.SUBMITTED,
+            reason="",
+            attempt=0,
+            tries=0,
+            progress=0.0,
+            stage="",
+            not_before=at,
+            result_id="",
+            result_duration_ms=0,
+            created_at=at,
+            updated_at=at,
+            expires_at=0,
+        )
+        try:
+            self.store.add_task(task)
+        except BaseException:
+            self.folder.remove(keys.task_key(task_id))
+            raise
+        self.dispatcher.wake()
+        return task
+
+    def _keep(self, account: str, received: Path, info: VideoInfo) -> Media:
+        media_id, at = new_id(), now_ms()
+        suffix = f".{info.container}"
+        key = keys.source_key(media_id, suffix)
+        size = self.folder.take(received, key).stat().st_size
+        expires_at = at + self._settings.media_days * DAY_MS
+        media = Media(media_id, account, MediaKind.SOURCE, key, suffix, size, info.duration_ms, at, expires_at)
+        self.store.add_media(media)
+        return media
+
+    def _sweep(self) -> None:
+        while True:
+            try:
+                while retention.sweep(self.store, self.folder) and not self._stopping.is_set():
+                    pass
+            except Exception:
+                log.exception("the sweep failed")
+            if self._stopping.wait(SWEEP_EVERY_S):
+                return
+
+
+__all__ = ["ExternalIdTaken", "Jobs", "Order"]

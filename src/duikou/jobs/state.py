@@ -1,0 +1,132 @@
+"""What the store keeps: media, sessions and tasks, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from duikou.timebase import Interval
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands: submitted -> processing -> succeed | failed, and back to submitted for another attempt."""
+
+    SUBMITTED = "submitted"
+    PROCESSING = "processing"
+    SUCCEED = "succeed"
+    FAILED = "failed"
+
+
+UNFINISHED = (TaskStatus.SUBMITTED, TaskStatus.PROCESSING)
+
+
+class MediaKind(StrEnum):
+    """Where a video came from."""
+
+    SOURCE = "source"
+    RESULT = "result"
+
+
+@dataclass(frozen=True)
+class Media:
+    """One video that we keep and serve.
+
+    key: where its bytes are, relative to the data folder. suffix: `.mp4` or `.mov`.
+    """
+
+    id: str
+    account: str
+    kind: MediaKind
+    key: str
+    suffix: str
+    size: int
+    duration_ms: int
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class FaceNote:
+    """One sentence on why a face's interval is no longer or what may look wrong; `code` is a stable word."""
+
+    code: str
+    message: str
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class FaceSummary:
+    """A face as the store knows it: its id, its interval and its notes; the tracks stay in the session's folder."""
+
+    id: str
+    interval: Interval
+    notes: tuple[FaceNote, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """A video whose faces are known, until `expires_at`."""
+
+    id: str
+    account: str
+    source: Media
+    faces: tuple[FaceSummary, ...]
+    created_at: int
+    expires_at: int
+
+    def face(self, face_id: str) -> FaceSummary | None:
+        """The face of that id, or `None`."""
+        return next((face for face in self.faces if face.id == face_id), None)
+
+
+@dataclass(frozen=True)
+class ChoiceRecord:
+    """One face and what it speaks: `duikou.pipeline.FaceChoice` with the sound as a key in the data folder."""
+
+    sound: str
+    face_id: str
+    sound_start_ms: int
+    sound_end_ms: int
+    insert_ms: int
+    sound_volume: float
+    original_volume: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One lip sync that was asked for.
+
+    external_id: the caller's own id for it, unique per account; `None` where the caller gave none.
+    fingerprint: digest of the payload, which tells a repeated request from another one under the same external id.
+    source: the video it starts from, as it was when the task was made.
+    attempt: number of the claim that holds now; it only rises, and every write of a worker names it.
+    tries: how often work was begun and not handed back; at `MAX_TRIES` the task fails.
+    reason: why it failed, one sentence. progress: 0 to 1. Times are Unix milliseconds; `expires_at` is 0 until the end.
+    """
+
+    id: str
+    account: str
+    external_id: str | None
+    fingerprint: str
+    session_id: str
+    source_id: str
+    source_suffix: str
+    source_duration_ms: int
+    choices: tuple[ChoiceRecord, ...]
+    status: TaskStatus
+    reason: str
+    attempt: int
+    tries: int
+    progress: float
+    stage: str
+    not_before: int
+    result_id: str
+    result_duration_ms: int
+    created_at: int
+    updated_at: int
+    expires_at: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status not in UNFINISHED

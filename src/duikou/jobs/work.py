@@ -1,0 +1,79 @@
+"""The work itself, as the plain functions that run in a worker process.
+
+Each takes values that can be pickled and, last, a `Progress`; each returns a value that can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from duikou import pipeline
+from duikou.jobs.state import ChoiceRecord, FaceNote, FaceSummary
+from duikou.media import probe
+from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.progress import Progress
+
+
+@dataclass(frozen=True)
+class RenderOrder:
+    """All that a worker needs to render: paths, and the choices with their sounds' paths in the same order."""
+
+    session: Path
+    video: Path
+    choices: tuple[ChoiceRecord, ...]
+    sounds: tuple[Path, ...]
+    output: Path
+
+
+def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
+    """Read a video's headers. Raises `MediaError` that names `field`."""
+    return probe.probe_video(path, field=field)
+
+
+def probe_sound(path: Path, field: str, progress: Progress) -> AudioInfo:
+    """Read a sound's headers. Raises `MediaError` that names `field`."""
+    return probe.probe_audio(path, field=field)
+
+
+def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
+    """Find a video's faces and keep what is known of them, with their pictures, in `folder`. Raises `MediaError`."""
+    session = pipeline.identify(video, progress=progress)
+    session.save(folder)
+    return tuple(
+        FaceSummary(
+            face.id,
+            face.interval,
+            tuple(FaceNote(warning.code, warning.message, warning.interval) for warning in face.warnings),
+        )
+        for face in session.faces
+    )
+
+
+def render(order: RenderOrder, progress: Progress) -> int:
+    """Lip-sync into `order.output`; the result's length in ms. Raises `InputError`, `StorageError`, `ModelError`."""
+    session = pipeline.Session.load(order.session, order.video)
+    choices = [
+        pipeline.FaceChoice(
+            sound=sound,
+            face_id=choice.face_id,
+            sound_start_ms=choice.sound_start_ms,
+            sound_end_ms=choice.sound_end_ms,
+            insert_ms=choice.insert_ms,
+            sound_volume=choice.sound_volume,
+            original_volume=choice.original_volume,
+        )
+        for choice, sound in zip(order.choices, order.sounds, strict=True)
+    ]
+    return pipeline.lip_sync(session, choices, order.output, progress=progress).info.duration_ms
+
+
+@dataclass(frozen=True)
+class Work:
+    """The table of what workers can do. Each entry is a function of a module, since workers import it by its name."""
+
+    probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
+    probe_sound: Callable[[Path, str, Progress], AudioInfo] = probe_sound
+    identify: Callable[[Path, Path, Progress], tuple[FaceSummary, ...]] = identify
+    render: Callable[[RenderOrder, Progress], int] = render
