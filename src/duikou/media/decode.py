@@ -1,0 +1,143 @@
+"""A video file as a stream of upright frames, in the order and at the times a player shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from duikou.errors import MediaError
+from duikou.media import demux
+from duikou.media.picture import BgrImage, Converter, Picture
+
+
+class Frame:
+    """One frame of a video.
+
+    index: from 0, of the frames that a player shows.
+    pts: presentation time in the stream's own units, after the edit list.
+    time_ms: the same in ms, on the time line on which the file's sound begins at 0; so the first frame of a file whose
+        picture starts late is later than 0.
+    stored: the decoded frame in the file's own pixels, which the encoder can take as it is; `None` where there is none.
+    """
+
+    __slots__ = ("_converter", "_image", "index", "pts", "stored", "time_ms")
+
+    def __init__(
+        self,
+        index: int,
+        pts: int,
+        time_ms: int,
+        image: BgrImage | None = None,
+        *,
+        stored: VideoFrame | None = None,
+        converter: Converter | None = None,
+    ) -> None:
+        if image is None and (stored is None or converter is None):
+            raise ValueError("a frame needs an image, or a stored frame and its converter")
+        self.index, self.pts, self.time_ms = index, pts, time_ms
+        self.stored = stored
+        self._image, self._converter = image, converter
+
+    @property
+    def image(self) -> BgrImage:
+        """(H, W, 3) uint8, blue green red, upright. Converted when first asked for, so skipping frames is cheap."""
+        if self._image is None:
+            assert self.stored is not None
+            assert self._converter is not None
+            self._image = self._converter.bgr(self.stored)
+        return self._image
+
+    def __repr__(self) -> str:
+        return f"Frame(index={self.index}, pts={self.pts}, time_ms={self.time_ms})"
+
+
+def times(path: Path, *, field: str = "video") -> npt.NDArray[np.int64]:
+    """(N,) ms at which each frame shows: the `time_ms` of all `frames`, without decoding."""
+    timeline = read_timeline(path, field=field)
+    return np.array([timeline.ms(int(pts)) for pts in timeline.pts], np.int64)
+
+
+def read_timeline(path: Path, *, field: str = "video") -> demux.Timeline:
+    """When each frame of a file shows, from its packets alone."""
+    with demux.opened(path, field=field) as (file, _):
+        return demux.read_timeline(file, demux.video_stream(file, field=field), field=field)
+
+
+def frames(path: Path, *, start: int = 0, stop: int | None = None, field: str = "video") -> Iterator[Frame]:
+    """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), a few in memory at a time.
+
+    Decoding begins at the key frame before `start`; numbers and pixels are the same as from the beginning. A frame that
+    cannot be decoded shows the one before it, as in a player, so that frames and `times` always agree.
+    Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
+    """
+    timeline = read_timeline(path, field=field)
+    stop = len(timeline) if stop is None else min(stop, len(timeline))
+    if start < 0 or start >= stop:
+        return
+    with demux.opened(path, field=field) as (file, _):
+        stream = demux.video_stream(file, field=field)
+        converter: Converter | None = None
+        for index, stored in _filled(_from(file, stream, timeline, start), timeline, start, stop):
+            if converter is None:
+                converter = Converter(Picture.of(stream, stored))
+            pts = int(timeline.pts[index])
+            yield Frame(index, pts, timeline.ms(pts), stored=stored, converter=converter)
+        if converter is None:
+            raise MediaError(f"{field}: none of the frames can be decoded.", field=field)
+
+
+def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
+    """The first frame that can be decoded, of a file that was just opened."""
+    for frame in _decoded(file, stream):
+        return frame
+    raise MediaError(f"{field}: none of the frames can be decoded.", field=field)
+
+
+def _decoded(file: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    for packet in file.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue  # a damaged packet costs its own frame only
+
+
+def _from(file: InputContainer, stream: VideoStream, timeline: demux.Timeline, start: int) -> Iterator[VideoFrame]:
+    """Decoded frames from the last key frame whose pts is not after frame `start`.
+
+    Frames that are decoded after such a key frame and shown after it do not need anything older, open groups of
+    pictures included (their leading frames show before it).
+    """
+    wanted = timeline.pts[start]
+    before = timeline.keyframes[timeline.keyframes <= wanted]
+    if len(before) and before[-1] > timeline.pts[0]:
+        file.seek(int(before[-1]), stream=stream)
+    return _decoded(file, stream)
+
+
+def _filled(
+    decoded: Iterator[VideoFrame], timeline: demux.Timeline, start: int, stop: int
+) -> Iterator[tuple[int, VideoFrame]]:
+    """One decoded frame for each number from `start` to `stop`: a missing one is shown as the one before it."""
+    index, shown = start, None
+    for frame in decoded:
+        if frame.pts is None:
+            continue
+        while index < stop and timeline.pts[index] < frame.pts:
+            yield index, shown or frame
+            index += 1
+        if index < stop and timeline.pts[index] == frame.pts:
+            yield index, frame
+            index += 1
+        shown = frame
+        if index >= stop:
+            return
+    while shown is not None and index < stop:
+        yield index, shown
+        index += 1

@@ -1,0 +1,217 @@
+"""What the stored pixels of a video mean: size, colour, and how to turn them upright; and the way to BGR and back.
+
+swscale's defaults darken a picture by almost two grey levels on the way to RGB and back, so accurate rounding and full
+chroma are asked for; with them an untouched frame comes back within a hundredth of a level.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+BgrImage = npt.NDArray[np.uint8]
+
+_QUALITY: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_HD_WIDTH, _HD_HEIGHT = 1280, 577  # untagged pictures from here on are taken for BT.709, as mpv and browsers do
+_RGB_MATRIX: Final = 0  # ITU-T H.273, table 4: matrix coefficients "identity", that is RGB
+_UNSPECIFIED: Final = 2  # H.273: primaries, transfer and matrix "unspecified"
+_BT709: Final = 1  # H.273: BT.709
+_MATRICES: Final = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+"""H.273 matrix coefficients to swscale's tables."""
+_PIXEL_FORMATS_420: Final = frozenset({"yuv420p", "yuvj420p"})
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How a stored picture is turned upright: first swap rows and columns, then mirror."""
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Orientation:
+        """Read a decoded frame's display matrix (ISO 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y."""
+        a, b, c, d = _display_matrix(frame)
+        if abs(a) + abs(d) >= abs(b) + abs(c):
+            return cls(False, a < 0, d < 0)
+        return cls(True, c < 0, b < 0)
+
+    @property
+    def degrees(self) -> int:
+        """Degrees clockwise, as far as a mirrored picture has such a thing: 0, 90, 180 or 270."""
+        if self.transpose:
+            return 270 if self.mirror_y else 90
+        return 180 if self.mirror_y else 0
+
+    def upright(self, image: BgrImage) -> BgrImage:
+        """The upright picture (H, W, 3), contiguous."""
+        if self.transpose:
+            image = image.transpose(1, 0, 2)
+        if self.mirror_x:
+            image = image[:, ::-1]
+        if self.mirror_y:
+            image = image[::-1]
+        return np.ascontiguousarray(image)
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know a kind of side data that this frame also has
+        turn = round(-frame.rotation / 90) % 4
+        return ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))[turn]
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = struct.unpack_from("5i", bytes(cast("SideData", data)))
+    return a, b, c, d
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the stored pixels of one video mean.
+
+    width, height: stored size in pixels. orientation: how it is turned upright.
+    pixel_format: FFmpeg's name. matrix, primaries, transfer: H.273 code points, 2 where the file does not say.
+    full_range: whether black is 0 and white 255 (else 16 and 235).
+    sample_aspect_ratio: width of a stored pixel over its height.
+    """
+
+    width: int
+    height: int
+    orientation: Orientation
+    pixel_format: str
+    matrix: int
+    primaries: int
+    transfer: int
+    full_range: bool
+    sample_aspect_ratio: Fraction
+
+    @classmethod
+    def of(cls, stream: VideoStream, frame: VideoFrame) -> Picture:
+        """Read from the stream's headers and one decoded frame."""
+        context = stream.codec_context
+        name = frame.format.name
+        return cls(
+            context.width,
+            context.height,
+            Orientation.of(frame),
+            name,
+            int(frame.colorspace),
+            int(frame.color_primaries),
+            int(frame.color_trc),
+            frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
+            Fraction(stream.sample_aspect_ratio or 1),
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture."""
+        return (self.height, self.width) if self.orientation.transpose else (self.width, self.height)
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the stored pixels are RGB."""
+        return self.matrix == _RGB_MATRIX or av.VideoFormat(self.pixel_format).is_rgb
+
+    @property
+    def yuv_matrix(self) -> Colorspace:
+        """swscale's table for this picture; where the file does not say, what players take."""
+        untagged = Colorspace.ITU709 if self.width >= _HD_WIDTH or self.height >= _HD_HEIGHT else Colorspace.ITU601
+        return _MATRICES.get(self.matrix, untagged)
+
+    @property
+    def yuv_range(self) -> ColorRange:
+        """Range of the stored pixels."""
+        return ColorRange.JPEG if self.full_range else ColorRange.MPEG
+
+    def encoded(self) -> Picture:
+        """The picture that an upright copy in 8-bit YUV has: the same colours, size and pixel shape.
+
+        Odd sizes cannot be cut out of 4:2:0 pictures in H.264 (its crop counts in chroma samples), so they become
+        4:4:4, which fewer players can show.
+        """
+        width, height = self.size
+        aspect = 1 / self.sample_aspect_ratio if self.orientation.transpose else self.sample_aspect_ratio
+        rgb = self.is_rgb
+        return Picture(
+            width,
+            height,
+            Orientation(),
+            "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p",
+            _BT709 if rgb else self.matrix,
+            self.primaries,
+            self.transfer,
+            self.full_range and not rgb,
+            aspect,
+        )
+
+    def passes(self, frame: VideoFrame) -> bool:
+        """Whether a decoded frame of this picture can be encoded as `encoded` with no change to its pixels."""
+        encoded = self.encoded()
+        return (
+            self.orientation == Orientation()
+            and encoded.pixel_format == "yuv420p"
+            and frame.format.name in _PIXEL_FORMATS_420
+            and (frame.width, frame.height) == encoded.size
+        )
+
+
+class Converter:
+    """Turns stored frames of one `Picture` into upright BGR images and back. Not for several threads at once."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self._to_bgr = VideoReformatter()
+        self._to_yuv = VideoReformatter()
+
+    def bgr(self, frame: VideoFrame) -> BgrImage:
+        """Upright image (H, W, 3) of a decoded frame."""
+        picture = self._picture
+        matrix = picture.yuv_matrix
+        image = self._to_bgr.reformat(
+            frame,
+            width=picture.width,  # a stream that changes its size midway keeps that of its first frame
+            height=picture.height,
+            format="bgr24",
+            src_colorspace=None if picture.is_rgb else matrix,
+            dst_colorspace=None if picture.is_rgb else matrix,
+            src_color_range=ColorRange.JPEG if picture.is_rgb else picture.yuv_range,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=_QUALITY,
+            threads=1,
+        ).to_ndarray()
+        return picture.orientation.upright(cast("BgrImage", image))
+
+    def yuv(self, image: BgrImage) -> VideoFrame:
+        """Stored frame of an upright image (H, W, 3); the picture must be an `encoded` one."""
+        picture = self._picture
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
+        return self._to_yuv.reformat(
+            frame,
+            format=picture.pixel_format,
+            src_colorspace=picture.yuv_matrix,
+            dst_colorspace=picture.yuv_matrix,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=picture.yuv_range,
+            interpolation=_QUALITY,
+            threads=1,
+        )

@@ -1,0 +1,115 @@
+"""Which container a file is, by its first bytes; the name and what a sender claims count for nothing.
+
+FFmpeg guesses a format from the content and from the name, and some of its formats are text that names other files
+(`ffconcat`, HLS playlists). Those must never reach it: only what is recognised here is opened, with its demuxer pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from duikou.errors import MediaError
+
+DEMUXERS: Final = {"mp4": "mov", "mov": "mov", "m4a": "mov", "mp3": "mp3", "wav": "wav", "aac": "aac"}
+"""FFmpeg's demuxer for each container; `mov` reads the whole ISO base media family."""
+
+_HEAD_BYTES: Final = 64 * 1024  # enough for any ISO brand, RIFF header and the first two frames of an elementary stream
+_QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # files older than `ftyp`
+_SOUND_BRANDS: Final = frozenset({b"M4A ", b"M4B ", b"M4P "})
+_PICTURE_BRANDS: Final = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif", b"jp2 ", b"jpx ", b"crx "}
+)  # still pictures in the same box format
+
+# MPEG audio layer III, ISO 11172-3 and 13818-3: kbit/s by index, and samples per second.
+_MP3_KBITS_V1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MP3_KBITS_V2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_MP3_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_AAC_RATE_INDEXES: Final = 13  # ISO 14496-3, table 1.18: 13 known sampling frequencies
+
+
+def container(path: Path, *, field: str = "file") -> str:
+    """Name of the container that `path` holds: `mp4`, `mov`, `mp3`, `wav`, `m4a` or `aac`.
+
+    Raises `MediaError` that names `field` for anything else and for a file that cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            audio_start = _after_id3(head)
+            if audio_start:
+                file.seek(audio_start)
+            body = file.read(_HEAD_BYTES) if audio_start else head
+    except OSError as error:
+        raise MediaError(f"{field}: the file cannot be read ({error.strerror or error}).", field=field) from error
+    name = _name(head, body)
+    if name is None:
+        what = "is empty" if not head else "is not an mp4, mov, mp3, wav, m4a or aac file"
+        raise MediaError(f"{field}: the content {what}.", field=field)
+    return name
+
+
+def _name(head: bytes, body: bytes) -> str | None:
+    kind = head[4:8]
+    if kind == b"ftyp":
+        return _iso_name(head[8:12])
+    if kind in _QUICKTIME_ATOMS:
+        return "mov"
+    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+        return "wav"
+    body = body.lstrip(b"\0")
+    if _two_frames(body, _mp3_frame_bytes):
+        return "mp3"
+    if _two_frames(body, _aac_frame_bytes):
+        return "aac"
+    return None
+
+
+def _iso_name(brand: bytes) -> str | None:
+    if brand in _PICTURE_BRANDS:
+        return None
+    if brand == b"qt  ":
+        return "mov"
+    return "m4a" if brand in _SOUND_BRANDS else "mp4"
+
+
+def _after_id3(head: bytes) -> int:
+    """Offset just behind an ID3v2 tag (its size has 7 bits a byte), 0 where there is none."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    size = 0
+    for byte in head[6:10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size
+
+
+def _two_frames(data: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
+    """Whether `data` starts with a frame that is followed by another one, or by nothing at all."""
+    size = frame_bytes(data)
+    if not size:
+        return False
+    following = data[size:]
+    return bool(frame_bytes(following)) or len(data) == size
+
+
+def _mp3_frame_bytes(header: bytes) -> int:
+    """Length of the layer III frame that starts here, 0 where none does."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
+        return 0
+    version, padding = header[1] >> 3 & 3, header[2] >> 1 & 1
+    kbits, rate = header[2] >> 4, header[2] >> 2 & 3
+    if version == 1 or kbits in (0, 15) or rate == 3:
+        return 0
+    table, frame_samples = (_MP3_KBITS_V1, 1152) if version == 3 else (_MP3_KBITS_V2, 576)
+    return frame_samples // 8 * table[kbits] * 1000 // _MP3_RATES[version][rate] + padding
+
+
+def _aac_frame_bytes(header: bytes) -> int:
+    """Length of the ADTS frame that starts here, 0 where none does."""
+    if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+        return 0
+    if header[2] >> 2 & 15 >= _AAC_RATE_INDEXES:
+        return 0
+    size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return size if size >= 7 else 0

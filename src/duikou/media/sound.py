@@ -1,0 +1,283 @@
+"""Sound: read from any file onto its time line, and speech mixed into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soxr
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from scipy.ndimage import convolve1d, minimum_filter1d
+
+from duikou.errors import InputError, MediaError
+from duikou.media import demux
+from duikou.media.probe import ELEMENTARY
+from duikou.timebase import ms_to_samples, round_half_up, samples_to_ms
+
+Samples = npt.NDArray[np.float32]
+
+MAX_SOUND_MS: Final = 60 * 60 * 1000  # an hour of 48 kHz stereo is 1.4 GB as float32; more is refused, not swapped
+MAX_VOLUME: Final = 2.0  # the contract: volumes lie in [0, 2]
+_JITTER_S: Final = Fraction(5, 1000)  # time stamps rounded to a coarse clock are not gaps; 5 ms is below hearing one
+_RAMP_MS: Final = 10  # long enough that a change of gain does not click, short enough to lie within a consonant
+_CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dBFS: full scale, less what the encoder's own rounding may add
+_LOOK_AHEAD_MS: Final = 5  # the limiter's gain falls over this time before a peak and rises as slowly behind it
+_STEREO: Final = 2
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Sound in memory. samples: (n, C) float32, full scale is 1. rate: samples per second."""
+
+    samples: Samples
+    rate: int
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.samples.shape[1])
+
+    @property
+    def duration_ms(self) -> int:
+        """Length in ms."""
+        return samples_to_ms(len(self.samples), self.rate)
+
+    def converted(self, *, rate: int | None = None, channels: int | None = None) -> Sound:
+        """The same sound at another rate (soxr, high quality, no delay) and with other channels."""
+        samples = _with_channels(self.samples, channels or self.channels)
+        if rate is None or rate == self.rate:
+            return Sound(samples, self.rate)
+        return Sound(soxr.resample(samples, self.rate, rate).astype(np.float32, copy=False), rate)
+
+
+@dataclass(frozen=True)
+class Insert:
+    """Speech laid over a sound from `at_ms` on.
+
+    volume: factor of the speech. original_volume: factor of the original while the speech lasts. Both in [0, 2].
+    """
+
+    sound: Sound
+    at_ms: int
+    volume: float
+    original_volume: float
+
+    def __post_init__(self) -> None:
+        if self.at_ms < 0:
+            raise InputError(f"insert_ms is {self.at_ms}, it must not be negative.", field="insert_ms")
+        for field in ("volume", "original_volume"):
+            value = getattr(self, field)
+            if not 0 <= value <= MAX_VOLUME:
+                raise InputError(f"{field} is {value}, it must lie between 0 and {MAX_VOLUME:g}.", field=field)
+
+
+def read_sound(
+    path: Path,
+    *,
+    rate: int | None = None,
+    channels: int | None = None,
+    start_ms: int = 0,
+    end_ms: int | None = None,
+    field: str = "sound",
+) -> Sound:
+    """Read the sound of a sound or video file, from `start_ms` to `end_ms` of its time line (`None` is its end).
+
+    Sample 0 of the whole is the moment a player starts: a codec's priming is dropped, and in mp4, mov and m4a edit
+    lists and late starts are honoured (silence where the sound has not begun or has a gap), so the sound of a video
+    lies on the time line of its frames. `rate` resamples, `channels` mixes down or up; neither means as in the file,
+    save that layouts of more than two channels become stereo.
+    Raises `MediaError` that names `field`: no sound, damaged, or longer than `MAX_SOUND_MS`.
+    """
+    if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
+        raise InputError(f"{field}: the part from {start_ms} ms to {end_ms} ms is empty.", field=field)
+    with demux.opened(path, field=field) as (file, container):
+        stream = demux.audio_stream(file)
+        if stream is None:
+            raise MediaError(f"{field}: the file has no sound.", field=field)
+        found = _collect(
+            _pieces(file, stream, field=field), start_ms, end_ms, from_zero=container not in ELEMENTARY, field=field
+        )
+    return found.converted(rate=rate, channels=channels)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    start_s: Fraction
+    samples: Samples
+    rate: int
+
+
+def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[_Piece]:
+    """Decoded pieces in time order; a damaged packet is left out."""
+    resampler: AudioResampler | None = None
+    shape: tuple[int, str, str] | None = None
+    for packet in file.demux(stream):
+        try:
+            decoded: Sequence[AudioFrame] = packet.decode()
+        except av.error.InvalidDataError:
+            continue
+        for frame in decoded:
+            if frame.pts is None or frame.time_base is None or not frame.samples:
+                continue
+            if shape is not None and frame.sample_rate != shape[0]:
+                raise MediaError(
+                    f"{field}: the sample rate changes from {shape[0]} to {frame.sample_rate} within the sound.",
+                    field=field,
+                )
+            start = frame.pts * frame.time_base
+            now = (frame.sample_rate, frame.layout.name, frame.format.name)
+            if resampler is None or now != shape:
+                layout = "stereo" if frame.layout.nb_channels > _STEREO else frame.layout
+                resampler, shape = AudioResampler(format="flt", layout=layout), now
+            for flat in resampler.resample(frame):
+                samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
+                yield _Piece(start, samples.astype(np.float32, copy=False), frame.sample_rate)
+
+
+def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, from_zero: bool, field: str) -> Sound:
+    """Lay pieces on one line by their times and keep the wanted part of it."""
+    kept: list[Samples] = []
+    origin = Fraction(0)
+    rate = cursor = first = width = 0
+    last: int | None = None
+    for piece in pieces:
+        if not rate:
+            rate, width = piece.rate, piece.samples.shape[1]
+            origin = Fraction(0) if from_zero else piece.start_s
+            first = cursor = ms_to_samples(start_ms, rate)
+            last = None if end_ms is None else ms_to_samples(end_ms, rate)
+            line = 0
+        at = round_half_up((piece.start_s - origin) * rate)
+        if kept and abs(at - line) <= _JITTER_S * rate:
+            at = line
+        samples = _with_channels(piece.samples, width)[max(cursor - at, 0) :]
+        at = max(at, cursor)
+        line = at + len(samples)
+        if last is not None and at >= last:
+            break
+        if not len(samples):
+            continue
+        if max(at, line) - first > ms_to_samples(MAX_SOUND_MS, rate):
+            raise MediaError(f"{field}: the sound is longer than {MAX_SOUND_MS // 60_000} minutes.", field=field)
+        if at > cursor:
+            kept.append(np.zeros((at - cursor, width), np.float32))
+        kept.append(samples)
+        cursor = line
+    if not kept:
+        what = f"has no sound between {start_ms} ms and {end_ms} ms" if rate else "has no sound that can be decoded"
+        raise MediaError(f"{field}: the file {what}.", field=field)
+    whole = np.concatenate(kept)
+    return Sound(whole[: None if last is None else last - first], rate)
+
+
+def _with_channels(samples: Samples, channels: int) -> Samples:
+    """(n, C) samples with `channels` columns: mean for one, the same on left and right for more."""
+    has = samples.shape[1]
+    if has == channels:
+        return samples
+    mono: Samples = samples if has == 1 else samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    if channels == 1:
+        return mono
+    wide = np.zeros((len(samples), channels), np.float32)
+    wide[:, :_STEREO] = samples[:, :_STEREO] if has >= _STEREO else mono
+    return wide
+
+
+def mix(original: Sound | None, inserts: Sequence[Insert], duration_ms: int) -> Sound:
+    """Lay `inserts` over `original` (silence where there is none); the result lasts `duration_ms`.
+
+    Outside the insertions the original stays bit for bit. Inside it is original x `original_volume` + speech x
+    `volume`, limited to -0.1 dBFS by a look-ahead limiter that does nothing where nothing is louder. Where speeches
+    overlap, the smallest `original_volume` holds. The original's gain moves within 10 ms, inside the insertion.
+    Rate and channels are the original's, or without one the highest of the inserts'.
+    """
+    if duration_ms < 0:
+        raise InputError(f"duration_ms is {duration_ms}, it must not be negative.", field="duration_ms")
+    if original is None:
+        rate = max((insert.sound.rate for insert in inserts), default=48_000)
+        channels = max((insert.sound.channels for insert in inserts), default=1)
+    else:
+        rate, channels = original.rate, original.channels
+    total = ms_to_samples(duration_ms, rate)
+    mixed = np.zeros((total, channels), np.float32)
+    if original is not None:
+        mixed[: len(original.samples)] = original.samples[:total]
+    placed = [_place(insert, rate, channels, total) for insert in inserts]
+    placed = [one for one in placed if one.end > one.start]
+    for start, end in _unions(placed):
+        inside = [one for one in placed if start <= one.start < end]
+        stretch = mixed[start:end] * _gain(inside, start, end, ramp=ms_to_samples(_RAMP_MS, rate))[:, None]
+        for one in inside:
+            stretch[one.start - start : one.end - start] += one.samples
+        mixed[start:end] = _limited(stretch, ms_to_samples(_LOOK_AHEAD_MS, rate))
+    return Sound(mixed, rate)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Speech at its volume, at sample `start` of the result; `gain` is the original's under it."""
+
+    start: int
+    samples: Samples
+    gain: float
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.samples)
+
+
+def _place(insert: Insert, rate: int, channels: int, total: int) -> _Placed:
+    start = ms_to_samples(insert.at_ms, rate)
+    speech = insert.sound.converted(rate=rate, channels=channels).samples[: max(total - start, 0)]
+    return _Placed(start, speech * np.float32(insert.volume), insert.original_volume)
+
+
+def _unions(placed: Sequence[_Placed]) -> list[tuple[int, int]]:
+    """Stretches that are covered without a break, `[start, end)` in samples."""
+    stretches: list[tuple[int, int]] = []
+    for one in sorted(placed, key=lambda one: one.start):
+        if stretches and one.start <= stretches[-1][1]:
+            stretches[-1] = stretches[-1][0], max(stretches[-1][1], one.end)
+        else:
+            stretches.append((one.start, one.end))
+    return stretches
+
+
+def _gain(inside: Sequence[_Placed], start: int, end: int, *, ramp: int) -> npt.NDArray[np.float32]:
+    """The original's gain over one covered stretch: steps with linear ramps, 1 at both ends."""
+    edges = sorted({edge for one in inside for edge in (one.start, one.end)})
+    at, gains, before = [start], [1.0], 1.0
+    for left, right in pairwise(edges):
+        gain = min(one.gain for one in inside if one.start <= left < one.end)
+        slope = min(ramp, (right - left) // 2)
+        at += [left, left + slope, right - slope if right == end else right]
+        gains += [before, gain, gain]
+        before = gain
+    return np.interp(np.arange(start, end), [*at, end], [*gains, 1.0]).astype(np.float32)
+
+
+def _limited(samples: Samples, reach: int) -> Samples:
+    """`samples` with peaks brought down to the ceiling by a gain that moves smoothly over `reach` samples each way.
+
+    The smallest gain needed within `reach` holds everywhere around; its weighted mean over the same reach can only be
+    as small as needed or smaller.
+    """
+    peaks = np.abs(samples).max(axis=1)
+    if peaks.max(initial=0.0) <= _CEILING:
+        return samples
+    needed = np.minimum(1.0, _CEILING / np.maximum(peaks, 1e-9)).astype(np.float64)
+    window = np.hanning(2 * reach + 3)[1:-1]
+    held = minimum_filter1d(needed, 2 * reach + 1, mode="nearest")
+    gain = np.minimum(convolve1d(held, window / window.sum(), mode="nearest"), needed)
+    limited: Samples = (samples * gain[:, None]).astype(np.float32)
+    return limited
