@@ -1,0 +1,244 @@
+"""The command line: what it prints where, and its exit status. The pipeline itself is replaced by a small stand-in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from duikou import __version__, cli, pipeline
+from duikou.errors import InputError, ModelError
+from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
+from duikou.media.probe import VideoInfo
+from duikou.pipeline import FaceChoice, Result, Session
+from duikou.progress import Progress, silent
+from duikou.timebase import Interval
+
+FRAMES = 50
+INFO = VideoInfo("mp4", "h264", 1280, 720, 0, FRAMES, Fraction(25), 2_000, None)
+
+
+def face(face_id: str, width: int, height: int, interval: Interval, *warnings: FaceWarning) -> Face:
+    landmarks = np.zeros((FRAMES, POINTS, 3), np.float32)
+    landmarks[:, 1, :2] = width, height
+    times = np.arange(FRAMES, dtype=np.int64) * 40
+    track = FaceTrack(
+        np.arange(FRAMES, dtype=np.int64), times, landmarks, np.ones(FRAMES, np.float32), np.zeros(FRAMES, np.int64)
+    )
+    picture = np.full((40, 30, 3), 128, np.uint8)
+    return Face(face_id, interval, track, np.ones(FRAMES, np.bool_), picture, warnings)
+
+
+SMALL_FACE = face(
+    "0", 90, 120, Interval(0, 2_000), FaceWarning("small_face", "the lips are 28 px wide", Interval(0, 800))
+)
+LARGE_FACE = face("1", 200, 260, Interval(400, 1_900))
+
+
+class Recorder:
+    """Stands in for the pipeline: knows two faces, remembers the choice and writes a file."""
+
+    def __init__(self, faces: tuple[Face, ...]) -> None:
+        self.faces = faces
+        self.choices: list[FaceChoice] = []
+        self.shares: list[float] = []
+
+    def identify(self, video: str | Path, *, progress: Progress = silent) -> Session:
+        for share in (0.0, 0.5, 1.0):
+            progress("finding faces", share)
+        return Session(Path(video), INFO, self.faces)
+
+    def lip_sync(
+        self, session: Session, choices: Sequence[FaceChoice], output: Path | None, *, progress: Progress = silent
+    ) -> Result:
+        progress("rendering", 1.0)
+        self.choices += choices
+        path = output or session.video.with_suffix(".synced.mp4")
+        path.write_bytes(b"video")
+        return Result(path, INFO)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
+    recorder = Recorder((SMALL_FACE, LARGE_FACE))
+    monkeypatch.setattr(pipeline, "identify", recorder.identify)
+    monkeypatch.setattr(pipeline, "lip_sync", recorder.lip_sync)
+    monkeypatch.chdir(tmp_path)
+    Path("clip.mp4").write_bytes(b"v")
+    Path("speech.wav").write_bytes(b"s")
+    return recorder
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"duikou {__version__}\n"
+
+
+def test_faces_prints_a_table_and_writes_pictures(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["faces", "clip.mp4"]) == 0
+    shown = capsys.readouterr()
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert rows[1][:5] == ["0", "0", "2000", "90x120", "clip.faces/face_0.jpg"]
+    assert rows[2] == ["1", "400", "1900", "200x260", "clip.faces/face_1.jpg"]
+    assert "the lips are 28 px wide" in shown.out
+    assert cv2.imread("clip.faces/face_1.jpg").shape == (40, 30, 3)
+    assert "clip.mp4: finding faces 50%" in shown.err
+
+
+def test_faces_as_json(recorder: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["faces", "clip.mp4", "--json", "--pictures", "elsewhere"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["frames"] == FRAMES
+    assert told["faces"][0] == {
+        "id": "0",
+        "start_ms": 0,
+        "end_ms": 2000,
+        "width": 90,
+        "height": 120,
+        "picture": "elsewhere/face_0.jpg",
+        "warnings": [{"code": "small_face", "message": "the lips are 28 px wide", "start_ms": 0, "end_ms": 800}],
+    }
+    assert (tmp_path / "elsewhere/face_1.jpg").is_file()
+
+
+def test_no_face_is_not_a_success(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder.faces = ()
+    assert cli.run(["faces", "clip.mp4", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["faces"] == []
+    assert "duikou: no face of clip.mp4 can be lip-synced" in shown.err
+    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 2
+
+
+def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [
+        "--face",
+        "0",
+        "--at",
+        "1500",
+        "--crop",
+        "250:4000",
+        "--volume",
+        "1.5",
+        "--original-volume",
+        "0.25",
+        "-o",
+        "out.mp4",
+    ]
+    assert cli.run(["sync", "clip.mp4", "speech.wav", *options]) == 0
+    assert recorder.choices == [FaceChoice(Path("speech.wav"), "0", 250, 4000, 1500, 1.5, 0.25)]
+    shown = capsys.readouterr()
+    assert shown.out == "out.mp4\n"
+    assert "speaks" not in shown.err
+
+
+def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    assert recorder.choices == [FaceChoice(Path("speech.wav"), "1")]
+    shown = capsys.readouterr()
+    assert shown.out == "clip.synced.mp4\n"
+    assert "face 1 speaks, the most visible of 2; --face takes 0 too" in shown.err
+
+
+def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+
+    class Console:
+        is_terminal = False
+
+        def print(self, text: str, **_options: object) -> None:
+            shares.append(float(text.rsplit(" ", 1)[1].rstrip("%")))
+
+    monkeypatch.setattr("duikou.terminal.Console", lambda **_options: Console())
+    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    assert shares == sorted(shares)
+    assert shares[-1] == 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["faces", "absent.mp4"], "video: there is no file absent.mp4"),
+        (["sync", "clip.mp4", "absent.wav"], "audio: there is no file absent.wav"),
+        (["sync", "clip.mp4", "speech.wav", "--crop", "1s:2s"], "--crop must be A:B in whole milliseconds"),
+        (["sync", "clip.mp4", "speech.wav", "--at", "soon"], "--at"),
+        (["sync", "clip.mp4"], "AUDIO"),
+        (["dance"], "dance"),
+    ],
+)
+def test_faults_of_the_caller(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert cli.run(arguments) == 2
+    shown = capsys.readouterr()
+    assert sentence in shown.err
+    assert "Traceback" not in shown.err
+    assert not shown.out
+    assert not recorder.choices
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (InputError("sound_volume must lie in 0 to 2, not 3", field="sound_volume"), 2, "sound_volume must lie"),
+        (ModelError("the model x is not installed; run: pip install x"), 1, "duikou: the model x is not installed"),
+        (KeyError("a fault of ours"), 1, "unexpected KeyError"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_of_the_work_become_one_sentence(
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    sentence: str,
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> Result:
+        raise error
+
+    monkeypatch.setattr(pipeline, "lip_sync", fail)
+    assert cli.run(["sync", "clip.mp4", "speech.wav", "--face", "0"]) == status
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert sentence in shown.err
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("text", "crop"), [(":", (0, None)), ("500:", (500, None)), (":900", (0, 900)), ("500:900", (500, 900))]
+)
+def test_crop(text: str, crop: tuple[int, int | None]) -> None:
+    assert cli.parse_crop(text) == crop
+
+
+@pytest.mark.parametrize("text", ["", "500", "a:b", "-1:5", "1.5:2", "1:2:3", "²:4"])
+def test_crop_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(InputError, match="--crop must be A:B"):
+        cli.parse_crop(text)
+
+
+def test_only_usable_frames_count_for_the_size() -> None:
+    landmarks = LARGE_FACE.track.landmarks.copy()
+    landmarks[:30] *= 9
+    usable = np.arange(FRAMES) >= 30
+    changed = replace(LARGE_FACE, track=replace(LARGE_FACE.track, landmarks=landmarks), usable=usable)
+    assert cli.face_size(changed) == (200, 260)
+
+
+def test_settings_at_fault_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUIKOU_WORKERS", "0")
+    with pytest.raises(InputError, match=r"workers \(DUIKOU_WORKERS\): .*greater than or equal to 1, not '0'"):
+        cli.read_settings()
+
+
+def test_options_of_serve_stand_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUIKOU_PORT", "9000")
+    assert cli.read_settings().port == 9000
+    assert cli.read_settings(port=9001).port == 9001

@@ -1,0 +1,42 @@
+"""Progress on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from duikou.terminal import PLAIN_STEPS, shown
+
+
+def test_plain_lines_are_few() -> None:
+    text = io.StringIO()
+    with shown("clip.mp4", Console(file=text)) as progress:
+        for n in range(1001):
+            progress("rendering", n / 1000)
+    lines = text.getvalue().splitlines()
+    assert lines[0] == "clip.mp4: rendering 0%"
+    assert lines[-1] == "clip.mp4: rendering 100%"
+    assert len(lines) == PLAIN_STEPS + 1
+
+
+def test_each_stage_gets_a_line() -> None:
+    text = io.StringIO()
+    with shown("clip", Console(file=text)) as progress:
+        progress("[decode]", 0.1)
+        progress("render", 0.1)
+    assert text.getvalue().splitlines() == ["clip: [decode] 10%", "clip: render 10%"]
+
+
+def test_a_bar_on_a_terminal_is_cleared_at_the_end() -> None:
+    text = io.StringIO()
+    with shown("clip", Console(file=text, force_terminal=True, width=80)) as progress:
+        progress("render", 0.4)
+    assert "clip" in text.getvalue()
+    assert "\x1b[2K" in text.getvalue()
+
+
+def test_the_bar_ends_with_an_error() -> None:
+    with pytest.raises(ValueError, match="boom"), shown("clip", Console(file=io.StringIO(), force_terminal=True)):
+        raise ValueError("boom")
