@@ -42,7 +42,7 @@ lint: $(SETUP) ## style, types and import directions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(SETUP) ## put the source in its standard form
 	@$(BIN)/ruff check --fix .
