@@ -119,19 +119,6 @@ def test_no_face_is_not_a_success(recorder: Recorder, capsys: pytest.CaptureFixt
 def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--face", "0", "--at", "1500", "--crop", "250:4000"]
     loud = ["--volume", "1.5", "--original-volume", "0.25"]
-        "--face",
-        "0",
-        "--at",
-        "1500",
-        "--crop",
-        "250:4000",
-        "--volume",
-        "1.5",
-        "--original-volume",
-        "0.25",
-        "-o",
-        "out.mp4",
-    ]
     assert cli.run(["sync", "clip.mp4", "speech.wav", *where, *loud, "-o", "out.mp4"]) == 0
     assert recorder.choices == [FaceChoice(Path("speech.wav"), "0", 250, 4000, 1500, 1.5, 0.25)]
     shown = capsys.readouterr()
