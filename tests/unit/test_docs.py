@@ -1,0 +1,131 @@
+"""The documentation against the code: settings, dependencies, commands, names and links."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import duikou
+from duikou.cli import app
+from duikou.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def readme_commands() -> list[list[str]]:
+    """The words of every `duikou ...` line in the README's shell blocks."""
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("duikou ")]
+    assert commands, "the README shows no duikou command"
+    return commands
+
+
+def requirements() -> set[str]:
+    """Names of everything that pyproject.toml and the requirements files ask for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    for file in ("requirements-models.txt", "training/requirements.txt"):
+        lines += [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith(("#", "-"))]
+    names = {NAME.match(line).group().lower() for line in lines}  # type: ignore[union-attr]
+    return names - {"duikou"}
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    field = Settings.model_fields[name]
+    rows = [line for line in (ROOT / "docs/settings.md").read_text().splitlines() if f"`DUIKOU_{name.upper()}`" in line]
+    assert len(rows) == 1, f"docs/settings.md must have one row for DUIKOU_{name.upper()}"
+    _, _, default, meaning, _ = (cell.strip() for cell in rows[0].split("|"))
+    assert default.strip("`") == ("" if field.default in ("", ()) else str(field.default))
+    assert meaning == field.description
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    documented = set(re.findall(r"`DUIKOU_([A-Z_]+)`", (ROOT / "docs/settings.md").read_text()))
+    assert documented == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_dependency_is_explained() -> None:
+    explained = {
+        cell.strip().strip("`").lower()
+        for line in (ROOT / "docs/dependencies.md").read_text().splitlines()
+        if line.startswith("| `")
+        for cell in line.split("|")[1].split(",")
+    }
+    assert requirements() <= explained, "docs/dependencies.md lacks these"
+
+
+def test_dependencies_are_pinned() -> None:
+    pins = {
+        line.partition("==")[0].lower()
+        for file in ("constraints.txt", "requirements-models.txt", "training/requirements.txt")
+        for line in (ROOT / file).read_text().splitlines()
+        if "==" in line
+    }
+    assert requirements() <= pins, "constraints.txt lacks these"
+
+
+def test_the_first_commands_of_the_readme_are_demo_and_test() -> None:
+    assert blocks("sh")[0].splitlines()[:2] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("command", readme_commands(), ids=" ".join)
+def test_commands_of_the_readme_parse(command: list[str]) -> None:
+    root = typer.main.get_command(app)
+    name, *arguments = command[1:]
+    if name == "--version":
+        assert name in {option for parameter in root.params for option in parameter.opts}
+    else:
+        root.commands[name].make_context(name, arguments)
+
+
+def test_every_command_and_option_is_in_the_readme() -> None:
+    root = typer.main.get_command(app)
+    for name, command in root.commands.items():
+        assert f"duikou {name}" in README
+        options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        for option in options - {"--help", "--output"}:
+            assert option in README, f"`duikou {name} {option}` is not in the README"
+
+
+def test_the_library_example_uses_names_that_exist() -> None:
+    (example,) = blocks("python")
+    tree = ast.parse(example)
+    used = {node.attr: node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_duikou(node.value)}
+    assert {"identify", "lip_sync", "FaceChoice"} <= used.keys()
+    assert used.keys() <= set(duikou.__all__)
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        if isinstance(call.func, ast.Attribute) and _is_duikou(call.func.value):
+            signature = inspect.signature(getattr(duikou, call.func.attr))
+            signature.bind(*call.args, **{word.arg: word for word in call.keywords if word.arg})
+
+
+def _is_duikou(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "duikou"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
