@@ -107,7 +107,7 @@ class Jobs:
 
         Raises `MediaError`, `WorkerError`, and then keeps nothing.
         """
-        source = self._keep(account, received, info)
+        source = await asyncio.to_thread(self._keep, account, received, info)
         try:
             return await self.identify_kept(account, source)
         except BaseException:
@@ -129,7 +129,7 @@ class Jobs:
             raise
         at = now_ms()
         session = SessionRecord(session_id, account, source, faces, at, at + self._settings.session_hours * HOUR_MS)
-        self.store.add_session(session)
+        await asyncio.to_thread(self.store.add_session, session)
         log.info("session made", session_id=session_id, faces=len(faces))
         return session
 

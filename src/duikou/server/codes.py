@@ -1,0 +1,63 @@
+"""The one table of answers: what goes wrong, the code clients read, the HTTP status, and who raises it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
+from duikou.jobs.worker import LimitError, StoppedError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One row of the table."""
+
+    code: int
+    status: int
+    meaning: str
+
+
+class Code(Enum):
+    """Every answer of the server's."""
+
+    OK = Answer(0, 200, "SUCCEED")
+    PARAMETER = Answer(1201, 400, "a parameter is missing or out of its range")
+    NO_METHOD = Answer(1202, 404, "there is no such path or method")
+    NO_RESOURCE = Answer(1203, 404, "there is no such resource, or it has expired")
+    INTERNAL = Answer(5000, 500, "the server failed")
+    UNAVAILABLE = Answer(5001, 503, "the server takes no work at the moment")
+    TIMEOUT = Answer(5002, 504, "the work took longer than it may")
+
+
+class ApiError(Exception):
+    """An answer other than success. `message` is one sentence that names the field and the figure.
+
+    status: HTTP status where it is not the table's. headers: HTTP headers that belong to the answer.
+    """
+
+    def __init__(
+        self, code: Code, message: str, *, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code.value.code
+        self.status = status or code.value.status
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+def api_error(error: DuikouError) -> ApiError:
+    """The answer to an error of the rooms below."""
+    text = str(error)
+    match error:
+        case InputError():
+            return ApiError(Code.PARAMETER, text if error.field in text else f"{error.field}: {text}")
+        case StorageError() | StoppedError() | ModelError():
+            return ApiError(Code.UNAVAILABLE, text)
+        case LimitError():
+            return ApiError(Code.TIMEOUT, text)
+        case WorkerError():
+            return ApiError(Code.INTERNAL, text)
+        case _:
+            return ApiError(Code.INTERNAL, "The server failed; its log tells more under this request_id.")

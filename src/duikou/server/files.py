@@ -1,0 +1,79 @@
+"""Videos and face pictures by their ids. A path from outside never reaches the disk: ids are looked up in the store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.responses import FileResponse
+
+from duikou.jobs import folder as keys
+from duikou.server.codes import ApiError, Code
+from duikou.server.desk import ACCOUNT, desk_of
+
+MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime"}
+_RANGE = re.compile(r"(\d{0,18})-(\d{0,18})")
+
+router = APIRouter()
+
+
+@router.api_route("/files/videos/{name}", methods=["GET", "HEAD"], response_class=FileResponse)
+async def video(name: str, request: Request) -> FileResponse:
+    """A source video or a result."""
+    jobs = desk_of(request).jobs
+    media_id, dot, suffix = name.partition(".")
+    media = await run_in_threadpool(jobs.store.media, ACCOUNT, media_id)
+    if media is None or media.suffix != dot + suffix:
+        raise _missing(request)
+    return _file(jobs.folder.path(media.key), MEDIA_TYPES[media.suffix], request)
+
+
+@router.api_route(
+    "/files/sessions/{session_id}/faces/{face_id}.jpg", methods=["GET", "HEAD"], response_class=FileResponse
+)
+async def picture(session_id: str, face_id: str, request: Request) -> FileResponse:
+    """The picture of a session's face."""
+    jobs = desk_of(request).jobs
+    session = await run_in_threadpool(jobs.store.session, ACCOUNT, session_id)
+    face = session.face(face_id) if session else None
+    if session is None or face is None:
+        raise _missing(request)
+    return _file(jobs.folder.path(keys.picture_key(session.id, face.id)), "image/jpeg", request)
+
+
+def _file(path: Path, media_type: str, request: Request) -> FileResponse:
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise _missing(request) from error
+    _check_range(request, found.st_size)
+    return FileResponse(path, media_type=media_type, stat_result=found)
+
+
+def _check_range(request: Request, size: int) -> None:
+    """Refuse a range outside the file in our own shape, and forget one that makes no sense (RFC 9110, 14.2)."""
+    header = request.headers.get("range")
+    if header is None:
+        return
+    unit, _, ranges = header.partition("=")
+    parts = [_RANGE.fullmatch(part.strip()) for part in ranges.split(",")]
+    if unit.strip().lower() != "bytes" or not all(part and _makes_sense(*part.groups()) for part in parts):
+        del MutableHeaders(scope=request.scope)["range"]
+    elif any(part and (int(part[1]) >= size if part[1] else int(part[2]) == 0) for part in parts):
+        raise ApiError(
+            Code.PARAMETER,
+            f"Range: {header[:80]} lies outside the file of {size} bytes.",
+            status=416,
+            headers={"Content-Range": f"bytes */{size}"},
+        )
+
+
+def _makes_sense(start: str, end: str) -> bool:
+    return bool(start or end) and not (start and end and int(start) > int(end))
+
+
+def _missing(request: Request) -> ApiError:
+    return ApiError(Code.NO_RESOURCE, f"There is no file {request.url.path}, or it has expired.")

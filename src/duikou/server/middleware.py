@@ -1,0 +1,162 @@
+"""What holds for every request, whatever its route: an id, one log line, one shape of fault, a limit on the body."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from duikou.errors import DuikouError
+from duikou.server.codes import ApiError, Code, api_error
+from duikou.server.wire import ErrorEnvelope, fault_sentence
+
+MAX_BODY = 8 << 20  # bytes: 5 MB of sound as base64 and the rest of the JSON
+DRAIN = 64 << 20  # bytes of a refused body that are read all the same: a client that is still sending hears the answer
+QUIET = frozenset({"/healthz", "/readyz"})  # asked every few seconds: not logged
+
+log = structlog.get_logger(__name__)
+
+
+class Canonical:
+    """One spelling for every path: no slash at the end, `identify-face` in small letters as clients of old write it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on under its canonical path."""
+        if scope["type"] == "http":
+            path = re.sub(r"/identify-face/?$", "/identify-face", scope["path"], flags=re.IGNORECASE)
+            scope["path"] = path.rstrip("/") or "/"
+        await self.app(scope, receive, send)
+
+
+class Envelope:
+    """Gives each request its id, logs it once, and answers what nobody caught with the code of an internal fault."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id, began, status = str(uuid.uuid4()), time.monotonic(), 0
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._limited(scope, receive, send_with_id)
+            except Exception:
+                log.exception("request failed", method=scope["method"], path=scope["path"])
+                if status:
+                    raise  # half an answer is on its way: only cutting the connection tells the client
+                fault = ApiError(Code.INTERNAL, "The server failed; its log tells more under this request_id.")
+                await fault_response(fault, request_id)(scope, receive, send_with_id)
+            if scope["path"] not in QUIET:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    ms=round((time.monotonic() - began) * 1000),
+                )
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a body that says it is too large, and stop one that turns out to be."""
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length) > MAX_BODY:
+            await _drain(receive)
+            fault = ApiError(Code.PARAMETER, f"The request body has {length} bytes, more than the {MAX_BODY} allowed.")
+            await fault_response(fault, scope["state"]["request_id"])(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                await _drain(receive)
+                raise HTTPException(413, f"The request body has more than the {MAX_BODY} bytes allowed.")
+            return message
+
+        await self.app(scope, receive_limited, send)
+
+
+def install(app: FastAPI) -> None:
+    """Put all of this around an application."""
+    app.add_middleware(Canonical)
+    app.add_middleware(Envelope)
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(DuikouError, _on_duikou_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+
+
+def fault_response(fault: ApiError, request_id: str) -> JSONResponse:
+    """The one shape of every fault."""
+    body = ErrorEnvelope(code=fault.code, message=fault.message, request_id=request_id)
+    return JSONResponse(body.model_dump(), fault.status, fault.headers)
+
+
+async def _drain(receive: Receive) -> None:
+    drained, more = 0, True
+    while more and drained < DRAIN:
+        message = await receive()
+        drained += len(message.get("body", b""))
+        more = message.get("more_body", False)
+
+
+def _answer(request: Request, fault: ApiError) -> JSONResponse:
+    log.info("refused", code=fault.code, message=fault.message)
+    return fault_response(fault, request.state.request_id)
+
+
+def _on_api_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return _answer(request, error)
+
+
+def _on_duikou_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DuikouError)
+    fault = api_error(error)
+    if fault.code == Code.INTERNAL.value.code:
+        log.error("request failed", error=repr(error), exc_info=error)
+    return _answer(request, fault)
+
+
+def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return _answer(request, ApiError(Code.PARAMETER, fault_sentence(error.errors())))
+
+
+def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    match error.status_code:
+        case 404 | 405:
+            sentence = f"There is no {request.method} {request.url.path}."
+            fault = ApiError(Code.NO_METHOD, sentence, headers=error.headers)
+        case 413:
+            fault = ApiError(Code.PARAMETER, error.detail)
+        case 400:
+            fault = ApiError(Code.PARAMETER, "The request body cannot be read as JSON.")
+        case _:
+            fault = ApiError(Code.INTERNAL, error.detail, status=error.status_code, headers=error.headers)
+    return _answer(request, fault)
