@@ -1,0 +1,209 @@
+"""Small media files for tests, made on the spot: every frame carries its own number, every sound is known by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+Image = npt.NDArray[np.uint8]
+Samples = npt.NDArray[np.float32]
+
+BITS = 8  # frame numbers up to 255
+_QUALITY = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+def numbered(number: int, width: int, height: int) -> Image:
+    """A BGR picture: `number` as black and white blocks in the upper left quarter, coloured patches elsewhere.
+
+    The blocks sit off centre, so that a picture that was not turned upright is read wrongly.
+    """
+    y, x = np.mgrid[0:height, 0:width]
+    image = np.empty((height, width, 3), np.uint8)
+    image[..., 0] = 60 + 120 * x // max(width - 1, 1)
+    image[..., 1] = 60 + 120 * y // max(height - 1, 1)
+    image[..., 2] = 150 - 60 * (x > width // 2)
+    block_width, block_height = width // 2 // BITS, height // 4
+    for bit in range(BITS):
+        image[:block_height, bit * block_width : (bit + 1) * block_width] = 235 if number >> bit & 1 else 20
+    return image
+
+
+def read_number(image: Image) -> int:
+    """The number in a picture that `numbered` made."""
+    height, width = image.shape[:2]
+    block_width, block_height = width // 2 // BITS, height // 4
+    middles = [image[block_height // 2, bit * block_width + block_width // 2].mean() for bit in range(BITS)]
+    return sum(int(level > 128) << bit for bit, level in enumerate(middles))
+
+
+def make_video(
+    path: Path,
+    *,
+    size: tuple[int, int] = (192, 128),
+    frames: int = 25,
+    fps: Fraction | int = 25,
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = Fraction(1, 12_800),
+    last_duration: int | None = None,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    rotation: int = 0,
+    mirror: bool = False,
+    matrix: int = 1,
+    full_range: bool = False,
+    tagged: bool = True,
+    paint: Callable[[int, int, int], Image] = numbered,
+    sound: Samples | None = None,
+    sound_rate: int = 48_000,
+    sound_codec: str = "aac",
+    sound_at_ms: int = 0,
+    container: str | None = None,
+) -> Path:
+    """Write an mp4 or mov (by the suffix of `path`) whose upright pictures are `paint(number, width, height)`.
+
+    size: upright width and height. pts: presentation times in `time_base`, by default steady at `fps`.
+    codec: FFmpeg's encoder (libx264, libx265, mpeg4, prores_ks, ...). rotation: the flag, in degrees clockwise;
+    mirror: stored mirrored left to right, with the flag that undoes it.
+    matrix: 1 is BT.709, 5 BT.601, 9 BT.2020; tagged: whether the file says so.
+    sound: (n, C) float32. sound_at_ms: when it starts.
+    """
+    width, height = size
+    step = round(1 / (Fraction(fps) * time_base))
+    pts = [step * number for number in range(frames)] if pts is None else pts
+    last_duration = last_duration or (pts[-1] - pts[-2] if len(pts) > 1 else step)
+    turns = rotation // 90 % 4
+    with av.open(
+        str(path),
+        "w",
+        format=container or path.suffix[1:],
+        container_options={
+            "movie_timescale": str(time_base.denominator),
+            "video_track_timescale": str(time_base.denominator),
+        },
+    ) as file:
+        video = file.add_stream(codec, rate=Fraction(fps), options=_quiet(codec, options))
+        video.width, video.height = (height, width) if turns % 2 else (width, height)
+        video.pix_fmt = pixel_format
+        video.time_base = video.codec_context.time_base = time_base
+        if tagged:
+            video.codec_context.colorspace = matrix
+            video.codec_context.color_range = ColorRange.JPEG if full_range else ColorRange.MPEG
+        if rotation or mirror:
+            video.set_display_rotation(-rotation, hflip=mirror)  # the mirror comes after the rotation
+        audio = None
+        if sound is not None:
+            audio = file.add_stream(sound_codec, rate=sound_rate, layout="mono" if sound.shape[1] == 1 else "stereo")
+            audio.time_base = Fraction(1, sound_rate)
+        for number, shown in enumerate(pts):
+            upright = paint(number, width, height)
+            stored = np.rot90(upright[:, ::-1] if mirror else upright, turns)
+            frame = to_yuv(np.ascontiguousarray(stored), pixel_format, matrix=matrix, full_range=full_range)
+            frame.pts, frame.time_base = shown, time_base
+            frame.duration = pts[number + 1] - shown if number + 1 < len(pts) else last_duration
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        if audio is not None and sound is not None:
+            for frame in sound_frames(sound, sound_rate, at_ms=sound_at_ms, planar=sound_codec == "aac"):
+                file.mux(audio.encode(frame))
+            file.mux(audio.encode(None))
+    return path
+
+
+def make_sound(path: Path, sound: Samples, rate: int = 48_000, *, codec: str | None = None) -> Path:
+    """Write (n, C) float32 samples as wav (16 bits), mp3, m4a or aac, by the suffix of `path`."""
+    suffix = path.suffix[1:]
+    codec = codec or {"wav": "pcm_s16le", "mp3": "libmp3lame", "m4a": "aac", "aac": "aac"}[suffix]
+    container = {"m4a": "ipod", "aac": "adts"}.get(suffix, suffix)
+    with av.open(str(path), "w", format=container) as file:
+        audio = file.add_stream(codec, rate=rate, layout="mono" if sound.shape[1] == 1 else "stereo")
+        for frame in sound_frames(sound, rate, planar=not codec.startswith("pcm")):
+            file.mux(audio.encode(frame))
+        file.mux(audio.encode(None))
+    return path
+
+
+def sound_frames(sound: Samples, rate: int, *, at_ms: int = 0, planar: bool = True) -> list[av.AudioFrame]:
+    """Samples as frames of 1024, the first at `at_ms`; 16 bits interleaved where not planar float."""
+    made = []
+    for start in range(0, len(sound), 1024):
+        part = sound[start : start + 1024]
+        layout = "mono" if part.shape[1] == 1 else "stereo"
+        if planar:
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part.T), format="fltp", layout=layout)
+        else:
+            whole = np.clip(np.round(part * 32_768), -32_768, 32_767).astype(np.int16).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(whole, format="s16", layout=layout)
+        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+        frame.pts = start + at_ms * rate // 1000
+        made.append(frame)
+    return made
+
+
+def to_yuv(image: Image, pixel_format: str, *, matrix: int = 1, full_range: bool = False) -> VideoFrame:
+    """A BGR picture as a frame of that pixel format and matrix."""
+    table = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 9: Colorspace.BT2020}[matrix]
+    return VideoFrame.from_ndarray(image, format="bgr24").reformat(
+        format=pixel_format,
+        src_colorspace=table,
+        dst_colorspace=table,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
+        interpolation=_QUALITY,
+    )
+
+
+def trim(source: Path, output: Path, *, start_ms: int) -> Path:
+    """Copy a video without its first `start_ms` as editors do: the packets stay, an edit list hides them."""
+    with av.open(str(source)) as old, av.open(str(output), "w", format=output.suffix[1:]) as new:
+        pairs = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is None:
+                continue
+            stream = pairs[packet.stream.index]
+            shift = int(Fraction(start_ms, 1000) / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+            new.mux(packet)
+    return output
+
+
+def clicks(at_ms: Sequence[int], duration_ms: int, rate: int = 48_000, channels: int = 1) -> Samples:
+    """Silence with a click of 1 ms, a burst at 4 kHz that starts loud, at each of `at_ms`."""
+    sound = np.zeros((duration_ms * rate // 1000, channels), np.float32)
+    length = rate // 1000
+    burst = 0.8 * np.cos(2 * np.pi * min(4_000, rate // 4) * np.arange(length) / rate)
+    for ms in at_ms:
+        start = ms * rate // 1000
+        sound[start : start + length] += burst[: len(sound) - start, None].astype(np.float32)
+    return sound
+
+
+def tone(hertz: float, duration_ms: int, rate: int = 48_000, channels: int = 1, level: float = 0.5) -> Samples:
+    """A sine of that frequency and peak level."""
+    time = np.arange(duration_ms * rate // 1000) / rate
+    wave = (level * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+    return np.repeat(wave[:, None], channels, 1)
+
+
+def onset_ms(sound: Samples, rate: int, *, after_ms: int = 0, level: float = 0.3) -> float:
+    """When the sound first reaches `level` after `after_ms`, in ms."""
+    start = after_ms * rate // 1000
+    loud = np.flatnonzero(np.abs(sound[start:]).max(axis=1) >= level)
+    if not len(loud):
+        raise AssertionError(f"nothing reaches {level} after {after_ms} ms")
+    return float((start + loud[0]) * 1000 / rate)
+
+
+def _quiet(codec: str, options: dict[str, str] | None) -> dict[str, str]:
+    """Encoder options with libx265's own log, which goes past FFmpeg's to the terminal, switched off."""
+    given = dict(options or {})
+    if codec == "libx265":
+        given["x265-params"] = ":".join(filter(None, ["log-level=none", given.get("x265-params")]))
+    return given
