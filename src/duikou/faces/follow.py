@@ -104,8 +104,15 @@ def _measured(
     for _ in range(workers):
         idle.put(Landmarker())
 
-    def measure(frame: Frame) -> tuple[int, int, tuple[npt.NDArray[np.float32], float] | None]:
-        roi = path_of.at(frame.index)
+    def places() -> Iterator[tuple[Frame, Roi | None]]:
+        for frame in frames(path, start=start, stop=stop):
+            roi = path_of.at(frame.index)
+            if roi is not None:
+                _ = frame.image  # made here, in the decoding thread: frames share one converter
+            yield frame, roi
+
+    def measure(place: tuple[Frame, Roi | None]) -> tuple[int, int, tuple[npt.NDArray[np.float32], float] | None]:
+        frame, roi = place
         if roi is None:
             return frame.index, frame.time_ms, None
         landmarker = idle.get()
@@ -114,7 +121,7 @@ def _measured(
         finally:
             idle.put(landmarker)
 
-    yield from in_order(measure, frames(path, start=start, stop=stop), workers)
+    yield from in_order(measure, places(), workers)
 
 
 def cores() -> int:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from duikou.faces.looks import colours
 from duikou.faces.models import landmark_network
 from duikou.faces.track import POINTS
 
@@ -55,6 +56,15 @@ def roi_of(landmarks: FloatArray) -> Roi:
     return Roi(float(x), float(y), MARGIN * float((high - low).max()), math.atan2(float(eyes[1]), float(eyes[0])))
 
 
+@dataclass(frozen=True)
+class Observation:
+    """One face in one frame: what `Landmarker.measure` tells, and the colours (478, 3) at its points."""
+
+    landmarks: FloatArray
+    presence: float
+    colours: FloatArray
+
+
 class Landmarker:
     """Measures faces. Holds one interpreter: one object per thread."""
 
@@ -67,30 +77,43 @@ class Landmarker:
         Returns (478, 3) float32, x and y in frame pixels and z in the same unit, and the presence from 0 to 1. Where
         no face is there the points mean nothing and the presence is near 0.
         """
+        _, points, presence = self._run(image, roi)
+        return _in_frame(points, roi), presence
+
+    def observe(self, image: Image, roi: Roi) -> Observation:
+        """As `measure`, with the face's colours."""
+        crop, points, presence = self._run(image, roi)
+        return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]))
+
+    def _run(self, image: Image, roi: Roi) -> tuple[Image, npt.NDArray[np.float64], float]:
+        """The network's input as RGB, the points in its pixels, the presence."""
         if not math.isfinite(roi.x + roi.y + roi.size) or roi.size < MIN_ROI_PX:
-            return np.zeros((POINTS, 3), np.float32), 0.0
-        to_frame = roi.to_frame()
-        outputs = self._network(_crop(image, roi, to_frame))
-        points = outputs["Identity"].reshape(POINTS, 3).astype(np.float64)
-        logit = float(outputs["Identity_1"].item())
-        xy = (points[:, :2] - INDEX_OFFSET_PX) @ to_frame[:, :2].T + to_frame[:, 2]
-        z = points[:, 2:] * (roi.size / INPUT_PX)
-        return np.hstack([xy, z]).astype(np.float32), _sigmoid(logit)
+            return np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8), np.zeros((POINTS, 3)), 0.0
+        crop = _crop(image, roi)
+        outputs = self._network(np.multiply(crop, np.float32(1 / 255), dtype=np.float32))
+        points = outputs["Identity"].reshape(POINTS, 3) - np.array([INDEX_OFFSET_PX, INDEX_OFFSET_PX, 0.0])
+        return crop, points, _sigmoid(float(outputs["Identity_1"].item()))
 
 
-def _crop(image: Image, roi: Roi, to_frame: npt.NDArray[np.float64]) -> FloatArray:
-    """The network's input: the region as RGB from 0 to 1, (256, 256, 3). Outside the frame it is black."""
+def _in_frame(points: npt.NDArray[np.float64], roi: Roi) -> FloatArray:
+    to_frame = roi.to_frame()
+    xy = points[:, :2] @ to_frame[:, :2].T + to_frame[:, 2]
+    return np.hstack([xy, points[:, 2:] * (roi.size / INPUT_PX)]).astype(np.float32)
+
+
+def _crop(image: Image, roi: Roi) -> Image:
+    """The region as the network sees it: RGB, (256, 256, 3). Outside the frame it is black."""
+    to_frame = roi.to_frame()
     shrink = int(roi.size // INPUT_PX)
     if shrink > 1:
         # Bilinear sampling of a large face skips pixels; averaging first keeps noise and aliasing out of the points.
         image, origin = _shrunk(image, roi, shrink)
-        to_frame = to_frame.copy()
         to_frame[:, 2] -= origin + (shrink - 1) / 2
         to_frame /= shrink
     if not image.size:
-        return np.zeros((INPUT_PX, INPUT_PX, 3), np.float32)
+        return np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
     crop = cv2.warpAffine(image, to_frame, (INPUT_PX, INPUT_PX), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.multiply(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.float32(1 / 255), dtype=np.float32)
+    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _shrunk(image: Image, roi: Roi, factor: int) -> tuple[Image, npt.NDArray[np.float64]]:

@@ -53,7 +53,7 @@ class Pose:
         yaw = np.arctan2(forward[:, 0], -forward[:, 2])
         pitch = np.arctan2(forward[:, 1], np.hypot(forward[:, 0], forward[:, 2]))
         roll = np.arctan2(across[:, 1], across[:, 0])
-        return np.degrees(np.stack([yaw, pitch, roll], 1))
+        return np.asarray(np.degrees(np.stack([yaw, pitch, roll], 1)), np.float64)
 
 
 def fit(landmarks: FloatArray) -> Pose:

@@ -25,7 +25,8 @@ SLOW_MS = 400  # cheeks, nose and forehead change shape slowly
 FAST_MS = 170  # lips, chin and lids: five frames at 30 per second
 ORDER = 2  # degree of the fitted polynomial
 NOISE_QUANTILE = 0.25  # the stillest quarter of the frames shows the noise
-NOISE_FACTOR = 1.6  # times the noise; what the filter took away beyond it is motion and is given back
+NOISE_FACTOR = 2.5  # times the noise; what the filter took away beyond it is motion and is given back
+MAX_NOISE = 0.0008  # canonical units; a still face shows 0.0003 (shape) to 0.0006 (pose), a talking one is never still
 LOWER_FACE_Y = 0.2  # canonical units: below the nose everything moves with the mouth
 EYE_REACH = 0.25  # canonical units around an iris: the lids
 IRIS_CENTRES = (468, 473)
@@ -54,30 +55,33 @@ def _frame_ms(times_ms: npt.NDArray[np.int64]) -> float:
 
 def _smooth_run(landmarks: npt.NDArray[np.float32], frame_ms: float) -> npt.NDArray[np.float32]:
     pose = fit(landmarks)
+    unit_px = float(np.median(pose.scale))
     shape = to_canonical(landmarks, pose).astype(np.float64)
     fast = fast_points()
     shape[:, fast] = _filtered(shape[:, fast], _window(FAST_MS, frame_ms, len(shape)))
     shape[:, ~fast] = _filtered(shape[:, ~fast], _window(SLOW_MS, frame_ms, len(shape)))
-    return from_canonical(shape.astype(np.float32), _smooth_pose(pose, _window(POSE_MS, frame_ms, len(shape))))
+    return from_canonical(shape.astype(np.float32), _smooth_pose(pose, unit_px, _window(POSE_MS, frame_ms, len(shape))))
 
 
-def _smooth_pose(pose: Pose, window: int) -> Pose:
-    """Scale and the nine numbers of rotation times scale are smoothed as one affine map, then made a pose again."""
-    # One gate for the whole pose: the map of the canonical face's own extent (unit 1) and its place, in pixels.
+def _smooth_pose(pose: Pose, unit_px: float, window: int) -> Pose:
+    """Scale, rotation and translation are smoothed as one affine map, then made a pose again.
+
+    The canonical face extends about one unit around its origin, so the map's numbers all weigh alike in pixels.
+    """
     affine = np.concatenate([pose.scale[:, None, None] * pose.rotation, pose.translation[:, :, None]], 2)
-    affine = _filtered(affine, window)
+    affine = unit_px * _filtered(affine / unit_px, window)
     u, singular, vt = np.linalg.svd(affine[:, :, :3])
     return Pose(singular.mean(1), u @ vt, affine[:, :, 3])
 
 
 def _filtered(values: DoubleArray, window: int) -> DoubleArray:
-    """Values (N, ...) smoothed along N; frames that differ from the smooth course by more than noise keep their own."""
+    """Values (N, ...) in canonical units smoothed along N; what is more than noise is given back."""
     if window <= ORDER + 1:
         return values
     smoothed = savgol_filter(values, window, ORDER, axis=0)
     taken = values - smoothed
     size = np.sqrt((taken.reshape(len(values), -1) ** 2).mean(1))
-    noise = NOISE_FACTOR * np.quantile(size, NOISE_QUANTILE)
+    noise = NOISE_FACTOR * min(float(np.quantile(size, NOISE_QUANTILE)), MAX_NOISE)
     # Wiener's weight: the share of what was taken that is not noise.
     share = np.maximum(0.0, 1 - (noise / np.maximum(size, 1e-12)) ** 2)
     return np.asarray(smoothed + taken * share.reshape(-1, *[1] * (values.ndim - 1)))

@@ -1,0 +1,38 @@
+"""What a face looks like: the colours at its landmarks. They move with the face, so two moments can be compared."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+BLUR_PX = 5  # of the landmarker's input: each point stands for about 5 mm of skin
+MESH_POINTS = 468  # the irises move with the gaze and say nothing of the person
+SAME_PATTERN = 0.65  # correlation of two moments: 0.69 to 1 for one person (95 %), below 0.68 for two (95 %)
+SAME_TINT = 2.5  # mean difference of a and b: below 2 for one person (99 %), above 2.4 for two (75 %)
+
+
+def colours(crop: Image, points: npt.NDArray[np.float64]) -> FloatArray:
+    """(N, 3) colours of an RGB image at `points` (N, 2): CIE L, a, b, each from 0 to 255."""
+    soft = cv2.cvtColor(cv2.blur(crop, (BLUR_PX, BLUR_PX)), cv2.COLOR_RGB2LAB)
+    picked = cv2.remap(soft, points.astype(np.float32)[None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(picked, np.float32).reshape(len(points), 3)
+
+
+def alike(one: FloatArray, other: FloatArray) -> tuple[float, float]:
+    """Correlation of the brightness patterns of two faces (478, 3), and the mean difference of their tints a and b."""
+    first, second = one[:MESH_POINTS], other[:MESH_POINTS]
+    left, right = first[:, 0] - first[:, 0].mean(), second[:, 0] - second[:, 0].mean()
+    size = float(np.linalg.norm(left) * np.linalg.norm(right))
+    pattern = float(left @ right) / size if size > 0 else 0.0
+    tint = float(np.abs(first[:, 1:].mean(0) - second[:, 1:].mean(0)).mean())
+    return pattern, tint
+
+
+def same_person(one: FloatArray, other: FloatArray) -> bool:
+    """Whether two faces of one video are so alike that a cut between them shows the same person."""
+    pattern, tint = alike(one, other)
+    return pattern >= SAME_PATTERN and tint <= SAME_TINT
