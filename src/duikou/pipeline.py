@@ -5,13 +5,45 @@ No server, no database: what the command line, the workers and users of the libr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from duikou.faces.track import Face
-from duikou.media.probe import VideoInfo
-from duikou.progress import Progress, silent
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from duikou.engines.base import Engine, FaceClip, Renderer
+from duikou.engines.native import NativeEngine
+from duikou.errors import InputError, NotFoundError
+from duikou.faces.follow import follow
+from duikou.faces.smooth import smooth
+from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.media import decode
+from duikou.media.encode import VideoWriter
+from duikou.media.probe import AudioInfo, VideoInfo, probe_audio, probe_video
+from duikou.media.sound import MAX_VOLUME, Insert, Sound, mix, read_sound
+from duikou.parallel import cores, in_order
+from duikou.progress import Progress, scaled, silent, split
+from duikou.speech.motion import CURVES
+from duikou.timebase import Interval
+
+FloatArray = npt.NDArray[np.float64]
+
+EASE_MS = 160
+"""Time over which a mouth passes from its own motion into the speech's and back."""
+
+END_TOLERANCE_MS = 100
+"""Ends that overshoot by up to this are clamped: callers round durations (facts about clients)."""
+
+EXEMPLAR_REACH_MS = 10_000
+"""How far around the spoken part a face is followed for more of its own mouth shapes."""
+
+PICTURE_QUALITY = 92
+"""JPEG quality of a face's picture."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +56,37 @@ class Session:
 
     def face(self, face_id: str) -> Face:
         """The face of that id. Raises `NotFoundError`, which lists the ids there are."""
-        raise NotImplementedError
+        for face in self.faces:
+            if face.id == face_id:
+                return face
+        known = ", ".join(face.id for face in self.faces) or "none"
+        raise NotFoundError(f"face_id {face_id!r} is not a face of this session; its faces: {known}.", field="face_id")
 
     def save(self, folder: Path) -> None:
         """Write faces, tracks and pictures (`face_<id>.jpg`) into `folder`; the video itself stays where it is."""
-        raise NotImplementedError
+        folder.mkdir(parents=True, exist_ok=True)
+        for face in self.faces:
+            face.track.save(folder / f"track_{face.id}.npz")
+            np.save(folder / f"usable_{face.id}.npy", face.usable)
+            options = [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY]
+            (folder / f"face_{face.id}.jpg").write_bytes(cv2.imencode(".jpg", face.picture, options)[1].tobytes())
+        info = asdict(self.info) | {"rate": str(self.info.rate)}
+        faces = [
+            {"id": face.id, "interval": asdict(face.interval), "warnings": [asdict(one) for one in face.warnings]}
+            for face in self.faces
+        ]
+        (folder / "session.json").write_text(json.dumps({"info": info, "faces": faces}, indent=1))
 
     @classmethod
     def load(cls, folder: Path, video: Path) -> Session:
         """Read back what `save` wrote."""
-        raise NotImplementedError
+        kept = json.loads((folder / "session.json").read_text())
+        audio = kept["info"].pop("audio")
+        info = VideoInfo(
+            **kept["info"] | {"rate": Fraction(kept["info"]["rate"])},
+            audio=None if audio is None else AudioInfo(**audio),
+        )
+        return cls(video, info, tuple(_load_face(folder, face) for face in kept["faces"]))
 
 
 @dataclass(frozen=True)
@@ -58,11 +111,28 @@ class FaceChoice:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """What one face was made to say, frame by frame.
+
+    times_ms: (N,) frame times. frames: (N,) frame numbers. gap: (N,) the lip gap that the speech asks for, 0 to 1.
+    strength: (N,) how far the face follows it: 0 outside the speech and where the mouth cannot be changed.
+    """
+
+    face_id: str
+    interval: Interval
+    frames: npt.NDArray[np.int64]
+    times_ms: npt.NDArray[np.int64]
+    gap: FloatArray
+    strength: FloatArray
+
+
+@dataclass(frozen=True)
 class Result:
-    """A finished lip sync: the file and what it is."""
+    """A finished lip sync: the file, what it is, and what was asked of each face."""
 
     video: Path
     info: VideoInfo
+    spoken: tuple[Spoken, ...]
 
 
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
@@ -70,15 +140,168 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
 
     Raises `MediaError` for a file that cannot be read, `ModelError` where a face model is missing.
     """
-    raise NotImplementedError
+    from duikou.faces.tracks import find_faces
+
+    path = Path(video)
+    info = probe_video(path)
+    return Session(path, info, find_faces(path, progress=progress))
 
 
 def lip_sync(
-    session: Session, choices: Sequence[FaceChoice], output: str | Path | None = None, *, progress: Progress = silent
+    session: Session,
+    choices: Sequence[FaceChoice],
+    output: str | Path | None = None,
+    *,
+    engine: Engine | None = None,
+    progress: Progress = silent,
 ) -> Result:
     """Make the chosen faces speak and write the video to `output` (by default beside the source, `NAME.synced.mp4`).
 
     Frame count, frame times and size are the source's. `output` appears only once it is whole.
     Raises `InputError` with the field at fault, `MediaError`, `NotFoundError`, `StorageError`.
     """
-    raise NotImplementedError
+    target = session.video.with_name(f"{session.video.stem}.synced.mp4") if output is None else Path(output)
+    if target.exists() and target.samefile(session.video):
+        raise InputError(f"output {target.name} is the source video itself; choose another name.", field="output")
+    checked = [check(session, choice) for choice in choices]
+    if not checked:
+        raise InputError("face_choose is empty; it must name at least one face.", field="face_choose")
+    if len({choice.face_id for choice in checked}) < len(checked):
+        raise InputError("face_choose names a face twice; each face can speak once.", field="face_choose")
+    chosen_engine = engine or NativeEngine()
+    planning, painting = split([0.35, 0.65])
+    inserts, plans = [], []
+    for choice, (start, end) in zip(checked, split([1.0] * len(checked)), strict=True):
+        share = (planning[1] * start, planning[1] * end)
+        sound = read_sound(choice.sound, start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms)
+        inserts.append(Insert(sound, choice.insert_ms, choice.sound_volume, choice.original_volume))
+        plans.append(_plan(session, choice, sound, chosen_engine, scaled(progress, *share)))
+    original = None if session.info.audio is None else read_sound(session.video)
+    mixed = mix(original, inserts, session.info.duration_ms)
+    _paint(session, mixed, [renderer for renderer, _ in plans], target, scaled(progress, *painting))
+    return Result(target, probe_video(target), tuple(spoken for _, spoken in plans))
+
+
+def check(session: Session, choice: FaceChoice) -> FaceChoice:
+    """The choice with its ends filled in and clamped. Raises `InputError` naming the field and the figure."""
+    face = session.face(choice.face_id)
+    length = probe_audio(choice.sound, field="sound_file").duration_ms
+    end = length if choice.sound_end_ms is None else choice.sound_end_ms
+    if choice.sound_start_ms < 0:
+        raise InputError(
+            f"sound_start_time is {choice.sound_start_ms} ms; it must be at least 0.", field="sound_start_time"
+        )
+    if end > length + END_TOLERANCE_MS:
+        raise InputError(f"sound_end_time is {end} ms; the sound ends at {length} ms.", field="sound_end_time")
+    end = min(end, length)
+    if end <= choice.sound_start_ms:
+        raise InputError(
+            f"sound_end_time is {end} ms; it must be after sound_start_time, {choice.sound_start_ms} ms.",
+            field="sound_end_time",
+        )
+    for field, volume in (("sound_volume", choice.sound_volume), ("original_audio_volume", choice.original_volume)):
+        if not 0 <= volume <= MAX_VOLUME:
+            raise InputError(f"{field} is {volume:g}; it must lie in [0, {MAX_VOLUME:g}].", field=field)
+    if choice.insert_ms < 0:
+        raise InputError(
+            f"sound_insert_time is {choice.insert_ms} ms; it must be at least 0.", field="sound_insert_time"
+        )
+    late = choice.insert_ms + end - choice.sound_start_ms - session.info.duration_ms
+    if late > END_TOLERANCE_MS:
+        raise InputError(
+            f"sound_insert_time is {choice.insert_ms} ms; the inserted sound would end {late} ms after the video, "
+            f"which lasts {session.info.duration_ms} ms.",
+            field="sound_insert_time",
+        )
+    end -= max(late, 0)
+    open_to, inserted = face.interval, Interval(choice.insert_ms, choice.insert_ms + end - choice.sound_start_ms)
+    if inserted.overlap(open_to) is None:
+        raise InputError(
+            f"sound_insert_time is {choice.insert_ms} ms; the inserted sound ({inserted.start_ms} to "
+            f"{inserted.end_ms} ms) does not meet the face's interval ({open_to.start_ms} to {open_to.end_ms} ms).",
+            field="sound_insert_time",
+        )
+    return replace(choice, sound_end_ms=end)
+
+
+def _plan(
+    session: Session, choice: FaceChoice, sound: Sound, engine: Engine, progress: Progress
+) -> tuple[Renderer, Spoken]:
+    """Follow the face, listen to the speech, and have the engine plan the frames."""
+    from duikou.faces.tracks import usable_frames
+    from duikou.speech.articulation import articulate
+
+    face = session.face(choice.face_id)
+    spoken = Interval(choice.insert_ms, choice.insert_ms + sound.duration_ms).overlap(face.interval)
+    assert spoken is not None  # `check` has seen to it.
+    following, listening, planning = split([0.6, 0.1, 0.3])
+    times = decode.times(session.video)
+    near = Interval(max(spoken.start_ms - EXEMPLAR_REACH_MS, 0), spoken.end_ms + EXEMPLAR_REACH_MS)
+    first, last = np.searchsorted(times, [near.start_ms, near.end_ms])
+    track = smooth(
+        follow(session.video, face, start_frame=int(first), stop_frame=int(last), progress=scaled(progress, *following))
+    )
+    usable = usable_frames(track, session.info)
+    strength = ease(track, usable, spoken)
+    mono = sound.converted(channels=1)
+    motion = articulate(mono.samples[:, 0], mono.rate).shifted(choice.insert_ms / 1000)
+    progress("listening", listening[1])
+    curves = motion.at(track.times_ms / 1000).astype(np.float64)
+    by_name = dict(zip(CURVES, curves.T, strict=True))
+    clip = FaceClip(session.video, track, usable, strength)
+    renderer = engine.prepare(clip, by_name, progress=scaled(progress, *planning))
+    gap = by_name["gap"] * (1 - by_name["closure"])
+    return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, gap, strength)
+
+
+def ease(track: FaceTrack, usable: npt.NDArray[np.bool_], spoken: Interval) -> FloatArray:
+    """How far each of the track's frames changes, (N,) 0 to 1: 0 outside `spoken` and on unusable frames, with a short
+    ramp towards them inside the same shot. Where the face itself begins or ends there is nothing to ease from.
+    """
+    inside = (track.times_ms >= spoken.start_ms) & (track.times_ms < spoken.end_ms) & usable
+    strength = np.zeros(len(track))
+    for shot in np.unique(track.shots):
+        here = track.shots == shot
+        held = track.times_ms[here & ~inside]
+        moving = track.times_ms[here & inside]
+        if len(held) and len(moving):
+            away = np.abs(moving[:, None] - held[None]).min(1)
+            share = np.clip(away / EASE_MS, 0, 1)
+            strength[here & inside] = share * share * (3 - 2 * share)
+        else:
+            strength[here & inside] = 1
+    return strength
+
+
+def _paint(session: Session, sound: Sound, renderers: Sequence[Renderer], output: Path, progress: Progress) -> None:
+    """Decode, change and encode every frame once."""
+
+    def paint(frame: decode.Frame) -> tuple[decode.Frame, npt.NDArray[np.uint8] | None]:
+        if not any(renderer.changes(frame.index) for renderer in renderers):
+            return frame, None
+        image = frame.image
+        for renderer in renderers:
+            image = renderer.render(frame.index, image)
+        return frame, image
+
+    with VideoWriter(output, session.video, sound) as writer:
+        for frame, image in in_order(paint, decode.frames(session.video), cores()):
+            if image is None:
+                writer.copy(frame)
+            else:
+                writer.write(image, frame.pts)
+            progress("rendering", (frame.index + 1) / session.info.frames)
+
+
+def _load_face(folder: Path, kept: dict[str, Any]) -> Face:
+    picture = cv2.imdecode(np.frombuffer((folder / f"face_{kept['id']}.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    return Face(
+        id=kept["id"],
+        interval=Interval(**kept["interval"]),
+        track=FaceTrack.load(folder / f"track_{kept['id']}.npz"),
+        usable=np.load(folder / f"usable_{kept['id']}.npy", allow_pickle=False),
+        picture=np.asarray(picture, np.uint8),
+        warnings=tuple(
+            FaceWarning(one["code"], one["message"], Interval(**one["interval"])) for one in kept["warnings"]
+        ),
+    )

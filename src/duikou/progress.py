@@ -12,10 +12,10 @@ def silent(stage: str, share: float) -> None:
     """A `Progress` that tells nobody."""
 
 
-def part(progress: Progress, stage: str, start: float, end: float) -> Callable[[float], None]:
-    """A counter for one stage: maps its own 0 to 1 onto `start` to `end` of the whole call."""
+def scaled(progress: Progress, start: float, end: float) -> Progress:
+    """A `Progress` for a part of the whole call: maps its own 0 to 1 onto `start` to `end`."""
 
-    def tell(share: float) -> None:
+    def tell(stage: str, share: float) -> None:
         progress(stage, start + (end - start) * min(max(share, 0.0), 1.0))
 
     return tell

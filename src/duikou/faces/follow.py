@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +13,10 @@ import numpy.typing as npt
 from duikou.faces.landmarks import Landmarker, Roi, roi_of
 from duikou.faces.track import POINTS, Face, FaceTrack
 from duikou.media.decode import Frame, frames
+from duikou.parallel import cores, in_order
 from duikou.progress import Progress, silent
 
 MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points are not of a face
-MAX_WORKERS = 4  # landmarks are never slower than decoding with more
-WAITING_PER_WORKER = 2  # decoded frames held for each worker: keeps it busy, bounds the memory
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def follow(
@@ -122,24 +114,3 @@ def _measured(
             idle.put(landmarker)
 
     yield from in_order(measure, places(), workers)
-
-
-def cores() -> int:
-    """Cores this process may use, at most `MAX_WORKERS`."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MAX_WORKERS)
-
-
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`map` on several threads: results in order, few items held at once. Closing it early leaves no thread behind."""
-    pending: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= workers * WAITING_PER_WORKER:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,227 @@
+"""One frame's new lower face: the own frame warped, the exemplar's lips laid over it, the mouth's inside between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from duikou.render import interior, mesh, warp
+from duikou.render.warp import Region
+
+FloatArray = npt.NDArray[np.float64]
+Field = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
+"""Around the lips the exemplar's pixels hold fully, then fade into the frame's own; in eye distances."""
+
+LIGHT_SIGMA = 0.12
+"""Size, in eye distances, of what counts as light and is matched rather than copied."""
+
+SHOWS_INSIDE = 0.02
+"""Lip gap, in eye distances, from which a frame shows its mouth's inside."""
+
+STRETCH_LIMIT = 0.35
+"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other."""
+
+EDGE_PIXELS = 1.5
+"""Softness, in pixels, of the edge at which a source's own mouth inside ends."""
+
+SUBPIXEL_BITS = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture and its face: image (H, W, 3) BGR, points (478, 2) in its pixels, gap in eye distances."""
+
+    image: Image
+    points: FloatArray
+    gap: float
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The head's mouth plane in the picture: pixel = linear @ canonical + offset, with canonical x, y from the place
+    where the closed lips meet. linear: (2, 2). offset: (2,)."""
+
+    linear: FloatArray
+    offset: FloatArray
+
+    def canonical(self, x: Field, y: Field) -> tuple[FloatArray, FloatArray]:
+        """Canonical places of pixels."""
+        inverse = np.linalg.inv(self.linear)
+        dx, dy = x - self.offset[0], y - self.offset[1]
+        return inverse[0, 0] * dx + inverse[0, 1] * dy, inverse[1, 0] * dx + inverse[1, 1] * dy
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """What is wanted of one frame.
+
+    target: (478, 2) landmarks in pixels. gap, jaw: eye distances. tongue: 0 to 1. strength: 0 leaves the frame as it
+    is, 1 changes it fully. plane: where the teeth are. light: on this face.
+    """
+
+    target: FloatArray
+    gap: float
+    jaw: float
+    tongue: float
+    strength: float
+    plane: Plane
+    light: interior.Light
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """A frame of the same face that lends its lips, and with what weight beside others."""
+
+    source: Source
+    share: float
+
+
+def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
+    """The changed region of a frame and its new pixels; `None` where the face lies outside the picture."""
+    height, width = own.image.shape[:2]
+    region = Region.of(np.where(np.isfinite(mouth.target), mouth.target, own.points), width, height)
+    if region is None:
+        return None
+    unit = float(mesh.eye_distance(own.points))
+    pixels = _lips_moved(own, mouth, region, region)
+    part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
+    near = part.inside(region)
+    opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
+    pixels[near] = _filled(pixels[near], own, mouth, region, part, opening)
+    if exemplars:
+        lent = np.zeros_like(pixels[near])
+        for exemplar in exemplars:
+            patch = _filled(None, exemplar.source, mouth, region, part, opening)
+            lent += exemplar.share * _match_light(patch, pixels[near], mouth.target, part, unit)
+        cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength * 2, 1))
+        pixels[near] += cover[..., None] * (lent - pixels[near])
+    return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+
+
+def _lips_moved(source: Source, mouth: Mouth, region: Region, part: Region) -> Field:
+    """The source's face brought to the target, over `part` of the region."""
+    maps = warp.maps(source.points, mouth.target, region, part, inside=False)
+    return warp.sample(source.image, maps.lips).astype(np.float32)
+
+
+def _filled(layer: Field | None, source: Source, mouth: Mouth, region: Region, part: Region, opening: Field) -> Field:
+    """The source's lips at the target (`layer`, where that is known) with the mouth's inside between them."""
+    shows = source.gap > SHOWS_INSIDE
+    if layer is None or shows:
+        maps = warp.maps(source.points, mouth.target, region, part, inside=shows)
+        layer = warp.sample(source.image, maps.lips).astype(np.float32)
+    if not opening.any():
+        return layer
+    inside = _painted(mouth, part, opening)
+    if shows and maps.inside is not None:
+        inside += _rigid_share(source, mouth, part) * (_rigid(source, mouth, part) - inside)
+        # Where the two openings are nearly the same, everything in it may be stretched that little.
+        ratio = np.log(max(mouth.gap, 1e-3) / source.gap)
+        alike = np.float32(np.clip((STRETCH_LIMIT - abs(ratio)) / (STRETCH_LIMIT / 2), 0, 1))
+        if alike > 0:
+            inside += alike * (warp.sample(source.image, maps.inside).astype(np.float32) - inside)
+    return np.asarray(layer + opening[..., None] * (inside - layer), np.float32)
+
+
+def _rigid(source: Source, mouth: Mouth, part: Region) -> Field:
+    """The source's mouth inside, held to the skull as upper teeth are: pixels of `part`, right where it showed them."""
+    at, u, v, upper, _ = _held_to_skull(source, mouth, part)
+    # A raised upper lip bares a little more than the source shows: the row below its own lip goes on upwards.
+    origin, along, across = warp.mouth_frame(source.points)
+    bared = np.maximum(v, upper + EDGE_PIXELS)
+    x = np.where(bared > v, origin[0] + u * along[0] + bared * across[0], at[0]).astype(np.float32)
+    y = np.where(bared > v, origin[1] + u * along[1] + bared * across[1], at[1]).astype(np.float32)
+    return warp.sample(source.image, (x, y)).astype(np.float32)
+
+
+def _rigid_share(source: Source, mouth: Mouth, part: Region) -> Field:
+    """How far the source's own inside holds at each pixel: it ends where its lower lip hid the rest."""
+    _, u, v, _, lower = _held_to_skull(source, mouth, part)
+    origin, along, _ = warp.mouth_frame(source.points)
+    ends = (source.points[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER]] - origin) @ along
+    down = np.clip((lower - EDGE_PIXELS - v) / EDGE_PIXELS + 0.5, 0, 1)
+    aside = np.clip(np.minimum(u - ends[0], ends[1] - u) / (2 * EDGE_PIXELS), 0, 1)
+    shown = np.clip((source.gap - SHOWS_INSIDE) / SHOWS_INSIDE, 0, 1)
+    return np.asarray((down * aside * shown)[..., None], np.float32)
+
+
+def _held_to_skull(
+    source: Source, mouth: Mouth, part: Region
+) -> tuple[tuple[Field, Field], FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Where the pixels of `part` lie in the source if they move with the skull alone.
+
+    Returns their x, y in the source, their place along and across its mouth, and there its inner lips' upper and
+    lower edge.
+    """
+    skull = list(mesh.SKULL)
+    way = warp.similarity(mouth.target[skull], source.points[skull])
+    x, y = part.grid()
+    at_x = (way[0, 0] * x + way[0, 1] * y + way[0, 2]).astype(np.float32)
+    at_y = (way[1, 0] * x + way[1, 1] * y + way[1, 2]).astype(np.float32)
+    u, v = warp.along_mouth(source.points, at_x, at_y)
+    upper = warp.lip_edge(source.points, mesh.UPPER_INNER, u)
+    lower = warp.lip_edge(source.points, mesh.LOWER_INNER, u)
+    return (at_x, at_y), u, v, upper, lower
+
+
+def _painted(mouth: Mouth, region: Region, opening: Field) -> Field:
+    """The painted inside of the mouth over the opening, zeros elsewhere: (rows, columns, 3)."""
+    out = np.zeros((*region.shape, 3), np.float32)
+    where = opening > 0
+    x, y = region.grid()
+    pixel = 1 / float(np.sqrt(abs(np.linalg.det(mouth.plane.linear))))
+    u, v = mouth.plane.canonical(x[where], y[where])
+    along, across = warp.along_mouth(mouth.target, x[where], y[where])
+    ceiling = (across - warp.lip_edge(mouth.target, mesh.UPPER_INNER, along)) * pixel
+    out[where] = interior.paint(
+        u, v, pixel=pixel, jaw=mouth.jaw, tongue=mouth.tongue, ceiling=ceiling, light=mouth.light
+    )
+    return out
+
+
+def _polygon(points: FloatArray, region: Region, *, blur: float) -> Field:
+    """Cover, 0 to 1, of a polygon (K, 2) over the region, its edge softened by a Gaussian of `blur` pixels."""
+    fixed = np.round((points - [region.x0, region.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.zeros(region.shape, np.uint8)
+    cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
+    cover = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur)
+    return np.asarray(cover, np.float32)
+
+
+def _lips(target: FloatArray, region: Region) -> npt.NDArray[np.uint8]:
+    fixed = np.round(target[list(mesh.OUTER_RING)] - [region.x0, region.y0]).astype(np.int32)
+    mask = np.zeros(region.shape, np.uint8)
+    cv2.fillPoly(mask, [fixed], 255)
+    return mask
+
+
+def _around_lips(target: FloatArray, region: Region, unit: float) -> Field:
+    """Cover of the exemplar: 1 on the lips and close by, fading to 0."""
+    away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
+    fade = np.clip((away - LIP_MARGIN) / LIP_FEATHER, 0, 1)
+    return np.asarray(1 - fade * fade * (3 - 2 * fade), np.float32)
+
+
+def _match_light(patch: Field, base: Field, target: FloatArray, region: Region, unit: float) -> Field:
+    """The patch under the frame's own light: their low-frequency difference on the skin around the lips is added."""
+    away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
+    skin = ((away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)).astype(np.float32)[..., None]
+    sigma = LIGHT_SIGMA * unit
+    difference = _blur((base - patch) * skin, sigma)
+    weight = _blur(np.repeat(skin, 3, 2), sigma)
+    return np.asarray(patch + difference / np.maximum(weight, 1e-3), np.float32)
+
+
+def _blur(image: Field, sigma: float) -> Field:
+    """A wide Gaussian blur, done on a smaller copy: light has no detail."""
+    shrink = max(int(sigma / 4), 1)
+    rows, columns = image.shape[:2]
+    small = cv2.resize(image, (max(columns // shrink, 2), max(rows // shrink, 2)), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / shrink)
+    return np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)

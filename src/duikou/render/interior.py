@@ -1,0 +1,121 @@
+"""What shows between parted lips where the clip itself shows nothing: teeth, tongue and the dark behind them.
+
+Painted in canonical coordinates, so that the upper teeth stay with the skull while the lower ones and the tongue ride
+on the jaw; lit like the face. Sizes are those of an adult's teeth (mean crown widths and lengths: Wheeler's Dental
+Anatomy) over a mean distance of the outer eye corners of 92 mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.render import mesh
+
+FloatArray = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
+
+MM = 1 / 92
+"""One millimetre in eye distances."""
+
+UPPER_EDGES = np.cumsum([0, 8.4, 6.4, 6.6, 5.0, 3.8]) * MM
+"""Borders of the upper teeth from the middle outwards, as seen from the front (the arch turns away at the sides)."""
+
+UPPER_LENGTHS = np.array([0.0, -0.9, -0.3, -1.6, -2.2]) * MM
+"""How much lower than the central incisors' each tooth's edge reaches."""
+
+LOWER_EDGES = np.cumsum([0, 5.2, 5.6, 6.2, 5.0, 4.0]) * MM
+EDGE_BELOW_REST = 1.2 * MM
+"""The upper incisors' edge, below the line at which closed lips meet."""
+
+LOWER_EDGE_BELOW_REST = 0.9 * MM
+"""The lower incisors' edge when the jaw is closed."""
+
+INCISOR_PER_JAW = 0.80
+"""The lower incisors go down by this share of the chin's way: they lie nearer to the hinge."""
+
+TOOTH = np.array([0.84, 0.93, 0.97])
+TONGUE = np.array([0.44, 0.42, 0.74])
+CAVITY = np.array([0.10, 0.09, 0.18])
+"""Colours as BGR shares of the face's light."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """The light on a face: (3,) BGR, 0 to 255, of a white thing held beside the mouth."""
+
+    white: FloatArray
+
+    @classmethod
+    def on(cls, image: Image, points: FloatArray) -> Light:
+        """Read it off the cheeks: skin reflects about 0.45, 0.55 and 0.8 of white's blue, green and red."""
+        height, width = image.shape[:2]
+        places = np.round(points[[50, 280, 205, 425, 187, 411]]).astype(int)
+        side = max(int(mesh.eye_distance(points) / 16), 1)
+        tones = []
+        for x, y in places:
+            if side <= x < width - side and side <= y < height - side:
+                tones.append(np.median(image[y - side : y + side + 1, x - side : x + side + 1].reshape(-1, 3), axis=0))
+        skin = np.median(tones, axis=0) if tones else np.array([120.0, 140.0, 180.0])
+        # Mostly grey: the colour of the light is in the skin's tone, but so is the skin's own colour.
+        tinted, grey = skin / [0.50, 0.58, 0.78], np.full(3, skin @ [0.114, 0.587, 0.299] / 0.62)
+        return cls(np.clip(0.3 * tinted + 0.7 * grey, 20, 245))
+
+
+def paint(
+    x: FloatArray, y: FloatArray, *, pixel: float, jaw: float, tongue: float, ceiling: FloatArray, light: Light
+) -> FloatArray:
+    """Colours (M, 3) BGR float of the mouth's inside at canonical places x, y (M,), y from the line of closed lips.
+
+    pixel: size of a pixel in eye distances. jaw: lowering of the chin. tongue: 0 lies low, 1 touches the upper teeth.
+    ceiling: (M,) distance below the upper lip's edge, which throws its shadow.
+    """
+    drop = INCISOR_PER_JAW * jaw
+    colour = np.broadcast_to(CAVITY, (len(x), 3)).copy()
+    # The tongue: a soft mound behind the lower teeth, brighter where it rises into the light.
+    top = LOWER_EDGE_BELOW_REST + 0.45 * drop * (1 - 0.8 * tongue)
+    mound = top + 1.2 * x**2
+    lit = _edge(y - mound, 4.5 * MM) * (0.62 + 0.38 * _smooth((y - mound) / (8 * MM)))
+    groove = 1 - 0.12 * np.exp(-((x / (3 * MM)) ** 2))
+    colour += lit[:, None] * (TONGUE * groove[:, None] - colour)
+    colour *= (1 - 0.6 * np.clip(np.abs(x) / 0.27, 0, 1) ** 2)[:, None]
+    for edges, lengths, bottom, tone in (
+        (LOWER_EDGES, np.zeros(5), LOWER_EDGE_BELOW_REST + drop, 0.58),
+        (UPPER_EDGES, UPPER_LENGTHS, EDGE_BELOW_REST, 0.88),
+    ):
+        upper = edges is UPPER_EDGES
+        cover, shade = _teeth(x, y, edges, bottom + lengths, pixel, upper=upper)
+        colour += cover[:, None] * (TOOTH * np.asarray(tone * shade)[:, None] - colour)
+    shadow = (0.5 + 0.5 * _smooth(ceiling / (4 * MM))) * (0.55 + 0.45 * _smooth(np.asarray(jaw / (9 * MM))))
+    return np.asarray(np.clip(colour * shadow[:, None] * light.white, 0, 255), np.float64)
+
+
+def _teeth(
+    x: FloatArray, y: FloatArray, edges: FloatArray, bottoms: FloatArray, pixel: float, *, upper: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Cover and brightness (M,) of one row of teeth whose borders are `edges` and whose biting edges are `bottoms`."""
+    out = np.abs(x)
+    tooth = np.clip(np.searchsorted(edges, out, side="right") - 1, 0, len(bottoms) - 1)
+    width = edges[tooth + 1] - edges[tooth]
+    within = (out - edges[tooth]) / width * 2 - 1
+    rounded = 0.9 * MM * np.abs(within) ** 4
+    softness = max(1.2 * pixel, 0.5 * MM)
+    bite = bottoms[tooth] - rounded if upper else bottoms[tooth] + rounded
+    cover = _edge(bite - y, softness) if upper else _edge(y - bite, softness)
+    cover = cover * _edge(edges[-1] - out, 2 * MM)
+    gap = 1 - 0.16 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
+    turned = 1 - 0.62 * np.clip(out / edges[-1], 0, 1) ** 2
+    return cover, gap * turned * (1 - 0.06 * within**2)
+
+
+def _edge(distance: FloatArray, softness: float) -> FloatArray:
+    """0 outside, 1 inside an edge, over `softness` on both sides."""
+    return _smooth(0.5 + distance / (2 * softness))
+
+
+def _smooth(x: FloatArray) -> FloatArray:
+    x = np.clip(x, 0, 1)
+    value: FloatArray = x * x * (3 - 2 * x)
+    return value

@@ -1,0 +1,280 @@
+"""Mouth motion to the shape of one person's mouth.
+
+All shapes here are canonical: the head's pose taken out, unit = distance of the outer eye corners, x right, y down,
+z away from the camera. A `MouthModel` answers: what does this person's lower face look like at this gap and width?
+Where the track talks, the answer is learnt from the track itself (a ridge regression on its own frames); where it
+does not, it is the rule-based jaw and lip motion of `articulate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from duikou.render import mesh
+
+FloatArray = npt.NDArray[np.float64]
+
+TALKING_SPREAD = 0.05
+"""A track whose lip gap spreads by more than this (5th to 95th percentile, eye distances) talks somewhere."""
+
+TALKING_FRAMES = 24
+"""Fewer frames than this teach nothing about a mouth."""
+
+IDLE_GAP = 0.17
+"""Gap of the loudest open vowel, in eye distances, for a face that never shows its own (real talkers: 0.12 to 0.28)."""
+
+GAP_RANGE = (0.12, 0.26)
+"""Bounds of that gap where it is read off the track's own talking."""
+
+JAW_PER_GAP = 0.80
+"""How far the chin goes down for one unit of lip gap: the jaw makes most of an opening, the upper lip little."""
+
+UPPER_SHARE = 0.24
+"""Share of the gap that the upper lip makes."""
+
+SPREAD, ROUNDING = 0.045, 0.13
+"""Change of the mouth's width, in eye distances, for full spreading (as i) and full rounding (as u)."""
+
+WIDTH_PER_GAP = 0.2
+"""How much a mouth narrows, in eye distances, for one unit of lip gap: the lips have their length."""
+
+PROTRUSION = 0.05
+"""How far rounded lips come forward, in eye distances."""
+
+DENTAL_GAP = 0.012
+"""What is left of the gap, in eye distances, when the lower lip lies at the upper teeth."""
+
+REST_WINDOW_S = 1.2
+"""Time over which a face's own rest is averaged (standard deviation of the window)."""
+
+REST_SHARPNESS = 0.02
+"""Scale, in eye distances of gap, of the preference for closed frames when the rest is averaged."""
+
+RIDGE = 2e-4
+"""Ridge penalty, in squared eye distances per frame: keeps the regression calm where a track shows little."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the speech asks of this mouth at each frame.
+
+    gap: (N,) lip gap in eye distances. width: (N,) change of width against rest, in eye distances.
+    jaw: (N,) lowering of the chin in eye distances. rounding, closure, dental: (N,) 0 to 1 as in the mouth motion.
+    tongue: (N,) 0 to 1. voice: (N,) 0 to 1, how far the wanted shape replaces the face's own rest.
+    """
+
+    gap: FloatArray
+    width: FloatArray
+    jaw: FloatArray
+    rounding: FloatArray
+    closure: FloatArray
+    dental: FloatArray
+    tongue: FloatArray
+    voice: FloatArray
+
+
+@dataclass(frozen=True)
+class MouthModel:
+    """One person's mouth.
+
+    talks: whether the track shows enough of it to have learnt from.
+    gap_scale: lip gap of the loudest open vowel. spread, rounding: changes of width for full spreading and rounding.
+    coefficients: (F, 478 * 3) of the regression of shape on `features`, or `None` for a face that does not talk.
+    """
+
+    talks: bool
+    gap_scale: float
+    spread: float
+    rounding: float
+    width: float
+    coefficients: FloatArray | None
+
+    @classmethod
+    def fit(cls, shapes: FloatArray, angles: FloatArray, usable: npt.NDArray[np.bool_]) -> MouthModel:
+        """Learn a mouth from its track: shapes (N, 478, 3), angles (N, 2) yaw and pitch in degrees, usable (N,)."""
+        gaps, widths = mesh.lip_gap(shapes[usable]), mesh.lip_width(shapes[usable])
+        if len(gaps) < TALKING_FRAMES or np.ptp(np.percentile(gaps, (5, 95))) < TALKING_SPREAD:
+            width = float(np.median(widths)) if len(widths) else 0.55
+            return cls(False, IDLE_GAP, SPREAD, ROUNDING, width, None)
+        low, mid, high = np.percentile(widths, (5, 50, 95))
+        features = _features(gaps, widths, angles[usable])
+        flat = shapes[usable].reshape(len(gaps), -1)
+        penalty = RIDGE * len(gaps) * np.eye(features.shape[1])
+        penalty[0, 0] = 0
+        learnt = np.linalg.solve(features.T @ features + penalty, features.T @ flat)
+        return cls(
+            talks=True,
+            gap_scale=float(np.clip(np.percentile(gaps, 97), *GAP_RANGE)),
+            spread=float(np.clip(high - mid, 0.6 * SPREAD, 1.5 * SPREAD)),
+            rounding=float(np.clip(mid - low, 0.5 * ROUNDING, 1.2 * ROUNDING)),
+            width=float(mid),
+            coefficients=np.asarray(learnt, np.float64),
+        )
+
+    def wanted(self, motion: dict[str, FloatArray]) -> Wanted:
+        """Mouth motion, curves by name each (N,), in this person's measures."""
+        closed = 1 - np.clip(motion["closure"], 0, 1)
+        dental = np.clip(motion["dental"], 0, 1)
+        gap = np.clip(motion["gap"], 0, 1.15) * self.gap_scale * closed
+        gap = gap * (1 - dental) + np.minimum(gap, DENTAL_GAP) * dental
+        rounding = np.clip(motion["round"], 0, 1)
+        width = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding - WIDTH_PER_GAP * gap
+        return Wanted(
+            gap=gap,
+            width=width,
+            jaw=np.clip(motion["jaw"], 0, 1.15) * self.gap_scale * JAW_PER_GAP,
+            rounding=rounding,
+            closure=np.clip(motion["closure"], 0, 1),
+            dental=dental,
+            tongue=np.clip(motion["tongue"], 0, 1),
+            voice=np.clip(motion["voice"], 0, 1),
+        )
+
+    def targets(self, shapes: FloatArray, angles: FloatArray, rate: float, wanted: Wanted) -> FloatArray:
+        """Shapes that the lower face takes, (N, 478, 3), for a track of shapes (N, 478, 3) at `rate` frames a second.
+
+        Only the points of `mesh.MOVED` differ from `shapes`. Where `voice` is 0 the face is at its own rest.
+        """
+        gaps, widths = mesh.lip_gap(shapes), mesh.lip_width(shapes)
+        rest = rest_shapes(shapes, gaps, rate)
+        neutral = close_lips(rest)
+        if self.coefficients is None:
+            spoken = articulate(neutral, wanted)
+        else:
+            # What this face does beyond what gap, width and pose explain (a smile, a raised lip) stays, slowly.
+            own = shapes.reshape(len(shapes), -1) - _features(gaps, widths, angles) @ self.coefficients
+            mood = gaussian_filter1d(own, REST_WINDOW_S * rate, axis=0, mode="nearest")
+            asked = _features(wanted.gap, self.width + wanted.width, angles) @ self.coefficients
+            spoken = set_gap((asked + mood).reshape(shapes.shape), wanted.gap)
+            still = _features(np.zeros(len(shapes)), np.full(len(shapes), self.width), angles) @ self.coefficients
+            rest = set_gap((still + mood).reshape(shapes.shape), np.zeros(len(shapes)))
+        voice = wanted.voice[:, None, None]
+        targets = shapes.copy()
+        moved = list(mesh.MOVED)
+        targets[:, moved] = ((1 - voice) * rest + voice * spoken)[:, moved]
+        return targets
+
+
+def _features(gaps: FloatArray, widths: FloatArray, angles: FloatArray) -> FloatArray:
+    """Columns of the regression: 1, gap, width, their product and square, and the head's yaw and pitch."""
+    yaw, pitch = np.sin(np.radians(angles)).T
+    return np.stack([np.ones_like(gaps), gaps, widths, gaps**2, gaps * widths, yaw, pitch], 1)
+
+
+def rest_shapes(shapes: FloatArray, gaps: FloatArray, rate: float) -> FloatArray:
+    """The face's own rest at each frame: a running mean over about a second that prefers its most closed frames.
+
+    An idle face is its own rest, smile included; a talking one rests where it pauses.
+    """
+    weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
+    sigma = REST_WINDOW_S * rate
+    total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]
+    mean: FloatArray = gaussian_filter1d(shapes * weight[:, None, None], sigma, axis=0, mode="nearest") / total
+    calm = np.exp(-(((gaps - mesh.lip_gap(mean)) / REST_SHARPNESS) ** 2))[:, None, None]
+    calm = gaussian_filter1d(calm, 0.08 * rate, axis=0, mode="nearest")
+    rest: FloatArray = calm * shapes + (1 - calm) * mean
+    return rest
+
+
+def set_gap(shapes: FloatArray, gaps: FloatArray) -> FloatArray:
+    """Move the lips, and the chin with them, so that the lip gap is exactly `gaps` (N,): shapes (N, 478, 3)."""
+    out = shapes.copy()
+    for _ in range(2):  # The gap is a distance in three dimensions: a second step takes what the first leaves.
+        _open(out, gaps - mesh.lip_gap(out), jaw=None)
+        _separate(out)
+    return out
+
+
+def close_lips(shapes: FloatArray) -> FloatArray:
+    """The same faces with the lips just touching: shapes (N, 478, 3)."""
+    out = shapes.copy()
+    for upper, lower in zip(mesh.UPPER_INNER[1:-1], mesh.LOWER_INNER[1:-1], strict=True):
+        way = out[:, lower] - out[:, upper]
+        out[:, upper] += UPPER_SHARE * way
+        out[:, lower] -= (1 - UPPER_SHARE) * way
+    # The rest of each lip follows its inner edge.
+    for rows, inner in (
+        ((mesh.UPPER_MIDDLE, mesh.UPPER_OUTER), mesh.UPPER_INNER),
+        ((mesh.LOWER_MIDDLE, mesh.LOWER_OUTER), mesh.LOWER_INNER),
+    ):
+        follow = out[:, inner[1:-1]] - shapes[:, inner[1:-1]]
+        for row, share in zip(rows, (0.95, 0.8), strict=True):
+            out[:, row[1:-1]] += share * follow
+    chin = 0.7 * (out[:, mesh.LOWER_MID] - shapes[:, mesh.LOWER_MID])
+    _move_jaw(out, chin)
+    return out
+
+
+def articulate(neutral: FloatArray, wanted: Wanted) -> FloatArray:
+    """Lips and jaw of a closed, neutral face moved by rule to what is wanted: (N, 478, 3).
+
+    The lower lip rides on the jaw, the upper lip makes about a quarter of the gap, the opening is an arch between the
+    corners, rounding draws the corners in and the lips forward (after Cohen and Massaro 1993; Edwards et al. 2016).
+    """
+    out = neutral.copy()
+    middle = out[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], :1].mean(1, keepdims=True)
+    half = mesh.lip_width(out)[:, None] / 2
+    lips = list(mesh.LIPS)
+    across = (out[:, lips, 0] - middle[..., 0]) / half
+    out[:, lips, 0] += across * wanted.width[:, None] / 2
+    forward = np.clip(1 - across**2, 0, 1)
+    out[:, lips, 2] -= PROTRUSION * wanted.rounding[:, None] * forward
+    for row, sign, amount in ((mesh.UPPER_OUTER, -1, 0.012), (mesh.LOWER_OUTER, 1, 0.012)):
+        # Rounded lips turn outwards and show more red, pressed ones less.
+        turn = amount * wanted.rounding - 0.012 * wanted.closure
+        out[:, row[1:-1], 1] += sign * turn[:, None]
+    lower = [i for row in (mesh.LOWER_INNER, mesh.LOWER_MIDDLE) for i in row[3:-3]]
+    out[:, lower, 2] += 0.02 * wanted.dental[:, None]
+    _open(out, wanted.gap, jaw=np.maximum(wanted.jaw, JAW_PER_GAP * wanted.gap * 0.7))
+    _separate(out)
+    return out
+
+
+def _arch(count: int) -> FloatArray:
+    """How much of the gap each column of lip points takes, corners (0) to the middle (1)."""
+    across = np.linspace(-1, 1, count)
+    profile: FloatArray = (1 - across**2) ** 0.9
+    return profile
+
+
+def _open(out: FloatArray, gap: FloatArray, jaw: FloatArray | None) -> None:
+    """Open the lips of `out` (N, 478, 3) by `gap` (N,) more, in place, the chin going down by `jaw` (N,)."""
+    arch = _arch(len(mesh.UPPER_INNER))[None, 1:-1]
+    up, down = UPPER_SHARE * gap[:, None] * arch, (1 - UPPER_SHARE) * gap[:, None] * arch
+    for row, share in ((mesh.UPPER_INNER, 1.0), (mesh.UPPER_MIDDLE, 0.95), (mesh.UPPER_OUTER, 0.75)):
+        out[:, row[1:-1], 1] -= share * up
+    for row, share in ((mesh.LOWER_INNER, 1.0), (mesh.LOWER_MIDDLE, 1.0), (mesh.LOWER_OUTER, 0.97)):
+        out[:, row[1:-1], 1] += share * down
+    drop = JAW_PER_GAP * gap if jaw is None else jaw
+    corners = list(mesh.CORNERS)
+    out[:, corners, 1] += 0.12 * drop[:, None]
+    _move_jaw(out, np.stack([np.zeros_like(drop), drop, np.zeros_like(drop)], 1))
+
+
+def _separate(out: FloatArray) -> None:
+    """Keep the upper inner lip above the lower one at every column, in place: a mouth closes, it does not cross."""
+    upper, lower = list(mesh.UPPER_INNER[1:-1]), list(mesh.LOWER_INNER[1:-1])
+    crossed = np.maximum(out[:, upper, 1] - out[:, lower, 1], 0) / 2
+    out[:, upper, 1] -= crossed
+    out[:, lower, 1] += crossed
+
+
+def _move_jaw(out: FloatArray, by: FloatArray) -> None:
+    """Move chin, lower cheeks and jaw line of `out` (N, 478, 3) in place, the chin's tip by `by` (N, 3)."""
+    points = [*mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE]
+    corner = out[:, mesh.CORNERS, 1].mean(1)[:, None]
+    bottom = out[:, mesh.LOWER_OUTER[5], 1][:, None]
+    middle = out[:, mesh.CHIN_TIP, 0][:, None]
+    down = _smoothstep((out[:, points, 1] - corner + 0.02) / np.maximum(bottom - corner + 0.07, 1e-3))
+    aside = 1 - _smoothstep((np.abs(out[:, points, 0] - middle) - 0.14) / 0.66)
+    out[:, points] += (down * aside)[..., None] * by[:, None, :]
+
+
+def _smoothstep(x: FloatArray) -> FloatArray:
+    x = np.clip(x, 0, 1)
+    step: FloatArray = x * x * (3 - 2 * x)
+    return step

@@ -1,0 +1,206 @@
+"""Moving a picture's lower face by its landmarks, with a slit where the lips meet.
+
+One smooth field cannot open or close a mouth: where the lips part or meet it would have to tear or fold. So there are
+two, which agree everywhere but between the lips: the field of the upper side knows nothing of the lower lip, that of
+the lower side nothing of the upper one, and the line between the lips decides which of them a pixel follows. What
+shows between parted lips is a layer of its own (see `interior`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import RBFInterpolator
+
+from duikou.render import mesh
+
+FloatArray = npt.NDArray[np.float64]
+Field = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+NODES_PER_EYE_DISTANCE = 22
+"""Density of the grid on which the fields are solved; between its nodes they are bilinear."""
+
+SMOOTHING = 2e-4
+"""Of the thin-plate splines, in squared eye distances: lets single noisy landmarks lie beside the field."""
+
+SHARED = tuple(
+    dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
+)
+UPPER_NODES = (*SHARED, *mesh.UPPER_LIP)
+LOWER_NODES = (*SHARED, *mesh.LOWER_LIP)
+INNER_NODES = (*SHARED, *mesh.INNER_RING)
+
+BORDER_NODES = 7
+"""Fixed nodes on each side of the region: the face's surroundings stay where they are."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The rectangle of the picture within which a face changes: `[x0, x1) x [y0, y1)` in pixels."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @classmethod
+    def of(cls, points: FloatArray, width: int, height: int) -> Region | None:
+        """Lower face and neck around landmarks (478, 2 or 3), cut at the picture's edges; `None` if outside it."""
+        eyes = float(mesh.eye_distance(points[:, :2]))
+        outline = points[[*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, 168], :2]
+        low, high = outline.min(0) - 0.2 * eyes, outline.max(0) + 0.2 * eyes
+        down = points[mesh.CHIN_TIP, :2] - points[168, :2]  # The neck gives way under the chin.
+        high = np.maximum(high, points[mesh.CHIN_TIP, :2] + 0.4 * down)
+        x0, y0 = np.maximum(np.floor(low), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(high) + 1, (width, height)).astype(int)
+        return cls(int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 8 and y1 - y0 > 8 else None
+
+    @classmethod
+    def around_lips(cls, points: FloatArray, margin: float, within: Region) -> Region:
+        """The lips of landmarks (478, 2) and `margin` pixels around them, inside another region."""
+        low, high = points[list(mesh.LIPS)].min(0) - margin, points[list(mesh.LIPS)].max(0) + margin + 1
+        x0, y0 = np.clip(np.floor(low), (within.x0, within.y0), (within.x1 - 1, within.y1 - 1)).astype(int)
+        x1, y1 = np.clip(np.ceil(high), (x0 + 1, y0 + 1), (within.x1, within.y1)).astype(int)
+        return cls(int(x0), int(y0), int(x1), int(y1))
+
+    def inside(self, other: Region) -> tuple[slice, slice]:
+        """Where this region lies in an array that covers `other`."""
+        return slice(self.y0 - other.y0, self.y1 - other.y0), slice(self.x0 - other.x0, self.x1 - other.x0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    def cut(self, image: Image) -> Image:
+        """The region's pixels of a picture, as a view."""
+        return image[self.y0 : self.y1, self.x0 : self.x1]
+
+    def grid(self) -> tuple[Field, Field]:
+        """Pixel coordinates x, y of the region, each of its shape."""
+        rows, columns = self.shape
+        x = np.arange(self.x0, self.x1, dtype=np.float32)
+        y = np.arange(self.y0, self.y1, dtype=np.float32)
+        return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Where the pixels of a region come from in the source picture: x and y, each of the region's shape.
+
+    lips: around the mouth, following the upper or the lower side. inside: between the lips, following both.
+    """
+
+    lips: tuple[Field, Field]
+    inside: tuple[Field, Field] | None
+
+
+def similarity(source: FloatArray, target: FloatArray) -> FloatArray:
+    """Least-squares similarity (2, 3) that takes points `source` (M, 2) to `target` (M, 2) (Umeyama 1991)."""
+    ms, mt = source.mean(0), target.mean(0)
+    a, b = (source - ms) @ [1, 1j], (target - mt) @ [1, 1j]
+    turn = (np.conj(a) @ b) / (np.conj(a) @ a)
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    return np.hstack([linear, (mt - linear @ ms)[:, None]])
+
+
+def maps(source: FloatArray, target: FloatArray, region: Region, part: Region, *, inside: bool) -> Maps:
+    """Backward maps that bring a picture with landmarks `source` (478, 2) to landmarks `target` (478, 2).
+
+    The two may lie in different frames: the head's similarity between them is taken out first, and the border of
+    `region`, outside which nothing moves, follows it. The maps cover `part` of it. `inside` asks for the map between
+    the lips too.
+    """
+    skull = list(mesh.SKULL)
+    base = similarity(target[skull], source[skull])
+    unit = float(mesh.eye_distance(target))
+    corners = _border(region)
+    nodes = np.vstack([target, corners])
+    moved = np.vstack([source - (target @ base[:, :2].T + base[:, 2]), np.zeros_like(corners)])
+    border = list(range(len(target), len(nodes)))
+
+    def field(points: tuple[int, ...]) -> Field:
+        index = [*points, *border]
+        return _solve(nodes[index] / unit, moved[index], part, unit)
+
+    upper, lower = field(UPPER_NODES), field(LOWER_NODES)
+    share = lower_side(target, part)[..., None]
+    x, y = part.grid()
+    x_base = (base[0, 0] * x + base[0, 1] * y + base[0, 2]).astype(np.float32)
+    y_base = (base[1, 0] * x + base[1, 1] * y + base[1, 2]).astype(np.float32)
+    both = upper + share * (lower - upper)
+    lips = (x_base + both[..., 0], y_base + both[..., 1])
+    if not inside:
+        return Maps(lips, None)
+    between = field(INNER_NODES)
+    return Maps(lips, (x_base + between[..., 0], y_base + between[..., 1]))
+
+
+def sample(image: Image, at: tuple[Field, Field]) -> Image:
+    """The picture's pixels at backward maps, bicubic; its edge goes on outside."""
+    moved = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8)
+
+
+def mouth_frame(points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Origin and unit axes (along the mouth, across it downwards) of the mouth of landmarks (478, 2)."""
+    left, right = points[mesh.LEFT_CORNER], points[mesh.RIGHT_CORNER]
+    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
+    return (left + right) / 2, along, np.array([-along[1], along[0]])
+
+
+def along_mouth(points: FloatArray, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Places x, y (any shape) as distances along and across the mouth of landmarks (478, 2), in pixels."""
+    origin, along, across = mouth_frame(points)
+    dx, dy = np.asarray(x, np.float64) - origin[0], np.asarray(y, np.float64) - origin[1]
+    return dx * along[0] + dy * along[1], dx * across[0] + dy * across[1]
+
+
+def lip_edge(points: FloatArray, row: tuple[int, ...], u: FloatArray) -> FloatArray:
+    """How far across the mouth a row of lip points lies at the places `u` along it, both in pixels."""
+    along, across = along_mouth(points, *points[list(row)].T)
+    order = np.argsort(along)
+    edge: FloatArray = np.interp(u, along[order], across[order])
+    return edge
+
+
+def lower_side(points: FloatArray, region: Region) -> Field:
+    """Share of the lower side at each pixel of the region: 0 above the line between the lips, 1 below it.
+
+    Sharp between the corners; beyond them, where both sides agree ever more, it softens with the distance.
+    """
+    x, y = region.grid()
+    u, v = along_mouth(points, x, y)
+    line = (lip_edge(points, mesh.UPPER_INNER, u) + lip_edge(points, mesh.LOWER_INNER, u)) / 2
+    left, right = along_mouth(points, *points[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
+    beyond = np.maximum(np.maximum(left - u, u - right), 0)
+    softness = 0.6 + 0.7 * beyond
+    side = 0.5 + (v - line) / (2 * softness)
+    return np.asarray(np.clip(side, 0, 1), np.float32)
+
+
+def _border(region: Region) -> FloatArray:
+    x = np.linspace(region.x0, region.x1 - 1, BORDER_NODES)
+    y = np.linspace(region.y0, region.y1 - 1, BORDER_NODES)
+    top, bottom = (np.stack([x, np.full_like(x, edge)], 1) for edge in (region.y0, region.y1 - 1))
+    left, right = (np.stack([np.full_like(y, edge), y], 1)[1:-1] for edge in (region.x0, region.x1 - 1))
+    return np.vstack([top, bottom, left, right])
+
+
+def _solve(nodes: FloatArray, values: FloatArray, region: Region, unit: float) -> Field:
+    """A thin-plate spline through `values` (M, 2) at `nodes` (M, 2, in eye distances), at the region's pixels."""
+    rows, columns = region.shape
+    step = max(unit / NODES_PER_EYE_DISTANCE, 1.0)
+    nx, ny = int(np.ceil((columns - 1) / step)) + 1, int(np.ceil((rows - 1) / step)) + 1
+    gx, gy = np.meshgrid(region.x0 + step * np.arange(nx), region.y0 + step * np.arange(ny))
+    at = np.stack([gx.ravel(), gy.ravel()], 1) / unit
+    spline = RBFInterpolator(nodes, values, kernel="thin_plate_spline", smoothing=SMOOTHING)
+    coarse = spline(at).reshape(ny, nx, 2).astype(np.float32)
+    shrink = np.array([[1 / step, 0, 0], [0, 1 / step, 0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    fine = cv2.warpAffine(coarse, shrink, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(fine, np.float32)
