@@ -86,6 +86,7 @@ class LocalDispatcher:
                 thread.join()
 
     def _serve(self, worker: Worker) -> None:
+        worker.start()
         while not self._stopping.is_set():
             try:
                 task = self._store.claim()

@@ -29,7 +29,7 @@ class Lane:
         ]
 
     def start(self) -> None:
-        """Begin to work. Children are started when they are first needed."""
+        """Begin to work."""
         for thread in self._threads:
             thread.start()
 
@@ -55,6 +55,7 @@ class Lane:
                 item[0].set_exception(StoppedError("the server is stopping"))
 
     def _work(self, worker: Worker) -> None:
+        worker.start()
         while (item := self._queue.get()) is not None:
             future, function, args = item
             if not future.set_running_or_notify_cancel():

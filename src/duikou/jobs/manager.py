@@ -140,7 +140,7 @@ class Jobs:
     def submit(self, account: str, order: Order) -> Task:
         """Keep a task and have it done; the sounds are taken over.
 
-        Raises `ExternalIdTaken`, and then takes nothing over.
+        Raises `ExternalIdTaken`, and then keeps nothing.
         """
         task_id, at = new_id(), now_ms()
         choices = []

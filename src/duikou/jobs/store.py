@@ -176,8 +176,12 @@ class Store:
 
     def add_task(self, task: Task) -> None:
         """Keep a new task. Raises `ExternalIdTaken`."""
+        t = tasks_table
+        over = sa.and_(t.c.expires_at > 0, t.c.expires_at <= self._clock())
+        free = sa.update(t).where(t.c.account == task.account, t.c.external_id == task.external_id, over)
         try:
             with self._writing() as connection:
+                connection.execute(free.values(external_id=None))  # a task that is over but not swept yet
                 connection.execute(sa.insert(tasks_table).values(asdict(task)))
         except sa.exc.IntegrityError as error:
             if task.external_id is not None and self.task_by_external_id(task.account, task.external_id):

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,13 @@ class Worker:
     def __init__(self, limits: Limits, stopping: threading.Event) -> None:
         self._limits = limits
         self._stopping = stopping
-        self._process: SpawnProcess | None = None
+        self._process: ForkServerProcess | None = None
         self._pipe: Connection | None = None
         atexit.register(self.stop)  # else the interpreter would wait for the child at its end
+
+    def start(self) -> None:
+        """Make the child now, so that the first piece of work need not wait for it."""
+        self._alive()
 
     def run(self, function: Callable[..., Any], *args: Any, tell: Callable[[str, float], bool] | None = None) -> Any:
         """`function(*args, progress)` in the child.
@@ -103,7 +107,7 @@ class Worker:
         if self._process is not None and self._process.is_alive() and self._pipe is not None:
             return self._pipe
         self._end()
-        context = multiprocessing.get_context("spawn")  # a fork would copy the server's threads and locks
+        context = _context()
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name="duikou-worker")
         self._process.start()
@@ -148,6 +152,17 @@ class Worker:
         process.kill()
         process.join(JOIN_S)
         return process.exitcode
+
+
+def _context() -> ForkServerContext:
+    """Children are forked from a clean process that has imported the work but runs nothing.
+
+    A fork of the server would copy its threads and locks; a spawned child would spend seconds on imports after every
+    death of its forerunner.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["duikou.jobs.work"])
+    return context
 
 
 class _WorkError(Exception):

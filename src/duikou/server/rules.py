@@ -71,8 +71,8 @@ def check_place(choice: ChoiceRecord, field: str, face: FaceSummary, video_ms: i
             field,
             "sound_insert_time",
             f"the speech from {choice.insert_ms} ms to {end_ms} ms shares {shared_ms} ms with the interval "
-            f"of face {face.id}, {face.interval.start_ms} ms to {face.interval.end_ms} ms; at least {MIN_OVERLAP_MS} ms "
-            "are needed",
+            f"of face {face.id}, {face.interval.start_ms} ms to {face.interval.end_ms} ms; at least "
+            f"{MIN_OVERLAP_MS} ms are needed",
         )
 
 

@@ -1,0 +1,159 @@
+"""A real server for tests: in a thread of this process, or as a process of its own that can be killed."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import contract
+import httpx
+import uvicorn
+
+from duikou.server import create_app
+from duikou.settings import Settings
+
+WAIT_S = 60
+
+
+def settings(data: Path, **more: Any) -> Settings:
+    """Settings of a test: everything in `data`, sources on loopback allowed."""
+    return Settings(data=data, port=0, min_free_mb=0, private_sources="127.0.0.0/8", **more)
+
+
+def _client(url: str) -> httpx.Client:
+    """A client that checks every answer against the contract."""
+    return httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False, event_hooks={"response": [contract.check]})
+
+
+@contextmanager
+def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
+    """A server on loopback and a client for it."""
+    server = uvicorn.Server(uvicorn.Config(create_app(given, work), port=0, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server did not start"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with _client(f"http://127.0.0.1:{port}") as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(WAIT_S)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+class Process:
+    """A server process on `data` that can be killed."""
+
+    def __init__(self, data: Path) -> None:
+        code = (
+            "import sys, stub_work; from pathlib import Path; from live_server import settings;"
+            "from duikou.server import serve;"
+            "serve(settings(Path(sys.argv[1])), ready=lambda url: print(url, flush=True), work=stub_work.WORK)"
+        )
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        self.popen = subprocess.Popen(
+            [sys.executable, "-c", code, str(data)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        )
+        self.log: list[str] = []
+        assert self.popen.stdout is not None
+        assert self.popen.stderr is not None
+        self._reader = threading.Thread(target=self.log.extend, args=(self.popen.stderr,), daemon=True)
+        self._reader.start()
+        self.url = self.popen.stdout.readline().strip()
+        assert self.url, "".join(self.log)
+        self.client = _client(self.url)
+
+    def end(self, signal: int) -> int:
+        """Send a signal and wait; the exit code."""
+        self.client.close()
+        self.popen.send_signal(signal)
+        code = self.popen.wait(WAIT_S)
+        self._reader.join(WAIT_S)
+        for stream in (self.popen.stdout, self.popen.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+
+@contextmanager
+def sources(**files: bytes) -> Iterator[str]:
+    """A web server with these files (dots in names written as `__`); its address."""
+    content = {f"/{name.replace('__', '.')}": body for name, body in files.items()}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = content.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
+    """Wait for something; what it gave."""
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        if value := true():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {wait_s} s")
+
+
+def identify(client: httpx.Client, url: str) -> dict[str, Any]:
+    """The data of a session made from `url`."""
+    response = client.post("/v1/videos/identify-face", json={"video_url": url})
+    assert response.status_code == 200, response.text
+    data: dict[str, Any] = response.json()["data"]
+    return data
+
+
+def order(session_id: str, sound: str, **more: Any) -> dict[str, Any]:
+    """A request for a lip sync of the first three seconds; `more` goes into the choice."""
+    times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
+    return {"session_id": session_id, "face_choose": [{"face_id": "0", "sound_file": sound, **times, **more}]}
+
+
+def create(client: httpx.Client, payload: dict[str, Any]) -> str:
+    """The id of a new task."""
+    response = client.post("/v1/videos/advanced-lip-sync", json=payload)
+    assert response.status_code == 200, response.text
+    return str(response.json()["data"]["task_id"])
+
+
+def task(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    """A task as it stands."""
+    data: dict[str, Any] = client.get(f"/v1/videos/advanced-lip-sync/{task_id}").json()["data"]
+    return data
+
+
+def ended(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    """A task at its end."""
+    until(lambda: task(client, task_id)["task_status"] in ("succeed", "failed"))
+    return task(client, task_id)

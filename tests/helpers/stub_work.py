@@ -1,0 +1,129 @@
+"""Stand-ins for the work of the workers. A "media file" here is JSON that says what is in it and what happens.
+
+Videos: width, height, duration_ms, container, faces [[start_ms, end_ms], ...], identify (a deed).
+Sounds: duration_ms, render (a deed). Deeds: see `_do`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from duikou.errors import InputError, MediaError, ModelError
+from duikou.jobs.state import FaceNote, FaceSummary
+from duikou.jobs.work import RenderOrder, Work
+from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.progress import Progress
+from duikou.timebase import Interval
+
+RESULT = b"result of attempt "
+PICTURE = b"\xff\xd8picture\xff\xd9"
+
+
+def video(**what: Any) -> bytes:
+    """A video that is well unless `what` says otherwise."""
+    return json.dumps(
+        {"kind": "video", "width": 1280, "height": 720, "duration_ms": 10_000, "faces": [[0, 10_000]], **what}
+    ).encode()
+
+
+def sound(**what: Any) -> bytes:
+    """A sound that is well unless `what` says otherwise."""
+    return json.dumps({"kind": "sound", "duration_ms": 5_000, **what}).encode()
+
+
+def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
+    what = _read(path, "video", field)
+    ms = what["duration_ms"]
+    return VideoInfo(
+        what.get("container", "mp4"), "h264", what["width"], what["height"], 0, ms // 40, Fraction(25), ms, None
+    )
+
+
+def probe_sound(path: Path, field: str, progress: Progress) -> AudioInfo:
+    return AudioInfo("mp3", 44_100, 1, _read(path, "sound", field)["duration_ms"])
+
+
+def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
+    what = _read(video, "video", "video")
+    _do(what.get("identify", ""), folder.parent, progress)
+    faces = []
+    for number, (start_ms, end_ms) in enumerate(what["faces"]):
+        (folder / f"face_{number}.jpg").write_bytes(PICTURE)
+        note = FaceNote("small_face", "the face is 40 px wide", Interval(start_ms, start_ms + 1))
+        faces.append(FaceSummary(str(number), Interval(start_ms, end_ms), (note,)))
+    return tuple(faces)
+
+
+def render(order: RenderOrder, progress: Progress) -> int:
+    what = _read(order.sounds[0], "sound", "sound")
+    assert order.session.is_dir()
+    _do(what.get("render", ""), order.output.parent.parent, progress)
+    attempt = order.output.parent.name
+    source = json.loads(order.video.read_bytes()) if order.video.read_bytes().startswith(b"{") else {}
+    order.output.write_bytes(json.dumps({**source, "attempt": attempt, "choice": order.choices[0].__dict__}).encode())
+    return int(what.get("result_ms", 10_000))
+
+
+def _do(deed: str, place: Path, progress: Progress) -> None:
+    """A deed is a word, and with `_once` after it happens at the first try only; `place` remembers."""
+    if deed.endswith("_once"):
+        mark = place / "done_once"
+        if mark.exists():
+            return
+        mark.touch()
+        deed = deed.removesuffix("_once")
+    match deed:
+        case "":
+            progress("rendering", 0.5)
+        case "die":
+            progress("dying", 0.3)
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(7)
+        case "fault":
+            raise InputError("face 0 cannot be made to speak", field="face_id")
+        case "damaged":
+            raise MediaError("the video is damaged at frame 7", field="video")
+        case "no_model":
+            raise ModelError("the face model is missing; run: make setup")
+        case "bug":
+            raise ZeroDivisionError("division by zero")
+        case "odd_bug":
+            raise _OddError(lambda: None)
+        case "hog":
+            held = bytearray(b"x") * (800 << 20)
+            time.sleep(60)
+            del held
+        case "hang":
+            for step in range(600):
+                progress("hanging", step / 600)
+                time.sleep(0.1)
+        case "slow":
+            for step in range(20):
+                progress("slow", step / 20)
+                time.sleep(0.1)
+        case _:
+            raise AssertionError(f"unknown deed {deed}")
+
+
+class _OddError(Exception):
+    """Cannot be pickled."""
+
+
+def _read(path: Path, kind: str, field: str) -> dict[str, Any]:
+    try:
+        what: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise MediaError(f"{field}: the file is neither mp4 nor mov.", field=field) from error
+    if what.get("kind") != kind:
+        raise MediaError(f"{field}: the file is not a {kind}.", field=field)
+    return what
+
+
+WORK = Work(probe_video=probe_video, probe_sound=probe_sound, identify=identify, render=render)

@@ -1,0 +1,182 @@
+"""Worker processes: whatever happens in the child is an error here, and the next piece of work finds a child again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import stub_work
+
+from duikou.errors import InputError, MediaError, ModelError, WorkerError
+from duikou.jobs.lane import Lane
+from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
+
+AMPLE = Limits(wall_s=60, memory_mb=4096)
+
+
+@pytest.fixture
+def stopping() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def worker(stopping: threading.Event):
+    worker = Worker(AMPLE, stopping)
+    yield worker
+    worker.stop()
+
+
+def file(tmp_path: Path, **what) -> Path:
+    path = tmp_path / "video"
+    path.write_bytes(stub_work.video(**what))
+    return path
+
+
+def identify(worker: Worker, tmp_path: Path, deed: str, tell=None):
+    folder = tmp_path / "session"
+    folder.mkdir(exist_ok=True)
+    return worker.run(stub_work.identify, file(tmp_path, identify=deed), folder, tell=tell)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_work_is_done_in_a_child_that_is_kept(worker, tmp_path) -> None:
+    info = worker.run(stub_work.probe_video, file(tmp_path), "video_url")
+    first = worker.pid
+    assert (info.width, info.duration_ms) == (1280, 10_000)
+    assert first not in (None, os.getpid())
+    worker.run(stub_work.probe_video, file(tmp_path), "video_url")
+    assert worker.pid == first
+
+
+def test_progress_comes_through(worker, tmp_path) -> None:
+    told = []
+
+    def tell(stage: str, share: float) -> bool:
+        told.append((stage, share))
+        return True
+
+    identify(worker, tmp_path, "", tell)
+    assert told == [("rendering", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("deed", "error", "text"),
+    [
+        ("fault", InputError, "face 0 cannot be made to speak"),
+        ("damaged", MediaError, "the video is damaged at frame 7"),
+        ("no_model", ModelError, "run: make setup"),
+        ("bug", ZeroDivisionError, "division by zero"),
+        ("odd_bug", WorkerError, "_OddError"),
+    ],
+)
+def test_errors_come_through_and_leave_the_child_alive(worker, tmp_path, deed, error, text) -> None:
+    worker.start()
+    first = worker.pid
+    with pytest.raises(error, match=text) as caught:
+        identify(worker, tmp_path, deed)
+    assert type(caught.value) is error
+    if isinstance(caught.value, InputError):
+        assert caught.value.field in ("face_id", "video")
+    assert worker.pid == first
+
+
+@pytest.mark.parametrize(("deed", "manner"), [("die", "by signal SIGKILL"), ("exit", "with exit code 7")])
+def test_a_child_that_dies_is_an_error_and_another_takes_its_place(worker, tmp_path, deed, manner) -> None:
+    with pytest.raises(WorkerError, match=f"the worker process died {manner}"):
+        identify(worker, tmp_path, deed)
+    assert identify(worker, tmp_path, "")
+
+
+def test_a_child_killed_between_two_pieces_of_work_is_replaced(worker, tmp_path) -> None:
+    worker.start()
+    os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(0.3)
+    assert identify(worker, tmp_path, "")
+
+
+def test_work_that_takes_too_long_is_stopped(tmp_path, stopping) -> None:
+    worker = Worker(Limits(wall_s=0.5, memory_mb=4096), stopping)
+    worker.start()
+    pid = worker.pid
+    with pytest.raises(LimitError, match=r"stopped after 0\.5 s"):
+        identify(worker, tmp_path, "hang")
+    assert gone(pid)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is watched through /proc")
+def test_work_that_takes_too_much_memory_is_stopped(tmp_path, stopping) -> None:
+    worker = Worker(Limits(wall_s=60, memory_mb=600), stopping)
+    with pytest.raises(LimitError, match=r"took \d+ MB of memory; the limit is 600 MB"):
+        identify(worker, tmp_path, "hog")
+
+
+def test_work_whose_result_nobody_wants_is_stopped(worker, tmp_path) -> None:
+    with pytest.raises(StoppedError, match="no longer wanted"):
+        identify(worker, tmp_path, "hang", lambda stage, share: False)
+
+
+def test_a_stop_ends_the_work_at_once(worker, tmp_path, stopping) -> None:
+    worker.start()
+    threading.Timer(0.3, stopping.set).start()
+    began = time.monotonic()
+    with pytest.raises(StoppedError, match="the server is stopping"):
+        identify(worker, tmp_path, "hang")
+    assert time.monotonic() - began < 5
+
+
+def test_a_lane_tries_once_more_when_a_child_died(tmp_path, stopping) -> None:
+    lane = Lane("test", 1, AMPLE, stopping)
+    lane.start()
+    (tmp_path / "a" / "session").mkdir(parents=True)
+    (tmp_path / "b" / "session").mkdir(parents=True)
+    once, always = file(tmp_path / "a", identify="die_once"), file(tmp_path / "b", identify="die")
+    first = lane.submit(stub_work.identify, once, tmp_path / "a" / "session")
+    second = lane.submit(stub_work.identify, always, tmp_path / "b" / "session")
+    assert len(first.result(30)) == 1
+    with pytest.raises(WorkerError, match="SIGKILL"):
+        second.result(30)
+    stopping.set()
+    lane.join()
+    with pytest.raises(StoppedError):
+        lane.submit(stub_work.identify, once, tmp_path).result(1)
+
+
+def test_a_lane_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
+    lane = Lane("test", 1, AMPLE, stopping)
+    lane.start()
+    (tmp_path / "session").mkdir()
+    path = file(tmp_path, identify="hang")
+    waiting = [lane.submit(stub_work.identify, path, tmp_path / "session") for _ in range(3)]
+    time.sleep(0.2)
+    stopping.set()
+    lane.join()
+    for future in waiting:
+        with pytest.raises(StoppedError):
+            future.result(1)
+
+
+def test_workers_leave_no_files_or_threads_behind(tmp_path, stopping) -> None:
+    def count() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    def once() -> None:
+        worker = Worker(AMPLE, stopping)
+        worker.run(stub_work.probe_video, file(tmp_path), "x")
+        worker.stop()
+
+    once()
+    before = count()
+    for _ in range(5):
+        once()
+    assert count() == before
