@@ -109,12 +109,16 @@ class _Warp:
         self.relief = np.sqrt(_bump(self.x, self.y, FACE_CENTRE, FACE_RADII))  # towards the camera: nose more than rim
 
     def at(self, ms: float) -> tuple[FloatArray, FloatArray]:
-        """Photograph coordinates x, y of every clip pixel, each (HEIGHT, WIDTH)."""
-        tilt = np.float32(np.radians(1.6 * _wave(ms, 5_300, 0.1) + 0.7 * _wave(ms, 2_300, 0.4)))
-        sway = 1.3 * _wave(ms, 6_100, 0.3) + 0.5 * _wave(ms, 1_900, 0.0)
-        nod = 0.9 * _wave(ms, 3_100, 0.2) + 0.4 * _wave(ms, 1_300, 0.7)
-        turn = 2.0 * _wave(ms, 4_700, 0.6)
-        lift = 0.8 * _wave(ms, 3_700, 0.5)
+        """Photograph coordinates x, y of every clip pixel, each (HEIGHT, WIDTH).
+
+        The waves' periods have no common multiple within a clip, so that no motion is seen to repeat. Amplitudes are
+        photograph pixels, of the tilt degrees: those of somebody who sits still and listens.
+        """
+        tilt = np.float32(np.radians(2.2 * _wave(ms, 5_300, 0.1) + 0.9 * _wave(ms, 2_300, 0.4)))
+        sway = 2.0 * _wave(ms, 4_900, 0.3) + 0.7 * _wave(ms, 1_900, 0.0)
+        nod = 1.3 * _wave(ms, 3_100, 0.2) + 0.6 * _wave(ms, 1_300, 0.7)
+        turn = 2.6 * _wave(ms, 3_700, 0.6) + 0.8 * _wave(ms, 1_700, 0.3)
+        lift = 1.1 * _wave(ms, 2_900, 0.5)
         drift_x, drift_y = 0.6 * _wave(ms, 8_900, 0.0), 0.5 * _wave(ms, 4_100, 0.25)
 
         x, y = self.x - np.float32(drift_x), self.y - np.float32(drift_y)

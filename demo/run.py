@@ -50,10 +50,10 @@ def main() -> int:
         work = Path(name)
         try:
             video, sound = _make_input(work)
-            with _serving(work) as source, _server(work / "data", work / "server.log") as base:
-                _lip_sync(base, f"{source}/{video.name}", sound, after)
+            with serving(work) as source, running_server(work / "data", work / "server.log") as base:
+                lip_sync_over_http(base, f"{source}/{video.name}", sound, INSERT_MS, after)
             shutil.copyfile(video, before)
-            page = sheet(OUTPUT / "sheet.png", before, after, _face_box(), sound, INSERT_MS)
+            page = sheet(OUTPUT / "sheet.png", before, after, face_box(), sound, INSERT_MS)
         except DemoError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1
@@ -69,8 +69,8 @@ def _make_input(folder: Path) -> tuple[Path, Path]:
     return video, sound
 
 
-def _lip_sync(base: str, video_url: str, sound: Path, output: Path) -> None:
-    """The three calls of the contract, then the download."""
+def lip_sync_over_http(base: str, video_url: str, sound: Path, insert_ms: int, output: Path) -> None:
+    """The three calls of the contract for the first face, then the download. Raises `DemoError`."""
     with shown("identify-face") as progress:
         progress("finding faces", 0.0)
         session = _call(f"{base}/v1/videos/identify-face", {"video_url": video_url})
@@ -81,8 +81,8 @@ def _lip_sync(base: str, video_url: str, sound: Path, output: Path) -> None:
         "face_id": session["face_data"][0]["face_id"],
         "sound_file": base64.b64encode(sound.read_bytes()).decode(),
         "sound_start_time": 0,
-        "sound_end_time": _duration_ms(sound),
-        "sound_insert_time": INSERT_MS,
+        "sound_end_time": duration_ms(sound),
+        "sound_insert_time": insert_ms,
         "original_audio_volume": 0,
     }
     body = {"session_id": session["session_id"], "face_choose": [choice]}
@@ -127,7 +127,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path) -> Iterator[str]:
     """A small web server over `folder` on loopback: what a caller's own storage would be."""
     handler = functools.partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -139,7 +139,7 @@ def _serving(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _server(data: Path, log: Path) -> Iterator[str]:
+def running_server(data: Path, log: Path) -> Iterator[str]:
     """The real server as its own process on a free port; yields its address, ends it afterwards."""
     environment = os.environ | {"DUIKOU_PRIVATE_SOURCES": "127.0.0.0/8"}  # the clip comes from this machine
     command = [sys.executable, "-m", "duikou", "serve", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
@@ -148,7 +148,7 @@ def _server(data: Path, log: Path) -> Iterator[str]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as process,
     ):
         try:
-            yield _address(process)
+            yield address_of(process)
         except DemoError as error:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
             raise DemoError(f"{error}\nthe server's last words:\n{tail}") from error
@@ -160,7 +160,7 @@ def _server(data: Path, log: Path) -> Iterator[str]:
                 process.kill()
 
 
-def _address(process: subprocess.Popen[bytes]) -> str:
+def address_of(process: subprocess.Popen[bytes]) -> str:
     """Where the server says it is ready; a watchdog ends a start that takes too long."""
     watchdog = threading.Timer(START_TIMEOUT_S, process.kill)
     watchdog.start()
@@ -174,12 +174,13 @@ def _address(process: subprocess.Popen[bytes]) -> str:
     raise DemoError(f"the server ended, or was not ready within {START_TIMEOUT_S} s")
 
 
-def _duration_ms(sound: Path) -> int:
+def duration_ms(sound: Path) -> int:
+    """Whole milliseconds of a WAV file."""
     with wave.open(str(sound), "rb") as file:
         return file.getnframes() * 1000 // file.getframerate()
 
 
-def _face_box() -> Box:
+def face_box() -> Box:
     """The face's part of the portrait, with room for its motion."""
     x, y = portrait.FACE_CENTRE
     half_width, half_height = portrait.FACE_RADII

@@ -24,7 +24,7 @@ from rich.table import Table
 from duikou import __version__, doctor, pipeline
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.faces.track import Face
-from duikou.progress import Progress, split
+from duikou.progress import scaled, split
 from duikou.settings import Settings
 from duikou.terminal import shown
 
@@ -138,7 +138,7 @@ def sync(
     start_ms, end_ms = parse_crop(crop)
     identifying, rendering = split(SYNC_WEIGHTS)
     with shown(video.name) as progress:
-        session = pipeline.identify(video, progress=_within(progress, *identifying))
+        session = pipeline.identify(video, progress=scaled(progress, *identifying))
         if not session.faces:
             raise InputError(f"no face of {video.name} can be lip-synced", field="video")
         face_id = face if face is not None else most_visible(session.faces).id
@@ -151,7 +151,7 @@ def sync(
             sound_volume=volume,
             original_volume=original_volume,
         )
-        result = pipeline.lip_sync(session, [choice], output, progress=_within(progress, *rendering))
+        result = pipeline.lip_sync(session, [choice], output, progress=scaled(progress, *rendering))
     if face is None and len(session.faces) > 1:
         others = ", ".join(other.id for other in session.faces if other.id != face_id)
         typer.echo(
@@ -221,10 +221,6 @@ def read_settings(**given: Any) -> Settings:
         ) from error
     except ValueError as error:  # a network that cannot be read
         raise InputError(f"the settings cannot be read: {error}", field="settings") from error
-
-
-def _within(progress: Progress, start: float, end: float) -> Progress:
-    return lambda stage, share: progress(stage, start + (end - start) * share)
 
 
 def _require_file(path: Path, field: str) -> None:

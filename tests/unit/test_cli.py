@@ -61,7 +61,7 @@ class Recorder:
         self.choices += choices
         path = output or session.video.with_suffix(".synced.mp4")
         path.write_bytes(b"video")
-        return Result(path, INFO)
+        return Result(path, INFO, ())
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Measures of speed and memory on clips made here."""

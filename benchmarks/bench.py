@@ -1,0 +1,218 @@
+"""Seconds of work per second of video by stage, and peak memory, beside the floor of decoding and encoding alone.
+
+Every measurement runs in a process of its own, so that peaks are not inherited; each number is the median of several
+runs. Prints a table and writes `out/bench.json`.
+
+    python -m benchmarks.bench [--runs N] [--seconds N] [--clip 720p|1080p]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from demo import portrait, speech
+from duikou import __version__, pipeline
+from duikou.media import decode
+from duikou.media.encode import VideoWriter
+from duikou.media.probe import probe_audio
+from duikou.parallel import cores
+from duikou.progress import Progress
+from duikou.terminal import shown
+
+OUTPUT = Path("out/bench.json")
+RUNS = 3
+CLIP_S = 10
+LEAD_MS = 500  # before and after the speech, so that the mouth eases in and out
+CLIPS = {"720p": (720, 1280), "1080p": (1920, 1080)}
+FLOOR = "decode and encode"
+MIB = 1 << 20
+
+Image = npt.NDArray[np.uint8]
+Stages = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage on one clip: work_s of work per second of video, its ratio to the floor, peak resident MiB."""
+
+    clip: str
+    stage: str
+    work_s: float
+    to_floor: float
+    peak_mib: int | None
+
+
+class StageClock:
+    """A `Progress` that books the time since the last call on the stage that reports: stages tell what they did."""
+
+    def __init__(self) -> None:
+        self.seconds: Stages = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, stage: str, _share: float) -> None:
+        """Book the time."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+def decode_only(video: Path, _sound: Path, _output: Path) -> Stages:
+    """Every frame of the video as BGR."""
+    for frame in decode.frames(video):
+        _ = frame.image
+    return {}
+
+
+def decode_and_encode(video: Path, _sound: Path, output: Path) -> Stages:
+    """The floor: every frame decoded and encoded again, nothing else."""
+    with VideoWriter(output, video) as writer:
+        for frame in decode.frames(video):
+            writer.copy(frame)
+    return {}
+
+
+def identify(video: Path, _sound: Path, _output: Path) -> Stages:
+    """Finding the faces."""
+    pipeline.identify(video)
+    return {}
+
+
+def lip_sync(video: Path, sound: Path, output: Path) -> Stages:
+    """The whole job from the file to the file, with the parts of lip sync apart."""
+    session = pipeline.identify(video)
+    clock = StageClock()
+    choice = pipeline.FaceChoice(sound, session.faces[0].id, insert_ms=LEAD_MS)
+    pipeline.lip_sync(session, [choice], output, progress=clock)
+    return clock.seconds
+
+
+JOBS: dict[str, Callable[[Path, Path, Path], Stages]] = {
+    "decode": decode_only,
+    FLOOR: decode_and_encode,
+    "identify": identify,
+    "identify and lip sync": lip_sync,
+}
+
+
+def measure(job: str, video: Path, sound: Path, output: Path) -> tuple[float, int, Stages]:
+    """Run one job in this process: wall seconds, peak resident MiB, seconds of its stages."""
+    start = time.perf_counter()
+    stages = JOBS[job](video, sound, output)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return seconds, peak // MIB if sys.platform == "darwin" else peak * 1024 // MIB, stages
+
+
+def bench(clip: str, seconds: int, runs: int, folder: Path, progress: Progress) -> Iterator[Row]:
+    """All jobs on one clip."""
+    video, sound = make_clip(folder / f"{clip}.mp4", *CLIPS[clip], seconds), make_speech(folder, seconds)
+    floor = 0.0
+    spawn = multiprocessing.get_context("spawn")
+    for number, job in enumerate(JOBS):
+        results = []
+        for run in range(runs):
+            progress(f"{clip}, {job}", (number + run / runs) / len(JOBS))
+            with spawn.Pool(1) as pool:
+                results.append(pool.apply(measure, (job, video, sound, folder / "out.mp4")))
+        work = statistics.median(result[0] for result in results) / seconds
+        peak = round(statistics.median(result[1] for result in results))
+        floor = work if job == FLOOR else floor
+        for stage in results[0][2]:
+            part = statistics.median(result[2].get(stage, 0.0) for result in results) / seconds
+            yield Row(clip, f"  {stage}", part, part / floor if floor else 0.0, None)
+        yield Row(clip, job, work, work / floor if floor else 0.0, peak)
+
+
+def make_clip(path: Path, width: int, height: int, seconds: int) -> Path:
+    """The demo's portrait for so many seconds; where the picture is wide, in the middle of its own blurred copy."""
+    rate = Fraction(portrait.RATE)
+    with av.open(str(path), "w", format="mp4") as file:
+        stream = file.add_stream("libx264", rate=rate, options={"crf": portrait.CRF, "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for image in portrait.frames(seconds * 1000):
+            frame = av.VideoFrame.from_ndarray(_fitted(image, width, height), format="bgr24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def _fitted(image: Image, width: int, height: int) -> Image:
+    if image.shape[:2] == (height, width):
+        return image
+    small = cv2.resize(image, (width // 16, height // 16), interpolation=cv2.INTER_AREA)
+    page = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    inner = cv2.resize(image, (image.shape[1] * height // image.shape[0], height), interpolation=cv2.INTER_AREA)
+    left = (width - inner.shape[1]) // 2
+    page[:, left : left + inner.shape[1]] = inner
+    return page.astype(np.uint8)
+
+
+def make_speech(folder: Path, seconds: int) -> Path:
+    """Speech that fits between the leads of a clip of so many seconds."""
+    words = speech.SENTENCE.split()
+    while True:
+        path = speech.speak(folder / "speech.wav", " ".join(words))
+        if probe_audio(path).duration_ms <= seconds * 1000 - 2 * LEAD_MS:
+            return path
+        words.pop()
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description="Seconds of work per second of video, by stage.")
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--seconds", type=int, default=CLIP_S, help="length of the clips")
+    parser.add_argument("--clip", choices=list(CLIPS), action="append", help="by default all")
+    options = parser.parse_args()
+    clips = options.clip or list(CLIPS)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="duikou-bench-") as name, shown("bench") as progress:
+        for clip in clips:
+            rows += bench(clip, options.seconds, options.runs, Path(name), progress)
+    print_table(rows)
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    about = {
+        "duikou": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": cores(),
+        "runs": options.runs,
+        "clip_seconds": options.seconds,
+    }
+    OUTPUT.write_text(json.dumps(about | {"rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    print(f"written: {OUTPUT}")
+    return 0
+
+
+def print_table(rows: list[Row]) -> None:
+    """The rows as a table on standard output."""
+    table = Table("clip", "stage", box=None, pad_edge=False)
+    for title in ("work s per video s", "to floor", "peak MiB"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        peak = "" if row.peak_mib is None else str(row.peak_mib)
+        table.add_row(row.clip, row.stage, f"{row.work_s:.3f}", f"{row.to_floor:.1f}" if row.to_floor else "", peak)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

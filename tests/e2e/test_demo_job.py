@@ -1,0 +1,149 @@
+"""The whole job over HTTP, as the demo runs it: real server, real workers, a real (generated) clip and real speech."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.signal import correlate
+
+from demo import portrait, run, speech
+from duikou import Session, cli, identify
+from duikou.faces import pose
+from duikou.faces.follow import follow
+from duikou.faces.smooth import smooth
+from duikou.media import decode
+from duikou.media.probe import probe_video
+from duikou.media.sound import read_sound
+from duikou.render import mesh
+from duikou.speech.articulation import articulate
+
+CLIP_MS = 3_200
+INSERT_MS = 600
+SENTENCE = "Hello, my name is Eileen, how are you?"
+RATE = 16_000
+MAX_OFFSET_MS = 5  # the contract's tolerance for where the speech is found
+MIN_R = 0.8  # lip gap of the result against the gap that the speech asks for
+EASE_MS = 200  # at both ends of the speech the mouth is on its way
+
+
+@dataclass(frozen=True)
+class Job:
+    """A finished job's files and the speech in it."""
+
+    source: Path
+    result: Path
+    sound: Path
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("job")
+    source = portrait.write(folder / "clip.mp4", CLIP_MS)
+    sound = speech.speak(folder / "speech.wav", SENTENCE)
+    assert 2_000 <= run.duration_ms(sound) <= CLIP_MS - INSERT_MS
+    result = folder / "result.mp4"
+    with run.serving(folder) as address, run.running_server(folder / "data", folder / "server.log") as base:
+        run.lip_sync_over_http(base, f"{address}/{source.name}", sound, INSERT_MS, result)
+    return Job(source, result, sound)
+
+
+def lip_gaps(session: Session) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Times in ms and lip gap in eye distances of the only face of a video, on every frame."""
+    (face,) = session.faces
+    track = smooth(follow(session.video, face))
+    shapes = pose.to_canonical(track.landmarks, pose.fit(track.landmarks))
+    return track.times_ms, mesh.lip_gap(shapes.astype(np.float64))
+
+
+def test_frames_times_and_size_are_the_sources(job: Job) -> None:
+    before, after = probe_video(job.source), probe_video(job.result)
+    assert (after.width, after.height, after.frames, after.rate) == (
+        before.width,
+        before.height,
+        before.frames,
+        before.rate,
+    )
+    assert np.array_equal(decode.times(job.result), decode.times(job.source))
+    assert after.codec == "h264"
+    assert after.audio is not None
+    assert after.audio.codec == "aac"
+
+
+def test_the_speech_lies_where_it_was_inserted(job: Job) -> None:
+    heard = read_sound(job.result, rate=RATE, channels=1).samples[:, 0]
+    said = read_sound(job.sound, rate=RATE, channels=1).samples[:, 0]
+    match = correlate(heard, said, "valid", "fft")
+    offset_ms = int(np.argmax(match)) * 1000 / RATE
+    assert abs(offset_ms - INSERT_MS) <= MAX_OFFSET_MS
+    silence = heard[: (INSERT_MS - 20) * RATE // 1000]
+    assert np.abs(silence).max() < 0.01, "there is sound before the speech"
+
+
+def test_the_mouth_follows_the_speech(job: Job) -> None:
+    said = read_sound(job.sound, channels=1)
+    motion = articulate(said.samples[:, 0], said.rate).shifted(INSERT_MS / 1000)
+    times, gaps = lip_gaps(identify(job.result))
+    wanted = motion.at(times / 1000)
+    wanted_gap = motion.at(times / 1000)[:, 0] * (1 - wanted[:, 4])
+    inside = (times > INSERT_MS + EASE_MS) & (times < INSERT_MS + said.duration_ms - EASE_MS)
+    assert inside.sum() >= 40
+    r = np.corrcoef(gaps[inside], wanted_gap[inside])[0, 1]
+    assert r >= MIN_R
+    _, own = lip_gaps(identify(job.source))
+    assert np.std(gaps[inside]) > 4 * np.std(own[inside]), "the source's mouth moves as much"
+
+
+def test_frames_before_the_speech_are_the_sources(job: Job) -> None:
+    """Only encoding lies between them; inside the speech the lower face differs and the rest does not."""
+    left, top, right, bottom = run.face_box()
+    spoken_from = INSERT_MS // 40
+    for before, after in zip(decode.frames(job.source), decode.frames(job.result), strict=True):
+        difference = np.abs(before.image.astype(np.int16) - after.image)
+        if before.index < spoken_from - 1:
+            assert difference.mean() < 2.5
+        outside = difference.copy()
+        outside[top : bottom + 60, left - 40 : right + 40] = 0
+        assert outside.mean() < 2.5
+
+
+def test_the_command_line_does_the_same_job(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = cli.run(["sync", str(job.source), str(job.sound), "-o", "spoken.mp4", "--at", str(INSERT_MS)])
+    shown = capsys.readouterr()
+    assert status == 0, shown.err
+    assert shown.out == "spoken.mp4\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "spoken.mp4"]
+    mine, served = (list(decode.frames(path)) for path in (tmp_path / "spoken.mp4", job.result))
+    assert len(mine) == len(served)
+    middle = len(mine) // 2
+    assert np.array_equal(mine[middle].image, served[middle].image), "library and server paint the same picture"
+
+
+def test_the_command_line_refuses_what_does_not_fit(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "spoken.mp4"
+    assert cli.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--at", "3000"]) == 2
+    assert "sound_insert_time is 3000 ms" in capsys.readouterr().err
+    assert cli.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--face", "7"]) == 2
+    assert "its faces: 0" in capsys.readouterr().err
+    assert cli.run(["sync", str(job.sound), str(job.sound), "-o", str(output)]) == 2
+    assert not output.exists()
+
+
+def test_the_command_line_lists_the_face(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["faces", str(job.source)]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[0] == "0"
+    assert int(row[1]) <= 80
+    assert int(row[2]) >= CLIP_MS - 80
+    assert (tmp_path / "clip.faces" / "face_0.jpg").is_file()
