@@ -24,11 +24,18 @@ LIGHT_SIGMA = 0.12
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a frame shows its mouth's inside."""
 
-STRETCH_LIMIT = 0.35
-"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other."""
+OWN_STRETCH, EXEMPLAR_STRETCH = 0.35, 0.8
+"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other. What an idle
+face shows is its upper teeth, which do not stretch; in a talking one lower teeth and tongue follow the lower lip."""
 
 EDGE_PIXELS = 1.5
 """Softness, in pixels, of the edge at which a source's own mouth inside ends."""
+
+THINNEST_PIXELS = 2.0
+"""Lip gap, in pixels, below which the opening fades: a filled polygon is never thinner than a pixel."""
+
+EXEMPLAR_ALONE = 0.5
+"""Strength from which the exemplar's lips hide the frame's own; below it the two are blended."""
 
 SUBPIXEL_BITS = 4
 
@@ -93,13 +100,15 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
     near = part.inside(region)
     opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
-    pixels[near] = _filled(pixels[near], own, mouth, region, part, opening)
+    opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
+    if not exemplars or mouth.strength < EXEMPLAR_ALONE:
+        pixels[near] = _filled(pixels[near], own, mouth, region, part, opening, OWN_STRETCH)
     if exemplars:
         lent = np.zeros_like(pixels[near])
         for exemplar in exemplars:
-            patch = _filled(None, exemplar.source, mouth, region, part, opening)
+            patch = _filled(None, exemplar.source, mouth, region, part, opening, EXEMPLAR_STRETCH)
             lent += exemplar.share * _match_light(patch, pixels[near], mouth.target, part, unit)
-        cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength * 2, 1))
+        cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength / EXEMPLAR_ALONE, 1))
         pixels[near] += cover[..., None] * (lent - pixels[near])
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
@@ -110,7 +119,15 @@ def _lips_moved(source: Source, mouth: Mouth, region: Region, part: Region) -> F
     return warp.sample(source.image, maps.lips).astype(np.float32)
 
 
-def _filled(layer: Field | None, source: Source, mouth: Mouth, region: Region, part: Region, opening: Field) -> Field:
+def _filled(
+    layer: Field | None,
+    source: Source,
+    mouth: Mouth,
+    region: Region,
+    part: Region,
+    opening: Field,
+    stretch: float,
+) -> Field:
     """The source's lips at the target (`layer`, where that is known) with the mouth's inside between them."""
     shows = source.gap > SHOWS_INSIDE
     if layer is None or shows:
@@ -118,12 +135,12 @@ def _filled(layer: Field | None, source: Source, mouth: Mouth, region: Region, p
         layer = warp.sample(source.image, maps.lips).astype(np.float32)
     if not opening.any():
         return layer
-    inside = _painted(mouth, part, opening)
+    inside = _painted(mouth, part, opening, teeth=not shows)
     if shows and maps.inside is not None:
         inside += _rigid_share(source, mouth, part) * (_rigid(source, mouth, part) - inside)
         # Where the two openings are nearly the same, everything in it may be stretched that little.
         ratio = np.log(max(mouth.gap, 1e-3) / source.gap)
-        alike = np.float32(np.clip((STRETCH_LIMIT - abs(ratio)) / (STRETCH_LIMIT / 2), 0, 1))
+        alike = np.float32(np.clip(2 - 2 * abs(ratio) / stretch, 0, 1))
         if alike > 0:
             inside += alike * (warp.sample(source.image, maps.inside).astype(np.float32) - inside)
     return np.asarray(layer + opening[..., None] * (inside - layer), np.float32)
@@ -170,7 +187,7 @@ def _held_to_skull(
     return (at_x, at_y), u, v, upper, lower
 
 
-def _painted(mouth: Mouth, region: Region, opening: Field) -> Field:
+def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Field:
     """The painted inside of the mouth over the opening, zeros elsewhere: (rows, columns, 3)."""
     out = np.zeros((*region.shape, 3), np.float32)
     where = opening > 0
@@ -180,7 +197,15 @@ def _painted(mouth: Mouth, region: Region, opening: Field) -> Field:
     along, across = warp.along_mouth(mouth.target, x[where], y[where])
     ceiling = (across - warp.lip_edge(mouth.target, mesh.UPPER_INNER, along)) * pixel
     out[where] = interior.paint(
-        u, v, pixel=pixel, jaw=mouth.jaw, tongue=mouth.tongue, ceiling=ceiling, light=mouth.light
+        u,
+        v,
+        pixel=pixel,
+        gap=mouth.gap,
+        jaw=mouth.jaw,
+        tongue=mouth.tongue,
+        ceiling=ceiling,
+        teeth=teeth,
+        light=mouth.light,
     )
     return out
 

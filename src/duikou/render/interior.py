@@ -36,7 +36,8 @@ LOWER_EDGE_BELOW_REST = 0.9 * MM
 INCISOR_PER_JAW = 0.80
 """The lower incisors go down by this share of the chin's way: they lie nearer to the hinge."""
 
-TOOTH = np.array([0.84, 0.93, 0.97])
+UPPER_TOOTH = np.array([0.69, 0.77, 0.83])
+LOWER_TOOTH = np.array([0.42, 0.47, 0.56])
 TONGUE = np.array([0.44, 0.42, 0.74])
 CAVITY = np.array([0.10, 0.09, 0.18])
 """Colours as BGR shares of the face's light."""
@@ -65,12 +66,22 @@ class Light:
 
 
 def paint(
-    x: FloatArray, y: FloatArray, *, pixel: float, jaw: float, tongue: float, ceiling: FloatArray, light: Light
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    pixel: float,
+    gap: float,
+    jaw: float,
+    tongue: float,
+    ceiling: FloatArray,
+    teeth: bool,
+    light: Light,
 ) -> FloatArray:
     """Colours (M, 3) BGR float of the mouth's inside at canonical places x, y (M,), y from the line of closed lips.
 
-    pixel: size of a pixel in eye distances. jaw: lowering of the chin. tongue: 0 lies low, 1 touches the upper teeth.
-    ceiling: (M,) distance below the upper lip's edge, which throws its shadow.
+    pixel: size of a pixel in eye distances. gap: of the lips, jaw: lowering of the chin, both in eye distances.
+    tongue: 0 lies low, 1 touches the upper teeth. ceiling: (M,) distance below the upper lip's edge, which throws its
+    shadow. teeth: whether to paint any.
     """
     drop = INCISOR_PER_JAW * jaw
     colour = np.broadcast_to(CAVITY, (len(x), 3)).copy()
@@ -81,14 +92,15 @@ def paint(
     groove = 1 - 0.12 * np.exp(-((x / (3 * MM)) ** 2))
     colour += lit[:, None] * (TONGUE * groove[:, None] - colour)
     colour *= (1 - 0.6 * np.clip(np.abs(x) / 0.27, 0, 1) ** 2)[:, None]
-    for edges, lengths, bottom, tone in (
-        (LOWER_EDGES, np.zeros(5), LOWER_EDGE_BELOW_REST + drop, 0.58),
-        (UPPER_EDGES, UPPER_LENGTHS, EDGE_BELOW_REST, 0.88),
-    ):
-        upper = edges is UPPER_EDGES
-        cover, shade = _teeth(x, y, edges, bottom + lengths, pixel, upper=upper)
-        colour += cover[:, None] * (TOOTH * np.asarray(tone * shade)[:, None] - colour)
-    shadow = (0.5 + 0.5 * _smooth(ceiling / (4 * MM))) * (0.55 + 0.45 * _smooth(np.asarray(jaw / (9 * MM))))
+    if teeth:
+        for edges, bottoms, tone in (
+            (LOWER_EDGES, LOWER_EDGE_BELOW_REST + drop + 0 * UPPER_LENGTHS, LOWER_TOOTH),
+            (UPPER_EDGES, EDGE_BELOW_REST + UPPER_LENGTHS, UPPER_TOOTH),
+        ):
+            cover, shade = _teeth(x, y, edges, bottoms, pixel, upper=edges is UPPER_EDGES)
+            colour += cover[:, None] * (tone * shade[:, None] - colour)
+    # Little light falls through a narrow opening, and none just behind the upper lip.
+    shadow = (0.5 + 0.5 * _smooth(ceiling / (4 * MM))) * (0.3 + 0.7 * _smooth(np.asarray(gap / (7 * MM))))
     return np.asarray(np.clip(colour * shadow[:, None] * light.white, 0, 255), np.float64)
 
 
@@ -105,9 +117,9 @@ def _teeth(
     bite = bottoms[tooth] - rounded if upper else bottoms[tooth] + rounded
     cover = _edge(bite - y, softness) if upper else _edge(y - bite, softness)
     cover = cover * _edge(edges[-1] - out, 2 * MM)
-    gap = 1 - 0.16 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
-    turned = 1 - 0.62 * np.clip(out / edges[-1], 0, 1) ** 2
-    return cover, gap * turned * (1 - 0.06 * within**2)
+    seam = 1 - 0.13 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
+    turned = 1 - 0.72 * np.clip(out / edges[-1], 0, 1) ** 1.5
+    return cover, seam * turned * (1 - 0.06 * within**2)
 
 
 def _edge(distance: FloatArray, softness: float) -> FloatArray:
