@@ -80,7 +80,7 @@ class Detector:
         strong = np.flatnonzero(scores >= MIN_SCORE)
         points = raw[strong].reshape(-1, 8, 2)  # centre, extent, six keypoints
         extents = points[:, 1] / scale
-        places = (points + self._anchors[strong][:, None]) / scale + np.float32([left - 0.5, top - 0.5])
+        places = (points + self._anchors[strong][:, None]) / scale + np.array([left - 0.5, top - 0.5], np.float32)
         return [
             Detection(
                 (*(place[0] - extent / 2).tolist(), *(place[0] + extent / 2).tolist()), float(score), place[2:].copy()

@@ -18,7 +18,8 @@ SAME_TINT = 2.5  # mean difference of a and b: below 2 for one person (99 %), ab
 def colours(crop: Image, points: npt.NDArray[np.float64]) -> FloatArray:
     """(N, 3) colours of an RGB image at `points` (N, 2): CIE L, a, b, each from 0 to 255."""
     soft = cv2.cvtColor(cv2.blur(crop, (BLUR_PX, BLUR_PX)), cv2.COLOR_RGB2LAB)
-    picked = cv2.remap(soft, points.astype(np.float32)[None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    columns, rows = points.T.astype(np.float32)[:, None]
+    picked = cv2.remap(soft, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(picked, np.float32).reshape(len(points), 3)
 
 

@@ -1,0 +1,241 @@
+"""The sparse pass: every face of a video, measured some ten times a second, its ends found to the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.faces import usable
+from duikou.faces.detector import Detection, Detector, overlap
+from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
+from duikou.faces.shots import numbered
+from duikou.faces.track import FaceTrack
+from duikou.media.decode import Frame, frames
+from duikou.parallel import in_order
+from duikou.progress import Progress
+
+MEASURE_MS = 100  # about ten measurements a second
+DETECT_MS = 400  # between two looks for new faces while others are followed; without one every measurement looks
+TILES_MS = 1_000  # between two looks for small faces in large frames
+MIN_BOX_PX = 40.0  # a smaller face's mouth has some 12 px: it is not worth following
+MAX_FACES = 8  # followed at once, the largest; a crowd would take minutes
+SAME_PLACE = 0.3  # intersection over union of two boxes that are one face
+MAX_RESIZE = 1.7  # a face does not grow or shrink by more between two measurements
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One face in one frame."""
+
+    frame: int
+    time_ms: int
+    shot: int
+    seen: Observation
+    good: bool  # whether size, pose and place allow to change the mouth
+
+    @property
+    def box(self) -> Box:
+        """Extent of the points: left, top, right, bottom."""
+        low, high = self.seen.landmarks[:, :2].min(0), self.seen.landmarks[:, :2].max(0)
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+@dataclass(eq=False)
+class Tracklet:
+    """A face followed without a break, in one shot."""
+
+    samples: list[Sample] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive frames of one shot, of which the last is measured. `opens`: the first of its shot."""
+
+    shot: int
+    frames: tuple[Frame, ...]
+    opens: bool
+
+
+@dataclass(frozen=True)
+class Scan:
+    """All that was seen: the faces, the picture's width and height, the first frame of every shot."""
+
+    tracklets: list[Tracklet]
+    size: tuple[int, int]
+    shot_starts: list[int]
+
+
+def scan(path: Path, times_ms: npt.NDArray[np.int64], progress: Progress) -> Scan:
+    """Follow every face of a video.
+
+    times_ms: (N,) of all frames. Decoding and looking for cuts run beside measuring.
+    """
+    scanner = Scanner()
+    parts = chunks(numbered(frames(path)), step_of(times_ms))
+    for index in in_order(scanner.step, parts, 1):
+        progress("finding faces", (index + 1) / len(times_ms))
+    return Scan(scanner.finish(), scanner.size, scanner.shot_starts)
+
+
+def step_of(times_ms: npt.NDArray[np.int64]) -> int:
+    """Frames from one measurement to the next."""
+    if len(times_ms) < 2:
+        return 1
+    return max(round(MEASURE_MS * (len(times_ms) - 1) / max(int(times_ms[-1] - times_ms[0]), 1)), 1)
+
+
+def chunks(numbered_frames: Iterable[tuple[int, Frame]], step: int) -> Iterator[Chunk]:
+    """Cut a stream of frames into chunks of `step`; the first frame of a shot is a chunk, and so is its remainder."""
+    held: list[Frame] = []
+    now, opens = -1, False
+    for shot, frame in numbered_frames:
+        if shot != now:
+            if held:
+                yield Chunk(now, tuple(held), opens)
+            held, now, opens = [], shot, True
+        held.append(frame)
+        if opens or len(held) == step:
+            yield Chunk(now, tuple(held), opens)
+            held, opens = [], False
+    if held:
+        yield Chunk(now, tuple(held), opens)
+
+
+class Scanner:
+    """Follows the faces through chunks, in order. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._detector, self._landmarker = Detector(), Landmarker()
+        self._live: list[Tracklet] = []
+        self._done: list[Tracklet] = []
+        self._recent: list[Frame] = []  # of this shot, since the last look for faces
+        self._looked_ms = self._tiled_ms = 0
+        self.size = (0, 0)
+        self.shot_starts: list[int] = []
+
+    def step(self, chunk: Chunk) -> int:
+        """Take in a chunk; the number of its last frame."""
+        frame = chunk.frames[-1]
+        self.size = frame.image.shape[1], frame.image.shape[0]
+        if chunk.opens:
+            self._close(self._live)
+            self._recent = []
+            self.shot_starts.append(chunk.frames[0].index)
+        for tracklet in list(self._live):
+            self._continue(tracklet, chunk)
+        self._drop_doubles()
+        self._recent += chunk.frames
+        tiles = chunk.opens or frame.time_ms - self._tiled_ms >= TILES_MS
+        if tiles or not self._live or frame.time_ms - self._looked_ms >= DETECT_MS:
+            self._look(chunk, tiles=tiles)
+        return frame.index
+
+    def finish(self) -> list[Tracklet]:
+        """Every face there was."""
+        self._close(self._live)
+        return self._done
+
+    def _continue(self, tracklet: Tracklet, chunk: Chunk) -> None:
+        """Measure a followed face; where it comes, goes or turns good or bad, on every frame of the chunk."""
+        *between, frame = chunk.frames
+        last = tracklet.samples[-1]
+        sample = self._measure(frame, chunk.shot, last) or self._found_again(frame, chunk.shot, last)
+        if sample is None or sample.good != last.good:
+            for one in between:
+                near = self._measure(one, chunk.shot, tracklet.samples[-1])
+                if near is not None:
+                    tracklet.samples.append(near)
+                elif sample is None:
+                    break
+        if sample is None:
+            self._close([tracklet])
+        else:
+            tracklet.samples.append(sample)
+
+    def _look(self, chunk: Chunk, *, tiles: bool) -> None:
+        """Find faces that are not followed yet, and follow them back to where they came."""
+        frame = chunk.frames[-1]
+        self._looked_ms = frame.time_ms
+        if tiles:
+            self._tiled_ms = frame.time_ms
+        for detection in _largest_first(self._detector.find(frame.image, tiles=tiles)):
+            taken = any(_meet(detection.box, tracklet.samples[-1].box) for tracklet in self._live)
+            if taken or len(self._live) >= MAX_FACES:
+                continue
+            first = self._observe(frame, chunk.shot, detection.roi)
+            # The detector's region is rough; a second look from the points' own is as exact as the rest of the track.
+            first = first and self._measure(frame, chunk.shot, first)
+            if first is None or any(_meet(first.box, tracklet.samples[-1].box) for tracklet in self._live):
+                continue
+            back = [first]
+            for one in reversed(self._recent[:-1]):
+                before = self._measure(one, chunk.shot, back[-1])
+                if before is None:
+                    break
+                back.append(before)
+            self._live.append(Tracklet(back[::-1]))
+        self._recent = self._recent[-1:]
+
+    def _measure(self, frame: Frame, shot: int, near: Sample) -> Sample | None:
+        roi = roi_of(near.seen.landmarks)
+        sample = self._observe(frame, shot, roi)
+        if sample is None:
+            return None
+        ratio = roi_of(sample.seen.landmarks).size / roi.size
+        return sample if 1 / MAX_RESIZE < ratio < MAX_RESIZE else None
+
+    def _found_again(self, frame: Frame, shot: int, last: Sample) -> Sample | None:
+        """A face that moved too fast for its last place, by the detector."""
+        for detection in self._detector.find(frame.image, tiles=False):
+            if _meet(detection.box, last.box):
+                sample = self._observe(frame, shot, detection.roi)
+                return sample and self._measure(frame, shot, sample)
+        return None
+
+    def _observe(self, frame: Frame, shot: int, roi: Roi) -> Sample | None:
+        seen = self._landmarker.observe(frame.image, roi)
+        if seen.presence < usable.MIN_PRESENCE:
+            return None
+        sample = Sample(frame.index, frame.time_ms, shot, seen, good=True)
+        good = usable.usable_of(usable.checks(track_of([sample]), *self.size))
+        return replace(sample, good=bool(good[0]))
+
+    def _drop_doubles(self) -> None:
+        """Where two tracklets came to be on one face, the one followed longer stays."""
+        for tracklet in sorted(self._live, key=lambda one: len(one.samples)):
+            box = tracklet.samples[-1].box
+            if any(other is not tracklet and _meet(box, other.samples[-1].box) for other in self._live):
+                tracklet.samples.pop()
+                self._close([tracklet])
+
+    def _close(self, tracklets: list[Tracklet]) -> None:
+        for tracklet in list(tracklets):
+            self._live.remove(tracklet)
+            if tracklet.samples:
+                self._done.append(tracklet)
+
+
+def track_of(samples: list[Sample]) -> FaceTrack:
+    """Samples as one track."""
+    return FaceTrack(
+        frames=np.array([sample.frame for sample in samples], np.int64),
+        times_ms=np.array([sample.time_ms for sample in samples], np.int64),
+        landmarks=np.stack([sample.seen.landmarks for sample in samples]).astype(np.float32),
+        presence=np.array([sample.seen.presence for sample in samples], np.float32),
+        shots=np.array([sample.shot for sample in samples], np.int64),
+    )
+
+
+def _largest_first(detections: list[Detection]) -> list[Detection]:
+    widths = [(one.box[2] - one.box[0], one) for one in detections]
+    return [one for width, one in sorted(widths, key=lambda pair: -pair[0]) if width >= MIN_BOX_PX]
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return overlap(one, other) > SAME_PLACE
