@@ -241,7 +241,7 @@ def _plan(
     track = smooth(
         follow(session.video, face, start_frame=int(first), stop_frame=int(last), progress=scaled(progress, *following))
     )
-    usable = usable_frames(track, session.info)
+    usable = usable_frames(track, session.info, face)
     strength = ease(track, usable, spoken)
     mono = sound.converted(channels=1)
     motion = articulate(mono.samples[:, 0], mono.rate).shifted(choice.insert_ms / 1000)

@@ -192,6 +192,7 @@ def set_gap(shapes: FloatArray, gaps: FloatArray) -> FloatArray:
 def close_lips(shapes: FloatArray) -> FloatArray:
     """The same faces with the lips just touching: shapes (N, 478, 3)."""
     out = shapes.copy()
+    _move_jaw(out, JAW_PER_GAP * (shapes[:, mesh.UPPER_MID] - shapes[:, mesh.LOWER_MID]))
     for upper, lower in zip(mesh.UPPER_INNER[1:-1], mesh.LOWER_INNER[1:-1], strict=True):
         way = out[:, lower] - out[:, upper]
         out[:, upper] += UPPER_SHARE * way
@@ -204,8 +205,6 @@ def close_lips(shapes: FloatArray) -> FloatArray:
         follow = out[:, inner[1:-1]] - shapes[:, inner[1:-1]]
         for row, share in zip(rows, (0.95, 0.8), strict=True):
             out[:, row[1:-1]] += share * follow
-    chin = 0.7 * (out[:, mesh.LOWER_MID] - shapes[:, mesh.LOWER_MID])
-    _move_jaw(out, chin)
     return out
 
 
@@ -243,16 +242,15 @@ def _arch(count: int) -> FloatArray:
 
 def _open(out: FloatArray, gap: FloatArray, jaw: FloatArray | None) -> None:
     """Open the lips of `out` (N, 478, 3) by `gap` (N,) more, in place, the chin going down by `jaw` (N,)."""
+    drop = JAW_PER_GAP * gap if jaw is None else jaw
+    _move_jaw(out, np.stack([np.zeros_like(drop), drop, np.zeros_like(drop)], 1))
     arch = _arch(len(mesh.UPPER_INNER))[None, 1:-1]
     up, down = UPPER_SHARE * gap[:, None] * arch, (1 - UPPER_SHARE) * gap[:, None] * arch
     for row, share in ((mesh.UPPER_INNER, 1.0), (mesh.UPPER_MIDDLE, 0.95), (mesh.UPPER_OUTER, 0.75)):
         out[:, row[1:-1], 1] -= share * up
     for row, share in ((mesh.LOWER_INNER, 1.0), (mesh.LOWER_MIDDLE, 1.0), (mesh.LOWER_OUTER, 0.97)):
         out[:, row[1:-1], 1] += share * down
-    drop = JAW_PER_GAP * gap if jaw is None else jaw
-    corners = list(mesh.CORNERS)
-    out[:, corners, 1] += 0.12 * drop[:, None]
-    _move_jaw(out, np.stack([np.zeros_like(drop), drop, np.zeros_like(drop)], 1))
+    out[:, list(mesh.CORNERS), 1] += 0.12 * drop[:, None]
 
 
 def _separate(out: FloatArray) -> None:
@@ -264,7 +262,10 @@ def _separate(out: FloatArray) -> None:
 
 
 def _move_jaw(out: FloatArray, by: FloatArray) -> None:
-    """Move chin, lower cheeks and jaw line of `out` (N, 478, 3) in place, the chin's tip by `by` (N, 3)."""
+    """Move chin, lower cheeks and jaw line of `out` (N, 478, 3) in place, the chin's tip by `by` (N, 3).
+
+    To be called before the lips move: how much of it a point takes is told by its place below them.
+    """
     points = [*mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE]
     corner = out[:, mesh.CORNERS, 1].mean(1)[:, None]
     bottom = out[:, mesh.LOWER_OUTER[5], 1][:, None]

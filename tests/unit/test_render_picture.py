@@ -1,0 +1,171 @@
+"""The warp with a slit, the choice of exemplars, the painted inside and their composition."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from duikou.faces import pose
+from duikou.render import exemplars, interior, mesh, shape, warp
+from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
+from duikou.render.warp import Region
+
+Array = npt.NDArray[np.float64]
+SIDE, EYES = 400, 140.0
+LIGHT = interior.Light(np.full(3, 200.0))
+
+
+def landmarks(gap: float) -> Array:
+    """A frontal face (478, 2) in a picture of 400 x 400 pixels, its lips `gap` eye distances apart."""
+    closed = shape.close_lips(pose.canonical()[None].astype(np.float64))
+    return shape.set_gap(closed, np.array([gap]))[0, :, :2] * EYES + [SIDE / 2, SIDE / 3]
+
+
+def picture() -> npt.NDArray[np.uint8]:
+    """Smooth, textured, without an edge."""
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    shades = [120 + 60 * np.sin(9 * x + 5 * y), 130 + 50 * np.cos(7 * y - 4 * x), 150 + 40 * np.sin(11 * y)]
+    return np.stack(shades, -1).astype(np.uint8)
+
+
+def region() -> Region:
+    found = Region.of(landmarks(0.0), SIDE, SIDE)
+    assert found is not None
+    return found
+
+
+def mouth(gap: float, strength: float = 1.0) -> Mouth:
+    plane = Plane(np.eye(2) * EYES, landmarks(0.0)[[mesh.UPPER_MID, mesh.LOWER_MID]].mean(0))
+    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane, LIGHT)
+
+
+def test_the_same_landmarks_move_nothing() -> None:
+    points, where = landmarks(0.1), region()
+    maps = warp.maps(points, points, where, where, inside=True)
+    assert maps.inside is not None
+    for x, y in (maps.lips, maps.inside):
+        assert np.abs(x - where.grid()[0]).max() < 1e-2
+        assert np.abs(y - where.grid()[1]).max() < 1e-2
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.2), (0.2, 0.0), (0.2, 0.05)])
+def test_lips_go_where_they_are_wanted(before: float, after: float) -> None:
+    source, target, where = landmarks(before), landmarks(after), region()
+    x, y = warp.maps(source, target, where, where, inside=False).lips
+    for row in (mesh.UPPER_OUTER, mesh.LOWER_OUTER):
+        for point in row[2:-2]:
+            column, line = np.round(target[point] - [where.x0, where.y0]).astype(int)
+            assert np.hypot(*(source[point] - [x[line, column], y[line, column]])) < 2.0
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.2), (0.25, 0.0)])
+def test_the_warp_folds_nowhere(before: float, after: float) -> None:
+    """Down every column of pixels the source's rows rise too: between the lips they may jump, never go back."""
+    where = region()
+    _, y = warp.maps(landmarks(before), landmarks(after), where, where, inside=False).lips
+    steps = np.diff(y, axis=0)
+    target = landmarks(after)
+    opening = np.zeros(steps.shape, bool)
+    top, bottom = (target[list(row), 1] - where.y0 for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
+    left, right = target[[78, 308], 0] - where.x0
+    opening[int(top.min()) - 2 : int(bottom.max()) + 3, int(left) - 2 : int(right) + 3] = True
+    assert steps[~opening].min() > 0.05
+
+
+def test_the_border_of_the_region_stays() -> None:
+    image = picture()
+    done = compose(Source(image, landmarks(0.0), 0.0), mouth(0.2), [])
+    assert done is not None
+    where, pixels = done
+    before = where.cut(image)
+    for side in (np.s_[:1], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]):
+        assert np.abs(pixels[side].astype(int) - before[side]).max() <= 1
+    assert np.abs(pixels.astype(int) - before).max() > 30
+
+
+def test_an_opened_mouth_is_dark_inside_and_a_closed_one_is_not_painted() -> None:
+    image = np.full((SIDE, SIDE, 3), 180, np.uint8)
+    for gap, dark in ((0.2, True), (0.0, False)):
+        done = compose(Source(image, landmarks(0.0), 0.0), mouth(gap), [])
+        assert done is not None
+        where, pixels = done
+        middle = np.round(landmarks(gap)[[13, 14]].mean(0) - [where.x0, where.y0]).astype(int)
+        assert (pixels[middle[1], middle[0]].max() < 90) == dark
+
+
+def test_an_exemplar_lends_its_lips_under_the_frames_own_light() -> None:
+    """The exemplar is darker and has a bright spot on its lower lip: the spot comes over, the darkness does not."""
+    own = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    lent = np.full((SIDE, SIDE, 3), 110, np.uint8)
+    points = landmarks(0.0)
+    spot = np.round(points[[14, 17]].mean(0)).astype(int)
+    lent[spot[1] - 2 : spot[1] + 3, spot[0] - 6 : spot[0] + 7] = 200
+    done = compose(Source(own, points, 0.0), mouth(0.0), [Exemplar(Source(lent, points, 0.0), 1.0)])
+    assert done is not None
+    where, pixels = done
+    assert pixels[spot[1] - where.y0, spot[0] - where.x0].mean() > 200
+    corner = np.round(points[61] - [where.x0, where.y0]).astype(int)
+    assert np.abs(pixels[corner[1], corner[0]].astype(int) - 150).max() < 12
+
+
+def test_a_face_outside_the_picture_changes_nothing() -> None:
+    image = picture()
+    away = mouth(0.2)
+    moved = Mouth(away.target + 2000, 0.2, 0.1, 0.0, 1.0, away.plane, LIGHT)
+    assert compose(Source(image, landmarks(0.0) + 2000, 0.0), moved, []) is None
+
+
+def paint(x: float, y: float, gap: float = 0.15) -> float:
+    colours = interior.paint(
+        np.array([x]), np.array([y]), pixel=0.005, gap=gap, jaw=0.8 * gap, tongue=0.0, ceiling=np.array([0.05]),
+        teeth=True, light=LIGHT,
+    )  # fmt: skip
+    return float(colours.mean())
+
+
+def test_upper_teeth_are_bright_the_throat_is_dark_and_a_slit_is_darker() -> None:
+    assert paint(0.03, -0.02) > 100
+    assert paint(0.0, 0.03) < 60
+    assert paint(0.03, -0.02, gap=0.02) < 0.6 * paint(0.03, -0.02)
+
+
+def test_upper_teeth_stay_with_the_skull_when_the_jaw_drops() -> None:
+    assert paint(0.03, 0.0, gap=0.10) == pytest.approx(paint(0.03, 0.0, gap=0.20), rel=0.15)
+
+
+def looks(gaps: npt.ArrayLike, yaw: npt.ArrayLike = 0.0) -> exemplars.Looks:
+    gap = np.asarray(gaps, np.float64)
+    angles = np.stack([np.broadcast_to(yaw, gap.shape), np.zeros_like(gap)], 1).astype(np.float64)
+    return exemplars.Looks(gap, np.full_like(gap, 0.5), angles, np.full_like(gap, 150.0))
+
+
+def test_a_face_that_wants_what_it_does_keeps_its_own_frames() -> None:
+    own = looks(0.1 + 0.1 * np.sin(np.arange(40) / 2))
+    choice = exemplars.choose(own, own, np.ones(40, bool))
+    assert np.array_equal(choice.first, np.arange(40))
+    assert not choice.share.any()
+
+
+def test_frames_that_may_not_be_used_are_not_used() -> None:
+    own = looks(0.1 + 0.1 * np.sin(np.arange(40) / 2))
+    allowed = np.arange(40) % 3 > 0
+    choice = exemplars.choose(own, own, allowed)
+    assert allowed[choice.first].all()
+    assert allowed[choice.second].all()
+
+
+def test_of_two_equal_mouths_the_one_that_looks_the_same_way_is_taken() -> None:
+    library = looks(np.full(20, 0.1), np.repeat([0.0, 30.0], 10))
+    choice = exemplars.choose(looks(np.full(5, 0.1), 28.0), library, np.ones(20, bool))
+    assert (choice.first >= 10).all()
+
+
+def test_a_jump_between_runs_is_blended() -> None:
+    library = looks(np.repeat([0.1, 0.0, 0.2], [5, 15, 20]))
+    choice = exemplars.choose(looks(np.repeat([0.2, 0.0], 8)), library, np.ones(40, bool))
+    assert (choice.first[:8] >= 20).all()
+    assert (choice.first[8:] < 20).all()
+    assert choice.share[7] > 0
+    assert choice.share[8] > 0
+    assert choice.share.max() < 0.5

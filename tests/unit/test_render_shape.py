@@ -1,0 +1,102 @@
+"""Mouth motion to the shape of one person's mouth."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from duikou.faces import pose
+from duikou.render import mesh, shape
+from duikou.speech.motion import CURVES
+
+FRAMES, RATE = 60, 25.0
+Array = npt.NDArray[np.float64]
+
+
+def face(gaps: npt.ArrayLike) -> Array:
+    """The canonical face with these lip gaps: (N, 478, 3)."""
+    gaps = np.asarray(gaps, np.float64)
+    closed = shape.close_lips(np.repeat(pose.canonical()[None].astype(np.float64), len(gaps), 0))
+    return shape.set_gap(closed, gaps)
+
+
+def curves(**given: float | Array) -> dict[str, Array]:
+    full = {name: np.zeros(FRAMES) for name in CURVES} | {"voice": np.ones(FRAMES)}
+    return full | {name: np.broadcast_to(value, FRAMES).astype(np.float64) for name, value in given.items()}
+
+
+def idle() -> tuple[shape.MouthModel, Array, Array]:
+    shapes, angles = face(np.zeros(FRAMES)), np.zeros((FRAMES, 2))
+    return shape.MouthModel.fit(shapes, angles, np.ones(FRAMES, bool)), shapes, angles
+
+
+def talking() -> tuple[shape.MouthModel, Array, Array]:
+    gaps = 0.1 + 0.1 * np.sin(np.arange(FRAMES))
+    shapes, angles = face(gaps), np.zeros((FRAMES, 2))
+    return shape.MouthModel.fit(shapes, angles, np.ones(FRAMES, bool)), shapes, angles
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.03, 0.2])
+def test_set_gap_is_exact(gap: float) -> None:
+    assert mesh.lip_gap(face([gap]))[0] == pytest.approx(gap, abs=2e-3)
+
+
+def test_closed_lips_touch_along_the_whole_mouth() -> None:
+    closed = face([0.0])[0]
+    between = closed[list(mesh.LOWER_INNER), 1] - closed[list(mesh.UPPER_INNER), 1]
+    assert np.abs(between).max() < 2e-3
+
+
+def test_an_idle_face_does_not_talk_and_a_talking_one_does() -> None:
+    assert not idle()[0].talks
+    model, _, _ = talking()
+    assert model.talks
+    assert model.gap_scale == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("make", [idle, talking])
+def test_the_wanted_gap_is_reached(make: object) -> None:
+    model, shapes, angles = make()  # type: ignore[operator]
+    opening = 0.5 + 0.5 * np.sin(np.arange(FRAMES) / 3)
+    wanted = model.wanted(curves(gap=opening, jaw=opening))
+    targets = model.targets(shapes, angles, RATE, wanted)
+    assert np.abs(mesh.lip_gap(targets) - opening * model.gap_scale).max() < 0.015
+
+
+@pytest.mark.parametrize("make", [idle, talking])
+def test_a_closure_shuts_an_open_vowel(make: object) -> None:
+    model, shapes, angles = make()  # type: ignore[operator]
+    targets = model.targets(shapes, angles, RATE, model.wanted(curves(gap=1.0, jaw=1.0, closure=1.0)))
+    assert mesh.lip_gap(targets).max() < 0.01
+
+
+def test_without_voice_an_idle_face_keeps_its_own_motion() -> None:
+    model, shapes, angles = idle()
+    shapes = shapes + 0.002 * np.sin(np.arange(FRAMES))[:, None, None]
+    targets = model.targets(shapes, angles, RATE, model.wanted(curves(gap=1.0, voice=0.0)))
+    assert np.abs(targets - shapes).max() < 2e-3
+
+
+def test_without_voice_a_talking_face_closes_its_mouth() -> None:
+    model, shapes, angles = talking()
+    targets = model.targets(shapes, angles, RATE, model.wanted(curves(gap=1.0, voice=0.0)))
+    assert mesh.lip_gap(targets).max() < 0.01
+
+
+def test_rounding_draws_the_corners_in_and_spreading_apart() -> None:
+    model, shapes, angles = idle()
+    rest, rounded, spread = (
+        mesh.lip_width(model.targets(shapes, angles, RATE, model.wanted(curves(**one)))).mean()
+        for one in ({}, {"round": 1.0}, {"width": 1.0})
+    )
+    assert rounded < rest - 0.08
+    assert spread > rest + 0.03
+
+
+def test_only_what_speech_moves_is_moved() -> None:
+    model, shapes, angles = idle()
+    targets = model.targets(shapes, angles, RATE, model.wanted(curves(gap=1.0, jaw=1.0)))
+    still = [point for point in range(478) if point not in mesh.MOVED]
+    assert np.array_equal(targets[:, still], shapes[:, still])
+    assert (targets[:, mesh.CHIN_TIP, 1] - shapes[:, mesh.CHIN_TIP, 1]).min() > 0.08
