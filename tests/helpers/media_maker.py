@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
@@ -66,6 +67,7 @@ def make_video(
     sound_codec: str = "aac",
     sound_at_ms: int = 0,
     container: str | None = None,
+    faststart: bool = False,
 ) -> Path:
     """Write an mp4 or mov (by the suffix of `path`) whose upright pictures are `paint(number, width, height)`.
 
@@ -73,18 +75,20 @@ def make_video(
     codec: FFmpeg's encoder (libx264, libx265, mpeg4, prores_ks, ...). rotation: the flag, in degrees clockwise;
     mirror: stored mirrored left to right, with the flag that undoes it.
     matrix: 1 is BT.709, 5 BT.601, 9 BT.2020; tagged: whether the file says so.
-    sound: (n, C) float32. sound_at_ms: when it starts.
+    sound: (n, C) float32. sound_at_ms: when it starts. faststart: whether the index comes first.
     """
     width, height = size
     step = round(1 / (Fraction(fps) * time_base))
     pts = [step * number for number in range(frames)] if pts is None else pts
     last_duration = last_duration or (pts[-1] - pts[-2] if len(pts) > 1 else step)
+    ends = dict(zip(pts, [*pts[1:], pts[-1] + last_duration], strict=True))
     turns = rotation // 90 % 4
     with av.open(
         str(path),
         "w",
         format=container or path.suffix[1:],
         container_options={
+            "movflags": "+faststart" if faststart else "-faststart",
             "movie_timescale": str(time_base.denominator),
             "video_track_timescale": str(time_base.denominator),
         },
@@ -107,9 +111,8 @@ def make_video(
             stored = np.rot90(upright[:, ::-1] if mirror else upright, turns)
             frame = to_yuv(np.ascontiguousarray(stored), pixel_format, matrix=matrix, full_range=full_range)
             frame.pts, frame.time_base = shown, time_base
-            frame.duration = pts[number + 1] - shown if number + 1 < len(pts) else last_duration
-            file.mux(video.encode(frame))
-        file.mux(video.encode(None))
+            _mux(file, video.encode(frame), ends)
+        _mux(file, video.encode(None), ends)
         if audio is not None and sound is not None:
             for frame in sound_frames(sound, sound_rate, at_ms=sound_at_ms, planar=sound_codec == "aac"):
                 file.mux(audio.encode(frame))
@@ -199,6 +202,12 @@ def onset_ms(sound: Samples, rate: int, *, after_ms: int = 0, level: float = 0.3
     if not len(loud):
         raise AssertionError(f"nothing reaches {level} after {after_ms} ms")
     return float((start + loud[0]) * 1000 / rate)
+
+
+def _mux(file: OutputContainer, packets: Sequence[av.Packet], ends: dict[int, int]) -> None:
+    for packet in packets:
+        packet.duration = ends[packet.pts] - packet.pts  # encoders know only the mean
+        file.mux(packet)
 
 
 def _quiet(codec: str, options: dict[str, str] | None) -> dict[str, str]:

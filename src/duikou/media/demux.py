@@ -118,7 +118,9 @@ def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> T
     pts: list[int] = []
     keyframes: list[int] = []
     durations: dict[int, int] = {}
+    packets = 0
     for packet in file.demux(stream):
+        packets += packet.size > 0
         shown = packet.pts
         if shown is None or not is_shown(packet):
             continue
@@ -132,10 +134,23 @@ def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> T
         raise MediaError(f"{field}: the video has no frames.", field=field)
     # Two frames at one moment: a player shows only one of them.
     unique = np.unique(np.array(pts, np.int64))
-    last_duration = durations[int(unique[-1])]
-    if last_duration <= 0:
-        last_duration = int(unique[-1] - unique[-2]) if len(unique) > 1 else 1
-    return Timeline(unique, np.unique(np.array(keyframes, np.int64)), stream.time_base, last_duration)
+    end = _end(stream, whole=packets >= stream.frames)
+    return Timeline(
+        unique,
+        np.unique(np.array(keyframes, np.int64)),
+        stream.time_base,
+        end - int(unique[-1]) if end > unique[-1] else max(durations[int(unique[-1])], 1),
+    )
+
+
+def _end(stream: VideoStream, *, whole: bool) -> int:
+    """The pts at which the track ends, after its edit list; 0 where the header does not know it or the file is cut off.
+
+    A packet's own duration is no help: it is the time to the next one to decode, which need not be the next to show.
+    """
+    if not whole or stream.duration is None or stream.start_time is None:
+        return 0
+    return stream.start_time + stream.duration
 
 
 def is_shown(packet: Packet[VideoStream] | Packet[AudioStream]) -> bool:

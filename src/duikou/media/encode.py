@@ -62,7 +62,9 @@ class VideoWriter:
         self._sound = None if sound is None else _encodable(sound)
         self._sound_done = 0
         self._last_pts: int | None = None
-        self._options = {"crf": str(crf), "preset": preset}
+        # No B-frames: decoding order is then showing order, so the last frame's length is exact in an mp4, and players
+        # that ignore edit lists show the picture on time too. At one CRF that costs some bytes and no quality.
+        self._options = {"crf": str(crf), "preset": preset, "bf": "0"}
         self._file: OutputContainer | None = None
         self._video: VideoStream
         self._audio: AudioStream | None = None
@@ -141,16 +143,22 @@ class VideoWriter:
     def _encode(self, frame: VideoFrame, pts: int) -> None:
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
-        frame.duration = self._timeline.duration(pts)
+        duration = self._timeline.duration(pts)
         frame.pts = pts
         frame.time_base = self._timeline.time_base
         frame.pict_type = PictureType.NONE  # a decoded frame remembers its type; x264 would take it for an order
         self._last_pts = pts
         with _storage_errors(self._output):
-            assert self._file is not None
-            self._file.mux(self._video.encode(frame))
+            self._mux_video(frame)
             # Sound keeps step, so that the muxer never holds much of one while it waits for the other.
-            self._encode_sound((pts + frame.duration) * self._timeline.time_base)
+            self._encode_sound((pts + duration) * self._timeline.time_base)
+
+    def _mux_video(self, frame: VideoFrame | None) -> None:
+        assert self._file is not None
+        for packet in self._video.encode(frame):
+            if packet.pts is not None:
+                packet.duration = self._timeline.duration(packet.pts)  # the encoder only knows the mean
+            self._file.mux_one(packet)
 
     def _encode_sound(self, until_s: Fraction | None) -> None:
         if self._sound is None or self._audio is None or self._file is None:
@@ -174,7 +182,7 @@ class VideoWriter:
         if self._last_pts is None:
             raise ValueError("no frame was written")
         self._encode_sound(None)
-        self._file.mux(self._video.encode(None))
+        self._mux_video(None)
         if self._audio is not None:
             self._file.mux(self._audio.encode(None))
         self._file.close()

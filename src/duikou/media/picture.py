@@ -1,7 +1,8 @@
 """What the stored pixels of a video mean: size, colour, and how to turn them upright; and the way to BGR and back.
 
-swscale's defaults darken a picture by almost two grey levels on the way to RGB and back, so accurate rounding and full
-chroma are asked for; with them an untouched frame comes back within a hundredth of a level.
+swscale's defaults darken a picture by almost two grey levels on the way to RGB and back. So accurate rounding and full
+chroma are asked for on the way out, and the way back, where swscale also rounds full-range chroma down, is plain matrix
+arithmetic.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from fractions import Fraction
 from typing import Final, cast
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import SideData
@@ -36,6 +38,14 @@ _MATRICES: Final = {
     10: Colorspace.BT2020,
 }
 """H.273 matrix coefficients to swscale's tables."""
+_LUMA_WEIGHTS: Final = {
+    Colorspace.ITU709: (0.2126, 0.0722),
+    Colorspace.FCC: (0.30, 0.11),
+    Colorspace.ITU601: (0.299, 0.114),
+    Colorspace.SMPTE240M: (0.212, 0.087),
+    Colorspace.BT2020: (0.2627, 0.0593),
+}
+"""Weights of red and blue in luma, H.273, table 4."""
 _PIXEL_FORMATS_420: Final = frozenset({"yuv420p", "yuvj420p"})
 
 
@@ -175,13 +185,24 @@ class Picture:
         )
 
 
+def _bgr_to_yuv(picture: Picture) -> npt.NDArray[np.float64]:
+    """(3, 4) rows of factors for blue, green and red and an offset, to 8-bit luma, Cb and Cr (H.273, 8.3)."""
+    kr, kb = _LUMA_WEIGHTS[picture.yuv_matrix]
+    luma = np.array([kb, 1 - kr - kb, kr])
+    blue = (np.array([1, 0, 0]) - luma) / (2 * (1 - kb))
+    red = (np.array([0, 0, 1]) - luma) / (2 * (1 - kr))
+    scales, black = ((1.0, 1.0), 0) if picture.full_range else ((219 / 255, 224 / 255), 16)
+    factors = np.stack([luma * scales[0], blue * scales[1], red * scales[1]])
+    return np.column_stack([factors, [black, 128, 128]])
+
+
 class Converter:
     """Turns stored frames of one `Picture` into upright BGR images and back. Not for several threads at once."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         self._to_bgr = VideoReformatter()
-        self._to_yuv = VideoReformatter()
+        self._to_yuv = _bgr_to_yuv(picture)
 
     def bgr(self, frame: VideoFrame) -> BgrImage:
         """Upright image (H, W, 3) of a decoded frame."""
@@ -204,14 +225,16 @@ class Converter:
     def yuv(self, image: BgrImage) -> VideoFrame:
         """Stored frame of an upright image (H, W, 3); the picture must be an `encoded` one."""
         picture = self._picture
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
-        return self._to_yuv.reformat(
-            frame,
-            format=picture.pixel_format,
-            src_colorspace=picture.yuv_matrix,
-            dst_colorspace=picture.yuv_matrix,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=picture.yuv_range,
-            interpolation=_QUALITY,
-            threads=1,
-        )
+        luma = cv2.transform(image, self._to_yuv[:1])
+        if picture.pixel_format == "yuv420p":
+            # Chroma of the mean of 2 x 2 pixels, as swscale spreads it out again; each factor row sums to 0, so that
+            # the mean's own rounding cancels.
+            small = cv2.resize(image, (picture.width // 2, picture.height // 2), interpolation=cv2.INTER_AREA)
+        else:
+            small = image
+        blue, red = cv2.split(cv2.transform(small, self._to_yuv[1:]))
+        planes = np.concatenate([luma.ravel(), blue.ravel(), red.ravel()])
+        shape = (-1, picture.width) if picture.pixel_format == "yuv420p" else (3, picture.height, picture.width)
+        frame = VideoFrame.from_ndarray(planes.reshape(shape), format=picture.pixel_format)
+        frame.color_range = picture.yuv_range
+        return frame

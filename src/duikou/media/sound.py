@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -104,9 +104,12 @@ def read_sound(
         stream = demux.audio_stream(file)
         if stream is None:
             raise MediaError(f"{field}: the file has no sound.", field=field)
-        found = _collect(
-            _pieces(file, stream, field=field), start_ms, end_ms, from_zero=container not in ELEMENTARY, field=field
-        )
+        pieces = _pieces(file, stream, field=field)
+        if container in ELEMENTARY:
+            pieces = _from_first(pieces)
+        elif stream.duration and stream.start_time is not None and stream.time_base is not None:
+            pieces = _until(pieces, (stream.start_time + stream.duration) * stream.time_base)
+        found = _collect(pieces, start_ms, end_ms, field=field)
     return found.converted(rate=rate, channels=channels)
 
 
@@ -144,40 +147,52 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
                 yield _Piece(start, samples.astype(np.float32, copy=False), frame.sample_rate)
 
 
-def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, from_zero: bool, field: str) -> Sound:
+def _from_first(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+    """The same pieces on a time line that begins with the first of them."""
+    origin: Fraction | None = None
+    for piece in pieces:
+        origin = piece.start_s if origin is None else origin
+        yield replace(piece, start_s=piece.start_s - origin)
+
+
+def _until(pieces: Iterator[_Piece], end_s: Fraction) -> Iterator[_Piece]:
+    """The same pieces up to the end of the track; a codec's last frame reaches past it."""
+    for piece in pieces:
+        room = round_half_up((end_s - piece.start_s) * piece.rate)
+        if room > 0:
+            yield replace(piece, samples=piece.samples[:room])
+
+
+def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, field: str) -> Sound:
     """Lay pieces on one line by their times and keep the wanted part of it."""
     kept: list[Samples] = []
-    origin = Fraction(0)
-    rate = cursor = first = width = 0
+    rate = width = first = cursor = expected = 0
     last: int | None = None
     for piece in pieces:
         if not rate:
             rate, width = piece.rate, piece.samples.shape[1]
-            origin = Fraction(0) if from_zero else piece.start_s
             first = cursor = ms_to_samples(start_ms, rate)
             last = None if end_ms is None else ms_to_samples(end_ms, rate)
-            line = 0
-        at = round_half_up((piece.start_s - origin) * rate)
-        if kept and abs(at - line) <= _JITTER_S * rate:
-            at = line
-        samples = _with_channels(piece.samples, width)[max(cursor - at, 0) :]
-        at = max(at, cursor)
-        line = at + len(samples)
+            expected = round_half_up(piece.start_s * rate)
+        at = round_half_up(piece.start_s * rate)
+        if abs(at - expected) <= _JITTER_S * rate:
+            at = expected
+        expected = at + len(piece.samples)
         if last is not None and at >= last:
             break
+        samples = _with_channels(piece.samples, width)[max(cursor - at, 0) :]
         if not len(samples):
             continue
-        if max(at, line) - first > ms_to_samples(MAX_SOUND_MS, rate):
+        if expected - first > ms_to_samples(MAX_SOUND_MS, rate):
             raise MediaError(f"{field}: the sound is longer than {MAX_SOUND_MS // 60_000} minutes.", field=field)
         if at > cursor:
             kept.append(np.zeros((at - cursor, width), np.float32))
         kept.append(samples)
-        cursor = line
+        cursor = expected
     if not kept:
         what = f"has no sound between {start_ms} ms and {end_ms} ms" if rate else "has no sound that can be decoded"
         raise MediaError(f"{field}: the file {what}.", field=field)
-    whole = np.concatenate(kept)
-    return Sound(whole[: None if last is None else last - first], rate)
+    return Sound(np.concatenate(kept)[: None if last is None else last - first], rate)
 
 
 def _with_channels(samples: Samples, channels: int) -> Samples:

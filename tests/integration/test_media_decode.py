@@ -1,0 +1,221 @@
+"""Frames and their times, on files that exercise one difficulty each."""
+
+import gc
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from media_maker import clicks, make_sound, make_video, numbered, read_number, tone, trim
+
+from duikou.errors import MediaError
+from duikou.media import decode, probe
+
+UNEVEN = [0, 100, 700, 1_500, 1_600, 4_000, 4_100, 9_000, 9_100, 9_200]
+
+VIDEOS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "b_frames": {"options": {"bf": "3", "b-pyramid": "normal", "g": "12"}},
+    "open_groups": {"options": {"bf": "3", "g": "8", "x264-params": "open-gop=1"}},
+    "variable": {"pts": UNEVEN, "time_base": Fraction(1, 9_000)},
+    "last_frame_longer": {"pts": UNEVEN, "time_base": Fraction(1, 9_000), "last_duration": 777, "options": {"bf": "0"}},
+    "late": {"pts": [507 + 512 * number for number in range(20)]},
+    "hevc": {"codec": "libx265"},
+    "hevc_open_groups": {"codec": "libx265", "options": {"x265-params": "open-gop=1:keyint=8:bframes=3"}},
+    "hevc_10_bit": {"codec": "libx265", "pixel_format": "yuv420p10le", "matrix": 9},
+    "h264_10_bit": {"pixel_format": "yuv420p10le"},
+    "mpeg4": {"codec": "mpeg4", "options": {"bf": "2", "q:v": "2"}},
+    "bt601": {"matrix": 5},
+    "full_range": {"full_range": True},
+    "untagged": {"tagged": False, "matrix": 5},
+    "turned_90": {"rotation": 90},
+    "turned_180": {"rotation": 180},
+    "turned_270": {"rotation": 270},
+    "mirrored": {"mirror": True},
+    "turned_90_mirrored": {"rotation": 90, "mirror": True},
+    "odd": {"size": (193, 129), "pixel_format": "yuv444p"},
+    "with_sound": {"sound": clicks([300], 1_000), "sound_at_ms": 100},
+}
+
+
+@pytest.fixture(params=VIDEOS)
+def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return make_video(tmp_path / "video.mp4", **VIDEOS[request.param])
+
+
+def test_every_frame_comes_upright_in_order_and_in_its_colours(video: Path) -> None:
+    info = probe.probe_video(video)
+    found = list(decode.frames(video))
+    assert [frame.index for frame in found] == list(range(info.frames))
+    for frame in found:
+        assert frame.image.shape == (info.height, info.width, 3)
+        assert frame.image.flags.c_contiguous
+        assert read_number(frame.image) == frame.index
+    painted = numbered(4, info.width, info.height).astype(int)
+    error = np.abs(found[4].image.astype(int) - painted).mean(axis=(0, 1))
+    assert error.max() < (6 if "mpeg4" in info.codec else 1.5), error
+
+
+def test_times_read_from_packets_are_those_of_the_frames(video: Path) -> None:
+    found = list(decode.frames(video))
+    assert decode.times(video).tolist() == [frame.time_ms for frame in found]
+    assert probe.probe_video(video).frames == len(found)
+
+
+def test_starting_later_gives_the_same_frames(video: Path) -> None:
+    whole = list(decode.frames(video))
+    for start in (1, 5, 8, len(whole) - 1):
+        part = list(decode.frames(video, start=start, stop=start + 2))
+        assert [(frame.index, frame.pts) for frame in part] == [(f.index, f.pts) for f in whole[start : start + 2]]
+        for frame in part:
+            np.testing.assert_array_equal(frame.image, whole[frame.index].image)
+
+
+def test_variable_frame_times_are_exact(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", **VIDEOS["last_frame_longer"])
+    assert [frame.pts for frame in decode.frames(path)] == UNEVEN
+    assert decode.times(path).tolist() == [round(pts / 9) for pts in UNEVEN]
+    info = probe.probe_video(path)
+    assert info.duration_ms == round((9_200 + 777) / 9)
+    assert info.rate == Fraction(10 * 9_000, 9_977)
+
+
+def test_a_picture_that_starts_late_keeps_its_lateness(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", **VIDEOS["late"])
+    assert decode.times(path)[0] == 40  # 507 of 12,800
+    assert probe.probe_video(path).duration_ms == 840
+
+
+@pytest.mark.parametrize("start_ms", [40, 400, 520])
+def test_what_an_edit_list_cuts_away_is_not_there(tmp_path: Path, start_ms: int) -> None:
+    whole = make_video(tmp_path / "whole.mp4", frames=50, options={"g": "10"}, sound=clicks([900], 2_000))
+    path = trim(whole, tmp_path / "cut.mp4", start_ms=start_ms)
+    hidden = start_ms // 40
+    found = list(decode.frames(path))
+    assert [read_number(frame.image) for frame in found] == list(range(hidden, 50))
+    assert decode.times(path).tolist() == [40 * number for number in range(50 - hidden)]
+    assert probe.probe_video(path).frames == 50 - hidden
+    assert [read_number(frame.image) for frame in decode.frames(path, start=7, stop=9)] == [hidden + 7, hidden + 8]
+
+
+def test_the_probe_tells_all_of_a_file(tmp_path: Path) -> None:
+    path = make_video(
+        tmp_path / "v.mov", size=(128, 192), rotation=90, sound=tone(300, 800, 44_100, 2), sound_rate=44_100
+    )
+    info = probe.probe_video(path)
+    assert info == probe.VideoInfo(
+        "mov", "h264", 128, 192, 90, 25, Fraction(25), 1_000, probe.AudioInfo("aac", 44_100, 2, 800)
+    )
+
+
+def test_a_dropped_or_damaged_packet_costs_no_frame(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", options={"g": "5", "bf": "0"}, frames=20)
+    data = bytearray(path.read_bytes())
+    media, index = data.index(b"mdat"), data.index(b"moov")
+    middle = (media + index) // 2
+    data[middle : middle + 200] = np.random.default_rng(3).bytes(200)
+    path.write_bytes(data)
+    found = list(decode.frames(path))
+    assert [frame.index for frame in found] == list(range(20))
+    assert decode.times(path).tolist() == [frame.time_ms for frame in found]
+    assert read_number(found[0].image) == 0
+    assert read_number(found[19].image) == 19
+
+
+def test_a_file_that_was_cut_off_shows_what_is_there(tmp_path: Path) -> None:
+    # Index first, then a third of the media.
+    path = make_video(tmp_path / "v.mp4", container="mp4", options={"g": "5"}, frames=30, faststart=True)
+    data = path.read_bytes()
+    media = data.index(b"mdat")
+    path.write_bytes(data[: media + (len(data) - media) // 3])
+    found = list(decode.frames(path))
+    assert 2 < len(found) < 20
+    assert probe.probe_video(path).frames == len(found)
+
+
+def test_range_borders(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=5)
+    assert [frame.index for frame in decode.frames(path, start=3, stop=99)] == [3, 4]
+    assert list(decode.frames(path, start=5)) == []
+    assert list(decode.frames(path, start=2, stop=2)) == []
+
+
+def _garbage_moov(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    moov = data.index(b"moov")
+    data[moov + 8 :] = os.urandom(len(data) - moov - 8)
+    path.write_bytes(data)
+
+
+def _no_index(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"moov") - 4])
+
+
+def _no_pixels(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    media, moov = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    data[media:moov] = bytes(moov - media)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [_garbage_moov, _no_index, _no_pixels])
+def test_a_broken_file_is_one_clear_sentence(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=5)
+    harm(path)
+    with pytest.raises(MediaError, match=r"^video_url: .*\.$") as error:
+        probe.probe_video(path, field="video_url")
+    assert error.value.field == "video_url"
+    assert "\n" not in str(error.value)
+    with pytest.raises(MediaError):
+        list(decode.frames(path))
+
+
+def test_a_sound_is_no_video(tmp_path: Path) -> None:
+    wav = make_sound(tmp_path / "v.mp4.wav", tone(300, 200))
+    with pytest.raises(MediaError, match=r"video: the file is wav, a video must be mp4 or mov\."):
+        probe.probe_video(wav)
+    m4a = make_sound(tmp_path / "a.m4a", tone(300, 200))
+    with pytest.raises(MediaError, match="a video must be mp4 or mov"):
+        probe.probe_video(m4a)
+
+
+def test_a_picture_too_large_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=2)
+    monkeypatch.setattr("duikou.media.demux.MAX_PIXELS", 192 * 128 - 1)
+    with pytest.raises(MediaError, match=r"192 x 128 pixels, at most 24575"):
+        probe.probe_video(path)
+
+
+def test_playlists_never_reach_ffmpeg(tmp_path: Path) -> None:
+    make_video(tmp_path / "secret.mp4", frames=2)
+    for name, text in (
+        ("a.mp4", "ffconcat version 1.0\nfile secret.mp4\n"),
+        ("a.m3u8", "#EXTM3U\n#EXTINF:1,\nsecret.mp4\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(MediaError, match="content is not"):
+            probe.probe_video(tmp_path / name)
+
+
+def test_names_that_look_like_protocols_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "v.mp4", frames=3).rename(tmp_path / "concat:a|b.mp4")
+    assert probe.probe_video(Path("concat:a|b.mp4")).frames == 3
+
+
+def test_leaving_early_closes_the_file(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4")
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("open files are counted in /proc, which this system does not have")
+    before = len(list(folder.iterdir()))
+    for _ in range(20):
+        for frame in decode.frames(path):
+            if frame.index == 2:
+                break
+    gc.collect()
+    assert len(list(folder.iterdir())) <= before + 1
