@@ -22,6 +22,7 @@ from duikou.errors import InputError, NotFoundError
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.faces.tracks import find_faces, usable_frames
 from duikou.media import decode
 from duikou.media.encode import VideoWriter
 from duikou.media.probe import AudioInfo, VideoInfo, probe_audio, probe_video
@@ -140,8 +141,6 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
 
     Raises `MediaError` for a file that cannot be read, `ModelError` where a face model is missing.
     """
-    from duikou.faces.tracks import find_faces
-
     path = Path(video)
     info = probe_video(path)
     return Session(path, info, find_faces(path, progress=progress))
@@ -228,7 +227,6 @@ def _plan(
     session: Session, choice: FaceChoice, sound: Sound, engine: Engine, progress: Progress
 ) -> tuple[Renderer, Spoken]:
     """Follow the face, listen to the speech, and have the engine plan the frames."""
-    from duikou.faces.tracks import usable_frames
     from duikou.speech.articulation import articulate
 
     face = session.face(choice.face_id)
