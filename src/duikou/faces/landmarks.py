@@ -58,11 +58,15 @@ def roi_of(landmarks: FloatArray) -> Roi:
 
 @dataclass(frozen=True)
 class Observation:
-    """One face in one frame: what `Landmarker.measure` tells, and the colours (478, 3) at its points."""
+    """One face in one frame: what `Landmarker.measure` tells, the colours (478, 3) at its points, and how sharp it is.
+
+    sharpness: variance of the Laplacian in grey levels, at the scale of the network's input.
+    """
 
     landmarks: FloatArray
     presence: float
     colours: FloatArray
+    sharpness: float
 
 
 class Landmarker:
@@ -81,9 +85,10 @@ class Landmarker:
         return _in_frame(points, roi), presence
 
     def observe(self, image: Image, roi: Roi) -> Observation:
-        """As `measure`, with the face's colours."""
+        """As `measure`, with the face's colours and its sharpness."""
         crop, points, presence = self._run(image, roi)
-        return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]))
+        sharpness = float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+        return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]), sharpness)
 
     def _run(self, image: Image, roi: Roi) -> tuple[Image, npt.NDArray[np.float64], float]:
         """The network's input as RGB, the points in its pixels, the presence."""

@@ -20,11 +20,10 @@ from duikou.faces.track import FaceTrack
 
 DoubleArray = npt.NDArray[np.float64]
 
-POSE_MS = 300  # a nod of 3 Hz passes with 95 % of its height
+POSE_MS = 220  # seven frames at 30 per second
 SLOW_MS = 400  # cheeks, nose and forehead change shape slowly
 FAST_MS = 170  # lips, chin and lids: five frames at 30 per second
 ORDER = 2  # degree of the fitted polynomial
-NOISE_QUANTILE = 0.25  # the stillest quarter of the frames shows the noise
 NOISE_FACTOR = 2.5  # times the noise; what the filter took away beyond it is motion and is given back
 MAX_NOISE = 0.0008  # canonical units; a still face shows 0.0003 (shape) to 0.0006 (pose), a talking one is never still
 LOWER_FACE_Y = 0.2  # canonical units: below the nose everything moves with the mouth
@@ -57,9 +56,8 @@ def _smooth_run(landmarks: npt.NDArray[np.float32], frame_ms: float) -> npt.NDAr
     pose = fit(landmarks)
     unit_px = float(np.median(pose.scale))
     shape = to_canonical(landmarks, pose).astype(np.float64)
-    fast = fast_points()
-    shape[:, fast] = _filtered(shape[:, fast], _window(FAST_MS, frame_ms, len(shape)))
-    shape[:, ~fast] = _filtered(shape[:, ~fast], _window(SLOW_MS, frame_ms, len(shape)))
+    for points, length_ms in groups():
+        shape[:, points] = _filtered(shape[:, points], _window(length_ms, frame_ms, len(shape)))
     return from_canonical(shape.astype(np.float32), _smooth_pose(pose, unit_px, _window(POSE_MS, frame_ms, len(shape))))
 
 
@@ -68,8 +66,10 @@ def _smooth_pose(pose: Pose, unit_px: float, window: int) -> Pose:
 
     The canonical face extends about one unit around its origin, so the map's numbers all weigh alike in pixels.
     """
-    affine = np.concatenate([pose.scale[:, None, None] * pose.rotation, pose.translation[:, :, None]], 2)
-    affine = unit_px * _filtered(affine / unit_px, window)
+    affine = np.concatenate([pose.scale[:, None, None] * pose.rotation, pose.translation[:, :, None]], 2) / unit_px
+    for row, column in np.ndindex(3, 4):  # one by one: a sway to the side is no reason to let the rest tremble
+        affine[:, row, column] = _filtered(affine[:, row, column], window)
+    affine *= unit_px
     u, singular, vt = np.linalg.svd(affine[:, :, :3])
     return Pose(singular.mean(1), u @ vt, affine[:, :, 3])
 
@@ -81,7 +81,7 @@ def _filtered(values: DoubleArray, window: int) -> DoubleArray:
     smoothed = savgol_filter(values, window, ORDER, axis=0)
     taken = values - smoothed
     size = np.sqrt((taken.reshape(len(values), -1) ** 2).mean(1))
-    noise = NOISE_FACTOR * min(float(np.quantile(size, NOISE_QUANTILE)), MAX_NOISE)
+    noise = NOISE_FACTOR * min(float(np.median(size)), MAX_NOISE)
     # Wiener's weight: the share of what was taken that is not noise.
     share = np.maximum(0.0, 1 - (noise / np.maximum(size, 1e-12)) ** 2)
     return np.asarray(smoothed + taken * share.reshape(-1, *[1] * (values.ndim - 1)))
@@ -93,10 +93,14 @@ def _window(ms: int, frame_ms: float, frames: int) -> int:
     return min(wanted, frames if frames % 2 else frames - 1)
 
 
-def fast_points() -> npt.NDArray[np.bool_]:
-    """(478,) the points that can move within two frames: everything below the nose, and the lids."""
+def groups() -> list[tuple[npt.NDArray[np.bool_], int]]:
+    """Masks (478,) of points that move together, each with the length of its filter in ms.
+
+    Lids and everything below the nose can move within two frames; what one of them does says nothing of the other.
+    """
     face = canonical()
+    lower = np.asarray(face[:, 1] > LOWER_FACE_Y)
     lids = np.zeros(len(face), bool)
     for centre in IRIS_CENTRES:
         lids |= np.linalg.norm(face - face[centre], axis=1) < EYE_REACH
-    return np.asarray(lids | (face[:, 1] > LOWER_FACE_Y))
+    return [(lower, FAST_MS), (lids, FAST_MS), (~(lower | lids), SLOW_MS)]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +59,11 @@ def find_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
     """
     clock = _Clock.of(path)
     seen = scan(path, clock.starts, progress)
-    faces = [face for person in joined(seen.tracklets, clock.ends) for face in _faces(person, clock, seen)]
-    faces.sort(key=lambda face: (face.interval.start_ms, -float(fit(face.track.landmarks).scale.mean())))
+    found = [one for person in joined(seen.tracklets, clock.ends) for one in _faces(person, clock, seen)]
+    found.sort(key=lambda one: (one[0].interval.start_ms, -float(fit(one[0].track.landmarks).scale.mean())))
     return tuple(
-        Face(str(number), face.interval, face.track, face.usable, _picture(path, face), face.warnings)
-        for number, face in enumerate(faces)
+        replace(face, id=str(number), picture=_picture(path, face.track, best))
+        for number, (face, best) in enumerate(found)
     )
 
 
@@ -116,8 +116,8 @@ def _distance(one: Sample, other: Sample) -> float:
     return float(np.linalg.norm(pose.translation[1, :2] - pose.translation[0, :2]) / pose.scale.mean())
 
 
-def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[Face]:
-    """The usable stretches of one person as faces, without number and picture."""
+def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, int]]:
+    """The usable stretches of one person as faces, without number and picture, each with the row of its best frame."""
     track = track_of(person)
     found = checks(track, *seen.size, np.stack([sample.seen.colours for sample in person]))
     usable = usable_of(found)
@@ -128,8 +128,8 @@ def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[Face]:
         if interval.duration_ms < MIN_FACE_MS:
             continue
         warnings = _reasons(track, found, usable, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
-        best = np.zeros((0, 0, 3), np.uint8)
-        faces.append(Face("", interval, track.part(rows), usable[rows], best, tuple(warnings)))
+        face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
+        faces.append((face, _best(face, np.array([sample.seen.sharpness for sample in person[rows]]))))
     return faces
 
 
@@ -202,15 +202,18 @@ def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
     return warnings
 
 
-def _picture(path: Path, face: Face) -> Image:
-    """The face cut out of its best frame with the landmarker's margin: large and from the front."""
-    track = face.track.part(face.usable)
-    yaw, pitch, _ = np.radians(fit(track.landmarks).degrees).T
-    frontal = np.cos(yaw) * np.cos(pitch)
-    best = int(np.argmax(frontal * np.sqrt(lips_width(track))))
-    number = int(track.frames[best])
+def _best(face: Face, sharpness: npt.NDArray[np.float64]) -> int:
+    """Row of the frame that shows the face best: from the front, large, sharp. `sharpness` is (N,)."""
+    yaw, pitch, _ = np.radians(fit(face.track.landmarks).degrees).T
+    worth = np.cos(yaw) * np.cos(pitch) * np.sqrt(lips_width(face.track)) * np.maximum(sharpness, 1.0) ** 0.25
+    return int(np.argmax(np.where(face.usable, worth, 0.0)))
+
+
+def _picture(path: Path, track: FaceTrack, row: int) -> Image:
+    """The face cut out of one frame of its track, with the landmarker's margin."""
+    number = int(track.frames[row])
     (frame,) = frames(path, start=number, stop=number + 1)
-    roi = roi_of(track.landmarks[best])
+    roi = roi_of(track.landmarks[row])
     height, width = frame.image.shape[:2]
     left, right = np.clip([round(roi.x - roi.size / 2), round(roi.x + roi.size / 2)], 0, width)
     top, bottom = np.clip([round(roi.y - roi.size / 2), round(roi.y + roi.size / 2)], 0, height)

@@ -29,7 +29,7 @@ LOWER_FACE_Y = 0.2  # canonical units: below the nose
 SIMILAR_YAW = 12.0  # degrees; looks are compared between moments of like view only
 REFERENCES = 48  # moments that one is compared with, evenly spread over the face's time
 MIN_REFERENCES = 5  # fewer moments of like view say nothing
-HIDDEN_RATIO = 2.2  # times the usual change of skin times that of lips; talking faces stay below 1.9, fingers reach 2.4
+HIDDEN_RATIO = 2.4  # times the usual change of skin times that of lips; talking faces reach 2.3, fingers on lips 2.8
 HIDDEN_CHANGE = 6.0  # grey levels; less than that is no hand, however still the face is otherwise
 TINT_WEIGHT = 2.0  # a and b vary less than L
 

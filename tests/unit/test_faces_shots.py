@@ -1,0 +1,54 @@
+"""Shots: what is a cut and what is not."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from duikou.faces.shots import HEIGHT, WIDTH, number
+
+
+def picture(level: float, x: int = 0) -> np.ndarray:
+    """A thumbnail: a bright square at `x` on a ground of `level`."""
+    image = np.full((HEIGHT, WIDTH), level, np.uint8)
+    image[8:28, x : x + 20] = 220
+    return image
+
+
+def cuts(pictures: list[np.ndarray]) -> list[int]:
+    shots = [(shot, index) for shot, index in number(range(len(pictures)), lambda index: pictures[index])]
+    assert [index for _, index in shots] == list(range(len(pictures)))
+    return [index for (before, _), (shot, index) in pairwise(shots) if shot != before]
+
+
+def test_one_still_picture_is_one_shot():
+    assert cuts([picture(50)] * 20) == []
+
+
+def test_a_hard_cut_is_found_at_its_first_frame():
+    assert cuts([picture(50)] * 10 + [picture(140)] * 10) == [10]
+
+
+def test_cuts_near_both_ends_are_found():
+    assert cuts([picture(50)] + [picture(140)] * 10 + [picture(50)]) == [1, 11]
+
+
+def test_a_jump_cut_against_the_same_ground_is_found():
+    assert cuts([picture(50, 2)] * 10 + [picture(50, 8)] * 10) == [10]
+
+
+def test_steady_motion_is_no_cut():
+    assert cuts([picture(50, 2 * step) for step in range(20)]) == []
+
+
+def test_a_flash_is_no_cut():
+    assert cuts([picture(50)] * 8 + [picture(250)] + [picture(50)] * 8) == []
+
+
+def test_coding_noise_is_no_cut():
+    generator = np.random.default_rng(0)
+    assert cuts([np.clip(picture(50) + generator.normal(0, 3, (HEIGHT, WIDTH)), 0, 255) for _ in range(20)]) == []
+
+
+def test_no_frames_and_one_frame():
+    assert cuts([]) == []
+    assert cuts([picture(50)]) == []
