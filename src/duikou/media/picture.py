@@ -7,6 +7,7 @@ arithmetic.
 
 from __future__ import annotations
 
+import threading
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -197,18 +198,20 @@ def _bgr_to_yuv(picture: Picture) -> npt.NDArray[np.float64]:
 
 
 class Converter:
-    """Turns stored frames of one `Picture` into upright BGR images and back. Not for several threads at once."""
+    """Turns stored frames of one `Picture` into upright BGR images and back, on any thread."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self._to_bgr = VideoReformatter()
+        self._own = threading.local()  # a reformatter keeps its state between frames: one for each thread
         self._to_yuv = _bgr_to_yuv(picture)
 
     def bgr(self, frame: VideoFrame) -> BgrImage:
         """Upright image (H, W, 3) of a decoded frame."""
         picture = self._picture
         matrix = picture.yuv_matrix
-        image = self._to_bgr.reformat(
+        if not hasattr(self._own, "to_bgr"):
+            self._own.to_bgr = VideoReformatter()
+        image = self._own.to_bgr.reformat(
             frame,
             width=picture.width,  # a stream that changes its size midway keeps that of its first frame
             height=picture.height,
