@@ -30,10 +30,15 @@ _ID = re.compile(r"\d{18,19}")
 def _answers() -> dict[tuple[str, str], dict[str, Any]]:
     document = yaml.safe_load(FILE.read_text())
     return {
-        (method.upper(), path.removeprefix("/klingai")): call["responses"]["200"]["content"]["application/json"]["schema"]
+        (method.upper(), path.removeprefix("/klingai")): _schema(call["responses"]["200"])
         for path, calls in document["paths"].items()
         for method, call in calls.items()
     }
+
+
+def _schema(answer: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = answer["content"]["application/json"]["schema"]
+    return found
 
 
 def schema(method: str, path: str) -> dict[str, Any] | None:

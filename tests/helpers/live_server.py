@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -54,15 +55,16 @@ def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
 class Process:
     """A server process on `data` that can be killed."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, host: str = "127.0.0.1") -> None:
         code = (
             "import sys, stub_work; from pathlib import Path; from live_server import settings;"
             "from duikou.server import serve;"
-            "serve(settings(Path(sys.argv[1])), ready=lambda url: print(url, flush=True), work=stub_work.WORK)"
+            "given = settings(Path(sys.argv[1]), host=sys.argv[2]);"
+            "serve(given, ready=lambda url: print(url, flush=True), work=stub_work.WORK)"
         )
         paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", code, str(data)],
+            [sys.executable, "-c", code, str(data), host],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -75,12 +77,19 @@ class Process:
         self._reader.start()
         self.url = self.popen.stdout.readline().strip()
         assert self.url, "".join(self.log)
-        self.client = _client(self.url)
+        self.client = _client(self.url.replace("0.0.0.0", "127.0.0.1"))
 
-    def end(self, signal: int) -> int:
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.popen.poll() is None:
+            self.end(signal.SIGKILL)
+
+    def end(self, how: int) -> int:
         """Send a signal and wait; the exit code."""
         self.client.close()
-        self.popen.send_signal(signal)
+        self.popen.send_signal(how)
         code = self.popen.wait(WAIT_S)
         self._reader.join(WAIT_S)
         for stream in (self.popen.stdout, self.popen.stderr):

@@ -168,7 +168,7 @@ def test_a_lane_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
 
 def test_workers_leave_no_files_or_threads_behind(tmp_path, stopping) -> None:
     def count() -> tuple[int, int]:
-        return len(os.listdir("/proc/self/fd")), threading.active_count()
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
     def once() -> None:
         worker = Worker(AMPLE, stopping)

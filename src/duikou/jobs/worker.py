@@ -228,7 +228,8 @@ def _resident_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants; 0 where it cannot be told."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        threads = Path(f"/proc/{pid}/task").iterdir()  # a child is listed with the thread that started it
+        children = [child for thread in threads for child in (thread / "children").read_text().split()]
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") + sum(_resident_bytes(int(child)) for child in children)

@@ -46,7 +46,6 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        strict_content_type=False,
     )
     app.state.desk = Desk(settings, jobs)
     middleware.install(app)

@@ -50,6 +50,7 @@ class ApiError(Exception):
 def api_error(error: DuikouError) -> ApiError:
     """The answer to an error of the rooms below."""
     text = str(error)
+    text = text if text.endswith(".") else f"{text}."
     match error:
         case InputError():
             return ApiError(Code.PARAMETER, text if error.field in text else f"{error.field}: {text}")

@@ -26,16 +26,22 @@ log = structlog.get_logger(__name__)
 
 
 class Canonical:
-    """One spelling for every path: no slash at the end, `identify-face` in small letters as clients of old write it."""
+    """One spelling of what clients write in several ways.
+
+    Paths lose the slash at their end, and `identify-face` its capitals. A body is JSON whatever its type says: curl
+    calls it a form unless told otherwise.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on under its canonical path."""
+        """Pass the request on in its one spelling."""
         if scope["type"] == "http":
             path = re.sub(r"/identify-face/?$", "/identify-face", scope["path"], flags=re.IGNORECASE)
             scope["path"] = path.rstrip("/") or "/"
+            if scope["method"] == "POST":
+                MutableHeaders(scope=scope)["content-type"] = "application/json"
         await self.app(scope, receive, send)
 
 

@@ -149,7 +149,7 @@ async def _take_sound(
     """Receive the speech, and the choice as it fits it."""
     if bool(asked.sound_file) == bool(asked.audio_id):
         raise InputError(
-            "face_choose[0]: exactly one of sound_file and audio_id must be given.", field="face_choose[0].sound_file"
+            "face_choose[0]: exactly one of sound_file and audio_id must be given.", field="face_choose[0]"
         )
     if not asked.sound_file:
         raise InputError(

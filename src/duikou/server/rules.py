@@ -82,7 +82,7 @@ def clamped_end(choice: ChoiceRecord, field: str, sound_ms: int, video_ms: int) 
         raise _fault(
             field,
             "sound_end_time",
-            f"{choice.sound_end_ms} ms is after the end of the sound, which lasts {sound_ms} ms",
+            f"{choice.sound_end_ms} ms is after the sound's end at {sound_ms} ms",
         )
     return min(choice.sound_end_ms, sound_ms, choice.sound_start_ms + video_ms - choice.insert_ms)
 

@@ -54,8 +54,9 @@ Text = Annotated[str, AfterValidator(_encodable)]
 FaceId = Annotated[
     Text, BeforeValidator(_number_as_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 ]
+ExternalId = Annotated[str, Field(max_length=MAX_EXTERNAL_ID), AfterValidator(_encodable)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS)]
-Volume = Annotated[float, _default_for_null(1.0), Field(ge=0, le=2, allow_inf_nan=False)]
+Volume = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), _default_for_null(1.0)]
 
 
 class _Request(BaseModel):
@@ -100,7 +101,7 @@ class LipSyncRequest(_Request):
 
     session_id: Text
     face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list), Field(min_length=1, max_length=1)]
-    external_task_id: Annotated[Text, Field(max_length=MAX_EXTERNAL_ID)] | None = None
+    external_task_id: ExternalId | None = None
 
     def fingerprint(self) -> str:
         """Digest of everything that makes the result, to tell a repeated request from another one."""
@@ -259,22 +260,16 @@ def sound_bytes(text: str, field: str, max_bytes: int) -> bytes:
         head, comma, text = text.partition(",")
         if not comma or not head.lower().endswith(";base64"):
             raise InputError(f"{field}: a data: URI must hold base64, as in data:audio/mpeg;base64,....", field=field)
-    packed = "".join(text.split())
-    if len(packed) * 3 // 4 > max_bytes + 2:
-        raise _too_large(field, len(packed) * 3 // 4, max_bytes)
+    packed = "".join(text.split()).rstrip("=")
+    if (size := len(packed) * 3 // 4) > max_bytes:
+        raise InputError(f"{field}: the sound has {size} bytes, more than the {max_bytes} allowed.", field=field)
     try:
         sound = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError(f"{field}: this is neither an http(s) address nor base64.", field=field) from error
     if not sound:
         raise InputError(f"{field}: the sound is empty.", field=field)
-    if len(sound) > max_bytes:
-        raise _too_large(field, len(sound), max_bytes)
     return sound
-
-
-def _too_large(field: str, size: int, max_bytes: int) -> InputError:
-    return InputError(f"{field}: the sound has {size} bytes, more than the {max_bytes} allowed.", field=field)
 
 
 # Faults in the request
@@ -306,9 +301,9 @@ def fault_sentence(errors: Sequence[Any]) -> str:
         case "string_too_long":
             return f"{field}: at most {limits['max_length']} characters are allowed."
         case "greater_than_equal":
-            return f"{field}: {value} is less than {limits['ge']}, the least allowed."
+            return f"{field}: {value} is less than {limits['ge']:.0f}, the least allowed."
         case "less_than_equal":
-            return f"{field}: {value} is more than {limits['le']}, the most allowed."
+            return f"{field}: {value} is more than {limits['le']:.0f}, the most allowed."
         case "value_error":
             return f"{field}: the text {limits['error']}."
         case _:

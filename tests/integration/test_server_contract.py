@@ -1,0 +1,215 @@
+"""The calls of the contract on a real server with stand-in workers. Every answer is checked against docs/contract."""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import pytest
+import stub_work
+from live_server import create, ended, identify, in_thread, order, settings, sources, task
+
+
+@pytest.fixture(scope="module")
+def site():
+    with sources(
+        a__mp4=stub_work.video(faces=[[0, 10_000], [4_000, 9_000]]),
+        b__mov=stub_work.video(container="mov", width=1080, height=1920),
+        empty__mp4=stub_work.video(faces=[]),
+        s__mp3=stub_work.sound(),
+        slow__mp3=stub_work.sound(render="slow"),
+        fault__mp3=stub_work.sound(render="fault"),
+        short_result__mp3=stub_work.sound(result_ms=9_967),
+    ) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory):
+    with in_thread(settings(tmp_path_factory.mktemp("data")), stub_work.WORK) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def session_id(client, site) -> str:
+    return identify(client, f"{site}/a.mp4")["session_id"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/klingai", "/kling"])
+@pytest.mark.parametrize("segment", ["identify-face", "Identify-face", "IDENTIFY-FACE/"])
+def test_identify_under_every_spelling(client, site, prefix, segment) -> None:
+    answer = client.post(f"{prefix}/v1/videos/{segment}", json={"video_url": f"{site}/a.mp4", "video_id": ""})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["code"], body["message"]) == (0, "SUCCEED")
+    data = body["data"]
+    assert data["final_unit_deduction"] == "0"
+    assert [(face["face_id"], face["start_time"], face["end_time"]) for face in data["face_data"]] == [
+        ("0", 0, 10_000),
+        ("1", 4_000, 9_000),
+    ]
+    assert data["face_data"][0]["warnings"][0]["message"] == "the face is 40 px wide"
+
+
+def test_a_video_without_a_face_is_no_fault(client, site) -> None:
+    assert identify(client, f"{site}/empty.mp4")["face_data"] == []
+
+
+def test_face_pictures_are_served(client, site) -> None:
+    url = identify(client, f"{site}/a.mp4")["face_data"][1]["face_image"]
+    picture = client.get(url)
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
+    assert picture.content == stub_work.PICTURE
+
+
+@pytest.mark.parametrize("prefix", ["", "/klingai", "/kling"])
+def test_a_task_from_beginning_to_end(client, site, session_id, prefix) -> None:
+    path = f"{prefix}/v1/videos/advanced-lip-sync"
+    made = client.post(f"{path}/", json=order(session_id, f"{site}/s.mp3", original_audio_volume=0)).json()["data"]
+    assert (made["task_status"], made["task_result"]["videos"], made["progress"]) == ("submitted", [], 0)
+    done = ended(client, made["task_id"])
+    assert client.get(f"{path}/{made['task_id']}/").json()["data"] == done
+    assert (done["task_status"], done["task_status_msg"], done["progress"]) == ("succeed", "", 1)
+    assert done["created_at"] == made["created_at"] <= done["updated_at"]
+    parent = done["task_info"]["parent_video"]
+    assert parent["duration"] == "10"
+    assert json.loads(client.get(parent["url"]).content)["kind"] == "video"
+    (result,) = done["task_result"]["videos"]
+    assert result["url"].endswith(f"{result['id']}.mp4")
+    assert result["duration"] == "10"
+    rendered = client.get(result["url"])
+    assert rendered.headers["content-type"] == "video/mp4"
+    choice = rendered.json()["choice"]
+    assert (choice["sound_end_ms"], choice["insert_ms"]) == (3_000, 1_000)
+    assert (choice["sound_volume"], choice["original_volume"]) == (1.0, 0.0)
+
+
+def test_the_results_own_length_is_told(client, site, session_id) -> None:
+    done = ended(client, create(client, order(session_id, f"{site}/short_result.mp3")))
+    assert done["task_result"]["videos"][0]["duration"] == "9.967"
+
+
+def test_small_overshoots_reach_the_worker_clamped(client, site, session_id) -> None:
+    payload = order(session_id, f"{site}/s.mp3", sound_end_time=5_060, sound_insert_time=5_030)
+    done = ended(client, create(client, payload))
+    choice = client.get(done["task_result"]["videos"][0]["url"]).json()["choice"]
+    assert choice["sound_end_ms"] == 4_970
+
+
+def test_a_failed_task_says_why(client, site, session_id) -> None:
+    done = ended(client, create(client, order(session_id, f"{site}/fault.mp3")))
+    assert (done["task_status"], done["task_result"]["videos"]) == ("failed", [])
+    assert done["task_status_msg"] == "face 0 cannot be made to speak"
+
+
+def test_progress_and_stage_are_told_while_it_works(client, site, session_id) -> None:
+    task_id = create(client, order(session_id, f"{site}/slow.mp3"))
+    seen = []
+    while (now := task(client, task_id))["task_status"] not in ("succeed", "failed"):
+        seen.append((now["task_status"], now["stage"], now["progress"], now["task_result"]["videos"]))
+    during = [one for one in seen if one[0] == "processing" and one[1] == "slow"]
+    assert len({share for _, _, share, _ in during}) >= 3
+    assert [share for _, _, share, _ in during] == sorted(share for _, _, share, _ in during)
+    assert not any(videos for *_, videos in seen)
+
+
+@pytest.mark.parametrize("dress", ["{}", "data:audio/mpeg;base64,{}"])
+def test_a_sound_may_come_in_the_request(client, session_id, dress) -> None:
+    text = dress.format(base64.b64encode(stub_work.sound()).decode())
+    assert ended(client, create(client, order(session_id, text)))["task_status"] == "succeed"
+
+
+def test_a_bare_object_and_a_numeric_face_id_are_read(client, site, session_id) -> None:
+    payload = order(session_id, f"{site}/s.mp3", face_id=1, sound_insert_time=5_000)
+    payload["face_choose"] = payload["face_choose"][0]
+    done = ended(client, create(client, payload))
+    assert client.get(done["task_result"]["videos"][0]["url"]).json()["choice"]["face_id"] == "1"
+
+
+def test_a_body_of_eight_mebibytes_is_read(client, site, session_id) -> None:
+    payload = order(session_id, f"{site}/s.mp3") | {"padding": ""}
+    payload["padding"] = "x" * (8 * 1024 * 1024 - len(json.dumps(payload)))
+    body = json.dumps(payload)
+    assert len(body) == 8 * 1024 * 1024
+    assert client.post("/v1/videos/advanced-lip-sync", content=body).status_code == 200
+
+
+@pytest.mark.parametrize("external", ["order-7", "a/b c?d", "1234567890123456789", "订单"])
+def test_a_task_is_found_by_the_callers_own_id(client, site, session_id, external) -> None:
+    payload = order(session_id, f"{site}/s.mp3") | {"external_task_id": external}
+    task_id = create(client, payload)
+    found = client.get(f"/v1/videos/advanced-lip-sync/{quote(external)}").json()["data"]
+    assert (found["task_id"], found["task_info"]["external_task_id"]) == (task_id, external)
+    assert create(client, payload) == task_id
+    other = client.post(
+        "/v1/videos/advanced-lip-sync", json=payload | {"face_choose": order("", "AAAA")["face_choose"]}
+    )
+    assert (other.status_code, other.json()["code"]) == (400, 1201)
+    assert f"in use by task {task_id}" in other.json()["message"]
+
+
+def test_the_same_request_many_times_at_once_makes_one_task(client, site, session_id) -> None:
+    payload = order(session_id, f"{site}/s.mp3") | {"external_task_id": "at once"}
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: create(client, payload), range(8)))) == 1
+
+
+def test_without_an_external_id_every_request_makes_a_task(client, site, session_id) -> None:
+    payload = order(session_id, f"{site}/s.mp3") | {"external_task_id": ""}
+    assert create(client, payload) != create(client, payload)
+
+
+def test_a_result_can_be_the_next_video(client, site, session_id) -> None:
+    done = ended(client, create(client, order(session_id, f"{site}/s.mp3")))
+    video_id = done["task_result"]["videos"][0]["id"]
+    answer = client.post("/v1/videos/identify-face", json={"video_id": video_id, "video_url": None})
+    again = answer.json()["data"]["session_id"]
+    next_done = ended(client, create(client, order(again, f"{site}/s.mp3")))
+    assert next_done["task_status"] == "succeed"
+    assert next_done["task_info"]["parent_video"]["id"] == video_id
+
+
+def test_a_mov_source_is_served_as_what_it_is(client, site) -> None:
+    session_id = identify(client, f"{site}/b.mov")["session_id"]
+    done = ended(client, create(client, order(session_id, f"{site}/s.mp3")))
+    url = done["task_info"]["parent_video"]["url"]
+    assert url.endswith(".mov")
+    assert client.get(url).headers["content-type"] == "video/quicktime"
+    assert done["task_result"]["videos"][0]["url"].endswith(".mp4")
+
+
+def test_the_list_is_newest_first_in_pages(client, site, session_id) -> None:
+    made = [create(client, order(session_id, f"{site}/s.mp3")) for _ in range(3)]
+    path = "/klingai/v1/videos/advanced-lip-sync"
+    first = client.get(path, params={"pageNum": 1, "pageSize": 2}).json()["data"]
+    second = client.get(path, params={"pageNum": 2, "pageSize": 2}).json()["data"]
+    assert [one["task_id"] for one in first + second][:3] == made[::-1]
+    assert client.get(path, params={"pageNum": 1000, "pageSize": 500}).json()["data"] == []
+    assert len(client.get(path).json()["data"]) <= 30
+
+
+def test_json_is_read_whatever_the_request_calls_it(client, site) -> None:
+    body = json.dumps({"video_url": f"{site}/a.mp4"})
+    for kind in ("text/plain", "application/json; charset=utf-8", "application/x-www-form-urlencoded"):
+        assert client.post("/v1/videos/identify-face", content=body, headers={"content-type": kind}).status_code == 200
+
+
+def test_it_is_healthy_and_ready(client) -> None:
+    assert client.get("/healthz").json()["data"] == {"status": "ok"}
+    assert client.get("/readyz").json()["data"] == {"status": "ready"}
+
+
+def test_a_public_address_is_used_where_one_is_set(tmp_path, site) -> None:
+    given = settings(tmp_path, public_url="https://sync.example.org/base/")
+    with in_thread(given, stub_work.WORK) as client:
+        url = identify(client, f"{site}/a.mp4")["face_data"][0]["face_image"]
+    assert url.startswith("https://sync.example.org/base/files/sessions/")
+
+
+def test_a_host_header_cannot_forge_addresses(client, site) -> None:
+    answer = client.post(
+        "/v1/videos/identify-face", json={"video_url": f"{site}/a.mp4"}, headers={"host": "evil.example.org"}
+    )
+    assert answer.json()["data"]["face_data"][0]["face_image"].startswith(str(client.base_url))

@@ -1,0 +1,113 @@
+"""Files: whole, in parts, their headers only; and never a path from outside."""
+
+from __future__ import annotations
+
+import pytest
+import stub_work
+from live_server import create, ended, identify, in_thread, order, settings, sources
+
+
+@pytest.fixture(scope="module")
+def site():
+    with sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory):
+    with in_thread(settings(tmp_path_factory.mktemp("data")), stub_work.WORK) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def session(client, site):
+    return identify(client, f"{site}/a.mp4")
+
+
+@pytest.fixture(scope="module")
+def url(client, site, session) -> str:
+    return ended(client, create(client, order(session["session_id"], f"{site}/s.mp3")))["task_result"]["videos"][0][
+        "url"
+    ]
+
+
+@pytest.fixture(scope="module")
+def body(client, url) -> bytes:
+    return client.get(url).content
+
+
+def test_whole(client, url, body) -> None:
+    answer = client.get(url, headers={"Authorization": "Bearer whatever"})
+    assert (answer.status_code, answer.content) == (200, body)
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert int(answer.headers["content-length"]) == len(body)
+
+
+def test_headers_only(client, url, body, session) -> None:
+    for address, kind in ((url, "video/mp4"), (session["face_data"][0]["face_image"], "image/jpeg")):
+        answer = client.head(address)
+        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"", kind)
+    assert int(client.head(url).headers["content-length"]) == len(body)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "end"),
+    [
+        ("bytes=0-9", 0, 10),
+        ("bytes=5-", 5, None),
+        ("bytes=-7", -7, None),
+        ("BYTES=3-3", 3, 4),
+        ("bytes=0-99999", 0, None),
+    ],
+)
+def test_parts(client, url, body, wanted, start, end) -> None:
+    answer = client.get(url, headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (206, body[start:end])
+    first = start % len(body)
+    assert answer.headers["content-range"] == f"bytes {first}-{first + len(answer.content) - 1}/{len(body)}"
+
+
+def test_several_parts(client, url, body) -> None:
+    answer = client.get(url, headers={"Range": "bytes=0-1,10-11"})
+    assert answer.status_code == 206
+    assert answer.headers["content-type"].startswith("multipart/byteranges")
+    assert body[10:12] in answer.content
+
+
+@pytest.mark.parametrize("wanted", ["bytes=9-3", "lines=1-2", "bytes=a-b", "bytes=-", "bytes", "bytes=1-2,x"])
+def test_a_range_that_makes_no_sense_is_ignored(client, url, body, wanted) -> None:
+    answer = client.get(url, headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (200, body)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=99999-", "bytes=99999-100000", "bytes=-0"])
+def test_a_range_outside_is_refused_in_the_one_shape(client, url, body, wanted) -> None:
+    answer = client.get(url, headers={"Range": wanted})
+    assert (answer.status_code, answer.json()["code"]) == (416, 1201)
+    assert answer.headers["content-range"] == f"bytes */{len(body)}"
+
+
+def test_only_what_is_known_is_served(client, url, session) -> None:
+    session_id, video = session["session_id"], url.rsplit("/", 1)[1]
+    for path in (
+        "/files/videos/1234567890123456789.mp4",
+        f"/files/videos/{video.replace('.mp4', '.mov')}",
+        f"/files/videos/{video.removesuffix('.mp4')}",
+        f"/files/videos/{video}.",
+        "/files/videos/..%2f..%2fduikou.db",
+        "/files/videos/%00",
+        f"/files/sessions/{session_id}/faces/9.jpg",
+        f"/files/sessions/{session_id}/faces/..%2fface_0.jpg",
+        "/files/sessions/1234567890123456789/faces/0.jpg",
+        "/files/sessions/../faces/0.jpg",
+    ):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["code"] in (1202, 1203)) == (404, True), path
+
+
+def test_a_file_that_is_gone_is_no_resource(client, site, tmp_path) -> None:
+    with in_thread(settings(tmp_path), stub_work.WORK) as own:
+        picture = identify(own, f"{site}/a.mp4")["face_data"][0]["face_image"]
+        next(tmp_path.glob("sessions/*/face_0.jpg")).unlink()
+        assert own.get(picture).json()["code"] == 1203

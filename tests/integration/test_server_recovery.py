@@ -1,0 +1,176 @@
+"""A task that was accepted ends, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import stub_work
+from live_server import Process, create, ended, identify, in_thread, order, settings, sources, task, until
+
+from duikou.errors import StorageError
+from duikou.server import serve
+
+HAND_OVER_S = 15  # from the death of a worker to the end of a short task, or of a server to that of its workers
+
+
+@pytest.fixture(scope="module")
+def site():
+    with sources(
+        a__mp4=stub_work.video(),
+        once__mp4=stub_work.video(identify="die_once"),
+        s__mp3=stub_work.sound(),
+        slow__mp3=stub_work.sound(render="slow"),
+        hang_once__mp3=stub_work.sound(render="hang_once"),
+        hangs__mp3=stub_work.sound(render="hang"),
+        dies__mp3=stub_work.sound(render="die"),
+        dies_once__mp3=stub_work.sound(render="die_once"),
+        bug__mp3=stub_work.sound(render="bug"),
+    ) as url:
+        yield url
+
+
+def workers(server_pid: int) -> list[int]:
+    """Worker processes of a server: its grandchildren, through the process that forks them."""
+
+    def children(pid: int) -> list[int]:
+        lists = Path(f"/proc/{pid}/task").glob("*/children")
+        return [int(child) for listed in lists for child in listed.read_text().split()]
+
+    return [worker for child in children(server_pid) for worker in children(child)]
+
+
+def test_a_worker_killed_while_rendering_is_replaced_and_the_task_ends(tmp_path, site) -> None:
+    with Process(tmp_path / "data") as server:
+        session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
+        task_id = create(server.client, order(session_id, f"{site}/hang_once.mp3"))
+        until(lambda: task(server.client, task_id)["stage"] == "hanging")
+        for pid in workers(server.popen.pid):
+            os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
+        done = ended(server.client, task_id)
+        assert done["task_status"] == "succeed"
+        assert time.monotonic() - killed < HAND_OVER_S
+        assert json.loads(server.client.get(done["task_result"]["videos"][0]["url"]).content)["attempt"] == "2"
+        assert not (tmp_path / "data" / "tasks" / task_id / "1").exists()
+        assert identify(server.client, f"{site}/a.mp4")["face_data"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_is_stopped_takes_its_tasks_up_again(tmp_path, site, how) -> None:
+    with Process(tmp_path / "data") as server:
+        session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
+        running = create(server.client, order(session_id, f"{site}/hang_once.mp3"))
+        waiting = create(server.client, order(session_id, f"{site}/s.mp3"))
+        until(lambda: task(server.client, running)["stage"] == "hanging")
+        before = workers(server.popen.pid)
+        assert len(before) == 3
+        server.end(how)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), HAND_OVER_S)
+
+    with Process(tmp_path / "data") as again:
+        done = [ended(again.client, task_id) for task_id in (running, waiting)]
+        assert [one["task_status"] for one in done] == ["succeed", "succeed"]
+        attempt = json.loads(again.client.get(done[0]["task_result"]["videos"][0]["url"]).content)["attempt"]
+        assert attempt == "2"
+        later = create(again.client, order(session_id, f"{site}/s.mp3"))
+        assert ended(again.client, later)["task_status"] == "succeed"
+
+
+def test_a_task_that_kills_its_workers_fails_after_three_tries(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path), stub_work.WORK) as client:
+        session_id = identify(client, f"{site}/once.mp4")["session_id"]
+        once = create(client, order(session_id, f"{site}/dies_once.mp3"))
+        always = create(client, order(session_id, f"{site}/dies.mp3"))
+        bug = create(client, order(session_id, f"{site}/bug.mp3"))
+        assert ended(client, once)["task_status"] == "succeed"
+        failed = ended(client, always)
+        assert failed["task_status"] == "failed"
+        assert failed["task_status_msg"] == (
+            "the task was given up after 3 tries: the worker process died by signal SIGKILL"
+        )
+        assert "3 tries: unexpected ZeroDivisionError: division by zero" in ended(client, bug)["task_status_msg"]
+        assert not list((tmp_path / "tasks" / always).glob("[0-9]"))
+
+
+def test_a_long_render_does_not_delay_identify(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path), stub_work.WORK) as client:
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+        slow = create(client, order(session_id, f"{site}/slow.mp3"))
+        until(lambda: task(client, slow)["task_status"] == "processing")
+        identify(client, f"{site}/a.mp4")
+        assert task(client, slow)["task_status"] == "processing"
+        assert ended(client, slow)["task_status"] == "succeed"
+
+
+def test_as_many_tasks_run_at_once_as_there_are_workers(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path, workers=2), stub_work.WORK) as client:
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+        three = [create(client, order(session_id, f"{site}/hangs.mp3")) for _ in range(3)]
+        states = until(
+            lambda: (
+                (found := sorted(task(client, one)["task_status"] for one in three)).count("processing") == 2 and found
+            )
+        )
+        assert states == ["processing", "processing", "submitted"]
+
+
+def test_two_servers_on_one_folder_are_refused(tmp_path, site) -> None:
+    with (
+        in_thread(settings(tmp_path), stub_work.WORK) as client,
+        pytest.raises(StorageError, match="is in use by another duikou server; stop it or choose another folder"),
+    ):
+        try:
+            serve(settings(tmp_path), work=stub_work.WORK)
+        finally:
+            assert identify(client, f"{site}/a.mp4")["face_data"]
+
+
+def test_a_port_in_use_is_told_in_one_sentence(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = settings(tmp_path).model_copy(update={"port": port})
+        with pytest.raises(StorageError, match=rf"port: cannot listen on 127\.0\.0\.1:{port}: "):
+            serve(given, work=stub_work.WORK)
+
+
+def test_a_database_that_is_none_is_told_in_one_sentence(tmp_path) -> None:
+    (tmp_path / "duikou.db").write_bytes(b"this is no database, by any means" * 100)
+    with pytest.raises(StorageError, match=r"database in .* cannot be opened"):
+        serve(settings(tmp_path), work=stub_work.WORK)
+
+
+def test_the_server_says_that_it_is_open_to_all(tmp_path) -> None:
+    with Process(tmp_path / "data", host="0.0.0.0") as server:
+        assert server.client.get("/healthz").status_code == 200
+        server.end(signal.SIGTERM)
+    assert any("no authentication yet" in line for line in server.log)
+
+
+def test_logs_carry_the_request_id_and_nothing_is_printed(tmp_path, site) -> None:
+    with Process(tmp_path / "data") as server:
+        answer = server.client.post("/v1/videos/identify-face", json={"video_url": f"{site}/nothing"})
+        server.end(signal.SIGTERM)
+    lines = [json.loads(line) for line in server.log]
+    found = [line["event"] for line in lines if line.get("request_id") == answer.json()["request_id"]]
+    assert found == ["refused", "request"]
+
+
+def test_starting_and_stopping_leaves_no_files_or_threads_behind(tmp_path, site) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def once() -> None:
+        with in_thread(settings(tmp_path), stub_work.WORK) as client:
+            identify(client, f"{site}/a.mp4")
+
+    once()
+    before = count()
+    for _ in range(3):
+        once()
+    assert count() <= before
