@@ -7,8 +7,8 @@ arithmetic.
 
 from __future__ import annotations
 
-import threading
 import struct
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, cast
