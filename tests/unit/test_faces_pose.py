@@ -51,7 +51,7 @@ def test_the_fit_finds_any_pose(yaw, pitch, roll, scale):
     assert found.scale == pytest.approx(true.scale, rel=1e-3)
     np.testing.assert_allclose(found.rotation, true.rotation, atol=2e-3)
     np.testing.assert_allclose(found.translation, true.translation, atol=2e-3 * scale + 1e-2)
-    np.testing.assert_allclose(found.degrees[0], [yaw, pitch, roll], atol=0.2)
+    np.testing.assert_allclose(found.degrees[0], [yaw, pitch, roll], atol=0.05)
 
 
 def test_a_mouth_that_moves_does_not_move_the_head():

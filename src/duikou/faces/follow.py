@@ -13,6 +13,7 @@ import numpy.typing as npt
 from duikou.faces.landmarks import Landmarker, Roi, roi_of
 from duikou.faces.track import POINTS, Face, FaceTrack
 from duikou.media.decode import Frame, frames
+from duikou.memory import return_large_blocks
 from duikou.parallel import cores, in_order
 from duikou.progress import Progress, silent
 
@@ -32,6 +33,7 @@ def follow(
     The default is all of the face's track. Frames outside the track, between two shots or without the face are absent
     from the answer; unusable ones are there where they can be measured. Raises `MediaError` for an unreadable file.
     """
+    return_large_blocks()
     track = face.track
     start = max(int(track.frames[0]), start_frame or 0)
     stop = int(track.frames[-1]) + 1 if stop_frame is None else min(int(track.frames[-1]) + 1, stop_frame)

@@ -48,11 +48,14 @@ class Pose:
 
     @property
     def degrees(self) -> DoubleArray:
-        """(N, 3) yaw, pitch, roll: positive is the nose to the image's right, the nose down, the head clockwise."""
-        forward, across = -self.rotation[:, :, 2], self.rotation[:, :, 0]
-        yaw = np.arctan2(forward[:, 0], -forward[:, 2])
-        pitch = np.arctan2(forward[:, 1], np.hypot(forward[:, 0], forward[:, 2]))
-        roll = np.arctan2(across[:, 1], across[:, 0])
+        """(N, 3) yaw, pitch, roll: positive is the nose to the image's right, the nose down, the head clockwise.
+
+        Tait-Bryan angles: the head first nods, then turns, then leans.
+        """
+        matrix = self.rotation
+        yaw = np.arcsin(np.clip(matrix[:, 2, 0], -1, 1))
+        pitch = np.arctan2(matrix[:, 2, 1], matrix[:, 2, 2])
+        roll = np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0])
         return np.asarray(np.degrees(np.stack([yaw, pitch, roll], 1)), np.float64)
 
 

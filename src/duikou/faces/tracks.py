@@ -21,6 +21,7 @@ from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, runs, usable_of
 from duikou.media.decode import frames, read_timeline
 from duikou.media.probe import VideoInfo
+from duikou.memory import return_large_blocks
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
@@ -57,6 +58,7 @@ def find_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
     A face is one person whose mouth can be changed, without a gap of more than 1 s. Ends are right to a frame or two.
     Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
     """
+    return_large_blocks()
     clock = _Clock.of(path)
     seen = scan(path, clock.starts, progress)
     found = [one for person in joined(seen.tracklets, clock.ends) for one in _faces(person, clock, seen)]
