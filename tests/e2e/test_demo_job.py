@@ -26,7 +26,7 @@ INSERT_MS = 600
 SENTENCE = "Hello, my name is Eileen, how are you?"
 RATE = 16_000
 MAX_OFFSET_MS = 5  # the contract's tolerance for where the speech is found
-MIN_R = 0.8  # lip gap of the result against the gap that the speech asks for
+MIN_R = 0.9  # lip gap of the result against the gap that the speech asks for
 EASE_MS = 200  # at both ends of the speech the mouth is on its way
 
 
@@ -121,8 +121,10 @@ def test_the_command_line_does_the_same_job(
     assert list(tmp_path.iterdir()) == [tmp_path / "spoken.mp4"]
     mine, served = (list(decode.frames(path)) for path in (tmp_path / "spoken.mp4", job.result))
     assert len(mine) == len(served)
-    middle = len(mine) // 2
-    assert np.array_equal(mine[middle].image, served[middle].image), "library and server paint the same picture"
+    differences = [
+        np.abs(one.image.astype(np.int16) - other.image).mean() for one, other in zip(mine, served, strict=True)
+    ]
+    assert max(differences) < 0.5, "command line and server paint the same pictures, but for rounding"
 
 
 def test_the_command_line_refuses_what_does_not_fit(
