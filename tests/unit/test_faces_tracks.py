@@ -1,0 +1,153 @@
+"""From what was seen to faces: joining, ids' stretches, reasons."""
+
+import numpy as np
+import pytest
+
+from duikou.faces import tracks
+from duikou.faces.follow import RoiPath
+from duikou.faces.landmarks import Observation, roi_of
+from duikou.faces.pose import Pose, canonical, from_canonical
+from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
+from duikou.faces.track import POINTS, Face
+from duikou.faces.tracks import joined, usable_frames
+from duikou.media.probe import VideoInfo
+from duikou.timebase import Interval
+
+FRAME_MS = 40
+SIZE = (1280, 720)
+CLOCK = tracks._Clock(np.arange(500) * FRAME_MS, np.arange(1, 501) * FRAME_MS)
+LOOKS = np.random.default_rng(0).uniform(60, 200, (9, POINTS, 3)).astype(np.float32)
+
+
+def sample(frame: int, *, x: float = 400, scale: float = 120, shot: int = 0, person: int = 0) -> Sample:
+    pose = Pose(np.array([scale]), np.eye(3)[None], np.array([[x, 360.0, 0.0]]))
+    seen = Observation(from_canonical(canonical(), pose)[0], 1.0, LOOKS[person], 100.0)
+    return Sample(frame, frame * FRAME_MS, shot, seen, good=True)
+
+
+def tracklet(first: int, stop: int, **face) -> Tracklet:
+    return Tracklet([sample(frame, **face) for frame in range(first, stop, 2)])
+
+
+def people(*seen: Tracklet) -> list[list[int]]:
+    return [[one.frame for one in person] for person in joined(list(seen), CLOCK.ends)]
+
+
+def faces(person: list[Sample], shot_starts: tuple[int, ...] = (0,)) -> list[Face]:
+    return [face for face, _ in tracks._faces(person, CLOCK, Scan([], SIZE, list(shot_starts)))]
+
+
+def codes(face: Face) -> list[str]:
+    return [warning.code for warning in face.warnings]
+
+
+def test_a_face_that_is_lost_for_less_than_a_second_is_one():
+    assert len(people(tracklet(0, 20), tracklet(40, 60))) == 1
+
+
+def test_a_face_that_is_lost_for_more_than_a_second_is_two():
+    assert len(people(tracklet(0, 20), tracklet(46, 60))) == 2
+
+
+@pytest.mark.parametrize("change", [{"x": 700}, {"scale": 240}])
+def test_a_face_elsewhere_or_of_another_size_is_another(change):
+    assert len(people(tracklet(0, 20), tracklet(24, 40, **change))) == 2
+
+
+def test_across_a_cut_looks_decide():
+    assert len(people(tracklet(0, 20), tracklet(20, 40, shot=1))) == 1
+    assert len(people(tracklet(0, 20), tracklet(20, 40, shot=1, person=1))) == 2
+
+
+def test_two_faces_at_once_stay_two_and_each_gets_its_own_back():
+    left, right = {"x": 300.0, "person": 1}, {"x": 800.0, "person": 2}
+    found = people(
+        tracklet(0, 20, **left), tracklet(0, 20, **right), tracklet(24, 40, **right), tracklet(24, 40, **left)
+    )
+    assert sorted(map(len, found)) == [18, 18]
+
+
+def test_an_unbroken_face_has_no_warnings_and_lasts_to_the_end_of_its_last_frame():
+    (face,) = faces([sample(frame) for frame in range(500)])
+    assert face.interval == Interval(0, 500 * FRAME_MS)
+    assert face.warnings == ()
+
+
+def test_a_long_turn_splits_a_face_and_both_halves_say_why():
+    person = [sample(frame, scale=20 if 100 <= frame < 150 else 120) for frame in range(500)]
+    first, second = faces(person)
+    assert first.interval == Interval(0, 100 * FRAME_MS)
+    assert second.interval == Interval(150 * FRAME_MS, 500 * FRAME_MS)
+    for face in (first, second):
+        assert codes(face) == ["small_face"]
+        assert face.warnings[0].interval == Interval(100 * FRAME_MS, 150 * FRAME_MS)
+
+
+def test_a_short_one_stays_inside_and_is_told():
+    (face,) = faces([sample(frame, scale=20 if 100 <= frame < 110 else 120) for frame in range(500)])
+    assert face.interval == Interval(0, 500 * FRAME_MS)
+    assert codes(face) == ["small_face"]
+    assert (~face.usable).sum() == 10
+
+
+def test_cuts_and_losses_are_reasons():
+    (face,) = faces([sample(frame) for frame in range(100, 200)], shot_starts=(0, 100))
+    assert codes(face) == ["shot_cut", "face_lost"]
+    assert [warning.interval.start_ms for warning in face.warnings] == [4000, 8000]
+
+
+def test_short_faces_are_listed_with_a_warning_and_shorter_ones_are_not():
+    (face,) = faces([sample(frame) for frame in range(20)])
+    assert "short" in codes(face)
+    assert faces([sample(frame) for frame in range(12)]) == []
+
+
+def test_a_small_mouth_is_usable_but_told():
+    (face,) = faces([sample(frame, scale=70) for frame in range(500)])
+    assert face.usable.all()
+    assert codes(face) == ["small_face"]
+
+
+def test_the_best_frame_is_the_sharpest_of_the_usable():
+    (face,) = faces([sample(frame) for frame in range(100)])
+    sharpness = np.full(100, 100.0)
+    sharpness[37] = 400.0
+    assert tracks._best(face, sharpness) == 37
+
+
+def test_a_hidden_mouth_of_the_analysis_holds_for_the_dense_track():
+    (face,) = faces([sample(frame) for frame in range(100)])
+    hidden = tracks.FaceWarning("hidden_mouth", "hidden", Interval(400, 800))
+    face = Face(face.id, face.interval, face.track, face.usable, face.picture, (hidden,))
+    info = VideoInfo("mp4", "h264", *SIZE, 0, 500, None, 20_000, None)
+    usable = usable_frames(face.track, info, face)
+    assert np.flatnonzero(~usable).tolist() == list(range(10, 20))
+    assert usable_frames(face.track, info).all()
+    assert len(usable_frames(face.track.part(slice(0, 0)), info)) == 0
+
+
+def test_between_two_frames_the_region_is_between():
+    path = RoiPath(track_of([sample(10, x=400), sample(14, x=440), sample(20, x=440, shot=1)]))
+    first = roi_of(sample(10).seen.landmarks)
+    assert path.at(12).x == pytest.approx(first.x + 20, abs=0.1)
+    assert path.at(12).size == pytest.approx(first.size, rel=1e-4)
+    assert path.at(9) is None
+    assert path.at(17) is None  # between two shots
+    assert path.at(21) is None
+    assert [path.shot(frame) for frame in (10, 14, 20)] == [0, 0, 1]
+
+
+def test_chunks_begin_and_end_with_the_shot():
+    shots = [0] * 5 + [1] * 4
+    cut = list(chunks([(shot, frame) for frame, shot in enumerate(shots)], 3))
+    assert [chunk.frames for chunk in cut] == [(0,), (1, 2, 3), (4,), (5,), (6, 7, 8)]
+    assert [chunk.opens for chunk in cut] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize(("rate", "step"), [(24, 3), (25, 3), (30, 3), (60, 7), (10, 1), (5, 1)])
+def test_about_ten_measurements_a_second(rate, step):
+    assert step_of(np.round(np.arange(200) * 1000 / rate).astype(np.int64)) == step
+
+
+def test_one_frame_is_a_step():
+    assert step_of(np.array([0])) == 1

@@ -1,0 +1,131 @@
+"""Where a mouth can be changed: the limits, the hidden mouth, the rule of one second."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from duikou.faces.pose import Pose, canonical, from_canonical
+from duikou.faces.track import POINTS, FaceTrack
+from duikou.faces.usable import LIPS, MIN_LIPS_PX, checks, lips_width, runs, usable_of
+
+WIDTH, HEIGHT = 1280, 720
+FRAME_MS = 40
+
+
+def track(count: int = 1, *, scale: float = 120.0, yaw: float = 0, pitch: float = 0, x: float = 640) -> FaceTrack:
+    rotation = Rotation.from_euler("ZYX", [0, -yaw, pitch], degrees=True).as_matrix()
+    pose = Pose(np.full(count, scale), np.repeat(rotation[None], count, 0), np.array([[x, 360.0, 0]] * count))
+    return FaceTrack(
+        frames=np.arange(count),
+        times_ms=np.arange(count) * FRAME_MS,
+        landmarks=from_canonical(canonical(), pose),
+        presence=np.ones(count, np.float32),
+        shots=np.zeros(count, np.int64),
+    )
+
+
+def broken(of: FaceTrack) -> list[str]:
+    return [check.code for check in checks(of, WIDTH, HEIGHT) if check.broken.any()]
+
+
+@pytest.mark.parametrize(
+    ("face", "codes"),
+    [
+        ({}, []),
+        ({"yaw": 40}, []),
+        ({"yaw": -40}, []),
+        ({"yaw": 50}, ["turned_away"]),
+        ({"yaw": -50}, ["turned_away"]),
+        ({"pitch": 30}, []),
+        ({"pitch": 40}, ["tilted"]),
+        ({"scale": 60}, []),
+        ({"scale": 50}, ["small_face"]),
+        ({"x": 100}, []),
+        ({"x": 20}, ["left_picture"]),
+        ({"x": WIDTH - 20}, ["left_picture"]),
+        ({"x": -300}, ["left_picture"]),
+    ],
+)
+def test_each_limit_has_two_sides(face, codes):
+    assert broken(track(**face)) == codes
+
+
+def test_a_message_holds_the_figure_and_the_limit():
+    found = {check.code: check for check in checks(track(scale=40), WIDTH, HEIGHT)}
+    figure = float(lips_width(track(scale=40))[0])
+    assert figure < MIN_LIPS_PX
+    assert found["small_face"].message(slice(0, 1)) == f"the mouth is only {figure:.0f} pixels wide; 30 are needed"
+
+
+def test_the_width_of_the_mouth_does_not_shrink_as_the_head_turns():
+    assert lips_width(track(yaw=40))[0] == pytest.approx(lips_width(track())[0], rel=1e-3)
+
+
+def talking_colours(count: int) -> np.ndarray:
+    """(N, 478, 3) a patterned face whose lips change as in speech and whose light wavers."""
+    generator = np.random.default_rng(3)
+    face = np.repeat(generator.uniform(90, 190, (1, POINTS, 3)), count, 0)
+    face[:, list(LIPS), 0] += 20 * np.sin(np.arange(count))[:, None]
+    face[:, :, 0] += 15 * np.sin(np.arange(count) / 9)[:, None]
+    return (face + generator.normal(0, 4, face.shape)).astype(np.float32)
+
+
+def hidden(colours: np.ndarray) -> list[int]:
+    (check,) = (one for one in checks(track(len(colours)), WIDTH, HEIGHT, colours) if one.code == "hidden_mouth")
+    return np.flatnonzero(check.broken).tolist()
+
+
+def test_speech_and_light_hide_nothing():
+    assert hidden(talking_colours(60)) == []
+
+
+def test_a_hand_before_the_mouth_is_told():
+    colours = talking_colours(60)
+    lower = canonical()[:, 1] > 0.15
+    colours[20:28, lower] = np.random.default_rng(5).uniform(120, 150, (lower.sum(), 3))
+    assert hidden(colours) == list(range(20, 28))
+
+
+def test_a_sunglass_is_no_hidden_mouth():
+    colours = talking_colours(60)
+    colours[20:28, canonical()[:, 1] < -0.1] = 10
+    assert hidden(colours) == []
+
+
+def test_a_few_frames_say_nothing_of_a_hidden_mouth():
+    colours = talking_colours(4)
+    colours[2] = 0
+    assert hidden(colours) == []
+
+
+@pytest.mark.parametrize("missing", [0, 1, 24, 25])
+def test_a_gap_of_up_to_one_second_stays_one_face(missing):
+    usable = np.ones(80, bool)
+    usable[30 : 30 + missing] = False
+    start = np.arange(80) * FRAME_MS
+    assert list(runs(usable, start, start + FRAME_MS)) == [slice(0, 80)]
+
+
+def test_a_gap_of_more_than_one_second_makes_two_faces():
+    usable = np.ones(80, bool)
+    usable[30:56] = False  # 26 frames of 40 ms
+    start = np.arange(80) * FRAME_MS
+    assert list(runs(usable, start, start + FRAME_MS)) == [slice(0, 30), slice(56, 80)]
+
+
+def test_frames_that_are_absent_count_as_gap():
+    start = np.array([0, 40, 1080, 1120, 2161])
+    assert list(runs(np.ones(5, bool), start, start + 40)) == [slice(0, 4), slice(4, 5)]
+
+
+def test_unusable_ends_are_cut_off():
+    usable = np.array([False, False, True, False, True, False])
+    start = np.arange(6) * FRAME_MS
+    assert list(runs(usable, start, start + FRAME_MS)) == [slice(2, 5)]
+    assert list(runs(np.zeros(6, bool), start, start + FRAME_MS)) == []
+
+
+def test_usable_frames_break_no_check():
+    of = track(3)
+    of.presence[1] = 0.2
+    assert usable_of(checks(of, WIDTH, HEIGHT)).tolist() == [True, False, True]
