@@ -18,6 +18,7 @@ import contract
 import httpx
 import uvicorn
 
+from duikou.jobs import logs
 from duikou.server import create_app
 from duikou.settings import Settings
 
@@ -37,6 +38,7 @@ def _client(url: str) -> httpx.Client:
 @contextmanager
 def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
     """A server on loopback and a client for it."""
+    logs.configure()
     server = uvicorn.Server(uvicorn.Config(create_app(given, work), port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -9,18 +9,23 @@ import structlog
 
 
 def configure() -> None:
-    """Send structured lines to the standard error: coloured on a terminal, JSON elsewhere."""
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    )
+    """Send structured lines to the standard error: for people on a terminal, JSON elsewhere."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            *([] if sys.stderr.isatty() else [structlog.processors.format_exc_info]),
-            renderer,
+            *(_for_people() if sys.stderr.isatty() else _for_programs()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
+
+
+def _for_people() -> list[structlog.typing.Processor]:
+    # Plain traces: those that show local variables would spill what callers sent.
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+
+
+def _for_programs() -> list[structlog.typing.Processor]:
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -294,6 +294,8 @@ def fault_sentence(errors: Sequence[Any]) -> str:
             return f"{field}: a number is expected, not {value}."
         case "string_type":
             return f"{field}: a text is expected, not {value}."
+        case "string_unicode":
+            return f"{field}: the text must be valid Unicode."
         case "list_type":
             return f"{field}: a list of one object is expected, not {value}."
         case "too_short" | "too_long":
