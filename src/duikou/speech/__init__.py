@@ -1,1 +1,6 @@
 """Sound to mouth motion."""
+
+from duikou.speech.articulation import articulate
+from duikou.speech.motion import CURVES, MouthMotion
+
+__all__ = ["CURVES", "MouthMotion", "articulate"]

@@ -1,0 +1,80 @@
+"""Speech to mouth motion: features, network, silence, and the rules that make a mouth of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from duikou.errors import InputError
+from duikou.speech.features import FRAME_RATE, loudness, mel_power, normalise, resample
+from duikou.speech.motion import CURVES, MouthMotion
+from duikou.speech.network import Network
+from duikou.speech.silence import voice_curve, voice_probability
+
+FloatArray = npt.NDArray[np.float32]
+
+LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths best (docs/models/articulation.md)
+CLOSED_FROM, CLOSED_AT = 0.25, 0.55  # the network's closure: from here the lips approach, from there they are pressed
+DENTAL_FROM, DENTAL_AT = 0.20, 0.60
+SMOOTH_ROWS = 1.0  # 10 ms: takes the network's ripple away and leaves a closure of two video frames shut
+QUIET_DB, QUIET_GAIN = -25.0, 0.75  # a vowel 25 dB below the loud ones opens three quarters as far
+LOUD_GAIN = 1.1
+SYLLABLE_ROWS = 6.0  # loudness is that of the syllable, not of the glottal pulse
+AUDIBLE = 1e-5  # of full scale: a sound that never exceeds -100 dB is silence
+MAX_RATE = 768_000  # samples per second that any sound file has
+
+_GAP, _JAW, _WIDTH, _ROUND, _CLOSURE, _DENTAL, _TONGUE, _VOICE = range(len(CURVES))
+
+
+def articulate(samples: FloatArray, rate: int) -> MouthMotion:
+    """Mouth motion at 100 rows per second of mono sound `samples` (n,) float32 in -1 to 1 at `rate` per second.
+
+    The motion is on the sound's own time line and already leads the sound as lips do (`LIP_LEAD_S`): sample it at
+    the video's times. Louder or quieter recordings of the same speech move the mouth alike. Without speech it rests.
+    Raises `InputError` for what is not such a sound, `ModelError` where the voice detector's file is missing.
+    """
+    _check(samples, rate)
+    rows = 1 + int(len(samples) * FRAME_RATE / rate) if len(samples) else 0
+    peak = float(np.abs(samples).max(initial=0.0))
+    if rows == 0 or peak < AUDIBLE:
+        return MouthMotion(np.zeros((rows, len(CURVES)), np.float32), float(FRAME_RATE), -LIP_LEAD_S)
+    # The voice detector minds the level, so it hears everything at the same peak.
+    sound = resample(np.asarray(samples, np.float32) * np.float32(0.5 / peak), rate)
+    power = mel_power(sound)
+    curves = Network.load().run(normalise(power))
+    voice = voice_curve(voice_probability(sound), curves[:, _VOICE])
+    return MouthMotion(_mouth(curves, voice, loudness(power)), float(FRAME_RATE), -LIP_LEAD_S)
+
+
+def _check(samples: FloatArray, rate: int) -> None:
+    if not 0 < rate <= MAX_RATE:
+        raise InputError(f"rate is {rate} samples per second, which must lie in 1 to {MAX_RATE}", field="rate")
+    if samples.ndim != 1:
+        raise InputError(f"samples have shape {samples.shape}, which must be that of mono sound, (n,)", field="samples")
+    if not np.isfinite(samples).all():
+        raise InputError(
+            f"samples hold {int((~np.isfinite(samples)).sum())} values that are no numbers", field="samples"
+        )
+
+
+def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
+    """Final curves (N, len(CURVES)) of the network's, given where speech is and how loud each row is in dB."""
+    curves = gaussian_filter1d(raw, SMOOTH_ROWS, axis=0, mode="nearest")
+    effort = np.interp(
+        gaussian_filter1d(level, SYLLABLE_ROWS, mode="nearest"), [QUIET_DB, 0.0], [QUIET_GAIN, LOUD_GAIN]
+    )
+    curves[:, _CLOSURE] = _smoothstep(curves[:, _CLOSURE], CLOSED_FROM, CLOSED_AT)
+    curves[:, _DENTAL] = _smoothstep(curves[:, _DENTAL], DENTAL_FROM, DENTAL_AT)
+    curves[:, _GAP] *= effort * (1.0 - curves[:, _CLOSURE])
+    curves[:, _JAW] *= effort
+    lowest = np.array([-1.0 if name == "width" else 0.0 for name in CURVES])
+    curves = np.clip(curves, lowest, 1.0) * voice[:, None]
+    curves[:, _VOICE] = voice
+    return np.asarray(curves, np.float32)
+
+
+def _smoothstep(values: FloatArray, start: float, end: float) -> FloatArray:
+    """0 below `start`, 1 above `end`, without corners between."""
+    share = np.clip((values - start) / (end - start), 0.0, 1.0)
+    return np.asarray(share * share * (3.0 - 2.0 * share), np.float32)

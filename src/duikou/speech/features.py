@@ -1,0 +1,83 @@
+"""What the articulation network hears: log-mel power, free of level and of the microphone's colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+FloatArray = npt.NDArray[np.float32]
+
+RATE = 16_000  # samples per second: speech articulation lies below 8 kHz
+HOP = 160  # samples, 10 ms: a closure of two video frames still spans six rows
+FRAME_RATE = RATE // HOP  # rows per second
+WINDOW = 400  # samples, 25 ms: the usual of speech recognition
+FFT = 512  # samples, the next power of two
+BANDS = 80  # mel bands: formants can be told apart, single harmonics of low voices cannot
+LOW_HZ, HIGH_HZ = 50.0, 7600.0
+FLOOR = 1e-5  # of the loud frames' mean power: -50 dB, below every room's own noise
+LOUD_PERCENTILE = 95.0  # the level is that of the loud frames, so pauses do not change it
+CONTEXT = 150  # rows to either side over which a voice's mean spectrum is taken, 1.5 s: about two words
+SPREAD_GUARD = 0.8  # log units added to the spread, so that steady noise is not blown up to look like speech
+_CHUNK = 4096  # rows per Fourier transform, for bounded memory
+
+
+def resample(samples: FloatArray, rate: int) -> FloatArray:
+    """Mono sound (n,) at `rate` brought to 16 kHz: (n * 16000 / rate,) float32."""
+    samples = np.ascontiguousarray(samples, np.float32)
+    return samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
+
+
+def mel_power(samples: FloatArray) -> FloatArray:
+    """Power in mel bands (N, 80) of mono sound (n,) at 16 kHz; row k is centred on sample 160 k, N = 1 + n // 160."""
+    padded = np.pad(samples, (WINDOW // 2, WINDOW // 2 + HOP))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][: 1 + len(samples) // HOP]
+    window, bank = np.hanning(WINDOW).astype(np.float32), _mel_bank()
+    chunks = [frames[start : start + _CHUNK] for start in range(0, len(frames), _CHUNK)]
+    power = [np.abs(np.fft.rfft(chunk * window, FFT, axis=1)) ** 2 @ bank for chunk in chunks]
+    return np.concatenate(power).astype(np.float32)
+
+
+def normalise(power: FloatArray) -> FloatArray:
+    """Mel power (..., N, 80) as the network takes it, of the same shape.
+
+    First the level goes (division by the loud frames' power), then, in log, the mean spectrum and the spread of the
+    3 s around each row, where loud rows weigh more: the colour of voice, room and microphone. Scaling the sound
+    changes nothing.
+    """
+    energy = power.mean(-1)
+    level = np.percentile(energy, LOUD_PERCENTILE, axis=-1)[..., None, None]
+    log = np.log(power / np.maximum(level, 1e-20) + FLOOR)
+    weight = np.sqrt(energy[..., None] / np.maximum(level, 1e-20)) + 1e-2
+    total = _running_sum(weight)
+    mean = _running_sum(log * weight) / total
+    spread = np.sqrt(np.maximum(_running_sum(log**2 * weight) / total - mean**2, 0.0))
+    return np.asarray((log - mean) / (spread * 0.5 + SPREAD_GUARD), np.float32)
+
+
+def loudness(power: FloatArray) -> FloatArray:
+    """Loudness (N,) of each row of mel power (N, 80) in dB below the loud frames' level; 0 dB is loud."""
+    energy = power.mean(-1)
+    level = np.percentile(energy, LOUD_PERCENTILE)
+    return np.asarray(10.0 * np.log10(energy / max(level, 1e-20) + FLOOR), np.float32)
+
+
+def _running_sum(values: FloatArray) -> npt.NDArray[np.float64]:
+    """Sums of (..., N, c) over `CONTEXT` rows to either side, fewer at the ends."""
+    rows = values.shape[-2]
+    sums = np.cumsum(values, axis=-2, dtype=np.float64)
+    sums = np.concatenate([np.zeros_like(sums[..., :1, :]), sums], axis=-2)
+    at = np.arange(rows)
+    last, first = np.minimum(at + CONTEXT + 1, rows), np.maximum(at - CONTEXT, 0)
+    return np.asarray(sums[..., last, :] - sums[..., first, :], np.float64)
+
+
+def _mel_bank() -> FloatArray:
+    """Triangular filters (FFT / 2 + 1, BANDS), evenly spaced in mel (O'Shaughnessy 1987: 2595 log10(1 + f / 700))."""
+    low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (LOW_HZ, HIGH_HZ))
+    corners = 700.0 * (10.0 ** (np.linspace(low, high, BANDS + 2) / 2595.0) - 1.0) * FFT / RATE
+    bins = np.arange(FFT // 2 + 1)[:, None]
+    # A filter narrower than a bin still takes the bin it lies on.
+    rise = (bins - corners[:-2]) / np.maximum(corners[1:-1] - corners[:-2], 1.0)
+    fall = (corners[2:] - bins) / np.maximum(corners[2:] - corners[1:-1], 1.0)
+    return np.clip(np.minimum(rise, fall), 0.0, 1.0).astype(np.float32)

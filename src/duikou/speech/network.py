@@ -1,0 +1,97 @@
+"""The articulation network, run with numpy alone: dilated convolutions from log-mel to curves.
+
+A row of the result sees 0.48 s of sound to either side: that is where coarticulation and look-ahead live. How the
+weights are made: `training/`; what they are good for: `docs/models/articulation.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.errors import ModelError
+from duikou.speech.features import BANDS
+from duikou.speech.motion import CURVES
+
+FloatArray = npt.NDArray[np.float32]
+
+WEIGHTS = "articulation.npz"
+CHANNELS = 128
+GROUPS = 4  # of channels that a dilated convolution keeps apart
+TAPS = 5
+DILATIONS = (1, 2, 4, 8, 1, 2, 4)
+REACH = TAPS // 2 * (1 + sum(DILATIONS))  # rows of context to either side
+EPSILON = 1e-5  # of the normalisation
+_CHUNK = 4096  # rows at a time, for bounded memory
+
+
+@dataclass(frozen=True)
+class Network:
+    """The weights: arrays by name, as `training/network.py` exports them."""
+
+    weights: dict[str, FloatArray]
+
+    @classmethod
+    def load(cls) -> Network:
+        """Read the weights that come with the package. Raises `ModelError` where they are missing or do not fit."""
+        file = resources.files("duikou.speech") / "weights" / WEIGHTS
+        try:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
+        except (OSError, ValueError) as error:
+            raise ModelError(f"the weights {WEIGHTS} cannot be read ({error}); install duikou again") from error
+        wanted = {"input": (CHANNELS, BANDS, TAPS), "output": (len(CURVES), CHANNELS)}
+        for name, shape in wanted.items():
+            if (found := weights.get(name, np.zeros(0)).shape) != shape:
+                raise ModelError(f"the weights {WEIGHTS} have {name} of shape {found}, not {shape}")
+        return cls(weights)
+
+    def run(self, features: FloatArray) -> FloatArray:
+        """Raw curves (N, len(CURVES)) of normalised log-mel (N, 80): `gap` to `round` as they are, the rest in 0 to 1.
+
+        Long sound is worked on in parts with `REACH` rows of overlap; the result is that of one part.
+        """
+        rows = len(features)
+        parts = []
+        for start in range(0, rows, _CHUNK):
+            first, last = max(start - REACH, 0), min(start + _CHUNK + REACH, rows)
+            out = self._part(features[first:last])
+            parts.append(out[start - first : min(start + _CHUNK, rows) - first])
+        return np.concatenate(parts) if parts else np.zeros((0, len(CURVES)), np.float32)
+
+    def _part(self, features: FloatArray) -> FloatArray:
+        w = self.weights
+        hidden = _convolve(features, w["input"][None], 1) + w["input_bias"]
+        for block, dilation in enumerate(DILATIONS):
+            mixed = _norm(hidden, w[f"norm{block}_scale"], w[f"norm{block}_shift"])
+            mixed = _convolve(mixed, w[f"wide{block}"], dilation) + w[f"wide{block}_bias"]
+            hidden = hidden + _silu(mixed) @ w[f"narrow{block}"].T + w[f"narrow{block}_bias"]
+        hidden = _norm(hidden, w["norm_scale"], w["norm_shift"])
+        out = hidden @ w["output"].T + w["output_bias"]
+        out[:, 4:] = 1.0 / (1.0 + np.exp(-out[:, 4:]))
+        return np.asarray(out, np.float32)
+
+
+def _silu(values: FloatArray) -> FloatArray:
+    with np.errstate(over="ignore"):  # exp of a large number is infinite, its inverse is the 0 that is wanted
+        return np.asarray(values / (1.0 + np.exp(-values)), np.float32)
+
+
+def _norm(values: FloatArray, scale: FloatArray, shift: FloatArray) -> FloatArray:
+    """Layer normalisation of each row (N, C)."""
+    centred = values - values.mean(1, keepdims=True)
+    return np.asarray(centred / np.sqrt((centred**2).mean(1, keepdims=True) + EPSILON) * scale + shift, np.float32)
+
+
+def _convolve(values: FloatArray, kernel: FloatArray, dilation: int) -> FloatArray:
+    """Grouped dilated convolution along the rows of (N, C) with (groups, out, in, taps), zeros beyond the ends."""
+    groups, outs, ins, taps = kernel.shape
+    rows, reach = len(values), taps // 2 * dilation
+    padded = np.pad(values.reshape(rows, groups, ins), ((reach, reach), (0, 0), (0, 0))).transpose(1, 0, 2)
+    total = np.zeros((groups, rows, outs), np.float32)
+    for tap in range(taps):
+        total += padded[:, tap * dilation : tap * dilation + rows] @ kernel[..., tap].transpose(0, 2, 1)
+    return total.transpose(1, 0, 2).reshape(rows, groups * outs)

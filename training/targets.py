@@ -1,0 +1,134 @@
+"""From phones with times to the curves that the network learns.
+
+Coarticulation by dominance functions after Cohen and Massaro (1993): every phone pulls each articulator towards its
+target with a strength that decays around the phone; what is seen is the weighted mean. Rounding starts earlier than
+the sound (look-ahead), bilabials close wholly however open their neighbours are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from duikou.speech.features import FRAME_RATE
+from duikou.speech.motion import CURVES
+from training.phones import BILABIALS, PHONES, UNSTRESSED, sounds
+
+FloatArray = npt.NDArray[np.float32]
+
+LIPS_S = 0.035  # spread of a phone's pull on lips and jaw beyond its core: they cross a syllable in about 100 ms
+ROUND_BEFORE_S = 0.100  # rounding is prepared over the consonants before the vowel (look-ahead model)
+ROUND_AFTER_S = 0.060
+CORE = 0.5  # middle share of a phone within which its pull is full
+CLOSED_S = 0.060  # least time that lips stay pressed: two frames at 30 per second
+EDGE_S = 0.012  # softness of the closure's, the teeth's and the tongue's edges
+PAUSE_S = 0.200  # a silence at least this long is rest; a shorter one is bridged
+PREPARE_S = 0.100  # the mouth opens this long before the first sound
+SETTLE_S = 0.080  # and is back at rest this long after the last
+REST_FIRM, BRIDGE_FIRM = 1.5, 0.2  # pull of a pause and of a short silence
+
+_GAP, _JAW, _WIDTH, _ROUND, _CLOSURE, _DENTAL, _TONGUE, _VOICE = range(len(CURVES))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One spoken event: IPA (empty for silence) from `start_s` to `end_s` of its sound."""
+
+    start_s: float
+    end_s: float
+    ipa: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One phone's or pause's place, targets and strengths (of gap, jaw, width and rounding), and whether it is rest."""
+
+    start_s: float
+    end_s: float
+    symbol: str
+    rest: bool
+    target: tuple[float, ...]
+    firm: tuple[float, ...]
+
+
+def curves(events: list[Event], rows: int) -> FloatArray:
+    """Curves (rows, len(CURVES)) at 100 rows per second of the speech that `events` describe, in time order."""
+    parts = _parts(_merge_silence(events))
+    times = np.arange(rows, dtype=np.float64)[:, None] / FRAME_RATE
+    out = np.zeros((rows, len(CURVES)))
+    if not parts:
+        return out.astype(np.float32)
+    starts, ends = np.array([p.start_s for p in parts]), np.array([p.end_s for p in parts])
+    targets, firm = np.array([p.target for p in parts]), np.array([p.firm for p in parts])
+    margin = (ends - starts) * (1.0 - CORE) / 2
+    before, after = np.maximum(starts + margin - times, 0.0), np.maximum(times - ends + margin, 0.0)
+    lips = np.exp(-0.5 * ((before + after) / LIPS_S) ** 2) + 1e-9
+    rounding = np.exp(-0.5 * ((before / ROUND_BEFORE_S) ** 2 + (after / ROUND_AFTER_S) ** 2)) + 1e-9
+    for column, pull in ((_GAP, lips), (_JAW, lips), (_WIDTH, rounding), (_ROUND, rounding)):
+        strength = pull * firm[:, column]
+        out[:, column] = strength @ targets[:, column] / strength.sum(1)
+    for part in parts:
+        _mark(out, part)
+    sigma = EDGE_S * FRAME_RATE
+    for column in (_CLOSURE, _DENTAL, _TONGUE):
+        out[:, column] = gaussian_filter1d(out[:, column], sigma)
+    out[:, _VOICE] = gaussian_filter1d(out[:, _VOICE], 2 * sigma)
+    out[:, _GAP] *= 1.0 - out[:, _CLOSURE]
+    return np.clip(out, -1.0, 1.0).astype(np.float32)
+
+
+def _merge_silence(events: list[Event]) -> list[Event]:
+    """Neighbouring silences as one, so that a pause is known by its whole length."""
+    merged: list[Event] = []
+    for event in events:
+        silent = not sounds(event.ipa)
+        if silent and merged and not merged[-1].ipa:
+            merged[-1] = Event(merged[-1].start_s, event.end_s, "")
+        else:
+            merged.append(Event(event.start_s, event.end_s, "" if silent else event.ipa))
+    return merged
+
+
+def _parts(events: list[Event]) -> list[_Part]:
+    parts: list[_Part] = []
+    for event in events:
+        spoken = sounds(event.ipa)
+        if not spoken:
+            parts.append(_pause(event))
+            continue
+        share = np.cumsum([0.0] + [sound.weight for sound in spoken])
+        edges = event.start_s + (event.end_s - event.start_s) * share / share[-1]
+        for sound, start, end in zip(spoken, edges[:-1], edges[1:], strict=True):
+            phone = PHONES[sound.symbol]
+            scale = UNSTRESSED if phone.vowel and not sound.stressed else 1.0
+            target = (phone.gap * scale, phone.jaw * scale, phone.width * scale, phone.round)
+            firm = (phone.lips_firm, phone.jaw_firm, phone.round_firm, phone.round_firm)
+            parts.append(_Part(float(start), float(end), sound.symbol, False, target, firm))
+    return parts
+
+
+def _pause(event: Event) -> _Part:
+    rest = event.end_s - event.start_s >= PAUSE_S
+    start = event.start_s + (SETTLE_S if rest else 0.0)
+    end = event.end_s - (PREPARE_S if rest else 0.0)
+    firm = REST_FIRM if rest else BRIDGE_FIRM
+    return _Part(start, max(start, end), "", rest, (0.0,) * 4, (firm,) * 4)
+
+
+def _mark(out: npt.NDArray[np.float64], part: _Part) -> None:
+    """Write closure, teeth, tongue tip and voice of one part; edges are softened afterwards."""
+    start, end = part.start_s, part.end_s
+    rows = slice(round(start * FRAME_RATE), max(round(end * FRAME_RATE), round(start * FRAME_RATE) + 1))
+    if not part.rest:
+        out[rows, _VOICE] = 1.0
+    if not part.symbol:
+        return
+    phone = PHONES[part.symbol]
+    out[rows, _DENTAL], out[rows, _TONGUE] = phone.dental, phone.tongue
+    if part.symbol in BILABIALS:
+        short = max(CLOSED_S - (end - start), 0.0) / 2
+        first = max(round((start - short) * FRAME_RATE), 0)
+        out[first : max(round((end + short) * FRAME_RATE), first + 1), _CLOSURE] = 1.0
