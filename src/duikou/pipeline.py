@@ -29,6 +29,7 @@ from duikou.media.probe import AudioInfo, VideoInfo, probe_audio, probe_video
 from duikou.media.sound import MAX_VOLUME, Insert, Sound, mix, read_sound
 from duikou.parallel import cores, in_order
 from duikou.progress import Progress, scaled, silent, split
+from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
 from duikou.timebase import Interval
 
@@ -227,8 +228,6 @@ def _plan(
     session: Session, choice: FaceChoice, sound: Sound, engine: Engine, progress: Progress
 ) -> tuple[Renderer, Spoken]:
     """Follow the face, listen to the speech, and have the engine plan the frames."""
-    from duikou.speech.articulation import articulate
-
     face = session.face(choice.face_id)
     spoken = Interval(choice.insert_ms, choice.insert_ms + sound.duration_ms).overlap(face.interval)
     assert spoken is not None  # `check` has seen to it.

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from duikou.faces import pose
-from duikou.render import exemplars, interior, mesh, shape, warp
+from duikou.render import exemplars, interior, mesh, shape
 from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
-from duikou.render.warp import Region
+from duikou.render.warp import Region, Warp
 
 Array = npt.NDArray[np.float64]
 SIDE, EYES = 400, 140.0
@@ -42,9 +42,8 @@ def mouth(gap: float, strength: float = 1.0) -> Mouth:
 
 def test_the_same_landmarks_move_nothing() -> None:
     points, where = landmarks(0.1), region()
-    maps = warp.maps(points, points, where, where, inside=True)
-    assert maps.inside is not None
-    for x, y in (maps.lips, maps.inside):
+    still = Warp([points], points, where)
+    for x, y in (still.lips(0, where), still.inside(0, where), still.skull(0, where)):
         assert np.abs(x - where.grid()[0]).max() < 1e-2
         assert np.abs(y - where.grid()[1]).max() < 1e-2
 
@@ -52,7 +51,7 @@ def test_the_same_landmarks_move_nothing() -> None:
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.2), (0.2, 0.0), (0.2, 0.05)])
 def test_lips_go_where_they_are_wanted(before: float, after: float) -> None:
     source, target, where = landmarks(before), landmarks(after), region()
-    x, y = warp.maps(source, target, where, where, inside=False).lips
+    x, y = Warp([source], target, where).lips(0, where)
     for row in (mesh.UPPER_OUTER, mesh.LOWER_OUTER):
         for point in row[2:-2]:
             column, line = np.round(target[point] - [where.x0, where.y0]).astype(int)
@@ -63,7 +62,7 @@ def test_lips_go_where_they_are_wanted(before: float, after: float) -> None:
 def test_the_warp_folds_nowhere(before: float, after: float) -> None:
     """Down every column of pixels the source's rows rise too: between the lips they may jump, never go back."""
     where = region()
-    _, y = warp.maps(landmarks(before), landmarks(after), where, where, inside=False).lips
+    _, y = Warp([landmarks(before)], landmarks(after), where).lips(0, where)
     steps = np.diff(y, axis=0)
     target = landmarks(after)
     opening = np.zeros(steps.shape, bool)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from duikou.render import interior, mesh, warp
-from duikou.render.warp import Region
+from duikou.render import interior, mesh
+from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
 
 FloatArray = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
@@ -96,95 +96,70 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     if region is None:
         return None
     unit = float(mesh.eye_distance(own.points))
-    pixels = _lips_moved(own, mouth, region, region)
+    sources = [own, *(exemplar.source for exemplar in exemplars)]
+    warp = Warp([source.points for source in sources], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    near = part.inside(region)
     opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
     opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
+    pixels = sample(own.image, warp.lips(0, region)).astype(np.float32)
+    near = pixels[part.inside(region)]
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
-        pixels[near] = _filled(pixels[near], own, mouth, region, part, opening, OWN_STRETCH)
+        near += opening[..., None] * (_inside(own, warp, 0, mouth, part, opening, OWN_STRETCH) - near)
     if exemplars:
-        lent = np.zeros_like(pixels[near])
-        for exemplar in exemplars:
-            patch = _filled(None, exemplar.source, mouth, region, part, opening, EXEMPLAR_STRETCH)
-            lent += exemplar.share * _match_light(patch, pixels[near], mouth.target, part, unit)
+        lent = np.zeros_like(near)
+        for number, exemplar in enumerate(exemplars, 1):
+            source = exemplar.source
+            patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
+            inside = _inside(source, warp, number, mouth, part, opening, EXEMPLAR_STRETCH)
+            patch += opening[..., None] * (inside - patch)
+            lent += exemplar.share * _match_light(patch, near, mouth.target, part, unit)
         cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength / EXEMPLAR_ALONE, 1))
-        pixels[near] += cover[..., None] * (lent - pixels[near])
+        near += cover[..., None] * (lent - near)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
-def _lips_moved(source: Source, mouth: Mouth, region: Region, part: Region) -> Field:
-    """The source's face brought to the target, over `part` of the region."""
-    maps = warp.maps(source.points, mouth.target, region, part, inside=False)
-    return warp.sample(source.image, maps.lips).astype(np.float32)
-
-
-def _filled(
-    layer: Field | None,
-    source: Source,
-    mouth: Mouth,
-    region: Region,
-    part: Region,
-    opening: Field,
-    stretch: float,
+def _inside(
+    source: Source, warp: Warp, number: int, mouth: Mouth, part: Region, opening: Field, stretch: float
 ) -> Field:
-    """The source's lips at the target (`layer`, where that is known) with the mouth's inside between them."""
+    """What a source shows between its lips, brought to the target's opening: pixels of `part`.
+
+    Where the two openings are nearly the same, everything in it is stretched that little. Otherwise its teeth are held
+    to the skull, and what its lips hid is painted.
+    """
     shows = source.gap > SHOWS_INSIDE
-    if layer is None or shows:
-        maps = warp.maps(source.points, mouth.target, region, part, inside=shows)
-        layer = warp.sample(source.image, maps.lips).astype(np.float32)
-    if not opening.any():
-        return layer
-    inside = _painted(mouth, part, opening, teeth=not shows)
-    if shows and maps.inside is not None:
-        inside += _rigid_share(source, mouth, part) * (_rigid(source, mouth, part) - inside)
-        # Where the two openings are nearly the same, everything in it may be stretched that little.
+    alike = 0.0
+    if shows:
         ratio = np.log(max(mouth.gap, 1e-3) / source.gap)
-        alike = np.float32(np.clip(2 - 2 * abs(ratio) / stretch, 0, 1))
-        if alike > 0:
-            inside += alike * (warp.sample(source.image, maps.inside).astype(np.float32) - inside)
-    return np.asarray(layer + opening[..., None] * (inside - layer), np.float32)
+        alike = float(np.clip(2 - 2 * abs(ratio) / stretch, 0, 1))
+    result = np.zeros((*part.shape, 3), np.float32)
+    if not opening.any():
+        return result
+    if alike < 1:
+        result = _painted(mouth, part, opening, teeth=not shows)
+        if shows:
+            teeth, cover = _held_to_skull(source, warp.skull(number, part))
+            result += cover * (teeth - result)
+    if alike > 0:
+        stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)
+        result += np.float32(alike) * (stretched - result)
+    return result
 
 
-def _rigid(source: Source, mouth: Mouth, part: Region) -> Field:
-    """The source's mouth inside, held to the skull as upper teeth are: pixels of `part`, right where it showed them."""
-    at, u, v, upper, _ = _held_to_skull(source, mouth, part)
+def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
+    """The source's mouth inside at the places `at`, and how far it holds there: it ends where its lips hid the rest."""
+    u, v = along_mouth(source.points, *at)
+    upper = lip_edge(source.points, mesh.UPPER_INNER, u)
+    lower = lip_edge(source.points, mesh.LOWER_INNER, u)
+    origin, along, across = mouth_frame(source.points)
     # A raised upper lip bares a little more than the source shows: the row below its own lip goes on upwards.
-    origin, along, across = warp.mouth_frame(source.points)
     bared = np.maximum(v, upper + EDGE_PIXELS)
-    x = np.where(bared > v, origin[0] + u * along[0] + bared * across[0], at[0]).astype(np.float32)
-    y = np.where(bared > v, origin[1] + u * along[1] + bared * across[1], at[1]).astype(np.float32)
-    return warp.sample(source.image, (x, y)).astype(np.float32)
-
-
-def _rigid_share(source: Source, mouth: Mouth, part: Region) -> Field:
-    """How far the source's own inside holds at each pixel: it ends where its lower lip hid the rest."""
-    _, u, v, _, lower = _held_to_skull(source, mouth, part)
-    origin, along, _ = warp.mouth_frame(source.points)
-    ends = (source.points[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER]] - origin) @ along
+    x = (origin[0] + u * along[0] + bared * across[0]).astype(np.float32)
+    y = (origin[1] + u * along[1] + bared * across[1]).astype(np.float32)
+    ends = along_mouth(source.points, *source.points[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].T)[0]
     down = np.clip((lower - EDGE_PIXELS - v) / EDGE_PIXELS + 0.5, 0, 1)
     aside = np.clip(np.minimum(u - ends[0], ends[1] - u) / (2 * EDGE_PIXELS), 0, 1)
     shown = np.clip((source.gap - SHOWS_INSIDE) / SHOWS_INSIDE, 0, 1)
-    return np.asarray((down * aside * shown)[..., None], np.float32)
-
-
-def _held_to_skull(
-    source: Source, mouth: Mouth, part: Region
-) -> tuple[tuple[Field, Field], FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Where the pixels of `part` lie in the source if they move with the skull alone.
-
-    Returns their x, y in the source, their place along and across its mouth, and there its inner lips' upper and
-    lower edge.
-    """
-    skull = list(mesh.SKULL)
-    way = warp.similarity(mouth.target[skull], source.points[skull])
-    x, y = part.grid()
-    at_x = (way[0, 0] * x + way[0, 1] * y + way[0, 2]).astype(np.float32)
-    at_y = (way[1, 0] * x + way[1, 1] * y + way[1, 2]).astype(np.float32)
-    u, v = warp.along_mouth(source.points, at_x, at_y)
-    upper = warp.lip_edge(source.points, mesh.UPPER_INNER, u)
-    lower = warp.lip_edge(source.points, mesh.LOWER_INNER, u)
-    return (at_x, at_y), u, v, upper, lower
+    return sample(source.image, (x, y)).astype(np.float32), (down * aside * shown)[..., None].astype(np.float32)
 
 
 def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Field:
@@ -194,8 +169,8 @@ def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Fi
     x, y = region.grid()
     pixel = 1 / float(np.sqrt(abs(np.linalg.det(mouth.plane.linear))))
     u, v = mouth.plane.canonical(x[where], y[where])
-    along, across = warp.along_mouth(mouth.target, x[where], y[where])
-    ceiling = (across - warp.lip_edge(mouth.target, mesh.UPPER_INNER, along)) * pixel
+    along, across = along_mouth(mouth.target, x[where], y[where])
+    ceiling = (across - lip_edge(mouth.target, mesh.UPPER_INNER, along)) * pixel
     out[where] = interior.paint(
         u,
         v,

@@ -8,6 +8,7 @@ shows between parted lips is a layer of its own (see `interior`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +21,7 @@ from duikou.render import mesh
 FloatArray = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
+Map = tuple[Field, Field]
 
 NODES_PER_EYE_DISTANCE = 18
 """Density of the grid on which the fields are solved; between its nodes they are bilinear."""
@@ -91,17 +93,6 @@ class Region:
         return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Where the pixels of a region come from in the source picture: x and y, each of the region's shape.
-
-    lips: around the mouth, following the upper or the lower side. inside: between the lips, following both.
-    """
-
-    lips: tuple[Field, Field]
-    inside: tuple[Field, Field] | None
-
-
 def similarity(source: FloatArray, target: FloatArray) -> FloatArray:
     """Least-squares similarity (2, 3) that takes points `source` (M, 2) to `target` (M, 2) (Umeyama 1991)."""
     ms, mt = source.mean(0), target.mean(0)
@@ -111,40 +102,81 @@ def similarity(source: FloatArray, target: FloatArray) -> FloatArray:
     return np.hstack([linear, (mt - linear @ ms)[:, None]])
 
 
-def maps(source: FloatArray, target: FloatArray, region: Region, part: Region, *, inside: bool) -> Maps:
-    """Backward maps that bring a picture with landmarks `source` (478, 2) to landmarks `target` (478, 2).
+class Warp:
+    """Brings pictures of one face to the same landmarks: backward maps, one set for each source.
 
-    The two may lie in different frames: the head's similarity between them is taken out first, and the border of
-    `region`, outside which nothing moves, follows it. The maps cover `part` of it. `inside` asks for the map between
-    the lips too.
+    sources: landmarks (478, 2) of each picture. target: landmarks (478, 2). region: outside it nothing moves.
+
+    The pictures may be different frames: the head's similarity between source and target is taken out first, and the
+    region's border follows it. A map is a pair of fields, x and y in the source, of the shape of the part asked for.
     """
-    skull = list(mesh.SKULL)
-    base = similarity(target[skull], source[skull])
-    unit = float(mesh.eye_distance(target))
-    source = _into_the_lips(source, target)
-    corners = _border(region)
-    nodes = np.vstack([target, corners])
-    moved = np.vstack([source - (target @ base[:, :2].T + base[:, 2]), np.zeros_like(corners)])
-    border = list(range(len(target), len(nodes)))
 
-    def field(points: tuple[int, ...]) -> Field:
-        index = [*points, *border]
-        return _solve(nodes[index] / unit, moved[index], part, unit)
+    def __init__(self, sources: Sequence[FloatArray], target: FloatArray, region: Region) -> None:
+        self._region = region
+        self._unit = float(mesh.eye_distance(target))
+        skull = list(mesh.SKULL)
+        self._bases = [similarity(target[skull], source[skull]) for source in sources]
+        border = _border(region)
+        self._nodes = np.vstack([target, border]) / self._unit
+        moves = [
+            _into_the_lips(source, target) - (target @ base[:, :2].T + base[:, 2])
+            for source, base in zip(sources, self._bases, strict=True)
+        ]
+        self._moves = np.vstack([np.hstack(moves), np.zeros((len(border), 2 * len(moves)))])
+        self._border = tuple(range(len(target), len(self._nodes)))
+        self._side = lower_side(target, region)[..., None]
+        self._upper, self._lower = self._solve(UPPER_NODES), self._solve(LOWER_NODES)
+        self._between: Field | None = None
 
-    upper, lower = field(UPPER_NODES), field(LOWER_NODES)
-    share = lower_side(target, part)[..., None]
-    x, y = part.grid()
-    x_base = (base[0, 0] * x + base[0, 1] * y + base[0, 2]).astype(np.float32)
-    y_base = (base[1, 0] * x + base[1, 1] * y + base[1, 2]).astype(np.float32)
-    both = upper + share * (lower - upper)
-    lips = (x_base + both[..., 0], y_base + both[..., 1])
-    if not inside:
-        return Maps(lips, None)
-    between = field(INNER_NODES)
-    return Maps(lips, (x_base + between[..., 0], y_base + between[..., 1]))
+    def lips(self, source: int, part: Region) -> Map:
+        """The face and its lips: each pixel follows the upper or the lower side."""
+        upper, lower = self._fine(self._upper, source, part), self._fine(self._lower, source, part)
+        return self._map(source, part, upper + self._side[part.inside(self._region)] * (lower - upper))
+
+    def inside(self, source: int, part: Region) -> Map:
+        """Between the lips: each pixel follows both."""
+        if self._between is None:
+            self._between = self._solve(INNER_NODES)
+        return self._map(source, part, self._fine(self._between, source, part))
+
+    def skull(self, source: int, part: Region) -> Map:
+        """What moves with the head alone, as the upper teeth do."""
+        return self._map(source, part, None)
+
+    def _map(self, source: int, part: Region, move: Field | None) -> Map:
+        x, y = part.grid()
+        base = self._bases[source].astype(np.float32)
+        at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in base)
+        return (at_x, at_y) if move is None else (at_x + move[..., 0], at_y + move[..., 1])
+
+    def _solve(self, points: tuple[int, ...]) -> Field:
+        """Thin-plate splines through the moves of these points, for all sources, on a grid: (rows, columns, 2 S)."""
+        index = [*points, *self._border]
+        rows, columns = self._region.shape
+        nx, ny = (int(np.ceil((size - 1) / self._step)) + 1 for size in (columns, rows))
+        x, y = np.meshgrid(self._region.x0 + self._step * np.arange(nx), self._region.y0 + self._step * np.arange(ny))
+        at = np.stack([x.ravel(), y.ravel()], 1) / self._unit
+        spline = RBFInterpolator(
+            self._nodes[index], self._moves[index], kernel="thin_plate_spline", smoothing=SMOOTHING
+        )
+        return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
+
+    def _fine(self, coarse: Field, source: int, part: Region) -> Field:
+        """One source's field at the pixels of a part."""
+        left, top = (part.x0 - self._region.x0) / self._step, (part.y0 - self._region.y0) / self._step
+        place = np.array([[1 / self._step, 0, left], [0, 1 / self._step, top]])
+        own = np.ascontiguousarray(coarse[..., 2 * source : 2 * source + 2])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        fine = cv2.warpAffine(own, place, part.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(fine, np.float32)
+
+    @property
+    def _step(self) -> float:
+        """Pixels between the grid's nodes."""
+        return max(self._unit / NODES_PER_EYE_DISTANCE, 1.0)
 
 
-def sample(image: Image, at: tuple[Field, Field]) -> Image:
+def sample(image: Image, at: Map) -> Image:
     """The picture's pixels at backward maps, bicubic; its edge goes on outside."""
     moved = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8)
@@ -211,18 +243,3 @@ def _border(region: Region) -> FloatArray:
     top, bottom = (np.stack([x, np.full_like(x, edge)], 1) for edge in (region.y0, region.y1 - 1))
     left, right = (np.stack([np.full_like(y, edge), y], 1)[1:-1] for edge in (region.x0, region.x1 - 1))
     return np.vstack([top, bottom, left, right])
-
-
-def _solve(nodes: FloatArray, values: FloatArray, region: Region, unit: float) -> Field:
-    """A thin-plate spline through `values` (M, 2) at `nodes` (M, 2, in eye distances), at the region's pixels."""
-    rows, columns = region.shape
-    step = max(unit / NODES_PER_EYE_DISTANCE, 1.0)
-    nx, ny = int(np.ceil((columns - 1) / step)) + 1, int(np.ceil((rows - 1) / step)) + 1
-    gx, gy = np.meshgrid(region.x0 + step * np.arange(nx), region.y0 + step * np.arange(ny))
-    at = np.stack([gx.ravel(), gy.ravel()], 1) / unit
-    spline = RBFInterpolator(nodes, values, kernel="thin_plate_spline", smoothing=SMOOTHING)
-    coarse = spline(at).reshape(ny, nx, 2).astype(np.float32)
-    shrink = np.array([[1 / step, 0, 0], [0, 1 / step, 0]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    fine = cv2.warpAffine(coarse, shrink, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(fine, np.float32)
