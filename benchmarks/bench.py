@@ -118,8 +118,17 @@ def measure(job: str, video: Path, sound: Path, output: Path) -> tuple[float, in
     start = time.perf_counter()
     stages = JOBS[job](video, sound, output)
     seconds = time.perf_counter() - start
+    return seconds, peak_mib(), stages
+
+
+def peak_mib() -> int:
+    """Peak resident memory of this process."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: `ru_maxrss` would start at the parent's peak
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 // MIB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return seconds, peak // MIB if sys.platform == "darwin" else peak * 1024 // MIB, stages
+    return peak // MIB if sys.platform == "darwin" else peak * 1024 // MIB
 
 
 def bench(clip: str, seconds: int, runs: int, folder: Path, progress: Progress) -> Iterator[Row]:
