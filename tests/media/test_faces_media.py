@@ -1,0 +1,76 @@
+"""Faces of real clips: who, how many, when."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from duikou.faces.tracks import find_faces, follow, smooth
+
+VIDEOS = Path(__file__).parents[2].parent / "shared" / "media" / "video"
+FRAME_MS = 42  # of a clip at 24 frames per second
+
+pytestmark = [
+    pytest.mark.media,
+    pytest.mark.skipif(not VIDEOS.is_dir(), reason="../shared/media is not there"),
+]
+
+
+def test_a_b_a_is_three_faces_that_end_at_the_cuts():
+    faces = find_faces(VIDEOS / "hard_cuts_a_b_a.mp4")
+    assert [face.id for face in faces] == ["0", "1", "2"]
+    assert [face.interval.start_ms for face in faces] == [0, 3500, 6500]
+    assert [face.interval.end_ms for face in faces] == [3500, 6500, 8000]
+    assert {warning.code for warning in faces[1].warnings} == {"shot_cut"}
+
+
+def test_two_people_are_two_faces():
+    left, right = sorted(find_faces(VIDEOS / "two_people.mp4"), key=lambda face: face.track.landmarks[0, 1, 0])
+    for face in (left, right):
+        assert (face.interval.start_ms, face.interval.end_ms) == (0, 8040)
+    assert left.track.landmarks[:, :, 0].max() < right.track.landmarks[:, :, 0].min()
+
+
+def test_a_profile_is_no_part_of_a_face_and_a_hand_is_told():
+    (face,) = find_faces(VIDEOS / "silent_head_turns_hand.mp4")
+    assert face.interval.start_ms == pytest.approx(950, abs=150)
+    assert face.interval.end_ms == pytest.approx(3550, abs=150)
+    codes = {warning.code for warning in face.warnings}
+    assert {"turned_away", "hidden_mouth"} <= codes
+
+
+@pytest.mark.parametrize(
+    ("name", "end_ms"),
+    [
+        ("talking_zh", 5042),
+        ("talking_glasses", 5042),
+        ("talking_en_beard_mic", 5042),
+        ("talking_white_beard_cap", 5042),
+        ("portrait_hevc_small_face", 10_000),
+        ("closed_mouth_silent", 9400),
+        ("idle_drawn_face", 10_720),
+    ],
+)
+def test_one_person_is_one_face_throughout(name, end_ms):
+    (face,) = find_faces(VIDEOS / f"{name}.mp4")
+    assert (face.interval.start_ms, face.interval.end_ms) == (0, end_ms)
+    assert face.usable.mean() > 0.97
+
+
+def test_a_jump_cut_within_one_view_starts_a_shot():
+    (face,) = find_faces(VIDEOS / "talking_zh.mp4")
+    track = follow(VIDEOS / "talking_zh.mp4", face)
+    assert len(track) == 121
+    assert track.frames[np.flatnonzero(np.diff(track.shots)) + 1].tolist() == [4, 24]
+
+
+def test_smoothing_calms_a_still_face_and_keeps_the_closures_of_a_talking_one():
+    (still,) = find_faces(VIDEOS / "closed_mouth_silent.mp4")
+    raw = follow(VIDEOS / "closed_mouth_silent.mp4", still)
+    jitter = [np.sqrt((np.diff(one.landmarks[..., :2], 2, axis=0) ** 2).mean()) for one in (raw, smooth(raw))]
+    assert jitter[1] < 0.3 < jitter[0]
+    (talking,) = find_faces(VIDEOS / "talking_glasses.mp4")
+    raw = follow(VIDEOS / "talking_glasses.mp4", talking)
+    before, after = (np.linalg.norm(one.landmarks[:, 13] - one.landmarks[:, 14], axis=1) for one in (raw, smooth(raw)))
+    assert np.corrcoef(before, after)[0, 1] > 0.995
+    assert np.abs(before - after)[before < 5].max() < 3
