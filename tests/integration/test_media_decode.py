@@ -7,9 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
-from media_maker import clicks, make_sound, make_video, numbered, read_number, tone, trim
+from av.stream import Disposition
+from media_maker import clicks, make_sound, make_video, numbered, read_number, sound_frames, to_yuv, tone, trim
 
 from duikou.errors import MediaError
 from duikou.media import decode, probe
@@ -172,6 +174,30 @@ def test_a_broken_file_is_one_clear_sentence(tmp_path: Path, harm: Callable[[Pat
     assert "\n" not in str(error.value)
     with pytest.raises(MediaError):
         list(decode.frames(path))
+
+
+def test_an_empty_track_of_sound_is_no_sound(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "whole.mp4", frames=30, options={"g": "10"}, sound=tone(300, 100))
+    path = trim(whole, tmp_path / "cut.mp4", start_ms=520)
+    with av.open(str(path)) as file:
+        assert len(file.streams.audio) == 1
+    assert probe.probe_video(path).audio is None
+
+
+def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as file:
+        sound = file.add_stream("aac", rate=48_000, layout="mono")
+        cover = file.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        for frame in sound_frames(tone(300, 200), 48_000):
+            file.mux(sound.encode(frame))
+        file.mux(cover.encode(to_yuv(numbered(1, 64, 64), "yuvj420p", full_range=True)))
+        file.mux([*sound.encode(None), *cover.encode(None)])
+    with pytest.raises(MediaError, match=r"^video: the file has no picture\.$"):
+        probe.probe_video(path)
+    assert probe.probe_audio(path).duration_ms == 200  # a song with its cover is a sound
 
 
 def test_a_sound_is_no_video(tmp_path: Path) -> None:

@@ -101,10 +101,14 @@ def probe_audio(path: Path, *, field: str = "sound") -> AudioInfo:
             raise MediaError(f"{field}: the file is a video, a sound must be mp3, wav, m4a or aac.", field=field)
         if demux.audio_stream(file) is None:
             raise MediaError(f"{field}: the {container} file has no sound that can be read.", field=field)
-    return _audio_info(path, field=field)
+    info = _audio_info(path, field=field)
+    if info is None:
+        raise MediaError(f"{field}: the sound is empty.", field=field)
+    return info
 
 
-def _audio_info(path: Path, *, field: str) -> AudioInfo:
+def _audio_info(path: Path, *, field: str) -> AudioInfo | None:
+    """The sound of a file that has a track of it; `None` where the track holds nothing."""
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file)
         assert stream is not None
@@ -115,9 +119,7 @@ def _audio_info(path: Path, *, field: str) -> AudioInfo:
         if context.sample_rate <= 0 or context.channels <= 0:
             raise MediaError(f"{field}: the sound names no sample rate or no channels.", field=field)
         duration = _sounding_ms(file, stream, from_zero=container not in ELEMENTARY)
-        if duration <= 0:
-            raise MediaError(f"{field}: the sound is empty.", field=field)
-        return AudioInfo(codec, context.sample_rate, context.channels, duration)
+        return AudioInfo(codec, context.sample_rate, context.channels, duration) if duration > 0 else None
 
 
 def _sounding_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool) -> int:
