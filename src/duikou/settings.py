@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     task_timeout_s: int = Field(1800, ge=1, description="Seconds of work after which a task's worker is stopped.")
     task_memory_mb: int = Field(4096, ge=512, description="Memory that one worker may take.")
     max_video_mb: int = Field(100, ge=1, description="Largest video accepted.")
-    any_size: bool = Field(False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes.")
+    any_size: bool = Field(
+        False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes."
+    )
     max_audio_mb: int = Field(5, ge=1, description="Largest speech accepted.")
     fetch_timeout_s: int = Field(60, ge=1, description="Seconds that fetching one file may take in all.")
     session_hours: int = Field(24, ge=1, description="Hours that a session can be used.")
