@@ -23,6 +23,7 @@ HAND_OVER_S = 15  # from the death of a worker to the end of a short task, or of
 def site():
     with sources(
         a__mp4=stub_work.video(),
+        damaged__mp4=stub_work.video(identify="damaged"),
         once__mp4=stub_work.video(identify="die_once"),
         s__mp3=stub_work.sound(),
         slow__mp3=stub_work.sound(render="slow"),
@@ -71,6 +72,8 @@ def test_a_server_that_is_stopped_takes_its_tasks_up_again(tmp_path, site, how) 
         before = workers(server.popen.pid)
         assert len(before) == 3
         server.end(how)
+    released = [line for line in server.log if "released" in line]
+    assert len(released) == (how is signal.SIGTERM), "a stop that was asked for costs the task no try"
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), HAND_OVER_S)
 
     with Process(tmp_path / "data") as again:
@@ -152,13 +155,18 @@ def test_the_server_says_that_it_is_open_to_all(tmp_path) -> None:
     assert any("no authentication yet" in line for line in server.log)
 
 
-def test_logs_carry_the_request_id_and_nothing_is_printed(tmp_path, site) -> None:
+def test_logs_carry_the_request_id_through_all_processes(tmp_path, site) -> None:
     with Process(tmp_path / "data") as server:
-        answer = server.client.post("/v1/videos/identify-face", json={"video_url": f"{site}/nothing"})
+        missing = server.client.post("/v1/videos/identify-face", json={"video_url": f"{site}/nothing"})
+        damaged = server.client.post("/v1/videos/identify-face", json={"video_url": f"{site}/damaged.mp4"})
         server.end(signal.SIGTERM)
     lines = [json.loads(line) for line in server.log]
-    found = [line["event"] for line in lines if line.get("request_id") == answer.json()["request_id"]]
-    assert found == ["refused", "request"]
+
+    def events(answer) -> list[str]:
+        return [line["event"] for line in lines if line.get("request_id") == answer.json()["request_id"]]
+
+    assert events(missing) == ["refused", "request"]
+    assert events(damaged) == ["work failed", "refused", "request"]
 
 
 def test_starting_and_stopping_leaves_no_files_or_threads_behind(tmp_path, site) -> None:

@@ -6,7 +6,10 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
+
+import structlog
 
 from duikou.errors import WorkerError
 from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
@@ -14,14 +17,22 @@ from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
 TRIES = 2  # a caller waits for the answer: one more try where a worker died, no third
 
 
+@dataclass(frozen=True)
+class _Item:
+    """Work that waits; `context` is what the caller's log lines carry."""
+
+    future: Future[Any]
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    context: dict[str, Any]
+
+
 class Lane:
     """Short work whose caller waits for it. Lanes are apart so that long work never delays short work."""
 
     def __init__(self, name: str, size: int, limits: Limits, stopping: threading.Event) -> None:
         self._stopping = stopping
-        self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self.workers = tuple(Worker(limits, stopping) for _ in range(size))
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), name=f"duikou-{name}-{number}", daemon=True)
@@ -39,7 +50,7 @@ class Lane:
         if self._stopping.is_set():
             future.set_exception(StoppedError("the server is stopping"))
         else:
-            self._queue.put((future, function, args))
+            self._queue.put(_Item(future, function, args, structlog.contextvars.get_contextvars()))
         return future
 
     def join(self) -> None:
@@ -52,18 +63,20 @@ class Lane:
         while not self._queue.empty():
             item = self._queue.get()
             if item is not None:
-                item[0].set_exception(StoppedError("the server is stopping"))
+                item.future.set_exception(StoppedError("the server is stopping"))
 
     def _work(self, worker: Worker) -> None:
         worker.start()
         while (item := self._queue.get()) is not None:
-            future, function, args = item
-            if not future.set_running_or_notify_cancel():
+            if not item.future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(_run(worker, function, args))
+                with structlog.contextvars.bound_contextvars(**item.context):
+                    value = _run(worker, item.function, item.args)
             except BaseException as error:
-                future.set_exception(error)
+                item.future.set_exception(error)
+            else:
+                item.future.set_result(value)
         worker.stop()
 
 

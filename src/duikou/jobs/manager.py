@@ -85,7 +85,9 @@ class Jobs:
         log.info("jobs started", data=str(self.folder.root), workers=settings.workers, orphans=orphans)
 
     def stop(self) -> None:
-        """Stop every worker; unfinished tasks wait for the next start."""
+        """Stop every worker; unfinished tasks wait for the next start. A second call does nothing."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         for part in (self.dispatcher, self._probing, self._analysis, self._sweeper):
             part.join()

@@ -79,7 +79,7 @@ class Worker:
         """
         pipe = self._alive()
         try:
-            pipe.send((function, args))
+            pipe.send((function, args, structlog.contextvars.get_contextvars()))
             value = self._await(pipe, tell)
         except _WorkError as failure:
             raise failure.error from None
@@ -181,17 +181,20 @@ def _serve(pipe: Connection) -> None:
     logs.configure()
     while True:
         try:
-            function, args = pipe.recv()
+            function, args, context = pipe.recv()
         except EOFError:
             return
-        try:
-            answer = ("done", function(*args, _teller(pipe)))
-        except Exception as error:
-            log.info(
-                "work failed", work=function.__name__, error=repr(error), exc_info=not isinstance(error, DuikouError)
-            )
-            answer = ("failed", _portable(error))
-        pipe.send(answer)
+        with structlog.contextvars.bound_contextvars(**context):
+            pipe.send(_answer(function, args, _teller(pipe)))
+
+
+def _answer(function: Callable[..., Any], args: tuple[Any, ...], tell: Progress) -> tuple[str, Any]:
+    try:
+        return "done", function(*args, tell)
+    except Exception as error:
+        unexpected = not isinstance(error, DuikouError)
+        log.info("work failed", work=function.__name__, error=repr(error), exc_info=unexpected)
+        return "failed", _portable(error)
 
 
 def _follow_parent() -> None:

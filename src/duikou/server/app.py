@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -78,6 +79,7 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
         )
     )
     server.ready = lambda: ready(f"http://{f'[{host}]' if ':' in host else host}:{port}") if ready else None
+    server.stop = app.state.desk.jobs.stop
     # The jobs are started here and not in the lifespan, where uvicorn would turn a clear error into a trace.
     desk: Desk = app.state.desk
     with listener:
@@ -89,14 +91,19 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
 
 
 class _Server(uvicorn.Server):
-    """Tells when it accepts connections."""
+    """Tells when it accepts connections, and stops the jobs before it gives the signal that ended it to the process."""
 
     ready: Callable[[], None]
+    stop: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self.ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await asyncio.to_thread(self.stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:
