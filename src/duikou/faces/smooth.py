@@ -24,7 +24,8 @@ POSE_MS = 220  # seven frames at 30 per second
 SLOW_MS = 400  # cheeks, nose and forehead change shape slowly
 FAST_MS = 170  # lips, chin and lids: five frames at 30 per second
 ORDER = 2  # degree of the fitted polynomial
-NOISE_FACTOR = 2.5  # times the noise; what the filter took away beyond it is motion and is given back
+SHAPE_FACTOR = 2.5  # times the noise; what the filter took away beyond it is motion and is given back
+POSE_FACTOR = 3.0  # the same for single numbers, whose noise exceeds its median more often than that of many points
 MAX_NOISE = 0.0008  # canonical units; a still face shows 0.0003 (shape) to 0.0006 (pose), a talking one is never still
 LOWER_FACE_Y = 0.2  # canonical units: below the nose everything moves with the mouth
 EYE_REACH = 0.25  # canonical units around an iris: the lids
@@ -57,7 +58,7 @@ def _smooth_run(landmarks: npt.NDArray[np.float32], frame_ms: float) -> npt.NDAr
     unit_px = float(np.median(pose.scale))
     shape = to_canonical(landmarks, pose).astype(np.float64)
     for points, length_ms in groups():
-        shape[:, points] = _filtered(shape[:, points], _window(length_ms, frame_ms, len(shape)))
+        shape[:, points] = _filtered(shape[:, points], _window(length_ms, frame_ms, len(shape)), SHAPE_FACTOR)
     return from_canonical(shape.astype(np.float32), _smooth_pose(pose, unit_px, _window(POSE_MS, frame_ms, len(shape))))
 
 
@@ -68,20 +69,20 @@ def _smooth_pose(pose: Pose, unit_px: float, window: int) -> Pose:
     """
     affine = np.concatenate([pose.scale[:, None, None] * pose.rotation, pose.translation[:, :, None]], 2) / unit_px
     for row, column in np.ndindex(3, 4):  # one by one: a sway to the side is no reason to let the rest tremble
-        affine[:, row, column] = _filtered(affine[:, row, column], window)
+        affine[:, row, column] = _filtered(affine[:, row, column], window, POSE_FACTOR)
     affine *= unit_px
     u, singular, vt = np.linalg.svd(affine[:, :, :3])
     return Pose(singular.mean(1), u @ vt, affine[:, :, 3])
 
 
-def _filtered(values: DoubleArray, window: int) -> DoubleArray:
+def _filtered(values: DoubleArray, window: int, factor: float) -> DoubleArray:
     """Values (N, ...) in canonical units smoothed along N; what is more than noise is given back."""
     if window <= ORDER + 1:
         return values
     smoothed = savgol_filter(values, window, ORDER, axis=0)
     taken = values - smoothed
     size = np.sqrt((taken.reshape(len(values), -1) ** 2).mean(1))
-    noise = NOISE_FACTOR * min(float(np.median(size)), MAX_NOISE)
+    noise = factor * min(float(np.median(size)), MAX_NOISE)
     # Wiener's weight: the share of what was taken that is not noise.
     share = np.maximum(0.0, 1 - (noise / np.maximum(size, 1e-12)) ** 2)
     return np.asarray(smoothed + taken * share.reshape(-1, *[1] * (values.ndim - 1)))
