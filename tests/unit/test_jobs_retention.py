@@ -155,5 +155,3 @@ def test_a_nearly_full_disk_is_told_with_both_figures(folder, monkeypatch) -> No
     folder.require_room(300)
     with pytest.raises(StorageError, match="300 MB are free, and no work is taken below 301 MB"):
         folder.require_room(301)
-
-

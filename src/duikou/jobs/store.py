@@ -220,10 +220,11 @@ class Store:
             .limit(1)
         )
         while True:
-            with self._writing() as connection:
+            with self._reading() as connection:  # idle workers ask every second: only a find takes the write lock
                 row = connection.execute(waiting).one_or_none()
-                if row is None:
-                    return None
+            if row is None:
+                return None
+            with self._writing() as connection:
                 claimed = self._move(
                     connection,
                     _task(row),
