@@ -164,7 +164,7 @@ def task(client: httpx.Client, task_id: str) -> dict[str, Any]:
     return data
 
 
-def ended(client: httpx.Client, task_id: str) -> dict[str, Any]:
+def ended(client: httpx.Client, task_id: str, wait_s: float = WAIT_S) -> dict[str, Any]:
     """A task at its end."""
-    until(lambda: task(client, task_id)["task_status"] in ("succeed", "failed"))
+    until(lambda: task(client, task_id)["task_status"] in ("succeed", "failed"), wait_s)
     return task(client, task_id)
