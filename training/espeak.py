@@ -74,7 +74,6 @@ class Espeak:
         self._sound = bytearray()
         self._marks: list[tuple[int, str]] = []
         self._callback = _Callback(self._receive)  # kept: the library holds only its address
-        self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, language: str, variant: str = "", *, words_per_minute: int = 170, pitch: int = 50,
               pitch_range: int = 50, seed: int = 0) -> Spoken:  # fmt: skip
@@ -85,6 +84,7 @@ class Espeak:
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         for parameter, value in ((_RATE, words_per_minute), (_PITCH, pitch), (_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
+        self._library.espeak_SetSynthCallback(self._callback)  # here, since others may use the library too
         self._sound.clear()
         self._marks.clear()
         encoded = text.encode()

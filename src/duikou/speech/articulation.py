@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from duikou.errors import InputError
 from duikou.speech.features import FRAME_RATE, loudness, mel_power, normalise, resample
@@ -15,11 +15,12 @@ from duikou.speech.silence import voice_curve, voice_probability
 FloatArray = npt.NDArray[np.float32]
 
 LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths best (docs/models/articulation.md)
-CLOSED_FROM, CLOSED_AT = 0.25, 0.55  # the network's closure: from here the lips approach, from there they are pressed
-DENTAL_FROM, DENTAL_AT = 0.20, 0.60
+CLOSED_FROM, CLOSED_AT = 0.20, 0.45  # the network's closure: from here the lips approach, from there they are pressed
+DENTAL_FROM, DENTAL_AT = 0.10, 0.35  # likewise for the lower lip; f and v are heard less surely
 SMOOTH_ROWS = 1.0  # 10 ms: takes the network's ripple away and leaves a closure of two video frames shut
 QUIET_DB, QUIET_GAIN = -25.0, 0.75  # a vowel 25 dB below the loud ones opens three quarters as far
 LOUD_GAIN = 1.1
+HELD_ROWS, PART_ROWS = 3, 2.0  # closure is spread by 10 ms to either side and blurred by 20: soft edges, same core
 SYLLABLE_ROWS = 6.0  # loudness is that of the syllable, not of the glottal pulse
 AUDIBLE = 1e-5  # of full scale: a sound that never exceeds -100 dB is silence
 MAX_RATE = 768_000  # samples per second that any sound file has
@@ -66,7 +67,9 @@ def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     )
     curves[:, _CLOSURE] = _smoothstep(curves[:, _CLOSURE], CLOSED_FROM, CLOSED_AT)
     curves[:, _DENTAL] = _smoothstep(curves[:, _DENTAL], DENTAL_FROM, DENTAL_AT)
-    curves[:, _GAP] *= effort * (1.0 - curves[:, _CLOSURE])
+    # Lips need about 50 ms to part, however sudden the burst; they stay shut as long as before.
+    shut = gaussian_filter1d(maximum_filter1d(curves[:, _CLOSURE], HELD_ROWS), PART_ROWS, mode="nearest")
+    curves[:, _GAP] *= effort * (1.0 - shut)
     curves[:, _JAW] *= effort
     lowest = np.array([-1.0 if name == "width" else 0.0 for name in CURVES])
     curves = np.clip(curves, lowest, 1.0) * voice[:, None]
