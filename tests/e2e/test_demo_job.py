@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +129,23 @@ def test_the_command_line_does_the_same_job(
         np.abs(one.image.astype(np.int16) - other.image).mean() for one, other in zip(mine, served, strict=True)
     ]
     assert max(differences) < 0.5, "command line and server paint the same pictures, but for rounding"
+
+
+@pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_command_line_cleans_up_when_stopped(job: Job, tmp_path: Path, kind: signal.Signals, status: int) -> None:
+    words = ["sync", str(job.source), str(job.sound), "-o", str(tmp_path / "spoken.mp4"), "--at", str(INSERT_MS)]
+    command = [sys.executable, "-m", "duikou", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while process.poll() is None and not list(tmp_path.glob(".spoken.*.part.mp4")):
+            time.sleep(0.02)  # the file appears with the encoder's first packet
+        process.send_signal(kind)
+        rest = process.stderr.read()
+        assert process.stdout.read() == ""
+    assert process.returncode == status, rest
+    assert "Traceback" not in rest
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_line_refuses_what_does_not_fit(
