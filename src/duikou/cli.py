@@ -287,7 +287,7 @@ def _face_as_json(face: Face, picture: Path) -> dict[str, object]:
 
 
 def _output() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False)
 
 
 def _complain(sentence: str) -> None:

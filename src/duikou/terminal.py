@@ -21,7 +21,7 @@ def shown(title: str, console: Console | None = None) -> Iterator[progress.Progr
         yield _plain_lines(title, console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

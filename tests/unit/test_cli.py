@@ -91,6 +91,12 @@ def test_faces_prints_a_table_and_writes_pictures(recorder: Recorder, capsys: py
     assert "clip.mp4: finding faces 50%" in shown.err
 
 
+def test_brackets_in_names_are_not_markup(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("clip[bold].mp4").write_bytes(b"v")
+    assert cli.run(["faces", "clip[bold].mp4"]) == 0
+    assert "clip[bold].faces/face_0.jpg" in capsys.readouterr().out
+
+
 def test_faces_as_json(recorder: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["faces", "clip.mp4", "--json", "--pictures", "elsewhere"]) == 0
     told = json.loads(capsys.readouterr().out)

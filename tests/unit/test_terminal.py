@@ -31,9 +31,9 @@ def test_each_stage_gets_a_line() -> None:
 
 def test_a_bar_on_a_terminal_is_cleared_at_the_end() -> None:
     text = io.StringIO()
-    with shown("clip", Console(file=text, force_terminal=True, width=80)) as progress:
+    with shown("clip[1]", Console(file=text, force_terminal=True, width=80)) as progress:
         progress("render", 0.4)
-    assert "clip" in text.getvalue()
+    assert "clip[1]" in text.getvalue()
     assert "\x1b[2K" in text.getvalue()
 
 
