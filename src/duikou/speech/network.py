@@ -1,6 +1,6 @@
 """The articulation network, run with numpy alone: dilated convolutions from log-mel to curves.
 
-A row of the result sees 0.48 s of sound to either side: that is where coarticulation and look-ahead live. How the
+A row of the result sees 0.46 s of sound to either side: that is where coarticulation and look-ahead live. How the
 weights are made: `training/`; what they are good for: `docs/models/articulation.md`.
 """
 
