@@ -44,7 +44,7 @@ class NativeEngine:
         angles = head.degrees[:, :2]
         rate = _frame_rate(clip.track.times_ms)
         model = MouthModel.fit(shapes, angles, clip.usable)
-        wanted = model.wanted(curves)
+        wanted = model.wanted(curves, rate)
         targets = model.targets(shapes, angles, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
         choice = None

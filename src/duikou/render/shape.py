@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from duikou.render import mesh
 
@@ -47,6 +47,12 @@ PROTRUSION = 0.05
 
 DENTAL_GAP = 0.012
 """What is left of the gap, in eye distances, when the lower lip lies at the upper teeth."""
+
+PAUSE_S = 1.0
+"""A pause up to this long is part of the speech: the lips wait closed; only a longer one brings back a smile."""
+
+SETTLE_S = 0.08
+"""How gently a face leaves its rest for speech and returns (standard deviation)."""
 
 REST_WINDOW_S = 1.2
 """Time over which a face's own rest is averaged (standard deviation of the window)."""
@@ -115,8 +121,8 @@ class MouthModel:
             coefficients=np.asarray(learnt, np.float64),
         )
 
-    def wanted(self, motion: dict[str, FloatArray]) -> Wanted:
-        """Mouth motion, curves by name each (N,), in this person's measures."""
+    def wanted(self, motion: dict[str, FloatArray], rate: float) -> Wanted:
+        """Mouth motion, curves by name each (N,) at `rate` frames a second, in this person's measures."""
         closed = 1 - np.clip(motion["closure"], 0, 1)
         dental = np.clip(motion["dental"], 0, 1)
         gap = np.clip(motion["gap"], 0, 1.15) * self.gap_scale * closed
@@ -131,7 +137,7 @@ class MouthModel:
             closure=np.clip(motion["closure"], 0, 1),
             dental=dental,
             tongue=np.clip(motion["tongue"], 0, 1),
-            voice=np.clip(motion["voice"], 0, 1),
+            voice=_held(np.clip(motion["voice"], 0, 1), rate),
         )
 
     def targets(self, shapes: FloatArray, angles: FloatArray, rate: float, wanted: Wanted) -> FloatArray:
@@ -157,6 +163,16 @@ class MouthModel:
         moved = list(mesh.MOVED)
         targets[:, moved] = ((1 - voice) * rest + voice * spoken)[:, moved]
         return targets
+
+
+def _held(voice: FloatArray, rate: float) -> FloatArray:
+    """How far a face is speaking: its voice (N,) with short pauses bridged and soft ends."""
+    bridged = maximum_filter1d(voice, max(round(PAUSE_S * rate) // 2 * 2 + 1, 1), mode="constant")
+    # Bridging reaches as far beyond the speech's ends: take that back, but for what the soft ends need.
+    reach = max(round((PAUSE_S / 2 - 2 * SETTLE_S) * rate), 0)
+    held = -maximum_filter1d(-bridged, 2 * reach + 1, mode="nearest")
+    soft: FloatArray = gaussian_filter1d(held, SETTLE_S * rate, mode="nearest")
+    return soft
 
 
 def _features(gaps: FloatArray, widths: FloatArray, angles: FloatArray) -> FloatArray:

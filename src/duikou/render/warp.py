@@ -36,7 +36,7 @@ UPPER_NODES = (*SHARED, *mesh.UPPER_LIP)
 LOWER_NODES = (*SHARED, *mesh.LOWER_LIP)
 INNER_NODES = (*SHARED, *mesh.INNER_RING)
 
-EDGE_DOUBT = 0.16
+EDGE_DOUBT = 0.2
 """Share of an opening by which the landmarks of its edges may lie inside it."""
 
 BORDER_NODES = 7
