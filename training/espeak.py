@@ -67,6 +67,7 @@ class Espeak:
         """`data`: the data folder (`espeak-ng-data`); by default the wheel's own."""
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         folder = data or Path(espeakng_loader.get_data_path())
+        self._variants = folder / "voices" / "!v"
         options = _PHONEME_EVENTS | _PHONEME_IPA
         self.rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder.parent).encode(), options)
         if self.rate <= 0:
@@ -79,7 +80,9 @@ class Espeak:
               pitch_range: int = 50, seed: int = 0) -> Spoken:  # fmt: skip
         """Speak `text`. Raises `ValueError` for a voice that is not there."""
         voice = f"{language}+{variant}" if variant else language
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+        # An unknown variant would be passed over in silence.
+        known = not variant or (self._variants / variant).is_file()
+        if not known or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice}")
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         for parameter, value in ((_RATE, words_per_minute), (_PITCH, pitch), (_RANGE, pitch_range)):
