@@ -27,7 +27,7 @@ NODES_PER_EYE_DISTANCE = 18
 """Density of the grid on which the fields are solved; between its nodes they are bilinear."""
 
 SMOOTHING = 2e-4
-"""Of the thin-plate splines, in squared eye distances: lets single noisy landmarks lie beside the field."""
+"""Of the splines, in cubed eye distances: lets single noisy landmarks lie beside the field."""
 
 SHARED = tuple(
     dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
@@ -150,14 +150,14 @@ class Warp:
         return (at_x, at_y) if move is None else (at_x + move[..., 0], at_y + move[..., 1])
 
     def _solve(self, points: tuple[int, ...]) -> Field:
-        """Thin-plate splines through the moves of these points, for all sources, on a grid: (rows, columns, 2 S)."""
+        """Cubic splines (radial, r to the third) through the moves of these points, for all sources, on a grid: (rows, columns, 2 S)."""
         index = [*points, *self._border]
         rows, columns = self._region.shape
         nx, ny = (int(np.ceil((size - 1) / self._step)) + 1 for size in (columns, rows))
         x, y = np.meshgrid(self._region.x0 + self._step * np.arange(nx), self._region.y0 + self._step * np.arange(ny))
         at = np.stack([x.ravel(), y.ravel()], 1) / self._unit
         spline = RBFInterpolator(
-            self._nodes[index], self._moves[index], kernel="thin_plate_spline", smoothing=SMOOTHING
+            self._nodes[index], self._moves[index], kernel="cubic", smoothing=SMOOTHING
         )
         return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
 
