@@ -15,17 +15,34 @@ from duikou.speech.features import BANDS
 Array = npt.NDArray[np.float64]
 Generator = np.random.Generator
 
+LONGEST_STRETCH = 1.5  # rows of a crop that one row of the stretched one may take
+
 
 def augment(power: Array, others: Array, rng: Generator) -> Array:
     """Another throat, another room, another microphone, other sounds. `others` (B, N, 80): other people's speech."""
     power = power / (power.mean((1, 2), keepdims=True) + 1e-12)
     others = others / (others.mean((1, 2), keepdims=True) + 1e-12)
     power = smear(warp_formants(power, rng), rng)
-    power = power * gain_drift(power, rng)
+    power = power * gain_drift(power, rng) * texture(power, rng)
     power = reverberate(power, rng)
     power = power + noise(power, rng) + music(power, rng) + babble(others, rng)
-    power = power * equaliser(power, rng)
+    power = power * equaliser(power, rng) * hole(power, rng)
     return power + 10.0 ** rng.uniform(-6.0, -2.5, (len(power), 1, 1))
+
+
+def stretch(power: Array, targets: Array, rows: int, rng: Generator) -> tuple[Array, Array]:
+    """Crops (B, M, c) played faster or slower and unevenly, as (B, rows, c): M must be `LONGEST_STRETCH` times as long.
+
+    Synthesizers keep time like clocks; people do not.
+    """
+    crops, given = power.shape[:2]
+    tempo = np.exp(_knotted(rng, crops, 8, rows, 0.15) + rng.uniform(-0.2, 0.2, (crops, 1)))
+    at = np.cumsum(np.clip(tempo, 0.6, LONGEST_STRETCH), 1)
+    at = np.clip(at - at[:, :1], 0, given - 1.001)
+    low = at.astype(int)
+    share, crop = (at - low)[..., None], np.arange(crops)[:, None]
+    fast, values = power[crop, low] * (1 - share) + power[crop, low + 1] * share, targets[crop, low] * (1 - share)
+    return fast, values + targets[crop, low + 1] * share
 
 
 def warp_formants(power: Array, rng: Generator) -> Array:
@@ -44,6 +61,21 @@ def smear(power: Array, rng: Generator) -> Array:
     for crop in np.flatnonzero(rng.random(len(power)) < 0.5):
         power[crop] = gaussian_filter1d(power[crop], rng.uniform(0.3, 1.5), axis=1)
     return power
+
+
+def texture(power: Array, rng: Generator) -> Array:
+    """Small random swellings in time and pitch, none to 4 dB: no two periods of a real voice are alike."""
+    field = gaussian_filter1d(gaussian_filter1d(rng.normal(0, 1, power.shape), 2.0, axis=2), 1.5, axis=1)
+    return np.exp(rng.uniform(0.0, 1.0, (len(power), 1, 1)) * field / field.std())
+
+
+def hole(power: Array, rng: Generator) -> Array:
+    """A band of up to a quarter of the spectrum missing in 30 % of the crops, (B, 1, 80): no single cue is safe."""
+    out = np.ones((len(power), 1, BANDS))
+    for crop in np.flatnonzero(rng.random(len(power)) < 0.3):
+        start, width = rng.integers(0, BANDS), rng.integers(2, BANDS // 4)
+        out[crop, :, start : start + width] = 10.0 ** rng.uniform(-4, -1)
+    return out
 
 
 def gain_drift(power: Array, rng: Generator) -> Array:
@@ -106,11 +138,15 @@ def equaliser(power: Array, rng: Generator) -> Array:
     return np.asarray(colour[:, None, :])
 
 
+def _knotted(rng: Generator, count: int, knots: int, length: int, spread: float) -> Array:
+    """`count` smooth random lines (count, length) through normal knots of that spread."""
+    grid = np.linspace(0, knots - 1, length)
+    return np.stack([np.interp(grid, np.arange(knots), rng.normal(0, spread, knots)) for _ in range(count)])
+
+
 def _curve(rng: Generator, count: int, knots: int, length: int, spread: float) -> Array:
     """`count` smooth random gains (count, length), log-normal with that spread in nepers of power."""
-    grid = np.linspace(0, knots - 1, length)
-    lines = [np.interp(grid, np.arange(knots), rng.normal(0, spread, knots)) for _ in range(count)]
-    return np.exp(np.stack(lines))
+    return np.exp(_knotted(rng, count, knots, length, spread))
 
 
 def _level(rng: Generator, crops: int, share: float, nearest_db: float, farthest_db: float) -> Array:

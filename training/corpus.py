@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -34,6 +34,7 @@ NAMED_VOICES = (
     "Denis", "Lee", "Michael", "Mario", "belinda", "linda", "steph", "anika", "victor", "zac",
 )  # fmt: skip
 HELD_OUT_NAMED = ("m3", "m7", "f3", "klatt3", "Annie", "Reed")
+HELD_OUT_FLITE = "slt"
 RANDOM_SHARE = 0.65  # of espeak-ng's takes, in random voices; the rest in its own
 TAKE_S = 20.0  # speech in one take
 SHARDS = 4  # independent parts, each with its own seed
@@ -60,10 +61,7 @@ class Corpus:
 
 
 def load(synthesizer: str, minutes: float, *, held_out: bool, seed: int) -> Corpus:
-    """So many minutes of `espeak`, in training voices or in held-out ones, or of `flite`, where all are held out.
-
-    Made where the cache does not have it.
-    """
+    """So many minutes of `espeak` or `flite`, in training voices or in held-out ones; made where the cache has none."""
     CACHE.mkdir(exist_ok=True)
     part_of = "held-out" if held_out else "train"
     path = CACHE / f"{synthesizer}-{part_of}-{_key(minutes, seed)}.npz"
@@ -81,6 +79,11 @@ def load(synthesizer: str, minutes: float, *, held_out: bool, seed: int) -> Corp
         unfinished.replace(path)
     with np.load(path) as file:
         return Corpus(file["log_power"], file["targets"])
+
+
+def join(parts: Sequence[Corpus]) -> Corpus:
+    """One corpus of several."""
+    return Corpus(np.concatenate([part.log_power for part in parts]), np.concatenate([part.targets for part in parts]))
 
 
 def _key(*choices: object) -> str:
@@ -107,7 +110,7 @@ def _shard(job: tuple[str, float, bool, int]) -> tuple[HalfArray, HalfArray]:
             if synthesizer == "espeak":
                 say = _espeak_voice(engine, drawn, held_out, rng)
             else:
-                say = _flite_voice(Path(scratch) / "flite.wav", rng)
+                say = _flite_voice(held_out, Path(scratch) / "flite.wav", rng)
             power, target = take(say, rng)
             powers.append(np.log(power + LOG_FLOOR).astype(np.float16))
             targets.append(target.astype(np.float16))
@@ -131,8 +134,9 @@ def _espeak_voice(engine: Espeak, drawn: list[str], held_out: bool, rng: random.
     return say
 
 
-def _flite_voice(scratch: Path, rng: random.Random) -> Callable[[], Spoken]:
-    voice, stretch = rng.choice(flite.VOICES), rng.uniform(0.75, 1.3)
+def _flite_voice(held_out: bool, scratch: Path, rng: random.Random) -> Callable[[], Spoken]:
+    voice = HELD_OUT_FLITE if held_out else rng.choice([name for name in flite.VOICES if name != HELD_OUT_FLITE])
+    stretch = rng.uniform(0.75, 1.3)
     return lambda: flite.speak(texts.draw("en", rng), voice, stretch, scratch)
 
 

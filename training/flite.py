@@ -1,4 +1,4 @@
-"""A second synthesizer where the system has it (Debian's `flite`): recorded English voices, for judging only."""
+"""A second synthesizer where the system has it: flite (Debian's package `flite`), recorded English voices."""
 
 from __future__ import annotations
 

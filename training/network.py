@@ -30,7 +30,7 @@ class RowNorm(nn.Module):
 class ArticulationNet(nn.Module):
     """Dilated residual convolutions: (B, 80, N) log-mel to (B, len(CURVES), N), the last four as logits."""
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.input = nn.Conv1d(BANDS, CHANNELS, TAPS, padding=TAPS // 2)
         self.norms = nn.ModuleList(RowNorm() for _ in DILATIONS)
@@ -41,13 +41,12 @@ class ArticulationNet(nn.Module):
         self.narrow = nn.ModuleList(nn.Conv1d(CHANNELS, CHANNELS, 1) for _ in DILATIONS)
         self.norm = RowNorm()
         self.output = nn.Conv1d(CHANNELS, len(CURVES), 1)
-        self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """Curves of features."""
         hidden = self.input(features)
         for norm, wide, narrow in zip(self.norms, self.wide, self.narrow, strict=True):
-            hidden = hidden + narrow(self.dropout(functional.silu(wide(norm(hidden)))))
+            hidden = hidden + narrow(functional.silu(wide(norm(hidden))))
         return self.output(self.norm(hidden))
 
 

@@ -103,7 +103,7 @@ class FaceChoice:
         kept as it is outside. The library replaces the original by default; the wire contract's default is 1.
     """
 
-    sound: Path
+    sound: str | Path
     face_id: str = "0"
     sound_start_ms: int = 0
     sound_end_ms: int | None = None
@@ -173,7 +173,7 @@ def lip_sync(
     inserts, plans = [], []
     for choice, (start, end) in zip(checked, split([1.0] * len(checked)), strict=True):
         share = (planning[1] * start, planning[1] * end)
-        sound = read_sound(choice.sound, start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms)
+        sound = read_sound(Path(choice.sound), start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms)
         inserts.append(Insert(sound, choice.insert_ms, choice.sound_volume, choice.original_volume))
         plans.append(_plan(session, choice, sound, chosen_engine, scaled(progress, *share)))
     original = None if session.info.audio is None else read_sound(session.video)
@@ -184,8 +184,8 @@ def lip_sync(
 
 def check(session: Session, choice: FaceChoice) -> FaceChoice:
     """The choice with its ends filled in and clamped. Raises `InputError` naming the field and the figure."""
-    face = session.face(choice.face_id)
-    length = probe_audio(choice.sound, field="sound_file").duration_ms
+    face, sound = session.face(choice.face_id), Path(choice.sound)
+    length = probe_audio(sound, field="sound_file").duration_ms
     end = length if choice.sound_end_ms is None else choice.sound_end_ms
     if choice.sound_start_ms < 0:
         raise InputError(
@@ -221,7 +221,7 @@ def check(session: Session, choice: FaceChoice) -> FaceChoice:
             f"{inserted.end_ms} ms) does not meet the face's interval ({open_to.start_ms} to {open_to.end_ms} ms).",
             field="sound_insert_time",
         )
-    return replace(choice, sound_end_ms=end)
+    return replace(choice, sound=sound, sound_end_ms=end)
 
 
 def _plan(

@@ -98,6 +98,18 @@ def test_a_short_pause_keeps_a_smile_away_and_a_long_one_brings_it_back() -> Non
         assert (gaps[100] > 0.07) == smiles
 
 
+def test_a_smile_is_relaxed_and_a_calm_mouth_is_left_alone() -> None:
+    calm = face([0.0])
+    assert mesh.lip_width(calm)[0] < 0.6
+    smile = calm.copy()
+    smile[:, list(mesh.LIPS), 0] *= 1.4
+    smile[:, list(mesh.CORNERS), 1] -= 0.06
+    relaxed = shape.relax(smile)
+    assert mesh.lip_width(relaxed)[0] < mesh.lip_width(smile)[0] - 0.08
+    assert relaxed[0, 61, 1] > smile[0, 61, 1] + 0.02
+    assert np.abs(shape.relax(calm) - calm).max() < 0.02
+
+
 def test_rounding_draws_the_corners_in_and_spreading_apart() -> None:
     model, shapes, angles = idle()
     rest, rounded, spread = (

@@ -94,7 +94,7 @@ def test_both_implementations_of_the_network_agree(tmp_path: Path) -> None:
     from training.network import ArticulationNet, export
 
     torch.manual_seed(0)
-    net = ArticulationNet(0.1).eval()
+    net = ArticulationNet().eval()
     with torch.no_grad():
         for value in net.parameters():
             value.copy_(value.half().float())  # as it is stored

@@ -139,7 +139,7 @@ def _inside(
         if shows:
             teeth, cover = _held_to_skull(source, warp.skull(number, part))
             # Less light falls on them through a narrower opening.
-            teeth *= np.float32(0.55 + 0.45 * np.clip(mouth.gap / source.gap, 0, 1))
+            teeth *= np.float32(0.72 + 0.28 * np.clip(mouth.gap / source.gap, 0, 1))
             result += cover * (teeth - result)
     if alike > 0:
         stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)

@@ -48,6 +48,9 @@ PROTRUSION = 0.05
 DENTAL_GAP = 0.012
 """What is left of the gap, in eye distances, when the lower lip lies at the upper teeth."""
 
+CALM_WIDTH, CALM_SHARE = 0.54, 0.6
+"""A speaking mouth gives up its smile: this share of the width beyond a relaxed mouth's and of the raised corners."""
+
 PAUSE_S = 1.0
 """A pause up to this long is part of the speech: the lips wait closed; only a longer one brings back a smile."""
 
@@ -147,7 +150,7 @@ class MouthModel:
         """
         gaps, widths = mesh.lip_gap(shapes), mesh.lip_width(shapes)
         rest = rest_shapes(shapes, gaps, rate)
-        neutral = close_lips(rest)
+        neutral = relax(close_lips(rest))
         if self.coefficients is None:
             spoken = articulate(neutral, wanted)
         else:
@@ -221,6 +224,20 @@ def close_lips(shapes: FloatArray) -> FloatArray:
         follow = out[:, inner[1:-1]] - shapes[:, inner[1:-1]]
         for row, share in zip(rows, (0.95, 0.8), strict=True):
             out[:, row[1:-1]] += share * follow
+    return out
+
+
+def relax(closed: FloatArray) -> FloatArray:
+    """Closed lips (N, 478, 3) with most of a smile taken out of them: narrower, the corners lower."""
+    out = closed.copy()
+    lips = list(mesh.LIPS)
+    middle = out[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].mean(1, keepdims=True)
+    width = mesh.lip_width(out)
+    across = (out[:, lips, 0] - middle[..., 0]) / (width[:, None] / 2)
+    beyond = CALM_SHARE * np.maximum(width - CALM_WIDTH, 0)
+    raised = CALM_SHARE * np.maximum(out[:, [mesh.UPPER_MID, mesh.LOWER_MID], 1].mean(1) - middle[:, 0, 1], 0)
+    out[:, lips, 0] -= across * beyond[:, None] / 2
+    out[:, lips, 1] += np.clip(across**2, 0, 1) * raised[:, None]
     return out
 
 

@@ -150,15 +150,13 @@ class Warp:
         return (at_x, at_y) if move is None else (at_x + move[..., 0], at_y + move[..., 1])
 
     def _solve(self, points: tuple[int, ...]) -> Field:
-        """Cubic splines (radial, r to the third) through the moves of these points, for all sources, on a grid: (rows, columns, 2 S)."""
+        """Radial cubic splines through these points' moves, for S sources, on a grid: (rows, columns, 2 S)."""
         index = [*points, *self._border]
         rows, columns = self._region.shape
         nx, ny = (int(np.ceil((size - 1) / self._step)) + 1 for size in (columns, rows))
         x, y = np.meshgrid(self._region.x0 + self._step * np.arange(nx), self._region.y0 + self._step * np.arange(ny))
         at = np.stack([x.ravel(), y.ravel()], 1) / self._unit
-        spline = RBFInterpolator(
-            self._nodes[index], self._moves[index], kernel="cubic", smoothing=SMOOTHING
-        )
+        spline = RBFInterpolator(self._nodes[index], self._moves[index], kernel="cubic", smoothing=SMOOTHING)
         return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
 
     def _fine(self, coarse: Field, source: int, part: Region) -> Field:
