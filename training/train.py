@@ -39,7 +39,7 @@ class Recipe:
     flite_minutes: float = 36.0  # where flite is installed
     held_out_minutes: float = 6.0  # of each synthesizer
     flite: bool = False
-    steps: int = 2200
+    steps: int = 1300
     batch: int = 16
     rows: int = 260  # 2.6 s: a phrase, and the pause beside it
     peak_rate: float = 6e-3

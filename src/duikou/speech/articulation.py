@@ -17,8 +17,10 @@ FloatArray = npt.NDArray[np.float32]
 LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths best (docs/models/articulation.md)
 # Trained on squared error, the network hedges: this brings its 95th percentile on held-out voices to the targets'.
 STRETCH = {"gap": 1.1, "jaw": 1.1, "width": 1.2, "round": 1.2}
-CLOSED_FROM, CLOSED_AT = 0.20, 0.45  # the network's closure: from here the lips approach, from there they are pressed
-DENTAL_FROM, DENTAL_AT = 0.10, 0.35  # likewise for the lower lip; f and v are heard less surely
+CLOSED_FROM, CLOSED_AT = 0.35, 0.50  # height of a closure's peak from which the lips approach, and meet
+DENTAL_FROM, DENTAL_AT = 0.30, 0.55  # likewise for the lower lip and the teeth
+PEAK_ROWS = 11  # a peak is the highest of 50 ms to either side: closures follow each other no faster
+SHOULDER_FROM, SHOULDER_AT = 0.45, 0.80  # shares of its peak between which a closure begins and is whole
 SMOOTH_ROWS = 1.0  # 10 ms: takes the network's ripple away and leaves a closure of two video frames shut
 QUIET_DB, QUIET_GAIN = -25.0, 0.75  # a vowel 25 dB below the loud ones opens three quarters as far
 LOUD_GAIN = 1.1
@@ -68,8 +70,8 @@ def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     effort = np.interp(
         gaussian_filter1d(level, SYLLABLE_ROWS, mode="nearest"), [QUIET_DB, 0.0], [QUIET_GAIN, LOUD_GAIN]
     )
-    curves[:, _CLOSURE] = _smoothstep(curves[:, _CLOSURE], CLOSED_FROM, CLOSED_AT)
-    curves[:, _DENTAL] = _smoothstep(curves[:, _DENTAL], DENTAL_FROM, DENTAL_AT)
+    curves[:, _CLOSURE] = _reached(curves[:, _CLOSURE], CLOSED_FROM, CLOSED_AT)
+    curves[:, _DENTAL] = _reached(curves[:, _DENTAL], DENTAL_FROM, DENTAL_AT)
     # Lips need about 50 ms to part, however sudden the burst; they stay shut as long as before.
     shut = gaussian_filter1d(maximum_filter1d(curves[:, _CLOSURE], HELD_ROWS), PART_ROWS, mode="nearest")
     curves[:, _GAP] *= effort * (1.0 - shut)
@@ -78,6 +80,13 @@ def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     curves = np.clip(curves, lowest, 1.0) * voice[:, None]
     curves[:, _VOICE] = voice
     return np.asarray(curves, np.float32)
+
+
+def _reached(chance: FloatArray, start: float, end: float) -> FloatArray:
+    """Gestures (N,) that are made wholly or not at all, of how likely they are: half a p is seen as a fault."""
+    peak = maximum_filter1d(chance, PEAK_ROWS)
+    made = _smoothstep(chance / np.maximum(peak, start), SHOULDER_FROM, SHOULDER_AT)
+    return np.asarray(made * _smoothstep(peak, start, end), np.float32)
 
 
 def _smoothstep(values: FloatArray, start: float, end: float) -> FloatArray:
