@@ -247,8 +247,7 @@ def _plan(
     by_name = dict(zip(CURVES, curves.T, strict=True))
     clip = FaceClip(session.video, track, usable, strength)
     renderer = engine.prepare(clip, by_name, progress=scaled(progress, *planning))
-    gap = by_name["gap"] * (1 - by_name["closure"])
-    return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, gap, strength)
+    return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, by_name["gap"], strength)
 
 
 def ease(track: FaceTrack, usable: npt.NDArray[np.bool_], spoken: Interval) -> FloatArray:

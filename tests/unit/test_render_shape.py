@@ -67,9 +67,10 @@ def test_the_wanted_gap_is_reached(make: object) -> None:
 
 
 @pytest.mark.parametrize("make", [idle, talking])
-def test_a_closure_shuts_an_open_vowel(make: object) -> None:
+def test_a_closure_is_pressed_lips_under_a_lowered_jaw(make: object) -> None:
     model, shapes, angles = make()  # type: ignore[operator]
-    targets = model.targets(shapes, angles, RATE, model.wanted(curves(gap=1.0, jaw=1.0, closure=1.0), RATE))
+    motion = curves(gap=0.0, jaw=0.5, closure=1.0)
+    targets = model.targets(shapes, angles, RATE, model.wanted(motion, RATE))
     assert mesh.lip_gap(targets).max() < 0.01
 
 

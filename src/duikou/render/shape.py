@@ -131,9 +131,8 @@ class MouthModel:
 
     def wanted(self, motion: dict[str, FloatArray], rate: float) -> Wanted:
         """Mouth motion, curves by name each (N,) at `rate` frames a second, in this person's measures."""
-        closed = 1 - np.clip(motion["closure"], 0, 1)
         dental = np.clip(motion["dental"], 0, 1)
-        gap = _opening(motion["gap"]) * self.gap_scale * closed
+        gap = _opening(motion["gap"]) * self.gap_scale
         gap = gap * (1 - dental) + np.minimum(gap, DENTAL_GAP) * dental
         rounding = np.clip(motion["round"], 0, 1)
         width = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding - WIDTH_PER_GAP * gap
