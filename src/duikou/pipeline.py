@@ -238,6 +238,10 @@ def _plan(
     track = smooth(
         follow(session.video, face, start_frame=int(first), stop_frame=int(last), progress=scaled(progress, *following))
     )
+    if len(track) == 0:
+        raise InputError(
+            f"face_id {face.id!r} cannot be seen between {near.start_ms} and {near.end_ms} ms.", field="face_id"
+        )
     usable = usable_frames(track, session.info, face)
     strength = ease(track, usable, spoken)
     mono = sound.converted(channels=1)

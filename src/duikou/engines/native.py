@@ -91,11 +91,6 @@ class NativeRenderer:
         points = clip.track.landmarks[..., :2].astype(np.float64)
         self._points, self._targets = points, points + clip.strength[:, None, None] * move[..., :2]
 
-    @property
-    def target_gaps(self) -> FloatArray:
-        """Lip gap wanted of each of the track's frames, in eye distances: (N,)."""
-        return self._target_gaps
-
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` changes at all."""
         return frame in self._row_of

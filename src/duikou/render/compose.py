@@ -95,7 +95,7 @@ class Exemplar:
 def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
     """The changed region of a frame and its new pixels; `None` where the face lies outside the picture."""
     height, width = own.image.shape[:2]
-    region = Region.of(np.where(np.isfinite(mouth.target), mouth.target, own.points), width, height)
+    region = Region.of(mouth.target, width, height)
     if region is None:
         return None
     unit = float(mesh.eye_distance(own.points))

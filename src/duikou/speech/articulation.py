@@ -21,6 +21,7 @@ CLOSED_FROM, CLOSED_AT = 0.35, 0.50  # height of a closure's peak from which the
 DENTAL_FROM, DENTAL_AT = 0.30, 0.55  # likewise for the lower lip and the teeth
 PEAK_ROWS = 11  # a peak is the highest of 50 ms to either side: closures follow each other no faster
 SHOULDER_FROM, SHOULDER_AT = 0.45, 0.80  # shares of its peak between which a closure begins and is whole
+GAP_ROWS = 2.5  # lips are slower than the network's ripple; r with measured lips is highest near this
 SMOOTH_ROWS = 1.0  # 10 ms: takes the network's ripple away and leaves a closure of two video frames shut
 QUIET_DB, QUIET_GAIN = -25.0, 0.75  # a vowel 25 dB below the loud ones opens three quarters as far
 LOUD_GAIN = 1.1
@@ -66,6 +67,7 @@ def _check(samples: FloatArray, rate: int) -> None:
 def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     """Final curves (N, len(CURVES)) of the network's, given where speech is and how loud each row is in dB."""
     curves = gaussian_filter1d(raw, SMOOTH_ROWS, axis=0, mode="nearest")
+    curves[:, _GAP] = gaussian_filter1d(raw[:, _GAP], GAP_ROWS, mode="nearest")
     curves *= np.array([STRETCH.get(name, 1.0) for name in CURVES], np.float32)
     effort = np.interp(
         gaussian_filter1d(level, SYLLABLE_ROWS, mode="nearest"), [QUIET_DB, 0.0], [QUIET_GAIN, LOUD_GAIN]
