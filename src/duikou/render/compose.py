@@ -28,6 +28,9 @@ OWN_STRETCH, EXEMPLAR_STRETCH = 0.35, 0.8
 """Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other. What an idle
 face shows is its upper teeth, which do not stretch; in a talking one lower teeth and tongue follow the lower lip."""
 
+LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
+"""Exponents, BGR, of a shadow inside the mouth: it is warm."""
+
 EDGE_PIXELS = 1.5
 """Softness, in pixels, of the edge at which a source's own mouth inside ends."""
 
@@ -143,8 +146,8 @@ def _inside(
         result = _painted(mouth, part, opening, teeth=not shows)
         if shows:
             teeth, cover = _held_to_skull(source, warp.skull(number, part))
-            # Less light falls on them through a narrower opening.
-            teeth *= np.float32(0.72 + 0.28 * np.clip(mouth.gap / source.gap, 0, 1))
+            # Less light falls on them through a narrower opening, and what falls comes off the lips.
+            teeth *= np.float32(0.72 + 0.28 * np.clip(mouth.gap / source.gap, 0, 1)) ** LIP_TINT
             result += cover * (teeth - result)
     if alike > 0:
         stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)
