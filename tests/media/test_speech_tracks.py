@@ -10,9 +10,9 @@ pytestmark = [
     pytest.mark.skipif(not score.TRACKS.is_dir(), reason="the folder of measured mouths ../shared/tracks is not there"),
 ]
 
-# Mean r at the lag of the set's own recordings (their sound and picture are up to 80 ms apart), less 0.03.
-LEAST = {"grid": 0.58, "mead_lrs3": 0.39, "talkvid": 0.26, "arabic_news": 0.24}
-LEAST_AT_ONE_LAG = {"grid": 0.55, "mead_lrs3": 0.29, "talkvid": 0.22, "arabic_news": 0.20}
+# Mean r at the lag of the set's own recordings (their sound and picture are up to 80 ms apart), less 0.01.
+LEAST = {"grid": 0.61, "mead_lrs3": 0.41, "talkvid": 0.296, "arabic_news": 0.25}
+LEAST_AT_ONE_LAG = {"grid": 0.60, "mead_lrs3": 0.32, "talkvid": 0.27, "arabic_news": 0.23}
 
 
 @pytest.fixture(scope="module")

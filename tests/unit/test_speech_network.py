@@ -45,10 +45,16 @@ def test_wild_input_stays_finite(net: Network) -> None:
     assert np.isfinite(net.run(features(50) * 1e4)).all()
 
 
-def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "WEIGHTS", "nowhere.npz")
+def test_missing_weights_are_told() -> None:
     with pytest.raises(ModelError, match=r"nowhere\.npz cannot be read"):
-        Network.load()
+        Network.load("nowhere.npz")
+
+
+def test_the_networks_differ_and_their_mean_is_taken() -> None:
+    heard = features(120)
+    outs = [Network.load(name).run(heard) for name in network.WEIGHTS]
+    assert np.abs(outs[0] - outs[1]).max() > 0.05
+    np.testing.assert_allclose(network.raw_curves(heard), (outs[0] + outs[1]) / 2, atol=1e-6)
 
 
 def test_weights_of_another_shape_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from duikou.errors import InputError
 from duikou.speech.features import FRAME_RATE, loudness, mel_power, normalise, resample
 from duikou.speech.motion import CURVES, MouthMotion
-from duikou.speech.network import Network
+from duikou.speech.network import raw_curves
 from duikou.speech.silence import voice_curve, voice_probability
 
 FloatArray = npt.NDArray[np.float32]
@@ -17,11 +17,11 @@ FloatArray = npt.NDArray[np.float32]
 LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths best (docs/models/articulation.md)
 # Trained on squared error, the network hedges: this brings its 95th percentile on held-out voices to the targets'.
 STRETCH = {"gap": 1.1, "jaw": 1.1, "width": 1.2, "round": 1.2}
-CLOSED_FROM, CLOSED_AT = 0.35, 0.50  # height of a closure's peak from which the lips approach, and meet
+CLOSED_FROM, CLOSED_AT = 0.45, 0.65  # height of a closure's peak from which the lips approach, and meet
 DENTAL_FROM, DENTAL_AT = 0.30, 0.55  # likewise for the lower lip and the teeth
 PEAK_ROWS = 11  # a peak is the highest of 50 ms to either side: closures follow each other no faster
 SHOULDER_FROM, SHOULDER_AT = 0.45, 0.80  # shares of its peak between which a closure begins and is whole
-GAP_ROWS = 2.5  # lips are slower than the network's ripple; r with measured lips is highest near this
+GAP_ROWS = 3.5  # lips are slower than the network's ripple; r with measured lips is highest near this
 SMOOTH_ROWS = 1.0  # 10 ms: takes the network's ripple away and leaves a closure of two video frames shut
 QUIET_DB, QUIET_GAIN = -25.0, 0.75  # a vowel 25 dB below the loud ones opens three quarters as far
 LOUD_GAIN = 1.1
@@ -48,7 +48,7 @@ def articulate(samples: FloatArray, rate: int) -> MouthMotion:
     # The voice detector minds the level, so it hears everything at the same peak.
     sound = resample(np.asarray(samples, np.float32) * np.float32(0.5 / peak), rate)
     power = mel_power(sound)
-    curves = Network.load().run(normalise(power))
+    curves = raw_curves(normalise(power))
     voice = voice_curve(voice_probability(sound), curves[:, _VOICE])
     return MouthMotion(_mouth(curves, voice, loudness(power)), float(FRAME_RATE), -LIP_LEAD_S)
 

@@ -18,7 +18,7 @@ from duikou.speech.motion import CURVES
 
 FloatArray = npt.NDArray[np.float32]
 
-WEIGHTS = "articulation.npz"
+WEIGHTS = ("articulation-1.npz", "articulation-2.npz")  # trained apart; their mean errs less than either (Breiman 1996)
 CHANNELS = 128
 GROUPS = 4  # of channels that a dilated convolution keeps apart
 TAPS = 5
@@ -35,18 +35,18 @@ class Network:
     weights: dict[str, FloatArray]
 
     @classmethod
-    def load(cls) -> Network:
-        """Read the weights that come with the package. Raises `ModelError` where they are missing or do not fit."""
-        file = resources.files("duikou.speech") / "weights" / WEIGHTS
+    def load(cls, name: str = WEIGHTS[0]) -> Network:
+        """Read weights that come with the package. Raises `ModelError` where they are missing or do not fit."""
+        file = resources.files("duikou.speech") / "weights" / name
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
         except (OSError, ValueError) as error:
-            raise ModelError(f"the weights {WEIGHTS} cannot be read ({error}); install duikou again") from error
+            raise ModelError(f"the weights {name} cannot be read ({error}); install duikou again") from error
         wanted = {"input": (CHANNELS, BANDS, TAPS), "output": (len(CURVES), CHANNELS)}
-        for name, shape in wanted.items():
-            if (found := weights.get(name, np.zeros(0)).shape) != shape:
-                raise ModelError(f"the weights {WEIGHTS} have {name} of shape {found}, not {shape}")
+        for array, shape in wanted.items():
+            if (found := weights.get(array, np.zeros(0)).shape) != shape:
+                raise ModelError(f"the weights {name} have {array} of shape {found}, not {shape}")
         return cls(weights)
 
     def run(self, features: FloatArray) -> FloatArray:
@@ -73,6 +73,12 @@ class Network:
         out = hidden @ w["output"].T + w["output_bias"]
         out[:, 4:] = 1.0 / (1.0 + np.exp(-out[:, 4:]))
         return np.asarray(out, np.float32)
+
+
+def raw_curves(features: FloatArray) -> FloatArray:
+    """Mean over the package's networks of what each makes of normalised log-mel (N, 80): (N, len(CURVES))."""
+    outs = [Network.load(name).run(features) for name in WEIGHTS]
+    return np.asarray(np.mean(outs, axis=0), np.float32)
 
 
 def _silu(values: FloatArray) -> FloatArray:
