@@ -128,7 +128,8 @@ def test_the_command_line_does_the_same_job(
     differences = [
         np.abs(one.image.astype(np.int16) - other.image).mean() for one, other in zip(mine, served, strict=True)
     ]
-    assert max(differences) < 0.5, "command line and server paint the same pictures, but for rounding"
+    # Numeric libraries round differently with other threads, and the encoder spreads it: 0.1 to 0.5 levels were seen.
+    assert max(differences) < 1.0, "command line and server paint the same pictures, but for rounding"
 
 
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
