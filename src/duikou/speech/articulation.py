@@ -18,7 +18,8 @@ LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths
 # Trained on squared error, the network hedges: this brings its 95th percentile on held-out voices to the targets'.
 STRETCH = {"gap": 1.1, "jaw": 1.1, "width": 1.2, "round": 1.2}
 CLOSED_FROM, CLOSED_AT = 0.45, 0.65  # height of a closure's peak from which the lips approach, and meet
-DENTAL_FROM, DENTAL_AT = 0.30, 0.55  # likewise for the lower lip and the teeth
+DENTAL_FROM, DENTAL_AT = 0.45, 0.70  # likewise for the lower lip and the teeth
+DENTAL_SHUTS = 0.85  # of the gap, when the lower lip lies at the upper teeth
 PEAK_ROWS = 11  # a peak is the highest of 50 ms to either side: closures follow each other no faster
 SHOULDER_FROM, SHOULDER_AT = 0.45, 0.80  # shares of its peak between which a closure begins and is whole
 GAP_ROWS = 3.5  # lips are slower than the network's ripple; r with measured lips is highest near this
@@ -76,7 +77,7 @@ def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     curves[:, _DENTAL] = _reached(curves[:, _DENTAL], DENTAL_FROM, DENTAL_AT)
     # Lips need about 50 ms to part, however sudden the burst; they stay shut as long as before.
     shut = gaussian_filter1d(maximum_filter1d(curves[:, _CLOSURE], HELD_ROWS), PART_ROWS, mode="nearest")
-    curves[:, _GAP] *= effort * (1.0 - shut)
+    curves[:, _GAP] *= effort * (1.0 - shut) * (1.0 - DENTAL_SHUTS * curves[:, _DENTAL])
     curves[:, _JAW] *= effort
     lowest = np.array([-1.0 if name == "width" else 0.0 for name in CURVES])
     curves = np.clip(curves, lowest, 1.0) * voice[:, None]

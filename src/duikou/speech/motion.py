@@ -12,7 +12,7 @@ FloatArray = npt.NDArray[np.float32]
 CURVES = ("gap", "jaw", "width", "round", "closure", "dental", "tongue", "voice")
 """The named curves, in the order of `MouthMotion.values`' columns. Rest is all zeros.
 
-gap      0 to 1   opening between the inner lips, closures included; 1 is the open vowel of a loud voice
+gap      0 to 1   opening between the inner lips, with closures and f v in it; 1 is a loud voice's open vowel
 jaw      0 to 1   lowering of the jaw; 1 goes with gap 1
 width    -1 to 1  mouth corners: 1 spread as for i, -1 drawn in
 round    0 to 1   rounding and protrusion, 1 as for u
