@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duikou.render import mesh
+from duikou.render.step import smoothstep
 
 FloatArray = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
@@ -88,7 +89,7 @@ def paint(
     # The tongue: a soft mound behind the lower teeth, brighter where it rises into the light.
     top = LOWER_EDGE_BELOW_REST + 0.45 * drop * (1 - 0.8 * tongue)
     mound = top + 1.2 * x**2
-    lit = _edge(y - mound, 4.5 * MM) * (0.62 + 0.38 * _smooth((y - mound) / (8 * MM)))
+    lit = _edge(y - mound, 4.5 * MM) * (0.62 + 0.38 * smoothstep((y - mound) / (8 * MM)))
     groove = 1 - 0.12 * np.exp(-((x / (3 * MM)) ** 2))
     colour += lit[:, None] * (TONGUE * groove[:, None] - colour)
     colour *= (1 - 0.6 * np.clip(np.abs(x) / 0.27, 0, 1) ** 2)[:, None]
@@ -100,7 +101,7 @@ def paint(
             cover, shade = _teeth(x, y, edges, bottoms, pixel, upper=edges is UPPER_EDGES)
             colour += cover[:, None] * (tone * shade[:, None] - colour)
     # Little light falls through a narrow opening, and none just behind the upper lip.
-    shadow = (0.5 + 0.5 * _smooth(ceiling / (4 * MM))) * (0.3 + 0.7 * _smooth(np.asarray(gap / (7 * MM))))
+    shadow = (0.5 + 0.5 * smoothstep(ceiling / (4 * MM))) * (0.3 + 0.7 * smoothstep(np.asarray(gap / (7 * MM))))
     return np.asarray(np.clip(colour * shadow[:, None] * light.white, 0, 255), np.float64)
 
 
@@ -124,10 +125,4 @@ def _teeth(
 
 def _edge(distance: FloatArray, softness: float) -> FloatArray:
     """0 outside, 1 inside an edge, over `softness` on both sides."""
-    return _smooth(0.5 + distance / (2 * softness))
-
-
-def _smooth(x: FloatArray) -> FloatArray:
-    x = np.clip(x, 0, 1)
-    value: FloatArray = x * x * (3 - 2 * x)
-    return value
+    return smoothstep(0.5 + distance / (2 * softness))

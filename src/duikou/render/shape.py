@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from duikou.render import mesh
+from duikou.render.step import smoothstep
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -310,12 +311,6 @@ def _move_jaw(out: FloatArray, by: FloatArray) -> None:
     corner = out[:, mesh.CORNERS, 1].mean(1)[:, None]
     bottom = out[:, mesh.LOWER_OUTER[5], 1][:, None]
     middle = out[:, mesh.CHIN_TIP, 0][:, None]
-    down = _smoothstep((out[:, points, 1] - corner + 0.02) / np.maximum(bottom - corner + 0.07, 1e-3))
-    aside = 1 - _smoothstep((np.abs(out[:, points, 0] - middle) - 0.14) / 0.66)
+    down = smoothstep((out[:, points, 1] - corner + 0.02) / np.maximum(bottom - corner + 0.07, 1e-3))
+    aside = 1 - smoothstep((np.abs(out[:, points, 0] - middle) - 0.14) / 0.66)
     out[:, points] += (down * aside)[..., None] * by[:, None, :]
-
-
-def _smoothstep(x: FloatArray) -> FloatArray:
-    x = np.clip(x, 0, 1)
-    step: FloatArray = x * x * (3 - 2 * x)
-    return step
