@@ -54,8 +54,9 @@ bench: $(SETUP) ## seconds of work per second of video, by stage
 train: $(TRAINING) ## train the articulation network from nothing and write its weights
 	@$(BIN)/python -m training.train
 
-$(TRAINING): $(SETUP) training/requirements.txt
+$(TRAINING): $(SETUP) training/requirements.txt training/requirements-voices.txt
 	@$(PIP) install --requirement training/requirements.txt
+	@$(PIP) install --no-deps --requirement training/requirements-voices.txt
 	@touch $@
 
 clean: ## remove what make made, the environment too

@@ -34,36 +34,36 @@ def _vowel(gap: float, jaw: float, width: float = 0.0, rounding: float = 0.0) ->
 
 
 VOWELS = {
-    "i": _vowel(0.30, 0.20, 0.9), "y": _vowel(0.22, 0.20, -0.5, 0.9), "ɨ": _vowel(0.30, 0.22, 0.4),
-    "ʉ": _vowel(0.24, 0.22, -0.5, 0.9), "ɯ": _vowel(0.30, 0.24, 0.3), "u": _vowel(0.22, 0.22, -0.9, 1.0),
-    "ɪ": _vowel(0.38, 0.30, 0.6), "ʏ": _vowel(0.28, 0.28, -0.4, 0.8), "ʊ": _vowel(0.33, 0.32, -0.5, 0.7),
-    "ᵻ": _vowel(0.33, 0.28, 0.3), "e": _vowel(0.50, 0.42, 0.7), "ø": _vowel(0.40, 0.40, -0.4, 0.8),
-    "ɘ": _vowel(0.45, 0.42, 0.3), "ɵ": _vowel(0.40, 0.42, -0.4, 0.6), "ɤ": _vowel(0.48, 0.46, 0.1),
-    "o": _vowel(0.48, 0.48, -0.7, 0.8), "ə": _vowel(0.42, 0.40), "ɚ": _vowel(0.36, 0.36, -0.1, 0.3),
-    "ɛ": _vowel(0.68, 0.60, 0.5), "ε": _vowel(0.68, 0.60, 0.5),
-    "œ": _vowel(0.52, 0.58, -0.3, 0.6), "ɜ": _vowel(0.55, 0.52),
-    "ɝ": _vowel(0.40, 0.42, -0.2, 0.4), "ɞ": _vowel(0.50, 0.55, -0.3, 0.5), "ʌ": _vowel(0.70, 0.68),
-    "ɔ": _vowel(0.66, 0.70, -0.5, 0.6), "æ": _vowel(0.90, 0.85, 0.5), "ɐ": _vowel(0.80, 0.78, 0.1),
-    "a": _vowel(0.98, 0.95, 0.25), "ɶ": _vowel(0.80, 0.85, -0.2, 0.5), "ɑ": _vowel(1.00, 1.00),
-    "ɒ": _vowel(0.85, 0.92, -0.3, 0.4),
+    "i": _vowel(0.48, 0.20, 0.9), "y": _vowel(0.14, 0.20, -0.5, 0.9), "ɨ": _vowel(0.38, 0.22, 0.4),
+    "ʉ": _vowel(0.16, 0.22, -0.5, 0.9), "ɯ": _vowel(0.36, 0.24, 0.3), "u": _vowel(0.10, 0.22, -0.9, 1.0),
+    "ɪ": _vowel(0.50, 0.30, 0.6), "ʏ": _vowel(0.18, 0.28, -0.4, 0.8), "ʊ": _vowel(0.26, 0.32, -0.5, 0.7),
+    "ᵻ": _vowel(0.40, 0.28, 0.3), "e": _vowel(0.62, 0.42, 0.7), "ø": _vowel(0.26, 0.40, -0.4, 0.8),
+    "ɘ": _vowel(0.48, 0.42, 0.3), "ɵ": _vowel(0.30, 0.42, -0.4, 0.6), "ɤ": _vowel(0.50, 0.46, 0.1),
+    "o": _vowel(0.30, 0.48, -0.7, 0.8), "ə": _vowel(0.46, 0.40), "ɚ": _vowel(0.30, 0.36, -0.1, 0.3),
+    "ɛ": _vowel(0.76, 0.60, 0.5), "ε": _vowel(0.76, 0.60, 0.5),
+    "œ": _vowel(0.40, 0.58, -0.3, 0.6), "ɜ": _vowel(0.55, 0.52),
+    "ɝ": _vowel(0.32, 0.42, -0.2, 0.4), "ɞ": _vowel(0.38, 0.55, -0.3, 0.5), "ʌ": _vowel(0.72, 0.68),
+    "ɔ": _vowel(0.46, 0.70, -0.5, 0.6), "æ": _vowel(1.00, 0.85, 0.5), "ɐ": _vowel(0.82, 0.78, 0.1),
+    "a": _vowel(1.00, 0.95, 0.25), "ɶ": _vowel(0.70, 0.85, -0.2, 0.5), "ɑ": _vowel(0.92, 1.00),
+    "ɒ": _vowel(0.62, 0.92, -0.3, 0.4),
 }  # fmt: skip
 
 _BILABIAL = Phone(0.05, 0.15, closure=1.0, lips_firm=1.2, jaw_firm=0.8, round_firm=0.3)
 _LOOSE_BILABIAL = Phone(0.06, 0.15, lips_firm=2.0, jaw_firm=0.8, round_firm=0.5)
 _DENTILABIAL = Phone(0.06, 0.12, dental=1.0, lips_firm=2.0, jaw_firm=1.0, round_firm=0.5)
-_DENTAL = Phone(0.22, 0.18, tongue=1.0, lips_firm=0.8, jaw_firm=0.8, round_firm=0.2)
-_ALVEOLAR = Phone(0.24, 0.16, tongue=1.0, lips_firm=0.6, jaw_firm=0.9, round_firm=0.2)
-_LATERAL = Phone(0.34, 0.32, tongue=1.0, lips_firm=0.6, jaw_firm=0.6, round_firm=0.2)
-_SIBILANT = Phone(0.16, 0.04, width=0.3, tongue=0.5, lips_firm=1.4, jaw_firm=2.0, round_firm=0.4)
+_DENTAL = Phone(0.30, 0.18, tongue=1.0, lips_firm=0.8, jaw_firm=0.8, round_firm=0.2)
+_ALVEOLAR = Phone(0.34, 0.16, tongue=1.0, lips_firm=0.6, jaw_firm=0.9, round_firm=0.2)
+_LATERAL = Phone(0.40, 0.32, tongue=1.0, lips_firm=0.6, jaw_firm=0.6, round_firm=0.2)
+_SIBILANT = Phone(0.34, 0.04, width=0.3, tongue=0.5, lips_firm=0.8, jaw_firm=2.0, round_firm=0.4)
 _HUSHER = Phone(0.20, 0.06, width=-0.3, round=0.5, tongue=0.3, lips_firm=1.4, jaw_firm=2.0, round_firm=1.0)
-_PALATAL = Phone(0.22, 0.15, width=0.5, lips_firm=0.8, jaw_firm=0.9, round_firm=0.4)
-_ALVEOLO_PALATAL = Phone(0.18, 0.06, width=0.5, tongue=0.3, lips_firm=1.2, jaw_firm=1.8, round_firm=0.4)
-_VELAR = Phone(0.30, 0.28, lips_firm=0.3, jaw_firm=0.4, round_firm=0.1)
+_PALATAL = Phone(0.38, 0.15, width=0.5, lips_firm=0.8, jaw_firm=0.9, round_firm=0.4)
+_ALVEOLO_PALATAL = Phone(0.34, 0.06, width=0.5, tongue=0.3, lips_firm=1.2, jaw_firm=1.8, round_firm=0.4)
+_VELAR = Phone(0.38, 0.28, lips_firm=0.3, jaw_firm=0.4, round_firm=0.1)
 _GLOTTAL = Phone(0.45, 0.42, lips_firm=0.15, jaw_firm=0.15, round_firm=0.05)
 _PHARYNGEAL = Phone(0.50, 0.50, lips_firm=0.4, jaw_firm=0.4, round_firm=0.1)
-_LABIOVELAR = Phone(0.14, 0.20, width=-0.8, round=1.0, lips_firm=1.6, jaw_firm=0.8, round_firm=1.6)
-_RHOTIC = Phone(0.26, 0.22, width=-0.2, round=0.4, tongue=0.3, lips_firm=0.8, jaw_firm=0.7, round_firm=0.7)
-_TAP = Phone(0.30, 0.26, tongue=0.9, lips_firm=0.4, jaw_firm=0.5, round_firm=0.2)
+_LABIOVELAR = Phone(0.04, 0.20, width=-0.8, round=1.0, lips_firm=1.6, jaw_firm=0.8, round_firm=1.6)
+_RHOTIC = Phone(0.18, 0.22, width=-0.2, round=0.4, tongue=0.3, lips_firm=0.8, jaw_firm=0.7, round_firm=0.7)
+_TAP = Phone(0.36, 0.26, tongue=0.9, lips_firm=0.4, jaw_firm=0.5, round_firm=0.2)
 
 CONSONANTS = {
     **dict.fromkeys("pbmɓʙ", _BILABIAL),

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter1d
 from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import CURVES
 from training.phones import BILABIALS, PHONES, UNSTRESSED, sounds
+from training.speech import Event
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -31,15 +32,6 @@ SETTLE_S = 0.080  # and is back at rest this long after the last
 REST_FIRM, BRIDGE_FIRM = 1.5, 0.2  # pull of a pause and of a short silence
 
 _GAP, _JAW, _WIDTH, _ROUND, _CLOSURE, _DENTAL, _TONGUE, _VOICE = range(len(CURVES))
-
-
-@dataclass(frozen=True)
-class Event:
-    """One spoken event: IPA (empty for silence) from `start_s` to `end_s` of its sound."""
-
-    start_s: float
-    end_s: float
-    ipa: str
 
 
 @dataclass(frozen=True)

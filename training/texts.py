@@ -1,12 +1,15 @@
-"""What the synthesizers say: short sentences of our own in many languages, shuffled words, made-up words and numbers.
+"""What the synthesizers say: short sentences of our own, common words, made-up words and numbers, in many languages.
 
-All sentences were written for this file. Made-up words balance the phones (lips close more often than in prose), and
-numerals let a synthesizer speak languages that have no sentences here.
+All sentences were written for this file; the common words are those of `wordfreq`. Made-up words balance the phones
+(lips close more often than in prose), and numerals let a synthesizer speak languages that have no words here.
 """
 
 from __future__ import annotations
 
 import random
+import re
+import unicodedata
+from functools import cache
 
 SENTENCES: dict[str, tuple[str, ...]] = {
     "en": (
@@ -167,17 +170,28 @@ ACCENTS: dict[str, tuple[str, ...]] = {
 }
 """Synthesizer languages that speak the same sentences; a language not named here speaks as itself."""
 
-ONLY_NUMBERS = ("nl", "sv", "da", "el", "hu", "fi", "ro", "cs", "fa", "bn", "ta", "te", "he", "uk", "ca", "eu", "ms")
-"""Languages that are spoken from numerals and made-up words only."""
+WORDS = {
+    **{name: name for name in ("en", "de", "es", "fr", "it", "pl", "tr", "ru", "ko", "id", "vi", "hi")},
+    **{name: name for name in ("nl", "sv", "da", "el", "hu", "fi", "ro", "cs", "uk", "ca", "bg", "lt", "lv", "sk")},
+    **{name: name for name in ("sl", "mk", "is", "ms", "bn", "ta", "ja")},
+    "cmn": "zh", "pt-br": "pt", "nb": "nb", "hr": "sh",
+}  # fmt: skip
+"""Languages with a list of common words, and the list's own name for them (`wordfreq`)."""
+
+ONLY_NUMBERS = ("fa", "te", "he", "eu", "yue", "th")
+"""Languages that are spoken from numerals and made-up words only: their spelling leaves vowels or words untold."""
 
 PLAIN_LATIN = frozenset(
     {"en", "de", "es", "fr", "it", "pt-br", "pl", "tr", "sw", "id"}
-    | {"nl", "sv", "da", "hu", "fi", "ro", "cs", "ca", "eu", "ms"}
+    | {"nl", "sv", "da", "hu", "fi", "ro", "cs", "ca", "eu", "ms", "sk", "sl", "hr", "nb"}
 )
 """Languages whose spelling reads `bamofi` as anyone would."""
 
-WEIGHTS = {"en": 3, "cmn": 3, "ar": 2, "ja": 2, "ko": 2, "es": 2, "fr": 2, "de": 2, "hi": 2}
+WEIGHTS = {"en": 4, "cmn": 4, "ar": 2, "ja": 2, "ko": 2, "es": 2, "fr": 2, "de": 2, "hi": 2}
 """How often a language speaks; 1 where not named."""
+
+COMMON = 5000  # of a list's most common words
+_KANA = re.compile(r"[ぁ-ゖァ-ヺー]+")
 
 _ONSETS = (*"bpmfvwbpmfvtdnlsrkgh", "sh", "ch", "pr", "bl", "st", "j", "y")
 _NUCLEI = ("a", "a", "e", "i", "o", "u", "ai", "au")
@@ -186,20 +200,35 @@ _CODAS = ("", "", "", "m", "n", "p", "s", "l", "r")
 
 def languages() -> tuple[str, ...]:
     """Every language that is spoken, as often as it shall be drawn."""
-    names = (*SENTENCES, *ONLY_NUMBERS)
+    names = dict.fromkeys((*SENTENCES, *WORDS, *ONLY_NUMBERS))
     return tuple(name for name in names for _ in range(WEIGHTS.get(name, 1)))
 
 
 def draw(language: str, rng: random.Random) -> str:
-    """One text to speak: a sentence, shuffled words, made-up words or numbers."""
+    """One text to speak: a sentence of our own, common words, made-up words or numbers."""
     sentences, kind = SENTENCES.get(language), rng.random()
-    if sentences and kind < 0.5:
+    if sentences and kind < 0.25:
         return rng.choice(sentences)
-    if sentences and kind < 0.75:
+    if language in WORDS and kind < 0.75:
+        words = _common(WORDS[language])
+        return " ".join(rng.choice(words) for _ in range(rng.randint(4, 10))) + "."
+    if sentences and kind < 0.80:
         return _shuffled(sentences, rng)
-    if language in PLAIN_LATIN and kind < 0.92:
+    if language in PLAIN_LATIN and kind < 0.95:
         return " ".join(_made_up(rng) for _ in range(rng.randint(3, 8))) + "."
     return ", ".join(str(rng.randint(0, 10 ** rng.randint(1, 5))) for _ in range(rng.randint(2, 5)))
+
+
+@cache
+def _common(words: str) -> tuple[str, ...]:
+    """A language's common words, without abbreviations, numbers and, in Japanese, what only a dictionary can read."""
+    import wordfreq  # for training only
+
+    listed = wordfreq.top_n_list(words, COMMON)
+    plain = (word for word in listed if all(unicodedata.category(char)[0] in "LM" for char in word))
+    if words == "ja":
+        return tuple(word for word in plain if _KANA.fullmatch(word))
+    return tuple(word for word in plain if len(word) > (0 if words in {"zh", "ko"} else 1))
 
 
 def _shuffled(sentences: tuple[str, ...], rng: random.Random) -> str:

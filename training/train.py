@@ -10,7 +10,7 @@ import argparse
 import copy
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch.nn import functional
 from duikou.speech.features import BANDS, normalise
 from duikou.speech.motion import CURVES
 from duikou.speech.network import WEIGHTS
-from training import corpus, flite
+from training import corpus, synthesizers
 from training.augment import LONGEST_STRETCH, augment, stretch
 from training.network import ArticulationNet, export
 
@@ -31,14 +31,16 @@ FloatArray = npt.NDArray[np.float64]
 OUT = Path(__file__).parent.parent / "src" / "duikou" / "speech" / "weights"
 
 
+MINUTES = {"espeak": 100.0, "flite": 30.0, "festival": 60.0, "open_jtalk": 10.0, "hibari": 25.0}
+"""What each synthesizer says, where it is there: one with more voices says more."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Every choice that the weights depend on."""
 
-    espeak_minutes: float = 120.0
-    flite_minutes: float = 36.0  # where flite is installed
-    held_out_minutes: float = 6.0  # of each synthesizer
-    flite: bool = False
+    minutes: dict[str, float] = field(default_factory=lambda: dict(MINUTES))  # of each synthesizer
+    held_out_minutes: float = 6.0  # of each that has voices to spare
     steps: int = 0  # 0 stands for the network's own in `STEPS`
     batch: int = 16
     rows: int = 260  # 2.6 s: a phrase, and the pause beside it
@@ -113,15 +115,16 @@ def train(recipe: Recipe, weights: Path) -> dict[str, object]:
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     started = time.monotonic()
-    sources = {"espeak": recipe.espeak_minutes, "flite": recipe.flite_minutes}
-    if not recipe.flite:
-        del sources["flite"]
     data = corpus.join([
-        corpus.load(name, minutes, held_out=False, seed=recipe.seed) for name, minutes in sources.items()
+        corpus.load(name, minutes, held_out=False, seed=recipe.seed) for name, minutes in recipe.minutes.items()
     ])  # fmt: skip
-    strangers = {name: corpus.load(name, recipe.held_out_minutes, held_out=True, seed=1000) for name in sources}
+    strangers = {
+        name: corpus.load(name, recipe.held_out_minutes, held_out=True, seed=1000)
+        for name in recipe.minutes
+        if name in synthesizers.HELD_OUT
+    }
     spoken = time.monotonic()
-    print(f"corpus: {data.minutes:.0f} min of {' and '.join(sources)}, {spoken - started:.0f} s", flush=True)
+    print(f"corpus: {data.minutes:.0f} min of {', '.join(recipe.minutes)}, {spoken - started:.0f} s", flush=True)
     crops = Crops(data, recipe, recipe.seed)
     judges = {name: Crops(voices, recipe, 2000) for name, voices in strangers.items()}
     exams = {name: [judge.draw() for _ in range(EXAM_BATCHES)] for name, judge in judges.items()}
@@ -174,16 +177,18 @@ def main() -> None:
     """The command line; without arguments it makes what the package ships."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--out", type=Path, default=OUT)
-    for name in ("espeak_minutes", "flite_minutes", "held_out_minutes", "steps", "threads", "seed"):
+    for name in ("held_out_minutes", "steps", "threads", "seed"):
         default = getattr(Recipe(), name)
         parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default)
     options = vars(parser.parse_args())
     out: Path = options.pop("out")
-    if not flite.available():
-        print("flite is not installed (Debian: apt-get install flite): training on espeak-ng alone", flush=True)
+    there = synthesizers.available()
+    if missing := MINUTES.keys() - there:
+        print(f"not installed: {', '.join(sorted(missing))} (training/README.md); training without", flush=True)
+    minutes = {name: MINUTES[name] for name in there}
     steps = options.pop("steps")
     for name, own_steps in STEPS.items():
-        train(Recipe(flite=flite.available(), steps=steps or own_steps, **options), out / name)
+        train(Recipe(minutes=minutes, steps=steps or own_steps, **options), out / name)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
+TRAINING = ("training/requirements.txt", "training/requirements-voices.txt")
+
+
 def readme_commands() -> list[list[str]]:
     """The words of every `duikou ...` line in the README's shell blocks."""
     lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
@@ -39,7 +42,7 @@ def requirements() -> set[str]:
     """Names of everything that pyproject.toml and the requirements files ask for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
-    for file in ("requirements-models.txt", "training/requirements.txt"):
+    for file in ("requirements-models.txt", *TRAINING):
         lines += [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith(("#", "-"))]
     names = {NAME.match(line).group().lower() for line in lines}  # type: ignore[union-attr]
     return names - {"duikou"}
@@ -73,7 +76,7 @@ def test_every_dependency_is_explained() -> None:
 def test_dependencies_are_pinned() -> None:
     pins = {
         line.partition("==")[0].lower()
-        for file in ("constraints.txt", "requirements-models.txt", "training/requirements.txt")
+        for file in ("constraints.txt", "requirements-models.txt", *TRAINING)
         for line in (ROOT / file).read_text().splitlines()
         if "==" in line
     }

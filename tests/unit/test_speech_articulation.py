@@ -33,7 +33,7 @@ class Example:
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    from training.espeak import Espeak
+    from training.synthesizers.espeak import Espeak
 
     engine, made = Espeak(), []
     for voice, text in SAID:

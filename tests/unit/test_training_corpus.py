@@ -53,6 +53,7 @@ def test_rooms_ring_after_the_sound_and_never_before() -> None:
 def test_texts_come_in_every_kind_and_from_the_seed_alone() -> None:
     import random
 
+    pytest.importorskip("wordfreq", reason="wordfreq is needed for training only")
     rng = random.Random(0)
     drawn = [texts.draw("en", rng) for _ in range(60)]
     again = random.Random(0)
@@ -63,7 +64,7 @@ def test_texts_come_in_every_kind_and_from_the_seed_alone() -> None:
 
 
 def test_random_voices_are_voices(tmp_path: Path) -> None:
-    from training.espeak import Espeak, random_voices
+    from training.synthesizers.espeak import Espeak, random_voices
 
     data = tmp_path / "espeak-ng-data"
     names = random_voices(data, 3, seed=0)
@@ -77,12 +78,15 @@ def test_random_voices_are_voices(tmp_path: Path) -> None:
 def test_a_take_has_a_target_for_every_row() -> None:
     import random
 
-    from training.corpus import TAKE_S, take
-    from training.espeak import Espeak
+    from training.corpus import TAKE_S, of, take_of
+    from training.synthesizers.espeak import Espeak
 
     engine = Espeak()
-    power, target = take(lambda: engine.speak("My mother may bake bread.", "en-us", "f1"), random.Random(0))
-    assert power.shape == (len(target), 80) and target.shape[1] == len(CURVES)
+    take = take_of(lambda: engine.speak("My mother may bake bread.", "en-us", "f1"), random.Random(0))
+    corpus = of([take, take])
+    power, target = np.exp(take.log_power.astype(float)), corpus.targets[: len(take.log_power)]
+    np.testing.assert_array_equal(corpus.targets[len(target) :], target)
+    assert target.shape == (len(power), len(CURVES))
     assert TAKE_S * 100 < len(target) < TAKE_S * 200
     voice, loud = target[:, CURVES.index("voice")], power.mean(1)
     assert loud[voice > 0.9].mean() > 100 * loud[voice < 0.1].mean()

@@ -9,18 +9,27 @@ from __future__ import annotations
 import ctypes
 import random
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import espeakng_loader
 import numpy as np
 import numpy.typing as npt
 
+from training import texts
 from training.phones import VOICELESS_PLOSIVES, sounds
-from training.targets import Event
+from training.speech import Event, Spoken
 
 FloatArray = npt.NDArray[np.float32]
+
+RANDOM_VOICES = 160
+HELD_OUT_RANDOM = 24  # the last of them
+NAMED = (
+    "", "m1", "m2", "m4", "m5", "m6", "m8", "f1", "f2", "f4", "f5", "klatt", "klatt2", "klatt4", "Andrea", "Alex",
+    "Denis", "Lee", "Michael", "Mario", "belinda", "linda", "steph", "anika", "victor", "zac",
+)  # fmt: skip
+HELD_OUT_NAMED = ("m3", "m7", "f3", "klatt3", "Annie", "Reed")
+RANDOM_SHARE = 0.65  # of the takes, in random voices; the rest in espeak-ng's own
 
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 _PHONEME_EVENTS, _PHONEME_IPA = 1, 2  # espeakINITIALIZE_...
@@ -29,6 +38,35 @@ _RATE, _PITCH, _RANGE = 1, 3, 4  # espeakRATE (words per minute), espeakPITCH, e
 _UTF8 = 1
 SILENT = 0.004  # of full scale: below lies the synthesizer's silence
 LONGEST_HOLD_S = 0.12  # a voiceless stop is held no longer
+
+
+def available() -> bool:
+    """It comes with the package's demo."""
+    return True
+
+
+class Voices:
+    """Random voices and espeak-ng's own, in every language of `texts`."""
+
+    def __init__(self, scratch: Path) -> None:
+        data = scratch / "espeak-ng-data"
+        self._drawn = random_voices(data, RANDOM_VOICES, seed=0, keep=NAMED + HELD_OUT_NAMED)
+        self._engine = Espeak(data)
+
+    def speaker(self, rng: random.Random, *, held_out: bool) -> Callable[[], Spoken]:
+        """One voice in one language, at about one tempo and pitch."""
+        drawn = self._drawn[-HELD_OUT_RANDOM:] if held_out else self._drawn[:-HELD_OUT_RANDOM]
+        variant = rng.choice(drawn if rng.random() < RANDOM_SHARE else HELD_OUT_NAMED if held_out else NAMED)
+        language = rng.choice(texts.languages())
+        voice = rng.choice(texts.ACCENTS.get(language, (language,)))
+        speed, pitch, spread = rng.randint(105, 250), rng.randint(15, 90), rng.randint(10, 90)
+
+        def say() -> Spoken:
+            text = texts.draw(language, rng)
+            return self._engine.speak(text, voice, variant, words_per_minute=speed + rng.randint(-15, 15), pitch=pitch,
+                                      pitch_range=spread, seed=rng.randint(1, 1 << 30))  # fmt: skip
+
+        return say
 
 
 class _Id(ctypes.Union):
@@ -49,15 +87,6 @@ class _Event(ctypes.Structure):
 
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """Sound (n,) float32 in -1 to 1 at `rate`, and what is said when."""
-
-    samples: FloatArray
-    rate: int
-    events: list[Event]
 
 
 class Espeak:

@@ -1,0 +1,37 @@
+"""What every synthesizer gives: sound, and what is said when."""
+
+from __future__ import annotations
+
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One spoken event: IPA (empty for silence) from `start_s` to `end_s` of its sound."""
+
+    start_s: float
+    end_s: float
+    ipa: str
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Sound (n,) float32 in -1 to 1 at `rate`, and what is said when."""
+
+    samples: FloatArray
+    rate: int
+    events: list[Event]
+
+
+def read_wave(path: Path) -> tuple[FloatArray, int]:
+    """Samples (n,) in -1 to 1 and rate of a mono file of 16 bits."""
+    with wave.open(str(path), "rb") as file:
+        rate, content = file.getframerate(), file.readframes(file.getnframes())
+    return np.frombuffer(content, np.int16).astype(np.float32) / 32768.0, rate
