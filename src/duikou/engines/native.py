@@ -47,7 +47,8 @@ class NativeEngine:
         wanted = model.wanted(curves, rate)
         targets = model.targets(shapes, angles, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
-        covers = cover.find(clip.video, clip.track, progress=scaled(progress, 0, 0.5))
+        seen = np.flatnonzero(clip.usable) if model.talks else changed  # all that may lend lips, else what changes
+        covers = cover.find(clip.video, clip.track, seen, progress=scaled(progress, 0, 0.5))
         bare = clip.usable & ~covers.over_lips(clip.track.frames, clip.track.landmarks[..., :2].astype(np.float64))
         choice = None
         if model.talks and len(changed):

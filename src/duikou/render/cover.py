@@ -189,8 +189,14 @@ class Covers:
         return Cover(place, alpha.astype(np.float32), RIM * self.unit)
 
 
-def find(video: Path, track: FaceTrack, *, progress: Progress = silent) -> Covers:
-    """What is laid over the picture around the lower face of a dense track, by one pass over the track's frames."""
+def find(
+    video: Path, track: FaceTrack, rows: npt.NDArray[np.int64] | None = None, *, progress: Progress = silent
+) -> Covers:
+    """What is laid over the picture around the lower face of a dense track, by one pass over its frames: from the first
+    to the last of `rows`, by default all.
+    """
+    if rows is not None:
+        track = track.part(slice(int(rows.min()), int(rows.max()) + 1) if len(rows) else slice(0, 0))
     if not len(track):
         return Covers((), 1, 1.0, 0)
     unit = float(np.median(mesh.eye_distance(track.landmarks[..., :2].astype(np.float64))))
