@@ -34,7 +34,7 @@ APART_MS = 300  # references lie at least so far away, else a hand that passes w
 UNLIKE_SPREAD = 4.0  # times a point's usual spread (robust, standard deviations) from its median: a different thing
 UNLIKE = 12.0  # levels of L, 2 a or 2 b: less is no different thing, however still the face is otherwise
 MIN_SPREAD = 5.0  # levels; light and noise move every point by as much
-HIDDEN, NEAR_HIDDEN = 24.0, 5.0  # percent of the points around the lips that are unlike; talking faces reach 18,
+HIDDEN, NEAR_HIDDEN = 24.0, 5.0  # percent of the points around the lips that are unlike; talking faces reach 20,
 # hands, cups and microphones on lips 32 to 90. What comes before and after is left from 5 on.
 NORMAL_SPREAD = 1.48  # standard deviations of normal noise in its median deviation
 TINT_WEIGHT = 2.0  # a and b vary less than L

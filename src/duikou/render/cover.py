@@ -46,7 +46,7 @@ SHARP = 12.0
 """Grey levels per pixel at such an edge: captions measure 20 to 100."""
 
 LEAST_EDGE = 24
-"""Pixels of fixed edge on the face that make a thing; chance gave 15 at most in clips without any."""
+"""Pixels of fixed edge on the face that make a thing; chance gave 20 at most in clips without any."""
 
 CLOSING = 0.08
 """Eye distances across which fixed edges are joined: strokes, and the letters of a word."""
