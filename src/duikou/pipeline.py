@@ -243,7 +243,7 @@ def _plan(
             f"face_id {face.id!r} cannot be seen between {near.start_ms} and {near.end_ms} ms.", field="face_id"
         )
     usable = usable_frames(track, session.info, face)
-    strength = ease(track, usable, spoken)
+    strength = ease(track, usable, spoken, _neighbours(face, session.info))
     mono = sound.converted(channels=1)
     motion = articulate(mono.samples[:, 0], mono.rate).shifted(choice.insert_ms / 1000)
     progress("listening", listening[1])
@@ -254,15 +254,19 @@ def _plan(
     return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, by_name["gap"], strength)
 
 
-def ease(track: FaceTrack, usable: npt.NDArray[np.bool_], spoken: Interval) -> FloatArray:
+def ease(
+    track: FaceTrack, usable: npt.NDArray[np.bool_], spoken: Interval, beside: Sequence[tuple[int, int]] = ()
+) -> FloatArray:
     """How far each of the track's frames changes, (N,) 0 to 1: 0 outside `spoken` and on unusable frames, with a short
-    ramp towards them inside the same shot. Where the face itself begins or ends there is nothing to ease from.
+    ramp towards them, and towards frames without the face, inside the same shot. At a cut there is nothing to ease
+    from. beside: shot and time, in ms, of frames that stay and lie just outside the track.
     """
     inside = (track.times_ms >= spoken.start_ms) & (track.times_ms < spoken.end_ms) & usable
+    missing = [*beside, *_missing(track)]
     strength = np.zeros(len(track))
     for shot in np.unique(track.shots):
         here = track.shots == shot
-        held = track.times_ms[here & ~inside]
+        held = np.concatenate([track.times_ms[here & ~inside], [ms for number, ms in missing if number == shot]])
         moving = track.times_ms[here & inside]
         if len(held) and len(moving):
             away = np.abs(moving[:, None] - held[None]).min(1)
@@ -271,6 +275,29 @@ def ease(track: FaceTrack, usable: npt.NDArray[np.bool_], spoken: Interval) -> F
         else:
             strength[here & inside] = 1
     return strength
+
+
+def _missing(track: FaceTrack) -> list[tuple[int, int]]:
+    """Shot and time of the first and the last frame of every gap of a track inside a shot."""
+    gaps = np.flatnonzero((np.diff(track.frames) > 1) & (np.diff(track.shots) == 0))
+    step = int(np.median(np.diff(track.times_ms) / np.diff(track.frames))) if len(gaps) else 0
+    edges = [(gap, track.times_ms[gap] + step) for gap in gaps] + [
+        (gap, track.times_ms[gap + 1] - step) for gap in gaps
+    ]
+    return [(int(track.shots[gap]), int(ms)) for gap, ms in edges]
+
+
+def _neighbours(face: Face, info: VideoInfo) -> list[tuple[int, int]]:
+    """Shot and time of the frames before and after a face's interval, where neither a cut nor the video's end is."""
+    cuts = {warning.interval.start_ms for warning in face.warnings if warning.code == "shot_cut"}
+    step = info.duration_ms / max(info.frames, 1)
+    start, end = face.interval.start_ms, face.interval.end_ms
+    found = []
+    if start >= step and start not in cuts:
+        found.append((int(face.track.shots[0]), round(start - step)))
+    if end <= info.duration_ms - step and end not in cuts:
+        found.append((int(face.track.shots[-1]), end))
+    return found
 
 
 def _paint(session: Session, sound: Sound, renderers: Sequence[Renderer], output: Path, progress: Progress) -> None:

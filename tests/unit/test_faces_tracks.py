@@ -1,5 +1,7 @@
 """From what was seen to faces: joining, ids' stretches, reasons."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,16 @@ def test_a_hidden_mouth_of_the_analysis_holds_for_the_dense_track():
     assert np.flatnonzero(~usable).tolist() == list(range(10, 20))
     assert usable_frames(face.track, info).all()
     assert len(usable_frames(face.track.part(slice(0, 0)), info)) == 0
+
+
+def test_a_dense_track_tells_a_hidden_mouth_itself():
+    (face,) = faces([sample(frame) for frame in range(100)])
+    colours = np.full((100, 478, 3), 120, np.float32)
+    colours[30:36] = 20
+    colours[30:36, canonical()[:, 1] < 0.2] = 120
+    info = VideoInfo("mp4", "h264", *SIZE, 0, 500, None, 20_000, None)
+    usable = usable_frames(replace(face.track, colours=colours), info, face)
+    assert np.flatnonzero(~usable).tolist() == list(range(30, 36))
 
 
 def test_between_two_frames_the_region_is_between():

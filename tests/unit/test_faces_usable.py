@@ -1,5 +1,7 @@
 """Where a mouth can be changed: the limits, the hidden mouth, the rule of one second."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -71,7 +73,8 @@ def talking_colours(count: int) -> np.ndarray:
 
 
 def hidden(colours: np.ndarray) -> list[int]:
-    (check,) = (one for one in checks(track(len(colours)), WIDTH, HEIGHT, colours) if one.code == "hidden_mouth")
+    of = replace(track(len(colours)), colours=colours)
+    (check,) = (one for one in checks(of, WIDTH, HEIGHT) if one.code == "hidden_mouth")
     return np.flatnonzero(check.broken).tolist()
 
 
@@ -84,6 +87,33 @@ def test_a_hand_before_the_mouth_is_told():
     lower = canonical()[:, 1] > 0.15
     colours[20:28, lower] = np.random.default_rng(5).uniform(120, 150, (lower.sum(), 3))
     assert hidden(colours) == list(range(20, 28))
+
+
+def test_a_hand_is_told_from_its_first_touch_to_its_last():
+    colours = talking_colours(60)
+    side = (canonical()[:, 1] > 0.15) & (canonical()[:, 0] > 0.16)
+    colours[18:30, side] = 120
+    lower = canonical()[:, 1] > 0.15
+    colours[20:28, lower] = 120
+    assert hidden(colours) == list(range(18, 30))
+
+
+def test_something_on_the_chin_alone_hides_no_mouth():
+    colours = talking_colours(60)
+    colours[20:28, canonical()[:, 1] > 0.75] = 10
+    assert hidden(colours) == []
+
+
+def test_a_hand_is_not_compared_with_itself():
+    """A head that turns: the hand is there in most of the moments of like view, one after the other."""
+    colours = talking_colours(60)
+    colours[16:32, canonical()[:, 1] > 0.15] = 120
+    of = replace(track(60), colours=colours)
+    angles = np.where((np.arange(60) >= 10) & (np.arange(60) < 38), 0, 30)
+    turned = np.stack([track(yaw=angle).landmarks[0] for angle in angles])
+    (check,) = (one for one in checks(replace(of, landmarks=turned), WIDTH, HEIGHT) if one.code == "hidden_mouth")
+    assert check.broken[20:28].all()
+    assert not check.broken[:10].any()
 
 
 def test_a_sunglass_is_no_hidden_mouth():

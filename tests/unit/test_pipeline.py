@@ -13,7 +13,7 @@ from media_maker import make_sound
 from duikou.errors import InputError, NotFoundError
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.pipeline import EASE_MS, FaceChoice, Session, check, ease, lip_sync
+from duikou.pipeline import EASE_MS, FaceChoice, Session, _neighbours, check, ease, lip_sync
 from duikou.timebase import Interval
 
 STEP_MS, FRAMES = 40, 150
@@ -133,6 +133,32 @@ def test_unusable_frames_stay_as_they_are() -> None:
     assert 0 < strength[69] < 0.5
     assert 0 < strength[75] < 0.5
     assert strength[60] == 1
+
+
+def test_a_face_that_leaves_and_returns_eases_out_and_in() -> None:
+    kept = np.ones(FRAMES, bool)
+    kept[60:75] = False
+    part = track().part(kept)
+    strength = ease(part, np.ones(len(part), bool), Interval(0, 6000))
+    assert 0 < strength[59] < 0.5
+    assert 0 < strength[60] < 0.5
+    assert (strength[:50] == 1).all()
+    assert (strength[70:] == 1).all()
+
+
+@pytest.mark.parametrize(("code", "eased"), [("turned_away", True), ("shot_cut", False)])
+def test_the_interval_of_a_face_that_turns_away_ends_softly_a_shot_does_not(code: str, eased: bool) -> None:
+    part = track().part(slice(25, 100))
+    interval = Interval(1000, 4000)
+    ends = tuple(FaceWarning(code, code, Interval(ms, ms)) for ms in (1000, 4000))
+    face = Face("0", interval, part, np.ones(75, bool), np.zeros((2, 2, 3), np.uint8), ends)
+    info = VideoInfo("mp4", "h264", 720, 1280, 0, FRAMES, Fraction(25), 6000, None)
+    strength = ease(part, face.usable, interval, _neighbours(face, info))
+    assert (strength[[0, -1]] < 0.5).all() == eased
+    assert (strength[[0, -1]] > 0).all()
+    assert (strength[10:-10] == 1).all()
+    whole = replace(face, interval=Interval(0, 6000), track=track(), warnings=())
+    assert _neighbours(whole, info) == []
 
 
 def test_a_session_is_kept(session: Session, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from duikou.engines.base import FaceClip, Image
 from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.media import decode
-from duikou.progress import Progress
-from duikou.render import exemplars, interior, mesh
+from duikou.progress import Progress, scaled
+from duikou.render import cover, exemplars, interior, mesh
 from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
 from duikou.render.warp import Region
@@ -47,18 +47,22 @@ class NativeEngine:
         wanted = model.wanted(curves, rate)
         targets = model.targets(shapes, angles, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
+        seen = np.flatnonzero(clip.usable) if model.talks else changed  # all that may lend lips, else what changes
+        covers = cover.find(clip.video, clip.track, seen, progress=scaled(progress, 0, 0.5))
+        bare = clip.usable & ~covers.over_lips(clip.track.frames, clip.track.landmarks[..., :2].astype(np.float64))
         choice = None
         if model.talks and len(changed):
             library = exemplars.Looks(mesh.lip_gap(shapes), mesh.lip_width(shapes), angles, head.scale)
             asked = exemplars.Looks(
                 mesh.lip_gap(targets[changed]), mesh.lip_width(targets[changed]), angles[changed], head.scale[changed]
             )
-            choice = exemplars.choose(asked, library, clip.usable)
+            choice = exemplars.choose(asked, library, bare if bare.any() else clip.usable)
         needed = [] if choice is None else np.unique(np.concatenate([choice.first, choice.second])).tolist()
         frames = {int(clip.track.frames[row]): int(row) for row in needed}
-        crops = _Crops(clip.track.landmarks)
-        crops.fetch(clip.video, frames, progress)
-        return NativeRenderer(clip, head, shapes, targets, wanted.tongue * wanted.voice, choice, changed, crops, rate)
+        crops = _Crops(clip.track.landmarks, covers)
+        crops.fetch(clip.video, frames, scaled(progress, 0.5, 1))
+        tongue = wanted.tongue * wanted.voice
+        return NativeRenderer(clip, head, shapes, targets, tongue, choice, changed, crops, covers, rate)
 
 
 class NativeRenderer:
@@ -74,10 +78,11 @@ class NativeRenderer:
         choice: exemplars.Choice | None,
         changed: npt.NDArray[np.int64],
         crops: _Crops,
+        covers: cover.Covers,
         rate: float,
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
-        self._choice, self._crops = choice, crops
+        self._choice, self._crops, self._covers = choice, crops, covers
         self._row_of = {int(clip.track.frames[row]): int(row) for row in changed}
         self._place_of = {int(row): place for place, row in enumerate(changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(shapes), mesh.lip_gap(targets)
@@ -100,7 +105,9 @@ class NativeRenderer:
         row = self._row_of.get(frame)
         if row is None:
             return image
-        own = Source(image, self._points[row], float(self._gaps[row]))
+        covered = self._covers.on(frame, image)
+        bare = image if covered is None else covered.without(image)
+        own = Source(bare, self._points[row], float(self._gaps[row]))
         strength = float(self._clip.strength[row])
         gap = self._gaps[row] + strength * (self._target_gaps[row] - self._gaps[row])
         mouth = Mouth(
@@ -110,14 +117,14 @@ class NativeRenderer:
             tongue=float(self._tongue[row]),
             strength=strength,
             plane=self._plane(row),
-            light=interior.Light.on(image, self._points[row]),
+            light=interior.Light.on(bare, self._points[row]),
         )
         painted = compose(own, mouth, self._exemplars(row))
         if painted is None:
             return image
         region, pixels = painted
         out = image.copy()
-        region.cut(out)[:] = pixels
+        region.cut(out)[:] = pixels if covered is None else covered.keep(image, region, pixels)
         return out
 
     def _exemplars(self, row: int) -> list[Exemplar]:
@@ -141,8 +148,8 @@ class NativeRenderer:
 class _Crops:
     """The lower faces of the exemplars, compressed."""
 
-    def __init__(self, landmarks: npt.NDArray[np.float32]) -> None:
-        self._landmarks = landmarks
+    def __init__(self, landmarks: npt.NDArray[np.float32], covers: cover.Covers) -> None:
+        self._landmarks, self._covers = landmarks, covers
         self._crops: dict[int, tuple[Region, npt.NDArray[np.uint8]]] = {}
 
     def fetch(self, video: Path, rows: dict[int, int], progress: Progress) -> None:
@@ -153,7 +160,7 @@ class _Crops:
         for frame in decode.frames(video, start=first, stop=last + 1):
             progress("choosing", (frame.index - first + 1) / (last - first + 1))
             if frame.index in rows:
-                self._keep(rows[frame.index], frame.image)
+                self._keep(rows[frame.index], self._covers.bare(frame.index, frame.image))
 
     def _keep(self, row: int, image: Image) -> None:
         region = Region.of(self._landmarks[row].astype(np.float64), image.shape[1], image.shape[0])

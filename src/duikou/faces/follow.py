@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from duikou.faces.landmarks import Landmarker, Roi, roi_of
+from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
 from duikou.faces.track import POINTS, Face, FaceTrack
 from duikou.media.decode import Frame, frames
 from duikou.memory import return_large_blocks
@@ -28,7 +28,7 @@ def follow(
     stop_frame: int | None = None,
     progress: Progress = silent,
 ) -> FaceTrack:
-    """Landmarks of one face on every frame of `[start_frame, stop_frame)`, unsmoothed.
+    """Landmarks and colours of one face on every frame of `[start_frame, stop_frame)`, unsmoothed.
 
     The default is all of the face's track. Frames outside the track, between two shots or without the face are absent
     from the answer; unusable ones are there where they can be measured. Raises `MediaError` for an unreadable file.
@@ -41,17 +41,18 @@ def follow(
         return track.part(slice(0, 0))
     path_of = RoiPath(track)
     measured = _measured(path, path_of, start, stop)
-    kept: list[tuple[int, int, npt.NDArray[np.float32], float, int]] = []
-    for frame, time_ms, found in measured:
+    kept: list[tuple[int, int, Observation, int]] = []
+    for frame, time_ms, seen in measured:
         progress("following the face", (frame - start + 1) / (stop - start))
-        if found is not None and found[1] >= MIN_PRESENCE:
-            kept.append((frame, time_ms, *found, path_of.shot(frame)))
+        if seen is not None and seen.presence >= MIN_PRESENCE:
+            kept.append((frame, time_ms, seen, path_of.shot(frame)))
     return FaceTrack(
-        frames=np.array([row[0] for row in kept], np.int64),
-        times_ms=np.array([row[1] for row in kept], np.int64),
-        landmarks=np.array([row[2] for row in kept], np.float32).reshape(-1, POINTS, 3),
-        presence=np.array([row[3] for row in kept], np.float32),
-        shots=np.array([row[4] for row in kept], np.int64),
+        frames=np.array([frame for frame, *_ in kept], np.int64),
+        times_ms=np.array([time_ms for _, time_ms, *_ in kept], np.int64),
+        landmarks=np.array([seen.landmarks for *_, seen, _ in kept], np.float32).reshape(-1, POINTS, 3),
+        presence=np.array([seen.presence for *_, seen, _ in kept], np.float32),
+        shots=np.array([shot for *_, shot in kept], np.int64),
+        colours=np.array([seen.colours for *_, seen, _ in kept], np.float32).reshape(-1, POINTS, 3),
     )
 
 
@@ -89,10 +90,8 @@ class RoiPath:
         return Roi(float(values[0]), float(values[1]), math.exp(values[2]), float(values[3]))
 
 
-def _measured(
-    path: Path, path_of: RoiPath, start: int, stop: int
-) -> Iterator[tuple[int, int, tuple[npt.NDArray[np.float32], float] | None]]:
-    """Frame number, time and, where the face should be, its points and presence; decoding and measuring overlap."""
+def _measured(path: Path, path_of: RoiPath, start: int, stop: int) -> Iterator[tuple[int, int, Observation | None]]:
+    """Frame number, time and, where the face should be, what is seen of it; decoding and measuring overlap."""
     workers = cores()
     idle: SimpleQueue[Landmarker] = SimpleQueue()
     for _ in range(workers):
@@ -105,13 +104,13 @@ def _measured(
                 _ = frame.image  # made here, in the decoding thread: frames share one converter
             yield frame, roi
 
-    def measure(place: tuple[Frame, Roi | None]) -> tuple[int, int, tuple[npt.NDArray[np.float32], float] | None]:
+    def measure(place: tuple[Frame, Roi | None]) -> tuple[int, int, Observation | None]:
         frame, roi = place
         if roi is None:
             return frame.index, frame.time_ms, None
         landmarker = idle.get()
         try:
-            return frame.index, frame.time_ms, landmarker.measure(frame.image, roi)
+            return frame.index, frame.time_ms, landmarker.observe(frame.image, roi)
         finally:
             idle.put(landmarker)
 

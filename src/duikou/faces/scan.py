@@ -229,6 +229,7 @@ def track_of(samples: list[Sample]) -> FaceTrack:
         landmarks=np.stack([sample.seen.landmarks for sample in samples]).astype(np.float32),
         presence=np.array([sample.seen.presence for sample in samples], np.float32),
         shots=np.array([sample.shot for sample in samples], np.int64),
+        colours=np.stack([sample.seen.colours for sample in samples]),
     )
 
 

@@ -27,6 +27,8 @@ class FaceTrack:
         where pixel centres have whole coordinates.
     presence: (N,) the landmarker's own confidence that a face is there, 0 to 1.
     shots: (N,) number of the shot each frame lies in, from 0.
+    colours: (N, 478, 3) what the face looks like at its landmarks, see `looks.colours`; `None` where that was not kept.
+        Not saved.
     """
 
     frames: IntArray
@@ -34,6 +36,7 @@ class FaceTrack:
     landmarks: FloatArray
     presence: FloatArray
     shots: IntArray
+    colours: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -47,6 +50,7 @@ class FaceTrack:
             landmarks=self.landmarks[keep],
             presence=self.presence[keep],
             shots=self.shots[keep],
+            colours=None if self.colours is None else self.colours[keep],
         )
 
     def save(self, path: Path) -> None:

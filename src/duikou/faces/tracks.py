@@ -72,7 +72,8 @@ def find_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
 def usable_frames(track: FaceTrack, info: VideoInfo, face: Face | None = None) -> BoolArray:
     """(N,) for each frame of a dense track, whether the mouth can be changed there.
 
-    A hidden mouth is taken from the `face` the track was followed from, whose analysis saw it.
+    A hidden mouth is told from the track's own colours, and from the `face` it was followed from, whose analysis may
+    have seen more of the video.
     """
     usable = usable_of(checks(track, info.width, info.height)) if len(track) else np.zeros(0, bool)
     for warning in face.warnings if face else ():
@@ -121,7 +122,7 @@ def _distance(one: Sample, other: Sample) -> float:
 def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, int]]:
     """The usable stretches of one person as faces, without number and picture, each with the row of its best frame."""
     track = track_of(person)
-    found = checks(track, *seen.size, np.stack([sample.seen.colours for sample in person]))
+    found = checks(track, *seen.size)
     usable = usable_of(found)
     ends = clock.ends[track.frames]
     faces = []

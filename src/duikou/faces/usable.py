@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,15 @@ LIP_CORNERS = (61, 291)
 LOWER_FACE_Y = 0.2  # canonical units: below the nose
 
 SIMILAR_YAW = 12.0  # degrees; looks are compared between moments of like view only
-REFERENCES = 48  # moments that one is compared with, evenly spread over the face's time
+REFERENCES = 96  # moments that one is compared with, evenly spread over the face's time
 MIN_REFERENCES = 5  # fewer moments of like view say nothing
-HIDDEN_RATIO = 2.4  # times the usual change of skin times that of lips; talking faces reach 2.3, fingers on lips 2.8
-HIDDEN_CHANGE = 6.0  # grey levels; less than that is no hand, however still the face is otherwise
+APART_MS = 300  # references lie at least so far away, else a hand that passes would be compared with itself
+UNLIKE_SPREAD = 4.0  # times a point's usual spread (robust, standard deviations) from its median: a different thing
+UNLIKE = 12.0  # levels of L, 2 a or 2 b: less is no different thing, however still the face is otherwise
+MIN_SPREAD = 5.0  # levels; light and noise move every point by as much
+HIDDEN, NEAR_HIDDEN = 24.0, 5.0  # percent of the points around the lips that are unlike; talking faces reach 20,
+# hands, cups and microphones on lips 32 to 90. What comes before and after is left from 5 on.
+NORMAL_SPREAD = 1.48  # standard deviations of normal noise in its median deviation
 TINT_WEIGHT = 2.0  # a and b vary less than L
 
 LIPS = (
@@ -39,12 +45,15 @@ LIPS = (
 )
 """The outer and the inner line of the lips, each once around."""
 
+CHEEKS_Y = -0.1  # canonical units: below the eyes, which lids and glasses change
+AROUND_LIPS = (0.02, 0.17)  # canonical units from the lips: skin that a thing before the mouth covers, too
+
 MESSAGES = {
     "small_face": "the mouth is only {:.0f} pixels wide; {:.0f} are needed",
     "turned_away": "the face is turned by {:.0f} degrees; {:.0f} is the most that works",
     "tilted": "the face looks {:.0f} degrees up or down; {:.0f} is the most that works",
     "left_picture": "{:.0f} % of the lower face is outside the picture; {:.0f} % is the most that works",
-    "hidden_mouth": "something covers the mouth: its colours change {:.1f} times as much as usual; {:.1f} is the limit",
+    "hidden_mouth": "something covers the mouth: {:.0f} % of the skin around it is changed; {:.0f} % is the limit",
     "face_lost": "the face is seen with a confidence of {:.2f} only; {:.2f} is needed",
 }
 """By code: the sentence, with the worst figure and the limit."""
@@ -66,10 +75,10 @@ class Check:
         return MESSAGES[self.code].format(figures.min() if least else figures.max(), self.limit)
 
 
-def checks(track: FaceTrack, width: int, height: int, colours: FloatArray | None = None) -> list[Check]:
+def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
     """Every reason, the weightiest first, for a track in pictures of `width` x `height` pixels.
 
-    colours: (N, 478, 3) as `looks.colours` gives them; without them a hidden mouth cannot be told.
+    Without the track's colours a hidden mouth cannot be told.
     """
     pose = fit(track.landmarks)
     yaw, pitch, _ = np.abs(pose.degrees).T
@@ -83,9 +92,9 @@ def checks(track: FaceTrack, width: int, height: int, colours: FloatArray | None
         Check("tilted", pitch, MAX_PITCH, pitch > MAX_PITCH),
         Check("small_face", lips_px, MIN_LIPS_PX, lips_px < MIN_LIPS_PX),
     ]
-    if colours is not None:
-        change, hidden = _hidden(colours, pose.degrees[:, 0])
-        found.append(Check("hidden_mouth", change, HIDDEN_RATIO, hidden))
+    if track.colours is not None:
+        unlike = 100.0 * _unlike(track.colours, pose.degrees[:, 0], track.times_ms)
+        found.append(Check("hidden_mouth", unlike, HIDDEN, _around_peaks(unlike, HIDDEN, NEAR_HIDDEN)))
     return found
 
 
@@ -121,39 +130,45 @@ def _outside(landmarks: FloatArray, width: int, height: int) -> DoubleArray:
     return np.asarray(1.0 - inside.mean(1), np.float64)
 
 
-def _hidden(colours: FloatArray, yaw: DoubleArray) -> tuple[DoubleArray, BoolArray]:
-    """How much the mouth's colours differ from those of like views, relative to the usual (N,), and whether too much.
+def _unlike(colours: FloatArray, yaw: DoubleArray, times_ms: IntArray) -> DoubleArray:
+    """(N,) share of the points around the lips whose colour is none that they have at other moments of like view.
 
-    A hand, a cup or a microphone changes the skin around the mouth and the lips at once; speech changes the lips, light
-    changes both a little. What covers the mouth nearly always is taken for the mouth.
+    A hand, a cup or a microphone changes them, speech does not, and light changes the rest of the face as well. What
+    covers the mouth nearly always is taken for the mouth.
     """
-    skin = _change(colours[:, _skin_points()], yaw)
-    lips = _change(colours[:, list(LIPS)], yaw)
-    ratio = _over_median(skin) * _over_median(lips)
-    return ratio, (ratio > HIDDEN_RATIO) & (skin > HIDDEN_CHANGE)
-
-
-def _change(colours: FloatArray, yaw: DoubleArray) -> DoubleArray:
-    """(N,) median difference of colours (N, K, 3) from those at moments of like yaw; 0 where there are too few."""
     values = colours * np.array([1, TINT_WEIGHT, TINT_WEIGHT], np.float32)
-    values[:, :, 0] -= np.median(values[:, :, 0], 1, keepdims=True)  # light that comes and goes is no hand
-    chosen = np.unique(np.linspace(0, len(values) - 1, REFERENCES).astype(int))
-    change = np.zeros(len(values))
+    around, rest = _points()
+    chosen = np.unique(np.linspace(0, len(values) - 1, min(REFERENCES, len(values))).astype(int))
+    light = np.median(values[:, rest] - np.median(values[chosen][:, rest], 0), 1)
+    values = values[:, around] - light[:, None]
+    unlike = np.zeros(len(values))
     for row, value in enumerate(values):
-        like = chosen[np.abs(yaw[chosen] - yaw[row]) < SIMILAR_YAW]
-        if len(like) >= MIN_REFERENCES:
-            change[row] = np.median(np.abs(values[like] - value).mean((1, 2)))
-    return change
+        alike = np.abs(yaw[chosen] - yaw[row]) < SIMILAR_YAW
+        apart = alike & (np.abs(times_ms[chosen] - times_ms[row]) >= APART_MS)
+        references = values[chosen[apart if apart.sum() >= MIN_REFERENCES else alike]]
+        if len(references) < MIN_REFERENCES:
+            continue
+        usual = np.median(references, 0)
+        spread = NORMAL_SPREAD * np.median(np.abs(references - usual), 0)
+        away = np.abs(value - usual)
+        far = (away / np.maximum(spread, MIN_SPREAD)).max(-1) > UNLIKE_SPREAD
+        unlike[row] = (far & (away.max(-1) > UNLIKE)).mean()
+    return unlike
 
 
-def _over_median(values: DoubleArray) -> DoubleArray:
-    return values / max(float(np.median(values)), 1.0)
+def _around_peaks(values: DoubleArray, peak: float, near: float) -> BoolArray:
+    """(N,) stretches above `near` that reach `peak` somewhere (hysteresis)."""
+    number = np.cumsum(np.diff(values > near, prepend=False))
+    reaches = np.zeros(int(number.max(initial=0)) + 1, bool)
+    np.logical_or.at(reaches, number, values >= peak)
+    return np.asarray(reaches[number], np.bool_)
 
 
-def _skin_points() -> list[int]:
-    """Points around the mouth that are not lips, and far enough from them not to turn into teeth."""
-    face = canonical()[:468]
-    lips = face[list(LIPS)]
-    near = (face[:, 1] > LOWER_FACE_Y) & (face[:, 1] < 0.95) & (np.abs(face[:, 0]) < 0.42)
-    apart = np.abs(lips[None] - face[:, None]).max(2).min(1) > 0.05
-    return [int(point) for point in np.flatnonzero(near & apart)]
+@cache
+def _points() -> tuple[list[int], list[int]]:
+    """Points around the lips that are not lips, and the rest of the face below the eyes."""
+    face = canonical()[:468, :2]
+    away = np.linalg.norm(face[:, None] - face[list(LIPS)], axis=-1).min(1)
+    around = (face[:, 1] > LOWER_FACE_Y) & (away > AROUND_LIPS[0]) & (away < AROUND_LIPS[1])
+    rest = (face[:, 1] > CHEEKS_Y) & (away >= AROUND_LIPS[1])
+    return np.flatnonzero(around).tolist(), np.flatnonzero(rest).tolist()

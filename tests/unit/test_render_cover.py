@@ -1,0 +1,166 @@
+"""Captions and logos: found where they are, kept as they are, and nothing else taken for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from media_maker import make_video
+
+from duikou.engines.base import FaceClip
+from duikou.engines.native import NativeEngine
+from duikou.faces.pose import Pose, canonical, from_canonical
+from duikou.faces.track import FaceTrack
+from duikou.media import decode
+from duikou.progress import silent
+from duikou.render import cover, mesh
+from duikou.render.warp import Region
+from duikou.speech.motion import CURVES
+
+Image = npt.NDArray[np.uint8]
+WIDTH, HEIGHT, FRAMES, EYES = 320, 240, 40, 100.0
+SWAY = 4.0
+SHOWN = range(12, 30)
+LETTERS = 200
+
+
+def offset(number: int) -> int:
+    """Where the head is at a frame, in pixels to the right."""
+    return round(SWAY * np.sin(number / 3))
+
+
+def track(*, moves: bool = True) -> FaceTrack:
+    place = np.array([[WIDTH / 2 + moves * offset(number), 90.0, 0.0] for number in range(FRAMES)])
+    pose = Pose(np.full(FRAMES, EYES), np.repeat(np.eye(3)[None], FRAMES, 0), place)
+    return FaceTrack(
+        frames=np.arange(FRAMES),
+        times_ms=np.arange(FRAMES) * 40,
+        landmarks=from_canonical(canonical(), pose),
+        presence=np.ones(FRAMES, np.float32),
+        shots=np.zeros(FRAMES, np.int64),
+    )
+
+
+def outline(number: int, *, moves: bool = True) -> npt.NDArray[np.int32]:
+    """The face's edge at a frame, a little outside its landmarks."""
+    hull = cv2.convexHull(np.ascontiguousarray(track(moves=moves).landmarks[number, :, :2]))[:, 0]
+    return np.round(hull + 0.06 * (hull - hull.mean(0))).astype(np.int32)
+
+
+def face(number: int, width: int, height: int, *, moves: bool = True) -> Image:
+    """A skin with spots and lips, which sways on its neck before a still, striped wall."""
+    image = np.repeat(np.where(np.arange(width) // 16 % 2, 90, 60)[None, :, None], height, 0)
+    image = np.ascontiguousarray(image.repeat(3, 2), np.uint8)
+    shift = offset(number) if moves else 0
+    cv2.rectangle(image, (width // 2 + shift - 70, 150), (width // 2 + shift + 70, height), (100, 130, 170), -1)
+    cv2.fillConvexPoly(image, outline(number, moves=moves), (120, 150, 190))
+    for spot in np.random.default_rng(2).uniform(-45, 45, (60, 2)):
+        cv2.circle(image, (int(width // 2 + shift + spot[0]), int(120 + spot[1])), 2, (90, 110, 150), -1)
+    lips = track(moves=moves).landmarks[number, list(mesh.OUTER_RING), :2]
+    cv2.fillPoly(image, [np.round(lips).astype(np.int32)], (60, 60, 170))
+    return image
+
+
+def letters() -> Image:
+    """Cover, 0 to 255, of the caption's letters."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.putText(mask, "HELLO", (118, 186), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 255, 3)
+    return mask
+
+
+def captioned(number: int, width: int, height: int) -> Image:
+    image = face(number, width, height)
+    image[letters() > LETTERS] = 255
+    return image if number in SHOWN else face(number, width, height)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cover") / "captioned.mp4"
+    return make_video(path, size=(WIDTH, HEIGHT), frames=FRAMES, paint=captioned, options={"crf": "12"})
+
+
+@pytest.fixture(scope="module")
+def images(video: Path) -> list[Image]:
+    return [frame.image for frame in decode.frames(video)]
+
+
+def alpha(found: cover.Covers, number: int, image: Image) -> npt.NDArray[np.float32]:
+    """The cover of one frame, over the whole picture."""
+    whole = np.zeros((HEIGHT, WIDTH), np.float32)
+    seen = found.on(number, image)
+    if seen is not None:
+        rows, columns = seen.place.inside(Region(0, 0, WIDTH, HEIGHT))
+        whole[rows, columns] = seen.alpha
+    return whole
+
+
+def test_a_caption_is_covered_while_it_is_there(video: Path, images: list[Image]) -> None:
+    found = cover.find(video, track())
+    ink = letters() > LETTERS
+    around = cv2.dilate(ink.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+    for number, image in enumerate(images):
+        mask = alpha(found, number, image)
+        assert mask[ink].min() == (1 if number in SHOWN else 0), number
+        on_face = cv2.fillConvexPoly(np.zeros((HEIGHT, WIDTH), np.uint8), outline(number), 1) > 0
+        assert not mask[~around & on_face].any()
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_face_is_no_caption_whether_it_moves_or_not(tmp_path: Path, moves: bool) -> None:
+    """Before a still wall, too; of a still face every edge is fixed."""
+
+    def paint(number: int, width: int, height: int) -> Image:
+        return face(number, width, height, moves=moves)
+
+    clip = make_video(tmp_path / "face.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint)
+    assert cover.find(clip, track(moves=moves)).things == ()
+
+
+def test_a_box_is_covered_with_its_letters(tmp_path: Path) -> None:
+    def paint(number: int, width: int, height: int) -> Image:
+        image = face(number, width, height)
+        cv2.rectangle(image, (100, 158), (220, 192), (20, 20, 20), -1)
+        image[letters() > LETTERS] = 255
+        return image
+
+    clip = make_video(tmp_path / "box.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint, options={"crf": "12"})
+    found = cover.find(clip, track())
+    mask = alpha(found, 20, next(frame.image for frame in decode.frames(clip, start=20)))
+    assert mask[160:191, 102:219].min() == 1
+    assert not mask[:150].any()
+
+
+def test_what_is_under_a_caption_is_filled_in_from_around_it(video: Path, images: list[Image]) -> None:
+    found = cover.find(video, track())
+    bare = found.bare(20, images[20])
+    ink = letters() > LETTERS
+    assert images[20][ink].mean() > 240
+    assert np.abs(bare[ink].astype(int) - face(20, WIDTH, HEIGHT)[ink]).mean() < 25
+    assert found.bare(2, images[2]) is images[2]
+
+
+def test_exemplars_under_a_caption_are_told(video: Path) -> None:
+    found = cover.find(video, track())
+    points = track().landmarks[..., :2].astype(np.float64)
+    lower = points + np.array([0, 40])
+    assert not found.over_lips(np.arange(FRAMES), points).any()
+    assert found.over_lips(np.arange(FRAMES), lower)[list(SHOWN)].all()
+    assert not found.over_lips(np.arange(FRAMES) + 100, lower).any()
+
+
+def test_the_mouth_moves_behind_the_caption(video: Path, images: list[Image]) -> None:
+    """Letters stay as they are to the grey level, the chin around them does not."""
+    clip = FaceClip(video, track(), np.ones(FRAMES, bool), np.ones(FRAMES))
+    curves = {name: np.zeros(FRAMES) for name in CURVES} | {"gap": np.ones(FRAMES), "voice": np.ones(FRAMES)}
+    curves |= {"jaw": np.ones(FRAMES)}
+    renderer = NativeEngine().prepare(clip, curves, progress=silent)
+    done = renderer.render(20, images[20])
+    ink = letters() > LETTERS
+    assert np.array_equal(done[ink], images[20][ink])
+    lips = np.round(clip.track.landmarks[20, mesh.LOWER_MID, :2]).astype(int)
+    changed = np.abs(done.astype(int) - images[20]).max(-1) > 8
+    assert changed[lips[1] : lips[1] + 30, lips[0] - 20 : lips[0] + 20].mean() > 0.2
