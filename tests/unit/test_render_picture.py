@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -106,6 +107,40 @@ def test_an_exemplar_lends_its_lips_under_the_frames_own_light() -> None:
     assert pixels[spot[1] - where.y0, spot[0] - where.x0].mean() > 200
     corner = np.round(points[61] - [where.x0, where.y0]).astype(int)
     assert np.abs(pixels[corner[1], corner[0]].astype(int) - 150).max() < 12
+
+
+def test_two_exemplars_share_their_colours_and_not_their_detail() -> None:
+    """Fine stripes of one, of the other a flat, brighter skin: the stripes stay as strong as they were."""
+    points = landmarks(0.0)
+    stripes = np.full((SIDE, SIDE, 3), 130, np.uint8)
+    stripes[:, ::4] = 90
+    flat = np.full((SIDE, SIDE, 3), 140, np.uint8)
+    own = np.full((SIDE, SIDE, 3), 120, np.uint8)
+    spread = []
+    for second in (0.0, 0.4):
+        lent = [Exemplar(Source(stripes, points, 0.0), 1 - second), Exemplar(Source(flat, points, 0.0), second)]
+        done = compose(Source(own, points, 0.0), mouth(0.0), lent)
+        assert done is not None
+        where, pixels = done
+        x, y = np.round(points[17] - [where.x0, where.y0]).astype(int)
+        spread.append(float(pixels[y, x - 12 : x + 12].std()))
+    assert spread[1] > 0.9 * spread[0] > 5
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.018), (0.15, 0.0)])
+def test_lips_nearly_closed_show_their_own_shadow_and_neither_throat_nor_teeth(before: float, after: float) -> None:
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    image[:] = 110, 120, 200
+    points = landmarks(before)
+    inside = np.round(points[list(mesh.INNER_RING)]).astype(np.int32)
+    cv2.fillPoly(image, [inside], (230, 235, 240) if before else (110, 120, 200))
+    done = compose(Source(image, points, before), mouth(after), [])
+    assert done is not None
+    where, pixels = done
+    x, y = np.round(landmarks(after)[[13, 14]].mean(0) - [where.x0, where.y0]).astype(int)
+    line = pixels[y - 8 : y + 9, x]
+    assert 80 < line[:, 2].min() < 190
+    assert line[:, 0].max() < 140
 
 
 def test_a_face_outside_the_picture_changes_nothing() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duikou.render import interior, mesh
+from duikou.render.step import smoothstep
 from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,8 +22,15 @@ LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
 LIGHT_SIGMA = 0.12
 """Size, in eye distances, of what counts as light and is matched rather than copied."""
 
+BLEND_SIGMA = 0.05
+"""Size, in eye distances, of what two exemplars share while one takes over from the other."""
+
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a frame shows its mouth's inside."""
+
+NARROW = (0.015, 0.06)
+"""Lip gaps, in eye distances: lips painted open show only their own shadow at the first, all of the inside at the
+second."""
 
 OWN_STRETCH, EXEMPLAR_STRETCH = 0.35, 0.8
 """Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other. What an idle
@@ -40,8 +48,13 @@ THINNEST_PIXELS = 2.0
 EXEMPLAR_ALONE = 0.5
 """Strength from which the exemplar's lips hide the frame's own; below it the two are blended."""
 
-SEAM, SEAM_SHADE = 0.009, 0.62
-"""Half the height, in eye distances, and the brightness beside the lips' own, of the line at which lips meet."""
+CREASE, CREASE_SHADE, CREASE_SHARPNESS = 0.015, 0.6, 0.55
+"""Half the height, in eye distances, of what is drawn where lips meet; how bright its middle is beside the lips; and
+how narrow that middle is."""
+
+CREASE_REACH, CREASE_ENDS = 1.3, 0.08
+"""The colours come from this many half heights away; at the mouth's corners the crease ends over so many eye
+distances."""
 
 SUBPIXEL_BITS = 4
 
@@ -110,26 +123,30 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     pixels = sample(own.image, warp.lips(0, region)).astype(np.float32)
     near = pixels[part.inside(region)]
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
-        near += opening[..., None] * (_inside(own, warp, 0, mouth, part, opening, OWN_STRETCH) - near)
+        near += opening[..., None] * (_inside(own, near, warp, 0, mouth, part, opening, OWN_STRETCH) - near)
         _seal(near, own, mouth, part, unit)
     if exemplars:
-        lent = np.zeros_like(near)
+        patches = []
         for number, exemplar in enumerate(exemplars, 1):
             source = exemplar.source
             patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
-            inside = _inside(source, warp, number, mouth, part, opening, EXEMPLAR_STRETCH)
+            inside = _inside(source, patch, warp, number, mouth, part, opening, EXEMPLAR_STRETCH)
             patch += opening[..., None] * (inside - patch)
             _seal(patch, source, mouth, part, unit)
-            lent += exemplar.share * _match_light(patch, near, mouth.target, part, unit)
+            patches.append(_match_light(patch, near, mouth.target, part, unit))
+        lent = patches[0]
+        for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
+            # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
+            lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
         cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength / EXEMPLAR_ALONE, 1))
         near += cover[..., None] * (lent - near)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
 def _inside(
-    source: Source, warp: Warp, number: int, mouth: Mouth, part: Region, opening: Field, stretch: float
+    source: Source, lips: Field, warp: Warp, number: int, mouth: Mouth, part: Region, opening: Field, stretch: float
 ) -> Field:
-    """What a source shows between its lips, brought to the target's opening: pixels of `part`.
+    """What a source shows between its lips, brought to the target's opening: pixels of `part`. lips: its warped lips.
 
     Where the two openings are nearly the same, everything in it is stretched that little. Otherwise its teeth are held
     to the skull, and what its lips hid is painted.
@@ -144,6 +161,12 @@ def _inside(
         return result
     if alike < 1:
         result = _painted(mouth, part, opening, teeth=not shows)
+        if not shows and mouth.gap < NARROW[1]:
+            # Narrow lips show no throat, only their own shadow.
+            crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
+            result = crease + smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0]))) * (
+                result - crease
+            )
         if shows:
             teeth, cover = _held_to_skull(source, warp.skull(number, part))
             # Less light falls on them through a narrower opening, and what falls comes off the lips.
@@ -156,21 +179,45 @@ def _inside(
 
 
 def _seal(layer: Field, source: Source, mouth: Mouth, part: Region, unit: float) -> None:
-    """Where a source's parted lips are closed, draw the line at which they meet, in place: it hides what is left of
+    """Where a source's parted lips are closed, draw the crease at which they meet, in place: it hides what is left of
     the teeth beside landmarks that lie a little off the lips' edge.
     """
-    closing = np.clip(1 - mouth.gap / SHOWS_INSIDE, 0, 1) * np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1)
-    if closing == 0:
-        return
-    points = mouth.target
-    lips = points[[*mesh.UPPER_MIDDLE[3:-3], *mesh.LOWER_MIDDLE[3:-3]]] - [part.x0, part.y0]
-    rows, columns = part.shape
-    x, y = np.clip(np.round(lips).astype(int), 0, [columns - 1, rows - 1]).T
-    red = np.median(layer[y, x], axis=0)
-    across = mouth_frame(points)[2] * SEAM * unit
-    upper, lower = points[list(mesh.UPPER_INNER)] - across, points[list(mesh.LOWER_INNER)] + across
-    line = _polygon(np.vstack([upper, lower[::-1]]), part, blur=max(0.5 * SEAM * unit, 0.6))
-    layer += np.float32(closing) * line[..., None] * (np.float32(SEAM_SHADE) * red - layer)
+    closing = np.clip(1 - mouth.gap / SHOWS_INSIDE, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
+    if closing > 0:
+        crease, cover = _crease(layer, mouth.target, part, unit)
+        layer += np.float32(closing) * cover[..., None] * (crease - layer)
+
+
+def _crease(layer: Field, target: FloatArray, part: Region, unit: float) -> tuple[Field, Field]:
+    """The lips of a layer carried on to where they meet, darker there, and the cover (0 to 1) of what it replaces.
+
+    The colours come from just above and just below the opening, column by column: a crease has no colour of its own.
+    """
+    u, v = along_mouth(target, *part.grid())
+    upper, lower = lip_edge(target, mesh.UPPER_INNER, u), lip_edge(target, mesh.LOWER_INNER, u)
+    ends = along_mouth(target, *target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
+    taper = smoothstep(np.minimum(u - ends[0], ends[1] - u) / (CREASE_ENDS * unit))
+    half = (lower - upper) / 2 + max(CREASE * unit, 1.0) * (0.3 + 0.7 * taper)
+    place = (v - (lower + upper) / 2) / half
+    across = mouth_frame(target)[2]
+    beside = []
+    for side in (-1.0, 1.0):
+        way = (side * CREASE_REACH - place) * half
+        x, y = (grid + way * across[axis] for axis, grid in enumerate(part.grid()))
+        beside.append(
+            cv2.remap(
+                layer,
+                (x - part.x0).astype(np.float32),
+                (y - part.y0).astype(np.float32),
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+        )
+    share = np.clip(0.5 + place / 2, 0, 1)[..., None]
+    shade = 1 - (1 - CREASE_SHADE) * np.exp(-((place / CREASE_SHARPNESS) ** 2)) * taper
+    lips = beside[0] + share * (beside[1] - beside[0])
+    cover = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
+    return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), cover.astype(np.float32)
 
 
 def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
