@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -168,10 +170,15 @@ def test_upper_teeth_stay_with_the_skull_when_the_jaw_drops() -> None:
     assert paint(0.03, 0.0, gap=0.10) == pytest.approx(paint(0.03, 0.0, gap=0.20), rel=0.15)
 
 
-def looks(gaps: npt.ArrayLike, yaw: npt.ArrayLike = 0.0) -> exemplars.Looks:
+def looks(
+    gaps: npt.ArrayLike, yaw: npt.ArrayLike = 0.0, light: npt.ArrayLike = 100.0, bared: npt.ArrayLike = 0.0
+) -> exemplars.Looks:
     gap = np.asarray(gaps, np.float64)
     angles = np.stack([np.broadcast_to(yaw, gap.shape), np.zeros_like(gap)], 1).astype(np.float64)
-    return exemplars.Looks(gap, np.full_like(gap, 0.5), angles, np.full_like(gap, 150.0))
+    grey = np.broadcast_to(np.asarray(light, np.float32)[..., None, None], (len(gap), 4, 3))
+    wide, large = np.full_like(gap, 0.5), np.full_like(gap, 150.0)
+    teeth = np.broadcast_to(np.asarray(bared, np.float64), gap.shape)
+    return exemplars.Looks(np.arange(len(gap)), gap, wide, angles, large, grey, grey, teeth)
 
 
 def test_a_face_that_wants_what_it_does_keeps_its_own_frames() -> None:
@@ -195,11 +202,44 @@ def test_of_two_equal_mouths_the_one_that_looks_the_same_way_is_taken() -> None:
     assert (choice.first >= 10).all()
 
 
+def test_of_two_equal_mouths_the_one_in_the_same_light_is_taken() -> None:
+    library = looks(np.full(20, 0.1), light=np.repeat([100.0, 160.0], 10))
+    choice = exemplars.choose(looks(np.full(5, 0.1), light=158.0), library, np.ones(20, bool))
+    assert (choice.first >= 10).all()
+
+
+def test_closed_lips_come_from_a_frame_without_a_line_of_teeth() -> None:
+    library = looks(np.full(20, 0.01), bared=np.repeat([0.01, 0.0], 10))
+    choice = exemplars.choose(looks(np.zeros(5)), library, np.ones(20, bool))
+    assert (choice.first >= 10).all()
+
+
+def test_a_mouth_that_opens_in_the_clip_closes_by_the_same_frames_backwards() -> None:
+    library = looks(np.linspace(0, 0.2, 20))
+    choice = exemplars.choose(looks(np.linspace(0.2, 0, 20)), library, np.ones(20, bool))
+    assert (np.diff(choice.first) <= 0).all()
+    assert np.diff(choice.first).min() >= -2
+
+
+def test_a_wanted_mouth_that_trembles_does_not_make_the_exemplars_tremble() -> None:
+    library = looks(np.linspace(0, 0.2, 40))
+    trembling = 0.1 + 0.008 * (-1.0) ** np.arange(30)
+    choice = exemplars.choose(looks(trembling), library, np.ones(40, bool))
+    steps = np.diff(choice.first)
+    assert (np.diff(np.sign(steps[steps != 0])) != 0).sum() <= 2
+
+
+def test_a_gap_in_the_track_is_a_jump() -> None:
+    library = replace(looks(np.repeat([0.0, 0.2], 10)), frames=np.r_[:10, 100:110])
+    choice = exemplars.choose(looks(np.repeat([0.0, 0.2], 8)), library, np.ones(20, bool))
+    assert choice.share[7:9].all()
+
+
 def test_a_jump_between_runs_is_blended() -> None:
-    library = looks(np.repeat([0.1, 0.0, 0.2], [5, 15, 20]))
+    library = looks(np.repeat([0.0, 0.1, 0.2], [15, 10, 15]))
     choice = exemplars.choose(looks(np.repeat([0.2, 0.0], 8)), library, np.ones(40, bool))
-    assert (choice.first[:8] >= 20).all()
-    assert (choice.first[8:] < 20).all()
+    assert (choice.first[:8] >= 25).all()
+    assert (choice.first[8:] < 15).all()
     assert choice.share[7] > 0
     assert choice.share[8] > 0
     assert choice.share.max() < 0.5

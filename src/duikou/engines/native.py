@@ -7,9 +7,8 @@ painted. Both go through the same warp, so that the lips end exactly where they 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,16 +19,13 @@ from duikou.media import decode
 from duikou.progress import Progress
 from duikou.render import exemplars, interior, mesh
 from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
+from duikou.render.library import Library
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
-from duikou.render.warp import Region
 
 FloatArray = npt.NDArray[np.float64]
 
 TEETH_BEHIND_LIPS = 0.04
 """Depth of the teeth behind the closed lips' line, in eye distances."""
-
-JPEG_QUALITY = 98
-"""Exemplars wait compressed: a minute of 1080p would otherwise fill the memory."""
 
 
 class NativeEngine:
@@ -47,18 +43,23 @@ class NativeEngine:
         wanted = model.wanted(curves, rate)
         targets = model.targets(shapes, angles, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
+        library = Library(clip.track.landmarks)
         choice = None
         if model.talks and len(changed):
-            library = exemplars.Looks(mesh.lip_gap(shapes), mesh.lip_width(shapes), angles, head.scale)
-            asked = exemplars.Looks(
-                mesh.lip_gap(targets[changed]), mesh.lip_width(targets[changed]), angles[changed], head.scale[changed]
+            _fill(library, clip, clip.usable, progress)
+            looks = exemplars.Looks(
+                clip.track.frames,
+                mesh.lip_gap(shapes),
+                mesh.lip_width(shapes),
+                angles,
+                head.scale,
+                library.skin,
+                library.mouth,
+                library.bared,
             )
-            choice = exemplars.choose(asked, library, clip.usable)
-        needed = [] if choice is None else np.unique(np.concatenate([choice.first, choice.second])).tolist()
-        frames = {int(clip.track.frames[row]): int(row) for row in needed}
-        crops = _Crops(clip.track.landmarks)
-        crops.fetch(clip.video, frames, progress)
-        return NativeRenderer(clip, head, shapes, targets, wanted.tongue * wanted.voice, choice, changed, crops, rate)
+            asked = replace(looks, gap=mesh.lip_gap(targets), width=mesh.lip_width(targets)).at(changed)
+            choice = exemplars.choose(asked, looks, library.kept)
+        return NativeRenderer(clip, head, shapes, targets, wanted.tongue * wanted.voice, choice, changed, library, rate)
 
 
 class NativeRenderer:
@@ -73,11 +74,11 @@ class NativeRenderer:
         tongue: FloatArray,
         choice: exemplars.Choice | None,
         changed: npt.NDArray[np.int64],
-        crops: _Crops,
+        library: Library,
         rate: float,
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
-        self._choice, self._crops = choice, crops
+        self._choice, self._library = choice, library
         self._row_of = {int(clip.track.frames[row]): int(row) for row in changed}
         self._place_of = {int(row): place for place, row in enumerate(changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(shapes), mesh.lip_gap(targets)
@@ -127,7 +128,7 @@ class NativeRenderer:
         share = float(self._choice.share[place])
         chosen = [(int(self._choice.first[place]), 1 - share), (int(self._choice.second[place]), share)]
         return [
-            Exemplar(self._crops.source(other, float(self._gaps[other])), weight)
+            Exemplar(self._library.source(other, float(self._gaps[other])), weight)
             for other, weight in chosen
             if weight > 0
         ]
@@ -138,40 +139,14 @@ class NativeRenderer:
         return Plane(scale * turn[:2, :2], place[:2])
 
 
-class _Crops:
-    """The lower faces of the exemplars, compressed."""
-
-    def __init__(self, landmarks: npt.NDArray[np.float32]) -> None:
-        self._landmarks = landmarks
-        self._crops: dict[int, tuple[Region, npt.NDArray[np.uint8]]] = {}
-
-    def fetch(self, video: Path, rows: dict[int, int], progress: Progress) -> None:
-        """Cut the faces of track rows `rows` (by frame number) out of the video."""
-        if not rows:
-            return
-        first, last = min(rows), max(rows)
-        for frame in decode.frames(video, start=first, stop=last + 1):
-            progress("choosing", (frame.index - first + 1) / (last - first + 1))
-            if frame.index in rows:
-                self._keep(rows[frame.index], frame.image)
-
-    def _keep(self, row: int, image: Image) -> None:
-        region = Region.of(self._landmarks[row].astype(np.float64), image.shape[1], image.shape[0])
-        if region is None:
-            return
-        options = [
-            *(cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),
-            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-        ]
-        done, packed = cv2.imencode(".jpg", region.cut(image), options)
-        if done:
-            self._crops[row] = (region, packed)
-
-    def source(self, row: int, gap: float) -> Source:
-        """The exemplar of a track row, in its crop's own pixels."""
-        region, packed = self._crops[row]
-        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-        return Source(image, self._landmarks[row, :, :2].astype(np.float64) - [region.x0, region.y0], gap)
+def _fill(library: Library, clip: FaceClip, wanted: npt.NDArray[np.bool_], progress: Progress) -> None:
+    """Read the `wanted` (N,) of the track's frames into the library."""
+    rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
+    first, last = min(rows), max(rows)
+    for frame in decode.frames(clip.video, start=first, stop=last + 1):
+        progress("choosing", (frame.index - first + 1) / (last - first + 1))
+        if frame.index in rows:
+            library.keep(rows[frame.index], frame.image)
 
 
 def _linear_part(head: Pose) -> Pose:
