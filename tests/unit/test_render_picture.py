@@ -145,6 +145,41 @@ def test_lips_nearly_closed_show_their_own_shadow_and_neither_throat_nor_teeth(b
     assert line[:, 0].max() < 140
 
 
+def test_an_exemplar_of_another_view_does_not_cover_the_background_beside_a_turned_face() -> None:
+    turn = np.radians(40)
+    turned = pose.canonical().astype(np.float64) @ [
+        [np.cos(turn), 0, np.sin(turn)],
+        [0, 1, 0],
+        [-np.sin(turn), 0, np.cos(turn)],
+    ]
+    points = turned[:, :2] * EYES + [SIDE / 2, SIDE / 3]
+    own = np.full((SIDE, SIDE, 3), 40, np.uint8)
+    for corners in np.round(points[:468][pose.triangles()]).astype(np.int32):
+        cv2.fillConvexPoly(own, corners, (150, 150, 150))
+    lent = Source(np.full((SIDE, SIDE, 3), 150, np.uint8), landmarks(0.0), 0.0)
+    wanted = replace(mouth(0.0), target=points)
+    done = compose(Source(own, points, 0.0), wanted, [Exemplar(lent, 1.0)])
+    assert done is not None
+    where, pixels = done
+    before = where.cut(own)
+    outside = cv2.erode(np.asarray(before[..., 0] < 60, np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert pixels[outside].max() < 60
+
+
+def test_an_exemplar_takes_over_without_two_mouths_at_once() -> None:
+    """Stripes of the frame's own lips are there in full, then gone: never half."""
+    points = landmarks(0.0)
+    stripes = np.full((SIDE, SIDE, 3), 140, np.uint8)
+    stripes[:, ::4] = 100
+    lent = Exemplar(Source(np.full((SIDE, SIDE, 3), 130, np.uint8), points, 0.0), 1.0)
+    for strength, share in ((0.1, 1.0), (0.2, 1.0), (0.3, 0.0), (0.4, 0.0)):
+        done = compose(Source(stripes, points, 0.0), mouth(0.0, strength), [lent])
+        assert done is not None
+        where, pixels = done
+        x, y = np.round(points[17] - [where.x0, where.y0]).astype(int)
+        assert pixels[y, x - 12 : x + 12].std() == pytest.approx(share * 17.3, abs=4)
+
+
 def test_a_face_outside_the_picture_changes_nothing() -> None:
     image = picture()
     away = mouth(0.2)

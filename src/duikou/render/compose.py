@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from duikou.faces.pose import MESH_POINTS, triangles
 from duikou.render import interior, mesh
 from duikou.render.step import smoothstep
 from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
@@ -38,6 +39,9 @@ face shows is its upper teeth, which do not stretch; in a talking one lower teet
 
 LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 """Exponents, BGR, of a shadow inside the mouth: it is warm."""
+
+OUTLINE_FEATHER = 0.05
+"""Breadth, in eye distances, over which an exemplar fades out inside the face's outline."""
 
 EDGE_PIXELS = 1.5
 """Softness, in pixels, of the edge at which a source's own mouth inside ends."""
@@ -138,8 +142,8 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
         for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
             # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
             lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
-        cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength / EXEMPLAR_ALONE, 1))
-        near += cover[..., None] * (lent - near)
+        cover = _around_lips(mouth.target, part, unit) * _on_the_face(mouth.target, part, unit)
+        near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -281,6 +285,26 @@ def _around_lips(target: FloatArray, region: Region, unit: float) -> Field:
     away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
     fade = np.clip((away - LIP_MARGIN) / LIP_FEATHER, 0, 1)
     return np.asarray(1 - fade * fade * (3 - 2 * fade), np.float32)
+
+
+def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
+    """Cover of what is face, 1 well inside its outline: beside a turned head's far cheek begins the background."""
+    corners = np.round((target[:MESH_POINTS] - [region.x0, region.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.zeros(region.shape, np.uint8)
+    for patch in (*corners[triangles()], corners[list(mesh.INNER_RING)]):
+        cv2.fillConvexPoly(mask, patch, 255, shift=SUBPIXEL_BITS)
+    if mask.all():
+        return np.ones(region.shape, np.float32)
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (OUTLINE_FEATHER * unit)
+    return np.asarray(smoothstep(inside.astype(np.float64)), np.float32)
+
+
+def _taking_over(own: Field, lent: Field, share: float, unit: float) -> Field:
+    """From the frame's own lips to the exemplar's: as between two exemplars, colours fade and detail does not."""
+    if share >= 1:
+        return lent
+    colours = _blur(lent - own, BLEND_SIGMA * unit)
+    return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
 def _match_light(patch: Field, base: Field, target: FloatArray, region: Region, unit: float) -> Field:
