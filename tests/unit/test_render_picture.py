@@ -16,7 +16,7 @@ from duikou.render.warp import Region, Warp
 
 Array = npt.NDArray[np.float64]
 SIDE, EYES = 400, 140.0
-LIGHT = interior.Light(np.full(3, 200.0))
+LIGHT = interior.Light(np.full((2, 3), 200.0))
 
 
 def landmarks(gap: float) -> Array:
@@ -178,6 +178,43 @@ def test_an_exemplar_takes_over_without_two_mouths_at_once() -> None:
         where, pixels = done
         x, y = np.round(points[17] - [where.x0, where.y0]).astype(int)
         assert pixels[y, x - 12 : x + 12].std() == pytest.approx(share * 17.3, abs=4)
+
+
+@pytest.mark.parametrize("before", [0.0, 0.1])
+def test_teeth_of_another_frame_show_where_the_own_are_hidden(before: float) -> None:
+    """Green teeth of another frame: between lips that show nothing themselves, but not in place of shown ones."""
+    own, other = (np.full((SIDE, SIDE, 3), 140, np.uint8) for _ in range(2))
+    for image, gap, colour in ((own, before, (200, 200, 200)), (other, 0.12, (60, 200, 60))):
+        cv2.fillPoly(image, [np.round(landmarks(gap)[list(mesh.INNER_RING)]).astype(np.int32)], colour)
+    done = compose(Source(own, landmarks(before), before), mouth(0.1), [], Source(other, landmarks(0.12), 0.12))
+    assert done is not None
+    where, pixels = done
+    x, y = np.round(landmarks(0.1)[[13, 14]].mean(0) - [where.x0, where.y0]).astype(int)
+    blue, green, _ = pixels[y, x].astype(int)
+    assert (green > blue + 60) == (before == 0.0)
+
+
+def test_teeth_are_lit_from_the_side_that_the_face_is() -> None:
+    image = np.full((SIDE, SIDE, 3), (100, 120, 180), np.uint8)
+    image[:, : SIDE // 2] = (40, 48, 72)
+    light = interior.Light.on(image, landmarks(0.1))
+    left, right = light.at(np.array([-0.1, 0.1])).mean(1)
+    assert right > 1.2 * left
+
+
+def test_a_row_of_teeth_goes_on_under_the_lip_that_hid_it() -> None:
+    """A smile's teeth, its lower lip lowered: no dark line between the two at once."""
+    image = np.full((SIDE, SIDE, 3), (110, 110, 190), np.uint8)
+    points = landmarks(0.1)
+    cv2.fillPoly(image, [np.round(points[list(mesh.INNER_RING)]).astype(np.int32)], (215, 225, 230))
+    lowered = replace(
+        mouth(0.1), target=points + [0, 0.016 * EYES] * np.isin(np.arange(478), mesh.LOWER_LIP)[:, None], gap=0.16
+    )
+    done = compose(Source(image, points, 0.1), lowered, [])
+    assert done is not None
+    where, pixels = done
+    x, y = np.round(points[14] - [where.x0, where.y0]).astype(int)
+    assert pixels[y - 4 : y + 1, x].min() > 120
 
 
 def test_a_face_outside_the_picture_changes_nothing() -> None:

@@ -18,11 +18,14 @@ from duikou.faces.pose import Pose
 from duikou.media import decode
 from duikou.progress import Progress
 from duikou.render import exemplars, interior, mesh
-from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
+from duikou.render.compose import SHOWS_INSIDE, Exemplar, Mouth, Plane, Source, compose
 from duikou.render.library import Library
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
 
 FloatArray = npt.NDArray[np.float64]
+
+SAME_VIEW_DEG = 12.0
+"""Difference of yaw and pitch up to which teeth of one frame fit another without turning."""
 
 TEETH_BEHIND_LIPS = 0.04
 """Depth of the teeth behind the closed lips' line, in eye distances."""
@@ -59,6 +62,8 @@ class NativeEngine:
             )
             asked = replace(looks, gap=mesh.lip_gap(targets), width=mesh.lip_width(targets)).at(changed)
             choice = exemplars.choose(asked, looks, library.kept)
+        elif len(changed):
+            _fill(library, clip, np.arange(len(shapes)) == _widest(shapes, clip.usable), progress)
         return NativeRenderer(clip, head, shapes, targets, wanted.tongue * wanted.voice, choice, changed, library, rate)
 
 
@@ -79,6 +84,8 @@ class NativeRenderer:
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
         self._choice, self._library = choice, library
+        shown = np.flatnonzero(library.bared > SHOWS_INSIDE)
+        self._smile = int(shown[library.bared[shown].argmax()]) if len(shown) else None
         self._row_of = {int(clip.track.frames[row]): int(row) for row in changed}
         self._place_of = {int(row): place for place, row in enumerate(changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(shapes), mesh.lip_gap(targets)
@@ -113,7 +120,7 @@ class NativeRenderer:
             plane=self._plane(row),
             light=interior.Light.on(image, self._points[row]),
         )
-        painted = compose(own, mouth, self._exemplars(row))
+        painted = compose(own, mouth, self._exemplars(row), self._teeth(row))
         if painted is None:
             return image
         region, pixels = painted
@@ -133,10 +140,22 @@ class NativeRenderer:
             if weight > 0
         ]
 
+    def _teeth(self, row: int) -> Source | None:
+        """For a face that never talks: the one frame that shows its teeth, where the head looks the same way."""
+        if self._choice is not None or self._smile is None:
+            return None
+        away = np.abs(self._head.degrees[row] - self._head.degrees[self._smile])[:2].max()
+        return self._library.source(self._smile, float(self._gaps[self._smile])) if away < SAME_VIEW_DEG else None
+
     def _plane(self, row: int) -> Plane:
         turn, scale = self._head.rotation[row], self._head.scale[row]
         place = scale * turn @ self._closed_line[row] + self._head.translation[row]
         return Plane(scale * turn[:2, :2], place[:2])
+
+
+def _widest(shapes: FloatArray, usable: npt.NDArray[np.bool_]) -> int:
+    """The usable row whose lips are the furthest apart."""
+    return int(np.where(usable, mesh.lip_gap(shapes), -1).argmax())
 
 
 def _fill(library: Library, clip: FaceClip, wanted: npt.NDArray[np.bool_], progress: Progress) -> None:

@@ -33,6 +33,15 @@ NARROW = (0.015, 0.06)
 """Lip gaps, in eye distances: lips painted open show only their own shadow at the first, all of the inside at the
 second."""
 
+SEALED = 0.012
+"""Lip gap, in eye distances, at which lips are sealed; the crease fades up to twice that."""
+
+NARROW_DIM = 0.15
+"""How much darker teeth get behind lips that nearly close."""
+
+HIDDEN_TEETH = 0.02
+"""How far, in eye distances, the lowest row that a source shows goes on under its lower lip, as its teeth do."""
+
 OWN_STRETCH, EXEMPLAR_STRETCH = 0.35, 0.8
 """Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other. What an idle
 face shows is its upper teeth, which do not stretch; in a talking one lower teeth and tongue follow the lower lip."""
@@ -112,14 +121,19 @@ class Exemplar:
     share: float
 
 
-def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
-    """The changed region of a frame and its new pixels; `None` where the face lies outside the picture."""
+def compose(
+    own: Source, mouth: Mouth, exemplars: list[Exemplar], teeth: Source | None = None
+) -> tuple[Region, Image] | None:
+    """The changed region of a frame and its new pixels; `None` where the face lies outside the picture.
+
+    teeth: another frame of the face, whose teeth show where those of `own` do not.
+    """
     height, width = own.image.shape[:2]
     region = Region.of(mouth.target, width, height)
     if region is None:
         return None
     unit = float(mesh.eye_distance(own.points))
-    sources = [own, *(exemplar.source for exemplar in exemplars)]
+    sources = [own, *(exemplar.source for exemplar in exemplars), *([] if teeth is None else [teeth])]
     warp = Warp([source.points for source in sources], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
     opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
@@ -127,14 +141,15 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     pixels = sample(own.image, warp.lips(0, region)).astype(np.float32)
     near = pixels[part.inside(region)]
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
-        near += opening[..., None] * (_inside(own, near, warp, 0, mouth, part, opening, OWN_STRETCH) - near)
+        shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
+        near += opening[..., None] * (_inside(*shown, near, warp, mouth, part, opening, OWN_STRETCH) - near)
         _seal(near, own, mouth, part, unit)
     if exemplars:
         patches = []
         for number, exemplar in enumerate(exemplars, 1):
             source = exemplar.source
             patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
-            inside = _inside(source, patch, warp, number, mouth, part, opening, EXEMPLAR_STRETCH)
+            inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH)
             patch += opening[..., None] * (inside - patch)
             _seal(patch, source, mouth, part, unit)
             patches.append(_match_light(patch, near, mouth.target, part, unit))
@@ -148,37 +163,36 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
 
 
 def _inside(
-    source: Source, lips: Field, warp: Warp, number: int, mouth: Mouth, part: Region, opening: Field, stretch: float
+    source: Source, number: int, lips: Field, warp: Warp, mouth: Mouth, part: Region, opening: Field, stretch: float
 ) -> Field:
-    """What a source shows between its lips, brought to the target's opening: pixels of `part`. lips: its warped lips.
+    """What a source shows between its lips, brought to the target's opening: pixels of `part`.
 
     Where the two openings are nearly the same, everything in it is stretched that little. Otherwise its teeth are held
-    to the skull, and what its lips hid is painted.
+    to the skull, and what its lips hid is painted. lips: the warped lips around the opening.
     """
+    if not opening.any():
+        return lips
     shows = source.gap > SHOWS_INSIDE
     alike = 0.0
     if shows:
         ratio = np.log(max(mouth.gap, 1e-3) / source.gap)
         alike = float(np.clip(2 - 2 * abs(ratio) / stretch, 0, 1))
-    result = np.zeros((*part.shape, 3), np.float32)
-    if not opening.any():
-        return result
+    result = lips
     if alike < 1:
         result = _painted(mouth, part, opening, teeth=not shows)
-        if not shows and mouth.gap < NARROW[1]:
-            # Narrow lips show no throat, only their own shadow.
-            crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
-            result = crease + smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0]))) * (
-                result - crease
-            )
         if shows:
             teeth, cover = _held_to_skull(source, warp.skull(number, part))
             # Less light falls on them through a narrower opening, and what falls comes off the lips.
-            teeth *= np.float32(0.72 + 0.28 * np.clip(mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+            teeth *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
             result += cover * (teeth - result)
+        if not shows and mouth.gap < NARROW[1]:
+            # Narrow lips show no throat, only their own shadow.
+            crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
+            wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
+            result = crease + np.float32(wide) * (result - crease)
     if alike > 0:
         stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)
-        result += np.float32(alike) * (stretched - result)
+        result = result + np.float32(alike) * (stretched - result)
     return result
 
 
@@ -186,7 +200,7 @@ def _seal(layer: Field, source: Source, mouth: Mouth, part: Region, unit: float)
     """Where a source's parted lips are closed, draw the crease at which they meet, in place: it hides what is left of
     the teeth beside landmarks that lie a little off the lips' edge.
     """
-    closing = np.clip(1 - mouth.gap / SHOWS_INSIDE, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
+    closing = np.clip(2 - mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
     if closing > 0:
         crease, cover = _crease(layer, mouth.target, part, unit)
         layer += np.float32(closing) * cover[..., None] * (crease - layer)
@@ -230,12 +244,13 @@ def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
     upper = lip_edge(source.points, mesh.UPPER_INNER, u)
     lower = lip_edge(source.points, mesh.LOWER_INNER, u)
     origin, along, across = mouth_frame(source.points)
-    # A raised upper lip bares a little more than the source shows: the row below its own lip goes on upwards.
-    bared = np.maximum(v, upper + EDGE_PIXELS)
+    # Lips that part further bare a little more than the source shows: the rows beside its own lips go on.
+    bared = np.clip(v, upper + EDGE_PIXELS, np.maximum(lower - EDGE_PIXELS, upper + EDGE_PIXELS))
     x = (origin[0] + u * along[0] + bared * across[0]).astype(np.float32)
     y = (origin[1] + u * along[1] + bared * across[1]).astype(np.float32)
     ends = along_mouth(source.points, *source.points[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].T)[0]
-    down = np.clip((lower - EDGE_PIXELS - v) / EDGE_PIXELS + 0.5, 0, 1)
+    hidden = HIDDEN_TEETH * float(mesh.eye_distance(source.points))
+    down = np.clip((lower + hidden - v) / EDGE_PIXELS + 0.5, 0, 1)
     aside = np.clip(np.minimum(u - ends[0], ends[1] - u) / (2 * EDGE_PIXELS), 0, 1)
     shown = np.clip((source.gap - SHOWS_INSIDE) / SHOWS_INSIDE, 0, 1)
     return sample(source.image, (x, y)).astype(np.float32), (down * aside * shown)[..., None].astype(np.float32)
