@@ -44,7 +44,8 @@ class NativeEngine:
         rate = _frame_rate(clip.track.times_ms)
         model = MouthModel.fit(shapes, angles, clip.usable)
         wanted = model.wanted(curves, rate)
-        targets = model.targets(shapes, angles, rate, wanted)
+        rest = rest_shapes(shapes, rate)
+        targets = model.targets(shapes, angles, rest, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
         library = Library(clip.track.landmarks)
         choice = None
@@ -64,7 +65,7 @@ class NativeEngine:
             choice = exemplars.choose(asked, looks, library.kept)
         elif len(changed):
             _fill(library, clip, np.arange(len(shapes)) == _widest(shapes, clip.usable), progress)
-        return NativeRenderer(clip, head, shapes, targets, wanted.tongue * wanted.voice, choice, changed, library, rate)
+        return NativeRenderer(clip, head, shapes, targets, wanted.tongue * wanted.voice, choice, changed, library, rest)
 
 
 class NativeRenderer:
@@ -80,7 +81,7 @@ class NativeRenderer:
         choice: exemplars.Choice | None,
         changed: npt.NDArray[np.int64],
         library: Library,
-        rate: float,
+        rest: FloatArray,
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
         self._choice, self._library = choice, library
@@ -89,7 +90,7 @@ class NativeRenderer:
         self._row_of = {int(clip.track.frames[row]): int(row) for row in changed}
         self._place_of = {int(row): place for place, row in enumerate(changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(shapes), mesh.lip_gap(targets)
-        neutral = close_lips(rest_shapes(shapes, self._gaps, rate))
+        neutral = close_lips(rest)
         middle = (neutral[:, mesh.UPPER_MID] + neutral[:, mesh.LOWER_MID]) / 2
         middle[:, 0] = neutral[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], 0].mean(1)
         middle[:, 2] += TEETH_BEHIND_LIPS

@@ -144,13 +144,15 @@ class MouthModel:
             voice=_held(np.clip(motion["voice"], 0, 1), rate),
         )
 
-    def targets(self, shapes: FloatArray, angles: FloatArray, rate: float, wanted: Wanted) -> FloatArray:
+    def targets(
+        self, shapes: FloatArray, angles: FloatArray, rest: FloatArray, rate: float, wanted: Wanted
+    ) -> FloatArray:
         """Shapes that the lower face takes, (N, 478, 3), for a track of shapes (N, 478, 3) at `rate` frames a second.
 
-        Only the points of `mesh.MOVED` differ from `shapes`. Where `voice` is 0 the face is at its own rest.
+        rest: (N, 478, 3) as `rest_shapes` finds it; where `voice` is 0 the face is there. Only the points of
+        `mesh.MOVED` differ from `shapes`.
         """
         gaps, widths = mesh.lip_gap(shapes), mesh.lip_width(shapes)
-        rest = rest_shapes(shapes, gaps, rate)
         neutral = relax(close_lips(rest))
         if self.coefficients is None:
             spoken = articulate(neutral, wanted)
@@ -192,11 +194,12 @@ def _features(gaps: FloatArray, widths: FloatArray, angles: FloatArray) -> Float
     return np.stack([np.ones_like(gaps), gaps, widths, gaps**2, gaps * widths, yaw, pitch], 1)
 
 
-def rest_shapes(shapes: FloatArray, gaps: FloatArray, rate: float) -> FloatArray:
+def rest_shapes(shapes: FloatArray, rate: float) -> FloatArray:
     """The face's own rest at each frame: a running mean over about a second that prefers its most closed frames.
 
-    An idle face is its own rest, smile included; a talking one rests where it pauses.
+    An idle face is its own rest, smile included; a talking one rests where it pauses. shapes: (N, 478, 3).
     """
+    gaps = mesh.lip_gap(shapes)
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
     sigma = REST_WINDOW_S * rate
     total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]
