@@ -217,6 +217,27 @@ def test_a_row_of_teeth_goes_on_under_the_lip_that_hid_it() -> None:
     assert pixels[y - 4 : y + 1, x].min() > 120
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.5])
+def test_lent_skin_is_as_sharp_as_the_frame_it_comes_into(sigma: float) -> None:
+    """Grainy skin, lent from half a pixel beside: sampling there would leave half of its sharpness. And where the head
+    moved the frame is soft, and so is what is lent.
+    """
+    grain = np.random.default_rng(1).normal(140, 12, (SIDE, SIDE)).astype(np.float32)
+    grain = cv2.GaussianBlur(grain, (0, 0), 0.6)
+    sharp = np.repeat(np.clip(grain, 0, 255).astype(np.uint8)[..., None], 3, 2)
+    own = cv2.GaussianBlur(sharp, (0, 0), sigma) if sigma else sharp
+    points = landmarks(0.0)
+    done = compose(Source(np.asarray(own), points, 0.0), mouth(0.0), [Exemplar(Source(sharp, points + 0.5, 0.0), 1.0)])
+    assert done is not None
+    where, pixels = done
+    x, y = np.round(points[17] - [where.x0, where.y0]).astype(int)
+    near = np.s_[y - 8 : y + 8, x - 25 : x + 25]
+    new, before = (
+        cv2.Laplacian(image[near][..., 0], cv2.CV_64F).var() for image in (pixels, where.cut(np.asarray(own)))
+    )
+    assert 0.65 < new / before < 1.4
+
+
 def test_a_face_outside_the_picture_changes_nothing() -> None:
     image = picture()
     away = mouth(0.2)
@@ -298,7 +319,7 @@ def test_a_wanted_mouth_that_trembles_does_not_make_the_exemplars_tremble() -> N
     trembling = 0.1 + 0.008 * (-1.0) ** np.arange(30)
     choice = exemplars.choose(looks(trembling), library, np.ones(40, bool))
     steps = np.diff(choice.first)
-    assert (np.diff(np.sign(steps[steps != 0])) != 0).sum() <= 2
+    assert (np.diff(np.sign(steps[steps != 0])) != 0).sum() <= 4
 
 
 def test_a_gap_in_the_track_is_a_jump() -> None:

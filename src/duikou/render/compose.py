@@ -52,6 +52,12 @@ LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 OUTLINE_FEATHER = 0.05
 """Breadth, in eye distances, over which an exemplar fades out inside the face's outline."""
 
+DETAIL_SIGMA, DETAIL_GAIN = 0.7, (0.5, 1.6)
+"""Pixels up to which a structure is fine detail, and bounds of what it is multiplied by."""
+
+MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
+"""Way from which a pixel counts as moved, and how many such pixels of skin can tell how sharp it is."""
+
 EDGE_PIXELS = 1.5
 """Softness, in pixels, of the edge at which a source's own mouth inside ends."""
 
@@ -138,8 +144,9 @@ def compose(
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
     opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
     opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
-    pixels = sample(own.image, warp.lips(0, region)).astype(np.float32)
-    near = pixels[part.inside(region)]
+    places = warp.lips(0, region)
+    pixels = sample(own.image, places).astype(np.float32)
+    near, changed = pixels[part.inside(region)], _moved(places, region)
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
         near += opening[..., None] * (_inside(*shown, near, warp, mouth, part, opening, OWN_STRETCH) - near)
@@ -158,7 +165,9 @@ def compose(
             # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
             lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
         cover = _around_lips(mouth.target, part, unit) * _on_the_face(mouth.target, part, unit)
+        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
         near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
+    pixels = _match_detail(pixels, region.cut(own.image), changed, mouth.target, region, unit)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -330,6 +339,31 @@ def _match_light(patch: Field, base: Field, target: FloatArray, region: Region, 
     difference = _blur((base - patch) * skin, sigma)
     weight = _blur(np.repeat(skin, 3, 2), sigma)
     return np.asarray(patch + difference / np.maximum(weight, 1e-3), np.float32)
+
+
+def _moved(places: Map, region: Region) -> Field:
+    """How far (0 to 1) the pixels of a region come from between those of their source."""
+    x, y = region.grid()
+    away = np.maximum(np.abs(places[0] - x), np.abs(places[1] - y))
+    return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
+
+
+def _match_detail(new: Field, own: Image, changed: Field, target: FloatArray, region: Region, unit: float) -> Field:
+    """The new pixels, as sharp where they changed as the frame itself is there.
+
+    Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, as when the head moves:
+    the finest detail gets the strength that it has on the frame's own skin around the lips.
+    """
+    away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
+    skin = (away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER) & (changed > 0.5)
+    if skin.sum() < MIN_SKIN_PIXELS:
+        return new
+    fine = new - cv2.GaussianBlur(new, (0, 0), DETAIL_SIGMA)
+    before = own.astype(np.float32)
+    before -= cv2.GaussianBlur(before, (0, 0), DETAIL_SIGMA)
+    wanted, there = (float(np.sqrt(np.square(band[skin]).mean())) for band in (before, fine))
+    gain = np.clip(wanted / max(there, 1e-3), *DETAIL_GAIN)
+    return new + np.float32(gain - 1) * changed[..., None] * fine
 
 
 def _blur(image: Field, sigma: float) -> Field:

@@ -11,7 +11,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Colours = npt.NDArray[np.float32]
 
-GAP_SCALE, GAP_FLOOR = 0.35, 0.03
+GAP_SCALE, GAP_FLOOR = 0.3, 0.03
 """Ratio of two lip gaps (its logarithm, after adding the floor, in eye distances) that costs 1: what a residual warp
 mends unseen. Closed lips must be closed ones; a wide mouth may come from one a third less wide."""
 
