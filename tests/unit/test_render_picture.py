@@ -238,6 +238,19 @@ def test_lent_skin_is_as_sharp_as_the_frame_it_comes_into(sigma: float) -> None:
     assert 0.65 < new / before < 1.4
 
 
+def test_an_exemplar_of_closed_lips_is_given_no_teeth_that_are_not_its_own() -> None:
+    image = np.full((SIDE, SIDE, 3), (110, 120, 200), np.uint8)
+    own = Source(image, landmarks(0.0), 0.0)
+    inside = []
+    for lent in ([], [Exemplar(own, 1.0)]):
+        done = compose(own, mouth(0.09), lent)
+        assert done is not None
+        where, pixels = done
+        x, y = np.round(landmarks(0.09)[13] - [where.x0, where.y0]).astype(int)
+        inside.append(pixels[y + 2 : y + 7, x - 4].mean())
+    assert inside[1] < 0.75 * inside[0]
+
+
 def test_a_face_outside_the_picture_changes_nothing() -> None:
     image = picture()
     away = mouth(0.2)
@@ -298,6 +311,14 @@ def test_of_two_equal_mouths_the_one_that_looks_the_same_way_is_taken() -> None:
 def test_of_two_equal_mouths_the_one_in_the_same_light_is_taken() -> None:
     library = looks(np.full(20, 0.1), light=np.repeat([100.0, 160.0], 10))
     choice = exemplars.choose(looks(np.full(5, 0.1), light=158.0), library, np.ones(20, bool))
+    assert (choice.first >= 10).all()
+
+
+def test_lips_are_rather_closed_than_opened_by_the_warp() -> None:
+    """Of a narrower and a wider mouth, as far away from the wanted one, the wider is taken."""
+    floor = exemplars.GAP_FLOOR
+    library = looks(np.repeat([(0.08 + floor) / 1.4 - floor, (0.08 + floor) * 1.4 - floor], 10))
+    choice = exemplars.choose(looks(np.full(5, 0.08)), library, np.ones(20, bool))
     assert (choice.first >= 10).all()
 
 

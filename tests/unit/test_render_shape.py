@@ -55,6 +55,13 @@ def test_an_idle_face_does_not_talk_and_a_talking_one_does() -> None:
     assert model.gap_scale == pytest.approx(0.2, abs=0.02)
 
 
+def test_a_mouth_that_hardly_opens_is_not_torn_open() -> None:
+    shapes = face(0.04 + 0.04 * np.sin(np.arange(FRAMES)))
+    model = shape.MouthModel.fit(shapes, np.zeros((FRAMES, 2)), np.ones(FRAMES, bool))
+    assert model.talks
+    assert model.gap_scale < 0.09
+
+
 @pytest.mark.parametrize("make", [idle, talking])
 def test_the_wanted_gap_is_reached(make: object) -> None:
     model, shapes, angles = make()  # type: ignore[operator]

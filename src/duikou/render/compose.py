@@ -149,14 +149,16 @@ def compose(
     near, changed = pixels[part.inside(region)], _moved(places, region)
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
-        near += opening[..., None] * (_inside(*shown, near, warp, mouth, part, opening, OWN_STRETCH) - near)
+        near += opening[..., None] * (
+            _inside(*shown, near, warp, mouth, part, opening, OWN_STRETCH, paint_teeth=True) - near
+        )
         _seal(near, own, mouth, part, unit)
     if exemplars:
         patches = []
         for number, exemplar in enumerate(exemplars, 1):
             source = exemplar.source
             patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
-            inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH)
+            inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH, paint_teeth=False)
             patch += opening[..., None] * (inside - patch)
             _seal(patch, source, mouth, part, unit)
             patches.append(_match_light(patch, near, mouth.target, part, unit))
@@ -172,12 +174,22 @@ def compose(
 
 
 def _inside(
-    source: Source, number: int, lips: Field, warp: Warp, mouth: Mouth, part: Region, opening: Field, stretch: float
+    source: Source,
+    number: int,
+    lips: Field,
+    warp: Warp,
+    mouth: Mouth,
+    part: Region,
+    opening: Field,
+    stretch: float,
+    *,
+    paint_teeth: bool,
 ) -> Field:
     """What a source shows between its lips, brought to the target's opening: pixels of `part`.
 
     Where the two openings are nearly the same, everything in it is stretched that little. Otherwise its teeth are held
-    to the skull, and what its lips hid is painted. lips: the warped lips around the opening.
+    to the skull, and what its lips hid is painted; with teeth, if the face never shows its own. lips: the warped lips
+    around the opening.
     """
     if not opening.any():
         return lips
@@ -188,7 +200,7 @@ def _inside(
         alike = float(np.clip(2 - 2 * abs(ratio) / stretch, 0, 1))
     result = lips
     if alike < 1:
-        result = _painted(mouth, part, opening, teeth=not shows)
+        result = _painted(mouth, part, opening, teeth=paint_teeth and not shows)
         if shows:
             teeth, cover = _held_to_skull(source, warp.skull(number, part))
             # Less light falls on them through a narrower opening, and what falls comes off the lips.

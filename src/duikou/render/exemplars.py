@@ -11,11 +11,14 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Colours = npt.NDArray[np.float32]
 
-GAP_SCALE, GAP_FLOOR = 0.3, 0.03
+GAP_SCALE, GAP_FLOOR = 0.25, 0.03
 """Ratio of two lip gaps (its logarithm, after adding the floor, in eye distances) that costs 1: what a residual warp
 mends unseen. Closed lips must be closed ones; a wide mouth may come from one a third less wide."""
 
-WIDTH_SCALE = 0.05
+OPENING_COST = 2.0
+"""Opening an exemplar's lips costs this many times what closing them does: it has nothing to show between them."""
+
+WIDTH_SCALE = 0.07
 """Difference of lip width, in eye distances, that costs 1."""
 
 POSE_SCALE_DEG = 9.0
@@ -37,7 +40,7 @@ SPEED_COST, FASTEST = 0.5, 3
 TURN_COST = 1.5
 """A run that turns round: lips open as they closed, but must not tremble to and fro."""
 
-JUMP_COST = 3.0
+JUMP_COST = 2.5
 """A jump elsewhere in the clip: runs of consecutive frames move like a mouth."""
 
 STUTTER_COST, STUTTER_FRAMES = 2.0, 12
@@ -120,6 +123,7 @@ def _cheapest_path(candidates: IntArray, unary: FloatArray, library: Looks) -> I
 
 def _unary(wanted: Looks, library: Looks, rows: IntArray) -> FloatArray:
     gap = np.log((wanted.gap[:, None] + GAP_FLOOR) / (library.gap[rows] + GAP_FLOOR)) / GAP_SCALE
+    gap *= np.where(gap > 0, np.sqrt(OPENING_COST), 1)
     width = (wanted.width[:, None] - library.width[rows]) / WIDTH_SCALE
     pose = (wanted.angles[:, None] - library.angles[rows]) / POSE_SCALE_DEG
     smaller = np.maximum(np.log(wanted.scale[:, None] / library.scale[rows]), 0) / SMALLER_SCALE

@@ -29,8 +29,9 @@ IDLE_GAP = 0.16
 """Widest gap of lively speech, in eye distances, for a face that never shows its own (97th percentile of a measured
 clip: 0.12 to 0.25, median 0.15)."""
 
-GAP_RANGE = (0.12, 0.26)
-"""Bounds of that gap where it is read off the track's own talking."""
+GAP_RANGE = (0.07, 0.26)
+"""Bounds of that gap where it is read off the track's own talking: who hardly opens his mouth, or hides it under a
+moustache, has no wide one to show."""
 
 WIDE_CURVE, HALF_OPEN = 0.77, 1.6
 """The gap curve of lively speech reaches this height (97th percentile), and how soon lips open on the way there: real
