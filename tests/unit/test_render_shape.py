@@ -56,10 +56,10 @@ def test_an_idle_face_does_not_talk_and_a_talking_one_does() -> None:
 
 
 def test_a_mouth_that_hardly_opens_is_not_torn_open() -> None:
-    shapes = face(0.04 + 0.04 * np.sin(np.arange(FRAMES)))
+    shapes = face(0.03 + 0.021 * np.sin(np.arange(FRAMES)))
     model = shape.MouthModel.fit(shapes, np.zeros((FRAMES, 2)), np.ones(FRAMES, bool))
     assert model.talks
-    assert model.gap_scale < 0.09
+    assert model.gap_scale < 0.08
 
 
 @pytest.mark.parametrize("make", [idle, talking])
