@@ -75,6 +75,17 @@ def test_the_warp_folds_nowhere(before: float, after: float) -> None:
     assert steps[~opening].min() > 0
 
 
+def test_the_neck_stays_under_a_dropping_jaw() -> None:
+    source, target = landmarks(0.0), landmarks(0.2)
+    where = Region.of(target, SIDE, 2 * SIDE)
+    assert where is not None
+    _, y = Warp([source], target, where).lips(0, where)
+    moved = where.grid()[1] - y
+    chin = np.round(target[152] - [where.x0, where.y0]).astype(int)
+    assert moved[chin[1] - 3, chin[0]] > 15
+    assert np.abs(moved[chin[1] + round(0.35 * EYES) :]).max() < 3
+
+
 def test_the_border_of_the_region_stays() -> None:
     image = picture()
     done = compose(Source(image, landmarks(0.0), 0.0), mouth(0.2), [])

@@ -29,7 +29,7 @@ BLEND_SIGMA = 0.05
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a frame shows its mouth's inside."""
 
-NARROW = (0.015, 0.06)
+NARROW = (0.02, 0.09)
 """Lip gaps, in eye distances: lips painted open show only their own shadow at the first, all of the inside at the
 second."""
 
