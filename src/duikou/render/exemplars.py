@@ -146,7 +146,7 @@ def _transition(before: IntArray, after: IntArray, library: Looks) -> FloatArray
 
 def _unlike(one: Colours, other: Colours) -> FloatArray:
     """Mean squared difference of colours (M, K, 3) from (N, K, 3): (M, N)."""
-    left, right = one.reshape(len(one), -1).astype(np.float64), other.reshape(len(other), -1).astype(np.float64)
+    left, right = one.reshape(len(one), -1), other.reshape(len(other), -1)
     squares = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T
     return np.asarray(np.maximum(squares, 0) / left.shape[1], np.float64)
 
