@@ -262,6 +262,23 @@ def test_an_exemplar_of_closed_lips_is_given_no_teeth_that_are_not_its_own() -> 
     assert inside[1] < 0.75 * inside[0]
 
 
+def test_a_smile_that_opens_wider_shows_its_teeth_once() -> None:
+    """A dark line across the teeth stays one dark line, not two faint ones."""
+    image = np.full((SIDE, SIDE, 3), (110, 110, 190), np.uint8)
+    points = landmarks(0.12)
+    cv2.fillPoly(image, [np.round(points[list(mesh.INNER_RING)]).astype(np.int32)], (220, 220, 220))
+    line = round(points[14, 1]) - 5
+    image[line - 1 : line + 1, SIDE // 2 - 20 : SIDE // 2 + 20] = 60
+    done = compose(Source(image, points, 0.12), mouth(0.16), [])
+    assert done is not None
+    where, pixels = done
+    wider = landmarks(0.16)
+    x, up, down = int(wider[13, 0] - where.x0), int(wider[13, 1] - where.y0) + 3, int(wider[14, 1] - where.y0) - 3
+    column = pixels[up:down, x, 0].astype(int)
+    assert column.min() < 100
+    assert (np.diff((column < 170).astype(int)) == 1).sum() == 1
+
+
 def test_a_face_outside_the_picture_changes_nothing() -> None:
     image = picture()
     away = mouth(0.2)

@@ -42,9 +42,10 @@ NARROW_DIM = 0.15
 HIDDEN_TEETH = 0.02
 """How far, in eye distances, the lowest row that a source shows goes on under its lower lip, as its teeth do."""
 
-OWN_STRETCH, EXEMPLAR_STRETCH = 0.35, 0.8
-"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other. What an idle
-face shows is its upper teeth, which do not stretch; in a talking one lower teeth and tongue follow the lower lip."""
+OWN_STRETCH, EXEMPLAR_STRETCH, OPENING_STRETCH = 0.35, 0.8, 0.9
+"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other; over the second
+half of that it fades. Closing lips cover the upper teeth that an idle face shows, they do not squeeze them; in a
+talking one lower teeth and tongue follow the lower lip. Opening ones rather bare longer teeth than two rows at once."""
 
 LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 """Exponents, BGR, of a shadow inside the mouth: it is warm."""
@@ -197,7 +198,7 @@ def _inside(
     alike = 0.0
     if shows:
         ratio = np.log(max(mouth.gap, 1e-3) / source.gap)
-        alike = float(np.clip(2 - 2 * abs(ratio) / stretch, 0, 1))
+        alike = float(np.clip(2 - 2 * abs(ratio) / (OPENING_STRETCH if ratio > 0 else stretch), 0, 1))
     result = lips
     if alike < 1:
         result = _painted(mouth, part, opening, teeth=paint_teeth and not shows)
