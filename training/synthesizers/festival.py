@@ -19,7 +19,7 @@ BATCH = 8  # texts of one start of the program
 LIMIT_S = 120  # for a batch: a word that a voice cannot read may hang it
 
 _ITALIAN = {
-    **{vowel: ipa for vowel, ipa in zip("ieEaoOu", "ieɛaoɔu", strict=True)},
+    **dict(zip("ieEaoOu", "ieɛaoɔu", strict=True)),
     **{f"{vowel}1": "ˈ" + ipa for vowel, ipa in zip("ieEaoOu", "ieɛaoɔu", strict=True)},
     **{same: same for same in "jwptkbdgfsvzmnlr"},
     "S": "ʃ", "Z": "ʒ", "ts": "ts", "tS": "tʃ", "dz": "dz", "dZ": "dʒ", "J": "ɲ", "ng": "ŋ", "nf": "ɱ", "L": "ʎ",
@@ -50,8 +50,8 @@ _RUSSIAN = {
     **{same * 2: same for same in "pbtdkgfvszmnlr"},
 }  # fmt: skip
 _CATALAN = {
-    "ax": "ə", "a": "a", "a1": "ˈa", "e": "e", "e1": "ˈe", "E": "ɛ", "E1": "ˈɛ", "i": "i", "i1": "ˈi", "o": "o", "o1": "ˈo",
-    "O": "ɔ", "O1": "ˈɔ", "u": "u", "u1": "ˈu", "J": "ɲ", "L": "ʎ", "r": "ɾ", "rr": "r", "S": "ʃ", "Z": "ʒ",
+    "ax": "ə", "a": "a", "a1": "ˈa", "e": "e", "e1": "ˈe", "E": "ɛ", "E1": "ˈɛ", "i": "i", "i1": "ˈi",
+    "o": "o", "o1": "ˈo", "O": "ɔ", "O1": "ˈɔ", "u": "u", "u1": "ˈu", "J": "ɲ", "L": "ʎ", "r": "ɾ", "rr": "r", "S": "ʃ", "Z": "ʒ",
     **{same: same for same in "bdfgjklmnpstwz"},
     "pau": "", "_": "", "#": "",
 }  # fmt: skip

@@ -7,9 +7,8 @@ painted. Both go through the same warp, so that the lips end exactly where they 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,17 +18,17 @@ from duikou.faces.pose import Pose
 from duikou.media import decode
 from duikou.progress import Progress, scaled
 from duikou.render import cover, exemplars, interior, mesh
-from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
+from duikou.render.compose import SHOWS_INSIDE, Exemplar, Mouth, Plane, Source, compose
+from duikou.render.library import Library
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
-from duikou.render.warp import Region
 
 FloatArray = npt.NDArray[np.float64]
 
+SAME_VIEW_DEG = 12.0
+"""Difference of yaw and pitch up to which teeth of one frame fit another without turning."""
+
 TEETH_BEHIND_LIPS = 0.04
 """Depth of the teeth behind the closed lips' line, in eye distances."""
-
-JPEG_QUALITY = 98
-"""Exemplars wait compressed: a minute of 1080p would otherwise fill the memory."""
 
 
 class NativeEngine:
@@ -45,24 +44,33 @@ class NativeEngine:
         rate = _frame_rate(clip.track.times_ms)
         model = MouthModel.fit(shapes, angles, clip.usable)
         wanted = model.wanted(curves, rate)
-        targets = model.targets(shapes, angles, rate, wanted)
+        rest = rest_shapes(shapes, rate)
+        targets = model.targets(shapes, angles, rest, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
         seen = np.flatnonzero(clip.usable) if model.talks else changed  # all that may lend lips, else what changes
         covers = cover.find(clip.video, clip.track, seen, progress=scaled(progress, 0, 0.5))
         bare = clip.usable & ~covers.over_lips(clip.track.frames, clip.track.landmarks[..., :2].astype(np.float64))
+        lending = bare if bare.any() else clip.usable
+        library, filling = Library(clip.track.landmarks), scaled(progress, 0.5, 1)
         choice = None
         if model.talks and len(changed):
-            library = exemplars.Looks(mesh.lip_gap(shapes), mesh.lip_width(shapes), angles, head.scale)
-            asked = exemplars.Looks(
-                mesh.lip_gap(targets[changed]), mesh.lip_width(targets[changed]), angles[changed], head.scale[changed]
+            _fill(library, clip, covers, lending, filling)
+            looks = exemplars.Looks(
+                clip.track.frames,
+                mesh.lip_gap(shapes),
+                mesh.lip_width(shapes),
+                angles,
+                head.scale,
+                library.skin,
+                library.mouth,
+                library.bared,
             )
-            choice = exemplars.choose(asked, library, bare if bare.any() else clip.usable)
-        needed = [] if choice is None else np.unique(np.concatenate([choice.first, choice.second])).tolist()
-        frames = {int(clip.track.frames[row]): int(row) for row in needed}
-        crops = _Crops(clip.track.landmarks, covers)
-        crops.fetch(clip.video, frames, scaled(progress, 0.5, 1))
+            asked = replace(looks, gap=mesh.lip_gap(targets), width=mesh.lip_width(targets)).at(changed)
+            choice = exemplars.choose(asked, looks, library.kept)
+        elif len(changed):
+            _fill(library, clip, covers, np.arange(len(shapes)) == _widest(shapes, lending), filling)
         tongue = wanted.tongue * wanted.voice
-        return NativeRenderer(clip, head, shapes, targets, tongue, choice, changed, crops, covers, rate)
+        return NativeRenderer(clip, head, shapes, targets, tongue, choice, changed, library, covers, rest)
 
 
 class NativeRenderer:
@@ -77,16 +85,18 @@ class NativeRenderer:
         tongue: FloatArray,
         choice: exemplars.Choice | None,
         changed: npt.NDArray[np.int64],
-        crops: _Crops,
+        library: Library,
         covers: cover.Covers,
-        rate: float,
+        rest: FloatArray,
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
-        self._choice, self._crops, self._covers = choice, crops, covers
+        self._choice, self._library, self._covers = choice, library, covers
+        shown = np.flatnonzero(library.bared > SHOWS_INSIDE)
+        self._smile = int(shown[library.bared[shown].argmax()]) if len(shown) else None
         self._row_of = {int(clip.track.frames[row]): int(row) for row in changed}
         self._place_of = {int(row): place for place, row in enumerate(changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(shapes), mesh.lip_gap(targets)
-        neutral = close_lips(rest_shapes(shapes, self._gaps, rate))
+        neutral = close_lips(rest)
         middle = (neutral[:, mesh.UPPER_MID] + neutral[:, mesh.LOWER_MID]) / 2
         middle[:, 0] = neutral[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], 0].mean(1)
         middle[:, 2] += TEETH_BEHIND_LIPS
@@ -119,7 +129,7 @@ class NativeRenderer:
             plane=self._plane(row),
             light=interior.Light.on(bare, self._points[row]),
         )
-        painted = compose(own, mouth, self._exemplars(row))
+        painted = compose(own, mouth, self._exemplars(row), self._teeth(row))
         if painted is None:
             return image
         region, pixels = painted
@@ -134,10 +144,17 @@ class NativeRenderer:
         share = float(self._choice.share[place])
         chosen = [(int(self._choice.first[place]), 1 - share), (int(self._choice.second[place]), share)]
         return [
-            Exemplar(self._crops.source(other, float(self._gaps[other])), weight)
+            Exemplar(self._library.source(other, float(self._gaps[other])), weight)
             for other, weight in chosen
             if weight > 0
         ]
+
+    def _teeth(self, row: int) -> Source | None:
+        """For a face that never talks: the one frame that shows its teeth, where the head looks the same way."""
+        if self._choice is not None or self._smile is None:
+            return None
+        away = np.abs(self._head.degrees[row] - self._head.degrees[self._smile])[:2].max()
+        return self._library.source(self._smile, float(self._gaps[self._smile])) if away < SAME_VIEW_DEG else None
 
     def _plane(self, row: int) -> Plane:
         turn, scale = self._head.rotation[row], self._head.scale[row]
@@ -145,40 +162,21 @@ class NativeRenderer:
         return Plane(scale * turn[:2, :2], place[:2])
 
 
-class _Crops:
-    """The lower faces of the exemplars, compressed."""
+def _widest(shapes: FloatArray, usable: npt.NDArray[np.bool_]) -> int:
+    """The usable row whose lips are the furthest apart."""
+    return int(np.where(usable, mesh.lip_gap(shapes), -1).argmax())
 
-    def __init__(self, landmarks: npt.NDArray[np.float32], covers: cover.Covers) -> None:
-        self._landmarks, self._covers = landmarks, covers
-        self._crops: dict[int, tuple[Region, npt.NDArray[np.uint8]]] = {}
 
-    def fetch(self, video: Path, rows: dict[int, int], progress: Progress) -> None:
-        """Cut the faces of track rows `rows` (by frame number) out of the video."""
-        if not rows:
-            return
-        first, last = min(rows), max(rows)
-        for frame in decode.frames(video, start=first, stop=last + 1):
-            progress("choosing", (frame.index - first + 1) / (last - first + 1))
-            if frame.index in rows:
-                self._keep(rows[frame.index], self._covers.bare(frame.index, frame.image))
-
-    def _keep(self, row: int, image: Image) -> None:
-        region = Region.of(self._landmarks[row].astype(np.float64), image.shape[1], image.shape[0])
-        if region is None:
-            return
-        options = [
-            *(cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),
-            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-        ]
-        done, packed = cv2.imencode(".jpg", region.cut(image), options)
-        if done:
-            self._crops[row] = (region, packed)
-
-    def source(self, row: int, gap: float) -> Source:
-        """The exemplar of a track row, in its crop's own pixels."""
-        region, packed = self._crops[row]
-        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-        return Source(image, self._landmarks[row, :, :2].astype(np.float64) - [region.x0, region.y0], gap)
+def _fill(
+    library: Library, clip: FaceClip, covers: cover.Covers, wanted: npt.NDArray[np.bool_], progress: Progress
+) -> None:
+    """Read the `wanted` (N,) of the track's frames, without what covers them, into the library."""
+    rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
+    first, last = min(rows), max(rows)
+    for frame in decode.frames(clip.video, start=first, stop=last + 1):
+        progress("choosing", (frame.index - first + 1) / (last - first + 1))
+        if frame.index in rows:
+            library.keep(rows[frame.index], covers.bare(frame.index, frame.image))
 
 
 def _linear_part(head: Pose) -> Pose:

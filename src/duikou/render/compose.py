@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from duikou.faces.pose import MESH_POINTS, triangles
 from duikou.render import interior, mesh
+from duikou.render.step import smoothstep
 from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,15 +23,41 @@ LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
 LIGHT_SIGMA = 0.12
 """Size, in eye distances, of what counts as light and is matched rather than copied."""
 
+BLEND_SIGMA = 0.05
+"""Size, in eye distances, of what two exemplars share while one takes over from the other."""
+
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a frame shows its mouth's inside."""
 
-OWN_STRETCH, EXEMPLAR_STRETCH = 0.35, 0.8
-"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other. What an idle
-face shows is its upper teeth, which do not stretch; in a talking one lower teeth and tongue follow the lower lip."""
+NARROW = (0.02, 0.09)
+"""Lip gaps, in eye distances: lips painted open show only their own shadow at the first, all of the inside at the
+second."""
+
+SEALED = 0.012
+"""Lip gap, in eye distances, at which lips are sealed; the crease fades up to twice that."""
+
+NARROW_DIM = 0.15
+"""How much darker teeth get behind lips that nearly close."""
+
+HIDDEN_TEETH = 0.02
+"""How far, in eye distances, the lowest row that a source shows goes on under its lower lip, as its teeth do."""
+
+OWN_STRETCH, EXEMPLAR_STRETCH, OPENING_STRETCH = 0.35, 0.8, 0.9
+"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other; over the second
+half of that it fades. Closing lips cover the upper teeth that an idle face shows, they do not squeeze them; in a
+talking one lower teeth and tongue follow the lower lip. Opening ones rather bare longer teeth than two rows at once."""
 
 LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 """Exponents, BGR, of a shadow inside the mouth: it is warm."""
+
+OUTLINE_FEATHER = 0.05
+"""Breadth, in eye distances, over which an exemplar fades out inside the face's outline."""
+
+DETAIL_SIGMA, DETAIL_GAIN = 0.7, (0.5, 1.6)
+"""Pixels up to which a structure is fine detail, and bounds of what it is multiplied by."""
+
+MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
+"""Way from which a pixel counts as moved, and how many such pixels of skin can tell how sharp it is."""
 
 EDGE_PIXELS = 1.5
 """Softness, in pixels, of the edge at which a source's own mouth inside ends."""
@@ -40,8 +68,13 @@ THINNEST_PIXELS = 2.0
 EXEMPLAR_ALONE = 0.5
 """Strength from which the exemplar's lips hide the frame's own; below it the two are blended."""
 
-SEAM, SEAM_SHADE = 0.009, 0.62
-"""Half the height, in eye distances, and the brightness beside the lips' own, of the line at which lips meet."""
+CREASE, CREASE_SHADE, CREASE_SHARPNESS = 0.015, 0.6, 0.55
+"""Half the height, in eye distances, of what is drawn where lips meet; how bright its middle is beside the lips; and
+how narrow that middle is."""
+
+CREASE_REACH, CREASE_ENDS = 1.3, 0.08
+"""The colours come from this many half heights away; at the mouth's corners the crease ends over so many eye
+distances."""
 
 SUBPIXEL_BITS = 4
 
@@ -95,82 +128,136 @@ class Exemplar:
     share: float
 
 
-def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
-    """The changed region of a frame and its new pixels; `None` where the face lies outside the picture."""
+def compose(
+    own: Source, mouth: Mouth, exemplars: list[Exemplar], teeth: Source | None = None
+) -> tuple[Region, Image] | None:
+    """The changed region of a frame and its new pixels; `None` where the face lies outside the picture.
+
+    teeth: another frame of the face, whose teeth show where those of `own` do not.
+    """
     height, width = own.image.shape[:2]
     region = Region.of(mouth.target, width, height)
     if region is None:
         return None
     unit = float(mesh.eye_distance(own.points))
-    sources = [own, *(exemplar.source for exemplar in exemplars)]
+    sources = [own, *(exemplar.source for exemplar in exemplars), *([] if teeth is None else [teeth])]
     warp = Warp([source.points for source in sources], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
     opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
     opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
-    pixels = sample(own.image, warp.lips(0, region)).astype(np.float32)
-    near = pixels[part.inside(region)]
+    places = warp.lips(0, region)
+    pixels = sample(own.image, places).astype(np.float32)
+    near, changed = pixels[part.inside(region)], _moved(places, region)
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
-        near += opening[..., None] * (_inside(own, warp, 0, mouth, part, opening, OWN_STRETCH) - near)
+        shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
+        near += opening[..., None] * (
+            _inside(*shown, near, warp, mouth, part, opening, OWN_STRETCH, paint_teeth=True) - near
+        )
         _seal(near, own, mouth, part, unit)
     if exemplars:
-        lent = np.zeros_like(near)
+        patches = []
         for number, exemplar in enumerate(exemplars, 1):
             source = exemplar.source
             patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
-            inside = _inside(source, warp, number, mouth, part, opening, EXEMPLAR_STRETCH)
+            inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH, paint_teeth=False)
             patch += opening[..., None] * (inside - patch)
             _seal(patch, source, mouth, part, unit)
-            lent += exemplar.share * _match_light(patch, near, mouth.target, part, unit)
-        cover = _around_lips(mouth.target, part, unit) * np.float32(min(mouth.strength / EXEMPLAR_ALONE, 1))
-        near += cover[..., None] * (lent - near)
+            patches.append(_match_light(patch, near, mouth.target, part, unit))
+        lent = patches[0]
+        for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
+            # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
+            lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
+        cover = _around_lips(mouth.target, part, unit) * _on_the_face(mouth.target, part, unit)
+        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
+        near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
+    pixels = _match_detail(pixels, region.cut(own.image), changed, mouth.target, region, unit)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
 def _inside(
-    source: Source, warp: Warp, number: int, mouth: Mouth, part: Region, opening: Field, stretch: float
+    source: Source,
+    number: int,
+    lips: Field,
+    warp: Warp,
+    mouth: Mouth,
+    part: Region,
+    opening: Field,
+    stretch: float,
+    *,
+    paint_teeth: bool,
 ) -> Field:
     """What a source shows between its lips, brought to the target's opening: pixels of `part`.
 
     Where the two openings are nearly the same, everything in it is stretched that little. Otherwise its teeth are held
-    to the skull, and what its lips hid is painted.
+    to the skull, and what its lips hid is painted; with teeth, if the face never shows its own. lips: the warped lips
+    around the opening.
     """
+    if not opening.any():
+        return lips
     shows = source.gap > SHOWS_INSIDE
     alike = 0.0
     if shows:
         ratio = np.log(max(mouth.gap, 1e-3) / source.gap)
-        alike = float(np.clip(2 - 2 * abs(ratio) / stretch, 0, 1))
-    result = np.zeros((*part.shape, 3), np.float32)
-    if not opening.any():
-        return result
+        alike = float(np.clip(2 - 2 * abs(ratio) / (OPENING_STRETCH if ratio > 0 else stretch), 0, 1))
+    result = lips
     if alike < 1:
-        result = _painted(mouth, part, opening, teeth=not shows)
+        result = _painted(mouth, part, opening, teeth=paint_teeth and not shows)
         if shows:
             teeth, cover = _held_to_skull(source, warp.skull(number, part))
             # Less light falls on them through a narrower opening, and what falls comes off the lips.
-            teeth *= np.float32(0.72 + 0.28 * np.clip(mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+            teeth *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
             result += cover * (teeth - result)
+        if not shows and mouth.gap < NARROW[1]:
+            # Narrow lips show no throat, only their own shadow.
+            crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
+            wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
+            result = crease + np.float32(wide) * (result - crease)
     if alike > 0:
         stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)
-        result += np.float32(alike) * (stretched - result)
+        result = result + np.float32(alike) * (stretched - result)
     return result
 
 
 def _seal(layer: Field, source: Source, mouth: Mouth, part: Region, unit: float) -> None:
-    """Where a source's parted lips are closed, draw the line at which they meet, in place: it hides what is left of
+    """Where a source's parted lips are closed, draw the crease at which they meet, in place: it hides what is left of
     the teeth beside landmarks that lie a little off the lips' edge.
     """
-    closing = np.clip(1 - mouth.gap / SHOWS_INSIDE, 0, 1) * np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1)
-    if closing == 0:
-        return
-    points = mouth.target
-    lips = points[[*mesh.UPPER_MIDDLE[3:-3], *mesh.LOWER_MIDDLE[3:-3]]] - [part.x0, part.y0]
-    rows, columns = part.shape
-    x, y = np.clip(np.round(lips).astype(int), 0, [columns - 1, rows - 1]).T
-    red = np.median(layer[y, x], axis=0)
-    across = mouth_frame(points)[2] * SEAM * unit
-    upper, lower = points[list(mesh.UPPER_INNER)] - across, points[list(mesh.LOWER_INNER)] + across
-    line = _polygon(np.vstack([upper, lower[::-1]]), part, blur=max(0.5 * SEAM * unit, 0.6))
-    layer += np.float32(closing) * line[..., None] * (np.float32(SEAM_SHADE) * red - layer)
+    closing = np.clip(2 - mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
+    if closing > 0:
+        crease, cover = _crease(layer, mouth.target, part, unit)
+        layer += np.float32(closing) * cover[..., None] * (crease - layer)
+
+
+def _crease(layer: Field, target: FloatArray, part: Region, unit: float) -> tuple[Field, Field]:
+    """The lips of a layer carried on to where they meet, darker there, and the cover (0 to 1) of what it replaces.
+
+    The colours come from just above and just below the opening, column by column: a crease has no colour of its own.
+    """
+    u, v = along_mouth(target, *part.grid())
+    upper, lower = lip_edge(target, mesh.UPPER_INNER, u), lip_edge(target, mesh.LOWER_INNER, u)
+    ends = along_mouth(target, *target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
+    taper = smoothstep(np.minimum(u - ends[0], ends[1] - u) / (CREASE_ENDS * unit))
+    half = (lower - upper) / 2 + max(CREASE * unit, 1.0) * (0.3 + 0.7 * taper)
+    place = (v - (lower + upper) / 2) / half
+    across = mouth_frame(target)[2]
+    beside = []
+    for side in (-1.0, 1.0):
+        way = (side * CREASE_REACH - place) * half
+        x, y = (grid + way * across[axis] for axis, grid in enumerate(part.grid()))
+        beside.append(
+            cv2.remap(
+                layer,
+                (x - part.x0).astype(np.float32),
+                (y - part.y0).astype(np.float32),
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+        )
+    share = np.clip(0.5 + place / 2, 0, 1)[..., None]
+    shade = 1 - (1 - CREASE_SHADE) * np.exp(-((place / CREASE_SHARPNESS) ** 2)) * taper
+    lips = beside[0] + share * (beside[1] - beside[0])
+    cover = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
+    return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), cover.astype(np.float32)
 
 
 def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
@@ -179,12 +266,13 @@ def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
     upper = lip_edge(source.points, mesh.UPPER_INNER, u)
     lower = lip_edge(source.points, mesh.LOWER_INNER, u)
     origin, along, across = mouth_frame(source.points)
-    # A raised upper lip bares a little more than the source shows: the row below its own lip goes on upwards.
-    bared = np.maximum(v, upper + EDGE_PIXELS)
+    # Lips that part further bare a little more than the source shows: the rows beside its own lips go on.
+    bared = np.clip(v, upper + EDGE_PIXELS, np.maximum(lower - EDGE_PIXELS, upper + EDGE_PIXELS))
     x = (origin[0] + u * along[0] + bared * across[0]).astype(np.float32)
     y = (origin[1] + u * along[1] + bared * across[1]).astype(np.float32)
     ends = along_mouth(source.points, *source.points[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].T)[0]
-    down = np.clip((lower - EDGE_PIXELS - v) / EDGE_PIXELS + 0.5, 0, 1)
+    hidden = HIDDEN_TEETH * float(mesh.eye_distance(source.points))
+    down = np.clip((lower + hidden - v) / EDGE_PIXELS + 0.5, 0, 1)
     aside = np.clip(np.minimum(u - ends[0], ends[1] - u) / (2 * EDGE_PIXELS), 0, 1)
     shown = np.clip((source.gap - SHOWS_INSIDE) / SHOWS_INSIDE, 0, 1)
     return sample(source.image, (x, y)).astype(np.float32), (down * aside * shown)[..., None].astype(np.float32)
@@ -236,6 +324,26 @@ def _around_lips(target: FloatArray, region: Region, unit: float) -> Field:
     return np.asarray(1 - fade * fade * (3 - 2 * fade), np.float32)
 
 
+def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
+    """Cover of what is face, 1 well inside its outline: beside a turned head's far cheek begins the background."""
+    corners = np.round((target[:MESH_POINTS] - [region.x0, region.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.zeros(region.shape, np.uint8)
+    for patch in (*corners[triangles()], corners[list(mesh.INNER_RING)]):
+        cv2.fillConvexPoly(mask, patch, 255, shift=SUBPIXEL_BITS)
+    if mask.all():
+        return np.ones(region.shape, np.float32)
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (OUTLINE_FEATHER * unit)
+    return np.asarray(smoothstep(inside.astype(np.float64)), np.float32)
+
+
+def _taking_over(own: Field, lent: Field, share: float, unit: float) -> Field:
+    """From the frame's own lips to the exemplar's: as between two exemplars, colours fade and detail does not."""
+    if share >= 1:
+        return lent
+    colours = _blur(lent - own, BLEND_SIGMA * unit)
+    return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
+
+
 def _match_light(patch: Field, base: Field, target: FloatArray, region: Region, unit: float) -> Field:
     """The patch under the frame's own light: their low-frequency difference on the skin around the lips is added."""
     away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
@@ -244,6 +352,31 @@ def _match_light(patch: Field, base: Field, target: FloatArray, region: Region, 
     difference = _blur((base - patch) * skin, sigma)
     weight = _blur(np.repeat(skin, 3, 2), sigma)
     return np.asarray(patch + difference / np.maximum(weight, 1e-3), np.float32)
+
+
+def _moved(places: Map, region: Region) -> Field:
+    """How far (0 to 1) the pixels of a region come from between those of their source."""
+    x, y = region.grid()
+    away = np.maximum(np.abs(places[0] - x), np.abs(places[1] - y))
+    return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
+
+
+def _match_detail(new: Field, own: Image, changed: Field, target: FloatArray, region: Region, unit: float) -> Field:
+    """The new pixels, as sharp where they changed as the frame itself is there.
+
+    Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, as when the head moves:
+    the finest detail gets the strength that it has on the frame's own skin around the lips.
+    """
+    away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
+    skin = (away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER) & (changed > 0.5)
+    if skin.sum() < MIN_SKIN_PIXELS:
+        return new
+    fine = new - cv2.GaussianBlur(new, (0, 0), DETAIL_SIGMA)
+    before = own.astype(np.float32)
+    before -= cv2.GaussianBlur(before, (0, 0), DETAIL_SIGMA)
+    wanted, there = (float(np.sqrt(np.square(band[skin]).mean())) for band in (before, fine))
+    gain = np.clip(wanted / max(there, 1e-3), *DETAIL_GAIN)
+    return new + np.float32(gain - 1) * changed[..., None] * fine
 
 
 def _blur(image: Field, sigma: float) -> Field:

@@ -37,33 +37,56 @@ LOWER_EDGE_BELOW_REST = 0.9 * MM
 INCISOR_PER_JAW = 0.80
 """The lower incisors go down by this share of the chin's way: they lie nearer to the hinge."""
 
-UPPER_TOOTH = np.array([0.69, 0.77, 0.83])
-LOWER_TOOTH = np.array([0.42, 0.47, 0.56])
+UPPER_TOOTH = np.array([0.75, 0.80, 0.86])
+LOWER_TOOTH = np.array([0.53, 0.57, 0.65])
 TONGUE = np.array([0.44, 0.42, 0.74])
-CAVITY = np.array([0.10, 0.09, 0.18])
+CAVITY = np.array([0.08, 0.08, 0.17])
 """Colours as BGR shares of the face's light."""
+
+SHADOW_TINT = np.array([1.15, 1.12, 0.9])
+"""Exponents, BGR, of the shadow: what light falls into a mouth comes off lips and gums, and is warm."""
+
+
+CHEEKS, CHEEKS_APART = ((50, 205, 187), (280, 425, 411)), 0.5
+"""Landmarks of the left and the right cheek, and how far apart they are, in eye distances."""
+
+UNSEEN_SKIN = np.array([120.0, 140.0, 180.0])
+SKIN_SHARES = np.array([0.50, 0.58, 0.78])
+"""Skin, BGR, where no cheek is in the picture, and what share of white's light it reflects."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """The light on a face: (3,) BGR, 0 to 255, of a white thing held beside the mouth."""
+    """The light on a face: (2, 3) BGR, 0 to 255, of a white thing held at the left and at the right of the mouth."""
 
     white: FloatArray
 
     @classmethod
     def on(cls, image: Image, points: FloatArray) -> Light:
         """Read it off the cheeks: skin reflects about 0.45, 0.55 and 0.8 of white's blue, green and red."""
-        height, width = image.shape[:2]
-        places = np.round(points[[50, 280, 205, 425, 187, 411]]).astype(int)
-        side = max(int(mesh.eye_distance(points) / 16), 1)
-        tones = []
-        for x, y in places:
-            if side <= x < width - side and side <= y < height - side:
-                tones.append(np.median(image[y - side : y + side + 1, x - side : x + side + 1].reshape(-1, 3), axis=0))
-        skin = np.median(tones, axis=0) if tones else np.array([120.0, 140.0, 180.0])
-        # Mostly grey: the colour of the light is in the skin's tone, but so is the skin's own colour.
-        tinted, grey = skin / [0.50, 0.58, 0.78], np.full(3, skin @ [0.114, 0.587, 0.299] / 0.62)
-        return cls(np.clip(0.3 * tinted + 0.7 * grey, 20, 245))
+        tones = [_skin(image, points, places) for places in CHEEKS]
+        seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
+        skin = np.stack([seen[0], seen[-1]])
+        # Half grey: the colour of the light is in the skin's tone, but so is the skin's own colour.
+        tinted, grey = skin / SKIN_SHARES, (skin @ [0.114, 0.587, 0.299] / 0.62)[:, None]
+        return cls(np.clip(0.5 * tinted + 0.5 * grey, 20, 245))
+
+    def at(self, x: FloatArray) -> FloatArray:
+        """Of a white thing (M, 3) inside the mouth at canonical x (M,): its sides are as the cheeks are."""
+        share = smoothstep(0.5 + x / (2 * CHEEKS_APART))[:, None]
+        return np.asarray(self.white[0] + share * (self.white[1] - self.white[0]), np.float64)
+
+
+def _skin(image: Image, points: FloatArray, places: tuple[int, ...]) -> FloatArray | None:
+    """Median colour (3,) around some landmarks; `None` where they lie outside the picture."""
+    height, width = image.shape[:2]
+    side = max(int(mesh.eye_distance(points) / 16), 1)
+    tones = [
+        np.median(image[y - side : y + side + 1, x - side : x + side + 1].reshape(-1, 3), axis=0)
+        for x, y in np.round(points[list(places)]).astype(int)
+        if side <= x < width - side and side <= y < height - side
+    ]
+    return np.median(tones, axis=0) if tones else None
 
 
 def paint(
@@ -101,8 +124,8 @@ def paint(
             cover, shade = _teeth(x, y, edges, bottoms, pixel, upper=edges is UPPER_EDGES)
             colour += cover[:, None] * (tone * shade[:, None] - colour)
     # Little light falls through a narrow opening, and none just behind the upper lip.
-    shadow = (0.5 + 0.5 * smoothstep(ceiling / (4 * MM))) * (0.3 + 0.7 * smoothstep(np.asarray(gap / (7 * MM))))
-    return np.asarray(np.clip(colour * shadow[:, None] * light.white, 0, 255), np.float64)
+    shadow = (0.6 + 0.4 * smoothstep(ceiling / (4 * MM))) * (0.4 + 0.6 * smoothstep(np.asarray(gap / (7 * MM))))
+    return np.asarray(np.clip(colour * shadow[:, None] ** SHADOW_TINT * light.at(x), 0, 255), np.float64)
 
 
 def _teeth(
@@ -113,13 +136,13 @@ def _teeth(
     tooth = np.clip(np.searchsorted(edges, out, side="right") - 1, 0, len(bottoms) - 1)
     width = edges[tooth + 1] - edges[tooth]
     within = (out - edges[tooth]) / width * 2 - 1
-    rounded = 0.9 * MM * np.abs(within) ** 4
-    softness = max(1.2 * pixel, 0.5 * MM)
+    rounded = 0.6 * MM * np.abs(within) ** 5
+    softness = max(1.5 * pixel, 0.6 * MM)
     bite = bottoms[tooth] - rounded if upper else bottoms[tooth] + rounded
     cover = _edge(bite - y, softness) if upper else _edge(y - bite, softness)
     cover = cover * _edge(edges[-1] - out, 2 * MM)
-    seam = 1 - 0.13 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
-    turned = 1 - 0.72 * np.clip(out / edges[-1], 0, 1) ** 1.5
+    seam = 1 - 0.10 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
+    turned = 1 - 0.6 * np.clip(out / edges[-1], 0, 1) ** 1.5
     return cover, seam * turned * (1 - 0.06 * within**2)
 
 

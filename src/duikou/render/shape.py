@@ -19,8 +19,9 @@ from duikou.render.step import smoothstep
 
 FloatArray = npt.NDArray[np.float64]
 
-TALKING_SPREAD = 0.05
-"""A track whose lip gap spreads by more than this (5th to 95th percentile, eye distances) talks somewhere."""
+TALKING_SPREAD = 0.03
+"""A track whose lip gap spreads by more than this (5th to 95th percentile, eye distances) talks somewhere: idle
+faces measured 0.003 to 0.012, a man who hardly opens his mouth 0.042."""
 
 TALKING_FRAMES = 24
 """Fewer frames than this teach nothing about a mouth."""
@@ -29,8 +30,9 @@ IDLE_GAP = 0.16
 """Widest gap of lively speech, in eye distances, for a face that never shows its own (97th percentile of a measured
 clip: 0.12 to 0.25, median 0.15)."""
 
-GAP_RANGE = (0.12, 0.26)
-"""Bounds of that gap where it is read off the track's own talking."""
+GAP_RANGE = (0.07, 0.26)
+"""Bounds of that gap where it is read off the track's own talking: who hardly opens his mouth, or hides it under a
+moustache, has no wide one to show."""
 
 WIDE_CURVE, HALF_OPEN = 0.77, 1.6
 """The gap curve of lively speech reaches this height (97th percentile), and how soon lips open on the way there: real
@@ -144,13 +146,15 @@ class MouthModel:
             voice=_held(np.clip(motion["voice"], 0, 1), rate),
         )
 
-    def targets(self, shapes: FloatArray, angles: FloatArray, rate: float, wanted: Wanted) -> FloatArray:
+    def targets(
+        self, shapes: FloatArray, angles: FloatArray, rest: FloatArray, rate: float, wanted: Wanted
+    ) -> FloatArray:
         """Shapes that the lower face takes, (N, 478, 3), for a track of shapes (N, 478, 3) at `rate` frames a second.
 
-        Only the points of `mesh.MOVED` differ from `shapes`. Where `voice` is 0 the face is at its own rest.
+        rest: (N, 478, 3) as `rest_shapes` finds it; where `voice` is 0 the face is there. Only the points of
+        `mesh.MOVED` differ from `shapes`.
         """
         gaps, widths = mesh.lip_gap(shapes), mesh.lip_width(shapes)
-        rest = rest_shapes(shapes, gaps, rate)
         neutral = relax(close_lips(rest))
         if self.coefficients is None:
             spoken = articulate(neutral, wanted)
@@ -192,11 +196,12 @@ def _features(gaps: FloatArray, widths: FloatArray, angles: FloatArray) -> Float
     return np.stack([np.ones_like(gaps), gaps, widths, gaps**2, gaps * widths, yaw, pitch], 1)
 
 
-def rest_shapes(shapes: FloatArray, gaps: FloatArray, rate: float) -> FloatArray:
+def rest_shapes(shapes: FloatArray, rate: float) -> FloatArray:
     """The face's own rest at each frame: a running mean over about a second that prefers its most closed frames.
 
-    An idle face is its own rest, smile included; a talking one rests where it pauses.
+    An idle face is its own rest, smile included; a talking one rests where it pauses. shapes: (N, 478, 3).
     """
+    gaps = mesh.lip_gap(shapes)
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
     sigma = REST_WINDOW_S * rate
     total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]

@@ -42,6 +42,9 @@ EDGE_DOUBT = 0.2
 BORDER_NODES = 7
 """Fixed nodes on each side of the region: the face's surroundings stay where they are."""
 
+NECK_BELOW = (0.35, 0.45, 0.6)
+"""How far, in eye distances, under the jaw its motion has ended: rows of fixed nodes, since one lets a spline swing."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -56,9 +59,9 @@ class Region:
     def of(cls, points: FloatArray, width: int, height: int) -> Region | None:
         """Lower face and neck around landmarks (478, 2 or 3), cut at the picture's edges; `None` if outside it."""
         eyes = float(mesh.eye_distance(points[:, :2]))
-        outline = points[[*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, 168], :2]
+        outline = points[[*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, mesh.NOSE_BRIDGE], :2]
         low, high = outline.min(0) - 0.2 * eyes, outline.max(0) + 0.2 * eyes
-        down = points[mesh.CHIN_TIP, :2] - points[168, :2]  # The neck gives way under the chin.
+        down = points[mesh.CHIN_TIP, :2] - points[mesh.NOSE_BRIDGE, :2]  # The neck gives way under the chin.
         high = np.maximum(high, points[mesh.CHIN_TIP, :2] + 0.4 * down)
         x0, y0 = np.maximum(np.floor(low), 0).astype(int)
         x1, y1 = np.minimum(np.ceil(high) + 1, (width, height)).astype(int)
@@ -116,7 +119,7 @@ class Warp:
         self._unit = float(mesh.eye_distance(target))
         skull = list(mesh.SKULL)
         self._bases = [similarity(target[skull], source[skull]) for source in sources]
-        border = _border(region)
+        border = np.vstack([_border(region), _neck(target, self._unit)])
         self._nodes = np.vstack([target, border]) / self._unit
         moves = [
             _into_the_lips(source, target) - (target @ base[:, :2].T + base[:, 2])
@@ -233,6 +236,13 @@ def _into_the_lips(source: FloatArray, target: FloatArray) -> FloatArray:
         step = EDGE_DOUBT * closing * float(opening) * float(mesh.eye_distance(source))
         moved[inner] += way * np.minimum(step / length, 0.5)
     return moved
+
+
+def _neck(points: FloatArray, unit: float) -> FloatArray:
+    """Places (K, 2) below the jaw of landmarks (478, 2) that stay: there begin neck and collar."""
+    down = points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE]
+    down *= unit / max(float(np.linalg.norm(down)), 1e-6)
+    return np.vstack([points[list(mesh.JAW_BOTTOM)] + below * down for below in NECK_BELOW])
 
 
 def _border(region: Region) -> FloatArray:

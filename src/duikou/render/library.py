@@ -1,0 +1,137 @@
+"""The lips of one track's frames: kept compressed, and measured for what landmarks do not tell.
+
+One pass over the clip serves the choice of exemplars and the painting with them: a mouth's neighbourhood takes some
+30 kB a frame at 1080p, so a minute of it fits into memory where its frames would not.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from duikou.render import mesh
+from duikou.render.compose import LIP_FEATHER, LIP_MARGIN, Source
+from duikou.render.warp import Region, mouth_frame
+
+FloatArray = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
+
+JPEG_QUALITY = 98
+"""Crops wait compressed, at a quality whose loss is below the video's own."""
+
+CROP_MARGIN = 2.2 * (LIP_MARGIN + LIP_FEATHER)
+"""Around the lips, in eye distances: an exemplar of narrow lips also serves where wide ones are wanted."""
+
+LOOK_PX = 40
+"""Pixels of an eye distance at which colours are compared: light and teeth count, pores and noise do not."""
+
+SKIN = (*mesh.UNDER_NOSE, *mesh.UPPER_CHEEKS[:14], *mesh.LOWER_CHEEKS[:14], *mesh.CHIN[:3], 199)
+"""Where the light on the skin around the mouth is read."""
+
+BETWEEN = np.array([0.1, 0.5, 0.9])
+"""Places between the inner lips, from the upper to the lower one, at which the mouth's inside is read."""
+
+
+BARED_REACH, BARED_STEPS = 0.02, 17
+"""Teeth are looked for this far, in eye distances, beyond the inner lips' landmarks, at so many places across them."""
+
+PALE = (0.2, 0.6)
+"""Share of the lips' redness that is missing where no tooth begins to be, and where one surely is."""
+
+NEUTRAL, MIN_REDNESS = 128, 8
+"""The a of grey, and the least redness that lips are taken to have."""
+
+DARK = 12
+"""What is darker than the lips by this much (of 255) is their shadow or the throat, and no tooth."""
+
+
+class Library:
+    """The crops of a track's rows and what they show.
+
+    skin, mouth: colours (N, K, 3) and (N, L, 3) as CIE L, a, b (0 to 255). bared: (N,) height of the teeth seen between
+    the lips, in eye distances. landmarks: (N, 478, 3) in pixels. Rows never kept have no crop, and zeros.
+    """
+
+    def __init__(self, landmarks: npt.NDArray[np.float32]) -> None:
+        self._landmarks = landmarks
+        self._crops: dict[int, tuple[Region, Image]] = {}
+        self.skin = np.zeros((len(landmarks), len(SKIN), 3), np.float32)
+        self.mouth = np.zeros((len(landmarks), len(_mouth_places(np.zeros((478, 2)))), 3), np.float32)
+
+        self.bared = np.zeros(len(landmarks))
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether a row has its crop."""
+        return np.isin(np.arange(len(self._landmarks)), list(self._crops))
+
+    def keep(self, row: int, image: Image) -> None:
+        """Take the lips of a track row out of its frame. Nothing happens where they lie outside the picture."""
+        points = self._landmarks[row, :, :2].astype(np.float64)
+        face = Region.of(points, image.shape[1], image.shape[0])
+        if face is None:
+            return
+        unit = float(mesh.eye_distance(points))
+        region = Region.around_lips(points, CROP_MARGIN * unit, face)
+        crop = region.cut(image)
+        options = [
+            *(cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),
+            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+        ]
+        done, packed = cv2.imencode(".jpg", crop, options)
+        if done:
+            self._crops[row] = (region, packed)
+            places = points - [region.x0, region.y0]
+            self.skin[row] = _colours(crop, places[list(SKIN)], unit)
+            self.mouth[row] = _colours(crop, _mouth_places(places), unit)
+            self.bared[row] = bared(crop, places)
+
+    def source(self, row: int, gap: float) -> Source:
+        """A kept row as a source, in its crop's own pixels."""
+        region, packed = self._crops[row]
+        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+        return Source(image, self._landmarks[row, :, :2].astype(np.float64) - [region.x0, region.y0], gap)
+
+
+def bared(image: Image, points: FloatArray) -> float:
+    """Height of the teeth that landmarks (478, 2) of a picture show, in eye distances: what between the lips is neither
+    as red as they are nor dark. The landmarks themselves call a mouth closed that shows a thin line of teeth.
+    """
+    unit = float(mesh.eye_distance(points))
+    upper, lower = points[list(mesh.UPPER_INNER[3:-3])], points[list(mesh.LOWER_INNER[3:-3])]
+    half = np.linalg.norm(lower - upper, axis=1) / 2 + BARED_REACH * unit
+    way = np.linspace(-1, 1, BARED_STEPS)[:, None, None] * half[:, None] * mouth_frame(points)[2]
+    rims, cores = (
+        [*mesh.UPPER_OUTER[3:-3], *mesh.LOWER_OUTER[3:-3]],
+        [*mesh.UPPER_MIDDLE[3:-3], *mesh.LOWER_MIDDLE[3:-3]],
+    )
+    lips = _picked(image, (points[rims] + points[cores]) / 2)
+    light, red = np.median(lips, axis=0)[:2]
+    found = _picked(image, ((upper + lower) / 2 + way).reshape(-1, 2))
+    lost = (red - found[:, 1]) / max(red - NEUTRAL, MIN_REDNESS)
+    teeth = np.clip((lost - PALE[0]) / (PALE[1] - PALE[0]), 0, 1) * (found[:, 0] > light - DARK)
+    return float((teeth.reshape(BARED_STEPS, -1).mean(0) * 2 * half).mean() / unit)
+
+
+def _mouth_places(points: FloatArray) -> FloatArray:
+    """Places on the lips and between them (L, 2), of landmarks (478, 2)."""
+    upper, lower = points[list(mesh.UPPER_INNER[2:-2])], points[list(mesh.LOWER_INNER[2:-2])]
+    between = [upper + share * (lower - upper) for share in BETWEEN]
+    return np.vstack([points[[*mesh.UPPER_MIDDLE[2:-2], *mesh.LOWER_MIDDLE[2:-2]]], *between])
+
+
+def _colours(image: Image, places: FloatArray, unit: float) -> npt.NDArray[np.float32]:
+    """Colours (K, 3), CIE L, a, b, of a picture at places (K, 2), seen at `LOOK_PX` pixels to an eye distance."""
+    rows, columns = image.shape[:2]
+    shrink = min(LOOK_PX / unit, 1.0)
+    size = max(round(columns * shrink), 1), max(round(rows * shrink), 1)
+    scale = np.array([size[0] / columns, size[1] / rows])
+    return _picked(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (places + 0.5) * scale - 0.5)
+
+
+def _picked(image: npt.ArrayLike, places: FloatArray) -> npt.NDArray[np.float32]:
+    """CIE L, a, b (K, 3), 0 to 255, of a BGR picture at places (K, 2)."""
+    x, y = places.astype(np.float32).T[:, None]
+    picked = cv2.remap(np.asarray(image), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.cvtColor(picked, cv2.COLOR_BGR2LAB), np.float32).reshape(len(places), 3)
