@@ -1,0 +1,240 @@
+"""One clip through the product and all measures on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.quality import picture, sheet
+from benchmarks.quality.clips import Take
+from benchmarks.quality.engines import Driven, Watched, WatchedRenderer, loudness_motion
+from benchmarks.quality.lips import Agreement, Lips, agreement, closures, correlation, same_face, tracked
+from benchmarks.quality.picture import FrameFigures, Picture
+from benchmarks.quality.silence import Calm, calm
+from duikou.engines.base import Engine, Image
+from duikou.faces import pose
+from duikou.faces.track import Face
+from duikou.media import decode
+from duikou.media.sound import read_sound
+from duikou.pipeline import FaceChoice, Session, Spoken, identify, lip_sync
+from duikou.progress import Progress, scaled
+from duikou.render import mesh
+from duikou.speech.articulation import articulate
+from duikou.speech.motion import MouthMotion
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+WHOLE = 0.99
+"""Strength from which a frame follows the speech alone."""
+
+ROWS = ("real", "ours", "loudness only", "no change")
+STEPS = ("finding faces", "ours", "loudness only", "tracking", "pictures")
+
+
+@dataclass(frozen=True)
+class FaceReport:
+    """All that is measured of one face of one clip. rows: agreement by row of `ROWS`. calm: by row.
+
+    heard: r of the gap that the speech asks for with the real one. shown: r of the result's gap with the one asked for.
+    The result can hardly follow the real lips better than the two let it.
+
+    In a clip of somebody silent there is nothing to agree with: only pauses and pictures count.
+    """
+
+    name: str
+    frames: int
+    frame_ms: float
+    rows: dict[str, Agreement]
+    heard: float | None
+    shown: float
+    calm: dict[str, Calm]
+    picture: Picture | None
+
+
+class UnmeasuredError(Exception):
+    """A clip of which nothing can be said; the text says why."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One face and all that is known of it: by row its lips; where it spoke; what was painted."""
+
+    name: str
+    lips: dict[str, Lips]
+    spoken: Spoken
+    painted: WatchedRenderer
+
+
+def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks: bool) -> Iterator[FaceReport]:
+    """Run the job on a take and measure each of its faces. talks: whether its own mouth is the truth.
+
+    Raises `UnmeasuredError` with the reason.
+    """
+    parts = [scaled(progress, n / len(STEPS), (n + 1) / len(STEPS)) for n in range(len(STEPS))]
+    parts[0](STEPS[0], 0.0)
+    real = identify(take.real)
+    given = real if take.given == take.real else identify(take.given)
+    pairs = [(face, same_face(face, real.faces)) for face in given.faces]
+    faces = [(face, other) for face, other in pairs if other is not None]
+    if not faces:
+        raise UnmeasuredError("no face is found in both the clip and the clip displaced in time")
+    sound = read_sound(take.sound, channels=1)
+    asked = articulate(sound.samples[:, 0], sound.rate)
+    loud = loudness_motion(sound.samples[:, 0], sound.rate)
+    watched, ours, other = Watched(), folder / "ours.mp4", folder / "loudness.mp4"
+    chosen = [face for face, _ in faces]
+    spoken = _sync(given, chosen, take.sound, ours, watched, parts[1])
+    if talks:
+        _sync(given, chosen, take.sound, other, Driven(loud), parts[2])
+    for number, (face, real_face) in enumerate(faces):
+        parts[3](STEPS[3], number / len(faces))
+        lips = {"real": tracked(take.real, real_face, take.frames), "ours": tracked(ours, face, take.frames)}
+        lips["no change"] = tracked(take.given, face, take.frames)
+        if talks:
+            lips["source"] = tracked(take.clip.video, real_face, take.frames)
+            lips["loudness only"] = tracked(other, face, take.frames)
+        name = take.clip.name if len(faces) == 1 else f"{take.clip.name}_{face.id}"
+        case = _Case(name, lips, spoken[number], watched.faces[number])
+        yield _report(take, case, asked, loud, sheets, scaled(parts[4], number / len(faces), (number + 1) / len(faces)))
+
+
+def _sync(
+    given: Session, faces: list[Face], sound: Path, output: Path, engine: Engine, progress: Progress
+) -> list[Spoken]:
+    choices = [FaceChoice(sound, face.id, original_volume=0.0) for face in faces]
+    return list(lip_sync(given, choices, output, engine=engine, progress=progress).spoken)
+
+
+def _report(
+    take: Take, case: _Case, asked: MouthMotion, loud: MouthMotion, sheets: Path, progress: Progress
+) -> FaceReport:
+    used = case.spoken.frames[case.spoken.strength > WHOLE]
+    rows: dict[str, Agreement] = {}
+    if "source" in case.lips:
+        found = {row: agreement(case.lips[row], case.lips["source"], used, asked) for row in ROWS}
+        rows = {row: one for row, one in found.items() if one is not None}
+    pauses = {row: calm(case.lips[row], asked) for row in ("real", "ours")}
+    figures = _pictures(take, case, asked, loud, sheets, progress)
+    return FaceReport(
+        name=case.name,
+        frames=len(used),
+        frame_ms=float(np.median(np.diff(case.spoken.times_ms))),
+        rows=rows,
+        heard=_r_with(asked, case.lips["source"], used) if "source" in case.lips else None,
+        shown=_r_with(asked, case.lips["ours"], used),
+        calm={row: one for row, one in pauses.items() if one is not None},
+        picture=figures,
+    )
+
+
+def _r_with(asked: MouthMotion, lips: Lips, used: IntArray) -> float:
+    seen = lips.at(np.intersect1d(lips.frames, used))
+    return correlation(seen.gap, asked.at(seen.track.times_ms / 1000)[:, 0].astype(np.float64))
+
+
+def _pictures(
+    take: Take, case: _Case, asked: MouthMotion, loud: MouthMotion, sheets: Path, progress: Progress
+) -> Picture | None:
+    """Measure the painted frames and write the sheet."""
+    given, ours = case.lips["no change"], case.lips["ours"]
+    common = np.intersect1d(np.intersect1d(given.frames, ours.frames), list(case.painted.changes_made))
+    if not len(common):
+        return None
+    before, after = given.at(common), ours.at(common)
+    places = _on_the_head(before)
+    chosen = sheet.different(after.gap, after.width)
+    run = _restless_run(after)
+    cells: dict[str, dict[int, Image]] = {"given": {}, "ours": {}}
+    figures: list[FrameFigures] = []
+    row_of = {int(frame): row for row, frame in enumerate(common)}
+    for frame in decode.frames(take.given, stop=take.frames):
+        row = row_of.get(frame.index)
+        if row is None:
+            continue
+        progress(STEPS[4], row / len(common))
+        change = case.painted.changes_made[frame.index]
+        was, now = (lips.track.landmarks[row, :, :2].astype(np.float64) for lips in (before, after))
+        figures.append(picture.measure(frame.image, change, was, now, places[row]))
+        if row in chosen or row in run:
+            cells["given"][row] = sheet.mouth(frame.image, was)
+            cells["ours"][row] = sheet.mouth(change.on(frame.image), now)
+    cells["real"] = _real_cells(take, case, common, sorted({*chosen.tolist(), *run.tolist()}))
+    _write_sheet(sheets, case, after, chosen, run, cells, asked, loud)
+    found = picture.summary(figures, *(np.stack([lips.gap, lips.width], 1) for lips in (before, after)))
+    if "source" not in case.lips:
+        return found
+    return replace(
+        found, flicker_light=picture.light_flicker(figures, common), flicker_lips=_lips_flicker(case, common)
+    )
+
+
+def _lips_flicker(case: _Case, used: IntArray) -> float:
+    """Second difference of the lower face's unsmoothed landmarks in the result, relative to the real clip's."""
+    moved = list(mesh.MOVED)
+    found = []
+    for row in ("ours", "real"):
+        lips = case.lips[row]
+        lips = lips.at(np.intersect1d(lips.frames, used))
+        found.append(picture.flicker(lips.raw[:, moved, :2], lips.frames))
+    return found[0] / max(found[1], 1e-9)
+
+
+def _on_the_head(lips: Lips) -> FloatArray:
+    """(N, K, 2) pixels in which light is read: the lower face's mean places, carried along by the head alone."""
+    head = pose.fit(lips.track.landmarks)
+    mean = lips.shapes[:, list(picture.SKIN)].mean(0).astype(np.float32)
+    return pose.from_canonical(np.repeat(mean[None], len(lips.frames), 0), head)[..., :2].astype(np.float64)
+
+
+def _restless_run(lips: Lips) -> IntArray:
+    """Rows of consecutive frames around the one at which the mouth moves most abruptly."""
+    second = np.abs(np.diff(lips.gap, 2))
+    middle = int(np.argmax(second)) + 1 if len(second) else 0
+    first = int(np.clip(middle - sheet.COLUMNS // 2, 0, max(len(lips.frames) - sheet.COLUMNS, 0)))
+    return np.arange(first, min(first + sheet.COLUMNS, len(lips.frames)))
+
+
+def _real_cells(take: Take, case: _Case, common: IntArray, rows: list[int]) -> dict[int, Image]:
+    real = case.lips["real"]
+    place = {int(frame): at for at, frame in enumerate(real.frames)}
+    wanted = {int(common[row]): row for row in rows}
+    return {
+        wanted[frame.index]: sheet.mouth(
+            frame.image, real.track.landmarks[place[frame.index], :, :2].astype(np.float64)
+        )
+        for frame in decode.frames(take.clip.video, stop=take.frames)
+        if frame.index in wanted and frame.index in place
+    }
+
+
+def _write_sheet(
+    sheets: Path,
+    case: _Case,
+    ours: Lips,
+    chosen: IntArray,
+    run: IntArray,
+    cells: dict[str, dict[int, Image]],
+    asked: MouthMotion,
+    loud: MouthMotion,
+) -> None:
+    blank = np.full((sheet.CELL, sheet.CELL, 3), sheet.PAPER, np.uint8)
+    strips = []
+    for about, rows in (("most different mouths", chosen), ("frames that follow each other", run)):
+        times = ", ".join(str(ms) for ms in ours.track.times_ms[rows])
+        for name in ("real", "given", "ours"):
+            title = f"{name}: {about}" + (f" ({times} ms)" if name == "real" else "")
+            strips.append(sheet.Strip(title, [cells[name].get(int(row), blank) for row in rows]))
+    times_s = ours.track.times_ms / 1000
+    real = case.lips["real"]
+    curves = {
+        "real gap": np.interp(times_s, real.track.times_ms / 1000, real.gap),
+        "gap of ours": ours.gap,
+        "gap asked for": asked.at(times_s)[:, 0].astype(np.float64),
+        "loudness": loud.at(times_s)[:, 0].astype(np.float64),
+    }
+    sheet.write(sheets / f"{case.name}.png", case.name, strips, times_s, curves, closures(asked))
