@@ -32,6 +32,7 @@ OUTPUT = Path("out/quality")
 PAGE = Path("docs/quality.md")
 QUICK_CLIPS, QUICK_S = 2, 3.0
 MADE_S = 6.0
+FILE_WIDTH = 120  # columns of the tables where there is no terminal
 
 LeftOut = list[tuple[str, str]]
 
@@ -46,7 +47,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="duikou-quality-") as name, shown("quality") as progress:
         found = measured(Path(name), OUTPUT, options.clip, progress, quick=options.quick)
     made = report.tables(found)
-    report.show(made, Console())
+    console = Console()
+    report.show(made, console if console.is_terminal else Console(width=FILE_WIDTH))
     about = {"duikou": __version__, "cores": cores(), "seconds": round(time.monotonic() - start)}
     report.write_json(OUTPUT / "quality.json", found, about)
     print(f"written: {OUTPUT / 'quality.json'}, sheets beside it")

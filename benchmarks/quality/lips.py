@@ -32,6 +32,10 @@ CLOSURE_FROM = 0.5
 LAGS_MS = np.arange(-200, 201, 5)
 """Lags tried: five frames to either side, which is more than a syllable's half."""
 
+NO_LAG = int(np.flatnonzero(LAGS_MS == 0)[0])
+OWN_LAG_MS = 120
+"""How far sound and picture of a recording may be apart; measured ones are up to 100 ms."""
+
 LEAST_FRAMES = 20
 """Fewer frames in common say nothing."""
 
@@ -61,11 +65,9 @@ class Lips:
         """(N,) mouth width."""
         return mesh.lip_width(self.shapes)
 
-    def at(self, frames: IntArray) -> Lips:
-        """The same at fewer frames, all of which it has."""
-        rows = np.searchsorted(self.frames, frames)
-        keep = np.zeros(len(self.frames), bool)
-        keep[rows] = True
+    def among(self, frames: npt.ArrayLike) -> Lips:
+        """The same at those of its frames that are among `frames`."""
+        keep = np.isin(self.frames, frames)
         return Lips(self.track.part(keep), self.shapes[keep], self.raw[keep])
 
 
@@ -86,6 +88,11 @@ class Agreement:
     met: int
     closures: int
 
+    @property
+    def r_own_lag(self) -> float:
+        """r of the gap at the lag that suits this clip best, whose sound may be late or early itself."""
+        return float(self.by_lag[np.abs(LAGS_MS) <= OWN_LAG_MS].max())
+
 
 def tracked(video: Path, face: Face, frames: int) -> Lips:
     """Follow a face through the first `frames` frames of a video in which it is where `face` was found."""
@@ -99,16 +106,16 @@ def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agr
     common = np.intersect1d(np.intersect1d(lips.frames, real.frames), used)
     if len(common) < LEAST_FRAMES:
         return None
-    ours, theirs = lips.at(common), real.at(common)
-    by_lag = np.array([_lagged(ours, theirs, int(lag)) for lag in LAGS_MS])
+    ours, theirs = lips.among(common), real.among(common)
+    lagged = np.array([_lagged(ours, theirs, int(lag)) for lag in LAGS_MS])
     moved = list(mesh.MOVED)
     distance = np.linalg.norm(ours.shapes[:, moved, :2] - theirs.shapes[:, moved, :2], axis=-1).mean()
     met = closures_met(ours, asked)
     return Agreement(
         r_gap=correlation(ours.gap, theirs.gap),
         r_width=correlation(ours.width, theirs.width),
-        lag_ms=int(LAGS_MS[int(np.argmax(by_lag))]),
-        by_lag=by_lag,
+        lag_ms=int(LAGS_MS[int(np.argmax(lagged))]),
+        by_lag=lagged,
         distance=float(distance),
         met=int(met.sum()),
         closures=len(met),
@@ -119,6 +126,16 @@ def correlation(one: FloatArray, other: FloatArray) -> float:
     """Pearson's r; 0 where one of them does not move."""
     still = min(one.std(), other.std()) < 1e-9
     return 0.0 if still else float(np.corrcoef(one, other)[0, 1])
+
+
+def by_lag(lips: Lips, asked: MouthMotion) -> FloatArray:
+    """(len(LAGS_MS),) r of the lips' gap with the one asked for, the lips thought so much late."""
+    found = []
+    for lag in LAGS_MS:
+        at = (lips.track.times_ms - lag) / 1000
+        inside = (at >= asked.start_s) & (at < asked.end_s)
+        found.append(correlation(lips.gap[inside], asked.at(at[inside])[:, 0].astype(np.float64)))
+    return np.array(found)
 
 
 def closures(asked: MouthMotion) -> list[tuple[float, float]]:

@@ -18,9 +18,10 @@ from training.texts import SENTENCES
 VOICES = ("m3", "m7", "f3", "klatt3", "Annie", "Reed")
 """Voices of espeak-ng's own that the articulation network has never heard in training."""
 
-SENTENCES_EACH = 6
-"""Sentences of each voice: some 40 closures a voice, 1.5 minutes in all."""
+SENTENCES_EACH = 24
+"""Sentences of each voice: about a hundred closures a voice, eight minutes of speech in all."""
 
+LANGUAGES = ("en", "de", "es", "fr", "it", "pl", "id", "sw")
 SEED = 3
 WORDS_PER_MINUTE = (150, 190)
 NEAR_S = 0.04
@@ -47,7 +48,7 @@ def heard(voices: tuple[str, ...] = VOICES, each: int = SENTENCES_EACH) -> list[
     for voice in voices:
         counts = np.zeros(4, int)
         for _ in range(each):
-            language = rng.choice(("en", "de", "es", "fr", "it", "pl", "id", "sw"))
+            language = rng.choice(LANGUAGES)
             text = rng.choice(SENTENCES[language])
             spoken = espeak.speak(text, language, voice, words_per_minute=rng.randint(*WORDS_PER_MINUTE), seed=SEED)
             counts += compare(bilabials(spoken.events), articulate(spoken.samples, spoken.rate))

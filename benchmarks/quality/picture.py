@@ -15,12 +15,17 @@ from duikou.render.warp import Region
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 MOUTH_MARGIN = 0.12
 """Around the lips, in eye distances: what belongs to the mouth's region when its sharpness is measured."""
 
-FACE_SLACK = 0.06
-"""Around the lower face, in eye distances: landmarks of source and result differ by so much at most."""
+FACE_SLACK = 0.15
+"""Around the lower face and neck, in eye distances: under a beard the chin is painted up to 0.09 lower than it is then
+seen to be."""
+
+INSIDE_MARGIN = 0.03
+"""Around the opening, in eye distances: what is left out where lips and skin alone are measured."""
 
 LIGHT_SIGMA = 0.08
 """Blur, in eye distances, that leaves light and colour and takes skin and lips' lines."""
@@ -32,26 +37,33 @@ RAYS, RAY_STEP, RAY_STEPS = 48, 0.02, 14
 """Rays from the lips' outer edge outwards, on which seams are looked for: across all of the mask's edge, which lies
 within a quarter of the eye distance."""
 
-SKIN = (*mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.UNDER_NOSE, *mesh.LIPS)
+SKIN = (*mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.UNDER_NOSE, *mesh.OUTER_RING)
 """Points of the lower face at which light is read."""
 
 
 @dataclass(frozen=True)
-class FrameFigures:
-    """One changed frame beside its source.
+class Looks:
+    """One frame of source or result.
 
-    outside: changed pixels outside the face. own_sharp, new_sharp: variance of the Laplacian over the mouth's region.
-    own_edge, new_edge: root mean square slope of brightness across the mask's edge, in grey levels per eye distance.
-    own_light, new_light: (K, 3) blurred colour at places that stay on the head.
+    sharp: variance of the Laplacian over the mouth's region. sharp_lips: the same over its lips and skin alone.
+    edge: root mean square slope of brightness across the mask's edge, in grey levels per eye distance.
+    light: (K, 3) blurred colour of the skin at `SKIN`. mouth: (3,) mean colour within the lips' outer edge.
     """
 
+    sharp: float
+    sharp_lips: float
+    edge: float
+    light: FloatArray
+    mouth: FloatArray
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One changed frame: how its source looks, how it looks, and how many pixels changed outside the face."""
+
+    own: Looks
+    new: Looks
     outside: int
-    own_sharp: float
-    new_sharp: float
-    own_edge: float
-    new_edge: float
-    own_light: FloatArray
-    new_light: FloatArray
 
 
 @dataclass(frozen=True)
@@ -59,65 +71,68 @@ class Picture:
     """One clip. outside: changed pixels outside the face, of all frames. The others are ratios to the source.
 
     sharpness: of the mouth's region against the same region of the source. sharpness_alike: against that of the
-    source's most similar mouths, which show as much teeth and lip. seam: slope across the mask's edge.
-    flicker_light, flicker_lips: of blurred colour and of the lower face's landmarks; `None` for a source whose mouth
-    is still.
+    source's most similar mouths, which show as much teeth and lip. sharpness_lips: of lips and skin alone.
+    seam: slope across the mask's edge.
+    flicker: of skin's light, of the mouth's colour, of the lower face's landmarks; none for a source whose mouth is
+    still.
     """
 
     frames: int
     outside: int
     sharpness: float
     sharpness_alike: float
+    sharpness_lips: float
     seam: float
-    flicker_light: float | None
-    flicker_lips: float | None
+    flicker: dict[str, float]
 
 
-def measure(own: Image, change: Change, before: FloatArray, after: FloatArray, places: FloatArray) -> FrameFigures:
+def measure(own: Image, change: Change, before: FloatArray, after: FloatArray) -> Compared:
     """Figures of one frame.
 
     own: (H, W, 3) the source's picture. before, after: (478, 2) landmarks of the source and of the result.
-    places: (K, 2) pixels at which light is read in both.
     """
     new = change.on(own)
     unit = float(mesh.eye_distance(before))
     box = _mouth_box(before, after, unit, own.shape[:2])
-    return FrameFigures(
-        outside=_outside(own, new, before, after, unit),
-        own_sharp=sharpness(own[box]),
-        new_sharp=sharpness(new[box]),
-        own_edge=edge(own, before),
-        new_edge=edge(new, after),
-        own_light=light(own, places, unit),
-        new_light=light(new, places, unit),
+    skin = ~(_opening(before, box, unit) | _opening(after, box, unit))
+    return Compared(
+        _looks(own, before, box, skin, unit),
+        _looks(new, after, box, skin, unit),
+        _outside(own, new, (before, after), unit),
     )
 
 
-def summary(figures: list[FrameFigures], own: FloatArray, new: FloatArray) -> Picture:
+def summary(frames: list[Compared], own: FloatArray, new: FloatArray) -> Picture:
     """Ratios over a clip; own, new: (N, 2) gap and width of the mouths of source and result. Without flicker."""
     alike = np.linalg.norm(new[:, None] - own[None], axis=-1).argmin(1)
-    own_sharp, new_sharp = (np.array([getattr(one, name) for one in figures]) for name in ("own_sharp", "new_sharp"))
+    source, result = (np.array([[one.sharp, one.sharp_lips, one.edge**2] for one in looks])
+                      for looks in ([one.own for one in frames], [one.new for one in frames]))  # fmt: skip
+    sharp, lips, edges = result.mean(0) / np.maximum(source.mean(0), 1e-9)
     return Picture(
-        frames=len(figures),
-        outside=sum(one.outside for one in figures),
-        sharpness=_ratio(new_sharp.mean(), own_sharp.mean()),
-        sharpness_alike=_ratio(new_sharp.mean(), own_sharp[alike].mean()),
-        seam=_ratio(_root_mean([one.new_edge for one in figures]), _root_mean([one.own_edge for one in figures])),
-        flicker_light=None,
-        flicker_lips=None,
+        frames=len(frames),
+        outside=sum(one.outside for one in frames),
+        sharpness=float(sharp),
+        sharpness_alike=float(result[:, 0].mean() / max(source[alike, 0].mean(), 1e-9)),
+        sharpness_lips=float(lips),
+        seam=float(np.sqrt(edges)),
+        flicker={},
     )
 
 
-def light_flicker(figures: list[FrameFigures], numbers: IntArray) -> float:
-    """Flicker of light relative to the source's, for figures at rising frame numbers (N,)."""
-    own, new = (np.array([getattr(one, name) for one in figures]) for name in ("own_light", "new_light"))
-    return _ratio(flicker(new, numbers), flicker(own, numbers))
+def flickers(frames: list[Compared], numbers: IntArray) -> dict[str, float]:
+    """Flicker relative to the source's, for frames of rising numbers (N,)."""
+    own, new = [one.own for one in frames], [one.new for one in frames]
+    light, mouth = (
+        tuple(flicker(np.array([getattr(one, name) for one in looks]), numbers) for looks in (own, new))
+        for name in ("light", "mouth")
+    )
+    return {"light": light[1] / max(light[0], 1e-9), "mouth": mouth[1] / max(mouth[0], 1e-9)}
 
 
-def sharpness(part: Image) -> float:
-    """Variance of the Laplacian of a picture's brightness."""
-    grey = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+def sharpness(part: Image, where: BoolArray | None = None) -> float:
+    """Variance of the Laplacian of a picture's brightness, over all of it or over the pixels `where` (H, W)."""
+    laplacian = cv2.Laplacian(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), cv2.CV_64F)
+    return float(laplacian.var() if where is None else laplacian[where].var())
 
 
 def flicker(values: FloatArray, numbers: IntArray) -> float:
@@ -192,22 +207,39 @@ def _mouth_box(before: FloatArray, after: FloatArray, unit: float, shape: tuple[
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def _outside(own: Image, new: Image, before: FloatArray, after: FloatArray, unit: float) -> int:
+def _looks(image: Image, points: FloatArray, box: tuple[slice, slice], skin: BoolArray, unit: float) -> Looks:
+    return Looks(
+        sharp=sharpness(image[box]),
+        sharp_lips=sharpness(image[box], skin),
+        edge=edge(image, points),
+        light=light(image, points[list(SKIN)], unit),
+        mouth=image[box][_filled(points[list(mesh.OUTER_RING)], box)].mean(0),
+    )
+
+
+def _opening(points: FloatArray, box: tuple[slice, slice], unit: float) -> BoolArray:
+    """Where in a box the mouth's inside shows, and a little around it."""
+    inside = _filled(points[list(mesh.INNER_RING)], box).astype(np.uint8)
+    reach = round(INSIDE_MARGIN * unit)
+    return np.asarray(cv2.dilate(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0, np.bool_)
+
+
+def _filled(ring: FloatArray, box: tuple[slice, slice]) -> BoolArray:
+    """Pixels of a box within a closed line (K, 2)."""
+    rows, columns = box
+    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+    cv2.fillPoly(mask, [np.round(ring - [columns.start, rows.start]).astype(np.int32)], 1)
+    return mask > 0
+
+
+def _outside(own: Image, new: Image, faces: tuple[FloatArray, FloatArray], unit: float) -> int:
     """Changed pixels outside the rectangle of the lower face and neck."""
     differs = (own != new).any(axis=2)
     height, width = differs.shape
     slack = int(np.ceil(FACE_SLACK * unit))
-    for points in (before, after):
+    for points in faces:
         region = Region.of(points, width, height)
         if region is not None:
             top, left = max(region.y0 - slack, 0), max(region.x0 - slack, 0)
             differs[top : region.y1 + slack, left : region.x1 + slack] = False
     return int(differs.sum())
-
-
-def _ratio(value: float, source: float) -> float:
-    return float(value / max(source, 1e-9))
-
-
-def _root_mean(values: list[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

@@ -12,11 +12,10 @@ import numpy.typing as npt
 from benchmarks.quality import picture, sheet
 from benchmarks.quality.clips import Take
 from benchmarks.quality.engines import Driven, Watched, WatchedRenderer, loudness_motion
-from benchmarks.quality.lips import Agreement, Lips, agreement, closures, correlation, same_face, tracked
-from benchmarks.quality.picture import FrameFigures, Picture
+from benchmarks.quality.lips import LAGS_MS, NO_LAG, Agreement, Lips, agreement, by_lag, closures, same_face, tracked
+from benchmarks.quality.picture import Compared, Picture
 from benchmarks.quality.silence import Calm, calm
 from duikou.engines.base import Engine, Image
-from duikou.faces import pose
 from duikou.faces.track import Face
 from duikou.media import decode
 from duikou.media.sound import read_sound
@@ -40,8 +39,8 @@ STEPS = ("finding faces", "ours", "loudness only", "tracking", "pictures")
 class FaceReport:
     """All that is measured of one face of one clip. rows: agreement by row of `ROWS`. calm: by row.
 
-    heard: r of the gap that the speech asks for with the real one. shown: r of the result's gap with the one asked for.
-    The result can hardly follow the real lips better than the two let it.
+    heard: r of the gap that the speech asks for with the real one. shown: r of the result's gap with the one asked for,
+    behind_ms: its lag behind that. The result can hardly follow the real lips better than these let it.
 
     In a clip of somebody silent there is nothing to agree with: only pauses and pictures count.
     """
@@ -52,6 +51,7 @@ class FaceReport:
     rows: dict[str, Agreement]
     heard: float | None
     shown: float
+    behind_ms: int
     calm: dict[str, Calm]
     picture: Picture | None
 
@@ -118,6 +118,7 @@ def _report(
     if "source" in case.lips:
         found = {row: agreement(case.lips[row], case.lips["source"], used, asked) for row in ROWS}
         rows = {row: one for row, one in found.items() if one is not None}
+    shown = by_lag(case.lips["ours"].among(used), asked)
     pauses = {row: calm(case.lips[row], asked) for row in ("real", "ours")}
     figures = _pictures(take, case, asked, loud, sheets, progress)
     return FaceReport(
@@ -125,16 +126,12 @@ def _report(
         frames=len(used),
         frame_ms=float(np.median(np.diff(case.spoken.times_ms))),
         rows=rows,
-        heard=_r_with(asked, case.lips["source"], used) if "source" in case.lips else None,
-        shown=_r_with(asked, case.lips["ours"], used),
+        heard=by_lag(case.lips["source"].among(used), asked)[NO_LAG] if "source" in case.lips else None,
+        shown=shown[NO_LAG],
+        behind_ms=int(LAGS_MS[int(np.argmax(shown))]),
         calm={row: one for row, one in pauses.items() if one is not None},
         picture=figures,
     )
-
-
-def _r_with(asked: MouthMotion, lips: Lips, used: IntArray) -> float:
-    seen = lips.at(np.intersect1d(lips.frames, used))
-    return correlation(seen.gap, asked.at(seen.track.times_ms / 1000)[:, 0].astype(np.float64))
 
 
 def _pictures(
@@ -145,12 +142,11 @@ def _pictures(
     common = np.intersect1d(np.intersect1d(given.frames, ours.frames), list(case.painted.changes_made))
     if not len(common):
         return None
-    before, after = given.at(common), ours.at(common)
-    places = _on_the_head(before)
+    before, after = given.among(common), ours.among(common)
     chosen = sheet.different(after.gap, after.width)
     run = _restless_run(after)
     cells: dict[str, dict[int, Image]] = {"given": {}, "ours": {}}
-    figures: list[FrameFigures] = []
+    figures: list[Compared] = []
     row_of = {int(frame): row for row, frame in enumerate(common)}
     for frame in decode.frames(take.given, stop=take.frames):
         row = row_of.get(frame.index)
@@ -159,7 +155,7 @@ def _pictures(
         progress(STEPS[4], row / len(common))
         change = case.painted.changes_made[frame.index]
         was, now = (lips.track.landmarks[row, :, :2].astype(np.float64) for lips in (before, after))
-        figures.append(picture.measure(frame.image, change, was, now, places[row]))
+        figures.append(picture.measure(frame.image, change, was, now))
         if row in chosen or row in run:
             cells["given"][row] = sheet.mouth(frame.image, was)
             cells["ours"][row] = sheet.mouth(change.on(frame.image), now)
@@ -168,9 +164,7 @@ def _pictures(
     found = picture.summary(figures, *(np.stack([lips.gap, lips.width], 1) for lips in (before, after)))
     if "source" not in case.lips:
         return found
-    return replace(
-        found, flicker_light=picture.light_flicker(figures, common), flicker_lips=_lips_flicker(case, common)
-    )
+    return replace(found, flicker=picture.flickers(figures, common) | {"landmarks": _lips_flicker(case, common)})
 
 
 def _lips_flicker(case: _Case, used: IntArray) -> float:
@@ -178,17 +172,9 @@ def _lips_flicker(case: _Case, used: IntArray) -> float:
     moved = list(mesh.MOVED)
     found = []
     for row in ("ours", "real"):
-        lips = case.lips[row]
-        lips = lips.at(np.intersect1d(lips.frames, used))
+        lips = case.lips[row].among(used)
         found.append(picture.flicker(lips.raw[:, moved, :2], lips.frames))
     return found[0] / max(found[1], 1e-9)
-
-
-def _on_the_head(lips: Lips) -> FloatArray:
-    """(N, K, 2) pixels in which light is read: the lower face's mean places, carried along by the head alone."""
-    head = pose.fit(lips.track.landmarks)
-    mean = lips.shapes[:, list(picture.SKIN)].mean(0).astype(np.float32)
-    return pose.from_canonical(np.repeat(mean[None], len(lips.frames), 0), head)[..., :2].astype(np.float64)
 
 
 def _restless_run(lips: Lips) -> IntArray:

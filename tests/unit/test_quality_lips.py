@@ -7,7 +7,7 @@ import pytest
 from lips_maker import FRAME_MS, make_lips
 
 from benchmarks.quality.clips import displaced
-from benchmarks.quality.lips import CLOSED, agreement, closures, closures_met, correlation
+from benchmarks.quality.lips import CLOSED, LAGS_MS, NO_LAG, agreement, by_lag, closures, closures_met, correlation
 from duikou.speech.motion import CURVES, MouthMotion
 
 FRAMES = 100
@@ -52,8 +52,17 @@ def test_lips_that_are_late_are_told_by_how_much(late: int) -> None:
     found = agreement(ours, real, real.frames, REST)
     assert found is not None
     assert found.lag_ms == pytest.approx(late * FRAME_MS, abs=5)
-    assert found.r_gap < 0.9 < found.by_lag.max()
+    assert found.r_gap < 0.9 < found.by_lag.max() == found.r_own_lag
     assert found.distance > 0.002
+
+
+def test_the_lag_behind_the_motion_asked_for_is_found() -> None:
+    rows = np.arange(400)
+    values = np.zeros((400, len(CURVES)), np.float32)
+    values[:, CURVES.index("gap")] = swing(rows / 4)
+    found = by_lag(make_lips(swing(np.arange(FRAMES) - 1)), MouthMotion(values, 100.0))
+    assert LAGS_MS[int(np.argmax(found))] == pytest.approx(FRAME_MS, abs=5)
+    assert found.max() > 0.99 > found[NO_LAG]
 
 
 def test_lips_that_do_the_opposite_disagree() -> None:

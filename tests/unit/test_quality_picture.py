@@ -12,7 +12,6 @@ from benchmarks.quality.engines import Change, changed_part
 from duikou.render import mesh
 
 POINTS = make_lips([0.05]).track.landmarks[0, :, :2].astype(np.float64)
-PLACES = POINTS[list(picture.SKIN)]
 
 
 def skin() -> np.ndarray:
@@ -30,10 +29,10 @@ def around_lips(inner: float, outer: float) -> np.ndarray:
     return np.clip((outer - away) / (outer - inner), 0, 1)[..., None]
 
 
-def measured(own: np.ndarray, new: np.ndarray) -> picture.FrameFigures:
+def measured(own: np.ndarray, new: np.ndarray) -> picture.Compared:
     change = changed_part(own, new)
     assert change is not None
-    return picture.measure(own, change, POINTS, POINTS, PLACES)
+    return picture.measure(own, change, POINTS, POINTS)
 
 
 def test_the_change_is_all_that_differs() -> None:
@@ -61,7 +60,8 @@ def test_pixels_outside_the_lower_face_are_counted() -> None:
 def test_a_blurred_mouth_is_less_sharp() -> None:
     own = skin()
     found = measured(own, cv2.GaussianBlur(own, (0, 0), 1.0))
-    assert 0 < found.new_sharp < 0.3 * found.own_sharp
+    assert 0 < found.new.sharp < 0.3 * found.own.sharp
+    assert 0 < found.new.sharp_lips < 0.3 * found.own.sharp_lips
 
 
 def test_sharpness_is_compared_with_mouths_alike() -> None:
@@ -69,13 +69,26 @@ def test_sharpness_is_compared_with_mouths_alike() -> None:
     teeth = own.copy()
     teeth[::2] = np.clip(teeth[::2].astype(int) + 25, 0, 255)
     soft = cv2.GaussianBlur(teeth, (0, 0), 0.8)
-    light = np.zeros((len(PLACES), 3))
+
+    def looks(sharp: float) -> picture.Looks:
+        return picture.Looks(sharp, sharp, 1.0, np.zeros((4, 3)), np.zeros(3))
+
     sharp_own, sharp_teeth, sharp_soft = (picture.sharpness(one) for one in (own, teeth, soft))
     # Source: closed, open. Result: open twice, each softer than the source's open mouth.
-    figures = [picture.FrameFigures(0, one, sharp_soft, 1.0, 1.0, light, light) for one in (sharp_own, sharp_teeth)]
-    found = picture.summary(figures, np.array([[0.0, 0.5], [0.2, 0.5]]), np.array([[0.19, 0.5], [0.21, 0.5]]))
+    frames = [picture.Compared(looks(one), looks(sharp_soft), 0) for one in (sharp_own, sharp_teeth)]
+    found = picture.summary(frames, np.array([[0.0, 0.5], [0.2, 0.5]]), np.array([[0.19, 0.5], [0.21, 0.5]]))
     assert found.sharpness_alike == pytest.approx(sharp_soft / sharp_teeth)
     assert found.sharpness == pytest.approx(2 * sharp_soft / (sharp_own + sharp_teeth))
+
+
+def test_what_shows_inside_the_mouth_does_not_sharpen_the_lips() -> None:
+    own = skin()
+    new = own.copy()
+    x, y = POINTS[[mesh.UPPER_MID, mesh.LOWER_MID]].mean(0).astype(int)
+    new[y - 1 : y + 2, x - 8 : x + 8 : 2] = 255
+    found = measured(own, new)
+    assert found.new.sharp > 1.5 * found.own.sharp
+    assert found.new.sharp_lips == found.own.sharp_lips
 
 
 def test_flicker_is_no_steady_motion() -> None:
@@ -101,21 +114,21 @@ def test_light_that_flashes_is_flicker_and_grain_is_not() -> None:
         flash = np.clip(own + (12 * (number % 2)) * cover + 1, 0, 255).astype(np.uint8)
         steady.append(measured(own, calm))
         flashing.append(measured(own, flash))
-    assert picture.light_flicker(steady, numbers) < 1.2
-    assert picture.light_flicker(flashing, numbers) > 3
+    assert max(picture.flickers(steady, numbers).values()) < 1.2
+    assert min(picture.flickers(flashing, numbers).values()) > 3
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(0.05, 0.21), (0.1, 0.12)])
 def test_a_patch_of_other_light_has_an_edge(inner: float, outer: float) -> None:
     own = skin()
     found = measured(own, np.clip(own + 12 * around_lips(inner, outer), 0, 255).astype(np.uint8))
-    assert found.new_edge > 1.5 * found.own_edge
+    assert found.new.edge > 1.5 * found.own.edge
     whole = measured(own, np.clip(own.astype(int) + 12, 0, 255).astype(np.uint8))
-    assert whole.new_edge == pytest.approx(whole.own_edge, rel=0.02)
+    assert whole.new.edge == pytest.approx(whole.own.edge, rel=0.02)
 
 
 def test_a_face_at_the_border_can_be_measured() -> None:
     own = skin()[:, :180]
     change = Change(150, 150, own[150:160, 150:160] + np.uint8(9))
-    found = picture.measure(own, change, POINTS, POINTS, PLACES)
-    assert np.isfinite([found.own_edge, found.new_edge, *found.new_light.ravel()]).all()
+    found = picture.measure(own, change, POINTS, POINTS)
+    assert np.isfinite([found.own.edge, found.new.edge, *found.new.light.ravel(), *found.new.mouth]).all()

@@ -30,7 +30,8 @@ def face(name: str, ours: float, loudness: float, *, lag_ms: int = 0, sharpness:
         "no change": agreed(0),
     }
     calm = {"real": Calm(1.0, 0.02, 0.2), "ours": Calm(1.0, 0.03, 0.2)}
-    return FaceReport(name, 100, 40.0, rows, 0.5, 0.95, calm, Picture(100, 0, sharpness, 0.9, 1.1, 1.0, 1.3))
+    picture = Picture(100, 0, sharpness, 0.9, 1.0, 1.1, {"light": 1.0, "mouth": 0.8, "landmarks": 1.3})
+    return FaceReport(name, 100, 40.0, rows, 0.5, 0.95, 10, calm, picture)
 
 
 MEASURED = report.Measured(
@@ -50,6 +51,7 @@ def verdict(about: str) -> report.Verdict:
     ("about", "text"),
     [
         ("times that of loudness", "met"),
+        ("behind the motion", "met"),
         ("closures of the speech", "met"),
         ("best lag", "missed by 10"),
         ("p, b, m", "met"),
@@ -68,7 +70,7 @@ def test_bounds_are_judged(about: str, text: str) -> None:
 
 
 def test_the_worst_clip_is_named() -> None:
-    assert "1 of 2 outside, worst b 0.70" in verdict("sharpness").found
+    assert "1 of 2 outside, b 0.70" in verdict("sharpness").found
 
 
 def test_no_table_is_written_for_what_was_not_measured() -> None:
@@ -85,10 +87,10 @@ def test_rows_are_as_long_as_the_columns() -> None:
 def test_a_page_gets_the_tables_between_its_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.MARKERS[0]}\nold\n{report.MARKERS[1]}\nafter\n")
-    made = [report.Table("T", ["a", "b"], [["1", "2"]])]
+    made = [report.Table("T", ["a", "b"], [["1", "2"]], "note")]
     for _ in range(2):
         report.write_between_markers(page, made)
-        table = "**T**\n\n| a | b |\n| --- | ---: |\n| 1 | 2 |"
+        table = "**T**\n\nnote\n\n| a | b |\n| --- | ---: |\n| 1 | 2 |"
         assert page.read_text() == f"before\n{report.MARKERS[0]}\n\n{table}\n\n{report.MARKERS[1]}\nafter\n"
     page.write_text("nothing here")
     with pytest.raises(ValueError, match="markers"):
