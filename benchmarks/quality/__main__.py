@@ -30,7 +30,7 @@ from duikou.terminal import shown
 
 OUTPUT = Path("out/quality")
 PAGE = Path("docs/quality.md")
-QUICK_CLIPS, QUICK_S = 2, 3.0
+QUICK_CLIPS, QUICK_S, QUICK_SENTENCES = 2, 3.0, 3
 MADE_S = 6.0
 FILE_WIDTH = 120  # columns of the tables where there is no terminal
 
@@ -78,7 +78,8 @@ def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *
         left_out.append(
             ("measured mouths", "a quick run leaves them out" if quick else f"{tracks.FOLDER} is not there")
         )
-    return Measured(faces, sets, phones.heard(), left_out)
+    heard = phones.heard(each=QUICK_SENTENCES if quick else phones.SENTENCES_EACH)
+    return Measured(faces, sets, heard, left_out)
 
 
 def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], Path]:

@@ -12,6 +12,8 @@ from benchmarks.quality import __main__ as quality
 from benchmarks.quality import clips, report
 from duikou.progress import silent
 
+pytestmark = pytest.mark.timeout(900)  # four short jobs; a busy machine needs more than the usual five minutes
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, report.Measured]:
