@@ -18,6 +18,8 @@ from duikou.media import decode
 from duikou.media.encode import VideoWriter
 from duikou.media.sound import Sound, read_sound
 from duikou.pipeline import FaceChoice, identify, lip_sync
+from duikou.speech.articulation import LIP_LEAD_S
+from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import MouthMotion
 from training.espeak import Espeak
 from training.targets import curves
@@ -136,8 +138,8 @@ def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
     sound = Sound(spoken.samples[: round(seconds * spoken.rate), None], spoken.rate)
     speech = write_sound(folder / "made.wav", sound)
     idle = portrait.write(folder / "made_idle.mp4", sound.duration_ms + 40)
-    rows = 1 + sound.duration_ms // 10
-    motion = MouthMotion(curves(spoken.events, rows), 100.0)
+    rows = 1 + sound.duration_ms * FRAME_RATE // 1000
+    motion = MouthMotion(curves(spoken.events, rows), float(FRAME_RATE), -LIP_LEAD_S)
     session = identify(idle)
     talking = folder / "made_talking.mp4"
     lip_sync(session, [FaceChoice(speech, session.faces[0].id)], talking, engine=Driven(motion))
