@@ -101,11 +101,8 @@ def displaced(count: int) -> npt.NDArray[np.int64]:
 def reenactment(clip: Clip, folder: Path) -> Take:
     """Write the clip as it is, the clip displaced, and its sound. Raises `MediaError` for a clip without sound."""
     frames = _frame_count(clip)
-    real, given = folder / "real.mp4", folder / "given.mp4"
+    real, given = _unchanged(clip, frames, folder), folder / "given.mp4"
     pts = [int(one) for one in decode.read_timeline(clip.video).pts[:frames]]
-    with VideoWriter(real, clip.video) as writer:
-        for frame in decode.frames(clip.video, stop=frames):
-            writer.copy(frame)
     with VideoWriter(given, clip.video, crf=DISPLACED_CRF) as writer:
         for when, image in zip(pts, _in_order(clip.video, displaced(frames)), strict=True):
             writer.write(image, when)
@@ -116,10 +113,7 @@ def reenactment(clip: Clip, folder: Path) -> Take:
 def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
     """The clip as it is with speech that pauses in the middle."""
     frames = _frame_count(clip)
-    real = folder / "real.mp4"
-    with VideoWriter(real, clip.video) as writer:
-        for frame in decode.frames(clip.video, stop=frames):
-            writer.copy(frame)
+    real = _unchanged(clip, frames, folder)
     said = read_sound(speech, channels=1)
     part, nothing = round(PART_S * said.rate), np.zeros((round(PAUSE_S * said.rate), 1), np.float32)
     lead = np.zeros((round(LEAD_S * said.rate), 1), np.float32)
@@ -151,6 +145,15 @@ def write_sound(path: Path, sound: Sound) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, sound.rate, 0, "NONE", "not compressed"))
         file.writeframes(np.clip(np.round(sound.samples[:, 0] * 32_767), -32_768, 32_767).astype("<i2").tobytes())
+    return path
+
+
+def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:
+    """The clip's first frames, encoded as the product encodes what it does not change."""
+    path = folder / "real.mp4"
+    with VideoWriter(path, clip.video) as writer:
+        for frame in decode.frames(clip.video, stop=frames):
+            writer.copy(frame)
     return path
 
 

@@ -27,6 +27,8 @@ from duikou.speech.motion import MouthMotion
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Cells = dict[str, dict[int, Image]]
+"""Mouths by name of the strip and row of the track."""
 
 WHOLE = 0.99
 """Strength from which a frame follows the speech alone."""
@@ -54,6 +56,16 @@ class FaceReport:
     behind_ms: int
     calm: dict[str, Calm]
     picture: Picture | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One take: the motion that its sound asks for, that of its loudness, and the folder of the sheets."""
+
+    take: Take
+    asked: MouthMotion
+    loud: MouthMotion
+    sheets: Path
 
 
 class UnmeasuredError(Exception):
@@ -84,8 +96,8 @@ def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks
     if not faces:
         raise UnmeasuredError("no face is found in both the clip and the clip displaced in time")
     sound = read_sound(take.sound, channels=1)
-    asked = articulate(sound.samples[:, 0], sound.rate)
-    loud = loudness_motion(sound.samples[:, 0], sound.rate)
+    asked, loud = (listen(sound.samples[:, 0], sound.rate) for listen in (articulate, loudness_motion))
+    job = _Job(take, asked, loud, sheets)
     watched, ours, other = Watched(), folder / "ours.mp4", folder / "loudness.mp4"
     chosen = [face for face, _ in faces]
     spoken = _sync(given, chosen, take.sound, ours, watched, parts[1])
@@ -94,13 +106,13 @@ def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks
     for number, (face, real_face) in enumerate(faces):
         parts[3](STEPS[3], number / len(faces))
         lips = {"real": tracked(take.real, real_face, take.frames), "ours": tracked(ours, face, take.frames)}
-        lips["no change"] = tracked(take.given, face, take.frames)
+        lips["no change"] = tracked(take.given, face, take.frames) if talks else lips["real"]
         if talks:
             lips["source"] = tracked(take.clip.video, real_face, take.frames)
             lips["loudness only"] = tracked(other, face, take.frames)
         name = take.clip.name if len(faces) == 1 else f"{take.clip.name}_{face.id}"
         case = _Case(name, lips, spoken[number], watched.faces[number])
-        yield _report(take, case, asked, loud, sheets, scaled(parts[4], number / len(faces), (number + 1) / len(faces)))
+        yield _report(job, case, scaled(parts[4], number / len(faces), (number + 1) / len(faces)))
 
 
 def _sync(
@@ -110,61 +122,71 @@ def _sync(
     return list(lip_sync(given, choices, output, engine=engine, progress=progress).spoken)
 
 
-def _report(
-    take: Take, case: _Case, asked: MouthMotion, loud: MouthMotion, sheets: Path, progress: Progress
-) -> FaceReport:
+def _report(job: _Job, case: _Case, progress: Progress) -> FaceReport:
     used = case.spoken.frames[case.spoken.strength > WHOLE]
     rows: dict[str, Agreement] = {}
     if "source" in case.lips:
-        found = {row: agreement(case.lips[row], case.lips["source"], used, asked) for row in ROWS}
+        found = {row: agreement(case.lips[row], case.lips["source"], used, job.asked) for row in ROWS}
         rows = {row: one for row, one in found.items() if one is not None}
-    shown = by_lag(case.lips["ours"].among(used), asked)
-    pauses = {row: calm(case.lips[row], asked) for row in ("real", "ours")}
-    figures = _pictures(take, case, asked, loud, sheets, progress)
+    shown = by_lag(case.lips["ours"].among(used), job.asked)
+    pauses = {row: calm(case.lips[row], job.asked) for row in ("real", "ours")}
     return FaceReport(
         name=case.name,
         frames=len(used),
         frame_ms=float(np.median(np.diff(case.spoken.times_ms))),
         rows=rows,
-        heard=by_lag(case.lips["source"].among(used), asked)[NO_LAG] if "source" in case.lips else None,
+        heard=by_lag(case.lips["source"].among(used), job.asked)[NO_LAG] if "source" in case.lips else None,
         shown=shown[NO_LAG],
         behind_ms=int(LAGS_MS[int(np.argmax(shown))]),
         calm={row: one for row, one in pauses.items() if one is not None},
-        picture=figures,
+        picture=_pictures(job, case, progress),
     )
 
 
-def _pictures(
-    take: Take, case: _Case, asked: MouthMotion, loud: MouthMotion, sheets: Path, progress: Progress
-) -> Picture | None:
+def _pictures(job: _Job, case: _Case, progress: Progress) -> Picture | None:
     """Measure the painted frames and write the sheet."""
     given, ours = case.lips["no change"], case.lips["ours"]
     common = np.intersect1d(np.intersect1d(given.frames, ours.frames), list(case.painted.changes_made))
     if not len(common):
         return None
     before, after = given.among(common), ours.among(common)
-    chosen = sheet.different(after.gap, after.width)
-    run = _restless_run(after)
-    cells: dict[str, dict[int, Image]] = {"given": {}, "ours": {}}
-    figures: list[Compared] = []
-    row_of = {int(frame): row for row, frame in enumerate(common)}
+    strips = {
+        "most different mouths": sheet.different(after.gap, after.width),
+        "frames that follow each other": _restless_run(after),
+    }
+    wanted = set(np.concatenate(list(strips.values())).tolist())
+    frames, cells = _compared(job.take, case, before, after, wanted, progress)
+    cells["real"] = _real_cells(job.take, case, {int(common[row]): row for row in wanted})
+    _write_sheet(job, case, after, strips, cells)
+    found = picture.summary(frames, *(np.stack([lips.gap, lips.width], 1) for lips in (before, after)))
+    if "source" not in case.lips:
+        return found
+    return replace(found, flicker=picture.flickers(frames, common) | {"landmarks": _lips_flicker(case, common)})
+
+
+def _compared(
+    take: Take, case: _Case, before: Lips, after: Lips, wanted: set[int], progress: Progress
+) -> tuple[list[Compared], Cells]:
+    """Each frame beside its source, at the frames that both tracks have; mouths of the rows `wanted`."""
+    cells: Cells = {"given": {}, "ours": {}}
+    found: list[Compared] = []
+    row_of = {int(frame): row for row, frame in enumerate(before.frames)}
     for frame in decode.frames(take.given, stop=take.frames):
         row = row_of.get(frame.index)
         if row is None:
             continue
-        progress(STEPS[4], row / len(common))
+        progress(STEPS[4], row / len(row_of))
         change = case.painted.changes_made[frame.index]
-        was, now = (lips.track.landmarks[row, :, :2].astype(np.float64) for lips in (before, after))
-        figures.append(picture.measure(frame.image, change, was, now))
-        if row in chosen or row in run:
+        was, now = _points(before, row), _points(after, row)
+        found.append(picture.measure(frame.image, change, was, now))
+        if row in wanted:
             cells["given"][row] = sheet.mouth(frame.image, was)
             cells["ours"][row] = sheet.mouth(change.on(frame.image), now)
-    cells["real"] = _real_cells(take, case, common, sorted({*chosen.tolist(), *run.tolist()}))
-    _write_sheet(sheets, case, after, chosen, run, cells, asked, loud)
-    found = picture.summary(figures, *(np.stack([lips.gap, lips.width], 1) for lips in (before, after)))
-    if "source" not in case.lips:
-        return found
-    return replace(found, flicker=picture.flickers(figures, common) | {"landmarks": _lips_flicker(case, common)})
+    return found, cells
+
+
+def _points(lips: Lips, row: int) -> FloatArray:
+    return lips.track.landmarks[row, :, :2].astype(np.float64)
 
 
 def _lips_flicker(case: _Case, used: IntArray) -> float:
@@ -185,42 +207,31 @@ def _restless_run(lips: Lips) -> IntArray:
     return np.arange(first, min(first + sheet.COLUMNS, len(lips.frames)))
 
 
-def _real_cells(take: Take, case: _Case, common: IntArray, rows: list[int]) -> dict[int, Image]:
+def _real_cells(take: Take, case: _Case, wanted: dict[int, int]) -> dict[int, Image]:
+    """The real clip's mouths at the frames `wanted`, by the rows that these name."""
     real = case.lips["real"]
-    place = {int(frame): at for at, frame in enumerate(real.frames)}
-    wanted = {int(common[row]): row for row in rows}
+    row_of = {int(frame): row for row, frame in enumerate(real.frames)}
     return {
-        wanted[frame.index]: sheet.mouth(
-            frame.image, real.track.landmarks[place[frame.index], :, :2].astype(np.float64)
-        )
+        wanted[frame.index]: sheet.mouth(frame.image, _points(real, row_of[frame.index]))
         for frame in decode.frames(take.clip.video, stop=take.frames)
-        if frame.index in wanted and frame.index in place
+        if frame.index in wanted and frame.index in row_of
     }
 
 
-def _write_sheet(
-    sheets: Path,
-    case: _Case,
-    ours: Lips,
-    chosen: IntArray,
-    run: IntArray,
-    cells: dict[str, dict[int, Image]],
-    asked: MouthMotion,
-    loud: MouthMotion,
-) -> None:
+def _write_sheet(job: _Job, case: _Case, ours: Lips, rows: dict[str, IntArray], cells: Cells) -> None:
     blank = np.full((sheet.CELL, sheet.CELL, 3), sheet.PAPER, np.uint8)
     strips = []
-    for about, rows in (("most different mouths", chosen), ("frames that follow each other", run)):
-        times = ", ".join(str(ms) for ms in ours.track.times_ms[rows])
+    for about, chosen in rows.items():
+        times = ", ".join(str(ms) for ms in ours.track.times_ms[chosen])
         for name in ("real", "given", "ours"):
             title = f"{name}: {about}" + (f" ({times} ms)" if name == "real" else "")
-            strips.append(sheet.Strip(title, [cells[name].get(int(row), blank) for row in rows]))
+            strips.append(sheet.Strip(title, [cells[name].get(int(row), blank) for row in chosen]))
     times_s = ours.track.times_ms / 1000
     real = case.lips["real"]
     curves = {
         "real gap": np.interp(times_s, real.track.times_ms / 1000, real.gap),
         "gap of ours": ours.gap,
-        "gap asked for": asked.at(times_s)[:, 0].astype(np.float64),
-        "loudness": loud.at(times_s)[:, 0].astype(np.float64),
+        "gap asked for": job.asked.at(times_s)[:, 0].astype(np.float64),
+        "loudness": job.loud.at(times_s)[:, 0].astype(np.float64),
     }
-    sheet.write(sheets / f"{case.name}.png", case.name, strips, times_s, curves, closures(asked))
+    sheet.write(job.sheets / f"{case.name}.png", case.name, strips, times_s, curves, closures(job.asked))
