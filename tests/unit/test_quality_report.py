@@ -69,6 +69,14 @@ def test_bounds_are_judged(about: str, text: str) -> None:
     assert verdict(about).text == text
 
 
+def test_loudness_below_zero_asks_for_no_less_than_zero() -> None:
+    about = "times that of loudness"
+    (found,) = [
+        one for one in report.verdicts(report.Measured([face("a", -0.1, -0.3)], [], [], [])) if about in one.about
+    ]
+    assert found.text == "missed by 0.1"
+
+
 def test_the_worst_clip_is_named() -> None:
     assert "1 of 2 outside, b 0.70" in verdict("sharpness").found
 
