@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SETUP := $(VENV)/.setup-done
 TRAINING := $(VENV)/.training-done
 
-.PHONY: help setup demo test test-media lint format bench train clean
+.PHONY: help setup demo test test-media lint format bench quality train clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ format: $(SETUP) ## put the source in its standard form
 
 bench: $(SETUP) ## seconds of work per second of video, by stage
 	@$(BIN)/python -m benchmarks.bench
+
+quality: $(SETUP) ## how convincing the mouth is: sync, silence, picture, speech alone; about 20 minutes
+	@$(BIN)/python -m benchmarks.quality
 
 train: $(TRAINING) ## train the articulation network from nothing and write its weights
 	@$(BIN)/python -m training.train

@@ -1,0 +1,1 @@
+"""How convincing the mouth is: re-enactment, silence, picture, and speech to motion alone, against stated bounds."""

@@ -1,0 +1,118 @@
+"""Measure how convincing the mouth is and say which bounds are met.
+
+Takes clips of real people from `../shared/media` and measured mouths from `../shared/tracks`; without them it makes a
+talking portrait of its own. Prints tables, writes `out/quality/quality.json`, one sheet for each face, and, after a
+whole run on real people, the tables of `docs/quality.md`.
+
+    python -m benchmarks.quality [--quick] [--clip NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.quality import clips, phones, report, tracks
+from benchmarks.quality.clips import Clip
+from benchmarks.quality.report import Measured
+from benchmarks.quality.run import FaceReport, UnmeasuredError, measure
+from duikou import __version__
+from duikou.errors import DuikouError
+from duikou.parallel import cores
+from duikou.progress import Progress, scaled
+from duikou.terminal import shown
+
+OUTPUT = Path("out/quality")
+PAGE = Path("docs/quality.md")
+QUICK_CLIPS, QUICK_S, QUICK_SENTENCES = 2, 3.0, 3
+MADE_S = 6.0
+FILE_WIDTH = 120  # columns of the tables where there is no terminal
+
+LeftOut = list[tuple[str, str]]
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_CLIPS} clips of {QUICK_S:g} s and one idle one")
+    parser.add_argument("--clip", action="append", default=[], help="only this clip; may be given again")
+    options = parser.parse_args()
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="duikou-quality-") as name, shown("quality") as progress:
+        found = measured(Path(name), OUTPUT, options.clip, progress, quick=options.quick)
+    made = report.tables(found)
+    console = Console()
+    report.show(made, console if console.is_terminal else Console(width=FILE_WIDTH))
+    about = {"duikou": __version__, "cores": cores(), "seconds": round(time.monotonic() - start)}
+    report.write_json(OUTPUT / "quality.json", found, about)
+    print(f"written: {OUTPUT / 'quality.json'}, sheets beside it")
+    if clips.MEDIA.is_dir() and not options.quick and not options.clip:
+        report.write_between_markers(PAGE, made)
+        print(f"written: the tables in {PAGE}")
+    return 0
+
+
+def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *, quick: bool) -> Measured:
+    """All measures on what there is. names: only these clips, where any is named; speech alone is left out then."""
+    talking, idle, speech = _clips(folder, quick=quick)
+    known = [clip.name for clip in (*talking, *idle)]
+    unknown = set(names) - set(known)
+    if unknown:
+        raise SystemExit(f"there is no clip {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    chosen = [(clip, clip in talking) for clip in (*talking, *idle) if not names or clip.name in names]
+    faces: list[FaceReport] = []
+    left_out: LeftOut = []
+    for number, (clip, talks) in enumerate(chosen):
+        part = scaled(progress, number / len(chosen), (number + 1) / len(chosen))
+        faces += _clip(clip, speech, folder, sheets, part, left_out, talks=talks)
+    if names:
+        return Measured(faces, [], [], left_out)
+    sets = [] if quick else tracks.scores()
+    if not sets:
+        left_out.append(
+            ("measured mouths", "a quick run leaves them out" if quick else f"{tracks.FOLDER} is not there")
+        )
+    heard = phones.heard(each=QUICK_SENTENCES if quick else phones.SENTENCES_EACH)
+    return Measured(faces, sets, heard, left_out)
+
+
+def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], Path]:
+    """Those who talk, those who are idle, and what the idle ones are to say."""
+    if not clips.MEDIA.is_dir():
+        talking, idle, speech = clips.made(folder, QUICK_S if quick else MADE_S)
+        return (talking,), (idle,), speech
+    if not quick:
+        return clips.TALKING, clips.IDLE, clips.IDLE_SPEECH
+    short = tuple(replace(clip, seconds=QUICK_S) for clip in clips.TALKING[:QUICK_CLIPS])
+    return short, clips.IDLE[:1], clips.IDLE_SPEECH
+
+
+def _clip(
+    clip: Clip, speech: Path, folder: Path, sheets: Path, progress: Progress, left_out: LeftOut, *, talks: bool
+) -> list[FaceReport]:
+    """The faces of one clip; where there is none, the reason is added to `left_out`."""
+
+    def told(stage: str, share: float) -> None:
+        progress(f"{clip.name}: {stage}", share)
+
+    if not clip.video.is_file():
+        left_out.append((clip.name, "the clip is not there"))
+        return []
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        place = Path(name)
+        try:
+            take = clips.reenactment(clip, place) if talks else clips.with_a_pause(clip, speech, place)
+            return list(measure(take, place, sheets, told, talks=talks))
+        except (DuikouError, UnmeasuredError) as error:
+            left_out.append((clip.name, str(error)))
+            return []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

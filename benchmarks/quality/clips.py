@@ -1,0 +1,188 @@
+"""What is measured: clips of real people where they are, else made ones; and the forms in which a job takes them."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.quality.engines import Driven
+from demo import portrait
+from duikou.engines.base import Image
+from duikou.errors import MediaError
+from duikou.media import decode
+from duikou.media.encode import VideoWriter
+from duikou.media.sound import Sound, read_sound
+from duikou.pipeline import FaceChoice, identify, lip_sync
+from duikou.speech.articulation import LIP_LEAD_S
+from duikou.speech.features import FRAME_RATE
+from duikou.speech.motion import MouthMotion
+from training.espeak import Espeak
+from training.targets import curves
+
+MEDIA = Path(__file__).parents[3].parent / "shared" / "media"
+"""Real people, kept outside the repository; see its own README."""
+
+DISPLACED_CRF = 8
+"""x264 quality of the displaced clip: the product decodes it as it would decode the original."""
+
+BLOCK = 24
+"""Frames held while a clip is played backwards: a minute of 1080p does not fit the memory."""
+
+LEAD_S, PAUSE_S, PART_S = 0.5, 2.0, 2.5
+"""Sound for a face that is silent: nothing, speech, a pause, speech again."""
+
+FADE_S = 0.02
+"""At the ends of a part of speech, so that the cut is no click."""
+
+MADE_TEXT = (
+    "Papa bought a big map before breakfast. My uncle Bob keeps five brave goats and a purple van, if you please."
+)
+MADE_VOICE = ("en-us", "m3")
+"""A voice that the articulation network has never heard in training."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of somebody who talks or is idle. seconds: how much of it is used; `None` is all."""
+
+    name: str
+    video: Path
+    seconds: float | None = None
+
+
+def _real(name: str, seconds: float | None = None) -> Clip:
+    return Clip(name, MEDIA / "video" / f"{name}.mp4", seconds)
+
+
+TALKING = (
+    _real("talking_zh"),
+    _real("talking_glasses"),
+    _real("talking_en_beard_mic"),
+    _real("talking_white_beard_cap"),
+    _real("portrait_hevc_small_face"),
+    _real("portrait_hevc_gestures", 10),
+    _real("square_512"),
+    _real("office_700px_22fps"),
+    _real("two_people"),
+    _real("refuse_256px_60s", 15),
+)
+
+IDLE = (_real("closed_mouth_silent", 8), _real("idle_silent", 8), _real("idle_drawn_face", 8))
+
+IDLE_SPEECH = MEDIA / "speech" / "en_18s.mp3"
+
+
+@dataclass(frozen=True)
+class Take:
+    """A clip made ready. frames: how many of the clip's are used.
+
+    real: the clip encoded by the product without a change. given: the clip whose face is to speak, in a re-enactment
+    with its pictures displaced in time. sound: the speech as WAV, from time 0 on.
+    """
+
+    clip: Clip
+    frames: int
+    real: Path
+    given: Path
+    sound: Path
+
+
+def displaced(count: int) -> npt.NDArray[np.int64]:
+    """Which of `count` pictures shows at each of `count` frames: to and fro without a cut, begun half-way."""
+    place = count // 2 + np.arange(count)
+    return np.where(place < count, place, 2 * (count - 1) - place)
+
+
+def reenactment(clip: Clip, folder: Path) -> Take:
+    """Write the clip as it is, the clip displaced, and its sound. Raises `MediaError` for a clip without sound."""
+    frames = _frame_count(clip)
+    real, given = _unchanged(clip, frames, folder), folder / "given.mp4"
+    pts = [int(one) for one in decode.read_timeline(clip.video).pts[:frames]]
+    with VideoWriter(given, clip.video, crf=DISPLACED_CRF) as writer:
+        for when, image in zip(pts, _in_order(clip.video, displaced(frames)), strict=True):
+            writer.write(image, when)
+    sound = read_sound(clip.video, end_ms=_end_ms(clip, frames), channels=1)
+    return Take(clip, frames, real, given, write_sound(folder / "sound.wav", sound))
+
+
+def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
+    """The clip as it is with speech that pauses in the middle."""
+    frames = _frame_count(clip)
+    real = _unchanged(clip, frames, folder)
+    said = read_sound(speech, channels=1)
+    part, nothing = round(PART_S * said.rate), np.zeros((round(PAUSE_S * said.rate), 1), np.float32)
+    lead = np.zeros((round(LEAD_S * said.rate), 1), np.float32)
+    parts = [_faded(said.samples[start : start + part], said.rate) for start in (0, part)]
+    whole = np.concatenate([lead, parts[0], nothing, parts[1]])[: _end_ms(clip, frames) * said.rate // 1000]
+    return Take(clip, frames, real, real, write_sound(folder / "sound.wav", Sound(whole, said.rate)))
+
+
+def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
+    """For want of real people: the demo's portrait talking by known phones, the portrait idle, and what it says.
+
+    The talking one is painted by the engine itself from the targets of the phones, so it says how well the speech is
+    heard and shown, not how real it looks.
+    """
+    spoken = Espeak().speak(MADE_TEXT, *MADE_VOICE)
+    sound = Sound(spoken.samples[: round(seconds * spoken.rate), None], spoken.rate)
+    speech = write_sound(folder / "made.wav", sound)
+    idle = portrait.write(folder / "made_idle.mp4", sound.duration_ms + 40)
+    rows = 1 + sound.duration_ms * FRAME_RATE // 1000
+    motion = MouthMotion(curves(spoken.events, rows), float(FRAME_RATE), -LIP_LEAD_S)
+    session = identify(idle)
+    talking = folder / "made_talking.mp4"
+    lip_sync(session, [FaceChoice(speech, session.faces[0].id)], talking, engine=Driven(motion))
+    return Clip("made_talking", talking), Clip("made_idle", idle), speech
+
+
+def write_sound(path: Path, sound: Sound) -> Path:
+    """Write mono sound as 16-bit WAV and return `path`."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, sound.rate, 0, "NONE", "not compressed"))
+        file.writeframes(np.clip(np.round(sound.samples[:, 0] * 32_767), -32_768, 32_767).astype("<i2").tobytes())
+    return path
+
+
+def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:
+    """The clip's first frames, encoded as the product encodes what it does not change."""
+    path = folder / "real.mp4"
+    with VideoWriter(path, clip.video) as writer:
+        for frame in decode.frames(clip.video, stop=frames):
+            writer.copy(frame)
+    return path
+
+
+def _frame_count(clip: Clip) -> int:
+    times = decode.times(clip.video)
+    return len(times) if clip.seconds is None else int(np.searchsorted(times, clip.seconds * 1000))
+
+
+def _end_ms(clip: Clip, frames: int) -> int:
+    timeline = decode.read_timeline(clip.video)
+    return timeline.ms(int(timeline.pts[frames]) if frames < len(timeline.pts) else int(timeline.end))
+
+
+def _in_order(video: Path, order: npt.NDArray[np.int64]) -> Iterator[Image]:
+    """The pictures of that order, which moves by single frames; few are held at a time."""
+    held: dict[int, Image] = {}
+    for place, number in enumerate(order):
+        if number not in held:
+            falls = place > 0 and number < order[place - 1]
+            first = max(int(number) - BLOCK + 1, 0) if falls else int(number)
+            held = {frame.index: frame.image for frame in decode.frames(video, start=first, stop=first + BLOCK)}
+        if number not in held:
+            raise MediaError(f"frame {number} of {video.name} cannot be decoded.", field="video")
+        yield held[int(number)]
+
+
+def _faded(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
+    count = round(FADE_S * rate)
+    gain = np.ones(len(samples), np.float32)
+    gain[:count] = np.linspace(0, 1, count)
+    gain[-count:] = np.linspace(1, 0, count)
+    return samples * gain[:, None]

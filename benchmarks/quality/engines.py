@@ -1,0 +1,113 @@
+"""Two engines around the product's own: one is driven by another motion, one remembers what was painted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from duikou.engines.base import Engine, FaceClip, Image, Renderer
+from duikou.engines.native import NativeEngine
+from duikou.progress import Progress
+from duikou.speech.articulation import LIP_LEAD_S
+from duikou.speech.features import FRAME_RATE, loudness, mel_power, resample
+from duikou.speech.motion import CURVES, MouthMotion
+
+FloatArray = npt.NDArray[np.float64]
+
+SYLLABLE_ROWS = 4.0
+"""Blur of loudness: r with measured lips is highest near 40 ms."""
+
+SILENT_DB, WIDEST = -30.0, 0.85
+"""Loudness that closes the mouth, and the gap of the loudest: a mouth driven so opens as far as one that speaks."""
+
+
+def loudness_motion(samples: npt.NDArray[np.float32], rate: int) -> MouthMotion:
+    """The mouth that everyone can make: gap and jaw follow the loudness of mono sound (n,), all else rests.
+
+    It is given the same lead as the product's own motion.
+    """
+    level = gaussian_filter1d(loudness(mel_power(resample(samples, rate))), SYLLABLE_ROWS, mode="nearest")
+    values = np.zeros((len(level), len(CURVES)), np.float32)
+    opening = WIDEST * np.clip(1 - level / SILENT_DB, 0, 1)
+    values[:, CURVES.index("gap")] = values[:, CURVES.index("jaw")] = opening
+    values[:, CURVES.index("voice")] = 1
+    return MouthMotion(values, float(FRAME_RATE), -LIP_LEAD_S)
+
+
+class Driven:
+    """Paints another motion than the speech's."""
+
+    name = "driven"
+
+    def __init__(self, motion: MouthMotion, engine: Engine | None = None) -> None:
+        self._motion, self._engine = motion, engine or NativeEngine()
+
+    def prepare(self, clip: FaceClip, curves: dict[str, FloatArray], *, progress: Progress) -> Renderer:
+        """Plan the clip with the motion at the track's times instead of `curves`."""
+        values = self._motion.at(clip.track.times_ms / 1000).astype(np.float64)
+        return self._engine.prepare(clip, dict(zip(CURVES, values.T, strict=True)), progress=progress)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one frame got: pixels (rows, columns, 3) from (top, left) on, all of those that differ among them."""
+
+    top: int
+    left: int
+    pixels: Image
+
+    def on(self, image: Image) -> Image:
+        """A copy of the frame with the change."""
+        out = image.copy()
+        rows, columns = self.pixels.shape[:2]
+        out[self.top : self.top + rows, self.left : self.left + columns] = self.pixels
+        return out
+
+
+class Watched:
+    """Keeps what another engine paints, before it is encoded."""
+
+    name = "watched"
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine or NativeEngine()
+        self.faces: list[WatchedRenderer] = []
+
+    def prepare(self, clip: FaceClip, curves: dict[str, FloatArray], *, progress: Progress) -> Renderer:
+        """Plan the clip, one face after the other."""
+        renderer = WatchedRenderer(clip, self._engine.prepare(clip, curves, progress=progress))
+        self.faces.append(renderer)
+        return renderer
+
+
+class WatchedRenderer:
+    """Paints one face and keeps what changed: `changes_made` by frame number."""
+
+    def __init__(self, clip: FaceClip, renderer: Renderer) -> None:
+        self.clip, self._renderer = clip, renderer
+        self.changes_made: dict[int, Change] = {}
+
+    def changes(self, frame: int) -> bool:
+        """Whether frame number `frame` changes at all."""
+        return self._renderer.changes(frame)
+
+    def render(self, frame: int, image: Image) -> Image:
+        """Frame number `frame` with its new mouth."""
+        out = self._renderer.render(frame, image)
+        change = changed_part(image, out)
+        if change is not None:
+            self.changes_made[frame] = change
+        return out
+
+
+def changed_part(before: Image, after: Image) -> Change | None:
+    """The smallest rectangle that holds all that differs between two pictures; `None` where nothing does."""
+    differs = (before != after).any(axis=2)
+    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    if not len(rows):
+        return None
+    top, left = int(rows[0]), int(columns[0])
+    return Change(top, left, after[top : rows[-1] + 1, left : columns[-1] + 1].copy())

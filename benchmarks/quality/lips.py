@@ -1,0 +1,184 @@
+"""Lips tracked anew in a finished video, and how well they agree with the real ones.
+
+All shapes are canonical: the head's pose is taken out, the unit is the distance of the outer eye corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.faces import pose
+from duikou.faces.follow import follow
+from duikou.faces.smooth import smooth
+from duikou.faces.track import Face, FaceTrack
+from duikou.render import mesh
+from duikou.speech.motion import MouthMotion
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+CLOSED = 0.03
+"""Gap, in eye distances, below which lips are seen to meet."""
+
+CLOSURE_FROM = 0.5
+"""Height of the closure curve from which the lips are asked to meet; the analysis makes it whole or not at all."""
+
+LAGS_MS = np.arange(-200, 201, 5)
+"""Lags tried: five frames to either side, which is more than a syllable's half."""
+
+NO_LAG = int(np.flatnonzero(LAGS_MS == 0)[0])
+OWN_LAG_MS = 120
+"""How far sound and picture of a recording may be apart; measured ones are up to 100 ms."""
+
+LEAST_FRAMES = 20
+"""Fewer frames in common say nothing."""
+
+
+@dataclass(frozen=True)
+class Lips:
+    """One face of one video. track: smoothed, in pixels. shapes: (N, 478, 3) canonical, of the smoothed track.
+    raw: (N, 478, 3) canonical, unsmoothed.
+    """
+
+    track: FaceTrack
+    shapes: FloatArray
+    raw: FloatArray
+
+    @property
+    def frames(self) -> IntArray:
+        """(N,) frame numbers."""
+        return self.track.frames
+
+    @property
+    def gap(self) -> FloatArray:
+        """(N,) lip gap."""
+        return mesh.lip_gap(self.shapes)
+
+    @property
+    def width(self) -> FloatArray:
+        """(N,) mouth width."""
+        return mesh.lip_width(self.shapes)
+
+    def among(self, frames: npt.ArrayLike) -> Lips:
+        """The same at those of its frames that are among `frames`."""
+        keep = np.isin(self.frames, frames)
+        return Lips(self.track.part(keep), self.shapes[keep], self.raw[keep])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far lips follow the real ones.
+
+    r_gap, r_width: Pearson's r, frame by frame. lag_ms: lag of the lips behind the real ones at which r of the gap is
+    highest, and by_lag (len(LAGS_MS),) that r. distance: mean distance of the lower face's landmarks.
+    met, closures: how many of the closures that the speech analysis found are seen.
+    """
+
+    r_gap: float
+    r_width: float
+    lag_ms: int
+    by_lag: FloatArray
+    distance: float
+    met: int
+    closures: int
+
+    @property
+    def r_own_lag(self) -> float:
+        """r of the gap at the lag that suits this clip best, whose sound may be late or early itself."""
+        return float(self.by_lag[np.abs(LAGS_MS) <= OWN_LAG_MS].max())
+
+
+def tracked(video: Path, face: Face, frames: int) -> Lips:
+    """Follow a face through the first `frames` frames of a video in which it is where `face` was found."""
+    found = follow(video, face, stop_frame=frames)
+    calm = smooth(found)
+    return Lips(calm, _canonical(calm), _canonical(found))
+
+
+def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agreement | None:
+    """Compare at the frame numbers `used`; `None` where fewer than `LEAST_FRAMES` of them were seen in both."""
+    common = np.intersect1d(np.intersect1d(lips.frames, real.frames), used)
+    if len(common) < LEAST_FRAMES:
+        return None
+    ours, theirs = lips.among(common), real.among(common)
+    lagged = np.array([_lagged(ours, theirs, int(lag)) for lag in LAGS_MS])
+    moved = list(mesh.MOVED)
+    distance = np.linalg.norm(ours.shapes[:, moved, :2] - theirs.shapes[:, moved, :2], axis=-1).mean()
+    met = closures_met(ours, asked)
+    return Agreement(
+        r_gap=correlation(ours.gap, theirs.gap),
+        r_width=correlation(ours.width, theirs.width),
+        lag_ms=int(LAGS_MS[int(np.argmax(lagged))]),
+        by_lag=lagged,
+        distance=float(distance),
+        met=int(met.sum()),
+        closures=len(met),
+    )
+
+
+def correlation(one: FloatArray, other: FloatArray) -> float:
+    """Pearson's r; 0 where one of them does not move."""
+    still = min(one.std(), other.std()) < 1e-9
+    return 0.0 if still else float(np.corrcoef(one, other)[0, 1])
+
+
+def by_lag(lips: Lips, asked: MouthMotion) -> FloatArray:
+    """(len(LAGS_MS),) r of the lips' gap with the one asked for, the lips thought so much late."""
+    found = []
+    for lag in LAGS_MS:
+        at = (lips.track.times_ms - lag) / 1000
+        inside = (at >= asked.start_s) & (at < asked.end_s)
+        found.append(correlation(lips.gap[inside], asked.at(at[inside])[:, 0].astype(np.float64)))
+    return np.array(found)
+
+
+def closures(asked: MouthMotion) -> list[tuple[float, float]]:
+    """Start and end, in s, of each closure that a motion holds."""
+    shut = np.concatenate([[False], asked["closure"] >= CLOSURE_FROM, [False]])
+    edges = np.flatnonzero(np.diff(shut.astype(np.int8))).reshape(-1, 2)
+    return [(asked.start_s + start / asked.rate, asked.start_s + (end - 1) / asked.rate) for start, end in edges]
+
+
+def closures_met(lips: Lips, asked: MouthMotion) -> BoolArray:
+    """For each closure during which the lips were seen, whether they met, a frame's time to either side allowed."""
+    times = lips.track.times_ms / 1000
+    slack = float(np.median(np.diff(times)))
+    met = []
+    for start, end in closures(asked):
+        inside = (times >= start - slack) & (times <= end + slack)
+        if inside.any():
+            met.append(bool(lips.gap[inside].min() < CLOSED))
+    return np.array(met, bool)
+
+
+def same_face(face: Face, others: Sequence[Face]) -> Face | None:
+    """Which of `others` is in the same place; `None` where all are further off than a face is wide."""
+    if not others:
+        return None
+    here = _place(face)
+    unit = float(np.median(mesh.eye_distance(face.track.landmarks[..., :2].astype(np.float64))))
+    away = [float(np.linalg.norm(_place(other) - here)) for other in others]
+    nearest = int(np.argmin(away))
+    return others[nearest] if away[nearest] < 2 * unit else None
+
+
+def _place(face: Face) -> FloatArray:
+    return np.asarray(np.median(face.track.landmarks[:, list(mesh.EYES), :2].mean(1), axis=0), np.float64)
+
+
+def _canonical(track: FaceTrack) -> FloatArray:
+    return pose.to_canonical(track.landmarks, pose.fit(track.landmarks)).astype(np.float64)
+
+
+def _lagged(ours: Lips, theirs: Lips, lag_ms: int) -> float:
+    """r of the gaps where ours is thought `lag_ms` late."""
+    times = theirs.track.times_ms
+    at = ours.track.times_ms - lag_ms
+    inside = (at >= times[0]) & (at <= times[-1])
+    return correlation(ours.gap[inside], np.interp(at[inside], times, theirs.gap))

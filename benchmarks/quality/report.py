@@ -1,0 +1,350 @@
+"""Measures as tables with their verdicts: on the terminal, as JSON, and in the documentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from benchmarks.quality.lips import LAGS_MS, Agreement
+from benchmarks.quality.phones import Heard
+from benchmarks.quality.run import ROWS, FaceReport
+from benchmarks.quality.tracks import SetScore
+
+MARKERS = ("<!-- figures: begin, written by `make quality` -->", "<!-- figures: end -->")
+
+TIMES_LOUDNESS = 1.3
+CLOSURES_MET, PHONES_MET = 0.90, 0.85
+SHARPNESS = (0.85, 1.15)
+FLICKER = 1.2
+COMPARED = ("ours", "loudness only")
+FLICKERS = ("light", "mouth", "landmarks")
+SEAM = 1.2
+SET_R = {"grid": 0.72, "mead_lrs3": 0.55, "talkvid": 0.38, "arabic_news": 0.32}
+"""Bounds of the issue; that of the seam is ours."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts; the first column stands left, the others right. note: what its columns mean."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One bound: what is asked and found, and by how much it is missed (0 where it is met)."""
+
+    about: str
+    asked: str
+    found: str
+    short: float
+
+    @property
+    def text(self) -> str:
+        """The verdict in words."""
+        return "met" if self.short <= 0 else f"missed by {self.short:.3g}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that one run found. left_out: (clip, reason) of what could not be measured."""
+
+    faces: list[FaceReport]
+    sets: list[SetScore]
+    heard: list[Heard]
+    left_out: list[tuple[str, str]]
+
+
+def tables(found: Measured) -> list[Table]:
+    """Every table, the verdicts first."""
+    made = [
+        _verdict_table(verdicts(found)),
+        _rows_table(found.faces),
+        _clips_table(found.faces),
+        _silence_table(found.faces),
+        _picture_table(found.faces),
+        _sets_table(found.sets),
+        _phones_table(found.heard),
+        Table("Left out", ["clip", "reason"], [list(one) for one in found.left_out]),
+    ]
+    return [table for table in made if table.rows]
+
+
+def verdicts(found: Measured) -> list[Verdict]:
+    """Every bound that can be judged by what was measured."""
+    talking = [face for face in found.faces if face.rows]
+    made: list[Verdict] = []
+    if talking:
+        made += _sync_verdicts(talking)
+    if found.heard:
+        share = sum(one.met for one in found.heard) / max(sum(one.phones for one in found.heard), 1)
+        made.append(_at_least("p, b, m in generated speech that close the lips", share, PHONES_MET))
+    quiet = [face for face in found.faces if len(face.calm) == 2]
+    if quiet:
+        ours, real = (_pause_motion(quiet, row) for row in ("ours", "real"))
+        made.append(
+            Verdict("motion in pauses, eye distances per s", f"<= {real:.4f} (real)", f"{ours:.4f}", ours - real)
+        )
+    pictures = [(face.name, face.picture) for face in found.faces if face.picture is not None]
+    if pictures:
+        outside = sum(one.outside for _, one in pictures)
+        made.append(Verdict("pixels changed outside the face", "0", str(outside), float(outside)))
+        sharp = {name: one.sharpness if one.flicker else one.sharpness_lips for name, one in pictures}
+        made.append(_each("sharpness of the mouth", sharp, *SHARPNESS))
+        for about in FLICKERS:
+            values = {name: one.flicker[about] for name, one in pictures if one.flicker}
+            if values:
+                made.append(_each(f"flicker of {about}", values, 0.0, FLICKER))
+        made.append(_each("slope across the mask's edge", {name: one.seam for name, one in pictures}, 0.0, SEAM))
+    made += [
+        _at_least(f"mean r(gap) on {one.group}", one.r_gap, SET_R[one.group])
+        for one in found.sets
+        if one.group in SET_R
+    ]
+    return made
+
+
+def show(made: Sequence[Table], console: Console) -> None:
+    """Print the tables."""
+    for table in made:
+        console.print(table.title, style="bold", highlight=False)
+        if table.note:
+            console.print(table.note, style="dim", highlight=False)
+        rich = RichTable(*table.columns[:1], box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            rich.add_column(column, justify="right")
+        for row in table.rows:
+            rich.add_row(*row)
+        console.print(rich)
+        console.print()
+
+
+def write_json(path: Path, found: Measured, about: dict[str, Any]) -> None:
+    """Every figure, for programs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = about | {
+        "verdicts": [one.__dict__ | {"met": one.short <= 0} for one in verdicts(found)],
+        "faces": [_plain(face) for face in found.faces],
+        "sets": [one.__dict__ for one in found.sets],
+        "heard": [one.__dict__ for one in found.heard],
+        "left_out": [{"clip": clip, "reason": reason} for clip, reason in found.left_out],
+    }
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_between_markers(page: Path, made: Sequence[Table]) -> None:
+    """Put the tables into a page, between its markers. Raises `ValueError` for a page without them."""
+    before, begin, rest = page.read_text().partition(MARKERS[0])
+    _, end, after = rest.partition(MARKERS[1])
+    if not begin or not end:
+        raise ValueError(f"{page} has no markers for the figures")
+    figures = "\n\n".join(markdown(table) for table in made)
+    page.write_text(f"{before}{begin}\n\n{figures}\n\n{end}{after}")
+
+
+def markdown(table: Table) -> str:
+    """The table for a page."""
+    rule = ["---", *("---:" for _ in table.columns[1:])]
+    lines = [" | ".join(row) for row in (table.columns, rule, *table.rows)]
+    head = [f"**{table.title}**", "", *([table.note, ""] if table.note else [])]
+    return "\n".join([*head, *(f"| {line} |" for line in lines)])
+
+
+def _sync_verdicts(talking: list[FaceReport]) -> list[Verdict]:
+    ours, loud = (float(np.mean([face.rows[row].r_gap for face in talking])) for row in COMPARED)
+    own = [float(np.mean([face.rows[row].r_own_lag for face in talking])) for row in COMPARED]
+    asked = TIMES_LOUDNESS * max(loud, 0.0)
+    lag, frame = _mean_lag(talking, "ours"), float(np.mean([face.frame_ms for face in talking]))
+    met = sum(face.rows["ours"].met for face in talking)
+    closures = sum(face.rows["ours"].closures for face in talking)
+    return [
+        Verdict(
+            f"mean r(gap) of ours, {TIMES_LOUDNESS} times that of loudness only",
+            f">= {asked:.3f}",
+            f"{ours:.3f} to {loud:.3f}; at each clip's own lag {own[0]:.3f} to {own[1]:.3f}",
+            asked - ours,
+        ),
+        Verdict("best lag of the mean r(gap), ms", f"<= {frame:.0f} (a frame)", f"{lag:+d}", abs(lag) - frame),
+        Verdict(
+            "lag behind the motion asked for, worst clip, ms",
+            f"<= {frame:.0f} (a frame)",
+            f"{max((face.behind_ms for face in talking), key=abs):+d}",
+            max(abs(face.behind_ms) - face.frame_ms for face in talking),
+        ),
+        _at_least("closures of the speech that are seen", met / max(closures, 1), CLOSURES_MET),
+    ]
+
+
+def _at_least(about: str, value: float, bound: float) -> Verdict:
+    return Verdict(about, f">= {bound:.2f}", f"{value:.3f}", bound - value)
+
+
+def _each(about: str, values: dict[str, float], least: float, most: float) -> Verdict:
+    """A bound that holds for every clip; what is missed is the worst clip's."""
+    over = {name: max(least - value, value - most) for name, value in values.items()}
+    worst = max(over, key=lambda name: over[name])
+    broken = sum(value > 0 for value in over.values())
+    asked = f"<= {most:.2f}" if least <= 0 else f"{least:.2f} to {most:.2f}"
+    mean = float(np.mean(list(values.values())))
+    found = f"{mean:.2f} in the mean; {broken} of {len(values)} outside, {worst} {values[worst]:.2f}"
+    return Verdict(about, asked, found, over[worst])
+
+
+def _mean_lag(talking: list[FaceReport], row: str) -> int:
+    """The lag at which the mean over the clips of r is highest."""
+    mean = np.mean([face.rows[row].by_lag for face in talking if row in face.rows], axis=0)
+    return int(LAGS_MS[int(np.argmax(mean))])
+
+
+def _pause_motion(faces: list[FaceReport], row: str) -> float:
+    """Root mean square motion over all pauses."""
+    seconds = [face.calm[row].pause_s for face in faces]
+    return float(np.sqrt(np.average([face.calm[row].pauses ** 2 for face in faces], weights=seconds)))
+
+
+def _verdict_table(made: list[Verdict]) -> Table:
+    rows = [[one.about, one.asked, one.found, one.text] for one in made]
+    return Table("Bounds", ["bound", "asked", "found", "verdict"], rows)
+
+
+def _rows_table(faces: list[FaceReport]) -> Table:
+    """The four rows of the re-enactment as means over the clips."""
+    talking = [face for face in faces if face.rows]
+    rows = []
+    for row in ROWS:
+        found = [face.rows[row] for face in talking if row in face.rows]
+        if not found:
+            continue
+
+        def mean(of: Callable[[Agreement], float], found: list[Agreement] = found) -> str:
+            return f"{np.mean([of(one) for one in found]):.3f}"
+
+        met, closures = sum(one.met for one in found), sum(one.closures for one in found)
+        lag = f"{_mean_lag(talking, row):+d}"
+        recall = f"{met / max(closures, 1):.2f} ({met} of {closures})"
+        r = [mean(lambda one: one.r_gap), mean(lambda one: one.r_own_lag), mean(lambda one: one.r_width)]
+        rows.append([row, *r, lag, recall, mean(lambda one: one.distance)])
+    columns = [
+        "mean over clips",
+        "r(gap)",
+        "at each clip's own lag",
+        "r(width)",
+        "best lag, ms",
+        "closure recall",
+        "landmark distance",
+    ]
+    return Table("1. Re-enactment", columns, rows)
+
+
+def _clips_table(faces: list[FaceReport]) -> Table:
+    """Ours / loudness only / no change, clip by clip."""
+    rows = []
+    for face in faces:
+        if not face.rows:
+            continue
+
+        def each(of: Callable[[Agreement], str], face: FaceReport = face) -> str:
+            return " / ".join(of(face.rows[row]) if row in face.rows else "-" for row in ROWS[1:])
+
+        real = face.rows["real"]
+        rows.append(
+            [
+                face.name,
+                str(face.frames),
+                each(lambda one: f"{one.r_gap:.2f}"),
+                f"{_ratio(face.heard)} / {face.shown:.2f}",
+                each(lambda one: f"{one.r_width:.2f}"),
+                f"{face.rows['ours'].lag_ms:+d} / {face.behind_ms:+d}",
+                f"{real.met} / " + each(lambda one: str(one.met)) + f" of {real.closures}",
+                each(lambda one: f"{one.distance:.3f}"),
+            ]
+        )
+    columns = ["clip", "frames", "r(gap)", "heard / shown", "r(width)", "lag", "closures", "distance"]
+    note = (
+        "Ours / loudness only / no change. Heard: r of the gap asked for with the real one; shown: of ours with the "
+        "one asked for. Lag: of ours behind the real lips / behind the motion asked for, ms. Closures seen: the real "
+        "lips' first. Distance: of the lower face's landmarks, in eye distances."
+    )
+    return Table("1a. Re-enactment by clip", columns, rows, note)
+
+
+def _silence_table(faces: list[FaceReport]) -> Table:
+    rows = []
+    for face in faces:
+        if len(face.calm) < 2:
+            continue
+        ours, real = face.calm["ours"], face.calm["real"]
+        share = f"{real.share:.2f}" if face.rows else "-"
+        rows.append(
+            [face.name, f"{ours.pause_s:.1f}", f"{ours.pauses:.3f}", f"{real.pauses:.3f}", f"{ours.share:.2f}", share]
+        )
+    columns = ["clip", "pauses, s", "ours", "real", "ours / its speech", "real / its speech"]
+    note = "Motion of the lips, root mean square, in eye distances per second; then relative to that in speech."
+    return Table("2. Silence", columns, rows, note)
+
+
+def _picture_table(faces: list[FaceReport]) -> Table:
+    rows = []
+    for face in faces:
+        one = face.picture
+        if one is None:
+            continue
+        figures = (one.sharpness, one.sharpness_alike, one.sharpness_lips, one.seam, *map(one.flicker.get, FLICKERS))
+        rows.append([face.name, str(one.frames), str(one.outside), *(_ratio(figure) for figure in figures)])
+    columns = ["clip", "frames", "outside", "sharp", "alike", "lips", "seam", *FLICKERS]
+    note = (
+        "Outside: pixels changed outside the lower face. The others are ratios to the source. Sharp: variance of the "
+        "Laplacian over the mouth's region; alike: beside the source's most similar mouths; lips: of lips and skin "
+        "alone, which is what counts where the source never shows its mouth's inside. Seam: slope of brightness "
+        "across the mask's edge. Flicker, second difference over frames: of the skin's light, of the mouth's mean "
+        "colour, of landmarks."
+    )
+    return Table("3. Picture", columns, rows, note)
+
+
+def _sets_table(sets: list[SetScore]) -> Table:
+    rows = [
+        [one.group, str(one.clips), f"{one.r_gap:.3f}", f"{one.r_loudness:.3f}", f"{SET_R[one.group]:.2f}",
+         f"{one.r_width:.3f}", f"{one.best_lag_ms:+d}"]
+        for one in sets
+    ]  # fmt: skip
+    columns = ["set", "clips", "r(gap)", "loudness", "asked", "r(width)", "best lag, ms"]
+    return Table("4. Speech to motion alone, at one fixed lag", columns, rows)
+
+
+def _phones_table(heard: list[Heard]) -> Table:
+    rows = [
+        [one.voice, str(one.phones), f"{one.met / max(one.phones, 1):.2f}", f"{one.right / max(one.made, 1):.2f}"]
+        for one in heard
+    ]
+    columns = ["voice", "p, b, m", "recall", "precision"]
+    note = "Voices never heard in training. Recall: of p, b and m that close the lips; precision: of closings at one."
+    return Table("4a. Closures in generated speech with known phones", columns, rows, note)
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _plain(face: FaceReport) -> dict[str, Any]:
+    rows = {row: one.__dict__ | {"by_lag": np.round(one.by_lag, 4).tolist()} for row, one in face.rows.items()}
+    return {
+        "name": face.name,
+        "frames": face.frames,
+        "rows": rows,
+        "heard": face.heard,
+        "shown": face.shown,
+        "behind_ms": face.behind_ms,
+        "calm": {row: one.__dict__ for row, one in face.calm.items()},
+        "picture": None if face.picture is None else face.picture.__dict__,
+    }

@@ -1,0 +1,127 @@
+"""One picture per face for the eye: mouths of source and result, consecutive frames, and the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from duikou.engines.base import Image
+from duikou.render import mesh
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+COLUMNS = 10
+CELL = 180
+"""Width and height of a mouth, in pixels; ten fit a wide screen."""
+REACH = 0.42
+"""Half of a cell's side, in eye distances: mouth, chin's upper half and the skin beside them."""
+GAP, BAND, PLOT = 4, 22, 200
+PAPER, INK = (255, 255, 255), (40, 40, 40)
+COLOURS = ((60, 60, 60), (60, 60, 220), (200, 140, 40), (90, 170, 60))
+"""BGR of curves, in the order they are given."""
+CLOSING = (225, 225, 245)
+FONT, FONT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of mouths: title and cells."""
+
+    title: str
+    cells: list[Image]
+
+
+def mouth(image: Image, points: FloatArray) -> Image:
+    """The mouth of landmarks (478, 2), upright and enlarged to a cell."""
+    lips = points[list(mesh.OUTER_RING)]
+    eyes = points[mesh.EYES[1]] - points[mesh.EYES[0]]
+    scale = CELL / (2 * REACH * float(np.linalg.norm(eyes)))
+    angle = float(np.arctan2(eyes[1], eyes[0]))
+    turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    shift = np.array([CELL / 2, CELL * 0.42]) - turn @ lips.mean(0)
+    cell = cv2.warpAffine(
+        image, np.hstack([turn, shift[:, None]]), (CELL, CELL), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(cell, np.uint8)
+
+
+def different(gap: FloatArray, width: FloatArray, count: int = COLUMNS) -> IntArray:
+    """Rows of the `count` most different mouths in time order: each is the furthest from those before it."""
+    looks = np.stack([gap, width], 1)
+    chosen = [int(np.argmin(gap)), int(np.argmax(gap))]
+    away = np.linalg.norm(looks[:, None] - looks[chosen], axis=-1).min(1)
+    while len(chosen) < min(count, len(gap)):
+        chosen.append(int(np.argmax(away)))
+        away = np.minimum(away, np.linalg.norm(looks - looks[chosen[-1]], axis=1))
+    return np.array(sorted(set(chosen)), np.int64)
+
+
+def write(
+    path: Path,
+    title: str,
+    strips: list[Strip],
+    times_s: FloatArray,
+    curves: Mapping[str, FloatArray],
+    closures: list[tuple[float, float]],
+) -> Path:
+    """Write the sheet as PNG and return `path`. curves: by name, each (N,), at `times_s` (N,); the first two are the
+    same measure and share a scale.
+    """
+    rows = [_text(title)]
+    for strip in strips:
+        rows += [_text(strip.title), _row(strip.cells)]
+    rows += [_text("   ".join(curves), COLOURS), _plot(times_s, list(curves.values()), closures)]
+    page = np.vstack([cv2.copyMakeBorder(row, 0, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=PAPER) for row in rows])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", page)[1].tobytes())
+    return path
+
+
+def _width() -> int:
+    return COLUMNS * (CELL + GAP) - GAP
+
+
+def _row(cells: list[Image]) -> Image:
+    row = np.full((CELL, _width(), 3), PAPER, np.uint8)
+    for column, cell in enumerate(cells[:COLUMNS]):
+        left = column * (CELL + GAP)
+        row[:, left : left + CELL] = cell
+    return row
+
+
+def _text(text: str, colours: tuple[tuple[int, int, int], ...] | None = None) -> Image:
+    row = np.full((BAND, _width(), 3), PAPER, np.uint8)
+    left = 2
+    for number, word in enumerate(text.split("   ") if colours else [text]):
+        ink = colours[number % len(colours)] if colours else INK
+        cv2.putText(row, word, (left, BAND - 7), FONT, FONT_SIZE, ink, 1, cv2.LINE_AA)
+        left += cv2.getTextSize(word, FONT, FONT_SIZE, 1)[0][0] + 24
+    return row
+
+
+def _plot(times_s: FloatArray, curves: list[FloatArray], closures: list[tuple[float, float]]) -> Image:
+    """Curves over time over shaded closures, from the least to the greatest value: the first two together, the others
+    each by itself.
+    """
+    width = _width()
+    plot = np.full((PLOT, width, 3), PAPER, np.uint8)
+    start, end = float(times_s[0]), float(times_s[-1])
+
+    def column(time_s: float) -> int:
+        return round((time_s - start) / max(end - start, 1e-9) * (width - 1))
+
+    for first, last in closures:
+        cv2.rectangle(plot, (column(first), 0), (column(last), PLOT - 1), CLOSING, cv2.FILLED)
+    for number, curve in enumerate(curves):
+        scale = np.concatenate(curves[:2]) if number < 2 else curve
+        low, high = float(scale.min()), float(scale.max())
+        heights = (PLOT - 3) * (1 - (curve - low) / max(high - low, 1e-9)) + 1
+        line = np.stack([[column(float(time)) for time in times_s], np.round(heights)], 1).astype(np.int32)
+        cv2.polylines(plot, [line], False, COLOURS[number % len(COLOURS)], 1, cv2.LINE_AA)
+    return plot

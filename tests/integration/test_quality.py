@@ -1,0 +1,64 @@
+"""The measures of quality on a made clip: the whole way from a portrait to tables, sheets and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from benchmarks.quality import __main__ as quality
+from benchmarks.quality import clips, report
+from duikou.progress import silent
+
+pytestmark = pytest.mark.timeout(900)  # four short jobs; a busy machine needs more than the usual five minutes
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, report.Measured]:
+    """A quick run where there are no clips of real people."""
+    folder = tmp_path_factory.mktemp("quality")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clips, "MEDIA", folder / "absent")
+        return folder, quality.measured(folder, folder / "sheets", [], silent, quick=True)
+
+
+def test_a_made_mouth_follows_its_speech(found: tuple[Path, report.Measured]) -> None:
+    _, measured = found
+    talking, idle = measured.faces
+    assert (talking.name, idle.name) == ("made_talking", "made_idle")
+    assert talking.rows["real"].r_gap > 0.99
+    assert talking.rows["ours"].r_gap > 0.5
+    assert talking.rows["ours"].r_gap > 1.3 * talking.rows["loudness only"].r_gap
+    assert abs(talking.rows["ours"].lag_ms) <= talking.frame_ms
+    assert talking.rows["ours"].distance < talking.rows["no change"].distance
+    assert talking.rows["ours"].met == talking.rows["ours"].closures > 0
+    assert not idle.rows
+    assert idle.calm["ours"].pauses < idle.calm["ours"].speech
+
+
+def test_nothing_outside_the_face_is_touched(found: tuple[Path, report.Measured]) -> None:
+    _, measured = found
+    for face in measured.faces:
+        assert face.picture is not None
+        assert face.picture.frames > 40
+        assert face.picture.outside == 0
+
+
+def test_each_face_has_a_sheet(found: tuple[Path, report.Measured]) -> None:
+    folder, measured = found
+    for face in measured.faces:
+        page = cv2.imread(str(folder / "sheets" / f"{face.name}.png"))
+        assert page is not None
+        assert min(page.shape[:2]) > 500
+
+
+def test_the_report_is_whole(found: tuple[Path, report.Measured]) -> None:
+    folder, measured = found
+    titles = [table.title.partition(".")[0] for table in report.tables(measured)]
+    assert titles == ["Bounds", "1", "1a", "2", "3", "4a", "Left out"]
+    report.write_json(folder / "quality.json", measured, {})
+    kept = json.loads((folder / "quality.json").read_text())
+    assert [face["name"] for face in kept["faces"]] == ["made_talking", "made_idle"]
+    assert {verdict["met"] for verdict in kept["verdicts"]} <= {True, False}

@@ -1,0 +1,120 @@
+"""Tables and verdicts, on figures made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import report
+from benchmarks.quality.lips import LAGS_MS, Agreement
+from benchmarks.quality.phones import Heard
+from benchmarks.quality.picture import Picture
+from benchmarks.quality.run import FaceReport
+from benchmarks.quality.silence import Calm
+from benchmarks.quality.tracks import SetScore
+
+
+def agreed(r: float, lag_ms: int = 0, met: int = 9) -> Agreement:
+    by_lag = r - ((LAGS_MS - lag_ms) / 400.0) ** 2
+    return Agreement(r, r / 2, lag_ms, by_lag, 0.03, met, 10)
+
+
+def face(name: str, ours: float, loudness: float, *, lag_ms: int = 0, sharpness: float = 1.0) -> FaceReport:
+    rows = {
+        "real": agreed(1.0),
+        "ours": agreed(ours, lag_ms),
+        "loudness only": agreed(loudness),
+        "no change": agreed(0),
+    }
+    calm = {"real": Calm(1.0, 0.02, 0.2), "ours": Calm(1.0, 0.03, 0.2)}
+    picture = Picture(100, 0, sharpness, 0.9, 1.0, 1.1, {"light": 1.0, "mouth": 0.8, "landmarks": 1.3})
+    return FaceReport(name, 100, 40.0, rows, 0.5, 0.95, 10, calm, picture)
+
+
+MEASURED = report.Measured(
+    [face("a", 0.6, 0.3), face("b", 0.2, 0.3, lag_ms=100, sharpness=0.7)],
+    [SetScore("grid", 36, 0.73, 0.5, 0.2, -20), SetScore("talkvid", 19, 0.3, 0.1, 0.2, 0)],
+    [Heard("m3", 20, 18, 22, 17)],
+    [("c", "no face is found")],
+)
+
+
+def verdict(about: str) -> report.Verdict:
+    (found,) = [one for one in report.verdicts(MEASURED) if about in one.about]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("about", "text"),
+    [
+        ("times that of loudness", "met"),
+        ("behind the motion", "met"),
+        ("closures of the speech", "met"),
+        ("best lag", "missed by 10"),
+        ("p, b, m", "met"),
+        ("motion in pauses", "missed by 0.01"),
+        ("pixels changed outside", "met"),
+        ("sharpness", "missed by 0.15"),
+        ("flicker of light", "met"),
+        ("flicker of landmarks", "missed by 0.1"),
+        ("mask's edge", "met"),
+        ("on grid", "met"),
+        ("on talkvid", "missed by 0.08"),
+    ],
+)
+def test_bounds_are_judged(about: str, text: str) -> None:
+    assert verdict(about).text == text
+
+
+def test_loudness_below_zero_asks_for_no_less_than_zero() -> None:
+    about = "times that of loudness"
+    (found,) = [
+        one for one in report.verdicts(report.Measured([face("a", -0.1, -0.3)], [], [], [])) if about in one.about
+    ]
+    assert found.text == "missed by 0.1"
+
+
+def test_the_worst_clip_is_named() -> None:
+    assert "1 of 2 outside, b 0.70" in verdict("sharpness").found
+
+
+def test_no_table_is_written_for_what_was_not_measured() -> None:
+    made = report.tables(report.Measured([], [], [], [("a", "why")]))
+    assert [table.title for table in made] == ["Left out"]
+    assert made[0].rows == [["a", "why"]]
+
+
+def test_rows_are_as_long_as_the_columns() -> None:
+    for table in report.tables(MEASURED):
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_a_page_gets_the_tables_between_its_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.MARKERS[0]}\nold\n{report.MARKERS[1]}\nafter\n")
+    made = [report.Table("T", ["a", "b"], [["1", "2"]], "note")]
+    for _ in range(2):
+        report.write_between_markers(page, made)
+        table = "**T**\n\nnote\n\n| a | b |\n| --- | ---: |\n| 1 | 2 |"
+        assert page.read_text() == f"before\n{report.MARKERS[0]}\n\n{table}\n\n{report.MARKERS[1]}\nafter\n"
+    page.write_text("nothing here")
+    with pytest.raises(ValueError, match="markers"):
+        report.write_between_markers(page, made)
+
+
+def test_json_holds_every_face(tmp_path: Path) -> None:
+    report.write_json(tmp_path / "quality.json", MEASURED, {"seconds": 3})
+    kept = json.loads((tmp_path / "quality.json").read_text())
+    assert kept["seconds"] == 3
+    assert [one["name"] for one in kept["faces"]] == ["a", "b"]
+    assert kept["faces"][1]["rows"]["ours"]["lag_ms"] == 100
+    assert len(kept["faces"][0]["rows"]["ours"]["by_lag"]) == len(LAGS_MS)
+    assert not np.isnan(kept["faces"][0]["picture"]["seam"])
+
+
+def test_the_documentation_has_markers() -> None:
+    page = Path(__file__).parents[2] / "docs/quality.md"
+    assert page.read_text().count(report.MARKERS[0]) == page.read_text().count(report.MARKERS[1]) == 1
