@@ -1,7 +1,8 @@
 """Articulatory targets of phones: what jaw, lips and tongue aim at while an IPA symbol sounds, and how firmly.
 
 The figures follow the phonetic classes (vowel height to jaw and lip opening, rounding and spreading to the lips, place
-of articulation to closure, teeth and tongue tip); firmness follows Cohen and Massaro, "Modeling coarticulation in
+of articulation to closure, teeth and tongue tip). The opening of the lips is not that of the jaw: spread lips part and
+show the teeth although the jaw is high, as for i and s, rounded ones leave a small hole although it is low, as for o; firmness follows Cohen and Massaro, "Modeling coarticulation in
 synthetic visual speech", 1993: lips hold to a labial, a velar lets them do what the
 vowels want. (Bilabials close by the closure curve, not by their pull: it must not flatten the vowels around them.)
 """
@@ -34,16 +35,16 @@ def _vowel(gap: float, jaw: float, width: float = 0.0, rounding: float = 0.0) ->
 
 
 VOWELS = {
-    "i": _vowel(0.48, 0.20, 0.9), "y": _vowel(0.14, 0.20, -0.5, 0.9), "ɨ": _vowel(0.38, 0.22, 0.4),
-    "ʉ": _vowel(0.16, 0.22, -0.5, 0.9), "ɯ": _vowel(0.36, 0.24, 0.3), "u": _vowel(0.10, 0.22, -0.9, 1.0),
-    "ɪ": _vowel(0.50, 0.30, 0.6), "ʏ": _vowel(0.18, 0.28, -0.4, 0.8), "ʊ": _vowel(0.26, 0.32, -0.5, 0.7),
-    "ᵻ": _vowel(0.40, 0.28, 0.3), "e": _vowel(0.62, 0.42, 0.7), "ø": _vowel(0.26, 0.40, -0.4, 0.8),
+    "i": _vowel(0.54, 0.20, 0.9), "y": _vowel(0.10, 0.20, -0.5, 0.9), "ɨ": _vowel(0.38, 0.22, 0.4),
+    "ʉ": _vowel(0.16, 0.22, -0.5, 0.9), "ɯ": _vowel(0.36, 0.24, 0.3), "u": _vowel(0.06, 0.22, -0.9, 1.0),
+    "ɪ": _vowel(0.54, 0.30, 0.6), "ʏ": _vowel(0.18, 0.28, -0.4, 0.8), "ʊ": _vowel(0.22, 0.32, -0.5, 0.7),
+    "ᵻ": _vowel(0.40, 0.28, 0.3), "e": _vowel(0.66, 0.42, 0.7), "ø": _vowel(0.26, 0.40, -0.4, 0.8),
     "ɘ": _vowel(0.48, 0.42, 0.3), "ɵ": _vowel(0.30, 0.42, -0.4, 0.6), "ɤ": _vowel(0.50, 0.46, 0.1),
-    "o": _vowel(0.30, 0.48, -0.7, 0.8), "ə": _vowel(0.46, 0.40), "ɚ": _vowel(0.30, 0.36, -0.1, 0.3),
-    "ɛ": _vowel(0.76, 0.60, 0.5), "ε": _vowel(0.76, 0.60, 0.5),
+    "o": _vowel(0.26, 0.48, -0.7, 0.8), "ə": _vowel(0.46, 0.40), "ɚ": _vowel(0.30, 0.36, -0.1, 0.3),
+    "ɛ": _vowel(0.78, 0.60, 0.5), "ε": _vowel(0.76, 0.60, 0.5),
     "œ": _vowel(0.40, 0.58, -0.3, 0.6), "ɜ": _vowel(0.55, 0.52),
     "ɝ": _vowel(0.32, 0.42, -0.2, 0.4), "ɞ": _vowel(0.38, 0.55, -0.3, 0.5), "ʌ": _vowel(0.72, 0.68),
-    "ɔ": _vowel(0.46, 0.70, -0.5, 0.6), "æ": _vowel(1.00, 0.85, 0.5), "ɐ": _vowel(0.82, 0.78, 0.1),
+    "ɔ": _vowel(0.44, 0.70, -0.5, 0.6), "æ": _vowel(1.00, 0.85, 0.5), "ɐ": _vowel(0.82, 0.78, 0.1),
     "a": _vowel(1.00, 0.95, 0.25), "ɶ": _vowel(0.70, 0.85, -0.2, 0.5), "ɑ": _vowel(0.92, 1.00),
     "ɒ": _vowel(0.62, 0.92, -0.3, 0.4),
 }  # fmt: skip

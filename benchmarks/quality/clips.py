@@ -21,7 +21,7 @@ from duikou.pipeline import FaceChoice, identify, lip_sync
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import MouthMotion
-from training.espeak import Espeak
+from training.synthesizers.espeak import Espeak
 from training.targets import curves
 
 MEDIA = Path(__file__).parents[3].parent / "shared" / "media"

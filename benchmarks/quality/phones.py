@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.quality.lips import closures
 from duikou.speech.articulation import LIP_LEAD_S, articulate
 from duikou.speech.motion import MouthMotion
-from training.espeak import Espeak
 from training.phones import BILABIALS, sounds
-from training.targets import Event
+from training.speech import Event
+from training.synthesizers.espeak import Espeak
 from training.texts import SENTENCES
 
 VOICES = ("m3", "m7", "f3", "klatt3", "Annie", "Reed")

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.quality.phones import bilabials, compare, heard
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.motion import CURVES, MouthMotion
-from training.targets import Event
+from training.speech import Event
 
 
 def test_bilabials_have_their_share_of_an_event() -> None:

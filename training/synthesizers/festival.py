@@ -51,8 +51,8 @@ _RUSSIAN = {
 }  # fmt: skip
 _CATALAN = {
     "ax": "ə", "a": "a", "a1": "ˈa", "e": "e", "e1": "ˈe", "E": "ɛ", "E1": "ˈɛ", "i": "i", "i1": "ˈi",
-    "o": "o", "o1": "ˈo", "O": "ɔ", "O1": "ˈɔ", "u": "u", "u1": "ˈu", "J": "ɲ", "L": "ʎ", "r": "ɾ", "rr": "r", "S": "ʃ", "Z": "ʒ",
-    **{same: same for same in "bdfgjklmnpstwz"},
+    "o": "o", "o1": "ˈo", "O": "ɔ", "O1": "ˈɔ", "u": "u", "u1": "ˈu",
+    "J": "ɲ", "L": "ʎ", "r": "ɾ", "rr": "r", "S": "ʃ", "Z": "ʒ", **{same: same for same in "bdfgjklmnpstwz"},
     "pau": "", "_": "", "#": "",
 }  # fmt: skip
 _AMERICAN = {phone: american.ipa(phone) for phone in american.IPA}
