@@ -2,9 +2,10 @@
 
 The figures follow the phonetic classes (vowel height to jaw and lip opening, rounding and spreading to the lips, place
 of articulation to closure, teeth and tongue tip). The opening of the lips is not that of the jaw: spread lips part and
-show the teeth although the jaw is high, as for i and s, rounded ones leave a small hole although it is low, as for o; firmness follows Cohen and Massaro, "Modeling coarticulation in
-synthetic visual speech", 1993: lips hold to a labial, a velar lets them do what the
-vowels want. (Bilabials close by the closure curve, not by their pull: it must not flatten the vowels around them.)
+show the teeth although the jaw is high, as for i and s; rounded ones leave a small hole although it is low, as for o.
+Firmness follows Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993: lips hold to a labial, a
+velar lets them do what the vowels want. (Bilabials close by the closure curve, not by their pull: it must not flatten
+the vowels around them.)
 """
 
 from __future__ import annotations

@@ -53,10 +53,10 @@ class Recipe:
 
 
 # Steps of each network. More steps know the synthesizers' voices better, fewer carry over to real ones: both are heard.
-STEPS = dict(zip(WEIGHTS, (1300, 3500), strict=True))
+STEPS = dict(zip(WEIGHTS, (2600, 5000), strict=True))
 
 # How much each curve counts: the lips' opening is what people see, closures are rare and matter most after it.
-LOSS = {"gap": 4.0, "jaw": 2.0, "width": 1.0, "round": 2.0, "closure": 0.6, "dental": 0.4, "tongue": 0.2, "voice": 0.3}
+LOSS = {"gap": 4.0, "jaw": 2.0, "width": 1.0, "round": 2.0, "closure": 1.2, "dental": 0.6, "tongue": 0.2, "voice": 0.3}
 EXAM_BATCHES = 8  # of held-out voices, augmented like the rest, the same at every check
 # Rare curves speak up: a lip that meets teeth now and then too often is better than one that never does.
 RARE = {"closure": 2.0, "dental": 5.0}

@@ -24,7 +24,7 @@ from duikou.speech.motion import MouthMotion
 from training.synthesizers.espeak import Espeak
 from training.targets import curves
 
-MEDIA = Path(__file__).parents[3].parent / "shared" / "media"
+MEDIA = Path(__file__).parents[3] / "shared" / "media"
 """Real people, kept outside the repository; see its own README."""
 
 DISPLACED_CRF = 8
