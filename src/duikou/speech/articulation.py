@@ -19,7 +19,7 @@ LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths
 STRETCH = {"gap": 1.1, "jaw": 1.1, "width": 1.2, "round": 1.2}
 SPREAD_PARTS = 0.3  # of the width: spread lips part further than the network says, rounded ones less; it hedges there
 # most of all. Read off measured mouths (docs/models/articulation.md).
-CLOSED_FROM, CLOSED_AT = 0.45, 0.65  # height of a closure's peak from which the lips approach, and meet
+CLOSED_FROM, CLOSED_AT = 0.28, 0.48  # height of a closure's peak from which the lips approach, and meet
 DENTAL_FROM, DENTAL_AT = 0.45, 0.70  # likewise for the lower lip and the teeth
 DENTAL_SHUTS = 0.85  # of the gap, when the lower lip lies at the upper teeth
 PEAK_ROWS = 11  # a peak is the highest of 50 ms to either side: closures follow each other no faster
