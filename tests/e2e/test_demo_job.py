@@ -31,6 +31,7 @@ INSERT_MS = 600
 SENTENCE = "Hello, my name is Eileen, how are you?"
 RATE = 16_000
 MAX_OFFSET_MS = 5  # the contract's tolerance for where the speech is found
+TRIES = 3
 MIN_R = 0.9  # lip gap of the result against the gap that the speech asks for
 EASE_MS = 200  # at both ends of the speech the mouth is on its way
 
@@ -134,16 +135,20 @@ def test_the_command_line_does_the_same_job(
 
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_line_cleans_up_when_stopped(job: Job, tmp_path: Path, kind: signal.Signals, status: int) -> None:
-    words = ["sync", str(job.source), str(job.sound), "-o", str(tmp_path / "spoken.mp4"), "--at", str(INSERT_MS)]
-    command = [sys.executable, "-m", "duikou", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        while process.poll() is None and not list(tmp_path.glob(".spoken.*.part.mp4")):
-            time.sleep(0.02)  # the file appears with the encoder's first packet
-        process.send_signal(kind)
-        rest = process.stderr.read()
-        assert process.stdout.read() == ""
+    output = tmp_path / "spoken.mp4"
+    words = ["sync", str(job.source), str(job.sound), "-o", str(output), "--at", str(INSERT_MS)]
+    for _ in range(TRIES):
+        with subprocess.Popen(
+            [sys.executable, "-m", "duikou", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            while process.poll() is None and not list(tmp_path.glob(".spoken.*.part.mp4")):
+                time.sleep(0.02)  # the file appears with the encoder's first packet
+            process.send_signal(kind)
+            said, rest = process.communicate()
+        if process.returncode != 0:
+            break
+        output.unlink()  # on a busy machine the short job may be done before the signal is sent
+    assert said == ""
     assert process.returncode == status, rest
     assert "Traceback" not in rest
     assert not list(tmp_path.iterdir())
