@@ -47,6 +47,7 @@ def test_what_is_said_fills_the_sound(name: str, tmp_path: Path) -> None:
     there, start = ALL[name]
     if not there():
         pytest.skip(f"{name} is not installed: it is needed for training only")
+    pytest.importorskip("wordfreq", reason="wordfreq is needed for training only")
     for held_out in (False, True) if name in HELD_OUT else (False,):
         spoken = start(tmp_path).speaker(random.Random(0), held_out=held_out)()
         seconds = len(spoken.samples) / spoken.rate
