@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import CURVES
-from training.phones import BILABIALS, PHONES, UNSTRESSED, sounds
+from training.phones import BILABIALS, PHONES, UNSTRESSED, Sound, sounds
 from training.speech import Event
 
 FloatArray = npt.NDArray[np.float32]
@@ -72,6 +72,14 @@ def curves(events: list[Event], rows: int) -> FloatArray:
     return np.clip(out, -1.0, 1.0).astype(np.float32)
 
 
+def timed(event: Event) -> list[tuple[Sound, float, float]]:
+    """The sounds of one event, each with its start and end in s: its share of the event's time."""
+    spoken = sounds(event.ipa)
+    share = np.cumsum([0.0] + [sound.weight for sound in spoken])
+    edges = event.start_s + (event.end_s - event.start_s) * share / max(share[-1], 1e-9)
+    return list(zip(spoken, edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
 def _merge_silence(events: list[Event]) -> list[Event]:
     """Neighbouring silences as one, so that a pause is known by its whole length."""
     merged: list[Event] = []
@@ -87,18 +95,16 @@ def _merge_silence(events: list[Event]) -> list[Event]:
 def _parts(events: list[Event]) -> list[_Part]:
     parts: list[_Part] = []
     for event in events:
-        spoken = sounds(event.ipa)
+        spoken = timed(event)
         if not spoken:
             parts.append(_pause(event))
             continue
-        share = np.cumsum([0.0] + [sound.weight for sound in spoken])
-        edges = event.start_s + (event.end_s - event.start_s) * share / share[-1]
-        for sound, start, end in zip(spoken, edges[:-1], edges[1:], strict=True):
+        for sound, start, end in spoken:
             phone = PHONES[sound.symbol]
             scale = UNSTRESSED if phone.vowel and not sound.stressed else 1.0
             target = (phone.gap * scale, phone.jaw * scale, phone.width * scale, phone.round)
             firm = (phone.lips_firm, phone.jaw_firm, phone.round_firm, phone.round_firm)
-            parts.append(_Part(float(start), float(end), sound.symbol, False, target, firm))
+            parts.append(_Part(start, end, sound.symbol, False, target, firm))
     return parts
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from benchmarks.quality.lips import closures
 from duikou.speech.articulation import LIP_LEAD_S, articulate
 from duikou.speech.motion import MouthMotion
-from training.phones import BILABIALS, sounds
+from training.phones import BILABIALS
 from training.speech import Event
 from training.synthesizers.espeak import Espeak
+from training.targets import timed
 from training.texts import SENTENCES
 
 VOICES = ("m3", "m7", "f3", "klatt3", "Annie", "Reed")
@@ -58,15 +59,7 @@ def heard(voices: tuple[str, ...] = VOICES, each: int = SENTENCES_EACH) -> list[
 
 def bilabials(events: list[Event]) -> list[tuple[float, float]]:
     """Start and end in s of each p, b and m; of a longer event its share."""
-    found = []
-    for event in events:
-        spoken = sounds(event.ipa)
-        edges = np.cumsum([0.0] + [sound.weight for sound in spoken])
-        for sound, start, end in zip(spoken, edges[:-1], edges[1:], strict=True):
-            if sound.symbol in BILABIALS:
-                length = (event.end_s - event.start_s) / edges[-1]
-                found.append((event.start_s + float(start) * length, event.start_s + float(end) * length))
-    return found
+    return [(start, end) for event in events for sound, start, end in timed(event) if sound.symbol in BILABIALS]
 
 
 def compare(phones: list[tuple[float, float]], motion: MouthMotion) -> tuple[int, int, int, int]:
