@@ -37,7 +37,7 @@ class NativeEngine:
     name = "native"
 
     def prepare(self, clip: FaceClip, curves: dict[str, FloatArray], *, progress: Progress) -> NativeRenderer:
-        """Plan all frames and fetch the exemplars they need (one partial decoding of the video)."""
+        """Plan all frames and fetch what may be lent (one pass to find captions, one for the lips)."""
         head = pose.fit(clip.track.landmarks)
         shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
         angles = head.degrees[:, :2]

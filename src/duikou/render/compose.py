@@ -148,6 +148,8 @@ def compose(
     places = warp.lips(0, region)
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
+    away = _away_from_lips(mouth.target, region, unit)
+    beside = away[part.inside(region)]
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
         near += opening[..., None] * (
@@ -162,15 +164,15 @@ def compose(
             inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH, paint_teeth=False)
             patch += opening[..., None] * (inside - patch)
             _seal(patch, source, mouth, part, unit)
-            patches.append(_match_light(patch, near, mouth.target, part, unit))
+            patches.append(_match_light(patch, near, beside, unit))
         lent = patches[0]
         for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
             # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
             lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
-        cover = _around_lips(mouth.target, part, unit) * _on_the_face(mouth.target, part, unit)
+        cover = _around_lips(beside) * _on_the_face(mouth.target, part, unit)
         changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
         near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
-    pixels = _match_detail(pixels, region.cut(own.image), changed, mouth.target, region, unit)
+    pixels = _match_detail(pixels, region.cut(own.image), changed, away)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -310,18 +312,22 @@ def _polygon(points: FloatArray, region: Region, *, blur: float) -> Field:
     return np.asarray(cover, np.float32)
 
 
-def _lips(target: FloatArray, region: Region) -> npt.NDArray[np.uint8]:
+def _away_from_lips(target: FloatArray, region: Region, unit: float) -> Field:
+    """How far the pixels of a region are from the lips, in eye distances: 0 on them."""
     fixed = np.round(target[list(mesh.OUTER_RING)] - [region.x0, region.y0]).astype(np.int32)
-    mask = np.zeros(region.shape, np.uint8)
-    cv2.fillPoly(mask, [fixed], 255)
-    return mask
+    mask = np.full(region.shape, 255, np.uint8)
+    cv2.fillPoly(mask, [fixed], 0)
+    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5) / unit, np.float32)
 
 
-def _around_lips(target: FloatArray, region: Region, unit: float) -> Field:
+def _beside_lips(away: Field) -> npt.NDArray[np.bool_]:
+    """The skin around the lips that the exemplar covers."""
+    return (away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)
+
+
+def _around_lips(away: Field) -> Field:
     """Cover of the exemplar: 1 on the lips and close by, fading to 0."""
-    away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
-    fade = np.clip((away - LIP_MARGIN) / LIP_FEATHER, 0, 1)
-    return np.asarray(1 - fade * fade * (3 - 2 * fade), np.float32)
+    return np.asarray(1 - smoothstep((away.astype(np.float64) - LIP_MARGIN) / LIP_FEATHER), np.float32)
 
 
 def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
@@ -344,10 +350,9 @@ def _taking_over(own: Field, lent: Field, share: float, unit: float) -> Field:
     return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
-def _match_light(patch: Field, base: Field, target: FloatArray, region: Region, unit: float) -> Field:
+def _match_light(patch: Field, base: Field, away: Field, unit: float) -> Field:
     """The patch under the frame's own light: their low-frequency difference on the skin around the lips is added."""
-    away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
-    skin = ((away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)).astype(np.float32)[..., None]
+    skin = _beside_lips(away).astype(np.float32)[..., None]
     sigma = LIGHT_SIGMA * unit
     difference = _blur((base - patch) * skin, sigma)
     weight = _blur(np.repeat(skin, 3, 2), sigma)
@@ -361,14 +366,13 @@ def _moved(places: Map, region: Region) -> Field:
     return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
 
 
-def _match_detail(new: Field, own: Image, changed: Field, target: FloatArray, region: Region, unit: float) -> Field:
+def _match_detail(new: Field, own: Image, changed: Field, away: Field) -> Field:
     """The new pixels, as sharp where they changed as the frame itself is there.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, as when the head moves:
     the finest detail gets the strength that it has on the frame's own skin around the lips.
     """
-    away = cv2.distanceTransform(255 - _lips(target, region), cv2.DIST_L2, 5) / unit
-    skin = (away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER) & (changed > 0.5)
+    skin = _beside_lips(away) & (changed > 0.5)
     if skin.sum() < MIN_SKIN_PIXELS:
         return new
     fine = new - cv2.GaussianBlur(new, (0, 0), DETAIL_SIGMA)

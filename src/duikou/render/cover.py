@@ -56,7 +56,7 @@ STILL, TONE, COMMON, UNLIKE_SKIN, REACH = 1.5, 8, 0.1, 30.0, 0.25
 belongs to them where its variance is this low and its colour, to this many grey levels, fills this share of the space
 between the edges and is this far from the skin's."""
 
-NOSE_BRIDGE, NOSE_TIP, NECK, EDGE = 168, 4, 0.2, 0.08
+NOSE_TIP, NECK, EDGE = 4, 0.2, 0.08
 """The neck belongs to the face's surroundings down to this share of the way from nose bridge to chin; a share of its
 own edge is left out, beside which the background shows."""
 
@@ -356,7 +356,7 @@ def _filled(image: Field, known: Field) -> Field:
 
 def _face(points: FloatArray, shape: tuple[int, ...]) -> BoolArray:
     """Where the lower face of landmarks (478, 2) and the top of the neck are: (rows, columns)."""
-    down = NECK * (points[mesh.CHIN_TIP] - points[NOSE_BRIDGE])
+    down = NECK * (points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE])
     jaw = points[list(mesh.JAW_LINE)]
     jaw = jaw + EDGE * (points[NOSE_TIP] - jaw)
     outline = np.round(np.vstack([jaw, jaw[5:-5] + down])).astype(np.int32)
