@@ -114,6 +114,18 @@ def test_a_short_pause_keeps_a_smile_away_and_a_long_one_brings_it_back() -> Non
         assert (gaps[100] > 0.07) == smiles
 
 
+def test_a_smile_leaves_just_before_speech_and_returns_while_the_lips_leave_the_last_sound() -> None:
+    smile, angles = face(np.full(100, 0.08)), np.zeros((100, 2))
+    model = shape.MouthModel.fit(smile, angles, np.ones(100, bool))
+    voice = np.zeros(100)
+    voice[12:60] = 1  # less than the longest bridged pause after the clip's start
+    wanted = model.wanted({name: np.zeros(100) for name in CURVES} | {"voice": voice}, RATE)
+    gaps = mesh.lip_gap(model.targets(smile, angles, shape.rest_shapes(smile, RATE), RATE, wanted))
+    assert gaps[:6].min() > 0.07
+    assert gaps[12:60].max() < 0.02
+    assert gaps[66:].min() > 0.07
+
+
 def test_a_smile_is_relaxed_and_a_calm_mouth_is_left_alone() -> None:
     calm = face([0.0])
     assert mesh.lip_width(calm)[0] < 0.6

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter1d, grey_closing, maximum_filter1d
 
 from duikou.render import mesh
 from duikou.render.step import smoothstep
@@ -60,8 +60,9 @@ CALM_WIDTH, CALM_SHARE = 0.54, 0.6
 PAUSE_S = 1.0
 """A pause up to this long is part of the speech: the lips wait closed; only a longer one brings back a smile."""
 
-SETTLE_S = 0.08
-"""How gently a face leaves its rest for speech and returns (standard deviation)."""
+SETTLE_S = 0.07
+"""How gently a face leaves its rest for speech and returns (standard deviation), and how long before the voice and
+after it, so that the last sound is still shaped: the smile returns while the lips leave it, not once they have shut."""
 
 REST_WINDOW_S = 1.2
 """Time over which a face's own rest is averaged (standard deviation of the window)."""
@@ -182,11 +183,11 @@ def _opening(curve: FloatArray) -> FloatArray:
 
 def _held(voice: FloatArray, rate: float) -> FloatArray:
     """How far a face is speaking: its voice (N,) with short pauses bridged and soft ends."""
-    bridged = maximum_filter1d(voice, max(round(PAUSE_S * rate) // 2 * 2 + 1, 1), mode="constant")
-    # Bridging reaches as far beyond the speech's ends: take that back, but for what the soft ends need.
-    reach = max(round((PAUSE_S / 2 - 2 * SETTLE_S) * rate), 0)
-    held = -maximum_filter1d(-bridged, 2 * reach + 1, mode="nearest")
-    soft: FloatArray = gaussian_filter1d(held, SETTLE_S * rate, mode="nearest")
+    reach = round(PAUSE_S / 2 * rate)
+    around = np.pad(voice, reach, mode="edge")  # what lies beyond the clip is no pause between two parts of speech
+    bridged = grey_closing(around, 2 * reach + 1)[reach : reach + len(voice)]
+    wide = maximum_filter1d(bridged, 2 * round(SETTLE_S * rate) + 1, mode="nearest")
+    soft: FloatArray = gaussian_filter1d(wide, SETTLE_S * rate, mode="nearest")
     return soft
 
 
