@@ -11,6 +11,7 @@ from duikou.faces.pose import Pose, canonical, fit, from_canonical, to_canonical
 from duikou.faces.track import POINTS
 
 LEFT_EYE, RIGHT_EYE, NOSE_TIP, FOREHEAD, CHIN = 33, 263, 1, 10, 152
+EYE_CORNERS = [130, 33, 133, 362, 263, 359]
 
 
 def turned(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Pose:
@@ -60,6 +61,15 @@ def test_a_mouth_that_moves_does_not_move_the_head():
     points[:, canonical()[:, 1] > 0.2, 1] += 30
     moved = fit(points)
     np.testing.assert_allclose(moved.degrees, still.degrees, atol=1e-6)
+
+
+def test_a_blink_does_not_move_the_head():
+    points = from_canonical(canonical(), turned(20, 5, 3))
+    still = fit(points)
+    points[:, EYE_CORNERS, 0] += np.array([-3, -3, 0, 0, 3, 3])
+    moved = fit(points)
+    np.testing.assert_allclose(moved.degrees, still.degrees, atol=1e-3)
+    assert moved.scale == pytest.approx(still.scale, rel=1e-5)
 
 
 def test_a_mirrored_face_gives_a_rotation_not_a_reflection():
