@@ -8,7 +8,7 @@ from scipy.ndimage import label
 
 from duikou.errors import InputError
 from duikou.speech import CURVES, MouthMotion, articulate
-from duikou.speech.articulation import LIP_LEAD_S
+from duikou.speech.articulation import LIP_LEAD_S, _mouth
 from duikou.speech.features import RATE, resample
 from training.targets import curves
 
@@ -88,6 +88,18 @@ def test_vowels_open_the_mouth_and_curves_keep_their_ranges(examples: list[Examp
         for name in CURVES:
             curve = example.motion[name]
             assert curve.max() <= 1.0 and curve.min() >= (-1.0 if name == "width" else 0.0)
+
+
+def test_spread_lips_part_further_than_rounded_ones() -> None:
+    shapes = {"spread": (0.6, 0.0), "plain": (0.0, 0.0), "rounded": (-0.4, 0.6)}
+    gaps = {}
+    for name, (width, rounding) in shapes.items():
+        heard = np.zeros((100, len(CURVES)), np.float32)
+        heard[:, [CURVES.index("gap"), CURVES.index("width"), CURVES.index("round")]] = 0.4, width, rounding
+        motion = _mouth(heard, np.ones(100, np.float32), np.zeros(100, np.float32))
+        gaps[name] = float(motion[50, CURVES.index("gap")])
+    assert gaps["spread"] > 1.3 * gaps["plain"] and gaps["rounded"] < 0.5 * gaps["plain"]
+    assert gaps["plain"] < 0.45  # lips are near each other for longer than the network, which hedges, says
 
 
 def test_mouth_rests_in_a_pause_and_prepares_before_speech(examples: list[Example]) -> None:
