@@ -305,14 +305,19 @@ def test_upper_teeth_stay_with_the_skull_when_the_jaw_drops() -> None:
 
 
 def looks(
-    gaps: npt.ArrayLike, yaw: npt.ArrayLike = 0.0, light: npt.ArrayLike = 100.0, bared: npt.ArrayLike = 0.0
+    gaps: npt.ArrayLike,
+    yaw: npt.ArrayLike = 0.0,
+    light: npt.ArrayLike = 100.0,
+    bared: npt.ArrayLike = 0.0,
+    inside: npt.ArrayLike = 60.0,
 ) -> exemplars.Looks:
     gap = np.asarray(gaps, np.float64)
     angles = np.stack([np.broadcast_to(yaw, gap.shape), np.zeros_like(gap)], 1).astype(np.float64)
     grey = np.broadcast_to(np.asarray(light, np.float32)[..., None, None], (len(gap), 4, 3))
     wide, large = np.full_like(gap, 0.5), np.full_like(gap, 150.0)
     teeth = np.broadcast_to(np.asarray(bared, np.float64), gap.shape)
-    return exemplars.Looks(np.arange(len(gap)), gap, wide, angles, large, grey, grey, teeth)
+    between = np.asarray(np.broadcast_to(np.asarray(inside, np.float32)[..., None], (len(gap), 3)), np.float32)
+    return exemplars.Looks(np.arange(len(gap)), gap, wide, angles, large, grey, grey, between, teeth)
 
 
 def test_a_face_that_wants_what_it_does_keeps_its_own_frames() -> None:
@@ -369,6 +374,12 @@ def test_a_wanted_mouth_that_trembles_does_not_make_the_exemplars_tremble() -> N
     choice = exemplars.choose(looks(trembling), library, np.ones(40, bool))
     steps = np.diff(choice.first)
     assert (np.diff(np.sign(steps[steps != 0])) != 0).sum() <= 4
+
+
+def test_teeth_do_not_come_and_go_with_a_gap_that_hardly_changes() -> None:
+    library = looks(np.linspace(0.09, 0.11, 40), inside=60 + 40 * (np.arange(40) // 2 % 2))
+    choice = exemplars.choose(looks(np.linspace(0.09, 0.11, 30)), library, np.ones(40, bool))
+    assert len(set(library.inside[choice.first, 0])) == 1
 
 
 def test_a_gap_in_the_track_is_a_jump() -> None:

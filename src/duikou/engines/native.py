@@ -63,6 +63,7 @@ class NativeEngine:
                 head.scale,
                 library.skin,
                 library.mouth,
+                library.inside,
                 library.bared,
             )
             asked = replace(looks, gap=mesh.lip_gap(targets), width=mesh.lip_width(targets)).at(changed)

@@ -40,11 +40,15 @@ SPEED_COST, FASTEST = 0.5, 3
 TURN_COST = 1.5
 """A run that turns round: lips open as they closed, but must not tremble to and fro."""
 
-JUMP_COST = 2.5
+JUMP_COST = 3.5
 """A jump elsewhere in the clip: runs of consecutive frames move like a mouth."""
 
 STUTTER_COST, STUTTER_FRAMES = 2.0, 12
 """A jump back by less than this many frames, to what was just seen, costs so much more."""
+
+INSIDE_SCALE = 7.0
+"""Change of the mean colour between the lips (root mean square of L, a and b, 0 to 255) from one frame to the next that
+costs 1, in a run as at a jump: teeth that come and go flicker more than a gap that is a little off."""
 
 LEAP_SCALE = 12.0
 """Difference of the mouths' colours on both sides of a jump (root mean square, 0 to 255) that costs 1 more."""
@@ -61,8 +65,8 @@ class Looks:
     """What exemplars are compared by.
 
     frames: (N,) numbers. gap, width: (N,) of the lips in eye distances. angles: (N, 2) in degrees. scale: (N,) px.
-    skin, mouth: colours around and on the lips, (N, K, 3) and (N, L, 3), from 0 to 255. bared: (N,) height of the teeth
-    seen, in eye distances.
+    skin, mouth: colours around and on the lips, (N, K, 3) and (N, L, 3), from 0 to 255. inside: (N, 3) mean colour
+    between the lips. bared: (N,) height of the teeth seen, in eye distances.
     """
 
     frames: IntArray
@@ -72,6 +76,7 @@ class Looks:
     scale: FloatArray
     skin: Colours
     mouth: Colours
+    inside: Colours
     bared: FloatArray
 
     def at(self, rows: IntArray) -> Looks:
@@ -91,7 +96,7 @@ class Choice:
 def choose(wanted: Looks, library: Looks, allowed: npt.NDArray[np.bool_]) -> Choice:
     """The cheapest path, by dynamic programming, through the `allowed` of N library rows for M `wanted` frames.
 
-    Of `wanted`, `mouth` and `bared` are not looked at: they are what is sought.
+    Of `wanted`, `mouth`, `inside` and `bared` are not looked at: they are what is sought.
     """
     rows = np.flatnonzero(allowed)
     cost = _unary(wanted, library, rows)
@@ -141,7 +146,8 @@ def _transition(before: IntArray, after: IntArray, library: Looks) -> FloatArray
     leap = _unlike(library.mouth[before], library.mouth[after]) / LEAP_SCALE**2
     jump = JUMP_COST + stutter + np.minimum(leap, JUMP_COST)
     runs = [np.where((way >= 0) & (way <= FASTEST), SPEED_COST * np.abs(way - 1), np.inf) for way in (step, -step)]
-    return np.block([[np.minimum(runs[to] + TURN_COST * (to != by), jump) for to in (0, 1)] for by in (0, 1)])
+    inside = _unlike(library.inside[before][:, None], library.inside[after][:, None]) / INSIDE_SCALE**2
+    return np.block([[np.minimum(runs[to] + TURN_COST * (to != by), jump) + inside for to in (0, 1)] for by in (0, 1)])
 
 
 def _unlike(one: Colours, other: Colours) -> FloatArray:

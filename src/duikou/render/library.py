@@ -29,6 +29,7 @@ LOOK_PX = 40
 SKIN = (*mesh.UNDER_NOSE, *mesh.UPPER_CHEEKS[:14], *mesh.LOWER_CHEEKS[:14], *mesh.CHIN[:3], 199)
 """Where the light on the skin around the mouth is read."""
 
+ON_LIPS = (*mesh.UPPER_MIDDLE[2:-2], *mesh.LOWER_MIDDLE[2:-2])
 BETWEEN = np.array([0.1, 0.5, 0.9])
 """Places between the inner lips, from the upper to the lower one, at which the mouth's inside is read."""
 
@@ -60,6 +61,11 @@ class Library:
         self.mouth = np.zeros((len(landmarks), len(_mouth_places(np.zeros((478, 2)))), 3), np.float32)
 
         self.bared = np.zeros(len(landmarks))
+
+    @property
+    def inside(self) -> npt.NDArray[np.float32]:
+        """(N, 3) mean colour between the inner lips."""
+        return np.asarray(self.mouth[:, len(ON_LIPS) :].mean(1), np.float32)
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -118,7 +124,7 @@ def _mouth_places(points: FloatArray) -> FloatArray:
     """Places on the lips and between them (L, 2), of landmarks (478, 2)."""
     upper, lower = points[list(mesh.UPPER_INNER[2:-2])], points[list(mesh.LOWER_INNER[2:-2])]
     between = [upper + share * (lower - upper) for share in BETWEEN]
-    return np.vstack([points[[*mesh.UPPER_MIDDLE[2:-2], *mesh.LOWER_MIDDLE[2:-2]]], *between])
+    return np.vstack([points[list(ON_LIPS)], *between])
 
 
 def _colours(image: Image, places: FloatArray, unit: float) -> npt.NDArray[np.float32]:
