@@ -382,6 +382,12 @@ def test_teeth_do_not_come_and_go_with_a_gap_that_hardly_changes() -> None:
     assert len(set(library.inside[choice.first, 0])) == 1
 
 
+def test_lips_caught_in_fast_motion_are_left_out_where_calm_ones_show_the_same() -> None:
+    library = looks(np.r_[np.full(8, 0.0), 0.1, np.full(8, 0.2), np.full(3, 0.085)])
+    choice = exemplars.choose(looks(np.full(5, 0.1)), library, np.ones(20, bool))
+    assert (choice.first >= 17).all()
+
+
 def test_a_gap_in_the_track_is_a_jump() -> None:
     library = replace(looks(np.repeat([0.0, 0.2], 10)), frames=np.r_[:10, 100:110])
     choice = exemplars.choose(looks(np.repeat([0.0, 0.2], 8)), library, np.ones(20, bool))

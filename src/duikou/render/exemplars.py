@@ -34,6 +34,10 @@ frames of one light it is below 6; a shadow, a hand or a caption beside the lips
 CLOSED, BARED_SCALE = 0.03, 0.003
 """Below this gap lips are to be seen closed: teeth of such a height between them cost 1; in eye distances."""
 
+MOVING_SCALE = 0.06
+"""Change of an exemplar's own gap from frame to frame, in eye distances, that costs 1: lips caught in fast motion are
+blurred and coarsely coded, and mostly dark between."""
+
 SPEED_COST, FASTEST = 0.5, 3
 """For each frame that a step within a run differs from one: shown twice or skipped, up to this many frames a step."""
 
@@ -135,7 +139,8 @@ def _unary(wanted: Looks, library: Looks, rows: IntArray) -> FloatArray:
     light = _unlike(wanted.skin, library.skin[rows]) / LIGHT_SCALE**2
     closed = np.clip(1 - wanted.gap / CLOSED, 0, 1)[:, None]
     teeth = closed * (library.bared[rows] / BARED_SCALE) ** 2
-    cost: FloatArray = gap**2 + width**2 + (pose**2).sum(-1) + smaller**2 + light + teeth
+    moving = np.gradient(library.gap, library.frames)[rows] / MOVING_SCALE
+    cost: FloatArray = gap**2 + width**2 + (pose**2).sum(-1) + smaller**2 + light + teeth + moving**2
     return cost
 
 
