@@ -388,6 +388,12 @@ def test_lips_caught_in_fast_motion_are_left_out_where_calm_ones_show_the_same()
     assert (choice.first >= 17).all()
 
 
+def test_a_mouth_that_mostly_shows_its_teeth_is_not_lent_a_dark_one() -> None:
+    library = looks(np.full(20, 0.1), bared=np.repeat([0.0, 0.06], [6, 14]))
+    choice = exemplars.choose(looks(np.full(5, 0.1)), library, np.ones(20, bool))
+    assert (choice.first >= 6).all()
+
+
 def test_a_gap_in_the_track_is_a_jump() -> None:
     library = replace(looks(np.repeat([0.0, 0.2], 10)), frames=np.r_[:10, 100:110])
     choice = exemplars.choose(looks(np.repeat([0.0, 0.2], 8)), library, np.ones(20, bool))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -33,6 +34,10 @@ frames of one light it is below 6; a shadow, a hand or a caption beside the lips
 
 CLOSED, BARED_SCALE = 0.03, 0.003
 """Below this gap lips are to be seen closed: teeth of such a height between them cost 1; in eye distances."""
+
+MISSING_SCALE, USUAL_SHARE = 0.04, 0.1
+"""Height of teeth, in eye distances, by which an exemplar shows less than is usual at its gap that costs 1: who mostly
+shows teeth must not speak with a dark mouth. Usual is the mean over about this share of the exemplars, by gap."""
 
 MOVING_SCALE = 0.06
 """Change of an exemplar's own gap from frame to frame, in eye distances, that costs 1: lips caught in fast motion are
@@ -141,7 +146,15 @@ def _unary(wanted: Looks, library: Looks, rows: IntArray) -> FloatArray:
     teeth = closed * (library.bared[rows] / BARED_SCALE) ** 2
     moving = np.gradient(library.gap, library.frames)[rows] / MOVING_SCALE
     cost: FloatArray = gap**2 + width**2 + (pose**2).sum(-1) + smaller**2 + light + teeth + moving**2
-    return cost
+    return cost + (_missing(library.gap[rows], library.bared[rows]) / MISSING_SCALE) ** 2
+
+
+def _missing(gap: FloatArray, bared: FloatArray) -> FloatArray:
+    """How much less of their teeth exemplars (R,) show than others of like gap: (R,), in eye distances."""
+    order = np.argsort(gap, kind="stable")
+    usual = np.empty_like(bared)
+    usual[order] = gaussian_filter1d(bared[order], USUAL_SHARE * len(gap), mode="nearest")
+    return np.maximum(usual - bared, 0)
 
 
 def _transition(before: IntArray, after: IntArray, library: Looks) -> FloatArray:
