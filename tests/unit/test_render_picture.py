@@ -249,6 +249,26 @@ def test_lent_skin_is_as_sharp_as_the_frame_it_comes_into(sigma: float) -> None:
     assert 0.65 < new / before < 1.4
 
 
+def test_soft_skin_is_sharpened_and_the_inside_of_the_mouth_is_not() -> None:
+    grain = np.random.default_rng(1).normal(140, 12, (SIDE, SIDE)).astype(np.float32)
+    own, soft = (
+        np.repeat(np.clip(cv2.GaussianBlur(grain, (0, 0), sigma), 0, 255).astype(np.uint8)[..., None], 3, 2)
+        for sigma in (0.6, 0.8)
+    )
+    points = landmarks(0.14)
+    done = compose(Source(own, points, 0.14), mouth(0.14), [Exemplar(Source(soft, points, 0.14), 1.0)])
+    assert done is not None
+    where, pixels = done
+    gained = []
+    for place, (down, aside) in ((points[[13, 14]].mean(0), (4, 10)), (points[17], (6, 25))):
+        x, y = np.round(place - [where.x0, where.y0]).astype(int)
+        near = np.s_[y - down : y + down, x - aside : x + aside, 0]
+        new, lent = (cv2.Laplacian(image[near], cv2.CV_64F).var() for image in (pixels, where.cut(soft)))
+        gained.append(new / lent)
+    assert gained[0] < 1.1
+    assert gained[1] > 1.3
+
+
 def test_an_exemplar_of_closed_lips_is_given_no_teeth_that_are_not_its_own() -> None:
     image = np.full((SIDE, SIDE, 3), (110, 120, 200), np.uint8)
     own = Source(image, landmarks(0.0), 0.0)

@@ -172,7 +172,9 @@ def compose(
         cover = _around_lips(beside) * _on_the_face(mouth.target, part, unit)
         changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
         near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
-    pixels = _match_detail(pixels, region.cut(own.image), changed, away)
+    inside = np.zeros(region.shape, np.float32)
+    inside[part.inside(region)] = opening
+    pixels = _match_detail(pixels, region.cut(own.image), changed, away, inside)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -366,11 +368,12 @@ def _moved(places: Map, region: Region) -> Field:
     return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
 
 
-def _match_detail(new: Field, own: Image, changed: Field, away: Field) -> Field:
+def _match_detail(new: Field, own: Image, changed: Field, away: Field, inside: Field) -> Field:
     """The new pixels, as sharp where they changed as the frame itself is there.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, as when the head moves:
-    the finest detail gets the strength that it has on the frame's own skin around the lips.
+    the finest detail gets the strength that it has on the frame's own skin around the lips. The skin tells how much of
+    its grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
     """
     skin = _beside_lips(away) & (changed > 0.5)
     if skin.sum() < MIN_SKIN_PIXELS:
@@ -380,7 +383,8 @@ def _match_detail(new: Field, own: Image, changed: Field, away: Field) -> Field:
     before -= cv2.GaussianBlur(before, (0, 0), DETAIL_SIGMA)
     wanted, there = (float(np.sqrt(np.square(band[skin]).mean())) for band in (before, fine))
     gain = np.clip(wanted / max(there, 1e-3), *DETAIL_GAIN)
-    return new + np.float32(gain - 1) * changed[..., None] * fine
+    where = changed if gain < 1 else changed * (1 - inside)
+    return new + np.float32(gain - 1) * where[..., None] * fine
 
 
 def _blur(image: Field, sigma: float) -> Field:
