@@ -32,23 +32,27 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Clip:
-    """One speaker's lips and sound: times of the video frames in s, lip gap, mouth width, and motions."""
+    """One speaker's lips and sound: times of the video frames in s, lip gap, mouth width, mono sound, and motions."""
 
     group: str
     times: FloatArray
     gap: FloatArray
     width: FloatArray
+    samples: npt.NDArray[np.float32]
+    rate: int
     motion: MouthMotion
     loudness: MouthMotion
 
 
-def read(folder: Path) -> list[Clip]:
-    """All clips of the folder, articulated."""
+def read(folder: Path, sets: Sequence[str] = SETS) -> list[Clip]:
+    """All clips of these sets in the folder, articulated."""
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     points = {number: place for place, number in enumerate(index["points"])}
     clips = []
     with np.load(folder / "mouth_tracks.npz") as tracks:
         for entry in index["clips"]:
+            if entry["set"] not in sets:
+                continue
             name = entry["name"]
             sound, rate = _sound(folder / "speech" / f"{name}.flac")
             shape, times = tracks[f"{name}/shape"].astype(np.float64), tracks[f"{name}/t"].astype(np.float64)
@@ -57,8 +61,8 @@ def read(folder: Path) -> list[Clip]:
             seen = np.isfinite(gap)
             level = gaussian_filter1d(loudness(mel_power(sound)), 4.0)[:, None].repeat(8, 1)
             clips.append(
-                Clip(entry["set"], times[seen], gap[seen], width[seen], articulate(sound, rate),
-                     MouthMotion(level, FRAME_RATE))
+                Clip(entry["set"], times[seen], gap[seen], width[seen], sound, rate,
+                     articulate(sound, rate), MouthMotion(level, FRAME_RATE))
             )  # fmt: skip
     return clips
 

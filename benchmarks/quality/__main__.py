@@ -72,14 +72,14 @@ def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *
         part = scaled(progress, number / len(chosen), (number + 1) / len(chosen))
         faces += _clip(clip, speech, folder, sheets, part, left_out, talks=talks)
     if names:
-        return Measured(faces, [], [], left_out)
+        return Measured(faces, [], [], [], left_out)
     sets = [] if quick else tracks.scores()
     if not sets:
         left_out.append(
             ("measured mouths", "a quick run leaves them out" if quick else f"{tracks.FOLDER} is not there")
         )
-    heard = phones.heard(each=QUICK_SENTENCES if quick else phones.SENTENCES_EACH)
-    return Measured(faces, sets, heard, left_out)
+    each = QUICK_SENTENCES if quick else phones.SENTENCES_EACH
+    return Measured(faces, sets, phones.heard(each=each), phones.by_language(each=each), left_out)
 
 
 def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], Path]:

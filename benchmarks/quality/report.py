@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from benchmarks.quality.lips import LAGS_MS, Agreement
-from benchmarks.quality.phones import Heard
+from benchmarks.quality.phones import Heard, Language
 from benchmarks.quality.run import ROWS, FaceReport
 from benchmarks.quality.tracks import SetScore
 
@@ -62,6 +62,7 @@ class Measured:
     faces: list[FaceReport]
     sets: list[SetScore]
     heard: list[Heard]
+    languages: list[Language]
     left_out: list[tuple[str, str]]
 
 
@@ -75,6 +76,7 @@ def tables(found: Measured) -> list[Table]:
         _picture_table(found.faces),
         _sets_table(found.sets),
         _phones_table(found.heard),
+        _languages_table(found.languages),
         Table("Left out", ["clip", "reason"], [list(one) for one in found.left_out]),
     ]
     return [table for table in made if table.rows]
@@ -89,6 +91,12 @@ def verdicts(found: Measured) -> list[Verdict]:
     if found.heard:
         share = sum(one.met for one in found.heard) / max(sum(one.phones for one in found.heard), 1)
         made.append(_at_least("p, b, m in generated speech that close the lips", share, PHONES_MET))
+    if found.languages:
+        worst = min(found.languages, key=lambda one: one.r_gap - one.r_loudness)
+        text = f"{worst.r_gap:.2f} to {worst.r_loudness:.2f} in {worst.language}"
+        made.append(
+            Verdict("r(gap) in generated speech, every language", ">= loudness", text, worst.r_loudness - worst.r_gap)
+        )
     quiet = [face for face in found.faces if len(face.calm) == 2]
     if quiet:
         ours, real = (_pause_motion(quiet, row) for row in ("ours", "real"))
@@ -137,6 +145,7 @@ def write_json(path: Path, found: Measured, about: dict[str, Any]) -> None:
         "faces": [_plain(face) for face in found.faces],
         "sets": [one.__dict__ for one in found.sets],
         "heard": [one.__dict__ for one in found.heard],
+        "languages": [one.__dict__ for one in found.languages],
         "left_out": [{"clip": clip, "reason": reason} for clip, reason in found.left_out],
     }
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -330,6 +339,21 @@ def _phones_table(heard: list[Heard]) -> Table:
     columns = ["voice", "p, b, m", "recall", "precision"]
     note = "Voices never heard in training. Recall: of p, b and m that close the lips; precision: of closings at one."
     return Table("4a. Closures in generated speech with known phones", columns, rows, note)
+
+
+def _languages_table(languages: list[Language]) -> Table:
+    rows = [
+        [
+            one.language,
+            f"{one.r_gap:.2f}",
+            f"{one.r_loudness:.2f}",
+            f"{one.met / max(one.phones, 1):.2f} of {one.phones}",
+        ]
+        for one in languages
+    ]
+    columns = ["language", "r(gap)", "loudness", "p, b, m that close the lips"]
+    note = "With the opening that the phones ask for; the same voices."
+    return Table("4b. Languages, in generated speech with known phones", columns, rows, note)
 
 
 def _ratio(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.quality.phones import bilabials, compare, heard
+from benchmarks.quality.phones import bilabials, by_language, compare, heard
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.motion import CURVES, MouthMotion
 from training.speech import Event
@@ -31,3 +31,10 @@ def test_a_held_out_voice_is_heard() -> None:
     assert one.phones >= 4
     assert 0.5 <= one.met / one.phones <= 1
     assert 0 < one.right <= one.made
+
+
+def test_every_language_is_set_against_loudness() -> None:
+    german, hindi = by_language(("de", "hi"), each=2)
+    assert (german.language, hindi.language) == ("de", "hi")
+    assert german.r_gap > german.r_loudness and hindi.r_gap > 0.3
+    assert german.met <= german.phones

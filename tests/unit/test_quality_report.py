@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.quality import report
 from benchmarks.quality.lips import LAGS_MS, Agreement
-from benchmarks.quality.phones import Heard
+from benchmarks.quality.phones import Heard, Language
 from benchmarks.quality.picture import Picture
 from benchmarks.quality.run import FaceReport
 from benchmarks.quality.silence import Calm
@@ -38,6 +38,7 @@ MEASURED = report.Measured(
     [face("a", 0.6, 0.3), face("b", 0.2, 0.3, lag_ms=100, sharpness=0.7)],
     [SetScore("grid", 36, 0.73, 0.5, 0.2, -20), SetScore("talkvid", 19, 0.3, 0.1, 0.2, 0)],
     [Heard("m3", 20, 18, 22, 17)],
+    [Language("de", 0.7, 0.4, 30, 27), Language("ja", 0.5, 0.52, 10, 9)],
     [("c", "no face is found")],
 )
 
@@ -55,6 +56,7 @@ def verdict(about: str) -> report.Verdict:
         ("closures of the speech", "met"),
         ("best lag", "missed by 10"),
         ("p, b, m", "met"),
+        ("every language", "missed by 0.02"),
         ("motion in pauses", "missed by 0.01"),
         ("pixels changed outside", "met"),
         ("sharpness", "missed by 0.15"),
@@ -72,7 +74,7 @@ def test_bounds_are_judged(about: str, text: str) -> None:
 def test_loudness_below_zero_asks_for_no_less_than_zero() -> None:
     about = "times that of loudness"
     (found,) = [
-        one for one in report.verdicts(report.Measured([face("a", -0.1, -0.3)], [], [], [])) if about in one.about
+        one for one in report.verdicts(report.Measured([face("a", -0.1, -0.3)], [], [], [], [])) if about in one.about
     ]
     assert found.text == "missed by 0.1"
 
@@ -82,7 +84,7 @@ def test_the_worst_clip_is_named() -> None:
 
 
 def test_no_table_is_written_for_what_was_not_measured() -> None:
-    made = report.tables(report.Measured([], [], [], [("a", "why")]))
+    made = report.tables(report.Measured([], [], [], [], [("a", "why")]))
     assert [table.title for table in made] == ["Left out"]
     assert made[0].rows == [["a", "why"]]
 
