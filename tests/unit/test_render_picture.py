@@ -219,13 +219,33 @@ def test_a_row_of_teeth_goes_on_under_the_lip_that_hid_it() -> None:
     points = landmarks(0.1)
     cv2.fillPoly(image, [np.round(points[list(mesh.INNER_RING)]).astype(np.int32)], (215, 225, 230))
     lowered = replace(
-        mouth(0.1), target=points + [0, 0.016 * EYES] * np.isin(np.arange(478), mesh.LOWER_LIP)[:, None], gap=0.16
+        mouth(0.1), target=points + [0, 0.016 * EYES] * np.isin(np.arange(478), mesh.LOWER_LIP)[:, None], gap=0.116
     )
     done = compose(Source(image, points, 0.1), lowered, [])
     assert done is not None
     where, pixels = done
     x, y = np.round(points[14] - [where.x0, where.y0]).astype(int)
     assert pixels[y - 4 : y + 1, x].min() > 120
+
+
+def test_a_smile_that_opens_wide_keeps_its_teeth_short() -> None:
+    """Teeth that fill the upper half between the lips, a tongue below: both stay as high as they are, dark between."""
+    image = np.full((SIDE, SIDE, 3), (110, 110, 190), np.uint8)
+    points = landmarks(0.1)
+    cv2.fillPoly(image, [np.round(points[list(mesh.INNER_RING)]).astype(np.int32)], (215, 225, 230))
+    middle = round(float(points[[13, 14], 1].mean()))
+    image[middle:][image[middle:, :, 1] > 200] = (60, 200, 60)
+    done = compose(Source(image, points, 0.1, teeth=0.5), mouth(0.25), [])
+    assert done is not None
+    where, pixels = done
+    x, top, bottom = (
+        round(float(value)) for value in (landmarks(0.25)[13, 0] - where.x0, *(landmarks(0.25)[[13, 14], 1] - where.y0))
+    )
+    column = pixels[top : bottom + 1, x].astype(int)
+    teeth, below = (column.min(1) > 170).sum(), (column[:, 1] > column[:, 0] + 80).sum()
+    own = 0.05 * EYES
+    assert 0.8 * own < teeth < 2 * own and 0.8 * own < below < 2 * own
+    assert (column.max(1) < 120).sum() > 0.5 * own
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.5])

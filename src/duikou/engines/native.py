@@ -94,6 +94,7 @@ class NativeRenderer:
         self._choice, self._library, self._covers = choice, library, covers
         shown = np.flatnonzero(library.bared > SHOWS_INSIDE)
         self._smile = int(shown[library.bared[shown].argmax()]) if len(shown) else None
+        self._filled = 1.0 if self._smile is None else library.filled[self._smile]
         self._row_of = {int(clip.track.frames[row]): int(row) for row in changed}
         self._place_of = {int(row): place for place, row in enumerate(changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(shapes), mesh.lip_gap(targets)
@@ -118,7 +119,7 @@ class NativeRenderer:
             return image
         covered = self._covers.on(frame, image)
         bare = image if covered is None else covered.without(image)
-        own = Source(bare, self._points[row], float(self._gaps[row]))
+        own = Source(bare, self._points[row], float(self._gaps[row]), self._filled)
         strength = float(self._clip.strength[row])
         gap = self._gaps[row] + strength * (self._target_gaps[row] - self._gaps[row])
         mouth = Mouth(
@@ -155,7 +156,9 @@ class NativeRenderer:
         if self._choice is not None or self._smile is None:
             return None
         away = np.abs(self._head.degrees[row] - self._head.degrees[self._smile])[:2].max()
-        return self._library.source(self._smile, float(self._gaps[self._smile])) if away < SAME_VIEW_DEG else None
+        if away >= SAME_VIEW_DEG:
+            return None
+        return replace(self._library.source(self._smile, float(self._gaps[self._smile])), teeth=self._filled)
 
     def _plane(self, row: int) -> Plane:
         turn, scale = self._head.rotation[row], self._head.scale[row]

@@ -45,7 +45,12 @@ HIDDEN_TEETH = 0.02
 OWN_STRETCH, EXEMPLAR_STRETCH, OPENING_STRETCH = 0.35, 0.8, 0.9
 """Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other; over the second
 half of that it fades. Closing lips cover the upper teeth that an idle face shows, they do not squeeze them; in a
-talking one lower teeth and tongue follow the lower lip. Opening ones rather bare longer teeth than two rows at once."""
+talking one lower teeth and tongue follow the lower lip. Lent lips that open further rather bare longer teeth than two
+rows at once."""
+
+LONGER_TEETH = 1.15
+"""How many times their height the teeth of an idle face may get before dark shows below them, when its lips part
+further: what a little more opening bares is more of them."""
 
 LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 """Exponents, BGR, of a shadow inside the mouth: it is warm."""
@@ -81,11 +86,15 @@ SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True)
 class Source:
-    """A picture and its face: image (H, W, 3) BGR, points (478, 2) in its pixels, gap in eye distances."""
+    """A picture and its face: image (H, W, 3) BGR, points (478, 2) in its pixels, gap in eye distances.
+
+    teeth: share of the height between the lips, from above, that teeth fill.
+    """
 
     image: Image
     points: FloatArray
     gap: float
+    teeth: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -192,9 +201,9 @@ def _inside(
 ) -> Field:
     """What a source shows between its lips, brought to the target's opening: pixels of `part`.
 
-    Where the two openings are nearly the same, everything in it is stretched that little. Otherwise its teeth are held
-    to the skull, and what its lips hid is painted; with teeth, if the face never shows its own. lips: the warped lips
-    around the opening.
+    Where the two openings are nearly the same, everything in it is stretched that little; but an idle face's teeth stay
+    as long as they are. Otherwise its teeth are held to the skull, and what its lips hid is painted; with teeth, if the
+    face never shows its own. lips: the warped lips around the opening.
     """
     if not opening.any():
         return lips
@@ -218,6 +227,10 @@ def _inside(
             result = crease + np.float32(wide) * (result - crease)
     if alike > 0:
         stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)
+        if paint_teeth and mouth.gap > LONGER_TEETH * source.gap:
+            kept, cover = _drawn_apart(source, warp.inside(number, part), mouth, part)
+            stretched = _painted(mouth, part, opening, teeth=False)
+            stretched += cover * (kept - stretched)
         result = result + np.float32(alike) * (stretched - result)
     return result
 
@@ -280,6 +293,33 @@ def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
     aside = np.clip(np.minimum(u - ends[0], ends[1] - u) / (2 * EDGE_PIXELS), 0, 1)
     shown = np.clip((source.gap - SHOWS_INSIDE) / SHOWS_INSIDE, 0, 1)
     return sample(source.image, (x, y)).astype(np.float32), (down * aside * shown)[..., None].astype(np.float32)
+
+
+def _drawn_apart(source: Source, at: Map, mouth: Mouth, part: Region) -> tuple[Field, Field]:
+    """What a source shows between its lips when they part further, and its cover (0 to 1): teeth hardly grow longer.
+
+    They hang below the upper lip, and what lay below them stays at the lower one; what opens between is not covered.
+    at: places in the source that stretch all of it.
+    """
+    u, v = along_mouth(mouth.target, *part.grid())
+    upper, lower = lip_edge(mouth.target, mesh.UPPER_INNER, u), lip_edge(mouth.target, mesh.LOWER_INNER, u)
+    height = np.maximum(lower - upper, 1e-3)
+    kept = height * LONGER_TEETH * source.gap / mouth.gap
+    # How far below the teeth a pixel lies, and how far above what lay below them.
+    below, above = v - upper - source.teeth * kept, lower - v - (1 - source.teeth) * kept
+    share = source.teeth + np.where(below < above, np.minimum(below, 0), np.maximum(-above, 0)) / kept
+    way = upper + np.clip(share, 0, 1) * height - v
+    across = mouth_frame(mouth.target)[2]
+    columns, rows = part.grid()
+    x, y = columns - part.x0 + way * across[0], rows - part.y0 + way * across[1]
+    from_x, from_y = (
+        cv2.remap(
+            one, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float32)
+        for one in at
+    )
+    cover = np.clip(1 - np.minimum(below, above) / EDGE_PIXELS, 0, 1)
+    return sample(source.image, (from_x, from_y)).astype(np.float32), cover[..., None].astype(np.float32)
 
 
 def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Field:

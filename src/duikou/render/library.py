@@ -51,7 +51,8 @@ class Library:
     """The crops of a track's rows and what they show.
 
     skin, mouth: colours (N, K, 3) and (N, L, 3) as CIE L, a, b (0 to 255). bared: (N,) height of the teeth seen between
-    the lips, in eye distances. landmarks: (N, 478, 3) in pixels. Rows never kept have no crop, and zeros.
+    the lips, in eye distances; filled: (N,) share of the opening, from above, down to which they reach. landmarks:
+    (N, 478, 3) in pixels. Rows never kept have no crop, and zeros.
     """
 
     def __init__(self, landmarks: npt.NDArray[np.float32]) -> None:
@@ -59,8 +60,8 @@ class Library:
         self._crops: dict[int, tuple[Region, Image]] = {}
         self.skin = np.zeros((len(landmarks), len(SKIN), 3), np.float32)
         self.mouth = np.zeros((len(landmarks), len(_mouth_places(np.zeros((478, 2)))), 3), np.float32)
-
         self.bared = np.zeros(len(landmarks))
+        self.filled = np.zeros(len(landmarks))
 
     @property
     def inside(self) -> npt.NDArray[np.float32]:
@@ -92,6 +93,7 @@ class Library:
             self.skin[row] = _colours(crop, places[list(SKIN)], unit)
             self.mouth[row] = _colours(crop, _mouth_places(places), unit)
             self.bared[row] = bared(crop, places)
+            self.filled[row] = filled(crop, places)
 
     def source(self, row: int, gap: float) -> Source:
         """A kept row as a source, in its crop's own pixels."""
@@ -104,9 +106,27 @@ def bared(image: Image, points: FloatArray) -> float:
     """Height of the teeth that landmarks (478, 2) of a picture show, in eye distances: what between the lips is neither
     as red as they are nor dark. The landmarks themselves call a mouth closed that shows a thin line of teeth.
     """
+    teeth, _, half = _pale(image, points)
+    return float((teeth.mean(0) * 2 * half).mean() / mesh.eye_distance(points))
+
+
+def filled(image: Image, points: FloatArray) -> float:
+    """Share of the height between the lips, from above, down to which teeth reach; 1 where none are seen."""
+    teeth, height, half = _pale(image, points)
+    seen = (teeth > 0).any(0) & (height > 0)
+    last = np.linspace(1, -1, BARED_STEPS)[(teeth[::-1] > 0).argmax(0)]
+    ends = (last[seen] * half[seen] + height[seen] / 2) / height[seen]
+    return float(np.clip(np.percentile(ends, 90), 0, 1)) if seen.any() else 1.0
+
+
+def _pale(image: Image, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """How surely teeth are seen between the lips (BARED_STEPS, K), 0 to 1, from above, in K columns whose lips are
+    `height` (K,) apart, in pixels, at `half` (K,) as far to both sides of their middle.
+    """
     unit = float(mesh.eye_distance(points))
     upper, lower = points[list(mesh.UPPER_INNER[3:-3])], points[list(mesh.LOWER_INNER[3:-3])]
-    half = np.linalg.norm(lower - upper, axis=1) / 2 + BARED_REACH * unit
+    height = np.linalg.norm(lower - upper, axis=1)
+    half = height / 2 + BARED_REACH * unit
     way = np.linspace(-1, 1, BARED_STEPS)[:, None, None] * half[:, None] * mouth_frame(points)[2]
     rims, cores = (
         [*mesh.UPPER_OUTER[3:-3], *mesh.LOWER_OUTER[3:-3]],
@@ -117,7 +137,7 @@ def bared(image: Image, points: FloatArray) -> float:
     found = _picked(image, ((upper + lower) / 2 + way).reshape(-1, 2))
     lost = (red - found[:, 1]) / max(red - NEUTRAL, MIN_REDNESS)
     teeth = np.clip((lost - PALE[0]) / (PALE[1] - PALE[0]), 0, 1) * (found[:, 0] > light - DARK)
-    return float((teeth.reshape(BARED_STEPS, -1).mean(0) * 2 * half).mean() / unit)
+    return np.asarray(teeth.reshape(BARED_STEPS, -1), np.float64), height, half
 
 
 def _mouth_places(points: FloatArray) -> FloatArray:
