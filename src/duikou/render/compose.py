@@ -226,12 +226,14 @@ def _inside(
             wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
             result = crease + np.float32(wide) * (result - crease)
     if alike > 0:
-        stretched = sample(source.image, warp.inside(number, part)).astype(np.float32)
+        at = warp.inside(number, part)
         if paint_teeth and mouth.gap > LONGER_TEETH * source.gap:
-            kept, cover = _drawn_apart(source, warp.inside(number, part), mouth, part)
-            stretched = _painted(mouth, part, opening, teeth=False)
-            stretched += cover * (kept - stretched)
-        result = result + np.float32(alike) * (stretched - result)
+            shown, cover = _drawn_apart(source, at, mouth, part)
+            opened = _painted(mouth, part, opening, teeth=False)
+            opened += cover * (shown - opened)
+        else:
+            opened = sample(source.image, at).astype(np.float32)
+        result = result + np.float32(alike) * (opened - result)
     return result
 
 
