@@ -10,7 +10,7 @@ import pytest
 from duikou.faces import pose
 from duikou.render import library as lips_library
 from duikou.render import mesh, shape
-from duikou.render.library import Library, bared, filled
+from duikou.render.library import Library, teeth
 
 SIDE, EYES = 400, 140.0
 SKIN, LIPS, TEETH, THROAT = (140, 160, 205), (90, 90, 190), (215, 225, 230), (20, 20, 40)
@@ -33,13 +33,13 @@ def face(points: npt.NDArray[np.float64], inside: tuple[int, int, int]) -> Image
 @pytest.mark.parametrize(("inside", "height"), [(TEETH, 0.06), (THROAT, 0.0), (LIPS, 0.0)])
 def test_only_teeth_are_bared(inside: tuple[int, int, int], height: float) -> None:
     points = landmarks(0.06)
-    assert bared(face(points, inside), points[:, :2]) == pytest.approx(height, abs=0.015)
+    assert teeth(face(points, inside), points[:, :2])[0] == pytest.approx(height, abs=0.015)
 
 
 def test_a_line_of_teeth_is_found_where_the_landmarks_see_closed_lips() -> None:
     closed = landmarks(0.0)[:, :2]
-    assert bared(face(landmarks(0.025), TEETH), closed) > 0.01
-    assert bared(face(landmarks(0.0), LIPS), closed) < 0.002
+    assert teeth(face(landmarks(0.025), TEETH), closed)[0] > 0.01
+    assert teeth(face(landmarks(0.0), LIPS), closed)[0] < 0.002
 
 
 def test_teeth_are_told_from_what_lies_below_them() -> None:
@@ -47,9 +47,9 @@ def test_teeth_are_told_from_what_lies_below_them() -> None:
     image = face(points, TEETH)
     middle = round(float(points[[13, 14], 1].mean()))
     image[middle:][image[middle:].min(2) > 200] = THROAT
-    assert filled(image, points[:, :2]) == pytest.approx(0.5, abs=0.15)
-    assert filled(face(points, TEETH), points[:, :2]) > 0.9
-    assert filled(face(points, THROAT), points[:, :2]) == 1.0
+    assert teeth(image, points[:, :2])[1] == pytest.approx(0.5, abs=0.15)
+    assert teeth(face(points, TEETH), points[:, :2])[1] > 0.9
+    assert teeth(face(points, THROAT), points[:, :2])[1] == 1.0
 
 
 def test_a_kept_frame_comes_back_in_its_crops_own_pixels() -> None:

@@ -94,7 +94,7 @@ class NativeRenderer:
         self._choice, self._library, self._covers = choice, library, covers
         shown = np.flatnonzero(library.bared > SHOWS_INSIDE)
         self._smile = int(shown[library.bared[shown].argmax()]) if len(shown) else None
-        self._filled = 1.0 if self._smile is None else library.filled[self._smile]
+        self._filled = 1.0 if self._smile is None else float(library.filled[self._smile])
         self._row_of = {int(clip.track.frames[row]): int(row) for row in changed}
         self._place_of = {int(row): place for place, row in enumerate(changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(shapes), mesh.lip_gap(targets)
@@ -152,13 +152,12 @@ class NativeRenderer:
         ]
 
     def _teeth(self, row: int) -> Source | None:
-        """For a face that never talks: the one frame that shows its teeth, where the head looks the same way."""
-        if self._choice is not None or self._smile is None:
+        """For a face that never talks, where it shows none itself and the head looks the same way: the one frame that
+        shows its teeth."""
+        if self._choice is not None or self._smile is None or self._gaps[row] > SHOWS_INSIDE:
             return None
         away = np.abs(self._head.degrees[row] - self._head.degrees[self._smile])[:2].max()
-        if away >= SAME_VIEW_DEG:
-            return None
-        return replace(self._library.source(self._smile, float(self._gaps[self._smile])), teeth=self._filled)
+        return self._library.source(self._smile, float(self._gaps[self._smile])) if away < SAME_VIEW_DEG else None
 
     def _plane(self, row: int) -> Plane:
         turn, scale = self._head.rotation[row], self._head.scale[row]

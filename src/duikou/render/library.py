@@ -92,36 +92,22 @@ class Library:
             places = points - [region.x0, region.y0]
             self.skin[row] = _colours(crop, places[list(SKIN)], unit)
             self.mouth[row] = _colours(crop, _mouth_places(places), unit)
-            self.bared[row] = bared(crop, places)
-            self.filled[row] = filled(crop, places)
+            self.bared[row], self.filled[row] = teeth(crop, places)
 
     def source(self, row: int, gap: float) -> Source:
         """A kept row as a source, in its crop's own pixels."""
         region, packed = self._crops[row]
         image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-        return Source(image, self._landmarks[row, :, :2].astype(np.float64) - [region.x0, region.y0], gap)
+        points = self._landmarks[row, :, :2].astype(np.float64) - [region.x0, region.y0]
+        return Source(image, points, gap, float(self.filled[row]))
 
 
-def bared(image: Image, points: FloatArray) -> float:
-    """Height of the teeth that landmarks (478, 2) of a picture show, in eye distances: what between the lips is neither
-    as red as they are nor dark. The landmarks themselves call a mouth closed that shows a thin line of teeth.
-    """
-    teeth, _, half = _pale(image, points)
-    return float((teeth.mean(0) * 2 * half).mean() / mesh.eye_distance(points))
+def teeth(image: Image, points: FloatArray) -> tuple[float, float]:
+    """The teeth that landmarks (478, 2) of a picture show: their height, in eye distances, and the share of the height
+    between the lips, from above, down to which they reach; 1 where none are seen.
 
-
-def filled(image: Image, points: FloatArray) -> float:
-    """Share of the height between the lips, from above, down to which teeth reach; 1 where none are seen."""
-    teeth, height, half = _pale(image, points)
-    seen = (teeth > 0).any(0) & (height > 0)
-    last = np.linspace(1, -1, BARED_STEPS)[(teeth[::-1] > 0).argmax(0)]
-    ends = (last[seen] * half[seen] + height[seen] / 2) / height[seen]
-    return float(np.clip(np.percentile(ends, 90), 0, 1)) if seen.any() else 1.0
-
-
-def _pale(image: Image, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """How surely teeth are seen between the lips (BARED_STEPS, K), 0 to 1, from above, in K columns whose lips are
-    `height` (K,) apart, in pixels, at `half` (K,) as far to both sides of their middle.
+    Teeth are what between the lips is neither as red as they are nor dark. The landmarks themselves call a mouth closed
+    that shows a thin line of them.
     """
     unit = float(mesh.eye_distance(points))
     upper, lower = points[list(mesh.UPPER_INNER[3:-3])], points[list(mesh.LOWER_INNER[3:-3])]
@@ -136,8 +122,13 @@ def _pale(image: Image, points: FloatArray) -> tuple[FloatArray, FloatArray, Flo
     light, red = np.median(lips, axis=0)[:2]
     found = _picked(image, ((upper + lower) / 2 + way).reshape(-1, 2))
     lost = (red - found[:, 1]) / max(red - NEUTRAL, MIN_REDNESS)
-    teeth = np.clip((lost - PALE[0]) / (PALE[1] - PALE[0]), 0, 1) * (found[:, 0] > light - DARK)
-    return np.asarray(teeth.reshape(BARED_STEPS, -1), np.float64), height, half
+    pale = np.clip((lost - PALE[0]) / (PALE[1] - PALE[0]), 0, 1) * (found[:, 0] > light - DARK)
+    pale = pale.reshape(BARED_STEPS, -1)
+    seen = (pale > 0).any(0) & (height > 0)
+    last = np.linspace(1, -1, BARED_STEPS)[(pale[::-1] > 0).argmax(0)]
+    ends = (last[seen] * half[seen] + height[seen] / 2) / height[seen]
+    filled = float(np.clip(np.percentile(ends, 90), 0, 1)) if seen.any() else 1.0
+    return float((pale.mean(0) * 2 * half).mean() / unit), filled
 
 
 def _mouth_places(points: FloatArray) -> FloatArray:

@@ -36,7 +36,7 @@ moustache, has no wide one to show."""
 
 WIDE_CURVE, HALF_OPEN = 0.77, 1.6
 """The gap curve of lively speech reaches this height (97th percentile), and how soon lips open on the way there: real
-ones are half open more of the time (median gap 0.55 of the widest over 307 measured clips, the curve's 0.45). The bend
+ones are half open more of the time (median gap 0.55 of the widest over 307 measured clips, the curve's 0.39). The bend
 goes half of that way: the full one (0.85) costs the result's correlation with the speech."""
 
 JAW_PER_GAP = 0.80

@@ -19,7 +19,7 @@ LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths
 STRETCH = {"gap": 1.2, "jaw": 1.1, "width": 1.2, "round": 1.2}
 # How measured mouths differ from what it says of the gap (docs/models/articulation.md): spread lips part further and
 # rounded ones less, by this share of width and rounding, where it hedges most; and lips stay near each other for longer
-# and open further, by this power.
+# and open further, by this power; the picture's bend (`render/shape.py`) goes back part of that way.
 SPREAD_PARTS, OPENING_POWER = 0.3, 1.3
 CLOSED_FROM, CLOSED_AT = 0.28, 0.48  # height of a closure's peak from which the lips approach, and meet
 DENTAL_FROM, DENTAL_AT = 0.45, 0.70  # likewise for the lower lip and the teeth
