@@ -81,9 +81,14 @@ def mean_r(clips: Sequence[Clip], group: str, curve: str, lag_s: float = 0.0) ->
             ours, real = values[:, 2] - values[:, 3], clip.width
         else:
             ours, real = clip.motion.at(times)[:, 0], clip.gap
-        still = min(ours.std(), real.std()) < 1e-9
-        found.append(0.0 if still else float(np.corrcoef(ours, real)[0, 1]))
+        found.append(correlation(ours, real))
     return float(np.mean(found))
+
+
+def correlation(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> float:
+    """Pearson's r; 0 where one of them does not move."""
+    still = min(one.std(), other.std()) < 1e-9
+    return 0.0 if still else float(np.corrcoef(one, other)[0, 1])
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack
 from duikou.render import mesh
 from duikou.speech.motion import MouthMotion
+from training.score import correlation
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -120,12 +121,6 @@ def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agr
         met=int(met.sum()),
         closures=len(met),
     )
-
-
-def correlation(one: FloatArray, other: FloatArray) -> float:
-    """Pearson's r; 0 where one of them does not move."""
-    still = min(one.std(), other.std()) < 1e-9
-    return 0.0 if still else float(np.corrcoef(one, other)[0, 1])
 
 
 def by_lag(lips: Lips, asked: MouthMotion) -> FloatArray:

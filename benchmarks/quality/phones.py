@@ -12,7 +12,8 @@ from benchmarks.quality.lips import closures
 from duikou.speech.articulation import LIP_LEAD_S, articulate
 from duikou.speech.motion import CURVES, MouthMotion
 from training.phones import BILABIALS
-from training.speech import Event
+from training.score import correlation
+from training.speech import Event, Spoken
 from training.synthesizers.espeak import Espeak
 from training.targets import curves, timed
 from training.texts import SENTENCES
@@ -66,9 +67,7 @@ def heard(voices: tuple[str, ...] = VOICES, each: int = SENTENCES_EACH) -> list[
     for voice in voices:
         counts = np.zeros(4, int)
         for _ in range(each):
-            language = rng.choice(LANGUAGES)
-            text = rng.choice(SENTENCES[language])
-            spoken = espeak.speak(text, language, voice, words_per_minute=rng.randint(*WORDS_PER_MINUTE), seed=SEED)
+            spoken = _said(espeak, rng, rng.choice(LANGUAGES), voice)
             counts += compare(bilabials(spoken.events), articulate(spoken.samples, spoken.rate))
         found.append(Heard(voice, *counts.tolist()))
     return found
@@ -81,16 +80,20 @@ def by_language(languages: tuple[str, ...] = ASKED_LANGUAGES, each: int = SENTEN
     for language in languages:
         r, counts = [], np.zeros(4, int)
         for number in range(each):
-            voice, text = VOICES[number % len(VOICES)], rng.choice(SENTENCES[language])
-            spoken = espeak.speak(text, language, voice, words_per_minute=rng.randint(*WORDS_PER_MINUTE), seed=SEED)
+            spoken = _said(espeak, rng, language, VOICES[number % len(VOICES)])
             ours, loud = (listen(spoken.samples, spoken.rate) for listen in (articulate, loudness_motion))
             wanted = curves(spoken.events, len(ours.values))[:, CURVES.index("gap")]
             rows = min(len(wanted), len(loud.values))
-            r.append([np.corrcoef(motion["gap"][:rows], wanted[:rows])[0, 1] for motion in (ours, loud)])
+            r.append([correlation(motion["gap"][:rows], wanted[:rows]) for motion in (ours, loud)])
             counts += compare(bilabials(spoken.events), ours)
         r_ours, r_loudness = np.mean(r, 0).tolist()
         found.append(Language(language, r_ours, r_loudness, int(counts[0]), int(counts[1])))
     return found
+
+
+def _said(espeak: Espeak, rng: random.Random, language: str, voice: str) -> Spoken:
+    text = rng.choice(SENTENCES[language])
+    return espeak.speak(text, language, voice, words_per_minute=rng.randint(*WORDS_PER_MINUTE), seed=SEED)
 
 
 def bilabials(events: list[Event]) -> list[tuple[float, float]]:

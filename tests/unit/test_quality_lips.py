@@ -7,8 +7,9 @@ import pytest
 from lips_maker import FRAME_MS, make_lips
 
 from benchmarks.quality.clips import displaced
-from benchmarks.quality.lips import CLOSED, LAGS_MS, NO_LAG, agreement, by_lag, closures, closures_met, correlation
+from benchmarks.quality.lips import CLOSED, LAGS_MS, NO_LAG, agreement, by_lag, closures, closures_met
 from duikou.speech.motion import CURVES, MouthMotion
+from training.score import correlation
 
 FRAMES = 100
 REST = MouthMotion(np.zeros((400, len(CURVES)), np.float32), 100.0)
