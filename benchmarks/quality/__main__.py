@@ -20,6 +20,7 @@ from rich.console import Console
 
 from benchmarks.quality import clips, phones, report, tracks
 from benchmarks.quality.clips import Clip
+from benchmarks.quality.hard import alter
 from benchmarks.quality.report import Measured
 from benchmarks.quality.run import FaceReport, UnmeasuredError, measure
 from duikou import __version__
@@ -60,37 +61,39 @@ def main() -> int:
 
 def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *, quick: bool) -> Measured:
     """All measures on what there is. names: only these clips, where any is named; speech alone is left out then."""
-    talking, idle, speech = _clips(folder, quick=quick)
-    known = [clip.name for clip in (*talking, *idle)]
+    talking, idle, hard, speech = _clips(folder, quick=quick)
+    known = [clip.name for clip in (*talking, *idle, *hard)]
     unknown = set(names) - set(known)
     if unknown:
         raise SystemExit(f"there is no clip {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    chosen = [(clip, clip in talking) for clip in (*talking, *idle) if not names or clip.name in names]
+    chosen = [clip for clip in (*talking, *idle, *hard) if not names or clip.name in names]
     faces: list[FaceReport] = []
+    hardened: list[FaceReport] = []
     left_out: LeftOut = []
-    for number, (clip, talks) in enumerate(chosen):
+    for number, clip in enumerate(chosen):
         part = scaled(progress, number / len(chosen), (number + 1) / len(chosen))
-        faces += _clip(clip, speech, folder, sheets, part, left_out, talks=talks)
+        found = hardened if clip in hard else faces
+        found += _clip(clip, speech, folder, sheets, part, left_out, talks=clip not in idle)
     if names:
-        return Measured(faces, [], [], [], left_out)
+        return Measured(faces, hardened, [], [], [], left_out)
     sets = [] if quick else tracks.scores()
     if not sets:
         left_out.append(
             ("measured mouths", "a quick run leaves them out" if quick else f"{tracks.FOLDER} is not there")
         )
     each = QUICK_SENTENCES if quick else phones.SENTENCES_EACH
-    return Measured(faces, sets, phones.heard(each=each), phones.by_language(each=each), left_out)
+    return Measured(faces, hardened, sets, phones.heard(each=each), phones.by_language(each=each), left_out)
 
 
-def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], Path]:
-    """Those who talk, those who are idle, and what the idle ones are to say."""
+def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], tuple[Clip, ...], Path]:
+    """Those who talk, those who are idle, those made hard, and what the idle ones are to say."""
     if not clips.MEDIA.is_dir():
         talking, idle, speech = clips.made(folder, QUICK_S if quick else MADE_S)
-        return (talking,), (idle,), speech
+        return (talking,), (idle,), (talking.hardened(clips.MADE_HARD),), speech
     if not quick:
-        return clips.TALKING, clips.IDLE, clips.IDLE_SPEECH
+        return clips.TALKING, clips.IDLE, clips.HARD, clips.IDLE_SPEECH
     short = tuple(replace(clip, seconds=QUICK_S) for clip in clips.TALKING[:QUICK_CLIPS])
-    return short, clips.IDLE[:1], clips.IDLE_SPEECH
+    return short, clips.IDLE[:1], (), clips.IDLE_SPEECH
 
 
 def _clip(
@@ -107,6 +110,7 @@ def _clip(
     with tempfile.TemporaryDirectory(dir=folder) as name:
         place = Path(name)
         try:
+            clip = alter(clip, place) if clip.altered else clip
             take = clips.reenactment(clip, place) if talks else clips.with_a_pause(clip, speech, place)
             return list(measure(take, place, sheets, told, talks=talks))
         except (DuikouError, UnmeasuredError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +48,18 @@ MADE_VOICE = ("en-us", "m3")
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of somebody who talks or is idle. seconds: how much of it is used; `None` is all."""
+    """A clip of somebody who talks or is idle. seconds: how much of it is used; `None` is all. altered: name of what
+    makes it hard (`hard.ALTERATIONS`), if anything does.
+    """
 
     name: str
     video: Path
     seconds: float | None = None
+    altered: str = ""
+
+    def hardened(self, by: str) -> Clip:
+        """The same clip, to be altered."""
+        return replace(self, name=f"{self.name}_{by}", altered=by)
 
 
 def _real(name: str, seconds: float | None = None) -> Clip:
@@ -71,6 +78,17 @@ TALKING = (
     _real("two_people"),
     _real("refuse_256px_60s", 15),
 )
+
+HARD = (
+    _real("talking_glasses").hardened("turned"),
+    _real("talking_zh").hardened("turned"),
+    _real("talking_zh").hardened("side_lit"),
+    _real("talking_glasses").hardened("tilted"),
+    _real("talking_zh").hardened("fast"),
+    _real("talking_glasses").hardened("far"),
+)
+
+MADE_HARD = "turned"
 
 IDLE = (_real("closed_mouth_silent", 8), _real("idle_silent", 8), _real("idle_drawn_face", 8))
 
@@ -100,7 +118,7 @@ def displaced(count: int) -> npt.NDArray[np.int64]:
 
 def reenactment(clip: Clip, folder: Path) -> Take:
     """Write the clip as it is, the clip displaced, and its sound. Raises `MediaError` for a clip without sound."""
-    frames = _frame_count(clip)
+    frames = frame_count(clip)
     real, given = _unchanged(clip, frames, folder), folder / "given.mp4"
     pts = [int(one) for one in decode.read_timeline(clip.video).pts[:frames]]
     with VideoWriter(given, clip.video, crf=DISPLACED_CRF) as writer:
@@ -112,7 +130,7 @@ def reenactment(clip: Clip, folder: Path) -> Take:
 
 def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
     """The clip as it is with speech that pauses in the middle."""
-    frames = _frame_count(clip)
+    frames = frame_count(clip)
     real = _unchanged(clip, frames, folder)
     said = read_sound(speech, channels=1)
     part, nothing = round(PART_S * said.rate), np.zeros((round(PAUSE_S * said.rate), 1), np.float32)
@@ -157,7 +175,8 @@ def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:
     return path
 
 
-def _frame_count(clip: Clip) -> int:
+def frame_count(clip: Clip) -> int:
+    """How many of a clip's frames are used."""
     times = decode.times(clip.video)
     return len(times) if clip.seconds is None else int(np.searchsorted(times, clip.seconds * 1000))
 

@@ -27,8 +27,12 @@ BoolArray = npt.NDArray[np.bool_]
 CLOSED = 0.03
 """Gap, in eye distances, below which lips are seen to meet."""
 
-CLOSURE_FROM = 0.5
-"""Height of the closure curve from which the lips are asked to meet; the analysis makes it whole or not at all."""
+ON_TEETH = 0.05
+"""Gap, in eye distances, below which the lower lip is seen at the upper teeth: half of the f and v of measured speakers
+get below 0.02 to 0.04."""
+
+GESTURE_FROM = 0.5
+"""Height of a gesture's curve from which it is asked for; the analysis makes one whole or not at all."""
 
 LAGS_MS = np.arange(-200, 201, 5)
 """Lags tried: five frames to either side, which is more than a syllable's half."""
@@ -78,7 +82,8 @@ class Agreement:
 
     r_gap, r_width: Pearson's r, frame by frame. lag_ms: lag of the lips behind the real ones at which r of the gap is
     highest, and by_lag (len(LAGS_MS),) that r. distance: mean distance of the lower face's landmarks.
-    met, closures: how many of the closures that the speech analysis found are seen.
+    met, closures: how many of the closures that the speech analysis found are seen. bitten, labiodentals: likewise of
+    its f and v.
     """
 
     r_gap: float
@@ -88,6 +93,8 @@ class Agreement:
     distance: float
     met: int
     closures: int
+    bitten: int
+    labiodentals: int
 
     @property
     def r_own_lag(self) -> float:
@@ -111,7 +118,7 @@ def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agr
     lagged = np.array([_lagged(ours, theirs, int(lag)) for lag in LAGS_MS])
     moved = list(mesh.MOVED)
     distance = np.linalg.norm(ours.shapes[:, moved, :2] - theirs.shapes[:, moved, :2], axis=-1).mean()
-    met = closures_met(ours, asked)
+    met, bitten = gestures_met(ours, asked, "closure", CLOSED), gestures_met(ours, asked, "dental", ON_TEETH)
     return Agreement(
         r_gap=correlation(ours.gap, theirs.gap),
         r_width=correlation(ours.width, theirs.width),
@@ -120,6 +127,8 @@ def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agr
         distance=float(distance),
         met=int(met.sum()),
         closures=len(met),
+        bitten=int(bitten.sum()),
+        labiodentals=len(bitten),
     )
 
 
@@ -133,22 +142,24 @@ def by_lag(lips: Lips, asked: MouthMotion) -> FloatArray:
     return np.array(found)
 
 
-def closures(asked: MouthMotion) -> list[tuple[float, float]]:
-    """Start and end, in s, of each closure that a motion holds."""
-    shut = np.concatenate([[False], asked["closure"] >= CLOSURE_FROM, [False]])
-    edges = np.flatnonzero(np.diff(shut.astype(np.int8))).reshape(-1, 2)
+def gestures(asked: MouthMotion, curve: str) -> list[tuple[float, float]]:
+    """Start and end, in s, of each time that a motion's `closure`, or `dental`, is made."""
+    made = np.concatenate([[False], asked[curve] >= GESTURE_FROM, [False]])
+    edges = np.flatnonzero(np.diff(made.astype(np.int8))).reshape(-1, 2)
     return [(asked.start_s + start / asked.rate, asked.start_s + (end - 1) / asked.rate) for start, end in edges]
 
 
-def closures_met(lips: Lips, asked: MouthMotion) -> BoolArray:
-    """For each closure during which the lips were seen, whether they met, a frame's time to either side allowed."""
+def gestures_met(lips: Lips, asked: MouthMotion, curve: str, below: float) -> BoolArray:
+    """For each gesture during which the lips were seen, whether their gap fell `below` that, a frame's time to either
+    side allowed.
+    """
     times = lips.track.times_ms / 1000
     slack = float(np.median(np.diff(times)))
     met = []
-    for start, end in closures(asked):
+    for start, end in gestures(asked, curve):
         inside = (times >= start - slack) & (times <= end + slack)
         if inside.any():
-            met.append(bool(lips.gap[inside].min() < CLOSED))
+            met.append(bool(lips.gap[inside].min() < below))
     return np.array(met, bool)
 
 

@@ -1,4 +1,4 @@
-"""Closures and opening in generated speech, where phones and their times are known."""
+"""Closures, f and v, and the opening in generated speech, where phones and their times are known."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.quality.engines import loudness_motion
-from benchmarks.quality.lips import closures
+from benchmarks.quality.lips import gestures
 from duikou.speech.articulation import LIP_LEAD_S, articulate
 from duikou.speech.motion import CURVES, MouthMotion
-from training.phones import BILABIALS
+from training.phones import BILABIALS, PHONES
 from training.score import correlation
 from training.speech import Event, Spoken
 from training.synthesizers.espeak import Espeak
@@ -34,30 +34,56 @@ NEAR_S = 0.04
 """How far from the phone the lips may meet, a frame's time at 25 per second."""
 
 
+LABIODENTALS = frozenset(symbol for symbol, phone in PHONES.items() if phone.dental)
+
+
 @dataclass(frozen=True)
-class Heard:
-    """phones: p, b and m that were spoken. met: those during which the motion closes the lips. made: closures of the
-    motion. right: those of them that are at a p, b or m.
+class Found:
+    """phones: those of a kind that were spoken. met: those during which the motion makes its gesture. made: gestures of
+    the motion. right: those of them that are at such a phone.
     """
 
-    voice: str
     phones: int
     met: int
     made: int
     right: int
 
+    def __add__(self, other: Found) -> Found:
+        return Found(self.phones + other.phones, self.met + other.met, self.made + other.made, self.right + other.right)
+
+    @property
+    def recall(self) -> float:
+        """Share of the phones that are met."""
+        return self.met / max(self.phones, 1)
+
+    @property
+    def precision(self) -> float:
+        """Share of the gestures that are right."""
+        return self.right / max(self.made, 1)
+
+
+NONE = Found(0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is heard of a voice's p, b and m, and of its f and v."""
+
+    voice: str
+    bilabials: Found
+    labiodentals: Found
+
 
 @dataclass(frozen=True)
 class Language:
     """r_gap, r_loudness: mean over sentences of r of the gap with what the phones ask for, ours and loudness's.
-    phones, met: as in `Heard`.
+    bilabials: its p, b and m.
     """
 
     language: str
     r_gap: float
     r_loudness: float
-    phones: int
-    met: int
+    bilabials: Found
 
 
 def heard(voices: tuple[str, ...] = VOICES, each: int = SENTENCES_EACH) -> list[Heard]:
@@ -65,11 +91,13 @@ def heard(voices: tuple[str, ...] = VOICES, each: int = SENTENCES_EACH) -> list[
     espeak, rng = Espeak(), random.Random(SEED)
     found = []
     for voice in voices:
-        counts = np.zeros(4, int)
+        lips, teeth = NONE, NONE
         for _ in range(each):
             spoken = _said(espeak, rng, rng.choice(LANGUAGES), voice)
-            counts += compare(bilabials(spoken.events), articulate(spoken.samples, spoken.rate))
-        found.append(Heard(voice, *counts.tolist()))
+            motion = articulate(spoken.samples, spoken.rate)
+            lips += compare(among(spoken.events, BILABIALS), motion, "closure")
+            teeth += compare(among(spoken.events, LABIODENTALS), motion, "dental")
+        found.append(Heard(voice, lips, teeth))
     return found
 
 
@@ -78,16 +106,16 @@ def by_language(languages: tuple[str, ...] = ASKED_LANGUAGES, each: int = SENTEN
     espeak, rng = Espeak(), random.Random(SEED)
     found = []
     for language in languages:
-        r, counts = [], np.zeros(4, int)
+        r, lips = [], NONE
         for number in range(each):
             spoken = _said(espeak, rng, language, VOICES[number % len(VOICES)])
             ours, loud = (listen(spoken.samples, spoken.rate) for listen in (articulate, loudness_motion))
             wanted = curves(spoken.events, len(ours.values))[:, CURVES.index("gap")]
             rows = min(len(wanted), len(loud.values))
             r.append([correlation(motion["gap"][:rows], wanted[:rows]) for motion in (ours, loud)])
-            counts += compare(bilabials(spoken.events), ours)
+            lips += compare(among(spoken.events, BILABIALS), ours, "closure")
         r_ours, r_loudness = np.mean(r, 0).tolist()
-        found.append(Language(language, r_ours, r_loudness, int(counts[0]), int(counts[1])))
+        found.append(Language(language, r_ours, r_loudness, lips))
     return found
 
 
@@ -96,17 +124,17 @@ def _said(espeak: Espeak, rng: random.Random, language: str, voice: str) -> Spok
     return espeak.speak(text, language, voice, words_per_minute=rng.randint(*WORDS_PER_MINUTE), seed=SEED)
 
 
-def bilabials(events: list[Event]) -> list[tuple[float, float]]:
-    """Start and end in s of each p, b and m; of a longer event its share."""
-    return [(start, end) for event in events for sound, start, end in timed(event) if sound.symbol in BILABIALS]
+def among(events: list[Event], symbols: frozenset[str]) -> list[tuple[float, float]]:
+    """Start and end in s of each phone that is one of `symbols`; of a longer event its share."""
+    return [(start, end) for event in events for sound, start, end in timed(event) if sound.symbol in symbols]
 
 
-def compare(phones: list[tuple[float, float]], motion: MouthMotion) -> tuple[int, int, int, int]:
-    """Phones, those met, closures made, those of them that are right. The lead of the lips is taken out."""
-    made = [(start + LIP_LEAD_S, end + LIP_LEAD_S) for start, end in closures(motion)]
+def compare(phones: list[tuple[float, float]], motion: MouthMotion, curve: str) -> Found:
+    """How phones and the gestures of a curve go together. The lead of the lips is taken out."""
+    made = [(start + LIP_LEAD_S, end + LIP_LEAD_S) for start, end in gestures(motion, curve)]
     met = sum(any(_touch(phone, one) for one in made) for phone in phones)
     right = sum(any(_touch(phone, one) for phone in phones) for one in made)
-    return len(phones), met, len(made), right
+    return Found(len(phones), met, len(made), right)
 
 
 def _touch(one: tuple[float, float], other: tuple[float, float]) -> bool:

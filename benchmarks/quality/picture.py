@@ -1,4 +1,4 @@
-"""The picture itself, before encoding: what may not change, sharpness, flicker, and seams."""
+"""The picture itself, before encoding: what may not change, sharpness, light, flicker, sliding, and seams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality.engines import Change
 from duikou.engines.base import Image
 from duikou.render import mesh
 from duikou.render.warp import Region
@@ -37,8 +36,14 @@ RAYS, RAY_STEP, RAY_STEPS = 48, 0.02, 14
 """Rays from the lips' outer edge outwards, on which seams are looked for: across all of the mask's edge, which lies
 within a quarter of the eye distance."""
 
+SLIDE_PIXELS, SLIDE_WINDOW = 120.0, 21
+"""Eye distance, in pixels, at which skin and lips are followed, and the side of the square that is sought again."""
+
 SKIN = (*mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.UNDER_NOSE, *mesh.OUTER_RING)
 """Points of the lower face at which light is read."""
+
+SLIDING = (*SKIN, *mesh.UPPER_MIDDLE, *mesh.LOWER_MIDDLE)
+"""Points whose skin is followed from frame to frame."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,16 @@ class Looks:
 
 @dataclass(frozen=True)
 class Compared:
-    """One changed frame: how its source looks, how it looks, and how many pixels changed outside the face."""
+    """One changed frame: how its source looks, how it looks, and how many pixels changed outside the face.
+
+    slide: how far the skin slid against the landmarks since the frame before, in the source and as it is now, in eye
+    distances; `None` for the first of a run.
+    """
 
     own: Looks
     new: Looks
     outside: int
+    slide: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ class Picture:
 
     sharpness: of the mouth's region against the same region of the source. sharpness_alike: against that of the
     source's most similar mouths, which show as much teeth and lip. sharpness_lips: of lips and skin alone.
-    seam: slope across the mask's edge.
+    light: how far the skin's light is from the source's, as a share of it. seam: slope across the mask's edge.
+    slide: how far skin and lips slide against the landmarks from frame to frame.
     flicker: of skin's light, of the mouth's colour, of the lower face's landmarks; none for a source whose mouth is
     still.
     """
@@ -82,16 +93,17 @@ class Picture:
     sharpness: float
     sharpness_alike: float
     sharpness_lips: float
+    light: float
     seam: float
+    slide: float
     flicker: dict[str, float]
 
 
-def measure(own: Image, change: Change, before: FloatArray, after: FloatArray) -> Compared:
-    """Figures of one frame.
+def measure(own: Image, new: Image, before: FloatArray, after: FloatArray) -> Compared:
+    """Figures of one frame, without its sliding.
 
-    own: (H, W, 3) the source's picture. before, after: (478, 2) landmarks of the source and of the result.
+    own, new: (H, W, 3) the source's picture and the result. before, after: (478, 2) their landmarks.
     """
-    new = change.on(own)
     unit = float(mesh.eye_distance(before))
     box = _mouth_box(before, after, unit, own.shape[:2])
     skin = ~(_opening(before, box, unit) | _opening(after, box, unit))
@@ -108,13 +120,16 @@ def summary(frames: list[Compared], own: FloatArray, new: FloatArray) -> Picture
     source, result = (np.array([[one.sharp, one.sharp_lips, one.edge**2] for one in looks])
                       for looks in ([one.own for one in frames], [one.new for one in frames]))  # fmt: skip
     sharp, lips, edges = result.mean(0) / np.maximum(source.mean(0), 1e-9)
+    own_slide, new_slide = np.mean([one.slide for one in frames if one.slide is not None] or [(0.0, 0.0)], axis=0)
     return Picture(
         frames=len(frames),
         outside=sum(one.outside for one in frames),
         sharpness=float(sharp),
         sharpness_alike=float(result[:, 0].mean() / max(source[alike, 0].mean(), 1e-9)),
         sharpness_lips=float(lips),
+        light=float(np.mean([np.abs(one.new.light - one.own.light).mean() / one.own.light.mean() for one in frames])),
         seam=float(np.sqrt(edges)),
+        slide=float(new_slide / max(own_slide, 1e-9)),
         flicker={},
     )
 
@@ -155,6 +170,32 @@ def light(image: Image, places: FloatArray, unit: float) -> FloatArray:
     at = ((places - low + 0.5) * scale - 0.5).astype(np.float32)
     read = cv2.remap(small, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(read[0], np.float64)
+
+
+def slide(images: tuple[Image, Image], points: tuple[FloatArray, FloatArray]) -> float:
+    """Mean way, in eye distances, that skin and lips go between two images beyond the way of their landmarks (478, 2).
+
+    What lies at a landmark is sought again with optical flow (Lucas and Kanade, pyramidal after Bouguet 2000).
+    """
+    unit = float(mesh.eye_distance(points[0]))
+    scale = min(SLIDE_PIXELS / unit, 1.0)
+    places = [one[list(SLIDING)] for one in points]
+    low = np.maximum(np.floor(np.min([one.min(0) for one in places], 0) - unit / 4), 0).astype(int)
+    high = np.ceil(np.max([one.max(0) for one in places], 0) + unit / 4).astype(int)
+    small = [
+        cv2.resize(
+            cv2.cvtColor(image[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2GRAY),
+            None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA,
+        )
+        for image in images
+    ]  # fmt: skip
+    before, after = (((one - low + 0.5) * scale - 0.5).astype(np.float32) for one in places)
+    window = (SLIDE_WINDOW, SLIDE_WINDOW)
+    found, seen, _ = cv2.calcOpticalFlowPyrLK(
+        small[0], small[1], before, after.copy(), winSize=window, maxLevel=2, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+    )
+    away = np.linalg.norm(found - after, axis=1)[seen[:, 0] > 0]
+    return float(away.mean() / (unit * scale)) if len(away) else 0.0
 
 
 def edge(image: Image, points: FloatArray) -> float:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from benchmarks.quality import picture, sheet
 from benchmarks.quality.clips import Take
 from benchmarks.quality.engines import Driven, Watched, WatchedRenderer, loudness_motion
-from benchmarks.quality.lips import LAGS_MS, NO_LAG, Agreement, Lips, agreement, by_lag, closures, same_face, tracked
+from benchmarks.quality.lips import LAGS_MS, NO_LAG, Agreement, Lips, agreement, by_lag, gestures, same_face, tracked
 from benchmarks.quality.picture import Compared, Picture
 from benchmarks.quality.silence import Calm, calm
 from duikou.engines.base import Engine, Image
+from duikou.faces import pose
 from duikou.faces.track import Face
 from duikou.media import decode
 from duikou.media.sound import read_sound
@@ -41,6 +42,8 @@ STEPS = ("finding faces", "ours", "loudness only", "tracking", "pictures")
 class FaceReport:
     """All that is measured of one face of one clip. rows: agreement by row of `ROWS`. calm: by row.
 
+    yaw: least and greatest turn of the head, in degrees to either side.
+
     heard: r of the gap that the speech asks for with the real one. shown: r of the result's gap with the one asked for,
     behind_ms: its lag behind that. The result can hardly follow the real lips better than these let it.
 
@@ -50,6 +53,7 @@ class FaceReport:
     name: str
     frames: int
     frame_ms: float
+    yaw: tuple[float, float]
     rows: dict[str, Agreement]
     heard: float | None
     shown: float
@@ -134,13 +138,19 @@ def _report(job: _Job, case: _Case, progress: Progress) -> FaceReport:
         name=case.name,
         frames=len(used),
         frame_ms=float(np.median(np.diff(case.spoken.times_ms))),
+        yaw=_yaw(case.lips["real"].among(used)),
         rows=rows,
-        heard=by_lag(case.lips["source"].among(used), job.asked)[NO_LAG] if "source" in case.lips else None,
-        shown=shown[NO_LAG],
+        heard=float(by_lag(case.lips["source"].among(used), job.asked)[NO_LAG]) if "source" in case.lips else None,
+        shown=float(shown[NO_LAG]),
         behind_ms=int(LAGS_MS[int(np.argmax(shown))]),
         calm={row: one for row, one in pauses.items() if one is not None},
         picture=_pictures(job, case, progress),
     )
+
+
+def _yaw(lips: Lips) -> tuple[float, float]:
+    turned = np.abs(pose.fit(lips.track.landmarks).degrees[:, 0])
+    return float(turned.min(initial=0)), float(turned.max(initial=0))
 
 
 def _pictures(job: _Job, case: _Case, progress: Progress) -> Picture | None:
@@ -171,17 +181,26 @@ def _compared(
     cells: Cells = {"given": {}, "ours": {}}
     found: list[Compared] = []
     row_of = {int(frame): row for row, frame in enumerate(before.frames)}
+    last: tuple[int, Image, Image] | None = None
     for frame in decode.frames(take.given, stop=take.frames):
         row = row_of.get(frame.index)
         if row is None:
             continue
         progress(STEPS[4], row / len(row_of))
-        change = case.painted.changes_made[frame.index]
+        own, new = frame.image, case.painted.changes_made[frame.index].on(frame.image)
         was, now = _points(before, row), _points(after, row)
-        found.append(picture.measure(frame.image, change, was, now))
+        compared = picture.measure(own, new, was, now)
+        if last is not None and last[0] == frame.index - 1:
+            slides = (
+                picture.slide((last[1], own), (_points(before, row - 1), was)),
+                picture.slide((last[2], new), (_points(after, row - 1), now)),
+            )
+            compared = replace(compared, slide=slides)
+        found.append(compared)
+        last = frame.index, own, new
         if row in wanted:
-            cells["given"][row] = sheet.mouth(frame.image, was)
-            cells["ours"][row] = sheet.mouth(change.on(frame.image), now)
+            cells["given"][row] = sheet.mouth(own, was)
+            cells["ours"][row] = sheet.mouth(new, now)
     return found, cells
 
 
@@ -234,4 +253,4 @@ def _write_sheet(job: _Job, case: _Case, ours: Lips, rows: dict[str, IntArray], 
         "gap asked for": job.asked.at(times_s)[:, 0].astype(np.float64),
         "loudness": job.loud.at(times_s)[:, 0].astype(np.float64),
     }
-    sheet.write(job.sheets / f"{case.name}.png", case.name, strips, times_s, curves, closures(job.asked))
+    sheet.write(job.sheets / f"{case.name}.png", case.name, strips, times_s, curves, gestures(job.asked, "closure"))

@@ -38,9 +38,20 @@ def test_a_made_mouth_follows_its_speech(found: tuple[Path, report.Measured]) ->
     assert idle.calm["ours"].pauses < idle.calm["ours"].speech
 
 
+def test_a_turned_head_speaks_too(found: tuple[Path, report.Measured]) -> None:
+    _, measured = found
+    (turned,) = measured.hard
+    assert turned.name == "made_talking_turned"
+    assert turned.shown > 0.8
+    assert abs(turned.behind_ms) <= turned.frame_ms
+    assert turned.picture is not None
+    assert turned.picture.slide < 1.5 and turned.picture.seam < report.SEAM
+    assert turned.yaw[0] > 25
+
+
 def test_nothing_outside_the_face_is_touched(found: tuple[Path, report.Measured]) -> None:
     _, measured = found
-    for face in measured.faces:
+    for face in (*measured.faces, *measured.hard):
         assert face.picture is not None
         assert face.picture.frames > 40
         assert face.picture.outside == 0
@@ -57,7 +68,7 @@ def test_each_face_has_a_sheet(found: tuple[Path, report.Measured]) -> None:
 def test_the_report_is_whole(found: tuple[Path, report.Measured]) -> None:
     folder, measured = found
     titles = [table.title.partition(".")[0] for table in report.tables(measured)]
-    assert titles == ["Bounds", "1", "1a", "2", "3", "4a", "4b", "Left out"]
+    assert titles == ["Bounds", "1", "1a", "2", "3", "4a", "4b", "5", "5a", "Left out"]
     report.write_json(folder / "quality.json", measured, {})
     kept = json.loads((folder / "quality.json").read_text())
     assert [face["name"] for face in kept["faces"]] == ["made_talking", "made_idle"]

@@ -7,7 +7,7 @@ import pytest
 from lips_maker import FRAME_MS, make_lips
 
 from benchmarks.quality.clips import displaced
-from benchmarks.quality.lips import CLOSED, LAGS_MS, NO_LAG, agreement, by_lag, closures, closures_met
+from benchmarks.quality.lips import CLOSED, LAGS_MS, NO_LAG, ON_TEETH, agreement, by_lag, gestures, gestures_met
 from duikou.speech.motion import CURVES, MouthMotion
 from training.score import correlation
 
@@ -88,9 +88,9 @@ def test_what_does_not_move_has_no_correlation() -> None:
 
 
 def test_closures_begin_and_end_where_the_curve_says() -> None:
-    found = np.array(closures(shut((20, 30), (399, 400))))
+    found = np.array(gestures(shut((20, 30), (399, 400)), "closure"))
     assert found == pytest.approx(np.array([[0.17, 0.26], [3.96, 3.96]]))
-    assert closures(REST) == []
+    assert gestures(REST, "closure") == []
 
 
 def test_a_closure_is_met_where_the_lips_touch_during_it() -> None:
@@ -98,8 +98,18 @@ def test_a_closure_is_met_where_the_lips_touch_during_it() -> None:
     gap[12] = CLOSED / 2  # 480 ms
     gap[30] = CLOSED / 2  # 1200 ms, two frames after the second closure's end
     asked = shut((45, 55), (100, 115), (350, 360))
-    assert closures_met(make_lips(gap), asked).tolist() == [True, False, False]
+    assert gestures_met(make_lips(gap), asked, "closure", CLOSED).tolist() == [True, False, False]
+
+
+def test_a_lower_lip_is_at_the_teeth_where_little_is_open() -> None:
+    gap = np.full(FRAMES, 0.15)
+    gap[12] = 0.9 * ON_TEETH
+    values = np.zeros((400, len(CURVES)), np.float32)
+    values[[50, 51, 350, 351], CURVES.index("dental")] = 1
+    asked = MouthMotion(values, 100.0, -0.03)
+    assert gestures_met(make_lips(gap), asked, "dental", ON_TEETH).tolist() == [True, False]
+    assert not len(gestures_met(make_lips(gap), asked, "closure", CLOSED))
 
 
 def test_a_closure_outside_the_clip_does_not_count() -> None:
-    assert closures_met(make_lips(np.full(25, 0.0)), shut((20, 30), (300, 310))).tolist() == [True]
+    assert gestures_met(make_lips(np.full(25, 0.0)), shut((20, 30), (300, 310)), "closure", CLOSED).tolist() == [True]

@@ -32,7 +32,8 @@ def around_lips(inner: float, outer: float) -> np.ndarray:
 def measured(own: np.ndarray, new: np.ndarray) -> picture.Compared:
     change = changed_part(own, new)
     assert change is not None
-    return picture.measure(own, change, POINTS, POINTS)
+    assert np.array_equal(change.on(own), new)
+    return picture.measure(own, new, POINTS, POINTS)
 
 
 def test_the_change_is_all_that_differs() -> None:
@@ -71,7 +72,7 @@ def test_sharpness_is_compared_with_mouths_alike() -> None:
     soft = cv2.GaussianBlur(teeth, (0, 0), 0.8)
 
     def looks(sharp: float) -> picture.Looks:
-        return picture.Looks(sharp, sharp, 1.0, np.zeros((4, 3)), np.zeros(3))
+        return picture.Looks(sharp, sharp, 1.0, np.ones((4, 3)), np.zeros(3))
 
     sharp_own, sharp_teeth, sharp_soft = (picture.sharpness(one) for one in (own, teeth, soft))
     # Source: closed, open. Result: open twice, each softer than the source's open mouth.
@@ -127,8 +128,24 @@ def test_a_patch_of_other_light_has_an_edge(inner: float, outer: float) -> None:
     assert whole.new.edge == pytest.approx(whole.own.edge, rel=0.02)
 
 
+def test_skin_that_stays_behind_its_landmarks_slides() -> None:
+    own, way = skin(), np.array([0.04 * UNIT, 0])
+    moved = np.roll(own, round(way[0]), axis=1)
+    assert picture.slide((own, moved), (POINTS, POINTS + way)) < 0.002
+    assert picture.slide((own, own), (POINTS, POINTS + way)) == pytest.approx(0.04, abs=0.004)
+
+
+def test_sliding_is_set_against_the_source() -> None:
+    looks = picture.Looks(1.0, 1.0, 1.0, np.full((4, 3), 100.0), np.zeros(3))
+    lit = picture.Looks(1.0, 1.0, 1.0, np.full((4, 3), 110.0), np.zeros(3))
+    frames = [picture.Compared(looks, lit, 0, slides) for slides in (None, (0.01, 0.02), (0.03, 0.04))]
+    found = picture.summary(frames, np.zeros((3, 2)), np.zeros((3, 2)))
+    assert found.slide == pytest.approx(1.5)
+    assert found.light == pytest.approx(0.1)
+
+
 def test_a_face_at_the_border_can_be_measured() -> None:
     own = skin()[:, :180]
-    change = Change(150, 150, own[150:160, 150:160] + np.uint8(9))
-    found = picture.measure(own, change, POINTS, POINTS)
+    new = Change(150, 150, own[150:160, 150:160] + np.uint8(9)).on(own)
+    found = picture.measure(own, new, POINTS, POINTS)
     assert np.isfinite([found.own.edge, found.new.edge, *found.new.light.ravel(), *found.new.mouth]).all()

@@ -19,11 +19,11 @@ LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths
 STRETCH = {"gap": 1.2, "jaw": 1.1, "width": 1.2, "round": 1.2}
 # How measured mouths differ from what it says of the gap (docs/models/articulation.md): spread lips part further and
 # rounded ones less, by this share of width and rounding, where it hedges most; and lips stay near each other for longer
-# and open further, by this power; the picture's bend (`render/shape.py`) goes back part of that way.
-SPREAD_PARTS, OPENING_POWER = 0.3, 1.3
+# and open further, by this power: the median opening is then 0.42 of the wide one, as the measured mouths' 0.43.
+SPREAD_PARTS, OPENING_POWER = 0.3, 1.15
 CLOSED_FROM, CLOSED_AT = 0.28, 0.48  # height of a closure's peak from which the lips approach, and meet
-DENTAL_FROM, DENTAL_AT = 0.45, 0.70  # likewise for the lower lip and the teeth
-DENTAL_SHUTS = 0.85  # of the gap, when the lower lip lies at the upper teeth
+DENTAL_FROM, DENTAL_AT = 0.35, 0.55  # likewise for the lower lip and the teeth
+DENTAL_SHUTS = 0.7  # of the gap, when the lower lip lies at the upper teeth: measured lips keep a quarter to a half
 PEAK_ROWS = 11  # a peak is the highest of 50 ms to either side: closures follow each other no faster
 SHOULDER_FROM, SHOULDER_AT = 0.45, 0.80  # shares of its peak between which a closure begins and is whole
 GAP_ROWS = 3.5  # lips are slower than the network's ripple; r with measured lips is highest near this
@@ -83,6 +83,7 @@ def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     curves[:, _DENTAL] = _reached(curves[:, _DENTAL], DENTAL_FROM, DENTAL_AT)
     # Lips need about 50 ms to part, however sudden the burst; they stay shut as long as before.
     shut = gaussian_filter1d(maximum_filter1d(curves[:, _CLOSURE], HELD_ROWS), PART_ROWS, mode="nearest")
+    curves[:, _DENTAL] *= 1.0 - shut  # lips that meet are not at the teeth
     curves[:, _GAP] *= effort * (1.0 - shut) * (1.0 - DENTAL_SHUTS * curves[:, _DENTAL])
     curves[:, _JAW] *= effort
     lowest = np.array([-1.0 if name == "width" else 0.0 for name in CURVES])
