@@ -326,10 +326,10 @@ def test_a_face_outside_the_picture_changes_nothing() -> None:
     assert compose(Source(image, landmarks(0.0) + 2000, 0.0), moved, []) is None
 
 
-def paint(x: float, y: float, gap: float = 0.15) -> float:
+def paint(x: float, y: float, gap: float = 0.15, height: float | None = None) -> float:
     colours = interior.paint(
         np.array([x]), np.array([y]), pixel=0.005, gap=gap, jaw=0.8 * gap, tongue=0.0, ceiling=np.array([0.05]),
-        teeth=True, light=LIGHT,
+        height=np.array([gap if height is None else height]), teeth=True, light=LIGHT,
     )  # fmt: skip
     return float(colours.mean())
 
@@ -338,6 +338,10 @@ def test_upper_teeth_are_bright_the_throat_is_dark_and_a_slit_is_darker() -> Non
     assert paint(0.03, -0.02) > 100
     assert paint(0.0, 0.03) < 60
     assert paint(0.03, -0.02, gap=0.02) < 0.6 * paint(0.03, -0.02)
+
+
+def test_teeth_darken_towards_the_corners_of_the_opening() -> None:
+    assert paint(0.03, -0.02, height=0.01) < 0.7 * paint(0.03, -0.02)
 
 
 def test_upper_teeth_stay_with_the_skull_when_the_jaw_drops() -> None:

@@ -332,7 +332,7 @@ def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Fi
     pixel = 1 / float(np.sqrt(abs(np.linalg.det(mouth.plane.linear))))
     u, v = mouth.plane.canonical(x[where], y[where])
     along, across = along_mouth(mouth.target, x[where], y[where])
-    ceiling = (across - lip_edge(mouth.target, mesh.UPPER_INNER, along)) * pixel
+    upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
     out[where] = interior.paint(
         u,
         v,
@@ -340,7 +340,8 @@ def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Fi
         gap=mouth.gap,
         jaw=mouth.jaw,
         tongue=mouth.tongue,
-        ceiling=ceiling,
+        ceiling=(across - upper) * pixel,
+        height=(lower - upper) * pixel,
         teeth=teeth,
         light=mouth.light,
     )

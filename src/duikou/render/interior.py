@@ -37,11 +37,17 @@ LOWER_EDGE_BELOW_REST = 0.9 * MM
 INCISOR_PER_JAW = 0.80
 """The lower incisors go down by this share of the chin's way: they lie nearer to the hinge."""
 
-UPPER_TOOTH = np.array([0.75, 0.80, 0.86])
-LOWER_TOOTH = np.array([0.53, 0.57, 0.65])
+UPPER_TOOTH = np.array([0.76, 0.82, 0.90])
+LOWER_TOOTH = np.array([0.53, 0.58, 0.67])
 TONGUE = np.array([0.44, 0.42, 0.74])
 CAVITY = np.array([0.08, 0.08, 0.17])
 """Colours as BGR shares of the face's light."""
+
+ROUNDING = 0.9 * MM
+"""How much shorter a crown is at its sides."""
+
+CORNER_SHADE = 0.45
+"""Light that is left where the opening ends, of that in its middle."""
 
 SHADOW_TINT = np.array([1.15, 1.12, 0.9])
 """Exponents, BGR, of the shadow: what light falls into a mouth comes off lips and gums, and is warm."""
@@ -98,6 +104,7 @@ def paint(
     jaw: float,
     tongue: float,
     ceiling: FloatArray,
+    height: FloatArray,
     teeth: bool,
     light: Light,
 ) -> FloatArray:
@@ -105,7 +112,7 @@ def paint(
 
     pixel: size of a pixel in eye distances. gap: of the lips, jaw: lowering of the chin, both in eye distances.
     tongue: 0 lies low, 1 touches the upper teeth. ceiling: (M,) distance below the upper lip's edge, which throws its
-    shadow. teeth: whether to paint any.
+    shadow. height: (M,) of the opening at that x, which lets the light in. teeth: whether to paint any.
     """
     drop = INCISOR_PER_JAW * jaw
     colour = np.broadcast_to(CAVITY, (len(x), 3)).copy()
@@ -123,8 +130,10 @@ def paint(
         ):
             cover, shade = _teeth(x, y, edges, bottoms, pixel, upper=edges is UPPER_EDGES)
             colour += cover[:, None] * (tone * shade[:, None] - colour)
-    # Little light falls through a narrow opening, and none just behind the upper lip.
-    shadow = (0.6 + 0.4 * smoothstep(ceiling / (4 * MM))) * (0.4 + 0.6 * smoothstep(np.asarray(gap / (7 * MM))))
+    # Little light falls through a narrow opening and towards its corners, and none just behind the upper lip.
+    wide = 0.4 + 0.6 * smoothstep(np.asarray(gap / (7 * MM)))
+    here = CORNER_SHADE + (1 - CORNER_SHADE) * smoothstep(height / (0.8 * max(gap, MM)))
+    shadow = (0.6 + 0.4 * smoothstep(ceiling / (4 * MM))) * wide * here
     return np.asarray(np.clip(colour * shadow[:, None] ** SHADOW_TINT * light.at(x), 0, 255), np.float64)
 
 
@@ -136,14 +145,17 @@ def _teeth(
     tooth = np.clip(np.searchsorted(edges, out, side="right") - 1, 0, len(bottoms) - 1)
     width = edges[tooth + 1] - edges[tooth]
     within = (out - edges[tooth]) / width * 2 - 1
-    rounded = 0.6 * MM * np.abs(within) ** 5
-    softness = max(1.5 * pixel, 0.6 * MM)
+    rounded = ROUNDING * np.abs(within) ** 4
+    softness = max(1.5 * pixel, 0.9 * MM)
     bite = bottoms[tooth] - rounded if upper else bottoms[tooth] + rounded
     cover = _edge(bite - y, softness) if upper else _edge(y - bite, softness)
     cover = cover * _edge(edges[-1] - out, 2 * MM)
     seam = 1 - 0.10 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
     turned = 1 - 0.6 * np.clip(out / edges[-1], 0, 1) ** 1.5
-    return cover, seam * turned * (1 - 0.06 * within**2)
+    # A crown is brightest across its middle, and its biting edge lets light through.
+    belly = 1 - 0.14 * within**2
+    edge = 1 - 0.10 * np.exp(-((np.abs(bite - y) / (1.2 * MM)) ** 2))
+    return cover, seam * turned * belly * edge
 
 
 def _edge(distance: FloatArray, softness: float) -> FloatArray:
