@@ -42,7 +42,7 @@ STEPS = ("finding faces", "ours", "loudness only", "tracking", "pictures")
 class FaceReport:
     """All that is measured of one face of one clip. rows: agreement by row of `ROWS`. calm: by row.
 
-    yaw: least and greatest turn of the head, in degrees to either side.
+    yaw: turn of the head to either side, in degrees (5th and 95th percentile).
 
     heard: r of the gap that the speech asks for with the real one. shown: r of the result's gap with the one asked for,
     behind_ms: its lag behind that. The result can hardly follow the real lips better than these let it.
@@ -138,7 +138,7 @@ def _report(job: _Job, case: _Case, progress: Progress) -> FaceReport:
         name=case.name,
         frames=len(used),
         frame_ms=float(np.median(np.diff(case.spoken.times_ms))),
-        yaw=_yaw(case.lips["real"].among(used)),
+        yaw=_yaw(case.lips["ours"].among(used)),
         rows=rows,
         heard=float(by_lag(case.lips["source"].among(used), job.asked)[NO_LAG]) if "source" in case.lips else None,
         shown=float(shown[NO_LAG]),
@@ -150,7 +150,7 @@ def _report(job: _Job, case: _Case, progress: Progress) -> FaceReport:
 
 def _yaw(lips: Lips) -> tuple[float, float]:
     turned = np.abs(pose.fit(lips.track.landmarks).degrees[:, 0])
-    return float(turned.min(initial=0)), float(turned.max(initial=0))
+    return float(np.percentile(turned, 5)), float(np.percentile(turned, 95))
 
 
 def _pictures(job: _Job, case: _Case, progress: Progress) -> Picture | None:

@@ -100,7 +100,6 @@ def test_spread_lips_part_further_than_rounded_ones() -> None:
         motion = _mouth(heard, np.ones(100, np.float32), np.zeros(100, np.float32))
         gaps[name] = float(motion[50, CURVES.index("gap")])
     assert gaps["spread"] > 1.3 * gaps["plain"] and gaps["rounded"] < 0.5 * gaps["plain"]
-    assert gaps["plain"] < 0.5  # lips are near each other for longer than the network, which hedges, says
 
 
 def test_mouth_rests_in_a_pause_and_prepares_before_speech(examples: list[Example]) -> None:

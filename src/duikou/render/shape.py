@@ -34,7 +34,7 @@ GAP_RANGE = (0.07, 0.26)
 """Bounds of that gap where it is read off the track's own talking: who hardly opens his mouth, or hides it under a
 moustache, has no wide one to show."""
 
-WIDE_GAP, WIDE_JAW = 0.76, 0.69
+WIDE_GAP, WIDE_JAW = 0.78, 0.69
 """Heights that the curves of lively speech reach (97th percentile, mean over 307 recordings): the person's own wide."""
 
 WIDEST = 1.15

@@ -17,10 +17,9 @@ FloatArray = npt.NDArray[np.float32]
 LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths best (docs/models/articulation.md)
 # Trained on squared error, the network hedges: this brings its 95th percentile on held-out voices to the targets'.
 STRETCH = {"gap": 1.2, "jaw": 1.1, "width": 1.2, "round": 1.2}
-# How measured mouths differ from what it says of the gap (docs/models/articulation.md): spread lips part further and
-# rounded ones less, by this share of width and rounding, where it hedges most; and lips stay near each other for longer
-# and open further, by this power: the median opening is then 0.42 of the wide one, as the measured mouths' 0.43.
-SPREAD_PARTS, OPENING_POWER = 0.3, 1.15
+# Measured mouths differ from what it says of the gap (docs/models/articulation.md): spread lips part further, rounded
+# ones less, by this share of width and rounding, where it hedges most.
+SPREAD_PARTS = 0.3
 CLOSED_FROM, CLOSED_AT = 0.28, 0.48  # height of a closure's peak from which the lips approach, and meet
 DENTAL_FROM, DENTAL_AT = 0.35, 0.55  # likewise for the lower lip and the teeth
 DENTAL_SHUTS = 0.7  # of the gap, when the lower lip lies at the upper teeth: measured lips keep a quarter to a half
@@ -75,7 +74,6 @@ def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     parted = raw[:, _GAP] + SPREAD_PARTS * (raw[:, _WIDTH] - raw[:, _ROUND])
     curves[:, _GAP] = gaussian_filter1d(parted, GAP_ROWS, mode="nearest")
     curves *= np.array([STRETCH.get(name, 1.0) for name in CURVES], np.float32)
-    curves[:, _GAP] = np.maximum(curves[:, _GAP], 0.0) ** OPENING_POWER
     effort = np.interp(
         gaussian_filter1d(level, SYLLABLE_ROWS, mode="nearest"), [QUIET_DB, 0.0], [QUIET_GAIN, LOUD_GAIN]
     )
