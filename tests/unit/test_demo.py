@@ -74,8 +74,8 @@ def test_the_sentence_fits_the_clip(tmp_path: Path) -> None:
 
 
 def test_a_voice_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="no voice nowhere"):
-        speech.speak(tmp_path / "speech.wav", voice="nowhere")
+    with pytest.raises(ValueError, match="no voice nowhere"):
+        speech.speak(tmp_path / "speech.wav", voice=("nowhere", ""))
 
 
 def flat_video(path: Path, level: int, frames: int) -> Path:

@@ -10,6 +10,7 @@ import ctypes
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import espeakng_loader
@@ -89,18 +90,28 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
+@lru_cache(maxsize=1)
+def _start(folder: Path) -> tuple[ctypes.CDLL, int]:
+    """The library, started on a data folder, and its samples per second.
+
+    It is one for the whole process, and is started once: one that was ended and started again was seen to crash.
+    """
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    options = _PHONEME_EVENTS | _PHONEME_IPA
+    rate: int = library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder.parent).encode(), options)
+    if rate <= 0:
+        raise RuntimeError(f"espeak-ng does not start on the data in {folder}")
+    return library, rate
+
+
 class Espeak:
-    """The engine. One per process."""
+    """The engine. All of a process are the same one, on the data of the last made."""
 
     def __init__(self, data: Path | None = None) -> None:
         """`data`: the data folder (`espeak-ng-data`); by default the wheel's own."""
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         folder = data or Path(espeakng_loader.get_data_path())
         self._variants = folder / "voices" / "!v"
-        options = _PHONEME_EVENTS | _PHONEME_IPA
-        self.rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder.parent).encode(), options)
-        if self.rate <= 0:
-            raise RuntimeError(f"espeak-ng does not start on the data in {folder}")
+        self._library, self.rate = _start(folder)
         self._sound = bytearray()
         self._marks: list[tuple[int, str]] = []
         self._callback = _Callback(self._receive)  # kept: the library holds only its address
