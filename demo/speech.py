@@ -18,8 +18,8 @@ PITCH = 58  # espeak's own scale, 0 to 100
 def speak(path: Path, sentence: str = SENTENCE, voice: tuple[str, str] = VOICE) -> Path:
     """Write `sentence` as mono 16-bit WAV at espeak's own rate (22,050 per second) and return `path`.
 
-    voice: language and variant. Raises `RuntimeError` where the library cannot be used, `ValueError` for a voice that is
-    not there.
+    voice: language and variant. Raises `RuntimeError` where the library cannot be used, `ValueError` for a voice that
+    is not there.
     """
     spoken = Espeak().speak(sentence, *voice, words_per_minute=WORDS_PER_MINUTE, pitch=PITCH)
     with wave.open(str(path), "wb") as file:
