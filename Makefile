@@ -51,7 +51,7 @@ format: $(SETUP) ## put the source in its standard form
 bench: $(SETUP) ## seconds of work per second of video, by stage
 	@$(BIN)/python -m benchmarks.bench
 
-quality: $(SETUP) ## how convincing the mouth is: sync, silence, picture, speech alone; about 20 minutes
+quality: $(SETUP) ## how convincing the mouth is: sync, silence, picture, speech alone; about 25 minutes
 	@$(BIN)/python -m benchmarks.quality
 
 train: $(TRAINING) ## train the articulation network from nothing and write its weights

@@ -330,7 +330,8 @@ def _picture_table(title: str, faces: list[FaceReport]) -> Table:
         one = face.picture
         if one is None:
             continue
-        ratios = (one.sharpness, one.sharpness_alike, one.sharpness_lips, one.seam, one.slide)
+        slide = one.slide if one.flicker else None  # beside a mouth that never moves, every motion is too much
+        ratios = (one.sharpness, one.sharpness_alike, one.sharpness_lips, one.seam, slide)
         figures = [f"{one.light:.1%}", *(_ratio(ratio) for ratio in (*ratios, *map(one.flicker.get, FLICKERS)))]
         rows.append([face.name, str(one.frames), str(one.outside), *figures])
     columns = ["clip", "frames", "outside", "light off", "sharp", "alike", "lips", "seam", "slide", *FLICKERS]
