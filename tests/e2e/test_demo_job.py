@@ -31,7 +31,7 @@ INSERT_MS = 600
 SENTENCE = "Hello, my name is Eileen, how are you?"
 RATE = 16_000
 MAX_OFFSET_MS = 5  # the contract's tolerance for where the speech is found
-TRIES = 3
+TRIES = 5
 MIN_R = 0.9  # lip gap of the result against the gap that the speech asks for
 EASE_MS = 200  # at both ends of the speech the mouth is on its way
 
@@ -145,9 +145,9 @@ def test_the_command_line_cleans_up_when_stopped(job: Job, tmp_path: Path, kind:
                 time.sleep(0.02)  # the file appears with the encoder's first packet
             process.send_signal(kind)
             said, rest = process.communicate()
-        if process.returncode != 0:
+        if not said:
             break
-        output.unlink()  # on a busy machine the short job may be done before the signal is sent
+        output.unlink()  # on a busy machine the short job may be done before the signal arrives
     assert said == ""
     assert process.returncode == status, rest
     assert "Traceback" not in rest
