@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
-import numpy as np
-
+from training.speech import write_wave
 from training.synthesizers.espeak import Espeak
 
 SENTENCE = "Hello from orbit! My lips move with these words, made by a small, open program on an ordinary computer."
@@ -22,7 +20,4 @@ def speak(path: Path, sentence: str = SENTENCE, voice: tuple[str, str] = VOICE) 
     is not there.
     """
     spoken = Espeak().speak(sentence, *voice, words_per_minute=WORDS_PER_MINUTE, pitch=PITCH)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, spoken.rate, 0, "NONE", "not compressed"))
-        file.writeframes(np.round(spoken.samples * 32_768).astype("<i2").tobytes())
-    return path
+    return write_wave(path, spoken.samples, spoken.rate)

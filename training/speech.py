@@ -30,6 +30,14 @@ class Spoken:
     events: list[Event]
 
 
+def write_wave(path: Path, samples: FloatArray, rate: int) -> Path:
+    """Write samples (n,) in -1 to 1 as a mono file of 16 bits and return `path`."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", "not compressed"))
+        file.writeframes(np.clip(np.round(samples * 32_767), -32_768, 32_767).astype("<i2").tobytes())
+    return path
+
+
 def read_wave(path: Path) -> tuple[FloatArray, int]:
     """Samples (n,) in -1 to 1 and rate of a mono file of 16 bits."""
     with wave.open(str(path), "rb") as file:

@@ -61,19 +61,19 @@ def main() -> int:
 
 def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *, quick: bool) -> Measured:
     """All measures on what there is. names: only these clips, where any is named; speech alone is left out then."""
-    talking, idle, hard, speech = _clips(folder, quick=quick)
-    known = [clip.name for clip in (*talking, *idle, *hard)]
+    talking, idle, speech = _clips(folder, quick=quick)
+    known = [clip.name for clip in (*talking, *idle)]
     unknown = set(names) - set(known)
     if unknown:
         raise SystemExit(f"there is no clip {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    chosen = [clip for clip in (*talking, *idle, *hard) if not names or clip.name in names]
+    chosen = [clip for clip in (*talking, *idle) if not names or clip.name in names]
     faces: list[FaceReport] = []
     hardened: list[FaceReport] = []
     left_out: LeftOut = []
     for number, clip in enumerate(chosen):
         part = scaled(progress, number / len(chosen), (number + 1) / len(chosen))
-        found = hardened if clip in hard else faces
-        found += _clip(clip, speech, folder, sheets, part, left_out, talks=clip not in idle)
+        found = hardened if clip.altered else faces
+        found += _clip(clip, speech, folder, sheets, part, left_out, talks=clip in talking)
     if names:
         return Measured(faces, hardened, [], [], [], left_out)
     sets = [] if quick else tracks.scores()
@@ -85,15 +85,15 @@ def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *
     return Measured(faces, hardened, sets, phones.heard(each=each), phones.by_language(each=each), left_out)
 
 
-def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], tuple[Clip, ...], Path]:
-    """Those who talk, those who are idle, those made hard, and what the idle ones are to say."""
+def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], Path]:
+    """Those who talk, the ones made hard last; those who are idle, and what they are to say."""
     if not clips.MEDIA.is_dir():
         talking, idle, speech = clips.made(folder, QUICK_S if quick else MADE_S)
-        return (talking,), (idle,), (talking.hardened(clips.MADE_HARD),), speech
+        return (talking, talking.hardened(clips.MADE_HARD)), (idle,), speech
     if not quick:
-        return clips.TALKING, clips.IDLE, clips.HARD, clips.IDLE_SPEECH
+        return (*clips.TALKING, *clips.HARD), clips.IDLE, clips.IDLE_SPEECH
     short = tuple(replace(clip, seconds=QUICK_S) for clip in clips.TALKING[:QUICK_CLIPS])
-    return short, clips.IDLE[:1], (), clips.IDLE_SPEECH
+    return short, clips.IDLE[:1], clips.IDLE_SPEECH
 
 
 def _clip(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from duikou.pipeline import FaceChoice, identify, lip_sync
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import MouthMotion
+from training.speech import write_wave
 from training.synthesizers.espeak import Espeak
 from training.targets import curves
 
@@ -160,10 +160,7 @@ def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
 
 def write_sound(path: Path, sound: Sound) -> Path:
     """Write mono sound as 16-bit WAV and return `path`."""
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, sound.rate, 0, "NONE", "not compressed"))
-        file.writeframes(np.clip(np.round(sound.samples[:, 0] * 32_767), -32_768, 32_767).astype("<i2").tobytes())
-    return path
+    return write_wave(path, sound.samples[:, 0], sound.rate)
 
 
 def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:

@@ -39,9 +39,8 @@ def angles(points: np.ndarray) -> np.ndarray:
 def test_a_turned_head_is_turned(portrait: tuple[np.ndarray, hard.Moment]) -> None:
     image, moment = portrait
     before, after = angles(moment.points), angles(landmarks(hard.turned(image, moment)))
-    assert after[0] - before[0] == pytest.approx(
-        hard.TURN_DEG, abs=9
-    )  # the landmarker thinks heads flatter than they are
+    # The landmarker thinks heads flatter than they are.
+    assert after[0] - before[0] == pytest.approx(hard.TURN_DEG, abs=9)
     assert after[1:] == pytest.approx(before[1:], abs=8)
 
 
