@@ -58,7 +58,7 @@ HEAD, NECK = 0.35, 1.6
 SOFT = 0.05
 """Blur of the depth, in eye distances: the mesh's triangles are not to be seen."""
 
-TURN_DEG, SWAY_DEG, SWAY_S = 38.0, 4.0, 3.1
+TURN_DEG, SWAY_DEG, SWAY_S = 46.0, 4.0, 3.1
 """How far the head is turned, and how far and how fast it sways about that."""
 
 LAMP, AMBIENT, DIRECT, BACKGROUND = (-0.93, -0.17, -0.32), 0.15, 1.0, 0.4

@@ -12,7 +12,7 @@ import pytest
 from duikou.faces import pose
 from duikou.render import exemplars, interior, mesh, shape
 from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
-from duikou.render.warp import Region, Warp
+from duikou.render.warp import Region, Warp, facing
 
 Array = npt.NDArray[np.float64]
 SIDE, EYES = 400, 140.0
@@ -23,6 +23,14 @@ def landmarks(gap: float) -> Array:
     """A frontal face (478, 2) in a picture of 400 x 400 pixels, its lips `gap` eye distances apart."""
     closed = shape.close_lips(pose.canonical()[None].astype(np.float64))
     return shape.set_gap(closed, np.array([gap]))[0, :, :2] * EYES + [SIDE / 2, SIDE / 3]
+
+
+def turned(degrees: float, gap: float = 0.0) -> Array:
+    """The same face turned to the picture's right."""
+    face = shape.set_gap(shape.close_lips(pose.canonical()[None].astype(np.float64)), np.array([gap]))[0]
+    turn = np.radians(degrees)
+    seen = face[:, [0, 2]] @ [np.cos(turn), -np.sin(turn)]
+    return np.stack([seen, face[:, 1]], 1) * EYES + [SIDE / 2, SIDE / 3]
 
 
 def picture() -> npt.NDArray[np.uint8]:
@@ -73,6 +81,26 @@ def test_the_warp_folds_nowhere(before: float, after: float) -> None:
     left, right = target[[78, 308], 0] - where.x0
     opening[int(top.min()) - 2 : int(bottom.max()) + 3, int(left) - 2 : int(right) + 3] = True
     assert steps[~opening].min() > 0
+
+
+@pytest.mark.parametrize(("degrees", "behind"), [(0, ()), (40, (323, 361, 288, 397)), (-40, (93, 132, 58, 172))])
+def test_of_a_turned_head_the_far_jaw_and_ear_are_not_seen(degrees: float, behind: tuple[int, ...]) -> None:
+    seen = facing(turned(degrees))
+    assert (seen[list(behind)] < 0.1).all()
+    assert (seen[[*mesh.CHIN[:4], *mesh.UPPER_OUTER[3:-3], *mesh.LOWER_OUTER[3:-3], 4]] == 1).all()
+
+
+def test_what_a_turned_head_hides_does_not_move_what_it_shows() -> None:
+    """The far jaw lies behind the cheek beside the lips: where it went tells nothing of that cheek."""
+    before, after = turned(40), turned(40)
+    where = Region.of(after, SIDE, SIDE)
+    assert where is not None
+    hidden = [point for point in mesh.JAW_LINE if facing(after)[point] == 0]
+    before[hidden] += [0.0, 25.0]
+    moved = Warp([before], after, where).lips(0, where)[1] - where.grid()[1]
+    x, y = np.round(after[list(mesh.LIPS)] - [where.x0, where.y0]).astype(int).T
+    assert len(hidden) > 5
+    assert np.abs(moved[y, x]).max() < 0.5
 
 
 def test_the_neck_stays_under_a_dropping_jaw() -> None:
@@ -157,13 +185,7 @@ def test_lips_nearly_closed_show_their_own_shadow_and_neither_throat_nor_teeth(b
 
 
 def test_an_exemplar_of_another_view_does_not_cover_the_background_beside_a_turned_face() -> None:
-    turn = np.radians(40)
-    turned = pose.canonical().astype(np.float64) @ [
-        [np.cos(turn), 0, np.sin(turn)],
-        [0, 1, 0],
-        [-np.sin(turn), 0, np.cos(turn)],
-    ]
-    points = turned[:, :2] * EYES + [SIDE / 2, SIDE / 3]
+    points = turned(40)
     own = np.full((SIDE, SIDE, 3), 40, np.uint8)
     for corners in np.round(points[:468][pose.triangles()]).astype(np.int32):
         cv2.fillConvexPoly(own, corners, (150, 150, 150))
@@ -175,6 +197,22 @@ def test_an_exemplar_of_another_view_does_not_cover_the_background_beside_a_turn
     before = where.cut(own)
     outside = cv2.erode(np.asarray(before[..., 0] < 60, np.uint8), np.ones((5, 5), np.uint8)) > 0
     assert pixels[outside].max() < 60
+
+
+def test_background_beside_a_turned_face_is_no_light_on_its_skin() -> None:
+    """An exemplar of the same skin stays as it is, however the backgrounds beside the two far cheeks differ."""
+    points = turned(40)
+    skin = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    own = np.full((SIDE, SIDE, 3), 20, np.uint8)
+    for corners in np.round(points[:468][pose.triangles()]).astype(np.int32):
+        cv2.fillConvexPoly(own, corners, (150, 150, 150))
+    done = compose(
+        Source(own, points, 0.0), replace(mouth(0.0), target=points), [Exemplar(Source(skin, points, 0.0), 1.0)]
+    )
+    assert done is not None
+    where, pixels = done
+    x, y = np.round(points[list(mesh.UPPER_OUTER[1:6])] - [where.x0, where.y0]).astype(int).T
+    assert np.abs(pixels[y, x].astype(int) - 150).max() <= 3
 
 
 def test_an_exemplar_takes_over_without_two_mouths_at_once() -> None:

@@ -55,8 +55,12 @@ further: what a little more opening bares is more of them."""
 LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 """Exponents, BGR, of a shadow inside the mouth: it is warm."""
 
-OUTLINE_FEATHER = 0.05
-"""Breadth, in eye distances, over which an exemplar fades out inside the face's outline."""
+OUTLINE_DOUBT, OUTLINE_FEATHER = 0.03, 0.06
+"""How far, in eye distances, the landmarks of a turned head's outline may lie outside it, and over which breadth inside
+it an exemplar fades out."""
+
+LIP_EDGE = 0.02
+"""Breadth, in eye distances, over which lips close to the outline fade into what is left of the cheek there."""
 
 DETAIL_SIGMA, DETAIL_GAIN = 0.7, (0.5, 1.6)
 """Pixels up to which a structure is fine detail, and bounds of what it is multiplied by."""
@@ -158,7 +162,8 @@ def compose(
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
     away = _away_from_lips(mouth.target, region, unit)
-    beside = away[part.inside(region)]
+    face = _on_the_face(mouth.target, region, unit)
+    skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
         near += opening[..., None] * (
@@ -173,17 +178,17 @@ def compose(
             inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH, paint_teeth=False)
             patch += opening[..., None] * (inside - patch)
             _seal(patch, source, mouth, part, unit)
-            patches.append(_match_light(patch, near, beside, unit))
+            patches.append(_match_light(patch, near, skin[part.inside(region)], unit))
         lent = patches[0]
         for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
             # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
             lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
-        cover = _around_lips(beside) * _on_the_face(mouth.target, part, unit)
+        cover = (_around_lips(away) * np.maximum(face, _on_the_lips(away)))[part.inside(region)]
         changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
         near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
     inside = np.zeros(region.shape, np.float32)
     inside[part.inside(region)] = opening
-    pixels = _match_detail(pixels, region.cut(own.image), changed, away, inside)
+    pixels = _match_detail(pixels, region.cut(own.image), changed, skin, inside)
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -365,14 +370,19 @@ def _away_from_lips(target: FloatArray, region: Region, unit: float) -> Field:
     return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5) / unit, np.float32)
 
 
-def _beside_lips(away: Field) -> npt.NDArray[np.bool_]:
-    """The skin around the lips that the exemplar covers."""
-    return (away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)
+def _beside_lips(away: Field) -> Field:
+    """Cover of the skin around the lips that the exemplar covers."""
+    return ((away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)).astype(np.float32)
 
 
 def _around_lips(away: Field) -> Field:
     """Cover of the exemplar: 1 on the lips and close by, fading to 0."""
     return np.asarray(1 - smoothstep((away.astype(np.float64) - LIP_MARGIN) / LIP_FEATHER), np.float32)
+
+
+def _on_the_lips(away: Field) -> Field:
+    """Cover of the lips, fading to 0 beside them: they are shown up to a turned head's outline."""
+    return np.asarray(1 - smoothstep(away.astype(np.float64) / LIP_EDGE), np.float32)
 
 
 def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
@@ -383,8 +393,8 @@ def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
         cv2.fillConvexPoly(mask, patch, 255, shift=SUBPIXEL_BITS)
     if mask.all():
         return np.ones(region.shape, np.float32)
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (OUTLINE_FEATHER * unit)
-    return np.asarray(smoothstep(inside.astype(np.float64)), np.float32)
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / unit
+    return np.asarray(smoothstep((inside.astype(np.float64) - OUTLINE_DOUBT) / OUTLINE_FEATHER), np.float32)
 
 
 def _taking_over(own: Field, lent: Field, share: float, unit: float) -> Field:
@@ -395,9 +405,9 @@ def _taking_over(own: Field, lent: Field, share: float, unit: float) -> Field:
     return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
-def _match_light(patch: Field, base: Field, away: Field, unit: float) -> Field:
-    """The patch under the frame's own light: their low-frequency difference on the skin around the lips is added."""
-    skin = _beside_lips(away).astype(np.float32)[..., None]
+def _match_light(patch: Field, base: Field, skin: Field, unit: float) -> Field:
+    """The patch under the frame's own light: their low-frequency difference on the `skin` (cover) is added."""
+    skin = skin[..., None]
     sigma = LIGHT_SIGMA * unit
     difference = _blur((base - patch) * skin, sigma)
     weight = _blur(np.repeat(skin, 3, 2), sigma)
@@ -411,21 +421,21 @@ def _moved(places: Map, region: Region) -> Field:
     return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
 
 
-def _match_detail(new: Field, own: Image, changed: Field, away: Field, inside: Field) -> Field:
+def _match_detail(new: Field, own: Image, changed: Field, skin: Field, inside: Field) -> Field:
     """The new pixels, as sharp where they changed as the frame itself is there.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, as when the head moves:
     the finest detail gets the strength that it has on the frame's own skin around the lips. The skin tells how much of
     its grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
     """
-    skin = _beside_lips(away) & (changed > 0.5)
-    if skin.sum() < MIN_SKIN_PIXELS:
+    there = (skin > 0.5) & (changed > 0.5)
+    if there.sum() < MIN_SKIN_PIXELS:
         return new
     fine = new - cv2.GaussianBlur(new, (0, 0), DETAIL_SIGMA)
     before = own.astype(np.float32)
     before -= cv2.GaussianBlur(before, (0, 0), DETAIL_SIGMA)
-    wanted, there = (float(np.sqrt(np.square(band[skin]).mean())) for band in (before, fine))
-    gain = np.clip(wanted / max(there, 1e-3), *DETAIL_GAIN)
+    wanted, found = (float(np.sqrt(np.square(band[there]).mean())) for band in (before, fine))
+    gain = np.clip(wanted / max(found, 1e-3), *DETAIL_GAIN)
     where = changed if gain < 1 else changed * (1 - inside)
     return new + np.float32(gain - 1) * where[..., None] * fine
 

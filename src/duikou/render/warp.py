@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RBFInterpolator
 
+from duikou.faces.pose import triangles
 from duikou.render import mesh
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,7 +40,14 @@ INNER_NODES = (*SHARED, *mesh.INNER_RING)
 EDGE_DOUBT = 0.2
 """Share of an opening by which the landmarks of its edges may lie inside it."""
 
-BORDER_NODES = 7
+HIDDEN, SEEN = -0.5, 0.2
+"""Share of the area around a landmark that faces the camera, less the share that faces away, at which it guides nothing
+and at which it guides fully: beside a turned head's far cheek lie, in the picture, the jaw and the ear behind it."""
+
+HIDDEN_SMOOTHING = 1e4
+"""Smoothing of the splines, in those of a landmark that is seen, at one that is not."""
+
+BORDER_NODES = 12
 """Fixed nodes on each side of the region: the face's surroundings stay where they are."""
 
 NECK_BELOW = (0.35, 0.45, 0.6)
@@ -127,6 +135,9 @@ class Warp:
         ]
         self._moves = np.vstack([np.hstack(moves), np.zeros((len(border), 2 * len(moves)))])
         self._border = tuple(range(len(target), len(self._nodes)))
+        trust = np.min([facing(points) for points in (target, *sources)], axis=0)
+        self._smoothing = np.full(len(self._nodes), SMOOTHING)
+        self._smoothing[: len(target)] *= HIDDEN_SMOOTHING ** (1 - trust)
         self._side = lower_side(target, region)[..., None]
         self._upper, self._lower = self._solve(UPPER_NODES), self._solve(LOWER_NODES)
         self._between: Field | None = None
@@ -159,7 +170,8 @@ class Warp:
         nx, ny = (int(np.ceil((size - 1) / self._step)) + 1 for size in (columns, rows))
         x, y = np.meshgrid(self._region.x0 + self._step * np.arange(nx), self._region.y0 + self._step * np.arange(ny))
         at = np.stack([x.ravel(), y.ravel()], 1) / self._unit
-        spline = RBFInterpolator(self._nodes[index], self._moves[index], kernel="cubic", smoothing=SMOOTHING)
+        nodes, moves, smoothing = self._nodes[index], self._moves[index], self._smoothing[index]
+        spline = RBFInterpolator(nodes, moves, kernel="cubic", smoothing=smoothing)
         return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
 
     def _fine(self, coarse: Field, source: int, part: Region) -> Field:
@@ -236,6 +248,18 @@ def _into_the_lips(source: FloatArray, target: FloatArray) -> FloatArray:
         step = EDGE_DOUBT * closing * float(opening) * float(mesh.eye_distance(source))
         moved[inner] += way * np.minimum(step / length, 0.5)
     return moved
+
+
+def facing(points: FloatArray) -> FloatArray:
+    """How far (0 to 1) each of the landmarks (478, 2) is on the side of the head that is seen: (478,)."""
+    corners = triangles()
+    first, second, third = (points[corners[:, k]] for k in range(3))
+    area = np.linalg.det(np.stack([third - first, second - first], 1))
+    there, whole = (
+        np.bincount(corners.ravel(), np.repeat(part, 3), minlength=len(points)) for part in (area, np.abs(area))
+    )
+    share = np.where(whole > 0, there / np.maximum(whole, 1e-9), 1)
+    return np.asarray(np.clip((share - HIDDEN) / (SEEN - HIDDEN), 0, 1), np.float64)
 
 
 def _neck(points: FloatArray, unit: float) -> FloatArray:
