@@ -14,6 +14,7 @@ from duikou.faces.landmarks import Landmarker, roi_of
 from duikou.render import mesh
 
 ZOOM = 3
+SEEN_TURN = 0.78  # the landmarker thinks heads flatter than they are
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,7 @@ def angles(points: np.ndarray) -> np.ndarray:
 def test_a_turned_head_is_turned(portrait: tuple[np.ndarray, hard.Moment]) -> None:
     image, moment = portrait
     before, after = angles(moment.points), angles(landmarks(hard.turned(image, moment)))
-    # The landmarker thinks heads flatter than they are.
-    assert after[0] - before[0] == pytest.approx(hard.TURN_DEG, abs=9)
+    assert after[0] - before[0] == pytest.approx(SEEN_TURN * hard.TURN_DEG, abs=5)
     assert after[1:] == pytest.approx(before[1:], abs=8)
 
 
