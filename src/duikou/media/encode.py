@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -45,14 +45,27 @@ class VideoWriter:
     0. The file grows under a temporary name beside `output` and gets its own name only when it is whole; on any error
     it is removed. A context manager; frames are written in rising order of `pts`.
 
+    tags: metadata of the file, under names of any kind (`moov.udta.meta`, keys and values).
+    seal: called with the finished file and the name of a second one, which it writes and which becomes the output.
+
     Raises `StorageError` where the disk is full or cannot be written to, `MediaError` where the source cannot be read.
     """
 
     def __init__(
-        self, output: Path, source: Path, sound: Sound | None = None, *, crf: int = CRF, preset: str = PRESET
+        self,
+        output: Path,
+        source: Path,
+        sound: Sound | None = None,
+        *,
+        crf: int = CRF,
+        preset: str = PRESET,
+        tags: Mapping[str, str] | None = None,
+        seal: Callable[[Path, Path], None] | None = None,
     ) -> None:
         self._output = Path(output)
         self._part = self._output.with_name(f".{self._output.stem}.{uuid.uuid4().hex}.part.mp4")
+        self._sealed = self._part.with_suffix(".sealed.mp4")
+        self._tags, self._seal = dict(tags or {}), seal
         self._timeline = read_timeline(source)
         with demux.opened(source, field="video") as (file, _):
             stream = demux.video_stream(file, field="video")
@@ -109,12 +122,16 @@ class VideoWriter:
         timeline, picture = self._timeline, self._encoded
         # The edit list counts in the movie's own units: milliseconds by default, too coarse for frames and samples.
         ticks = str(timeline.time_base.denominator)
+        flags = (
+            "+faststart+use_metadata_tags" if self._tags else "+faststart"
+        )  # else FFmpeg drops names it has no box for
         self._file = av.open(
             f"file:{self._part.absolute()}",
             "w",
             format="mp4",
-            container_options={"movflags": "+faststart", "movie_timescale": ticks, "video_track_timescale": ticks},
+            container_options={"movflags": flags, "movie_timescale": ticks, "video_track_timescale": ticks},
         )
+        self._file.metadata.update(self._tags)
         rate = timeline.rate.limit_denominator(1001 * 1000)
         video = self._file.add_stream("libx264", rate=rate, options=self._options)
         video.width, video.height = picture.size
@@ -187,7 +204,11 @@ class VideoWriter:
             self._file.mux(self._audio.encode(None))
         self._file.close()
         self._file = None
-        self._part.replace(self._output)
+        whole = self._part
+        if self._seal is not None:
+            whole = self._sealed
+            self._seal(self._part, whole)
+        whole.replace(self._output)
 
     def _discard(self) -> None:
         """Remove what there is of an unfinished file; nothing after success."""
@@ -197,6 +218,7 @@ class VideoWriter:
             with suppress(av.FFmpegError, OSError, ValueError):
                 file.close()
         self._part.unlink(missing_ok=True)
+        self._sealed.unlink(missing_ok=True)
 
 
 def _encodable(sound: Sound) -> Sound:
