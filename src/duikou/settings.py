@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     session_hours: int = Field(24, ge=1, description="Hours that a session can be used.")
     media_days: int = Field(30, ge=1, description="Days that source and result videos are kept.")
     min_free_mb: int = Field(500, ge=0, description="Free disk below which no new work is taken.")
+    c2pa_certificate: Path | None = Field(
+        None, description="Certificate chain (PEM) that signs results; without one, a self-made certificate does."
+    )
+    c2pa_key: Path | None = Field(None, description="The certificate's private key (PEM, PKCS#8, not encrypted).")
+    aigc_producer: str = Field("duikou", description="Name or code of the service in the AIGC label, printable ASCII.")
 
     @field_validator("private_sources", mode="before")
     @classmethod
@@ -43,3 +48,14 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("c2pa_certificate", "c2pa_key", mode="before")
+    @classmethod
+    def _nothing_set(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.c2pa_certificate is None) != (self.c2pa_key is None):
+            raise ValueError("c2pa_certificate and c2pa_key must be given together")
+        return self

@@ -54,12 +54,12 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
     rows = [line for line in (ROOT / "docs/settings.md").read_text().splitlines() if f"`DUIKOU_{name.upper()}`" in line]
     assert len(rows) == 1, f"docs/settings.md must have one row for DUIKOU_{name.upper()}"
     _, _, default, meaning, _ = (cell.strip() for cell in rows[0].split("|"))
-    assert default.strip("`") == ("" if field.default in ("", ()) else str(field.default))
+    assert default.strip("`") == ("" if field.default in ("", (), None) else str(field.default))
     assert meaning == field.description
 
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
-    documented = set(re.findall(r"`DUIKOU_([A-Z_]+)`", (ROOT / "docs/settings.md").read_text()))
+    documented = set(re.findall(r"`DUIKOU_([A-Z0-9_]+)`", (ROOT / "docs/settings.md").read_text()))
     assert documented == {name.upper() for name in Settings.model_fields}
 
 
