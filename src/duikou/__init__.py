@@ -18,6 +18,7 @@ from duikou.errors import (
 )
 from duikou.faces.track import Face
 from duikou.pipeline import FaceChoice, Result, Session, identify, lip_sync
+from duikou.provenance.producer import Producer, producer
 
 __version__ = version("duikou")
 
@@ -30,6 +31,7 @@ __all__ = [
     "MediaError",
     "ModelError",
     "NotFoundError",
+    "Producer",
     "Result",
     "Session",
     "StorageError",
@@ -37,4 +39,5 @@ __all__ = [
     "__version__",
     "identify",
     "lip_sync",
+    "producer",
 ]

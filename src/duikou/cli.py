@@ -1,4 +1,4 @@
-"""The command line: `faces`, `sync`, `serve`, `doctor`.
+"""The command line: `faces`, `sync`, `inspect`, `serve`, `doctor`.
 
 Results go to standard output, progress and errors to standard error. Exit status: 0 only where the result is there,
 2 for a fault of the caller's, 1 for any other, 130 after Ctrl-C.
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,6 +26,10 @@ from duikou import __version__, doctor, pipeline
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.faces.track import Face
 from duikou.progress import scaled, split
+from duikou.provenance import credentials, label
+from duikou.provenance.credentials import Credentials
+from duikou.provenance.label import Label
+from duikou.provenance.producer import configured, user_folder
 from duikou.settings import Settings
 from duikou.terminal import shown
 
@@ -131,11 +136,16 @@ def sync(
     original_volume: Annotated[
         float, typer.Option(metavar="Y", help="Volume of the video's own sound while the speech lasts, 0 to 2.")
     ] = 0.0,
+    watermark: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="A second mp4 file to write, with a visible mark.", show_default=False),
+    ] = None,
 ) -> None:
-    """Make a face of VIDEO speak AUDIO; prints the path of the finished video."""
+    """Make a face of VIDEO speak AUDIO; prints the path of the finished video, and below it that of a marked one."""
     _require_file(video, "video")
     _require_file(audio, "audio")
     start_ms, end_ms = parse_crop(crop)
+    made_by = configured(read_settings(), user_folder())
     identifying, rendering = split(SYNC_WEIGHTS)
     with shown(video.name) as progress:
         session = pipeline.identify(video, progress=scaled(progress, *identifying))
@@ -151,13 +161,49 @@ def sync(
             sound_volume=volume,
             original_volume=original_volume,
         )
-        result = pipeline.lip_sync(session, [choice], output, progress=scaled(progress, *rendering))
+        result = pipeline.lip_sync(
+            session,
+            [choice],
+            output,
+            watermark=watermark,
+            made_by=made_by,
+            progress=scaled(progress, *rendering),
+        )
     if face is None and len(session.faces) > 1:
         others = ", ".join(other.id for other in session.faces if other.id != face_id)
         typer.echo(
             f"face {face_id} speaks, the most visible of {len(session.faces)}; --face takes {others} too", err=True
         )
     typer.echo(result.video)
+    if result.watermark is not None:
+        typer.echo(result.watermark)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An mp4 or mov file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what FILE tells of its origin: the AIGC label and the Content Credentials; exit status 1 where it has neither
+    or its signature does not hold.
+    """
+    _require_file(file, "file")
+    signed, found = credentials.read(file), label.read(file)
+    if as_json:
+        told = {
+            "file": str(file),
+            "aigc_label": None if found is None else found.elements,
+            "content_credentials": None if signed is None else asdict(signed),
+        }
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    elif found is not None or signed is not None:
+        _output().print(_origin(found, signed))
+    if found is None and signed is None:
+        _complain(f"{file.name} says nothing of its origin: it has neither an AIGC label nor Content Credentials")
+        raise typer.Exit(EXIT_FAULT)
+    if signed is not None and not signed.intact:
+        _complain(f"{file.name} was altered after it was signed, or its signature is not good: {signed.faults[0]}")
+        raise typer.Exit(EXIT_FAULT)
 
 
 @app.command()
@@ -251,6 +297,31 @@ def _table(session: pipeline.Session, files: dict[str, Path]) -> Table:
             face.id, str(interval.start_ms), str(interval.end_ms), f"{width}x{height}", str(files[face.id]), warnings
         )
     return table
+
+
+def _origin(found: Label | None, signed: Credentials | None) -> Table:
+    """What both labels say, a line for each thing said."""
+    table = Table("", "", show_header=False, box=None, pad_edge=False)
+    table.add_row("AIGC label", "none" if found is None else label.MEANINGS.get(found.kind, "of a kind not known"))
+    for name, value in ({} if found is None else found.elements).items():
+        table.add_row(f"  {name}", value or "-")
+    table.add_row("Content Credentials", "none" if signed is None else _holds(signed))
+    if signed is not None:
+        limits = ", which shows that the file is unaltered, but not who made it" if signed.self_made else ""
+        table.add_row("  signed by", ", ".join(filter(None, (signed.signer, signed.issuer))) + limits)
+        table.add_row("  written by", signed.generator)
+        table.add_row("  title", signed.title)
+        if signed.source is not None:
+            digest = f", SHA-256 {signed.source.sha256}" if signed.source.sha256 else ""
+            table.add_row("  source", signed.source.title + digest)
+        for action in signed.actions:
+            kind = action.source_type.rsplit("/", 1)[-1]
+            table.add_row(f"  {action.name}", " ".join(filter(None, (action.description, kind and f"[{kind}]"))))
+    return table
+
+
+def _holds(signed: Credentials) -> str:
+    return "the signature holds" if signed.intact else f"the signature DOES NOT HOLD: {', '.join(signed.faults)}"
 
 
 def _as_json(session: pipeline.Session, files: dict[str, Path]) -> dict[str, object]:

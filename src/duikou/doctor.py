@@ -14,7 +14,11 @@ import av
 import av.codec
 import onnxruntime
 
+from duikou.errors import DuikouError
 from duikou.models import MODELS
+from duikou.provenance import credentials
+from duikou.provenance.certificates import Certificate
+from duikou.provenance.label import Label
 from duikou.settings import Settings
 
 OLDEST_PYTHON = (3, 11)
@@ -36,7 +40,7 @@ class Check:
 
 def examine(settings: Settings) -> tuple[Check, ...]:
     """Look at everything. Nothing raises: a fault is a check that is not ok."""
-    return (_python(), *_codecs(), *_models(), _disk(settings), _cores(), _devices())
+    return (_python(), *_codecs(), *_models(), _disk(settings), _signature(settings), _cores(), _devices())
 
 
 def _python() -> Check:
@@ -72,6 +76,18 @@ def _disk(settings: Settings) -> Check:
     ok = free >= settings.min_free_mb
     remedy = "" if ok else f"free {settings.min_free_mb - free} MiB or set DUIKOU_DATA to another disk"
     return Check("disk", ok, f"{free} MiB free at {folder}, {settings.min_free_mb} needed", remedy)
+
+
+def _signature(settings: Settings) -> Check:
+    name, chain, key = "signature", settings.c2pa_certificate, settings.c2pa_key
+    try:
+        Label.first(settings.aigc_producer, "trial")
+        if chain is None or key is None:
+            return Check(name, True, "a self-made certificate, made when it is first needed")
+        credentials.check(Certificate(chain, key))
+    except DuikouError as error:
+        return Check(name, False, str(error), "set DUIKOU_C2PA_CERTIFICATE, DUIKOU_C2PA_KEY and DUIKOU_AIGC_PRODUCER")
+    return Check(name, True, f"the certificate in {chain}")
 
 
 def _cores() -> Check:

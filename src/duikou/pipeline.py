@@ -6,7 +6,9 @@ No server, no database: what the command line, the workers and users of the libr
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +31,11 @@ from duikou.media.probe import AudioInfo, VideoInfo, probe_audio, probe_video
 from duikou.media.sound import MAX_VOLUME, Insert, Sound, mix, read_sound
 from duikou.parallel import cores, in_order
 from duikou.progress import Progress, scaled, silent, split
+from duikou.provenance import credentials
+from duikou.provenance.credentials import Edit
+from duikou.provenance.label import Label
+from duikou.provenance.mark import Mark
+from duikou.provenance.producer import Producer, producer, user_folder
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
 from duikou.timebase import Interval
@@ -130,11 +137,12 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished lip sync: the file, what it is, and what was asked of each face."""
+    """A finished lip sync: the file, what it is, what was asked of each face, and the file with the visible mark."""
 
     video: Path
     info: VideoInfo
     spoken: tuple[Spoken, ...]
+    watermark: Path | None = None
 
 
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
@@ -152,22 +160,35 @@ def lip_sync(
     choices: Sequence[FaceChoice],
     output: str | Path | None = None,
     *,
+    watermark: str | Path | None = None,
+    made_by: Producer | None = None,
+    produce_id: str = "",
     engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Make the chosen faces speak and write the video to `output` (by default beside the source, `NAME.synced.mp4`).
 
-    Frame count, frame times and size are the source's. `output` appears only once it is whole.
+    Frame count, frame times and size are the source's. Each file appears only once it is whole, with the AIGC label and
+    Content Credentials in it.
+    watermark: where a second file goes, the same with a visible mark.
+    made_by: who answers for the result, by default `duikou` with this user's self-made certificate.
+    produce_id: the result's number in the label, by default a new one.
     Raises `InputError` with the field at fault, `MediaError`, `NotFoundError`, `StorageError`.
     """
     target = session.video.with_name(f"{session.video.stem}.synced.mp4") if output is None else Path(output)
-    if target.exists() and target.samefile(session.video):
-        raise InputError(f"output {target.name} is the source video itself; choose another name.", field="output")
+    marked = None if watermark is None else Path(watermark)
+    for field, path in (("output", target), ("watermark", marked)):
+        if path is not None and path.exists() and path.samefile(session.video):
+            raise InputError(f"{field} {path.name} is the source video itself; choose another name.", field=field)
+    if marked is not None and marked.absolute() == target.absolute():
+        raise InputError(f"watermark {marked.name} is the output itself; choose another name.", field="watermark")
     checked = [check(session, choice) for choice in choices]
     if not checked:
         raise InputError("face_choose is empty; it must name at least one face.", field="face_choose")
     if len({choice.face_id for choice in checked}) < len(checked):
         raise InputError("face_choose names a face twice; each face can speak once.", field="face_choose")
+    maker = made_by or producer(user_folder())
+    label = Label.first(maker.name, produce_id or uuid.uuid4().hex)
     chosen_engine = engine or NativeEngine()
     planning, painting = split([0.35, 0.65])
     inserts, plans = [], []
@@ -178,8 +199,23 @@ def lip_sync(
         plans.append(_plan(session, choice, sound, chosen_engine, scaled(progress, *share)))
     original = None if session.info.audio is None else read_sound(session.video)
     mixed = mix(original, inserts, session.info.duration_ms)
-    _paint(session, mixed, [renderer for renderer, _ in plans], target, scaled(progress, *painting))
-    return Result(target, probe_video(target), tuple(spoken for _, spoken in plans))
+    spoken = tuple(one for _, one in plans)
+    edit = Edit(session.video, credentials.digest(session.video), tuple((one.face_id, one.interval) for one in spoken))
+
+    def writer(path: Path, edit: Edit) -> VideoWriter:
+        def seal(part: Path, sealed: Path) -> None:
+            credentials.sign(part, sealed, title=path.name, edit=edit, certificate=maker.certificate)
+
+        return VideoWriter(path, session.video, mixed, tags=label.tags, seal=seal)
+
+    _paint(
+        session,
+        [renderer for renderer, _ in plans],
+        writer(target, edit),
+        None if marked is None else writer(marked, replace(edit, marked=True)),
+        scaled(progress, *painting),
+    )
+    return Result(target, probe_video(target), spoken, marked)
 
 
 def check(session: Session, choice: FaceChoice) -> FaceChoice:
@@ -300,8 +336,15 @@ def _neighbours(face: Face, info: VideoInfo) -> list[tuple[int, int]]:
     return found
 
 
-def _paint(session: Session, sound: Sound, renderers: Sequence[Renderer], output: Path, progress: Progress) -> None:
-    """Decode, change and encode every frame once."""
+def _paint(
+    session: Session,
+    renderers: Sequence[Renderer],
+    plain: VideoWriter,
+    marked: VideoWriter | None,
+    progress: Progress,
+) -> None:
+    """Decode and change every frame once and encode it; once more with the mark where there is a second file."""
+    mark = Mark(session.info.width, session.info.height)
 
     def paint(frame: decode.Frame) -> tuple[decode.Frame, npt.NDArray[np.uint8] | None]:
         if not any(renderer.changes(frame.index) for renderer in renderers):
@@ -311,12 +354,16 @@ def _paint(session: Session, sound: Sound, renderers: Sequence[Renderer], output
             image = renderer.render(frame.index, image)
         return frame, image
 
-    with VideoWriter(output, session.video, sound) as writer:
+    with ExitStack() as files:
+        for file in filter(None, (plain, marked)):
+            files.enter_context(file)
         for frame, image in in_order(paint, decode.frames(session.video), cores()):
             if image is None:
-                writer.copy(frame)
+                plain.copy(frame)
             else:
-                writer.write(image, frame.pts)
+                plain.write(image, frame.pts)
+            if marked is not None:
+                marked.write(mark.drawn(frame.image if image is None else image), frame.pts)
             progress("rendering", (frame.index + 1) / session.info.frames)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -23,6 +24,8 @@ from duikou.faces.smooth import smooth
 from duikou.media import decode
 from duikou.media.probe import probe_video
 from duikou.media.sound import read_sound
+from duikou.provenance import credentials, label
+from duikou.provenance.mark import Mark
 from duikou.render import mesh
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
@@ -34,16 +37,18 @@ RATE = 16_000
 MAX_OFFSET_MS = 5  # the contract's tolerance for where the speech is found
 TRIES = 3
 MIN_R = 0.9  # lip gap of the result against the gap that the speech asks for
+MAX_NOISE = 16  # levels, on average over 16 x 16 pixels: two encodings of one picture differed by up to 8
 EASE_MS = 200  # at both ends of the speech the mouth is on its way
 
 
 @dataclass(frozen=True)
 class Job:
-    """A finished job's files and the speech in it."""
+    """A finished job's files, the speech in it, and the server's data folder."""
 
     source: Path
     result: Path
     sound: Path
+    data: Path
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     result = folder / "result.mp4"
     with run.serving(folder) as address, run.running_server(folder / "data", folder / "server.log") as base:
         run.lip_sync_over_http(base, f"{address}/{source.name}", sound, INSERT_MS, result)
-    return Job(source, result, sound)
+    return Job(source, result, sound, folder / "data")
 
 
 def lip_gaps(session: Session) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -120,11 +125,12 @@ def test_the_command_line_does_the_same_job(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status = cli.run(["sync", str(job.source), str(job.sound), "-o", "spoken.mp4", "--at", str(INSERT_MS)])
+    outputs = ["-o", "spoken.mp4", "--watermark", "marked.mp4"]
+    status = cli.run(["sync", str(job.source), str(job.sound), *outputs, "--at", str(INSERT_MS)])
     shown = capsys.readouterr()
     assert status == 0, shown.err
-    assert shown.out == "spoken.mp4\n"
-    assert list(tmp_path.iterdir()) == [tmp_path / "spoken.mp4"]
+    assert shown.out == "spoken.mp4\nmarked.mp4\n"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "marked.mp4", tmp_path / "spoken.mp4"]
     mine, served = (list(decode.frames(path)) for path in (tmp_path / "spoken.mp4", job.result))
     assert len(mine) == len(served)
     differences = [
@@ -132,6 +138,38 @@ def test_the_command_line_does_the_same_job(
     ]
     # Numeric libraries round differently with other threads, and the encoder spreads it: 0.1 to 0.5 levels were seen.
     assert max(differences) < 1.0, "command line and server paint the same pictures, but for rounding"
+    assert_marked_in_its_corner_only(tmp_path / "spoken.mp4", tmp_path / "marked.mp4")
+
+
+def assert_marked_in_its_corner_only(plain: Path, marked: Path) -> None:
+    info = probe_video(plain)
+    left, top, right, bottom = Mark(info.width, info.height).box
+    for before, after in zip(decode.frames(plain), decode.frames(marked), strict=True):
+        difference = np.abs(before.image.astype(np.float32) - after.image)
+        assert difference[top:bottom, left:right].mean() > 20, f"frame {before.index} bears no mark"
+        difference[top - 2 : bottom + 2, left - 2 : right + 2] = 0  # colour is coded for two pixels at once
+        assert cv2.blur(difference, (16, 16)).max() < MAX_NOISE
+    assert np.array_equal(decode.times(plain), decode.times(marked))
+    for path, steps in ((plain, 3), (marked, 4)):
+        found = credentials.read(path)
+        assert found is not None
+        assert found.intact
+        assert len(found.actions) == steps
+
+
+def test_the_servers_result_says_that_it_was_synthesized(job: Job) -> None:
+    found, signed = label.read(job.result), credentials.read(job.result)
+    (task,) = (job.data / "tasks").iterdir()
+    (media,) = (job.data / "media").iterdir()
+    assert found is not None
+    assert (found.kind, found.producer, found.produce_id) == ("1", "duikou", task.name)
+    assert signed is not None
+    assert signed.intact
+    assert signed.source is not None
+    assert signed.source.title == media.name, "the server names no file of a caller's"
+    assert signed.source.sha256 == credentials.digest(job.source)
+    spoken_ms = INSERT_MS, INSERT_MS + run.duration_ms(job.sound)
+    assert "(face 0, {:.3f} to {:.3f} s)".format(*(ms / 1000 for ms in spoken_ms)) in signed.actions[1].description
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import stub_work
 from live_server import Process, create, ended, identify, in_thread, order, settings, sources, task, until
 
-from duikou.errors import StorageError
+from duikou.errors import InputError, StorageError
 from duikou.server import serve
 
 HAND_OVER_S = 15  # from the death of a worker to the end of a short task, or of a server to that of its workers
@@ -132,6 +132,16 @@ def test_two_servers_on_one_folder_are_refused(tmp_path, site) -> None:
             serve(settings(tmp_path), work=stub_work.WORK)
         finally:
             assert identify(client, f"{site}/a.mp4")["face_data"]
+
+
+def test_a_certificate_that_cannot_sign_stops_the_start(tmp_path) -> None:
+    (tmp_path / "chain.pem").write_text("junk")
+    given = settings(tmp_path / "data", c2pa_certificate=tmp_path / "chain.pem", c2pa_key=tmp_path / "key.pem")
+    with pytest.raises(InputError, match=r"c2pa_key: .* cannot be read"):
+        serve(given, work=stub_work.WORK)
+    with in_thread(settings(tmp_path / "data"), stub_work.WORK) as client:  # the folder was given back
+        assert client.get("/v1/videos/advanced-lip-sync/x").status_code == 404
+    assert (tmp_path / "data/certificate/key.pem").stat().st_mode & 0o77 == 0
 
 
 def test_a_port_in_use_is_told_in_one_sentence(tmp_path) -> None:

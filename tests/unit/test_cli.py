@@ -18,6 +18,7 @@ from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.pipeline import FaceChoice, Result, Session
 from duikou.progress import Progress, silent
+from duikou.provenance.producer import Producer, user_folder
 from duikou.timebase import Interval
 
 FRAMES = 50
@@ -48,6 +49,7 @@ class Recorder:
         self.faces = faces
         self.choices: list[FaceChoice] = []
         self.shares: list[float] = []
+        self.made_by: list[Producer] = []
 
     def identify(self, video: str | Path, *, progress: Progress = silent) -> Session:
         for share in (0.0, 0.5, 1.0):
@@ -55,13 +57,21 @@ class Recorder:
         return Session(Path(video), INFO, self.faces)
 
     def lip_sync(
-        self, session: Session, choices: Sequence[FaceChoice], output: Path | None, *, progress: Progress = silent
+        self,
+        session: Session,
+        choices: Sequence[FaceChoice],
+        output: Path | None,
+        *,
+        watermark: Path | None,
+        made_by: Producer,
+        progress: Progress = silent,
     ) -> Result:
         progress("rendering", 1.0)
         self.choices += choices
+        self.made_by.append(made_by)
         path = output or session.video.with_suffix(".synced.mp4")
         path.write_bytes(b"video")
-        return Result(path, INFO, ())
+        return Result(path, INFO, (), watermark)
 
 
 @pytest.fixture
@@ -130,6 +140,32 @@ def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureF
     shown = capsys.readouterr()
     assert shown.out == "out.mp4\n"
     assert "speaks" not in shown.err
+
+
+def test_sync_names_the_marked_file_below_the_other(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["sync", "clip.mp4", "speech.wav", "-o", "out.mp4", "--watermark", "marked.mp4"]) == 0
+    assert capsys.readouterr().out == "out.mp4\nmarked.mp4\n"
+
+
+def test_sync_signs_with_the_users_certificate_in_the_settings_name(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUIKOU_AIGC_PRODUCER", "example")
+    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    (made_by,) = recorder.made_by
+    assert made_by.name == "example"
+    assert made_by.certificate.key == user_folder() / "certificate" / "key.pem"
+
+
+def test_a_certificate_that_cannot_sign_is_found_before_the_work(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DUIKOU_C2PA_CERTIFICATE", "speech.wav")
+    monkeypatch.setenv("DUIKOU_C2PA_KEY", "speech.wav")
+    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == "duikou: c2pa_certificate: speech.wav holds no certificate in PEM.\n"
+    assert not recorder.choices
 
 
 def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,15 @@ def test_a_missing_codec_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "pip install" in check.remedy
 
 
+def test_a_certificate_that_cannot_sign_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chain.pem").write_text("junk")
+    settings = Settings(data=tmp_path, c2pa_certificate=tmp_path / "chain.pem", c2pa_key=tmp_path / "key.pem")
+    check = next(check for check in doctor.examine(settings) if check.name == "signature")
+    assert not check.ok
+    assert "key.pem cannot be read" in check.found
+    assert "DUIKOU_C2PA_CERTIFICATE" in check.remedy
+
+
 def test_a_full_disk_is_named_before_the_folder_exists(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "not" / "yet", min_free_mb=10**9)
     check = next(check for check in doctor.examine(settings) if check.name == "disk")

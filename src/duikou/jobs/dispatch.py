@@ -21,6 +21,7 @@ from duikou.jobs.state import Media, MediaKind, Task
 from duikou.jobs.store import Store
 from duikou.jobs.work import RenderOrder, Work
 from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
+from duikou.provenance.producer import Producer
 
 IDLE_S = 1.0  # how long a retry that fell due may go unseen; new tasks wake the dispatcher at once
 INSIST_S = 1.0  # between attempts at writing an outcome while the database refuses
@@ -54,10 +55,11 @@ class LocalDispatcher:
         workers: int,
         limits: Limits,
         keep_ms: int,
+        made_by: Producer,
         stopping: threading.Event,
     ) -> None:
         self._store, self._folder, self._work = store, folder, work
-        self._keep_ms = keep_ms
+        self._keep_ms, self._made_by = keep_ms, made_by
         self._stopping = stopping
         self._news = threading.Condition()
         self.workers = tuple(Worker(limits, stopping) for _ in range(workers))
@@ -98,8 +100,17 @@ class LocalDispatcher:
                     self._news.wait(IDLE_S)
                 continue
             with structlog.contextvars.bound_contextvars(task_id=task.id, attempt=task.attempt):
-                outcome = perform(task, self._store, self._folder, self._work, worker, keep_ms=self._keep_ms)
-                self._insist(outcome)
+                self._insist(
+                    perform(
+                        task,
+                        self._store,
+                        self._folder,
+                        self._work,
+                        worker,
+                        keep_ms=self._keep_ms,
+                        made_by=self._made_by,
+                    )
+                )
         worker.stop()
 
     def _insist(self, outcome: Callable[[], object]) -> None:
@@ -115,11 +126,11 @@ class LocalDispatcher:
 
 
 def perform(
-    task: Task, store: Store, folder: DataFolder, work: Work, worker: Worker, *, keep_ms: int
+    task: Task, store: Store, folder: DataFolder, work: Work, worker: Worker, *, keep_ms: int, made_by: Producer
 ) -> Callable[[], object]:
     """Do a claimed task in `worker`. Returns the write that ends the attempt, so that it can be insisted on.
 
-    keep_ms: how long the finished task and its result are kept.
+    keep_ms: how long the finished task and its result are kept. made_by: who answers for the result.
     """
     output = folder.path(keys.result_key(task.id, task.attempt))
     try:
@@ -130,6 +141,8 @@ def perform(
             choices=task.choices,
             sounds=tuple(folder.path(choice.sound) for choice in task.choices),
             output=output,
+            made_by=made_by,
+            produce_id=task.id,
         )
         duration_ms: int = worker.run(work.render, order, tell=_noter(store, task))
         size = output.stat().st_size

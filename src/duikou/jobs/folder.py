@@ -2,6 +2,7 @@
 
 lock              held by the one server that uses the folder
 duikou.db         the database
+certificate/      what results are signed with, where no other is configured
 incoming/         what is being received; emptied at every start
 media/ID.mp4      source videos
 sessions/ID/      what is known of a video's faces, with their pictures

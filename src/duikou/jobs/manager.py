@@ -22,6 +22,7 @@ from duikou.jobs.store import ExternalIdTaken, Store
 from duikou.jobs.work import Work
 from duikou.jobs.worker import Limits
 from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.provenance.producer import configured
 from duikou.settings import Settings
 
 PROBE_WORKERS = 1  # reading headers takes milliseconds
@@ -58,14 +59,21 @@ class Jobs:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Take the folder, forget what is over, take up what is unfinished. Raises `StorageError`."""
+        """Take the folder, forget what is over, take up what is unfinished.
+
+        Raises `StorageError`, and `InputError` where the settings' certificate cannot sign results.
+        """
         settings = self._settings
         self.folder.open()
         try:
+            made_by = configured(settings, self.folder.root)
             self.store = Store(self.folder.database_url)
         except SQLAlchemyError as error:
             self.folder.close()
             raise StorageError(f"data: the database in {self.folder.root} cannot be opened: {error}") from error
+        except BaseException:
+            self.folder.close()
+            raise
         orphans = retention.remove_orphans(self.store, self.folder)
         limits = Limits(settings.task_timeout_s, settings.task_memory_mb)
         self._probing = Lane("probe", PROBE_WORKERS, replace(limits, wall_s=PROBE_LIMIT_S), self._stopping)
@@ -77,6 +85,7 @@ class Jobs:
             workers=settings.workers,
             limits=limits,
             keep_ms=settings.media_days * DAY_MS,
+            made_by=made_by,
             stopping=self._stopping,
         )
         self._sweeper = threading.Thread(target=self._sweep, name="duikou-sweep", daemon=True)

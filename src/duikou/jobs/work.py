@@ -14,17 +14,25 @@ from duikou.jobs.state import ChoiceRecord, FaceNote, FaceSummary
 from duikou.media import probe
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
+from duikou.provenance.producer import Producer
 
 
 @dataclass(frozen=True)
 class RenderOrder:
-    """All that a worker needs to render: paths, and the choices with their sounds' paths in the same order."""
+    """All that a worker needs to render: paths, and the choices with their sounds' paths in the same order.
+
+    made_by, produce_id: who answers for the result, and its number. watermark: where a second file with a visible mark
+    goes, if one is wanted.
+    """
 
     session: Path
     video: Path
     choices: tuple[ChoiceRecord, ...]
     sounds: tuple[Path, ...]
     output: Path
+    made_by: Producer
+    produce_id: str
+    watermark: Path | None = None
 
 
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
@@ -66,7 +74,16 @@ def render(order: RenderOrder, progress: Progress) -> int:
         )
         for choice, sound in zip(order.choices, order.sounds, strict=True)
     ]
-    return pipeline.lip_sync(session, choices, order.output, progress=progress).info.duration_ms
+    result = pipeline.lip_sync(
+        session,
+        choices,
+        order.output,
+        watermark=order.watermark,
+        made_by=order.made_by,
+        produce_id=order.produce_id,
+        progress=progress,
+    )
+    return result.info.duration_ms
 
 
 @dataclass(frozen=True)
