@@ -76,6 +76,35 @@ def test_starting_later_gives_the_same_frames(video: Path) -> None:
             np.testing.assert_array_equal(frame.image, whole[frame.index].image)
 
 
+def test_backwards_come_the_same_frames(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "BLOCK_BYTES", 0)
+    for path in (video, trim(video, tmp_path / "trimmed.mp4", start_ms=300)):
+        forwards = list(decode.frames(path))
+        back = list(decode.backwards(path, start=1, stop=1_000))
+        assert [(frame.index, frame.pts) for frame in back] == [(frame.index, frame.pts) for frame in forwards[:0:-1]]
+        for one, other in zip(back, forwards[:0:-1], strict=True):
+            assert np.array_equal(one.image, other.image)
+
+
+def test_blocks_played_backwards_hold_no_more_than_they_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=60)
+    stored = next(decode.frames(video)).stored
+    assert stored is not None
+    monkeypatch.setattr(decode, "BLOCK_BYTES", 10 * sum(plane.buffer_size for plane in stored.planes))
+    held: list[int] = []
+    real = decode._filled
+
+    def watched(*arguments: Any) -> Any:
+        held.append(arguments[-1] - arguments[-2])
+        return real(*arguments)
+
+    monkeypatch.setattr(decode, "_filled", watched)
+    assert [read_number(frame.image) for frame in decode.backwards(video, start=0, stop=60)] == list(range(59, -1, -1))
+    assert held[0] == decode.MIN_BLOCK
+    assert max(held) == 10
+    assert sum(held) == 60
+
+
 def test_variable_frame_times_are_exact(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", **VIDEOS["last_frame_longer"])
     assert [frame.pts for frame in decode.frames(path)] == UNEVEN

@@ -16,6 +16,9 @@ from duikou.errors import MediaError
 from duikou.media import demux
 from duikou.media.picture import BgrImage, Converter, Picture
 
+BLOCK_BYTES, MIN_BLOCK = 96 << 20, 4
+"""Stored pixels, and frames, held while a video is played backwards: 30 frames of 1080p."""
+
 
 class Frame:
     """One frame of a video.
@@ -54,6 +57,10 @@ class Frame:
             self._image = self._converter.bgr(self.stored)
         return self._image
 
+    def moved(self, index: int, pts: int, time_ms: int) -> Frame:
+        """The same picture under another number and at another time."""
+        return Frame(index, pts, time_ms, self._image, stored=self.stored, converter=self._converter)
+
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, pts={self.pts}, time_ms={self.time_ms})"
 
@@ -91,6 +98,33 @@ def frames(path: Path, *, start: int = 0, stop: int | None = None, field: str = 
             yield Frame(index, pts, timeline.ms(pts), stored=stored, converter=converter)
         if converter is None:
             raise MediaError(f"{field}: none of the frames can be decoded.", field=field)
+
+
+def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Iterator[Frame]:
+    """The `frames` numbered `start` to `stop`, the last one first, decoded in blocks of about `BLOCK_BYTES`.
+
+    Every block is decoded from the key frame before it: the longer a file's groups of pictures, the slower.
+    """
+    timeline = read_timeline(path, field=field)
+    stop = min(stop, len(timeline))
+    # One decoder for all blocks: PyAV keeps every one that was opened until cycles are next collected.
+    with demux.opened(path, field=field) as (file, _):
+        stream = demux.video_stream(file, field=field)
+        converter: Converter | None = None
+        size = MIN_BLOCK
+        while stop > start:
+            first = max(stop - size, start)
+            file.seek(int(timeline.pts[0]), stream=stream)
+            block = list(_filled(_from(file, stream, timeline, first), timeline, first, stop))
+            if not block:
+                raise MediaError(f"{field}: frame {first} cannot be decoded.", field=field)
+            converter = converter or Converter(Picture.of(stream, block[0][1]))
+            size = max(BLOCK_BYTES // sum(plane.buffer_size for plane in block[0][1].planes), MIN_BLOCK)
+            stop = first
+            while block:
+                index, stored = block.pop()
+                pts = int(timeline.pts[index])
+                yield Frame(index, pts, timeline.ms(pts), stored=stored, converter=converter)
 
 
 def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
