@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
+
+END_TOLERANCE_MS: Final = 100
+"""Ends that overshoot by up to this are clamped: callers round durations (facts about clients)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

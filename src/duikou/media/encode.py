@@ -45,6 +45,7 @@ class VideoWriter:
     0. The file grows under a temporary name beside `output` and gets its own name only when it is whole; on any error
     it is removed. A context manager; frames are written in rising order of `pts`.
 
+    timeline: when its frames show, for a copy that has not the source's own.
     tags: metadata of the file, under names of any kind (`moov.udta.meta`, keys and values).
     seal: called with the finished file and the name of a second one, which it writes and which becomes the output.
 
@@ -57,6 +58,7 @@ class VideoWriter:
         source: Path,
         sound: Sound | None = None,
         *,
+        timeline: demux.Timeline | None = None,
         crf: int = CRF,
         preset: str = PRESET,
         tags: Mapping[str, str] | None = None,
@@ -66,7 +68,7 @@ class VideoWriter:
         self._part = self._output.with_name(f".{self._output.stem}.{uuid.uuid4().hex}.part.mp4")
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._tags, self._seal = dict(tags or {}), seal
-        self._timeline = read_timeline(source)
+        self._timeline = timeline or read_timeline(source)
         with demux.opened(source, field="video") as (file, _):
             stream = demux.video_stream(file, field="video")
             self._source = Picture.of(stream, first_frame(file, stream, field="video"))

@@ -1,0 +1,86 @@
+"""Lengthened videos from real files: the right pictures at the right times, upright, and no file left behind."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from media_maker import make_video, read_number
+
+from duikou.errors import StorageError
+from duikou.media import decode, probe
+from duikou.media.encode import VideoWriter
+from duikou.media.extend import Extension, SyncMode
+
+MODES = (SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE)
+SOURCES: dict[str, dict[str, Any]] = {
+    "plain": {"frames": 30},
+    "variable": {
+        "pts": [90, 900, 2_300, 3_000, 9_000, 9_100, 12_000],
+        "time_base": Fraction(1, 9_000),
+        "last_duration": 500,
+    },
+    "turned": {"frames": 12, "rotation": 90},
+    "upside_down": {"frames": 12, "rotation": 180},
+    "hevc_10_bit": {"frames": 12, "codec": "libx265", "pixel_format": "yuv420p10le", "matrix": 9},
+    "odd": {"frames": 12, "size": (193, 129), "pixel_format": "yuv444p"},
+}
+
+
+def extension(source: Path, mode: SyncMode, times: float = 3.4) -> Extension:
+    made = Extension.of(decode.read_timeline(source), mode, round(probe.probe_video(source).duration_ms * times))
+    assert made is not None
+    return made
+
+
+@pytest.fixture(params=SOURCES)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return make_video(tmp_path / "source.mp4", **SOURCES[request.param])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_picture_is_the_right_one(
+    source: Path, mode: SyncMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "BLOCK_BYTES", 0)
+    made = extension(source, mode)
+    was = {frame.index: frame.image for frame in decode.frames(source)}
+    played = list(made.frames(source))
+    assert [frame.index for frame in played] == list(range(len(made)))
+    assert [frame.pts for frame in played] == made.timeline.pts.tolist()
+    assert [frame.time_ms for frame in played] == made.edges_ms[:-1].tolist()
+    for frame, number in zip(played, made.order.tolist(), strict=True):
+        assert np.array_equal(frame.image, was[number])
+    with made.written(source, tmp_path / "out.mp4") as path:
+        assert path.parent == tmp_path
+        timeline = decode.read_timeline(path)
+        info = probe.probe_video(path)
+        images = [frame.image for frame in decode.frames(path)]
+    np.testing.assert_array_equal(timeline.pts, made.timeline.pts)
+    assert (timeline.time_base, timeline.last_duration) == (made.timeline.time_base, made.timeline.last_duration)
+    assert (info.rotation, info.audio, info.duration_ms) == (0, None, made.duration_ms)
+    for image, number in zip(images, made.order.tolist(), strict=True):
+        assert read_number(image) == number
+        assert np.abs(image.astype(int) - was[number]).mean() < 1
+    assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]
+
+
+def test_the_file_goes_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_video(tmp_path / "source.mp4", frames=10)
+    made = extension(source, SyncMode.LOOP)
+    with pytest.raises(RuntimeError, match="of the caller"), made.written(source, tmp_path / "out.mp4") as path:
+        assert path.exists()
+        raise RuntimeError("of the caller")
+    with pytest.raises(StorageError), made.written(source, tmp_path / "nowhere" / "out.mp4"):
+        pass
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "_mux_video", full)
+    with pytest.raises(StorageError, match="No space left"), made.written(source, tmp_path / "out.mp4"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]
