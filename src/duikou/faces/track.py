@@ -41,8 +41,8 @@ class FaceTrack:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def part(self, keep: npt.NDArray[np.bool_] | slice) -> FaceTrack:
-        """The same track at fewer frames."""
+    def part(self, keep: npt.NDArray[np.bool_] | IntArray | slice) -> FaceTrack:
+        """The same track at the rows to keep."""
         return replace(
             self,
             frames=self.frames[keep],
