@@ -17,6 +17,7 @@ from duikou.errors import (
     WorkerError,
 )
 from duikou.faces.track import Face
+from duikou.media.extend import SyncMode
 from duikou.pipeline import FaceChoice, Result, Session, identify, lip_sync
 from duikou.provenance.producer import Producer, producer
 
@@ -35,6 +36,7 @@ __all__ = [
     "Result",
     "Session",
     "StorageError",
+    "SyncMode",
     "WorkerError",
     "__version__",
     "identify",

@@ -25,6 +25,7 @@ from rich.table import Table
 from duikou import __version__, doctor, pipeline
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.faces.track import Face
+from duikou.media.extend import SyncMode
 from duikou.progress import scaled, split
 from duikou.provenance import credentials, label
 from duikou.provenance.credentials import Credentials
@@ -136,6 +137,14 @@ def sync(
     original_volume: Annotated[
         float, typer.Option(metavar="Y", help="Volume of the video's own sound while the speech lasts, 0 to 2.")
     ] = 0.0,
+    sync_mode: Annotated[
+        SyncMode | None,
+        typer.Option(
+            help="What to do where the speech is too long: end it with the face's interval, or let the video start "
+            "again, play to and fro, or stand still on its last frame.",
+            show_default="refuse",
+        ),
+    ] = None,
     watermark: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="A second mp4 file to write, with a visible mark.", show_default=False),
@@ -167,6 +176,7 @@ def sync(
             output,
             watermark=watermark,
             made_by=made_by,
+            sync_mode=sync_mode,
             progress=scaled(progress, *rendering),
         )
     if face is None and len(session.faces) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,11 +22,13 @@ from duikou.engines.base import Engine, FaceClip, Renderer
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError, NotFoundError
 from duikou.faces.follow import follow
+from duikou.faces.repeat import Repeated
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.faces.tracks import find_faces, usable_frames
 from duikou.media import decode
 from duikou.media.encode import VideoWriter
+from duikou.media.extend import Extension, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
 from duikou.media.probe import AudioInfo, VideoInfo, probe_audio, probe_video
 from duikou.media.sound import MAX_VOLUME, Insert, Sound, mix, read_sound
 from duikou.parallel import cores, in_order
@@ -38,15 +40,12 @@ from duikou.provenance.mark import Mark
 from duikou.provenance.producer import Producer, producer, user_folder
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
-from duikou.timebase import Interval
+from duikou.timebase import END_TOLERANCE_MS, Interval
 
 FloatArray = npt.NDArray[np.float64]
 
 EASE_MS = 160
 """Time over which a mouth passes from its own motion into the speech's and back."""
-
-END_TOLERANCE_MS = 100
-"""Ends that overshoot by up to this are clamped: callers round durations (facts about clients)."""
 
 EXEMPLAR_REACH_MS = 10_000
 """How far around the spoken part a face is followed for more of its own mouth shapes."""
@@ -163,16 +162,18 @@ def lip_sync(
     watermark: str | Path | None = None,
     made_by: Producer | None = None,
     produce_id: str = "",
+    sync_mode: SyncMode | None = None,
     engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Make the chosen faces speak and write the video to `output` (by default beside the source, `NAME.synced.mp4`).
 
-    Frame count, frame times and size are the source's. Each file appears only once it is whole, with the AIGC label and
-    Content Credentials in it.
+    Frame count, frame times and size are the source's, unless `sync_mode` makes the video longer. Each file appears
+    only once it is whole, with the AIGC label and Content Credentials in it.
     watermark: where a second file goes, the same with a visible mark.
     made_by: who answers for the result, by default `duikou` with this user's self-made certificate.
     produce_id: the result's number in the label, by default a new one.
+    sync_mode: what to do with speech that is too long, which by default is an error.
     Raises `InputError` with the field at fault, `MediaError`, `NotFoundError`, `StorageError`.
     """
     target = session.video.with_name(f"{session.video.stem}.synced.mp4") if output is None else Path(output)
@@ -182,7 +183,7 @@ def lip_sync(
             raise InputError(f"{field} {path.name} is the source video itself; choose another name.", field=field)
     if marked is not None and marked.absolute() == target.absolute():
         raise InputError(f"watermark {marked.name} is the output itself; choose another name.", field="watermark")
-    checked = [check(session, choice) for choice in choices]
+    checked = [check(session, choice, sync_mode) for choice in choices]
     if not checked:
         raise InputError("face_choose is empty; it must name at least one face.", field="face_choose")
     if len({choice.face_id for choice in checked}) < len(checked):
@@ -190,35 +191,64 @@ def lip_sync(
     maker = made_by or producer(user_folder())
     label = Label.first(maker.name, produce_id or uuid.uuid4().hex)
     chosen_engine = engine or NativeEngine()
-    planning, painting = split([0.35, 0.65])
-    inserts, plans = [], []
-    for choice, (start, end) in zip(checked, split([1.0] * len(checked)), strict=True):
-        share = (planning[1] * start, planning[1] * end)
-        sound = read_sound(Path(choice.sound), start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms)
-        inserts.append(Insert(sound, choice.insert_ms, choice.sound_volume, choice.original_volume))
-        plans.append(_plan(session, choice, sound, chosen_engine, scaled(progress, *share)))
+    inserts = [
+        Insert(
+            read_sound(Path(choice.sound), start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms),
+            choice.insert_ms,
+            choice.sound_volume,
+            choice.original_volume,
+        )
+        for choice in checked
+    ]
+    last_ms = max(insert.at_ms + insert.sound.duration_ms for insert in inserts)
+    extension = Extension.of(decode.read_timeline(session.video), sync_mode, last_ms)
     original = None if session.info.audio is None else read_sound(session.video)
-    mixed = mix(original, inserts, session.info.duration_ms)
-    spoken = tuple(one for _, one in plans)
-    edit = Edit(session.video, credentials.digest(session.video), tuple((one.face_id, one.interval) for one in spoken))
+    if extension and original:
+        original = extension.sound(original)
+    mixed = mix(original, inserts, extension.duration_ms if extension else session.info.duration_ms)
+    lengthening, planning, painting = split([0.1 if extension else 0.0, 0.35, 0.65])
+    shares = split([1.0] * len(checked))
+    with (
+        extension.written(session.video, target, progress=scaled(progress, *lengthening))
+        if extension
+        else nullcontext(session.video)
+    ) as footage:
+        plans = [
+            _plan(
+                session,
+                choice,
+                insert.sound,
+                chosen_engine,
+                scaled(scaled(progress, *planning), *share),
+                footage,
+                extension,
+            )
+            for choice, insert, share in zip(checked, inserts, shares, strict=True)
+        ]
+        spoken = tuple(one for _, one in plans)
+        edit = Edit(
+            session.video, credentials.digest(session.video), tuple((one.face_id, one.interval) for one in spoken)
+        )
 
-    def writer(path: Path, edit: Edit) -> VideoWriter:
-        def seal(part: Path, sealed: Path) -> None:
-            credentials.sign(part, sealed, title=path.name, edit=edit, certificate=maker.certificate)
+        def writer(path: Path, edit: Edit) -> VideoWriter:
+            def seal(part: Path, sealed: Path) -> None:
+                credentials.sign(part, sealed, title=path.name, edit=edit, certificate=maker.certificate)
 
-        return VideoWriter(path, session.video, mixed, tags=label.tags, seal=seal)
+            timeline = extension.timeline if extension else None
+            return VideoWriter(path, session.video, mixed, timeline=timeline, tags=label.tags, seal=seal)
 
-    _paint(
-        session,
-        [renderer for renderer, _ in plans],
-        writer(target, edit),
-        None if marked is None else writer(marked, replace(edit, marked=True)),
-        scaled(progress, *painting),
-    )
+        _paint(
+            session,
+            [renderer for renderer, _ in plans],
+            writer(target, edit),
+            None if marked is None else writer(marked, replace(edit, marked=True)),
+            scaled(progress, *painting),
+            extension,
+        )
     return Result(target, probe_video(target), spoken, marked)
 
 
-def check(session: Session, choice: FaceChoice) -> FaceChoice:
+def check(session: Session, choice: FaceChoice, sync_mode: SyncMode | None = None) -> FaceChoice:
     """The choice with its ends filled in and clamped. Raises `InputError` naming the field and the figure."""
     face, sound = session.face(choice.face_id), Path(choice.sound)
     length = probe_audio(sound, field="sound_file").duration_ms
@@ -242,34 +272,49 @@ def check(session: Session, choice: FaceChoice) -> FaceChoice:
         raise InputError(
             f"sound_insert_time is {choice.insert_ms} ms; it must be at least 0.", field="sound_insert_time"
         )
-    late = choice.insert_ms + end - choice.sound_start_ms - session.info.duration_ms
-    if late > END_TOLERANCE_MS:
+    open_to, video_ms = face.interval, session.info.duration_ms
+    wanted = Interval(choice.insert_ms, choice.insert_ms + end - choice.sound_start_ms)
+    until = cut_end_ms(sync_mode, video_ms, open_to, wanted)
+    late = until - extended_duration_ms(sync_mode, video_ms, until)
+    if sync_mode is None and late > END_TOLERANCE_MS:
         raise InputError(
             f"sound_insert_time is {choice.insert_ms} ms; the inserted sound would end {late} ms after the video, "
-            f"which lasts {session.info.duration_ms} ms.",
+            f"which lasts {video_ms} ms.",
             field="sound_insert_time",
         )
-    end -= max(late, 0)
-    open_to, inserted = face.interval, Interval(choice.insert_ms, choice.insert_ms + end - choice.sound_start_ms)
-    if inserted.overlap(open_to) is None:
+    inserted = replace(wanted, end_ms=max(until - max(late, 0), wanted.start_ms))
+    if not shown_ms(sync_mode, video_ms, open_to, inserted):
         raise InputError(
             f"sound_insert_time is {choice.insert_ms} ms; the inserted sound ({inserted.start_ms} to "
             f"{inserted.end_ms} ms) does not meet the face's interval ({open_to.start_ms} to {open_to.end_ms} ms).",
             field="sound_insert_time",
         )
-    return replace(choice, sound=sound, sound_end_ms=end)
+    return replace(choice, sound=sound, sound_end_ms=choice.sound_start_ms + inserted.duration_ms)
 
 
 def _plan(
-    session: Session, choice: FaceChoice, sound: Sound, engine: Engine, progress: Progress
+    session: Session,
+    choice: FaceChoice,
+    sound: Sound,
+    engine: Engine,
+    progress: Progress,
+    footage: Path,
+    extension: Extension | None,
 ) -> tuple[Renderer, Spoken]:
-    """Follow the face, listen to the speech, and have the engine plan the frames."""
+    """Follow the face, listen to the speech, and have the engine plan the frames. footage: the video, or the file of
+    the lengthened one; the face is followed in the source only.
+    """
     face = session.face(choice.face_id)
-    spoken = Interval(choice.insert_ms, choice.insert_ms + sound.duration_ms).overlap(face.interval)
-    assert spoken is not None  # `check` has seen to it.
+    speech = Interval(choice.insert_ms, choice.insert_ms + sound.duration_ms)
     following, listening, planning = split([0.6, 0.1, 0.3])
     times = decode.times(session.video)
-    near = Interval(max(spoken.start_ms - EXEMPLAR_REACH_MS, 0), spoken.end_ms + EXEMPLAR_REACH_MS)
+    if extension is None:
+        spoken = shown = speech.overlap(face.interval)
+    else:
+        spoken, shown = extension.showing(face.interval, speech)
+    if spoken is None or shown is None:  # `check` has seen to it, to within a frame
+        raise InputError(f"face_id {face.id!r} does not show while the speech lasts.", field="face_id")
+    near = Interval(max(shown.start_ms - EXEMPLAR_REACH_MS, 0), shown.end_ms + EXEMPLAR_REACH_MS)
     first, last = np.searchsorted(times, [near.start_ms, near.end_ms])
     track = smooth(
         follow(session.video, face, start_frame=int(first), stop_frame=int(last), progress=scaled(progress, *following))
@@ -278,14 +323,25 @@ def _plan(
         raise InputError(
             f"face_id {face.id!r} cannot be seen between {near.start_ms} and {near.end_ms} ms.", field="face_id"
         )
-    usable = usable_frames(track, session.info, face)
-    strength = ease(track, usable, spoken, _neighbours(face, session.info))
+    usable, beside = usable_frames(track, session.info, face), _neighbours(face, session.info)
+    speaks = usable & (track.times_ms >= face.interval.start_ms) & (track.times_ms < face.interval.end_ms)
+    if extension is not None:
+        cuts = _cuts(face)
+        repeated = Repeated.of(
+            track,
+            extension,
+            begins_cut=face.interval.start_ms in cuts,
+            ends_cut=face.interval.end_ms in cuts,
+        )
+        track, usable, speaks = repeated.track, usable[repeated.rows], speaks[repeated.rows]
+        beside = repeated.beside(beside, times)
+    strength = ease(track, speaks, spoken, beside)
     mono = sound.converted(channels=1)
     motion = articulate(mono.samples[:, 0], mono.rate).shifted(choice.insert_ms / 1000)
     progress("listening", listening[1])
     curves = motion.at(track.times_ms / 1000).astype(np.float64)
     by_name = dict(zip(CURVES, curves.T, strict=True))
-    clip = FaceClip(session.video, track, usable, strength)
+    clip = FaceClip(footage, track, usable, strength)
     renderer = engine.prepare(clip, by_name, progress=scaled(progress, *planning))
     return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, by_name["gap"], strength)
 
@@ -325,7 +381,7 @@ def _missing(track: FaceTrack) -> list[tuple[int, int]]:
 
 def _neighbours(face: Face, info: VideoInfo) -> list[tuple[int, int]]:
     """Shot and time of the frames before and after a face's interval, where neither a cut nor the video's end is."""
-    cuts = {warning.interval.start_ms for warning in face.warnings if warning.code == "shot_cut"}
+    cuts = _cuts(face)
     step = info.duration_ms / max(info.frames, 1)
     start, end = face.interval.start_ms, face.interval.end_ms
     found = []
@@ -336,14 +392,22 @@ def _neighbours(face: Face, info: VideoInfo) -> list[tuple[int, int]]:
     return found
 
 
+def _cuts(face: Face) -> set[int]:
+    """When, in ms, a cut begins or ends a face's interval."""
+    return {warning.interval.start_ms for warning in face.warnings if warning.code == "shot_cut"}
+
+
 def _paint(
     session: Session,
     renderers: Sequence[Renderer],
     plain: VideoWriter,
     marked: VideoWriter | None,
     progress: Progress,
+    extension: Extension | None,
 ) -> None:
-    """Decode and change every frame once and encode it; once more with the mark where there is a second file."""
+    """Decode and change every frame once and encode it; once more with the mark where there is a second file. Those of
+    a lengthened video come from the source too.
+    """
     mark = Mark(session.info.width, session.info.height)
 
     def paint(frame: decode.Frame) -> tuple[decode.Frame, npt.NDArray[np.uint8] | None]:
@@ -354,17 +418,19 @@ def _paint(
             image = renderer.render(frame.index, image)
         return frame, image
 
+    frames = extension.frames(session.video) if extension else decode.frames(session.video)
+    count = len(extension) if extension else session.info.frames
     with ExitStack() as files:
         for file in filter(None, (plain, marked)):
             files.enter_context(file)
-        for frame, image in in_order(paint, decode.frames(session.video), cores()):
+        for frame, image in in_order(paint, frames, cores()):
             if image is None:
                 plain.copy(frame)
             else:
                 plain.write(image, frame.pts)
             if marked is not None:
                 marked.write(mark.drawn(frame.image if image is None else image), frame.pts)
-            progress("rendering", (frame.index + 1) / session.info.frames)
+            progress("rendering", (frame.index + 1) / count)
 
 
 def _load_face(folder: Path, kept: dict[str, Any]) -> Face:

@@ -15,6 +15,7 @@ import pytest
 from duikou import __version__, cli, pipeline
 from duikou.errors import InputError, ModelError
 from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
+from duikou.media.extend import SyncMode
 from duikou.media.probe import VideoInfo
 from duikou.pipeline import FaceChoice, Result, Session
 from duikou.progress import Progress, silent
@@ -49,6 +50,7 @@ class Recorder:
         self.faces = faces
         self.choices: list[FaceChoice] = []
         self.shares: list[float] = []
+        self.sync_modes: list[SyncMode | None] = []
         self.made_by: list[Producer] = []
 
     def identify(self, video: str | Path, *, progress: Progress = silent) -> Session:
@@ -64,8 +66,10 @@ class Recorder:
         *,
         watermark: Path | None,
         made_by: Producer,
+        sync_mode: SyncMode | None,
         progress: Progress = silent,
     ) -> Result:
+        self.sync_modes.append(sync_mode)
         progress("rendering", 1.0)
         self.choices += choices
         self.made_by.append(made_by)
@@ -176,6 +180,12 @@ def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys
     assert "face 1 speaks, the most visible of 2; --face takes 0 too" in shown.err
 
 
+@pytest.mark.parametrize("mode", [None, *SyncMode])
+def test_sync_passes_the_sync_mode_on(recorder: Recorder, mode: SyncMode | None) -> None:
+    assert cli.run(["sync", "clip.mp4", "speech.wav", *(["--sync-mode", mode.value] if mode else [])]) == 0
+    assert recorder.sync_modes == [mode]
+
+
 def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[float] = []
 
@@ -198,6 +208,7 @@ def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.Mo
         (["sync", "clip.mp4", "absent.wav"], "audio: there is no file absent.wav"),
         (["sync", "clip.mp4", "speech.wav", "--crop", "1s:2s"], "--crop must be A:B in whole milliseconds"),
         (["sync", "clip.mp4", "speech.wav", "--at", "soon"], "--at"),
+        (["sync", "clip.mp4", "speech.wav", "--sync-mode", "rewind"], "--sync-mode"),
         (["sync", "clip.mp4"], "AUDIO"),
         (["dance"], "dance"),
     ],

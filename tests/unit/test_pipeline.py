@@ -12,6 +12,7 @@ from media_maker import make_sound
 
 from duikou.errors import InputError, NotFoundError
 from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.media.extend import SyncMode
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.pipeline import EASE_MS, FaceChoice, Session, _neighbours, check, ease, lip_sync
 from duikou.timebase import Interval
@@ -90,6 +91,43 @@ def test_a_bad_choice_gets_one_sentence(
 def test_ends_that_overshoot_a_little_are_clamped(session: Session, speech: Path, over: int) -> None:
     assert check(session, FaceChoice(speech, sound_end_ms=3000 + over, insert_ms=1500)).sound_end_ms == 3000
     assert check(session, FaceChoice(speech, insert_ms=3000 + over)).sound_end_ms == 3000 - over
+
+
+def test_cut_off_shortens_the_speech_and_nothing_else(session: Session, speech: Path) -> None:
+    face = replace(session.faces[0], interval=Interval(1000, 4000))
+    session = replace(session, faces=(face,))
+    late = FaceChoice(speech, sound_start_ms=200, insert_ms=1500)
+    assert check(session, late, SyncMode.CUT_OFF).sound_end_ms == 200 + 2500
+    assert check(session, replace(late, insert_ms=1000), SyncMode.CUT_OFF).sound_end_ms == 3000
+    assert check(session, late).sound_end_ms == 3000
+    with pytest.raises(InputError, match=r"\(4000 to 6000 ms\) does not meet the face's interval \(1000 to 4000 ms\)"):
+        check(session, FaceChoice(speech, insert_ms=4000), SyncMode.CUT_OFF)
+
+
+@pytest.mark.parametrize("mode", [SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE])
+def test_speech_may_end_after_a_video_that_becomes_longer(session: Session, speech: Path, mode: SyncMode) -> None:
+    assert check(session, FaceChoice(speech, insert_ms=5000), mode).sound_end_ms == 3000
+    assert check(session, FaceChoice(speech, insert_ms=9000), mode).sound_end_ms == 3000
+    assert check(session, FaceChoice(speech, insert_ms=3100), mode).sound_end_ms == 2900  # not late enough to add
+    with pytest.raises(InputError, match=r"would make the video 60001 ms long.*at most 60000 ms") as error:
+        check(session, FaceChoice(speech, insert_ms=57_001), mode)
+    assert error.value.field == "sync_mode"
+
+
+def test_the_face_must_show_in_the_added_part(session: Session, speech: Path) -> None:
+    face = replace(session.faces[0], interval=Interval(0, 2000))
+    session = replace(session, faces=(face,))
+    late = FaceChoice(speech, insert_ms=6500)
+    assert check(session, late, SyncMode.LOOP).sound_end_ms == 3000
+    for mode in (SyncMode.BOUNCE, SyncMode.SILENCE):
+        with pytest.raises(InputError, match="does not meet the face's interval") as error:
+            check(session, late, mode)
+        assert error.value.field == "sound_insert_time"
+
+
+def test_a_sound_that_begins_after_the_end_is_one_sentence(session: Session, speech: Path) -> None:
+    with pytest.raises(InputError, match=r"\(6010 to 6010 ms\) does not meet"):
+        check(session, FaceChoice(speech, sound_end_ms=50, insert_ms=6010))
 
 
 def test_nobody_speaks_twice_and_somebody_must_speak(session: Session, speech: Path) -> None:

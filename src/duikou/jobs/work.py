@@ -12,6 +12,7 @@ from pathlib import Path
 from duikou import pipeline
 from duikou.jobs.state import ChoiceRecord, FaceNote, FaceSummary
 from duikou.media import probe
+from duikou.media.extend import SyncMode
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
@@ -22,7 +23,7 @@ class RenderOrder:
     """All that a worker needs to render: paths, and the choices with their sounds' paths in the same order.
 
     made_by, produce_id: who answers for the result, and its number. watermark: where a second file with a visible mark
-    goes, if one is wanted.
+    goes, if one is wanted. sync_mode: what to do where speech is too long; `None` refuses it.
     """
 
     session: Path
@@ -33,6 +34,7 @@ class RenderOrder:
     made_by: Producer
     produce_id: str
     watermark: Path | None = None
+    sync_mode: SyncMode | None = None
 
 
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
@@ -81,6 +83,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
         watermark=order.watermark,
         made_by=order.made_by,
         produce_id=order.produce_id,
+        sync_mode=order.sync_mode,
         progress=progress,
     )
     return result.info.duration_ms
