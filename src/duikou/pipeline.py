@@ -227,7 +227,12 @@ def lip_sync(
         ]
         spoken = tuple(one for _, one in plans)
         edit = Edit(
-            session.video, credentials.digest(session.video), tuple((one.face_id, one.interval) for one in spoken)
+            session.video,
+            credentials.digest(session.video),
+            tuple((one.face_id, one.interval) for one in spoken),
+            added=None
+            if extension is None
+            else (Interval(session.info.duration_ms, extension.duration_ms), extension.mode.value),
         )
 
         def writer(path: Path, edit: Edit) -> VideoWriter:

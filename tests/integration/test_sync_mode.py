@@ -25,6 +25,7 @@ from duikou.media.probe import probe_video
 from duikou.media.sound import read_sound
 from duikou.pipeline import FaceChoice, Result, Session, identify, lip_sync
 from duikou.progress import Progress
+from duikou.provenance import credentials
 from duikou.render import mesh
 
 WIDTH, HEIGHT, FRAMES, STEP_MS = 360, 640, 75, 40
@@ -95,6 +96,18 @@ def test_the_result_is_as_long_as_the_speech(made: tuple[SyncMode, Result, list[
     assert result.info.audio is not None
     assert result.info.audio.duration_ms == 5_000
     assert (result.spoken[0].interval.start_ms, result.spoken[0].interval.end_ms) == (INSERT_MS, 5_000)
+
+
+def test_the_credentials_tell_of_the_added_part(made: tuple[SyncMode, Result, list[Image]]) -> None:
+    mode, result, _ = made
+    found = credentials.read(result.video)
+    assert found is not None
+    assert found.intact
+    assert [action.name for action in found.actions] == ["c2pa.opened", "c2pa.edited", "c2pa.edited", "c2pa.dubbed"]
+    assert found.actions[1].description == (
+        f"The video was made longer out of its own frames ({mode}, 3.000 to 5.000 s)."
+    )
+    assert "face 0, 0.600 to 5.000 s" in found.actions[2].description
 
 
 def test_every_picture_is_the_right_one_outside_the_mouth(

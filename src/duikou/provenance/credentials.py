@@ -56,13 +56,15 @@ class Edit:
     """What was done.
 
     source: the video as it came. source_sha256: its digest in hex. faces: who was made to speak, and when.
-    marked: whether a visible mark was drawn.
+    marked: whether a visible mark was drawn. added: the part by which the video was made longer out of its own frames,
+    and the name of how.
     """
 
     source: Path
     source_sha256: str
     faces: tuple[tuple[str, Interval], ...]
     marked: bool = False
+    added: tuple[Interval, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,11 @@ def _actions(edit: Edit) -> list[dict[str, Any]]:
         },
         {"action": "c2pa.dubbed", "description": f"Speech was put in ({times}).", "changes": regions},
     ]
+    if edit.added is not None:
+        part, how = edit.added
+        seconds = f"{_npt(part.start_ms)} to {_npt(part.end_ms)} s"
+        said = f"The video was made longer out of its own frames ({how}, {seconds})."
+        actions.insert(1, {"action": "c2pa.edited", "description": said})
     if edit.marked:
         actions.append({"action": "c2pa.addedText", "description": "A visible mark says that AI was used."})
     return [common | action for action in actions]
