@@ -13,6 +13,7 @@ from duikou.faces.detector import Detector
 from duikou.faces.landmarks import Landmarker, Roi, roi_of
 from duikou.faces.tracks import find_faces, follow, smooth, usable_frames
 from duikou.media.decode import times
+from duikou.media.pixels import Pixels
 from duikou.media.probe import probe_video
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
@@ -46,13 +47,14 @@ def detector():
 
 
 def measured(landmarker, detector, image):
-    (found,) = detector.find(image)
-    points, _ = landmarker.measure(image, found.roi)
-    return landmarker.measure(image, roi_of(points))
+    pixels = Pixels.of(image)
+    (found,) = detector.find(pixels)
+    points, _ = landmarker.measure(pixels, found.roi)
+    return landmarker.measure(pixels, roi_of(points))
 
 
 def test_the_detector_finds_the_face_where_it_is(detector, portrait):
-    (found,) = detector.find(portrait)
+    (found,) = detector.find(Pixels.of(portrait))
     assert found.score > 0.7
     for point, place in zip(found.keypoints, (LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH), strict=False):
         assert np.linalg.norm(point - place) < 3 * TOLERANCE
@@ -90,27 +92,27 @@ def test_a_face_that_leans_is_measured_as_well(landmarker, detector, portrait, d
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
     place = points[:, :2] @ turn[:, :2].T + turn[:, 2]
     roi = roi_of(np.column_stack([place, points[:, 2]]).astype(np.float32))
-    other, presence = landmarker.measure(cv2.warpAffine(portrait, turn, (width, height)), roi)
+    other, presence = landmarker.measure(Pixels.of(cv2.warpAffine(portrait, turn, (width, height))), roi)
     assert presence > 0.99
     assert np.abs(other[:, :2] - place).mean() < 1.5
 
 
 @pytest.mark.parametrize("roi", [Roi(400, 400, 100, 0), Roi(-500, -500, 100, 0), Roi(200, 200, 0, 0)])
 def test_where_no_face_is_there_is_no_presence(landmarker, portrait, roi):
-    _, presence = landmarker.measure(portrait, roi)
+    _, presence = landmarker.measure(Pixels.of(portrait), roi)
     assert presence < 0.5
 
 
 def test_a_small_face_in_a_large_frame_is_found_on_a_tile(detector, portrait):
     frame = np.full((2160, 3840, 3), 90, np.uint8)
     frame[1500:2012, 3000:3512] = portrait
-    (found,) = detector.find(frame)
+    (found,) = detector.find(Pixels.of(frame))
     assert np.linalg.norm(found.keypoints[2] - np.add(NOSE_TIP, (3000, 1500))) < 20
 
 
 def test_a_frame_without_a_face_has_none(detector):
-    assert detector.find(np.full((720, 1280, 3), 128, np.uint8)) == []
-    assert detector.find(np.zeros((1, 1, 3), np.uint8)) == []
+    assert detector.find(Pixels.of(np.full((720, 1280, 3), 128, np.uint8))) == []
+    assert detector.find(Pixels.of(np.zeros((1, 1, 3), np.uint8))) == []
 
 
 def clip(path, portrait, frames, place):

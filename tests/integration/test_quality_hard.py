@@ -11,6 +11,7 @@ from benchmarks.quality import hard
 from duikou.faces import pose
 from duikou.faces.detector import Detector
 from duikou.faces.landmarks import Landmarker, roi_of
+from duikou.media.pixels import Pixels
 from duikou.render import mesh
 
 ZOOM = 3
@@ -26,10 +27,10 @@ def portrait() -> tuple[np.ndarray, hard.Moment]:
 
 
 def landmarks(image: np.ndarray) -> np.ndarray:
-    landmarker = Landmarker()
-    (found,) = Detector().find(image)
-    points, _ = landmarker.measure(image, found.roi)
-    return landmarker.measure(image, roi_of(points))[0].astype(np.float64)
+    landmarker, pixels = Landmarker(), Pixels.of(image)
+    (found,) = Detector().find(pixels)
+    points, _ = landmarker.measure(pixels, found.roi)
+    return landmarker.measure(pixels, roi_of(points))[0].astype(np.float64)
 
 
 def angles(points: np.ndarray) -> np.ndarray:

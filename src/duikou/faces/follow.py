@@ -99,10 +99,7 @@ def _measured(path: Path, path_of: RoiPath, start: int, stop: int) -> Iterator[t
 
     def places() -> Iterator[tuple[Frame, Roi | None]]:
         for frame in frames(path, start=start, stop=stop):
-            roi = path_of.at(frame.index)
-            if roi is not None:
-                _ = frame.image  # made here, in the decoding thread: frames share one converter
-            yield frame, roi
+            yield frame, path_of.at(frame.index)
 
     def measure(place: tuple[Frame, Roi | None]) -> tuple[int, int, Observation | None]:
         frame, roi = place
@@ -110,7 +107,7 @@ def _measured(path: Path, path_of: RoiPath, start: int, stop: int) -> Iterator[t
             return frame.index, frame.time_ms, None
         landmarker = idle.get()
         try:
-            return frame.index, frame.time_ms, landmarker.observe(frame.image, roi)
+            return frame.index, frame.time_ms, landmarker.observe(frame.pixels, roi)
         finally:
             idle.put(landmarker)
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from duikou.faces.looks import colours
 from duikou.faces.models import landmark_network
 from duikou.faces.track import POINTS
+from duikou.media.pixels import Pixels, RgbImage
 
 FloatArray = npt.NDArray[np.float32]
-Image = npt.NDArray[np.uint8]
 
 INPUT_PX = 256  # side of the network's input
 MARGIN = 1.5  # side of the region over the extent of the points (MediaPipe's rule)
@@ -75,26 +75,26 @@ class Landmarker:
     def __init__(self) -> None:
         self._network = landmark_network()
 
-    def measure(self, image: Image, roi: Roi) -> tuple[FloatArray, float]:
-        """Points of the face in `roi` of a BGR frame.
+    def measure(self, frame: Pixels, roi: Roi) -> tuple[FloatArray, float]:
+        """Points of the face in `roi` of a frame.
 
         Returns (478, 3) float32, x and y in frame pixels and z in the same unit, and the presence from 0 to 1. Where
         no face is there the points mean nothing and the presence is near 0.
         """
-        _, points, presence = self._run(image, roi)
+        _, points, presence = self._run(frame, roi)
         return _in_frame(points, roi), presence
 
-    def observe(self, image: Image, roi: Roi) -> Observation:
+    def observe(self, frame: Pixels, roi: Roi) -> Observation:
         """As `measure`, with the face's colours and its sharpness."""
-        crop, points, presence = self._run(image, roi)
+        crop, points, presence = self._run(frame, roi)
         sharpness = float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
         return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]), sharpness)
 
-    def _run(self, image: Image, roi: Roi) -> tuple[Image, npt.NDArray[np.float64], float]:
-        """The network's input as RGB, the points in its pixels, the presence."""
+    def _run(self, frame: Pixels, roi: Roi) -> tuple[RgbImage, npt.NDArray[np.float64], float]:
+        """The network's input, the points in its pixels, the presence."""
         if not math.isfinite(roi.x + roi.y + roi.size) or roi.size < MIN_ROI_PX:
             return np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8), np.zeros((POINTS, 3)), 0.0
-        crop = _crop(image, roi)
+        crop = frame.square(roi.to_frame(), INPUT_PX)
         outputs = self._network(np.multiply(crop, np.float32(1 / 255), dtype=np.float32))
         points = outputs["Identity"].reshape(POINTS, 3) - np.array([INDEX_OFFSET_PX, INDEX_OFFSET_PX, 0.0])
         return crop, points, _sigmoid(float(outputs["Identity_1"].item()))
@@ -104,35 +104,6 @@ def _in_frame(points: npt.NDArray[np.float64], roi: Roi) -> FloatArray:
     to_frame = roi.to_frame()
     xy = points[:, :2] @ to_frame[:, :2].T + to_frame[:, 2]
     return np.hstack([xy, points[:, 2:] * (roi.size / INPUT_PX)]).astype(np.float32)
-
-
-def _crop(image: Image, roi: Roi) -> Image:
-    """The region as the network sees it: RGB, (256, 256, 3). Outside the frame it is black."""
-    to_frame = roi.to_frame()
-    shrink = int(roi.size // INPUT_PX)
-    if shrink > 1:
-        # Bilinear sampling of a large face skips pixels; averaging first keeps noise and aliasing out of the points.
-        image, origin = _shrunk(image, roi, shrink)
-        to_frame[:, 2] -= origin + (shrink - 1) / 2
-        to_frame /= shrink
-    if not image.size:
-        return np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
-    crop = cv2.warpAffine(image, to_frame, (INPUT_PX, INPUT_PX), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _shrunk(image: Image, roi: Roi, factor: int) -> tuple[Image, npt.NDArray[np.float64]]:
-    """The part of the frame under the region, `factor` times smaller, and its top left corner in the frame."""
-    reach = roi.size * math.sqrt(0.5) + factor
-    height, width = image.shape[:2]
-    left, top = max(int(roi.x - reach), 0), max(int(roi.y - reach), 0)
-    right, bottom = min(int(roi.x + reach) + 1, width), min(int(roi.y + reach) + 1, height)
-    columns, rows = (right - left) // factor, (bottom - top) // factor
-    if columns < 1 or rows < 1:
-        return np.zeros((0, 0, 3), np.uint8), np.zeros(2)
-    part = image[top : top + rows * factor, left : left + columns * factor]
-    small = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8), np.array([left, top], np.float64)
 
 
 def _sigmoid(logit: float) -> float:

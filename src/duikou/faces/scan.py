@@ -122,7 +122,7 @@ class Scanner:
     def step(self, chunk: Chunk) -> int:
         """Take in a chunk; the number of its last frame."""
         frame = chunk.frames[-1]
-        self.size = frame.image.shape[1], frame.image.shape[0]
+        self.size = frame.pixels.size
         if chunk.opens:
             self._close(self._live)
             self._recent = []
@@ -164,7 +164,7 @@ class Scanner:
         self._looked_ms = frame.time_ms
         if tiles:
             self._tiled_ms = frame.time_ms
-        for detection in _largest_first(self._detector.find(frame.image, tiles=tiles)):
+        for detection in _largest_first(self._detector.find(frame.pixels, tiles=tiles)):
             taken = any(_meet(detection.box, tracklet.samples[-1].box) for tracklet in self._live)
             if taken or len(self._live) >= MAX_FACES:
                 continue
@@ -192,14 +192,14 @@ class Scanner:
 
     def _found_again(self, frame: Frame, shot: int, last: Sample) -> Sample | None:
         """A face that moved too fast for its last place, by the detector."""
-        for detection in self._detector.find(frame.image, tiles=False):
+        for detection in self._detector.find(frame.pixels, tiles=False):
             if _meet(detection.box, last.box):
                 sample = self._observe(frame, shot, detection.roi)
                 return sample and self._measure(frame, shot, sample)
         return None
 
     def _observe(self, frame: Frame, shot: int, roi: Roi) -> Sample | None:
-        seen = self._landmarker.observe(frame.image, roi)
+        seen = self._landmarker.observe(frame.pixels, roi)
         if seen.presence < usable.MIN_PRESENCE:
             return None
         sample = Sample(frame.index, frame.time_ms, shot, seen, good=True)

@@ -66,7 +66,7 @@ class Thumbnails:
         stored: VideoFrame | None = frame.stored
         if stored is not None:
             small = self._reformatter.reformat(
-                stored, width=WIDTH, height=HEIGHT, format="gray", interpolation=Interpolation.AREA
+                stored, width=WIDTH, height=HEIGHT, format="gray", interpolation=Interpolation.AREA, threads=1
             )
             return np.asarray(small.to_ndarray(), np.uint8)
         grey = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)

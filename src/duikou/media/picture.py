@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 BgrImage = npt.NDArray[np.uint8]
+Plane = npt.NDArray[np.uint8]
 
 _QUALITY: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _HD_WIDTH, _HD_HEIGHT = 1280, 577  # untagged pictures from here on are taken for BT.709, as mpv and browsers do
@@ -72,6 +74,12 @@ class Orientation:
         if self.transpose:
             return 270 if self.mirror_y else 90
         return 180 if self.mirror_y else 0
+
+    def to_stored(self, width: int, height: int) -> npt.NDArray[np.float64]:
+        """(2, 3) affine map from pixels of the upright picture of `width` x `height` to the stored ones."""
+        across = [-1, 0, width - 1] if self.mirror_x else [1, 0, 0]
+        down = [0, -1, height - 1] if self.mirror_y else [0, 1, 0]
+        return np.array([down, across] if self.transpose else [across, down], np.float64)
 
     def upright(self, image: BgrImage) -> BgrImage:
         """The upright picture (H, W, 3), contiguous."""
@@ -197,37 +205,67 @@ def _bgr_to_yuv(picture: Picture) -> npt.NDArray[np.float64]:
     return np.column_stack([factors, [black, 128, 128]])
 
 
+def _view(plane: VideoPlane) -> Plane:
+    """(H, W) view of a plane's memory, without what pads its lines."""
+    lines = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(-1, plane.line_size)
+    return lines[: plane.height, : plane.width]
+
+
 class Converter:
-    """Turns stored frames of one `Picture` into upright BGR images and back, on any thread."""
+    """Turns stored frames of one `Picture` into upright BGR images and back, on any thread.
+
+    to_bgr: (3, 4) rows of factors for luma, Cb and Cr of `planes` and an offset, to blue, green and red.
+    """
 
     def __init__(self, picture: Picture) -> None:
-        self._picture = picture
+        self.picture = picture
         self._own = threading.local()  # a reformatter keeps its state between frames: one for each thread
         self._to_yuv = _bgr_to_yuv(picture)
+        factors = np.linalg.inv(self._to_yuv[:, :3])
+        self.to_bgr = np.column_stack([factors, -factors @ self._to_yuv[:, 3]])
 
     def bgr(self, frame: VideoFrame) -> BgrImage:
         """Upright image (H, W, 3) of a decoded frame."""
-        picture = self._picture
-        matrix = picture.yuv_matrix
-        if not hasattr(self._own, "to_bgr"):
-            self._own.to_bgr = VideoReformatter()
-        image = self._own.to_bgr.reformat(
+        rgb = self.picture.is_rgb
+        matrix = None if rgb else self.picture.yuv_matrix
+        image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG).to_ndarray()
+        return self.picture.orientation.upright(cast("BgrImage", image))
+
+    def planes(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
+        """Luma, Cb and Cr of a decoded frame as it is stored, the last two at half its width and height, rounded up.
+
+        Views of the frame's own memory where it is 8-bit 4:2:0.
+        """
+        picture = self.picture
+        stored_size = picture.width, picture.height
+        if frame.format.name not in _PIXEL_FORMATS_420 or (frame.width, frame.height) != stored_size:
+            frame = self._reformatted(frame, "yuv420p", picture.yuv_matrix, picture.yuv_range)
+        luma, blue, red = (_view(plane) for plane in frame.planes)
+        return luma, blue, red
+
+    def _reformatted(
+        self, frame: VideoFrame, pixel_format: str, matrix: Colorspace | None, color_range: ColorRange
+    ) -> VideoFrame:
+        picture = self.picture
+        if not hasattr(self._own, "reformatter"):
+            self._own.reformatter = VideoReformatter()
+        reformatter: VideoReformatter = self._own.reformatter
+        return reformatter.reformat(
             frame,
             width=picture.width,  # a stream that changes its size midway keeps that of its first frame
             height=picture.height,
-            format="bgr24",
-            src_colorspace=None if picture.is_rgb else matrix,
-            dst_colorspace=None if picture.is_rgb else matrix,
+            format=pixel_format,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
             src_color_range=ColorRange.JPEG if picture.is_rgb else picture.yuv_range,
-            dst_color_range=ColorRange.JPEG,
+            dst_color_range=color_range,
             interpolation=_QUALITY,
             threads=1,
-        ).to_ndarray()
-        return picture.orientation.upright(cast("BgrImage", image))
+        )
 
     def yuv(self, image: BgrImage) -> VideoFrame:
         """Stored frame of an upright image (H, W, 3); the picture must be an `encoded` one."""
-        picture = self._picture
+        picture = self.picture
         luma = cv2.transform(image, self._to_yuv[:1])
         if picture.pixel_format == "yuv420p":
             # Chroma of the mean of 2 x 2 pixels, as swscale spreads it out again; each factor row sums to 0, so that

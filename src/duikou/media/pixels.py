@@ -1,0 +1,137 @@
+"""Small pictures out of large frames: only what is looked at is turned upright and into RGB.
+
+Turning a whole 1080p frame into BGR costs more than finding the landmarks of a face in it. Sampling and conversion are
+both linear, so the order of the two changes a picture by rounding alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+
+from duikou.media.picture import BgrImage, Converter, Orientation, Plane
+
+FloatArray = npt.NDArray[np.float64]
+RgbImage = npt.NDArray[np.uint8]
+Part = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+_BGR_TO_BGR = np.eye(3, 4)
+
+
+class Pixels:
+    """One upright frame, in whatever planes it is stored."""
+
+    def __init__(
+        self, planes: tuple[Plane, ...], size: tuple[int, int], orientation: Orientation, to_bgr: FloatArray
+    ) -> None:
+        """Take planes of (H, W) or (H, W, C), each at the frame's stored size or at half of it (rounded up).
+
+        size: width and height of the upright frame. to_bgr: (3, 4) factors of the planes' channels, and an offset.
+        """
+        self.size = size
+        self._planes, self._orientation, self._to_rgb = planes, orientation, to_bgr[::-1]
+        self._to_stored = orientation.to_stored(*size)
+        self._black = np.linalg.solve(to_bgr[:, :3], -to_bgr[:, 3])
+
+    @classmethod
+    def of(cls, image: BgrImage) -> Pixels:
+        """Those of an upright BGR image (H, W, 3)."""
+        return cls((image,), (image.shape[1], image.shape[0]), Orientation(), _BGR_TO_BGR)
+
+    @classmethod
+    def stored(cls, frame: VideoFrame, converter: Converter) -> Pixels:
+        """Those of a decoded frame, whose memory stays in use as long as they live."""
+        picture = converter.picture
+        return cls(converter.planes(frame), picture.size, picture.orientation, converter.to_bgr)
+
+    def square(self, to_frame: FloatArray, side: int) -> RgbImage:
+        """(side, side, 3) RGB of any square of the frame, black outside it. Large squares are averaged, not thinned.
+
+        to_frame: (2, 3) affine map from the answer's pixels to the frame's, turn, even scale and shift.
+        """
+        to_stored = _after(self._to_stored, to_frame)
+        parts = []
+        for plane, step, black in self._layers():
+            to_plane = to_stored / step
+            to_plane[:, 2] += 0.5 / step - 0.5  # pixels are counted from their centres
+            parts.append(_sampled(plane, to_plane, side, black))
+        return self._rgb(parts)
+
+    def reduced(self, box: tuple[int, int, int, int], size: tuple[int, int], samples: int) -> RgbImage:
+        """A box (left, top, right, bottom) as an RGB picture of `size` (width, height), which is smaller.
+
+        samples: of a larger plane's pixels, that many along each side of a pixel are averaged at least.
+        """
+        corners = np.array(box, np.float64).reshape(2, 2) - 0.5
+        edges = corners @ self._to_stored[:, :2].T + self._to_stored[:, 2] + 0.5
+        low, high = edges.min(0), edges.max(0)
+        stored_size = size[::-1] if self._orientation.transpose else size
+        parts = []
+        for plane, step, _ in self._layers():
+            left, top = np.floor(low / step).astype(int)
+            right, bottom = np.ceil(high / step).astype(int)
+            parts.append(_reduced(plane[top:bottom, left:right], stored_size, samples))
+        return self._orientation.upright(self._rgb(parts))
+
+    def _layers(self) -> Iterator[tuple[Plane, int, tuple[float, ...]]]:
+        """Each plane, how many of the frame's pixels one of its is wide and high, and its channels' black."""
+        width = self.size[1] if self._orientation.transpose else self.size[0]
+        channel = 0
+        for plane in self._planes:
+            channels = plane.shape[2] if plane.ndim == 3 else 1
+            yield plane, 1 if plane.shape[1] == width else 2, tuple(self._black[channel : channel + channels])
+            channel += channels
+
+    def _rgb(self, parts: Sequence[Part]) -> RgbImage:
+        merged = parts[0] if len(parts) == 1 else cv2.merge(parts)
+        return np.clip(np.rint(cv2.transform(merged, self._to_rgb)), 0, 255).astype(np.uint8)
+
+
+def _after(second: FloatArray, first: FloatArray) -> FloatArray:
+    """One affine map (2, 3) after another."""
+    both = second[:, :2] @ first
+    both[:, 2] += second[:, 2]
+    return both
+
+
+def _sampled(plane: Plane, to_plane: FloatArray, side: int, black: tuple[float, ...]) -> Part:
+    """A square of one plane, bilinear. Not rounded: twice to 8 bits makes the points of a still face tremble by 5 %."""
+    scale = math.hypot(to_plane[0, 0], to_plane[1, 0])
+    # Bilinear sampling of a large square skips pixels; averaging first keeps noise and aliasing out.
+    shrink = max(int(scale), 1)
+    middle = to_plane @ [(side - 1) / 2, (side - 1) / 2, 1]
+    part, origin = _around(plane, middle, scale * side * math.sqrt(0.5) + shrink + 1, shrink)
+    if not part.size:
+        return np.full((side, side, *plane.shape[2:]), black if plane.ndim == 3 else black[0], np.float32)
+    to_part = to_plane.copy()
+    to_part[:, 2] -= origin + (shrink - 1) / 2
+    to_part /= shrink
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(part, to_part, (side, side), flags=flags, borderValue=black), np.float32)
+
+
+def _around(plane: Plane, middle: FloatArray, reach: float, shrink: int) -> tuple[Part, FloatArray]:
+    """The part of a plane within `reach` of `middle`, `shrink` times smaller, and where its top left corner was."""
+    height, width = plane.shape[:2]
+    left, top = (max(int(low), 0) for low in middle - reach)
+    right, bottom = min(int(middle[0] + reach) + 1, width), min(int(middle[1] + reach) + 1, height)
+    columns, rows = (right - left) // shrink, (bottom - top) // shrink
+    if columns < 1 or rows < 1:
+        return np.zeros((0, 0), np.float32), np.zeros(2)
+    part = plane[top : top + rows * shrink, left : left + columns * shrink]
+    if shrink > 1:
+        part = np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+    return part.astype(np.float32), np.array([left, top], np.float64)
+
+
+def _reduced(part: Plane, size: tuple[int, int], samples: int) -> Plane:
+    skip = max(part.shape[:2]) // (max(size) * samples)
+    if skip > 1:  # averaging fewer pixels is four times as fast
+        fewer = part.shape[1] // skip, part.shape[0] // skip
+        part = np.asarray(cv2.resize(part, fewer, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
