@@ -11,10 +11,12 @@ from media_maker import make_video
 from duikou.errors import MediaError
 from duikou.faces.detector import Detector
 from duikou.faces.landmarks import Landmarker, Roi, roi_of
+from duikou.faces.scan import scan
 from duikou.faces.tracks import find_faces, follow, smooth, usable_frames
-from duikou.media.decode import times
+from duikou.media.decode import frames, times
 from duikou.media.pixels import Pixels
 from duikou.media.probe import probe_video
+from duikou.progress import silent
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
 LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH = (203, 100), (246, 103), (223, 129), (225, 145)  # read off the photograph
@@ -173,6 +175,26 @@ def test_a_face_that_is_gone_for_less_than_a_second_is_one(tmp_path, portrait):
     (face,) = find_faces(path)
     assert (face.interval.start_ms, face.interval.end_ms) == (0, 2400)
     assert not set(face.track.frames.tolist()) & set(gone)
+
+
+def test_the_picture_shows_the_face_of_its_video(tmp_path, portrait):
+    path = clip(tmp_path / "still.mp4", portrait, 25, lambda number: (320, 220))
+    (face,) = find_faces(path)
+    height, width = face.picture.shape[:2]
+    image = next(frames(path)).image
+    found = cv2.matchTemplate(image, face.picture, cv2.TM_SQDIFF)
+    x, y = cv2.minMaxLoc(found)[2]
+    assert abs(x + width / 2 - 320) < 20
+    assert abs(y + height / 2 - 220) < 30
+    assert np.abs(image[y : y + height, x : x + width].astype(int) - face.picture).mean() < 3
+
+
+def test_the_picture_of_a_glimpse_is_not_held_but_read_again(tmp_path, portrait):
+    path = clip(tmp_path / "glimpse.mp4", portrait, 13, lambda number: (320, 220))
+    seen = scan(path, times(path), silent)
+    assert [len(seen.tracklets), seen.pictures] == [1, {}]
+    (face,) = find_faces(path)
+    assert min(face.picture.shape[:2]) > 100
 
 
 def test_a_face_that_leaves_the_picture_ends_there(tmp_path, portrait):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from media_maker import make_video
 
 from duikou.faces import tracks
 from duikou.faces.follow import RoiPath
@@ -12,6 +13,7 @@ from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
 from duikou.faces.track import POINTS, Face
 from duikou.faces.tracks import joined, usable_frames
+from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
 from duikou.timebase import Interval
 
@@ -24,7 +26,7 @@ LOOKS = np.random.default_rng(0).uniform(60, 200, (9, POINTS, 3)).astype(np.floa
 def sample(frame: int, *, x: float = 400, scale: float = 120, shot: int = 0, person: int = 0) -> Sample:
     pose = Pose(np.array([scale]), np.eye(3)[None], np.array([[x, 360.0, 0.0]]))
     seen = Observation(from_canonical(canonical(), pose)[0], 1.0, LOOKS[person], 100.0)
-    return Sample(frame, frame * FRAME_MS, shot, seen, good=True)
+    return Sample(frame, frame * FRAME_MS, shot, seen)
 
 
 def tracklet(first: int, stop: int, **face) -> Tracklet:
@@ -110,11 +112,43 @@ def test_a_small_mouth_is_usable_but_told():
     assert codes(face) == ["small_face"]
 
 
-def test_the_best_frame_is_the_sharpest_of_the_usable():
-    (face,) = faces([sample(frame) for frame in range(100)])
-    sharpness = np.full(100, 100.0)
-    sharpness[37] = 400.0
-    assert tracks._best(face, sharpness) == 37
+def blank(frame: int) -> Frame:
+    return Frame(frame, frame, frame * FRAME_MS, np.full((SIZE[1], SIZE[0], 3), frame, np.uint8))
+
+
+def test_a_tracklet_keeps_the_picture_of_its_best_frame():
+    worths = [1.0, 1.5, 1.505, 1.2, 3.0]  # the third is hardly better, the last not good
+    kept = Tracklet()
+    for frame, worth in enumerate(worths):
+        kept.add(replace(sample(frame), worth=worth, good=frame != 4), blank(frame))
+    assert kept.best is kept.samples[1]
+    assert (kept.picture == 1).all()
+    assert min(kept.picture.shape[:2]) > 100
+    assert Scan([kept, Tracklet()], SIZE, [0]).pictures == {kept.best: kept.picture}
+
+
+def test_the_picture_is_one_that_was_kept_if_its_frame_can_be_used(tmp_path):
+    first, second, third = (replace(sample(frame), worth=worth) for frame, worth in ((2, 1.0), (5, 2.0), (8, 3.0)))
+    pictures = {one: np.full((1, 1, 3), one.frame, np.uint8) for one in (first, second)}
+    assert tracks._picture(tmp_path, [first, second, third], pictures)[0, 0, 0] == 5
+    assert tracks._picture(tmp_path, [first, third], pictures)[0, 0, 0] == 2
+
+
+def test_a_picture_that_was_not_kept_is_cut_out_of_the_best_frame(tmp_path):
+    def paint(number, width, height):
+        return np.full((height, width, 3), 20 * number, np.uint8)
+
+    path = make_video(tmp_path / "clip.mp4", size=SIZE, frames=8, paint=paint)
+    picture = tracks._picture(path, [replace(sample(frame), worth=5.0 - abs(frame - 5)) for frame in (2, 5, 7)], {})
+    assert picture.mean() == pytest.approx(100, abs=3)
+    roi = roi_of(sample(5).seen.landmarks)
+    assert picture.shape[:2] == pytest.approx((roi.size, roi.size), abs=1)
+
+
+def test_only_usable_samples_are_shown():
+    person = [sample(frame, scale=20 if 100 <= frame < 110 else 120) for frame in range(500)]
+    ((_, shown),) = tracks._faces(person, CLOCK, Scan([], SIZE, [0]))
+    assert [one.frame for one in shown] == [*range(100), *range(110, 500)]
 
 
 def test_a_hidden_mouth_of_the_analysis_holds_for_the_dense_track():

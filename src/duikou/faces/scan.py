@@ -12,6 +12,7 @@ import numpy.typing as npt
 from duikou.faces import usable
 from duikou.faces.detector import Detection, Detector, overlap
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
+from duikou.faces.pose import fit
 from duikou.faces.shots import numbered
 from duikou.faces.track import FaceTrack
 from duikou.media.decode import Frame, frames
@@ -25,8 +26,11 @@ MIN_BOX_PX = 40.0  # a smaller face's mouth has some 12 px: it is not worth foll
 MAX_FACES = 8  # followed at once, the largest; a crowd would take minutes
 SAME_PLACE = 0.3  # intersection over union of two boxes that are one face
 MAX_RESIZE = 1.7  # a face does not grow or shrink by more between two measurements
+BETTER = 1.02  # times the worth of the picture that is kept: less is not worth another
+GLIMPSE_MS = 500  # shorter tracklets are hardly ever a face of their own: their pictures are not held
 
 Box = tuple[float, float, float, float]
+Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,8 @@ class Sample:
     time_ms: int
     shot: int
     seen: Observation
-    good: bool  # whether size, pose and place allow to change the mouth
+    good: bool = True  # whether size, pose and place allow to change the mouth
+    worth: float = 0.0  # of a picture of the face: from the front, large, sharp
 
     @property
     def box(self) -> Box:
@@ -48,9 +53,17 @@ class Sample:
 
 @dataclass(eq=False)
 class Tracklet:
-    """A face followed without a break, in one shot."""
+    """A face followed without a break, in one shot. `best` shows it well in `picture`, BGR."""
 
     samples: list[Sample] = field(default_factory=list)
+    best: Sample | None = None
+    picture: Image | None = None
+
+    def add(self, sample: Sample, frame: Frame) -> None:
+        """Go on with what was seen in a frame."""
+        self.samples.append(sample)
+        if sample.good and (self.best is None or sample.worth > BETTER * self.best.worth):
+            self.best, self.picture = sample, picture_of(frame, sample.seen.landmarks)
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,11 @@ class Scan:
     tracklets: list[Tracklet]
     size: tuple[int, int]
     shot_starts: list[int]
+
+    @property
+    def pictures(self) -> dict[Sample, Image]:
+        """The pictures that were kept, of the sample that each shows."""
+        return {one.best: one.picture for one in self.tracklets if one.best is not None and one.picture is not None}
 
 
 def scan(path: Path, times_ms: npt.NDArray[np.int64], progress: Progress) -> Scan:
@@ -150,13 +168,13 @@ class Scanner:
             for one in between:
                 near = self._measure(one, chunk.shot, tracklet.samples[-1])
                 if near is not None:
-                    tracklet.samples.append(near)
+                    tracklet.add(near, one)
                 elif sample is None:
                     break
         if sample is None:
             self._close([tracklet])
         else:
-            tracklet.samples.append(sample)
+            tracklet.add(sample, frame)
 
     def _look(self, chunk: Chunk, *, tiles: bool) -> None:
         """Find faces that are not followed yet, and follow them back to where they came."""
@@ -173,13 +191,16 @@ class Scanner:
             first = first and self._measure(frame, chunk.shot, first)
             if first is None or any(_meet(first.box, tracklet.samples[-1].box) for tracklet in self._live):
                 continue
-            back = [first]
+            back = [(first, frame)]
             for one in reversed(self._recent[:-1]):
-                before = self._measure(one, chunk.shot, back[-1])
+                before = self._measure(one, chunk.shot, back[-1][0])
                 if before is None:
                     break
-                back.append(before)
-            self._live.append(Tracklet(back[::-1]))
+                back.append((before, one))
+            tracklet = Tracklet()
+            for sample, one in reversed(back):
+                tracklet.add(sample, one)
+            self._live.append(tracklet)
         self._recent = self._recent[-1:]
 
     def _measure(self, frame: Frame, shot: int, near: Sample) -> Sample | None:
@@ -202,9 +223,10 @@ class Scanner:
         seen = self._landmarker.observe(frame.pixels, roi)
         if seen.presence < usable.MIN_PRESENCE:
             return None
-        sample = Sample(frame.index, frame.time_ms, shot, seen, good=True)
-        good = usable.usable_of(usable.checks(track_of([sample]), *self.size))
-        return replace(sample, good=bool(good[0]))
+        sample = Sample(frame.index, frame.time_ms, shot, seen)
+        track = track_of([sample])
+        good = usable.usable_of(usable.checks(track, *self.size))
+        return replace(sample, good=bool(good[0]), worth=_worth(track, seen.sharpness))
 
     def _drop_doubles(self) -> None:
         """Where two tracklets came to be on one face, the one followed longer stays."""
@@ -219,6 +241,19 @@ class Scanner:
             self._live.remove(tracklet)
             if tracklet.samples:
                 self._done.append(tracklet)
+                if tracklet.samples[-1].time_ms - tracklet.samples[0].time_ms < GLIMPSE_MS:
+                    tracklet.picture = None
+
+
+def picture_of(frame: Frame, landmarks: npt.NDArray[np.float32]) -> Image:
+    """A face cut out of a frame, with the landmarker's margin: BGR."""
+    roi = roi_of(landmarks)
+    width, height = frame.pixels.size
+    left, right = np.clip([round(roi.x - roi.size / 2), round(roi.x + roi.size / 2)], 0, width)
+    top, bottom = np.clip([round(roi.y - roi.size / 2), round(roi.y + roi.size / 2)], 0, height)
+    to_frame = np.array([[1, 0, left], [0, 1, top]], np.float64)
+    square = frame.pixels.square(to_frame, int(max(right - left, bottom - top)))
+    return square[: bottom - top, : right - left, ::-1].copy()
 
 
 def track_of(samples: list[Sample]) -> FaceTrack:
@@ -231,6 +266,13 @@ def track_of(samples: list[Sample]) -> FaceTrack:
         shots=np.array([sample.shot for sample in samples], np.int64),
         colours=np.stack([sample.seen.colours for sample in samples]),
     )
+
+
+def _worth(track: FaceTrack, sharpness: float) -> float:
+    """Of a picture of a track's only sample."""
+    yaw, pitch, _ = np.radians(fit(track.landmarks).degrees[0])
+    lips_px = float(usable.lips_width(track)[0])
+    return float(np.cos(yaw) * np.cos(pitch) * np.sqrt(lips_px) * max(sharpness, 1.0) ** 0.25)
 
 
 def _largest_first(detections: list[Detection]) -> list[Detection]:

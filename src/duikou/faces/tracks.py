@@ -15,7 +15,7 @@ from duikou.faces.follow import follow
 from duikou.faces.landmarks import roi_of
 from duikou.faces.looks import same_person
 from duikou.faces.pose import fit
-from duikou.faces.scan import Sample, Scan, Tracklet, scan, track_of
+from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, runs, usable_of
@@ -61,11 +61,12 @@ def find_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
     return_large_blocks()
     clock = _Clock.of(path)
     seen = scan(path, clock.starts, progress)
+    kept = seen.pictures
     found = [one for person in joined(seen.tracklets, clock.ends) for one in _faces(person, clock, seen)]
     found.sort(key=lambda one: (one[0].interval.start_ms, -float(fit(one[0].track.landmarks).scale.mean())))
     return tuple(
-        replace(face, id=str(number), picture=_picture(path, face.track, best))
-        for number, (face, best) in enumerate(found)
+        replace(face, id=str(number), picture=_picture(path, samples, kept))
+        for number, (face, samples) in enumerate(found)
     )
 
 
@@ -119,8 +120,8 @@ def _distance(one: Sample, other: Sample) -> float:
     return float(np.linalg.norm(pose.translation[1, :2] - pose.translation[0, :2]) / pose.scale.mean())
 
 
-def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, int]]:
-    """The usable stretches of one person as faces, without number and picture, each with the row of its best frame."""
+def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, list[Sample]]]:
+    """The usable stretches of one person as faces, without number and picture, each with its usable samples."""
     track = track_of(person)
     found = checks(track, *seen.size)
     usable = usable_of(found)
@@ -132,7 +133,7 @@ def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, 
             continue
         warnings = _reasons(track, found, usable, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
         face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
-        faces.append((face, _best(face, np.array([sample.seen.sharpness for sample in person[rows]]))))
+        faces.append((face, [sample for sample, fits in zip(person[rows], face.usable, strict=True) if fits]))
     return faces
 
 
@@ -205,19 +206,10 @@ def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
     return warnings
 
 
-def _best(face: Face, sharpness: npt.NDArray[np.float64]) -> int:
-    """Row of the frame that shows the face best: from the front, large, sharp. `sharpness` is (N,)."""
-    yaw, pitch, _ = np.radians(fit(face.track.landmarks).degrees).T
-    worth = np.cos(yaw) * np.cos(pitch) * np.sqrt(lips_width(face.track)) * np.maximum(sharpness, 1.0) ** 0.25
-    return int(np.argmax(np.where(face.usable, worth, 0.0)))
-
-
-def _picture(path: Path, track: FaceTrack, row: int) -> Image:
-    """The face cut out of one frame of its track, with the landmarker's margin."""
-    number = int(track.frames[row])
-    (frame,) = frames(path, start=number, stop=number + 1)
-    roi = roi_of(track.landmarks[row])
-    height, width = frame.image.shape[:2]
-    left, right = np.clip([round(roi.x - roi.size / 2), round(roi.x + roi.size / 2)], 0, width)
-    top, bottom = np.clip([round(roi.y - roi.size / 2), round(roi.y + roi.size / 2)], 0, height)
-    return frame.image[top:bottom, left:right].copy()
+def _picture(path: Path, samples: list[Sample], kept: dict[Sample, Image]) -> Image:
+    """The best of the pictures that were kept of a face, else of its best sample, for which the video is read again."""
+    best = max([sample for sample in samples if sample in kept] or samples, key=lambda sample: sample.worth)
+    if best in kept:
+        return kept[best]
+    (frame,) = frames(path, start=best.frame, stop=best.frame + 1)
+    return picture_of(frame, best.seen.landmarks)
