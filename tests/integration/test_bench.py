@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks import bench
 from duikou.media.probe import probe_video
+from duikou.progress import silent
 
 
 def fill(mib: int) -> int:
@@ -36,6 +38,16 @@ def test_time_is_booked_on_the_stage_that_reports() -> None:
     assert list(clock.seconds) == ["a", "b"]
     assert clock.seconds["a"] >= 0.04
     assert clock.seconds["b"] >= 0.06
+
+
+def test_a_clip_is_compared_with_its_own_floor_and_has_its_own_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(bench.CASES, "small", bench.Case((640, 360), ("decode", "identify"), "decode", 3))
+    decode, identify = bench.bench("small", 99, 1, tmp_path, silent)
+    assert (decode.clip, decode.stage, decode.to_floor) == ("small", "decode", 1)
+    assert identify.to_floor == identify.work_s / decode.work_s
+    assert probe_video(tmp_path / "small.mp4").duration_ms == 3_000
 
 
 def test_clip_and_speech_have_the_length_asked_for(tmp_path: Path) -> None:
