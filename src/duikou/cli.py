@@ -1,4 +1,4 @@
-"""The command line: `faces`, `sync`, `inspect`, `serve`, `doctor`.
+"""The command line: `faces`, `sync`, `inspect`, `serve`, `keys`, `doctor`.
 
 Results go to standard output, progress and errors to standard error. Exit status: 0 only where the result is there,
 2 for a fault of the caller's, 1 for any other, 130 after Ctrl-C.
@@ -13,16 +13,14 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import cv2
-import numpy as np
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from duikou import __version__, doctor, pipeline
+from duikou.cli_keys import keys_app
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.faces.track import Face
 from duikou.media.extend import SyncMode
@@ -31,12 +29,10 @@ from duikou.provenance import credentials, label
 from duikou.provenance.credentials import Credentials
 from duikou.provenance.label import Label
 from duikou.provenance.producer import configured, user_folder
-from duikou.settings import Settings
-from duikou.terminal import shown
+from duikou.terminal import output, read_settings, shown
 
 EXIT_FAULT, EXIT_INPUT, EXIT_TERMINATED = 1, 2, 128 + signal.SIGTERM
 DEBUG_VARIABLE = "DUIKOU_DEBUG"  # when set, an unexpected fault shows its trace
-PIPE_WIDTH = 250  # columns of a table that goes into a file or a pipe: wide enough that rows stay on one line
 SYNC_WEIGHTS = (1, 4)  # shares of identifying and of rendering in the time of `sync`, roughly
 
 app = typer.Typer(
@@ -47,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys_app, name="keys")
 
 
 def main() -> NoReturn:
@@ -107,7 +104,7 @@ def faces(
     if as_json:
         typer.echo(json.dumps(_as_json(session, files), indent=2, ensure_ascii=False))
     elif session.faces:
-        _output().print(_table(session, files))
+        output().print(_table(session, files))
     if not session.faces:
         _complain(f"no face of {video.name} can be lip-synced")
         raise typer.Exit(EXIT_FAULT)
@@ -207,7 +204,7 @@ def inspect(
         }
         typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
     elif found is not None or signed is not None:
-        _output().print(_origin(found, signed))
+        output().print(_origin(found, signed))
     if found is None and signed is None:
         _complain(f"{file.name} says nothing of its origin: it has neither an AIGC label nor Content Credentials")
         raise typer.Exit(EXIT_FAULT)
@@ -240,7 +237,7 @@ def doctor_command() -> None:
     table = Table("", "what", "found", "remedy", box=None, pad_edge=False)
     for check in checks:
         table.add_row("ok" if check.ok else "NO", check.name, check.found, check.remedy)
-    _output().print(table)
+    output().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(EXIT_FAULT)
 
@@ -254,29 +251,8 @@ def parse_crop(text: str) -> tuple[int, int | None]:
 
 
 def most_visible(choices: tuple[Face, ...]) -> Face:
-    """The face with the most picture over the most time: length of its interval times its median width."""
-    return max(choices, key=lambda face: face.interval.duration_ms * face_size(face)[0])
-
-
-def face_size(face: Face) -> tuple[int, int]:
-    """Median width and height in pixels of the box around a face's landmarks over its usable frames."""
-    points = face.track.landmarks[face.usable][:, :, :2] if face.usable.any() else face.track.landmarks[:, :, :2]
-    width, height = np.median(np.ptp(points, axis=1), axis=0)
-    return round(float(width)), round(float(height))
-
-
-def read_settings(**given: Any) -> Settings:
-    """The settings from the environment, with `given` before them. Raises `InputError` naming the setting at fault."""
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise InputError(
-            f"{name} (DUIKOU_{name.upper()}): {first['msg']}, not {first['input']!r}", field=name
-        ) from error
-    except ValueError as error:  # a network that cannot be read
-        raise InputError(f"the settings cannot be read: {error}", field="settings") from error
+    """The face with the most picture over the most time: length of its interval times its usual width."""
+    return max(choices, key=lambda face: face.interval.duration_ms * face.box[2])
 
 
 def _require_file(path: Path, field: str) -> None:
@@ -300,7 +276,7 @@ def _write_picture(face: Face, folder: Path) -> Path:
 def _table(session: pipeline.Session, files: dict[str, Path]) -> Table:
     table = Table("id", "from ms", "to ms", "size", "picture", "warnings", box=None, pad_edge=False)
     for face in session.faces:
-        width, height = face_size(face)
+        _, _, width, height = face.box
         warnings = "; ".join(warning.message for warning in face.warnings)
         interval = face.interval
         table.add_row(
@@ -347,7 +323,7 @@ def _as_json(session: pipeline.Session, files: dict[str, Path]) -> dict[str, obj
 
 
 def _face_as_json(face: Face, picture: Path) -> dict[str, object]:
-    width, height = face_size(face)
+    _, _, width, height = face.box
     return {
         "id": face.id,
         "start_ms": face.interval.start_ms,
@@ -365,10 +341,6 @@ def _face_as_json(face: Face, picture: Path) -> dict[str, object]:
             for warning in face.warnings
         ],
     }
-
-
-def _output() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False)
 
 
 def _complain(sentence: str) -> None:

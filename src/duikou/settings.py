@@ -31,10 +31,25 @@ class Settings(BaseSettings):
     any_size: bool = Field(
         False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes."
     )
+    several_faces: bool = Field(
+        False, description="Accept several entries in face_choose, one for each face that is to speak."
+    )
     max_audio_mb: int = Field(5, ge=1, description="Largest speech accepted.")
     fetch_timeout_s: int = Field(60, ge=1, description="Seconds that fetching one file may take in all.")
     session_hours: int = Field(24, ge=1, description="Hours that a session can be used.")
-    media_days: int = Field(30, ge=1, description="Days that source and result videos are kept.")
+    media_days: int = Field(30, ge=1, description="Days that source and result videos and uploads are kept.")
+    url_hours: int = Field(
+        720, ge=1, description="Hours that the address of a file works, counted from when it was told."
+    )
+    requests_per_s: int = Field(50, ge=0, description="Calls that one account may make in a second; 0 is no limit.")
+    tasks_at_once: int = Field(100, ge=0, description="Unfinished tasks that one account may have; 0 is no limit.")
+    identify_limit: int = Field(
+        8, ge=1, description="Calls of identify-face that may wait; clients give up after 30 seconds."
+    )
+    queue_limit: int = Field(1000, ge=0, description="Unfinished tasks that the server holds in all; 0 is no limit.")
+    drain_s: int = Field(
+        0, ge=0, description="Seconds after SIGTERM in which tasks in hand are finished and new work is refused."
+    )
     min_free_mb: int = Field(500, ge=0, description="Free disk below which no new work is taken.")
     c2pa_certificate: Path | None = Field(
         None, description="Certificate chain (PEM) that signs results; without one, a self-made certificate does."

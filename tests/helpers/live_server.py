@@ -26,8 +26,9 @@ WAIT_S = 60
 
 
 def settings(data: Path, **more: Any) -> Settings:
-    """Settings of a test: everything in `data`, sources on loopback allowed."""
-    return Settings(data=data, port=0, min_free_mb=0, private_sources="127.0.0.0/8", **more)
+    """Settings of a test: everything in `data`, sources on loopback allowed, calls as fast as they come."""
+    usual = {"port": 0, "min_free_mb": 0, "private_sources": "127.0.0.0/8", "requests_per_s": 0}
+    return Settings(data=data, **{**usual, **more})
 
 
 def _client(url: str) -> httpx.Client:

@@ -16,7 +16,7 @@ from typing import Any
 
 from duikou.errors import InputError, MediaError, ModelError
 from duikou.jobs.state import FaceNote, FaceSummary
-from duikou.jobs.work import RenderOrder, Work
+from duikou.jobs.work import Received, RenderOrder, Work
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
 from duikou.timebase import Interval
@@ -49,6 +49,16 @@ def probe_sound(path: Path, field: str, progress: Progress) -> AudioInfo:
     return AudioInfo("mp3", 44_100, 1, _read(path, "sound", field)["duration_ms"])
 
 
+def probe_upload(path: Path, field: str, progress: Progress) -> Received:
+    what = json.loads(path.read_bytes()) if path.read_bytes().startswith(b"{") else {}
+    match what.get("kind"):
+        case "video":
+            return Received(f".{what.get('container', 'mp4')}", what["duration_ms"])
+        case "sound":
+            return Received(".mp3", what["duration_ms"])
+    raise MediaError(f"{field}: the file is neither a video nor a sound.", field=field)
+
+
 def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
     what = _read(video, "video", "video")
     _do(what.get("identify", ""), folder.parent, progress)
@@ -56,7 +66,7 @@ def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary
     for number, (start_ms, end_ms) in enumerate(what["faces"]):
         (folder / f"face_{number}.jpg").write_bytes(PICTURE)
         note = FaceNote("small_face", "the face is 40 px wide", Interval(start_ms, start_ms + 1))
-        faces.append(FaceSummary(str(number), Interval(start_ms, end_ms), (note,)))
+        faces.append(FaceSummary(str(number), Interval(start_ms, end_ms), (note,), (10, 20, 300, 400)))
     return tuple(faces)
 
 
@@ -126,4 +136,6 @@ def _read(path: Path, kind: str, field: str) -> dict[str, Any]:
     return what
 
 
-WORK = Work(probe_video=probe_video, probe_sound=probe_sound, identify=identify, render=render)
+WORK = Work(
+    probe_video=probe_video, probe_sound=probe_sound, probe_upload=probe_upload, identify=identify, render=render
+)

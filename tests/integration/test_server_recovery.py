@@ -14,6 +14,8 @@ import stub_work
 from live_server import Process, create, ended, identify, in_thread, order, settings, sources, task, until
 
 from duikou.errors import InputError, StorageError
+from duikou.jobs.accounts import Accounts, KeyKind
+from duikou.jobs.database import Database
 from duikou.server import serve
 
 HAND_OVER_S = 15  # from the death of a worker to the end of a short task, or of a server to that of its workers
@@ -154,15 +156,19 @@ def test_a_port_in_use_is_told_in_one_sentence(tmp_path) -> None:
 
 def test_a_database_that_is_none_is_told_in_one_sentence(tmp_path) -> None:
     (tmp_path / "duikou.db").write_bytes(b"this is no database, by any means" * 100)
-    with pytest.raises(StorageError, match=r"database in .* cannot be opened"):
+    with pytest.raises(StorageError, match=r"database sqlite:.* cannot be opened: file is not a database$"):
         serve(settings(tmp_path), work=stub_work.WORK)
 
 
-def test_the_server_says_that_it_is_open_to_all(tmp_path) -> None:
-    with Process(tmp_path / "data", host="0.0.0.0") as server:
+def test_a_server_without_keys_is_not_opened_to_strangers(tmp_path) -> None:
+    with pytest.raises(StorageError, match=r"^host: 0\.0\.0\.0 can be reached from outside, and there is no key yet"):
+        serve(settings(tmp_path, host="0.0.0.0"), work=stub_work.WORK)
+    database = Database(f"sqlite:///{tmp_path / 'duikou.db'}")
+    Accounts(database).make("someone", KeyKind.PLAIN)
+    database.close()
+    with Process(tmp_path, host="0.0.0.0") as server:
         assert server.client.get("/healthz").status_code == 200
-        server.end(signal.SIGTERM)
-    assert any("no authentication yet" in line for line in server.log)
+        assert server.client.get("/v1/videos/advanced-lip-sync").json()["code"] == 1001
 
 
 def test_logs_carry_the_request_id_through_all_processes(tmp_path, site) -> None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from duikou import __version__, cli, pipeline
+from duikou import __version__, cli, pipeline, terminal
 from duikou.errors import InputError, ModelError
 from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
 from duikou.media.extend import SyncMode
@@ -270,16 +270,16 @@ def test_only_usable_frames_count_for_the_size() -> None:
     landmarks[:30] *= 9
     usable = np.arange(FRAMES) >= 30
     changed = replace(LARGE_FACE, track=replace(LARGE_FACE.track, landmarks=landmarks), usable=usable)
-    assert cli.face_size(changed) == (200, 260)
+    assert changed.box[2:] == (200, 260)
 
 
 def test_settings_at_fault_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUIKOU_WORKERS", "0")
     with pytest.raises(InputError, match=r"workers \(DUIKOU_WORKERS\): .*greater than or equal to 1, not '0'"):
-        cli.read_settings()
+        terminal.read_settings()
 
 
 def test_options_of_serve_stand_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUIKOU_PORT", "9000")
-    assert cli.read_settings().port == 9000
-    assert cli.read_settings(port=9001).port == 9001
+    assert terminal.read_settings().port == 9000
+    assert terminal.read_settings(port=9001).port == 9001

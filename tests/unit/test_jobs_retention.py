@@ -10,6 +10,7 @@ from test_jobs_store import Clock, media, task
 
 from duikou.errors import StorageError
 from duikou.jobs import folder as keys
+from duikou.jobs.database import Database
 from duikou.jobs.folder import DataFolder
 from duikou.jobs.retention import remove_orphans, sweep
 from duikou.jobs.state import MediaKind, SessionRecord, TaskStatus
@@ -33,9 +34,10 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(folder: DataFolder, clock: Clock):
-    store = Store(folder.database_url, clock=clock)
+    database = Database(folder.database_url)
+    store = Store(database, clock=clock)
     yield store
-    store.close()
+    database.close()
 
 
 def put(folder: DataFolder, key: str) -> Path:

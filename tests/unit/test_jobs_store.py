@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from duikou.jobs.database import Database
 from duikou.jobs.ids import new_id
 from duikou.jobs.state import (
     ChoiceRecord,
@@ -40,9 +41,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock):
-    store = Store(f"sqlite:///{tmp_path / 'test.db'}", clock=clock)
-    yield store
-    store.close()
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    yield Store(database, clock=clock)
+    database.close()
 
 
 def media(**what) -> Media:
@@ -185,7 +186,7 @@ def test_a_late_writer_loses(store: Store, clock: Clock) -> None:
     assert not store.fail(late, "no", expires_at=END)
     assert not store.retry(late, "no", expires_at=END)
     assert not store.release(late)
-    assert store.media_for_work(lost.id) is None
+    assert store.media_of_anyone(lost.id) is None
     assert store.task("", "1") == current
     assert store.publish(current, media(kind=MediaKind.RESULT))
     assert not store.publish(current, media(kind=MediaKind.RESULT))
@@ -252,6 +253,6 @@ def test_tasks_come_newest_first_in_pages(store: Store) -> None:
 def test_a_store_outlives_its_process(store: Store, tmp_path: Path) -> None:
     store.add_task(task(id="1"))
     store.claim()
-    again = Store(f"sqlite:///{tmp_path / 'test.db'}")
-    assert [found.id for found in again.processing()] == ["1"]
-    again.close()
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    assert [found.id for found in Store(database).processing()] == ["1"]
+    database.close()

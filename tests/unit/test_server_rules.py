@@ -8,7 +8,8 @@ from fractions import Fraction
 import pytest
 
 from duikou.errors import InputError
-from duikou.jobs.state import ChoiceRecord, FaceSummary
+from duikou.jobs.state import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord
+from duikou.media.extend import SyncMode
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.server import rules
 from duikou.timebase import Interval
@@ -16,7 +17,13 @@ from duikou.timebase import Interval
 VIDEO = VideoInfo("mp4", "h264", 1280, 720, 0, 250, Fraction(25), 10_000, None)
 SOUND = AudioInfo("mp3", 44_100, 1, 5_000)
 CHOICE = ChoiceRecord("", "0", 0, 5_000, 1_000, 1.0, 1.0)
-FACE = FaceSummary("0", Interval(0, 10_000))
+
+
+def session(*faces: tuple[int, int], video_ms: int = 10_000) -> SessionRecord:
+    """A video and its faces' intervals, by default one that is there throughout."""
+    source = Media("1", "", MediaKind.SOURCE, "media/1.mp4", ".mp4", 5, video_ms, 0, 1)
+    found = [FaceSummary(str(n), Interval(*one)) for n, one in enumerate(faces or [(0, video_ms)])]
+    return SessionRecord("2", "", source, tuple(found), 0, 1)
 
 
 @pytest.mark.parametrize("ms", [2_000, 60_000, 60_100])
@@ -66,10 +73,10 @@ def test_the_edges_of_the_pixel_count() -> None:
 def test_the_crop_is_two_seconds_at_least(start: int, end: int, fits: bool) -> None:
     choice = replace(CHOICE, sound_start_ms=start, sound_end_ms=end)
     if fits:
-        rules.check_times(choice, "face_choose[0]")
+        rules.check_choices([choice], session(), None)
         return
     with pytest.raises(InputError, match=rf"lasts {end - start} ms; at least 2000 ms must be left") as caught:
-        rules.check_times(choice, "face_choose[0]")
+        rules.check_choices([choice], session(), None)
     assert caught.value.field == "face_choose[0].sound_end_time"
 
 
@@ -87,12 +94,11 @@ def test_the_crop_is_two_seconds_at_least(start: int, end: int, fits: bool) -> N
 )
 def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence: str | None) -> None:
     choice = replace(CHOICE, insert_ms=insert_ms)
-    summary = FaceSummary("0", Interval(*face))
     if sentence is None:
-        rules.check_place(choice, "face_choose[0]", summary, 10_000)
+        assert rules.check_choices([choice], session(face), None) == [FaceSummary("0", Interval(*face))]
         return
     with pytest.raises(InputError, match=sentence) as caught:
-        rules.check_place(choice, "face_choose[0]", summary, 10_000)
+        rules.check_choices([choice], session(face), None)
     assert caught.value.field == "face_choose[0].sound_insert_time"
 
 
@@ -108,9 +114,41 @@ def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence
 )
 def test_small_overshoots_are_clamped(end_ms: int, sound_ms: int, video_ms: int, clamped: int) -> None:
     choice = replace(CHOICE, sound_end_ms=end_ms)
-    assert rules.clamped_end(choice, "face_choose[0]", sound_ms, video_ms) == clamped
+    fitted = rules.fitted(choice, "face_choose[0]", sound_ms, session(video_ms=video_ms), None)
+    assert fitted.sound_end_ms == clamped
 
 
 def test_larger_overshoots_of_the_sound_are_refused() -> None:
     with pytest.raises(InputError, match="5000 ms is after the sound's end at 4899 ms"):
-        rules.clamped_end(CHOICE, "face_choose[0]", 4_899, 10_000)
+        rules.fitted(CHOICE, "face_choose[0]", 4_899, session(), None)
+
+
+def test_faces_are_known_and_speak_once() -> None:
+    with pytest.raises(InputError, match=r"face_choose\[0\]\.face_id: the session has no face '7'; its faces: 0, 1\.$"):
+        rules.check_choices([replace(CHOICE, face_id="7")], session((0, 9_000), (0, 9_000)), None)
+    with pytest.raises(InputError, match=r"face_choose\[1\]\.face_id: face 0 is named twice") as caught:
+        rules.check_choices([CHOICE, CHOICE], session((0, 9_000), (0, 9_000)), None)
+    assert caught.value.field == "face_choose[1].face_id"
+
+
+@pytest.mark.parametrize("mode", [SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE])
+def test_speech_that_is_too_long_makes_the_video_longer_where_it_may(mode: SyncMode) -> None:
+    choice = replace(CHOICE, insert_ms=8_000)
+    assert rules.check_choices([choice], session(), mode)
+    fitted = rules.fitted(choice, "face_choose[0]", 5_000, session(), mode)
+    assert fitted.sound_end_ms == 5_000
+    assert rules.result_ms([fitted], session(), mode) == 13_000
+
+
+def test_speech_that_is_too_long_is_cut_off_where_it_may_be() -> None:
+    choice = replace(CHOICE, insert_ms=6_000)
+    fitted = rules.fitted(choice, "face_choose[0]", 5_000, session((0, 8_500)), SyncMode.CUT_OFF)
+    assert fitted.sound_end_ms == 2_500
+    assert rules.result_ms([fitted], session(), SyncMode.CUT_OFF) == 10_000
+    with pytest.raises(InputError, match="shares 1900 ms"):
+        rules.check_choices([replace(choice, insert_ms=8_100)], session(), SyncMode.CUT_OFF)
+
+
+def test_a_result_is_no_longer_than_a_minute() -> None:
+    with pytest.raises(InputError, match="sync_mode loop would make the video 69000 ms long"):
+        rules.check_choices([replace(CHOICE, sound_end_ms=60_000, insert_ms=9_000)], session(), SyncMode.LOOP)

@@ -104,3 +104,10 @@ class Face:
     usable: npt.NDArray[np.bool_]
     picture: npt.NDArray[np.uint8]
     warnings: tuple[FaceWarning, ...] = ()
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Usual place of the landmarks over the usable frames: (x, y, width, height) in pixels."""
+        points = self.track.landmarks[self.usable if self.usable.any() else slice(None), :, :2]
+        x, y, width, height = np.median(np.hstack([points.min(1), np.ptp(points, axis=1)]), axis=0).round()
+        return int(x), int(y), int(width), int(height)

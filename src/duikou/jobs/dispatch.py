@@ -166,14 +166,14 @@ def perform(
 
 def publish(task: Task, result: Media, store: Store, folder: DataFolder) -> bool:
     """Make what an attempt rendered the task's result. A late writer loses, and its file goes."""
-    if store.publish(task, result) or store.media_for_work(result.id) is not None:
+    if store.publish(task, result) or store.media_of_anyone(result.id) is not None:
         return True
     folder.remove(keys.attempt_key(task.id, task.attempt))
     return False
 
 
 def _video_key(task: Task, store: Store) -> str:
-    source = store.media_for_work(task.source_id)
+    source = store.media_of_anyone(task.source_id)
     if source is None:
         raise InputError("the source video is no longer kept", field="session_id")
     return source.key

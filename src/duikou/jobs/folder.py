@@ -3,8 +3,9 @@
 lock              held by the one server that uses the folder
 duikou.db         the database
 certificate/      what results are signed with, where no other is configured
+secret            what signs the addresses of files
 incoming/         what is being received; emptied at every start
-media/ID.mp4      source videos
+media/ID.mp4      source videos and uploads
 sessions/ID/      what is known of a video's faces, with their pictures
 tasks/ID/sound_0  the speech of a task
 tasks/ID/N/       what attempt N of the task makes
@@ -23,6 +24,7 @@ from duikou.errors import StorageError
 
 DATABASE = "duikou.db"
 MIB = 1 << 20
+SECRET_BYTES = 32
 
 
 class DataFolder:
@@ -32,14 +34,21 @@ class DataFolder:
         self.root = root.absolute()
         self._lock: IO[str] | None = None
 
-    def open(self) -> None:
-        """Make the folder and take it. Raises `StorageError` where it cannot be used or another server has it."""
+    def make(self) -> None:
+        """Make the folder where there is none, without taking it. Raises `StorageError`."""
         try:
             for name in ("incoming", "media", "sessions", "tasks"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def open(self) -> None:
+        """Make the folder and take it. Raises `StorageError` where it cannot be used or another server has it."""
+        self.make()
+        try:
             lock = (self.root / "lock").open("a+")
         except OSError as error:
-            raise StorageError(f"data: the folder {self.root} cannot be used: {error.strerror}") from error
+            raise self._unusable(error) from error
         try:
             # The kernel drops this lock when its holder dies, however it dies. Children do not inherit it.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,6 +64,9 @@ class DataFolder:
         for left_over in (self.root / "incoming").iterdir():
             left_over.unlink()
 
+    def _unusable(self, error: OSError) -> StorageError:
+        return StorageError(f"data: the folder {self.root} cannot be used: {error.strerror}")
+
     def close(self) -> None:
         """Let another server have the folder."""
         if self._lock is not None:
@@ -65,6 +77,17 @@ class DataFolder:
     def database_url(self) -> str:
         """Where the embedded database is."""
         return f"sqlite:///{self.root / DATABASE}"
+
+    def secret(self) -> bytes:
+        """Random bytes that are this folder's own, made when first asked; readable by its owner alone."""
+        path = self.root / "secret"
+        if not path.exists():
+            part = self.incoming()
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(SECRET_BYTES))
+            part.rename(path)
+        return path.read_bytes()
 
     def path(self, key: str) -> Path:
         """The file of a key."""

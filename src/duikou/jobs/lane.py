@@ -44,6 +44,11 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How much work waits for a child."""
+        return self._queue.qsize()
+
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """`function(*args, progress)` in a child; the future holds its value or what it raised."""
         future: Future[Any] = Future()

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
-from duikou.errors import StorageError
 from duikou.jobs import folder as keys
 from duikou.jobs import retention
+from duikou.jobs.accounts import Accounts
+from duikou.jobs.courier import Courier
+from duikou.jobs.database import Database
 from duikou.jobs.dispatch import LocalDispatcher
 from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.lane import Lane
+from duikou.jobs.outbox import Outbox
 from duikou.jobs.state import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord, Task, TaskStatus
-from duikou.jobs.store import ExternalIdTaken, Store
-from duikou.jobs.work import Work
-from duikou.jobs.worker import Limits
+from duikou.jobs.store import ExternalIdTaken, Store, TooManyTasksError
+from duikou.jobs.work import Received, Work
+from duikou.jobs.worker import Limits, StoppedError
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.provenance.producer import configured
 from duikou.settings import Settings
@@ -29,8 +33,12 @@ PROBE_WORKERS = 1  # reading headers takes milliseconds
 ANALYSIS_WORKERS = 1  # a lane of its own, so that no render delays an answer that a caller waits for
 PROBE_LIMIT_S = 30  # headers that take longer are an attack
 SWEEP_EVERY_S = 600
+KNOWN_PACES = 20  # of that many last tasks the usual one says how long the next will take
+FIRST_PACE = 4.0  # seconds of work for each second of video before there is any: 1080p on two cores (make bench)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+
+CANCELLED = "The task was cancelled by its caller."
 
 log = structlog.get_logger(__name__)
 
@@ -44,17 +52,26 @@ class Order:
     sounds: tuple[Path, ...]
     external_id: str | None
     fingerprint: str
+    sync_mode: str = ""
+    watermark: bool = False
+    callback_url: str = ""
+    files_url: str = ""
 
 
 class Jobs:
-    """Sessions and tasks. `start` takes the data folder, `stop` gives it back; both block, all else is quick."""
+    """Sessions and tasks. `start` takes the data folder, `stop` gives it back; both block, all else is quick.
 
-    def __init__(self, settings: Settings, work: Work | None = None) -> None:
+    callback_body: what is posted of a task to the caller who asked to be told.
+    """
+
+    def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[Task], bytes]) -> None:
         self._settings = settings
         self._work = work or Work()
-        self._stopping = threading.Event()
+        self._callback_body = callback_body
+        self._stopping, self._draining = threading.Event(), threading.Event()
         self.folder = DataFolder(settings.data)
         self.store: Store
+        self.accounts: Accounts
         self.dispatcher: LocalDispatcher
         self._threads: list[threading.Thread] = []
 
@@ -67,13 +84,11 @@ class Jobs:
         self.folder.open()
         try:
             made_by = configured(settings, self.folder.root)
-            self.store = Store(self.folder.database_url)
-        except SQLAlchemyError as error:
-            self.folder.close()
-            raise StorageError(f"data: the database in {self.folder.root} cannot be opened: {error}") from error
+            self._database = Database(self.folder.database_url)
         except BaseException:
             self.folder.close()
             raise
+        self.store, self.accounts = Store(self._database), Accounts(self._database)
         orphans = retention.remove_orphans(self.store, self.folder)
         limits = Limits(settings.task_timeout_s, settings.task_memory_mb)
         self._probing = Lane("probe", PROBE_WORKERS, replace(limits, wall_s=PROBE_LIMIT_S), self._stopping)
@@ -88,20 +103,46 @@ class Jobs:
             made_by=made_by,
             stopping=self._stopping,
         )
+        self._courier = Courier(
+            Outbox(self._database),
+            self.accounts,
+            self._callback_body,
+            allowed=settings.private_sources,
+            stopping=self._stopping,
+        )
         self._sweeper = threading.Thread(target=self._sweep, name="duikou-sweep", daemon=True)
-        for part in (self._probing, self._analysis, self.dispatcher, self._sweeper):
+        for part in (self._probing, self._analysis, self.dispatcher, self._courier, self._sweeper):
             part.start()
         log.info("jobs started", data=str(self.folder.root), workers=settings.workers, orphans=orphans)
+
+    def drain(self) -> None:
+        """Take no new work from now on."""
+        self._draining.set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new work is taken any more."""
+        return self._draining.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any task is in hand."""
+        return bool(self.store.processing())
 
     def stop(self) -> None:
         """Stop every worker; unfinished tasks wait for the next start. A second call does nothing."""
         if self._stopping.is_set():
             return
+        self._draining.set()
         self._stopping.set()
-        for part in (self.dispatcher, self._probing, self._analysis, self._sweeper):
+        for part in (self.dispatcher, self._probing, self._analysis, self._courier, self._sweeper):
             part.join()
-        self.store.close()
+        self._database.close()
         self.folder.close()
+
+    def ping(self) -> None:
+        """Raise the database's own error where it does not answer."""
+        self._database.ping()
 
     async def probe_video(self, path: Path, field: str) -> VideoInfo:
         """A received video's headers, read in a child process. Raises `MediaError` that names `field`."""
@@ -113,12 +154,19 @@ class Jobs:
         info: AudioInfo = await asyncio.wrap_future(self._probing.submit(self._work.probe_sound, path, field))
         return info
 
+    async def probe_upload(self, path: Path, field: str) -> Received:
+        """What a received file is, read in a child process. Raises `MediaError` that names `field`."""
+        found: Received = await asyncio.wrap_future(self._probing.submit(self._work.probe_upload, path, field))
+        return found
+
     async def identify(self, account: str, received: Path, info: VideoInfo) -> SessionRecord:
         """Find the faces of a received video, which is taken over; `info` is what its probe said.
 
         Raises `MediaError`, `WorkerError`, and then keeps nothing.
         """
-        source = await asyncio.to_thread(self._keep, account, received, info)
+        source = await asyncio.to_thread(
+            self.keep, account, received, MediaKind.SOURCE, f".{info.container}", info.duration_ms
+        )
         try:
             return await self.identify_kept(account, source)
         except BaseException:
@@ -127,7 +175,9 @@ class Jobs:
             raise
 
     async def identify_kept(self, account: str, source: Media) -> SessionRecord:
-        """Find the faces of a video that we keep. Raises `MediaError`, `WorkerError`."""
+        """Find the faces of a video that we keep. Raises `MediaError`, `WorkerError`, `TooManyTasksError`."""
+        if self._analysis.waiting >= (most := self._settings.identify_limit):
+            raise TooManyTasksError(f"{most} videos wait to be looked at, as many as may; try again in a few seconds.")
         session_id = new_id()
         folder = self.folder.path(keys.session_key(session_id))
         folder.mkdir()
@@ -145,13 +195,49 @@ class Jobs:
         return session
 
     def require_room(self) -> None:
-        """Raise `StorageError` where the disk is too full for new work."""
+        """Raise `StorageError` where the disk is too full for new work, `StoppedError` where none is taken any more."""
+        if self._draining.is_set():
+            raise StoppedError("the server is about to stop and takes no new work; try again in a minute")
         self.folder.require_room(self._settings.min_free_mb)
+
+    def require_place(self, account: str) -> None:
+        """Raise `TooManyTasksError` where the account or the server has no place for one more task."""
+        self.store.require_room(
+            account, account_limit=self._settings.tasks_at_once, queue_limit=self._settings.queue_limit
+        )
+
+    def keep(self, account: str, received: Path, kind: MediaKind, suffix: str, duration_ms: int) -> Media:
+        """Keep a received file, which is taken over."""
+        media_id, at = new_id(), now_ms()
+        key = keys.source_key(media_id, suffix)
+        size = self.folder.take(received, key).stat().st_size
+        expires_at = at + self._settings.media_days * DAY_MS
+        media = Media(media_id, account, kind, key, suffix, size, duration_ms, at, expires_at)
+        self.store.add_media(media)
+        return media
+
+    def cancel(self, account: str, task_id: str) -> Task | None:
+        """End an unfinished task; its worker stops by itself. A finished one stays as it is. `None` for no task."""
+        return self.store.cancel(account, task_id, CANCELLED, expires_at=now_ms() + self._settings.media_days * DAY_MS)
+
+    def delete(self, account: str, task_id: str) -> Task | None:
+        """End a task where it is unfinished and forget it with its results. `None` for no task."""
+        task = self.cancel(account, task_id)
+        if task is not None:
+            self.folder.remove(keys.task_key(task.id))
+            self.store.drop_task(task)
+        return task
+
+    def estimate_s(self, video_ms: int) -> float:
+        """Seconds until a new task on a video of that length would be done, by what the last ones took."""
+        pace = statistics.median(self.store.paces(KNOWN_PACES) or [FIRST_PACE])
+        ahead = len(self.store.positions()) // self._settings.workers
+        return pace * video_ms / 1000 * (1 + ahead)
 
     def submit(self, account: str, order: Order) -> Task:
         """Keep a task and have it done; the sounds are taken over.
 
-        Raises `ExternalIdTaken`, and then keeps nothing.
+        Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
         task_id, at = new_id(), now_ms()
         choices = []
@@ -182,24 +268,20 @@ class Jobs:
             created_at=at,
             updated_at=at,
             expires_at=0,
+            sync_mode=order.sync_mode,
+            watermark=order.watermark,
+            callback_url=order.callback_url,
+            files_url=order.files_url,
         )
         try:
-            self.store.add_task(task)
+            self.store.add_task(
+                task, account_limit=self._settings.tasks_at_once, queue_limit=self._settings.queue_limit
+            )
         except BaseException:
             self.folder.remove(keys.task_key(task_id))
             raise
         self.dispatcher.wake()
         return task
-
-    def _keep(self, account: str, received: Path, info: VideoInfo) -> Media:
-        media_id, at = new_id(), now_ms()
-        suffix = f".{info.container}"
-        key = keys.source_key(media_id, suffix)
-        size = self.folder.take(received, key).stat().st_size
-        expires_at = at + self._settings.media_days * DAY_MS
-        media = Media(media_id, account, MediaKind.SOURCE, key, suffix, size, info.duration_ms, at, expires_at)
-        self.store.add_media(media)
-        return media
 
     def _sweep(self) -> None:
         while True:
@@ -212,4 +294,4 @@ class Jobs:
                 return
 
 
-__all__ = ["ExternalIdTaken", "Jobs", "Order"]
+__all__ = ["ExternalIdTaken", "Jobs", "Order", "TooManyTasksError"]

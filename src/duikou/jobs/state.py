@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from duikou.timebase import Interval
 
@@ -20,18 +21,22 @@ class TaskStatus(StrEnum):
 UNFINISHED = (TaskStatus.SUBMITTED, TaskStatus.PROCESSING)
 
 
+VIDEO_SUFFIXES = (".mp4", ".mov")
+
+
 class MediaKind(StrEnum):
-    """Where a video came from."""
+    """Where a file came from."""
 
     SOURCE = "source"
+    UPLOAD = "upload"
     RESULT = "result"
 
 
 @dataclass(frozen=True)
 class Media:
-    """One video that we keep and serve.
+    """One video or sound that we keep and serve.
 
-    key: where its bytes are, relative to the data folder. suffix: `.mp4` or `.mov`.
+    key: where its bytes are, relative to the data folder. suffix: `.mp4`, `.mov`, or of a sound `.mp3` and its like.
     """
 
     id: str
@@ -56,11 +61,15 @@ class FaceNote:
 
 @dataclass(frozen=True)
 class FaceSummary:
-    """A face as the store knows it: its id, its interval and its notes; the tracks stay in the session's folder."""
+    """A face as the store knows it; the tracks stay in the session's folder.
+
+    box: usual place in the picture, (x, y, width, height) in pixels.
+    """
 
     id: str
     interval: Interval
     notes: tuple[FaceNote, ...] = ()
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,11 @@ class Task:
     source: the video it starts from, as it was when the task was made.
     attempt: number of the claim that holds now; it only rises, and every write of a worker names it.
     tries: how often work was begun and not handed back; at `MAX_TRIES` the task fails.
-    reason: why it failed, one sentence. progress: 0 to 1. Times are Unix milliseconds; `expires_at` is 0 until the end.
+    reason: why it failed, one sentence. progress: 0 to 1. Times are Unix milliseconds; `expires_at` is 0 until the end,
+    `began_at` until an attempt begins.
+    sync_mode: what happens to speech that is too long, "" for a fault. watermark: whether a second, marked result is
+    made, whose id is watermark_id. callback_url: who is told of every change, "" for nobody; files_url: what the
+    addresses in that callback begin with.
     """
 
     id: str
@@ -125,8 +138,20 @@ class Task:
     created_at: int
     updated_at: int
     expires_at: int
+    sync_mode: str = ""
+    watermark: bool = False
+    watermark_id: str = ""
+    callback_url: str = ""
+    files_url: str = ""
+    began_at: int = 0
 
     @property
     def finished(self) -> bool:
         """Whether nothing will change any more."""
         return self.status not in UNFINISHED
+
+
+def task_from(values: dict[str, Any]) -> Task:
+    """A task from its row, or from its own dictionary once that has been through JSON."""
+    choices = tuple(ChoiceRecord(**choice) for choice in values["choices"])
+    return Task(**{**values, "choices": choices, "status": TaskStatus(values["status"])})

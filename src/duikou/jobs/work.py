@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duikou import pipeline
-from duikou.jobs.state import ChoiceRecord, FaceNote, FaceSummary
-from duikou.media import probe
+from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, FaceNote, FaceSummary
+from duikou.media import probe, sniff
 from duikou.media.extend import SyncMode
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
@@ -37,6 +37,22 @@ class RenderOrder:
     sync_mode: SyncMode | None = None
 
 
+@dataclass(frozen=True)
+class Received:
+    """What an uploaded file is: `.mp4`, `.mp3` and so on, and its length."""
+
+    suffix: str
+    duration_ms: int
+
+
+def probe_upload(path: Path, field: str, progress: Progress) -> Received:
+    """Read the headers of a video or a sound. Raises `MediaError` that names `field`."""
+    suffix = f".{sniff.container(path, field=field)}"
+    if suffix in VIDEO_SUFFIXES:
+        return Received(suffix, probe.probe_video(path, field=field).duration_ms)
+    return Received(suffix, probe.probe_audio(path, field=field).duration_ms)
+
+
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     """Read a video's headers. Raises `MediaError` that names `field`."""
     return probe.probe_video(path, field=field)
@@ -56,6 +72,7 @@ def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary
             face.id,
             face.interval,
             tuple(FaceNote(warning.code, warning.message, warning.interval) for warning in face.warnings),
+            face.box,
         )
         for face in session.faces
     )
@@ -95,5 +112,6 @@ class Work:
 
     probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
     probe_sound: Callable[[Path, str, Progress], AudioInfo] = probe_sound
+    probe_upload: Callable[[Path, str, Progress], Received] = probe_upload
     identify: Callable[[Path, Path, Progress], tuple[FaceSummary, ...]] = identify
     render: Callable[[RenderOrder, Progress], int] = render

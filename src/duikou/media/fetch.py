@@ -11,8 +11,8 @@ import asyncio
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
@@ -118,6 +118,32 @@ async def fetch(
     return to
 
 
+async def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, allowed: Sequence[Network] = ()
+) -> int:
+    """Post to an address that a stranger named, through the same guarded connector; the answer's status.
+
+    Nothing of the answer is read but its status, and no redirect is followed. Raises `FetchError`.
+    """
+    field = "callback_url"
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            _session(allowed) as session,
+            _outcome(
+                session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), field
+            ) as answer,
+        ):
+            return answer.status
+    except TimeoutError as error:
+        raise FetchError(f"{field}: there was no answer within {timeout_s:g} s.", field=field) from error
+
+
+def check_url(url: str, field: str) -> None:
+    """Raise `FetchError` for what is no http or https URL that could ever be asked."""
+    _checked(url, field)
+
+
 def _checked(url: str | URL, field: str) -> URL:
     """The URL as it will be asked for."""
     text = str(url)
@@ -138,7 +164,7 @@ def _checked(url: str | URL, field: str) -> URL:
 async def _download(url: URL, part: Path, *, max_bytes: int, allowed: Sequence[Network], field: str) -> None:
     async with _session(allowed) as session:
         for _ in range(MAX_REDIRECTS + 1):
-            async with _answer(session, url, field) as answer:
+            async with _outcome(session.get(url, allow_redirects=False), field) as answer:
                 if answer.status in _REDIRECTS:
                     url = _target(answer, url, field)
                     continue
@@ -168,10 +194,12 @@ async def _session(allowed: Sequence[Network]) -> AsyncIterator[aiohttp.ClientSe
 
 
 @asynccontextmanager
-async def _answer(session: aiohttp.ClientSession, url: URL, field: str) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _outcome(
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], field: str
+) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer to one request, its content not yet read. What goes wrong on the way becomes `FetchError`."""
     try:
-        async with session.get(url, allow_redirects=False) as answer:
+        async with request as answer:
             yield answer
     except (ClientConnectorCertificateError, ClientConnectorSSLError) as error:
         raise FetchError(f"{field}: the host has no valid TLS certificate.", field=field) from error

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import signal
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -15,12 +19,16 @@ from fastapi import FastAPI
 from duikou.errors import StorageError
 from duikou.jobs import logs
 from duikou.jobs.manager import Jobs
+from duikou.jobs.state import Task
 from duikou.jobs.work import Work
-from duikou.server import files, middleware, routes
+from duikou.server import files, middleware, routes, uploads, wire
 from duikou.server.desk import Desk
+from duikou.server.gate import Gate
+from duikou.server.links import Links
 from duikou.settings import Settings
 
-DRAIN_S = 30  # after a stop was asked for, answers that are on their way get so long
+GRACE_S = 30  # after a stop was asked for, answers that are on their way get so long
+DRAIN_POLL_S = 0.2  # how soon it is seen that no task is in hand any more
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +38,12 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
 
     work: what workers do; only tests give another one. Starting raises `StorageError` where the folder is in use.
     """
-    jobs = Jobs(settings, work)
+
+    def callback_body(task: Task) -> bytes:
+        return wire.task_json(task, Links(task.files_url, desk.signer))
+
+    jobs = Jobs(settings, work, callback_body)
+    desk = Desk(settings, jobs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -48,10 +61,12 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.desk = Desk(settings, jobs)
+    app.state.desk = desk
+    app.add_middleware(Gate)
     middleware.install(app)
     for prefix in routes.PREFIXES:
         app.include_router(routes.api, prefix=prefix)
+        app.include_router(uploads.router, prefix=prefix)
     app.include_router(routes.operation)
     app.include_router(files.router)
     return app
@@ -63,8 +78,6 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
     Raises `StorageError` where the data folder or the port cannot be used.
     """
     logs.configure()
-    if not _is_loopback(settings.host):
-        log.warning("no authentication yet: whoever reaches this address can use the server", host=settings.host)
     app = create_app(settings, work)
     listener = _listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
@@ -74,36 +87,61 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
             lifespan="off",
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=DRAIN_S,
+            timeout_graceful_shutdown=GRACE_S,
             server_header=False,
         )
     )
     server.ready = lambda: ready(f"http://{f'[{host}]' if ':' in host else host}:{port}") if ready else None
-    server.stop = app.state.desk.jobs.stop
+    server.desk, server.drain_s = app.state.desk, settings.drain_s
     # The jobs are started here and not in the lifespan, where uvicorn would turn a clear error into a trace.
     desk: Desk = app.state.desk
     with listener:
         desk.jobs.start()
         try:
+            if not _is_loopback(settings.host) and not desk.jobs.accounts.any():
+                raise StorageError(
+                    f"host: {settings.host} can be reached from outside, and there is no key yet that keeps strangers "
+                    f"out; make one with `duikou keys make NAME --data {settings.data}`"
+                )
             server.run(sockets=[listener])
         finally:
             desk.jobs.stop()
 
 
 class _Server(uvicorn.Server):
-    """Tells when it accepts connections, and stops the jobs before it gives the signal that ended it to the process."""
+    """Tells when it accepts connections, and stops the jobs before it gives the signal that ended it to the process.
+
+    After SIGTERM it goes on for up to `drain_s` while tasks are in hand and refuses new work; a second signal ends it.
+    """
 
     ready: Callable[[], None]
-    stop: Callable[[], None]
+    desk: Desk
+    drain_s: int
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self.ready()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGTERM and self.drain_s and not self.desk.jobs.draining:
+            log.info("draining", seconds=self.drain_s)
+            self._captured_signals.append(sig)
+            self.desk.jobs.drain()
+            threading.Thread(target=self._drain, name="duikou-drain", daemon=True).start()
+        else:
+            self.desk.jobs.drain()
+            super().handle_exit(sig, frame)
+
+    def _drain(self) -> None:
+        until = time.monotonic() + self.drain_s
+        while time.monotonic() < until and self.desk.jobs.busy and not self.should_exit:
+            time.sleep(DRAIN_POLL_S)
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        await asyncio.to_thread(self.stop)
+        await asyncio.to_thread(self.desk.jobs.stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:

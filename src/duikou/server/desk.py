@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fastapi import Request
 
 from duikou.jobs.manager import Jobs
+from duikou.server.links import Links, Signer
 from duikou.settings import Settings
-
-ACCOUNT = ""  # whose sessions and tasks: with no accounts configured, everything belongs to this one
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,11 @@ class Desk:
     settings: Settings
     jobs: Jobs
 
+    @cached_property
+    def signer(self) -> Signer:
+        """Signs the addresses of files."""
+        return Signer(self.jobs.folder.secret(), self.settings.url_hours)
+
 
 def desk_of(request: Request) -> Desk:
     """The desk of the application that serves this request."""
@@ -27,13 +32,22 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
-def files_url(request: Request) -> str:
-    """The address under which files are served.
+def account_of(request: Request) -> str:
+    """Whose call this is, as the gate has found."""
+    account = request.state.account
+    assert isinstance(account, str)
+    return account
 
-    Without a setting it is the address at which this connection arrived: unlike the Host header it cannot be forged.
+
+def links_of(request: Request) -> Links:
+    """Makes the addresses that this request's answer hands out.
+
+    Without a setting they begin with the address at which this connection arrived: unlike the Host header it cannot be
+    forged.
     """
-    public_url = desk_of(request).settings.public_url
-    if not public_url:
+    desk = desk_of(request)
+    base = desk.settings.public_url
+    if not base:
         host, port = request.scope["server"]
-        public_url = f"{request.scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
-    return f"{public_url.rstrip('/')}/files"
+        base = f"{request.scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
+    return Links(base.rstrip("/"), desk.signer)

@@ -1,4 +1,7 @@
-"""Videos and face pictures by their ids. A path from outside never reaches the disk: ids are looked up in the store."""
+"""Videos, sounds and face pictures by their ids, for who has a signed address, with a key or without.
+
+A path from outside never reaches the disk: ids are looked up in the store.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,33 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse
 
 from duikou.jobs import folder as keys
+from duikou.jobs.ids import now_ms
 from duikou.server.codes import ApiError, Code
-from duikou.server.desk import ACCOUNT, desk_of
+from duikou.server.desk import desk_of
 
-MEDIA_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime"}
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+}
 _RANGE = re.compile(r"(\d{0,18})-(\d{0,18})")
 
 router = APIRouter()
 
 
-@router.api_route("/files/videos/{name}", methods=["GET", "HEAD"], response_class=FileResponse)
+@router.api_route("/files/media/{name}", methods=["GET", "HEAD"], response_class=FileResponse)
 async def video(name: str, request: Request) -> FileResponse:
-    """A source video or a result."""
-    jobs = desk_of(request).jobs
+    """A source video, a result or an upload."""
+    desk = desk_of(request)
+    desk.signer.check(request.url.path, request.query_params)
     media_id, dot, suffix = name.partition(".")
-    media = await run_in_threadpool(jobs.store.media, ACCOUNT, media_id)
-    if media is None or media.suffix != dot + suffix:
+    media = await run_in_threadpool(desk.jobs.store.media_of_anyone, media_id)
+    if media is None or media.suffix != dot + suffix or media.expires_at <= now_ms():
         raise _missing(request)
-    return _file(jobs.folder.path(media.key), MEDIA_TYPES[media.suffix], request)
+    return _file(desk.jobs.folder.path(media.key), name, MEDIA_TYPES[media.suffix], request)
 
 
 @router.api_route(
@@ -36,21 +48,31 @@ async def video(name: str, request: Request) -> FileResponse:
 )
 async def picture(session_id: str, face_id: str, request: Request) -> FileResponse:
     """The picture of a session's face."""
-    jobs = desk_of(request).jobs
-    session = await run_in_threadpool(jobs.store.session, ACCOUNT, session_id)
+    desk = desk_of(request)
+    desk.signer.check(request.url.path, request.query_params)
+    session = await run_in_threadpool(desk.jobs.store.session_of_anyone, session_id)
     face = session.face(face_id) if session else None
     if session is None or face is None:
         raise _missing(request)
-    return _file(jobs.folder.path(keys.picture_key(session.id, face.id)), "image/jpeg", request)
+    name = f"{session.id}-{face.id}.jpg"
+    return _file(desk.jobs.folder.path(keys.picture_key(session.id, face.id)), name, "image/jpeg", request)
 
 
-def _file(path: Path, media_type: str, request: Request) -> FileResponse:
+def _file(path: Path, name: str, media_type: str, request: Request) -> FileResponse:
     try:
         found = path.stat()
     except FileNotFoundError as error:
         raise _missing(request) from error
     _check_range(request, found.st_size)
-    return FileResponse(path, media_type=media_type, stat_result=found)
+    shown = "attachment" if "download" in request.query_params else "inline"
+    return FileResponse(
+        path,
+        media_type=media_type,
+        stat_result=found,
+        filename=name,
+        content_disposition_type=shown,
+        headers={"X-Content-Type-Options": "nosniff"},
+    )
 
 
 def _check_range(request: Request, size: int) -> None:

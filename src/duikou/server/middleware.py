@@ -16,10 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from duikou.errors import DuikouError
 from duikou.server.codes import ApiError, Code, api_error
+from duikou.server.desk import Desk
 from duikou.server.wire import ErrorEnvelope, fault_sentence
 
-MAX_BODY = 8 << 20  # bytes: 5 MB of sound as base64 and the rest of the JSON
+MIB = 1 << 20
+MAX_BODY = 8 * MIB  # bytes: 5 MB of sound as base64 and the rest of the JSON
 DRAIN = 64 << 20  # bytes of a refused body that are read all the same: a client that is still sending hears the answer
+FORM_BYTES = 64 << 10  # of a form around an uploaded file
 QUIET = frozenset({"/healthz", "/readyz"})  # asked every few seconds: not logged
 
 log = structlog.get_logger(__name__)
@@ -28,8 +31,8 @@ log = structlog.get_logger(__name__)
 class Canonical:
     """One spelling of what clients write in several ways.
 
-    Paths lose the slash at their end, and `identify-face` its capitals. A body is JSON whatever its type says: curl
-    calls it a form unless told otherwise.
+    Paths lose the slash at their end, and `identify-face` its capitals. A body is JSON whatever its type says, since
+    curl calls it a form unless told otherwise; but files come as what they are.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,7 +43,7 @@ class Canonical:
         if scope["type"] == "http":
             path = re.sub(r"/identify-face/?$", "/identify-face", scope["path"], flags=re.IGNORECASE)
             scope["path"] = path.rstrip("/") or "/"
-            if scope["method"] == "POST":
+            if scope["method"] == "POST" and not _is_upload(scope):
                 MutableHeaders(scope=scope)["content-type"] = "application/json"
         await self.app(scope, receive, send)
 
@@ -87,9 +90,13 @@ class Envelope:
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a body that says it is too large, and stop one that turns out to be."""
         length = Headers(scope=scope).get("content-length", "0")
-        if length.isdecimal() and int(length) > MAX_BODY:
-            await _drain(receive)
-            fault = ApiError(Code.PARAMETER, f"The request body has {length} bytes, more than the {MAX_BODY} allowed.")
+        most = MAX_BODY
+        if _is_upload(scope):
+            desk: Desk = scope["app"].state.desk
+            most = FORM_BYTES + max(desk.settings.max_video_mb, desk.settings.max_audio_mb) * MIB
+        if length.isdecimal() and int(length) > most:
+            await drain(receive)
+            fault = ApiError(Code.PARAMETER, f"The request body has {length} bytes, more than the {most} allowed.")
             await fault_response(fault, scope["state"]["request_id"])(scope, receive, send)
             return
         received = 0
@@ -98,12 +105,17 @@ class Envelope:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                await _drain(receive)
-                raise HTTPException(413, f"The request body has more than the {MAX_BODY} bytes allowed.")
+            if received > most:
+                await drain(receive)
+                raise HTTPException(413, f"The request body has more than the {most} bytes allowed.")
             return message
 
         await self.app(scope, receive_limited, send)
+
+
+def _is_upload(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "POST" and path.rstrip("/").endswith("/v1/files")
 
 
 def install(app: FastAPI) -> None:
@@ -122,7 +134,8 @@ def fault_response(fault: ApiError, request_id: str) -> JSONResponse:
     return JSONResponse(body.model_dump(), fault.status, fault.headers)
 
 
-async def _drain(receive: Receive) -> None:
+async def drain(receive: Receive) -> None:
+    """Read on for a while what a refused caller is still sending."""
     drained, more = 0, True
     while more and drained < DRAIN:
         message = await receive()

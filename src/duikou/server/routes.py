@@ -1,77 +1,120 @@
-"""The contract's calls, under each prefix that clients use, and the two of operation."""
+"""The contract's calls and their extensions, under each prefix that clients use, and the two of operation."""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
 
 from duikou.errors import InputError
 from duikou.jobs.manager import ExternalIdTaken, Jobs, Order
-from duikou.jobs.state import ChoiceRecord, SessionRecord, Task
-from duikou.media.fetch import fetch
+from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
+from duikou.media.extend import SyncMode
+from duikou.media.fetch import check_url, fetch
 from duikou.server import rules, wire
 from duikou.server.codes import ApiError, Code
-from duikou.server.desk import ACCOUNT, Desk, desk_of, files_url
+from duikou.server.desk import Desk, account_of, desk_of, links_of
+from duikou.server.links import Links
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
 MIB = 1 << 20
+WATCH_EVERY_S = 0.3  # how soon an event tells what changed
+ALIVE_EVERY_S = 15.0  # a comment into a silent stream of events: proxies cut what is idle
+
+Account = Annotated[str, Depends(account_of)]
+Addresses = Annotated[Links, Depends(links_of)]
+At = Annotated[Desk, Depends(desk_of)]
 
 api = APIRouter(prefix="/v1/videos")
 operation = APIRouter()
 
 
 @api.post("/identify-face")
-async def identify_face(body: wire.IdentifyRequest, request: Request) -> wire.Envelope[wire.IdentifyData]:
+async def identify_face(
+    body: wire.IdentifyRequest, request: Request, desk: At, account: Account, links: Addresses
+) -> wire.Envelope[wire.IdentifyData]:
     """Find the faces of a video that can be lip-synced."""
-    desk = desk_of(request)
     if bool(body.video_url) == bool(body.video_id):
         raise InputError("Exactly one of video_url and video_id must be given.", field="video_url")
     await run_in_threadpool(desk.jobs.require_room)
-    if body.video_url:
-        session = await _identify_address(desk, body.video_url)
+    own_id = body.video_id or links.own_media_id(body.video_url or "")
+    if own_id:
+        field = "video_id" if body.video_id else "video_url"
+        session = await _identify_kept(desk, account, await _own(desk, account, own_id, field, VIDEO_SUFFIXES), field)
     else:
-        session = await _identify_kept(desk, body.video_id or "")
-    return wire.Envelope(request_id=request.state.request_id, data=wire.identify_data(session, files_url(request)))
+        session = await _identify_address(desk, account, body.video_url or "")
+    return wire.Envelope(request_id=request.state.request_id, data=wire.identify_data(session, links))
 
 
 @api.post("/advanced-lip-sync", response_model_exclude_none=True)
-async def create(body: wire.LipSyncRequest, request: Request) -> wire.Envelope[wire.TaskData]:
-    """Create a task that makes one face of a session speak."""
-    desk = desk_of(request)
-    task = await run_in_threadpool(_same_task, desk.jobs, body)
+async def create(
+    body: wire.LipSyncRequest, request: Request, desk: At, account: Account, links: Addresses
+) -> wire.Envelope[wire.TaskData] | wire.Envelope[wire.DryRunData]:
+    """Create a task that makes a face of a session speak. With `dry_run` it is only checked and estimated."""
+    task = await run_in_threadpool(_same_task, desk.jobs, account, body)
     if task is None:
-        task = await _create(desk, body)
-    return _task_answer(task, request)
+        made = await _create(desk, account, body, links)
+        if isinstance(made, wire.DryRunData):
+            return wire.Envelope(request_id=request.state.request_id, data=made)
+        task = made
+    return await _task_answer(task, request)
 
 
 @api.get("/advanced-lip-sync", response_model_exclude_none=True)
 async def list_tasks(
     request: Request,
+    desk: At,
+    account: Account,
+    links: Addresses,
     pageNum: Annotated[int, Query(ge=1, le=1000)] = 1,
     pageSize: Annotated[int, Query(ge=1, le=500)] = 30,
 ) -> wire.Envelope[list[wire.TaskData]]:
     """Tasks, newest first; past the end an empty list."""
-    store = desk_of(request).jobs.store
-    tasks = await run_in_threadpool(store.tasks, ACCOUNT, offset=(pageNum - 1) * pageSize, limit=pageSize)
-    files = files_url(request)
-    return wire.Envelope(request_id=request.state.request_id, data=[wire.task_data(task, files) for task in tasks])
+    store = desk.jobs.store
+    tasks = await run_in_threadpool(store.tasks, account, offset=(pageNum - 1) * pageSize, limit=pageSize)
+    places = await run_in_threadpool(store.positions)
+    return wire.Envelope(
+        request_id=request.state.request_id, data=[wire.task_data(task, links, places.get(task.id)) for task in tasks]
+    )
+
+
+@api.get("/advanced-lip-sync/{task_id:path}/events", response_class=StreamingResponse)
+async def events(task_id: str, desk: At, account: Account, links: Addresses) -> StreamingResponse:
+    """An extension: the task as server-sent events, at once and at every change, until its end."""
+    task = await _found(desk, account, task_id)
+    return StreamingResponse(
+        _changes(desk, account, task, links), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+@api.post("/advanced-lip-sync/{task_id:path}/cancel", response_model_exclude_none=True)
+async def cancel(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
+    """An extension: end a task that is not finished, as failed; a finished one stays as it is."""
+    task = await _found(desk, account, task_id)
+    ended = await run_in_threadpool(desk.jobs.cancel, account, task.id)
+    return await _task_answer(ended or task, request)
+
+
+@api.delete("/advanced-lip-sync/{task_id:path}")
+async def delete(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.DeletedData]:
+    """An extension: end a task where it is not finished, and forget it with its results."""
+    task = await _found(desk, account, task_id)
+    await run_in_threadpool(desk.jobs.delete, account, task.id)
+    return wire.Envelope(request_id=request.state.request_id, data=wire.DeletedData(task_id=task.id))
 
 
 @api.get("/advanced-lip-sync/{task_id:path}", response_model_exclude_none=True)
-async def one_task(task_id: str, request: Request) -> wire.Envelope[wire.TaskData]:
+async def one_task(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
     """One task, by our id or by the caller's own."""
-    store = desk_of(request).jobs.store
-    task = await run_in_threadpool(store.task, ACCOUNT, task_id)
-    task = task or await run_in_threadpool(store.task_by_external_id, ACCOUNT, task_id)
-    if task is None:
-        raise ApiError(Code.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
-    return _task_answer(task, request)
+    return await _task_answer(await _found(desk, account, task_id), request)
 
 
 @operation.get("/healthz")
@@ -81,98 +124,158 @@ async def healthz(request: Request) -> wire.Envelope[dict[str, str]]:
 
 
 @operation.get("/readyz")
-async def readyz(request: Request) -> wire.Envelope[dict[str, str]]:
+async def readyz(request: Request, desk: At) -> wire.Envelope[dict[str, str]]:
     """Whether new work would be taken; names what is missing."""
-    jobs = desk_of(request).jobs
-    await run_in_threadpool(jobs.require_room)
+    await run_in_threadpool(desk.jobs.require_room)
     try:
-        await run_in_threadpool(jobs.store.ping)
+        await run_in_threadpool(desk.jobs.ping)
     except Exception as error:
         raise ApiError(Code.UNAVAILABLE, "The database does not answer.") from error
     return wire.Envelope(request_id=request.state.request_id, data={"status": "ready"})
 
 
-def _task_answer(task: Task, request: Request) -> wire.Envelope[wire.TaskData]:
-    return wire.Envelope(request_id=request.state.request_id, data=wire.task_data(task, files_url(request)))
+async def _found(desk: Desk, account: str, task_id: str) -> Task:
+    store = desk.jobs.store
+    task = await run_in_threadpool(store.task, account, task_id)
+    task = task or await run_in_threadpool(store.task_by_external_id, account, task_id)
+    if task is None:
+        raise ApiError(Code.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
+    return task
 
 
-async def _identify_address(desk: Desk, url: str) -> SessionRecord:
-    async with _received(desk.jobs) as path:
+async def _task_answer(task: Task, request: Request) -> wire.Envelope[wire.TaskData]:
+    places = {}
+    if task.status is TaskStatus.SUBMITTED:
+        places = await run_in_threadpool(desk_of(request).jobs.store.positions)
+    data = wire.task_data(task, links_of(request), places.get(task.id))
+    return wire.Envelope(request_id=request.state.request_id, data=data)
+
+
+async def _changes(desk: Desk, account: str, task: Task | None, links: Links) -> AsyncIterator[bytes]:
+    told, silent_s = b"", 0.0
+    while task is not None:
+        places = await run_in_threadpool(desk.jobs.store.positions) if task.status is TaskStatus.SUBMITTED else {}
+        data = wire.task_data(task, links, places.get(task.id)).model_dump_json(exclude_none=True).encode()
+        if data != told:
+            yield format_sse_event(event="task", data_str=data.decode())
+            told, silent_s = data, 0.0
+        if task.finished or desk.jobs.draining:
+            return
+        await asyncio.sleep(WATCH_EVERY_S)
+        silent_s += WATCH_EVERY_S
+        if silent_s >= ALIVE_EVERY_S:
+            yield b": alive\n\n"
+            silent_s = 0.0
+        task = await run_in_threadpool(desk.jobs.store.task, account, task.id)
+
+
+async def _identify_address(desk: Desk, account: str, url: str) -> SessionRecord:
+    async with received(desk.jobs) as path:
         await _fetch(desk, url, path, desk.settings.max_video_mb, "video_url")
         info = await desk.jobs.probe_video(path, "video_url")
         rules.check_video(info, "video_url", any_size=desk.settings.any_size)
-        return await desk.jobs.identify(ACCOUNT, path, info)
+        return await desk.jobs.identify(account, path, info)
 
 
-async def _identify_kept(desk: Desk, video_id: str) -> SessionRecord:
-    media = await run_in_threadpool(desk.jobs.store.media, ACCOUNT, video_id)
-    if media is None:
-        raise InputError(f"video_id: there is no video {video_id[:80]}, or it has expired.", field="video_id")
-    info = await desk.jobs.probe_video(desk.jobs.folder.path(media.key), "video_id")
-    rules.check_video(info, "video_id", any_size=desk.settings.any_size)
-    return await desk.jobs.identify_kept(ACCOUNT, media)
+async def _identify_kept(desk: Desk, account: str, media: Media, field: str) -> SessionRecord:
+    info = await desk.jobs.probe_video(desk.jobs.folder.path(media.key), field)
+    rules.check_video(info, field, any_size=desk.settings.any_size)
+    return await desk.jobs.identify_kept(account, media)
 
 
-async def _create(desk: Desk, body: wire.LipSyncRequest) -> Task:
-    session = await run_in_threadpool(desk.jobs.store.session, ACCOUNT, body.session_id)
+async def _own(desk: Desk, account: str, media_id: str, field: str, suffixes: tuple[str, ...] = ()) -> Media:
+    """A file that we keep for the account. Raises `InputError` where there is none, or none of that kind."""
+    media = await run_in_threadpool(desk.jobs.store.media, account, media_id)
+    if media is None or (suffixes and media.suffix not in suffixes):
+        what = "video" if suffixes == VIDEO_SUFFIXES else "sound"
+        raise InputError(f"{field}: there is no {what} {media_id[:80]!r}, or it has expired.", field=field)
+    return media
+
+
+async def _create(desk: Desk, account: str, body: wire.LipSyncRequest, links: Links) -> Task | wire.DryRunData:
+    session = await run_in_threadpool(desk.jobs.store.session, account, body.session_id)
     if session is None:
         raise InputError(
             f"session_id: there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id"
         )
-    asked, field = body.face_choose[0], "face_choose[0]"
-    choice = asked.choice()
-    rules.check_times(choice, field)
-    face = session.face(choice.face_id)
-    if face is None:
-        known = ", ".join(face.id for face in session.faces) or "none"
+    if len(body.face_choose) > 1 and not desk.settings.several_faces:
         raise InputError(
-            f"{field}.face_id: the session has no face {choice.face_id[:80]!r}; its faces: {known}.",
-            field=f"{field}.face_id",
+            f"face_choose: exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose"
         )
-    rules.check_place(choice, field, face, session.source.duration_ms)
+    if body.callback_url:
+        check_url(body.callback_url, "callback_url")
+    mode = SyncMode(body.sync_mode) if body.sync_mode else None
+    faces = rules.check_choices([asked.choice() for asked in body.face_choose], session, mode)
     await run_in_threadpool(desk.jobs.require_room)
-    async with _received(desk.jobs) as sound:
-        fitted = await _take_sound(desk, asked, choice, session.source.duration_ms, sound)
-        order = Order(session, (fitted,), (sound,), body.external_task_id or None, body.fingerprint())
+    await run_in_threadpool(desk.jobs.require_place, account)
+    async with AsyncExitStack() as stack:
+        sounds, fitted = [], []
+        for number, asked in enumerate(body.face_choose):
+            sounds.append(await stack.enter_async_context(received(desk.jobs)))
+            fitted.append(await _take_sound(desk, account, asked, number, session, mode, links, sounds[-1]))
+        if body.dry_run:
+            video_ms = rules.result_ms(fitted, session, mode)
+            return wire.DryRunData(
+                duration=wire.seconds(video_ms),
+                estimated_time=f"{await run_in_threadpool(desk.jobs.estimate_s, video_ms):.1f}",
+                queue_position=len(await run_in_threadpool(desk.jobs.store.positions)) + 1,
+                warnings=[warning for face in faces for warning in wire.warnings(face)],
+            )
+        order = Order(
+            session,
+            tuple(fitted),
+            tuple(sounds),
+            body.external_task_id or None,
+            body.fingerprint(),
+            sync_mode=mode or "",
+            watermark=body.watermark,
+            callback_url=body.callback_url or "",
+            files_url=links.base if body.callback_url else "",
+        )
         try:
-            return await run_in_threadpool(desk.jobs.submit, ACCOUNT, order)
+            return await run_in_threadpool(desk.jobs.submit, account, order)
         except ExternalIdTaken:  # by a request that ran beside this one
-            task = await run_in_threadpool(_same_task, desk.jobs, body)
+            task = await run_in_threadpool(_same_task, desk.jobs, account, body)
             if task is None:
                 raise
             return task
 
 
 async def _take_sound(
-    desk: Desk, asked: wire.FaceChoose, choice: ChoiceRecord, video_ms: int, to: Path
+    desk: Desk,
+    account: str,
+    asked: wire.FaceChoose,
+    number: int,
+    session: SessionRecord,
+    mode: SyncMode | None,
+    links: Links,
+    to: Path,
 ) -> ChoiceRecord:
     """Receive the speech, and the choice as it fits it."""
+    entry = f"face_choose[{number}]"
     if bool(asked.sound_file) == bool(asked.audio_id):
-        raise InputError(
-            "face_choose[0]: exactly one of sound_file and audio_id must be given.", field="face_choose[0]"
-        )
-    if not asked.sound_file:
-        raise InputError(
-            f"face_choose[0].audio_id: there is no sound {(asked.audio_id or '')[:80]!r}.",
-            field="face_choose[0].audio_id",
-        )
-    field = "face_choose[0].sound_file"
-    if wire.is_url(asked.sound_file):
-        await _fetch(desk, asked.sound_file, to, desk.settings.max_audio_mb, field)
+        raise InputError(f"{entry}: exactly one of sound_file and audio_id must be given.", field=entry)
+    field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
+    sound_file = asked.sound_file or ""
+    own_id = asked.audio_id or links.own_media_id(sound_file)
+    if own_id:
+        media = await _own(desk, account, own_id, field, rules.SOUND_SUFFIXES)
+        await run_in_threadpool(shutil.copyfile, desk.jobs.folder.path(media.key), to)
+    elif wire.is_url(sound_file):
+        await _fetch(desk, sound_file, to, desk.settings.max_audio_mb, field)
     else:
-        sound = wire.sound_bytes(asked.sound_file, field, desk.settings.max_audio_mb * MIB)
+        sound = wire.sound_bytes(sound_file, field, desk.settings.max_audio_mb * MIB)
         await run_in_threadpool(to.write_bytes, sound)
     info = await desk.jobs.probe_sound(to, field)
     rules.check_sound(info, field)
-    end_ms = rules.clamped_end(choice, "face_choose[0]", info.duration_ms, video_ms)
-    return replace(choice, sound_end_ms=end_ms)
+    return rules.fitted(asked.choice(), entry, info.duration_ms, session, mode)
 
 
-def _same_task(jobs: Jobs, body: wire.LipSyncRequest) -> Task | None:
+def _same_task(jobs: Jobs, account: str, body: wire.LipSyncRequest) -> Task | None:
     """The task that this very request made before. Raises `InputError` where its external id made another one."""
     if not body.external_task_id:
         return None
-    task = jobs.store.task_by_external_id(ACCOUNT, body.external_task_id)
+    task = jobs.store.task_by_external_id(account, body.external_task_id)
     if task is not None and task.fingerprint != body.fingerprint():
         raise InputError(
             f"external_task_id: {body.external_task_id!r} is in use by task {task.id}, which has another payload.",
@@ -182,7 +285,7 @@ def _same_task(jobs: Jobs, body: wire.LipSyncRequest) -> Task | None:
 
 
 @asynccontextmanager
-async def _received(jobs: Jobs) -> AsyncIterator[Path]:
+async def received(jobs: Jobs) -> AsyncIterator[Path]:
     """A place to receive a file at; what is still there at the end goes."""
     path = jobs.folder.incoming()
     try:

@@ -5,15 +5,19 @@ Each rule answers with one sentence that names the field and the figure.
 
 from __future__ import annotations
 
-from duikou.errors import InputError
-from duikou.jobs.state import ChoiceRecord, FaceSummary
-from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.timebase import Interval
+from collections.abc import Sequence
+from dataclasses import replace
 
+from duikou.errors import InputError
+from duikou.jobs.state import ChoiceRecord, FaceSummary, SessionRecord
+from duikou.media.extend import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
+from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.timebase import END_TOLERANCE_MS, Interval
+
+SOUND_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
 MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and sounds last 2 s to 60 s
 MIN_CROP_MS = 2_000  # the contract: what is left of the sound is not shorter
 MIN_OVERLAP_MS = 2_000  # the contract: the speech and the face's interval share at least that much
-END_TOLERANCE_MS = 100  # callers round what their prober says, and our end_time may overshoot: so much is clamped
 MIN_SIDE, MAX_SIDE = 512, 2_160  # the contract, pixels
 MIN_PIXELS = 1280 * 720 * 85 // 100  # the contract says "720p and 1080p"; read as a class of pixel counts, so that
 MAX_PIXELS = 1920 * 1080 * 115 // 100  # 4:3, portrait and slightly cropped videos pass
@@ -42,49 +46,91 @@ def check_sound(info: AudioInfo, field: str) -> None:
     _check_length(info.duration_ms, f"{field}: the sound")
 
 
-def check_times(choice: ChoiceRecord, field: str) -> None:
-    """What can be said of a choice before its sound is known."""
+def check_choices(choices: Sequence[ChoiceRecord], session: SessionRecord, mode: SyncMode | None) -> list[FaceSummary]:
+    """What can be said of choices before their sounds are known; the faces that they name."""
+    faces: list[FaceSummary] = []
+    for number, choice in enumerate(choices):
+        entry = f"face_choose[{number}]"
+        _check_times(choice, entry)
+        face = _face(choice, entry, session)
+        if face in faces:
+            raise _fault(entry, "face_id", f"face {face.id} is named twice; each face can speak once")
+        _check_place(choice, entry, face, session.source.duration_ms, mode)
+        faces.append(face)
+    return faces
+
+
+def fitted(
+    choice: ChoiceRecord, entry: str, sound_ms: int, session: SessionRecord, mode: SyncMode | None
+) -> ChoiceRecord:
+    """The choice with its end brought inside the sound, and inside the video where it overshoots by no more than the
+    tolerance or `cut_off` says so.
+    """
+    if choice.sound_end_ms > sound_ms + END_TOLERANCE_MS:
+        raise _fault(
+            entry,
+            "sound_end_time",
+            f"{choice.sound_end_ms} ms is after the sound's end at {sound_ms} ms",
+        )
+    choice = replace(choice, sound_end_ms=min(choice.sound_end_ms, sound_ms))
+    speech = _speech(choice, _face(choice, entry, session), session.source.duration_ms, mode)
+    return replace(choice, sound_end_ms=choice.sound_start_ms + speech.duration_ms)
+
+
+def result_ms(choices: Sequence[ChoiceRecord], session: SessionRecord, mode: SyncMode | None) -> int:
+    """How long the result of fitted choices will be."""
+    ends = [choice.insert_ms + choice.sound_end_ms - choice.sound_start_ms for choice in choices]
+    return extended_duration_ms(mode, session.source.duration_ms, max(ends))
+
+
+def _face(choice: ChoiceRecord, entry: str, session: SessionRecord) -> FaceSummary:
+    face = session.face(choice.face_id)
+    if face is None:
+        known = ", ".join(face.id for face in session.faces) or "none"
+        raise _fault(entry, "face_id", f"the session has no face {choice.face_id[:80]!r}; its faces: {known}")
+    return face
+
+
+def _check_times(choice: ChoiceRecord, entry: str) -> None:
     crop_ms = choice.sound_end_ms - choice.sound_start_ms
     if crop_ms < MIN_CROP_MS:
         raise _fault(
-            field,
+            entry,
             "sound_end_time",
             f"the sound from {choice.sound_start_ms} ms to {choice.sound_end_ms} ms lasts {crop_ms} ms; "
             f"at least {MIN_CROP_MS} ms must be left",
         )
 
 
-def check_place(choice: ChoiceRecord, field: str, face: FaceSummary, video_ms: int) -> None:
+def _check_place(choice: ChoiceRecord, entry: str, face: FaceSummary, video_ms: int, mode: SyncMode | None) -> None:
     """Whether the speech lies in the video and over the face."""
-    end_ms = choice.insert_ms + choice.sound_end_ms - choice.sound_start_ms
-    if end_ms > video_ms + END_TOLERANCE_MS:
+    speech = _speech(choice, face, video_ms, mode)
+    if speech.end_ms > extended_duration_ms(mode, video_ms, speech.end_ms) + END_TOLERANCE_MS:
         raise _fault(
-            field,
+            entry,
             "sound_insert_time",
-            f"the speech inserted at {choice.insert_ms} ms ends at {end_ms} ms, after the video's end at {video_ms} ms",
+            f"the speech inserted at {choice.insert_ms} ms ends at {speech.end_ms} ms, after the video's end at "
+            f"{video_ms} ms",
         )
     shown = Interval(face.interval.start_ms, face.interval.end_ms + END_TOLERANCE_MS)
-    shared = shown.overlap(Interval(choice.insert_ms, end_ms))
-    shared_ms = shared.duration_ms if shared else 0
+    shared_ms = shown_ms(mode, video_ms, shown, speech)
     if shared_ms < MIN_OVERLAP_MS:
         raise _fault(
-            field,
+            entry,
             "sound_insert_time",
-            f"the speech from {choice.insert_ms} ms to {end_ms} ms shares {shared_ms} ms with the interval "
+            f"the speech from {speech.start_ms} ms to {speech.end_ms} ms shares {shared_ms} ms with the interval "
             f"of face {face.id}, {face.interval.start_ms} ms to {face.interval.end_ms} ms; at least "
             f"{MIN_OVERLAP_MS} ms are needed",
         )
 
 
-def clamped_end(choice: ChoiceRecord, field: str, sound_ms: int, video_ms: int) -> int:
-    """The crop's end, brought inside the sound and the video where it overshoots by no more than the tolerance."""
-    if choice.sound_end_ms > sound_ms + END_TOLERANCE_MS:
-        raise _fault(
-            field,
-            "sound_end_time",
-            f"{choice.sound_end_ms} ms is after the sound's end at {sound_ms} ms",
-        )
-    return min(choice.sound_end_ms, sound_ms, choice.sound_start_ms + video_ms - choice.insert_ms)
+def _speech(choice: ChoiceRecord, face: FaceSummary, video_ms: int, mode: SyncMode | None) -> Interval:
+    """Where the speech lies on the video's time line, its end clamped to the video's within the tolerance."""
+    wanted = Interval(choice.insert_ms, choice.insert_ms + choice.sound_end_ms - choice.sound_start_ms)
+    end_ms = cut_end_ms(mode, video_ms, face.interval, wanted)
+    if video_ms < end_ms <= video_ms + END_TOLERANCE_MS:
+        end_ms = video_ms
+    return Interval(wanted.start_ms, end_ms)
 
 
 def _check_length(duration_ms: int, what: str) -> None:

@@ -11,16 +11,20 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from duikou.errors import InputError
-from duikou.jobs.state import ChoiceRecord, SessionRecord, Task, TaskStatus
+from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, FaceSummary, Media, SessionRecord, Task, TaskStatus
+from duikou.server.links import Links
 
 MAX_MS = 86_400_000  # times beyond a day are a mistake whatever the video; keeps figures in messages readable
+MAX_FACES = 8  # entries of face_choose, where several are allowed: as many faces as are found at once
 MAX_EXTERNAL_ID = 256  # characters; the column's width
 SHOWN = 40  # characters of a wrong value that a message repeats
+
+SyncMode = Literal["cut_off", "loop", "bounce", "silence"]
 
 T = TypeVar("T")
 
@@ -46,7 +50,11 @@ def _object_as_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
-def _default_for_null(default: float) -> BeforeValidator:
+def _none_for_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _default_for_null(default: object) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None else value)
 
 
@@ -96,16 +104,38 @@ class FaceChoose(_Request):
         )
 
 
+class WatermarkInfo(_Request):
+    """Whether a second result with a visible mark is made."""
+
+    enabled: Annotated[bool, _default_for_null(False)] = False
+
+
 class LipSyncRequest(_Request):
-    """A lip sync of one session. A bare object is read as a list of one."""
+    """A lip sync of one session. A bare object is read as a list of one. Empty and null count as absent.
+
+    sync_mode, dry_run: extensions. What happens to speech that lasts longer than the video; and whether the request is
+    only checked and estimated.
+    """
 
     session_id: Text
-    face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list), Field(min_length=1, max_length=1)]
+    face_choose: Annotated[
+        list[FaceChoose], BeforeValidator(_object_as_list), Field(min_length=1, max_length=MAX_FACES)
+    ]
     external_task_id: ExternalId | None = None
+    callback_url: Text | None = None
+    watermark_info: WatermarkInfo | None = None
+    sync_mode: Annotated[SyncMode | None, BeforeValidator(_none_for_empty)] = None
+    dry_run: Annotated[bool, _default_for_null(False)] = False
+
+    @property
+    def watermark(self) -> bool:
+        """Whether a marked result is asked for."""
+        return self.watermark_info is not None and self.watermark_info.enabled
 
     def fingerprint(self) -> str:
         """Digest of everything that makes the result, to tell a repeated request from another one."""
-        payload = self.model_dump(include={"session_id", "face_choose"})
+        payload = self.model_dump(mode="json", include={"session_id", "face_choose"})
+        payload |= {"watermark": self.watermark, "sync_mode": self.sync_mode}
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
 
@@ -139,6 +169,15 @@ class FaceWarningData(BaseModel):
     end_time: int
 
 
+class BoxData(BaseModel):
+    """An extension: where in the picture a face usually is, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
 class FaceData(BaseModel):
     """A face that can be lip-synced; times in ms."""
 
@@ -146,6 +185,7 @@ class FaceData(BaseModel):
     face_image: str
     start_time: int
     end_time: int
+    bbox: BoxData
     warnings: list[FaceWarningData]
 
 
@@ -158,11 +198,12 @@ class IdentifyData(BaseModel):
 
 
 class VideoData(BaseModel):
-    """A video of ours; `duration` in seconds, as text."""
+    """A video of ours; `duration` in seconds, as text. watermark_url: the same with a visible mark, if asked for."""
 
     id: str
     url: str
     duration: str
+    watermark_url: str | None = None
 
 
 class TaskInfo(BaseModel):
@@ -179,7 +220,7 @@ class TaskResult(BaseModel):
 
 
 class TaskData(BaseModel):
-    """A task. `progress` (0 to 1) and `stage` are extensions. Times are Unix ms."""
+    """A task. `progress` (0 to 1), `stage` and `queue_position` (1 is next) are extensions. Times are Unix ms."""
 
     task_id: str
     task_status: TaskStatus
@@ -188,51 +229,108 @@ class TaskData(BaseModel):
     task_result: TaskResult
     progress: float
     stage: str
+    queue_position: int | None = None
     created_at: int
     updated_at: int
 
 
-def identify_data(session: SessionRecord, files: str) -> IdentifyData:
-    """The answer to identify-face; `files` is the address under which files are served."""
+class DryRunData(BaseModel):
+    """An extension: what a request would make. estimated_time: seconds until it would be done, as text."""
+
+    dry_run: bool = True
+    duration: str
+    estimated_time: str
+    queue_position: int
+    warnings: list[FaceWarningData]
+
+
+class DeletedData(BaseModel):
+    """An extension: a task that is no more."""
+
+    task_id: str
+    deleted: bool = True
+
+
+class UploadData(BaseModel):
+    """An extension: a file that was uploaded. Its id serves as `video_id` or `audio_id`, its url as any other.
+
+    type: `video` or `audio`. size: bytes. duration: seconds, as text. expires_at: Unix ms.
+    """
+
+    id: str
+    url: str
+    type: str
+    size: int
+    duration: str
+    expires_at: int
+
+
+def identify_data(session: SessionRecord, links: Links) -> IdentifyData:
+    """The answer to identify-face."""
     return IdentifyData(
         session_id=session.id,
         face_data=[
             FaceData(
                 face_id=face.id,
-                face_image=f"{files}/sessions/{session.id}/faces/{face.id}.jpg",
+                face_image=links.picture(session.id, face.id),
                 start_time=face.interval.start_ms,
                 end_time=face.interval.end_ms,
-                warnings=[
-                    FaceWarningData(
-                        code=note.code,
-                        message=note.message,
-                        start_time=note.interval.start_ms,
-                        end_time=note.interval.end_ms,
-                    )
-                    for note in face.notes
-                ],
+                bbox=BoxData(**dict(zip(BoxData.model_fields, face.box, strict=True))),
+                warnings=warnings(face),
             )
             for face in session.faces
         ],
     )
 
 
-def task_data(task: Task, files: str) -> TaskData:
-    """A task as clients see it; `files` is the address under which files are served."""
-    results = [(task.result_id, ".mp4", task.result_duration_ms)] if task.status is TaskStatus.SUCCEED else []
+def warnings(face: FaceSummary) -> list[FaceWarningData]:
+    """What is to be said of a face."""
+    return [
+        FaceWarningData(
+            code=note.code, message=note.message, start_time=note.interval.start_ms, end_time=note.interval.end_ms
+        )
+        for note in face.notes
+    ]
+
+
+def task_data(task: Task, links: Links, position: int | None = None) -> TaskData:
+    """A task as clients see it; `position` is its place among those that wait."""
+    results = []
+    if task.status is TaskStatus.SUCCEED:
+        results.append(_video(task.result_id, ".mp4", task.result_duration_ms, links))
+        if task.watermark_id:
+            results[0].watermark_url = links.media(task.watermark_id, ".mp4")
     return TaskData(
         task_id=task.id,
         task_status=task.status,
         task_status_msg=task.reason,
         task_info=TaskInfo(
-            parent_video=_video(task.source_id, task.source_suffix, task.source_duration_ms, files),
+            parent_video=_video(task.source_id, task.source_suffix, task.source_duration_ms, links),
             external_task_id=task.external_id,
         ),
-        task_result=TaskResult(videos=[_video(*result, files) for result in results]),
+        task_result=TaskResult(videos=results),
         progress=round(task.progress, 4),
         stage=task.stage,
+        queue_position=position,
         created_at=task.created_at,
         updated_at=task.updated_at,
+    )
+
+
+def task_json(task: Task, links: Links) -> bytes:
+    """The bare task as a callback tells it."""
+    return task_data(task, links).model_dump_json(exclude_none=True).encode()
+
+
+def upload_data(media: Media, links: Links) -> UploadData:
+    """An uploaded file as clients see it."""
+    return UploadData(
+        id=media.id,
+        url=links.media(media.id, media.suffix),
+        type="video" if media.suffix in VIDEO_SUFFIXES else "audio",
+        size=media.size,
+        duration=seconds(media.duration_ms),
+        expires_at=media.expires_at,
     )
 
 
@@ -242,8 +340,8 @@ def seconds(ms: int) -> str:
     return f"{whole}.{rest:03d}".rstrip("0").rstrip(".")
 
 
-def _video(media_id: str, suffix: str, duration_ms: int, files: str) -> VideoData:
-    return VideoData(id=media_id, url=f"{files}/videos/{media_id}{suffix}", duration=seconds(duration_ms))
+def _video(media_id: str, suffix: str, duration_ms: int, links: Links) -> VideoData:
+    return VideoData(id=media_id, url=links.media(media_id, suffix), duration=seconds(duration_ms))
 
 
 # Sounds in the request
@@ -296,10 +394,14 @@ def fault_sentence(errors: Sequence[Any]) -> str:
             return f"{field}: a text is expected, not {value}."
         case "string_unicode":
             return f"{field}: the text must be valid Unicode."
+        case "bool_type":
+            return f"{field}: true or false is expected, not {value}."
+        case "enum" | "literal_error":
+            return f"{field}: {value} is none of {limits['expected']}."
         case "list_type":
             return f"{field}: a list of one object is expected, not {value}."
         case "too_short" | "too_long":
-            return f"{field}: exactly one entry is expected, not {limits.get('actual_length')}."
+            return f"{field}: 1 to {MAX_FACES} entries are expected, not {limits.get('actual_length')}."
         case "string_too_long":
             return f"{field}: at most {limits['max_length']} characters are allowed."
         case "greater_than_equal":

@@ -1,0 +1,129 @@
+"""Delivers callbacks: each from the outbox, signed as Standard Webhooks are, again and again until it is heard.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. A task never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from duikou.errors import FetchError
+from duikou.jobs.accounts import Accounts
+from duikou.jobs.outbox import Callback, Outbox
+from duikou.jobs.state import Task
+from duikou.media.fetch import post
+from duikou.settings import Network
+
+AT_ONCE = 16  # deliveries: a few receivers that never answer do not hold up the rest
+TIMEOUT_S = 15.0
+HOLD_MS = 60_000  # how long one delivery has a callback to itself: longer than it can take
+IDLE_S = 0.5  # how soon something new is seen
+FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 4 * 3600.0  # after a failure; doubles from the first to the longest
+MAX_TRIES = 14  # with these waits a day and a half
+JITTER = 0.2  # of a wait, to either side: receivers that come back are not met by everything at once
+GONE = 410
+
+log = structlog.get_logger(__name__)
+
+
+class Courier:
+    """A thread of its own. `body` makes what is posted of a task."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        accounts: Accounts,
+        body: Callable[[Task], bytes],
+        *,
+        allowed: Sequence[Network],
+        stopping: threading.Event,
+    ) -> None:
+        self._outbox, self._accounts, self._body = outbox, accounts, body
+        self._allowed, self._stopping = allowed, stopping
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="duikou-courier", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """After the stop was asked for: wait until nothing is on its way; what was, is tried again later."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    async def _serve(self) -> None:
+        under_way: set[asyncio.Task[None]] = set()
+        while not self._stopping.is_set():
+            try:
+                for callback in (
+                    self._outbox.claim(AT_ONCE - len(under_way), HOLD_MS) if len(under_way) < AT_ONCE else []
+                ):
+                    under_way.add(asyncio.create_task(self._deliver(callback)))
+            except Exception:
+                log.exception("no callback can be claimed")
+            if under_way:
+                _, under_way = await asyncio.wait(under_way, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(IDLE_S)
+        for delivery in under_way:
+            delivery.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _deliver(self, callback: Callback) -> None:
+        with structlog.contextvars.bound_contextvars(task_id=callback.task.id, callback_id=callback.id):
+            try:
+                await self._tell(callback)
+            except Exception:
+                log.exception("a callback cannot be delivered")  # it is due again once nobody holds it
+
+    async def _tell(self, callback: Callback) -> None:
+        body = self._body(callback.task)
+        headers = signed(body, callback.id, int(time.time()), self._accounts.callback_secret(callback.task.account))
+        try:
+            status = await post(callback.task.callback_url, body, headers, timeout_s=TIMEOUT_S, allowed=self._allowed)
+        except FetchError as error:
+            outcome = str(error)
+        else:
+            outcome = f"status {status}"
+            if 200 <= status < 300:
+                self._outbox.delivered(callback)
+                log.info("callback delivered", status=str(callback.task.status), tries=callback.tries)
+                return
+            if status == GONE:
+                self._outbox.stop(callback)
+                log.info("callbacks stopped: their receiver is gone")
+                return
+        if callback.tries >= MAX_TRIES:
+            self._outbox.delivered(callback)
+            log.warning("callback given up", outcome=outcome, tries=callback.tries)
+        else:
+            wait_s = wait_after(callback.tries)
+            self._outbox.again(callback, round(wait_s * 1000))
+            log.info("callback failed", outcome=outcome, tries=callback.tries, again_in_s=round(wait_s))
+
+
+def wait_after(tries: int) -> float:
+    """Seconds until the next try after so many."""
+    wait_s = min(FIRST_WAIT_S * 2.0 ** (tries - 1), LONGEST_WAIT_S)
+    return wait_s * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def signed(body: bytes, callback_id: str, at_s: int, secret: str) -> dict[str, str]:
+    """The headers of a callback: its id, its time and what proves that it is ours."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    mark = hmac.new(key, f"{callback_id}.{at_s}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": callback_id,
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": f"v1,{base64.b64encode(mark).decode()}",
+    }

@@ -1,0 +1,73 @@
+"""The database: how it is opened, brought up to date, read and written. SQLite; all queries are PostgreSQL's too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from duikou.errors import StorageError
+from duikou.jobs.migrations import migrate
+
+BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one; writes here take milliseconds
+
+
+class Database:
+    """Connections to one database. Safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database and bring its tables up to date. Raises `StorageError`."""
+        self._engine = sa.create_engine(url)
+        if self._engine.dialect.name == "sqlite":
+            _tame_sqlite(self._engine)
+        try:
+            with self.writing() as connection:
+                migrate(connection)
+        except SQLAlchemyError as error:
+            self.close()
+            raise StorageError(
+                f"data: the database {self._engine.url} cannot be opened: {error.__cause__ or error}"
+            ) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def ping(self) -> None:
+        """Raise the database's own error where it does not answer."""
+        with self.reading() as connection:
+            connection.execute(sa.select(sa.literal(1)))
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that is the only one to write."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with self._engine.connect().execution_options(reading=True) as connection:
+            yield connection
+
+
+def _tame_sqlite(engine: sa.Engine) -> None:
+    """WAL, full waits, and transactions begun by us: the driver's own begin comes too late for a compare-and-set.
+
+    https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#transactions-with-sqlite-and-the-sqlite3-driver
+    """
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A writer takes the lock at once: two that read first and write later would block each other for good.
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -1,0 +1,72 @@
+"""Addresses of files that we hand out: signed, so that who holds one needs no key, and expiring."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from duikou.server.codes import ApiError, Code
+
+HOUR_S = 3600
+_MEDIA = re.compile(r"/files/media/(\d{1,19})\.[a-z0-9]{2,4}")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs paths. key: secret bytes. hours: how long a signature works."""
+
+    key: bytes
+    hours: int
+
+    def signed(self, path: str) -> str:
+        """The path with its signature; the same for all who ask within an hour."""
+        expires = (int(time.time()) // HOUR_S + 1 + self.hours) * HOUR_S
+        return f"{path}?expires={expires}&signature={self._mark(path, expires)}"
+
+    def check(self, path: str, query: Mapping[str, str]) -> None:
+        """Raise `ApiError` where the query does not sign the path, or no longer."""
+        text, mark = query.get("expires", ""), query.get("signature", "")
+        expires = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
+        if not hmac.compare_digest(self._mark(path, expires).encode(), mark.encode()):
+            raise ApiError(Code.NO_RIGHT, f"The address of {path[:80]} is not signed by this server.")
+        if time.time() >= expires:
+            raise ApiError(
+                Code.NO_RIGHT, f"The address of {path[:80]} worked until {expires} (Unix time); ask for a new one."
+            )
+
+    def _mark(self, path: str, expires: int) -> str:
+        digest = hmac.new(self.key, f"{path}\n{expires}".encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True)
+class Links:
+    """Makes whole addresses. base: what stands before `/files`, without a slash at its end."""
+
+    base: str
+    signer: Signer
+
+    def media(self, media_id: str, suffix: str) -> str:
+        """Address of a video or a sound."""
+        return self.base + self.signer.signed(f"/files/media/{media_id}{suffix}")
+
+    def picture(self, session_id: str, face_id: str) -> str:
+        """Address of a face's picture."""
+        return self.base + self.signer.signed(f"/files/sessions/{session_id}/faces/{face_id}.jpg")
+
+    def own_media_id(self, url: str) -> str | None:
+        """The file that an address of ours leads to; `None` for any other. Raises `ApiError` as `check` does."""
+        if not url.startswith(f"{self.base}/files/"):
+            return None
+        parts = urlsplit(url[len(self.base) :])
+        found = _MEDIA.fullmatch(parts.path)
+        if found is None:
+            return None
+        self.signer.check(parts.path, dict(parse_qsl(parts.query)))
+        return found[1]
