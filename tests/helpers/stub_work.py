@@ -22,6 +22,7 @@ from duikou.progress import Progress
 from duikou.timebase import Interval
 
 RESULT = b"result of attempt "
+MARKED = b"the same with a visible mark"
 PICTURE = b"\xff\xd8picture\xff\xd9"
 
 
@@ -77,6 +78,8 @@ def render(order: RenderOrder, progress: Progress) -> int:
     attempt = order.output.parent.name
     source = json.loads(order.video.read_bytes()) if order.video.read_bytes().startswith(b"{") else {}
     order.output.write_bytes(json.dumps({**source, "attempt": attempt, "choice": order.choices[0].__dict__}).encode())
+    if order.watermark is not None:
+        order.watermark.write_bytes(MARKED)
     return int(what.get("result_ms", 10_000))
 
 

@@ -87,6 +87,16 @@ def test_a_task_from_beginning_to_end(client, site, session_id, prefix) -> None:
     assert (choice["sound_volume"], choice["original_volume"]) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize("info", [None, {}, {"enabled": False}, {"enabled": None}])
+def test_a_marked_result_is_made_only_where_it_is_asked_for(client, site, session_id, info) -> None:
+    plain = ended(client, create(client, order(session_id, f"{site}/s.mp3") | {"watermark_info": info}))
+    assert "watermark_url" not in plain["task_result"]["videos"][0]
+    payload = order(session_id, f"{site}/s.mp3") | {"watermark_info": {"enabled": True}}
+    (result,) = ended(client, create(client, payload))["task_result"]["videos"]
+    assert client.get(result["watermark_url"]).content == stub_work.MARKED
+    assert client.get(result["url"]).content != stub_work.MARKED
+
+
 def test_the_results_own_length_is_told(client, site, session_id) -> None:
     done = ended(client, create(client, order(session_id, f"{site}/short_result.mp3")))
     assert done["task_result"]["videos"][0]["duration"] == "9.967"

@@ -133,6 +133,7 @@ def perform(
     keep_ms: how long the finished task and its result are kept. made_by: who answers for the result.
     """
     output = folder.path(keys.result_key(task.id, task.attempt))
+    marked = folder.path(keys.marked_key(task.id, task.attempt)) if task.watermark else None
     try:
         output.parent.mkdir(parents=True)
         order = RenderOrder(
@@ -143,9 +144,10 @@ def perform(
             output=output,
             made_by=made_by,
             produce_id=task.id,
+            watermark=marked,
         )
         duration_ms: int = worker.run(work.render, order, tell=_noter(store, task))
-        size = output.stat().st_size
+        size, marked_size = output.stat().st_size, marked.stat().st_size if marked else 0
     except StoppedError:
         folder.remove(keys.attempt_key(task.id, task.attempt))
         return lambda: store.release(task)
@@ -159,14 +161,18 @@ def perform(
         reason = str(error) if isinstance(error, DuikouError) else f"unexpected {type(error).__name__}: {error}"
         return lambda: store.retry(task, reason, expires_at=now_ms() + keep_ms)
     at = now_ms()
-    key = keys.result_key(task.id, task.attempt)
-    result = Media(new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, at + keep_ms)
-    return lambda: publish(task, result, store, folder)
+
+    def kept(key: str, size: int) -> Media:
+        return Media(new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, at + keep_ms)
+
+    result = kept(keys.result_key(task.id, task.attempt), size)
+    second = kept(keys.marked_key(task.id, task.attempt), marked_size) if marked else None
+    return lambda: publish(task, result, second, store, folder)
 
 
-def publish(task: Task, result: Media, store: Store, folder: DataFolder) -> bool:
-    """Make what an attempt rendered the task's result. A late writer loses, and its file goes."""
-    if store.publish(task, result) or store.media_of_anyone(result.id) is not None:
+def publish(task: Task, result: Media, marked: Media | None, store: Store, folder: DataFolder) -> bool:
+    """Make what an attempt rendered the task's results. A late writer loses, and its files go."""
+    if store.publish(task, result, marked) or store.media_of_anyone(result.id) is not None:
         return True
     folder.remove(keys.attempt_key(task.id, task.attempt))
     return False

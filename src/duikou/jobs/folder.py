@@ -153,3 +153,8 @@ def attempt_key(task_id: str, attempt: int) -> str:
 def result_key(task_id: str, attempt: int) -> str:
     """What an attempt makes."""
     return f"{attempt_key(task_id, attempt)}/result.mp4"
+
+
+def marked_key(task_id: str, attempt: int) -> str:
+    """The same with a visible mark."""
+    return f"{attempt_key(task_id, attempt)}/marked.mp4"
