@@ -122,22 +122,31 @@ class Accounts:
 
     def callback_secret(self, account: str) -> str:
         """What signs an account's callbacks: `whsec_` and base64 (Standard Webhooks). Made when first asked."""
-        with self._database.writing() as connection:
-            return self._know(connection, account)
+        with self._database.reading() as connection:
+            found = _secret(connection, account)
+        if found is None:
+            with self._database.writing() as connection:
+                found = self._know(connection, account)
+        return found
 
     def _know(self, connection: sa.Connection, account: str) -> str:
-        t = tables.accounts
-        found = connection.scalar(sa.select(t.c.callback_secret).where(t.c.name == account))
+        """The account's callback secret; the account is made where there is none of that name."""
+        found = _secret(connection, account)
         if found is None:
             found = f"whsec_{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
             values = {"name": account, "callback_secret": found, "created_at": self._clock()}
-            connection.execute(sa.insert(t).values(values))
-        return str(found)
+            connection.execute(sa.insert(tables.accounts).values(values))
+        return found
 
 
 def digest(key: str) -> str:
     """What is kept of a plain key: with 256 random bits in it, SHA-256 needs neither salt nor stretching."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _secret(connection: sa.Connection, account: str) -> str | None:
+    t = tables.accounts
+    return connection.scalar(sa.select(t.c.callback_secret).where(t.c.name == account))
 
 
 def _key(row: sa.Row[tuple[object, ...]]) -> Key:

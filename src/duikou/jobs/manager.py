@@ -175,9 +175,7 @@ class Jobs:
             raise
 
     async def identify_kept(self, account: str, source: Media) -> SessionRecord:
-        """Find the faces of a video that we keep. Raises `MediaError`, `WorkerError`, `TooManyTasksError`."""
-        if self._analysis.waiting >= (most := self._settings.identify_limit):
-            raise TooManyTasksError(f"{most} videos wait to be looked at, as many as may; try again in a few seconds.")
+        """Find the faces of a video that we keep. Raises `MediaError`, `WorkerError`."""
         session_id = new_id()
         folder = self.folder.path(keys.session_key(session_id))
         folder.mkdir()
@@ -199,6 +197,11 @@ class Jobs:
         if self._draining.is_set():
             raise StoppedError("the server is about to stop and takes no new work; try again in a minute")
         self.folder.require_room(self._settings.min_free_mb)
+
+    def require_turn(self) -> None:
+        """Raise `TooManyTasksError` where as many videos wait to be looked at as may: callers do not wait for long."""
+        if self._analysis.waiting >= (most := self._settings.identify_limit):
+            raise TooManyTasksError(f"{most} videos wait to be looked at, as many as may; try again in a few seconds.")
 
     def require_place(self, account: str) -> None:
         """Raise `TooManyTasksError` where the account or the server has no place for one more task."""

@@ -45,9 +45,10 @@ async def identify_face(
     if bool(body.video_url) == bool(body.video_id):
         raise InputError("Exactly one of video_url and video_id must be given.", field="video_url")
     await run_in_threadpool(desk.jobs.require_room)
-    own_id = body.video_id or links.own_media_id(body.video_url or "")
+    desk.jobs.require_turn()
+    field = "video_id" if body.video_id else "video_url"
+    own_id = body.video_id or links.own_media_id(body.video_url or "", field)
     if own_id:
-        field = "video_id" if body.video_id else "video_url"
         session = await _identify_kept(desk, account, await _own(desk, account, own_id, field, VIDEO_SUFFIXES), field)
     else:
         session = await _identify_address(desk, account, body.video_url or "")
@@ -60,7 +61,7 @@ async def create(
 ) -> wire.Envelope[wire.TaskData] | wire.Envelope[wire.DryRunData]:
     """Create a task that makes a face of a session speak. With `dry_run` it is only checked and estimated."""
     task = await run_in_threadpool(_same_task, desk.jobs, account, body)
-    if task is None:
+    if task is None or body.dry_run:
         made = await _create(desk, account, body, links)
         if isinstance(made, wire.DryRunData):
             return wire.Envelope(request_id=request.state.request_id, data=made)
@@ -257,7 +258,7 @@ async def _take_sound(
         raise InputError(f"{entry}: exactly one of sound_file and audio_id must be given.", field=entry)
     field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
     sound_file = asked.sound_file or ""
-    own_id = asked.audio_id or links.own_media_id(sound_file)
+    own_id = asked.audio_id or links.own_media_id(sound_file, field)
     if own_id:
         media = await _own(desk, account, own_id, field, rules.SOUND_SUFFIXES)
         await run_in_threadpool(shutil.copyfile, desk.jobs.folder.path(media.key), to)
