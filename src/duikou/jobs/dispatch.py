@@ -21,6 +21,7 @@ from duikou.jobs.state import Media, MediaKind, Task
 from duikou.jobs.store import Store
 from duikou.jobs.work import RenderOrder, Work
 from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
+from duikou.media.extend import SyncMode
 from duikou.provenance.producer import Producer
 
 IDLE_S = 1.0  # how long a retry that fell due may go unseen; new tasks wake the dispatcher at once
@@ -145,6 +146,7 @@ def perform(
             made_by=made_by,
             produce_id=task.id,
             watermark=marked,
+            sync_mode=SyncMode(task.sync_mode) if task.sync_mode else None,
         )
         duration_ms: int = worker.run(work.render, order, tell=_noter(store, task))
         size, marked_size = output.stat().st_size, marked.stat().st_size if marked else 0
