@@ -170,9 +170,8 @@ class Store:
             .limit(1)
         )
         while True:
-            with (
-                self._database.reading() as connection
-            ):  # idle workers ask every second: only a find takes the write lock
+            # Idle workers ask every second: only a find takes the write lock.
+            with self._database.reading() as connection:
                 row = connection.execute(waiting).one_or_none()
             if row is None:
                 return None
@@ -202,8 +201,7 @@ class Store:
             return connection.execute(change).rowcount == 1
 
     def publish(self, task: Task, result: Media, marked: Media | None = None) -> bool:
-        """End an attempt well: its result is the task's, and so is the `marked` one. False for a late writer, whose
-        results are nobody's."""
+        """End an attempt well: what it made, `marked` or not, is the task's. False for a late writer."""
         with self._database.writing() as connection:
             done = self._move(
                 connection,
