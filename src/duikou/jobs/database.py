@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from duikou.errors import StorageError
@@ -21,12 +23,18 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open the database and bring its tables up to date. Raises `StorageError`."""
         self._engine = sa.create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            _tame_sqlite(self._engine)
         try:
+            if self._engine.dialect.name == "sqlite":
+                _tame_sqlite(self._engine)
             with self.writing() as connection:
                 migrate(connection)
-        except SQLAlchemyError as error:
+        except CommandError as error:
+            self.close()
+            raise StorageError(
+                f"data: the database {self._engine.url} is of a version that this duikou does not know; run the one that "
+                "wrote it, or a later one"
+            ) from error
+        except (SQLAlchemyError, OSError) as error:
             self.close()
             raise StorageError(
                 f"data: the database {self._engine.url} cannot be opened: {error.__cause__ or error}"
@@ -55,10 +63,13 @@ class Database:
 
 
 def _tame_sqlite(engine: sa.Engine) -> None:
-    """WAL, full waits, and transactions begun by us: the driver's own begin comes too late for a compare-and-set.
+    """A file for its owner alone, WAL, full waits, and transactions begun by us: the driver's own begin comes too late for a compare-and-set.
 
     https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#transactions-with-sqlite-and-the-sqlite3-driver
     """
+
+    if engine.url.database:  # it holds signing secrets; SQLite gives the files beside it the same mode
+        Path(engine.url.database).touch(0o600)
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
