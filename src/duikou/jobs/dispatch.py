@@ -45,7 +45,7 @@ class Dispatcher(Protocol):
 
 
 class LocalDispatcher:
-    """Threads of this process, one child process each."""
+    """Threads of this process, one child process each. From `draining` on they begin nothing new."""
 
     def __init__(
         self,
@@ -58,10 +58,11 @@ class LocalDispatcher:
         keep_ms: int,
         made_by: Producer,
         stopping: threading.Event,
+        draining: threading.Event,
     ) -> None:
         self._store, self._folder, self._work = store, folder, work
         self._keep_ms, self._made_by = keep_ms, made_by
-        self._stopping = stopping
+        self._stopping, self._draining = stopping, draining
         self._news = threading.Condition()
         self.workers = tuple(Worker(limits, stopping) for _ in range(workers))
         self._threads = [
@@ -92,7 +93,7 @@ class LocalDispatcher:
         worker.start()
         while not self._stopping.is_set():
             try:
-                task = self._store.claim()
+                task = None if self._draining.is_set() else self._store.claim()
             except Exception:
                 log.exception("no task can be claimed")
                 task = None

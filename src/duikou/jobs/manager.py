@@ -102,6 +102,7 @@ class Jobs:
             keep_ms=settings.media_days * DAY_MS,
             made_by=made_by,
             stopping=self._stopping,
+            draining=self._draining,
         )
         self._courier = Courier(
             Outbox(self._database),
@@ -116,7 +117,7 @@ class Jobs:
         log.info("jobs started", data=str(self.folder.root), workers=settings.workers, orphans=orphans)
 
     def drain(self) -> None:
-        """Take no new work from now on."""
+        """Take no new work from now on, and begin nothing of what waits: it is left to the next server."""
         self._draining.set()
 
     @property
