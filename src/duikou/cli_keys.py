@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from duikou.errors import NotFoundError
+from duikou.jobs import logs
 from duikou.jobs.accounts import OPEN, Accounts, KeyKind
 from duikou.jobs.database import Database
 from duikou.jobs.folder import DataFolder
@@ -87,11 +89,16 @@ def callback(
 ) -> None:
     """Show the secret that signs an account's callbacks (Standard Webhooks)."""
     with _accounts(data) as accounts:
+        if account != OPEN and account not in {key.account for key in accounts.all()}:
+            raise NotFoundError(
+                f"account: there is no account {account!r}; `duikou keys list` shows them", field="account"
+            )
         typer.echo(accounts.callback_secret(account))
 
 
 @contextmanager
 def _accounts(data: Path | None) -> Iterator[Accounts]:
+    logs.configure()  # to the standard error: what is asked for stands alone on the standard output
     folder = DataFolder(read_settings(**({} if data is None else {"data": data})).data)
     folder.make()
     database = Database(folder.database_url)

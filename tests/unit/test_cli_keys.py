@@ -1,0 +1,127 @@
+"""`duikou keys` on a data folder: what it prints where, and what it leaves in the database."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+import structlog
+
+from duikou import cli
+from duikou.jobs.accounts import Accounts, KeyKind, digest
+from duikou.jobs.database import Database
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DUIKOU_DATA", str(tmp_path / "data"))
+    structlog.reset_defaults()  # whatever tests before this one have set up
+    return tmp_path / "data"
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a call that succeeds prints."""
+    capsys.readouterr()
+    assert cli.run(["keys", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a call that the caller got wrong complains of."""
+    capsys.readouterr()
+    assert cli.run(["keys", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out
+    return shown.err
+
+
+@pytest.fixture
+def accounts(data: Path):
+    data.mkdir()
+    database = Database(f"sqlite:///{data / 'duikou.db'}")
+    yield Accounts(database)
+    database.close()
+
+
+def test_a_plain_key_is_shown_once_and_kept_as_its_digest(accounts, capsys) -> None:
+    made = json.loads(answer(capsys, "make", "alice", "--json"))
+    assert made.keys() == {"id", "account", "api_key"}
+    found = accounts.find(digest(made["api_key"]))
+    assert (found.id, found.account, found.kind, found.secret) == (made["id"], "alice", KeyKind.PLAIN, "")
+    assert len(made["api_key"]) >= 43
+    listed = answer(capsys, "list", "--json")
+    assert made["api_key"] not in listed
+    (row,) = json.loads(listed)
+    assert row["begins"] == made["api_key"][: len(row["begins"])]
+    assert row["made"].endswith(" UTC")
+
+
+def test_a_signing_pair_has_a_secret_of_at_least_32_bytes(accounts, capsys) -> None:
+    made = dict(line.split(": ") for line in answer(capsys, "make", "bob", "--jwt").splitlines())
+    assert made.keys() == {"id", "account", "access_key", "secret_key"}
+    found = accounts.find(made["access_key"])
+    assert (found.kind, found.secret) == (KeyKind.SIGNING, made["secret_key"])
+    assert len(made["secret_key"].encode()) >= 32
+    assert made["secret_key"] not in answer(capsys, "list", "--json")
+
+
+def test_keys_are_listed_in_a_table_revoked_ones_too(data, capsys) -> None:
+    first, second = (json.loads(answer(capsys, "make", name, "--json"))["id"] for name in ("alice", "bob"))
+    revoked = answer(capsys, "revoke", first)
+    assert revoked.startswith(f"revoked: {first}, alice, dk-")
+    rows = answer(capsys, "list").splitlines()
+    assert rows[0].split() == ["id", "account", "kind", "begins", "made", "revoked"]
+    assert [row.split()[0] for row in rows[1:]] == [first, second]
+    assert (rows[1].count(" UTC"), rows[2].count(" UTC")) == (2, 1)
+
+
+def test_revoking_again_changes_nothing(accounts, capsys) -> None:
+    key_id = json.loads(answer(capsys, "make", "alice", "--json"))["id"]
+    answer(capsys, "revoke", key_id)
+    (before,) = accounts.all()
+    answer(capsys, "revoke", key_id)
+    assert accounts.all() == [before]
+    assert before.revoked_at > 0
+    assert accounts.any()
+
+
+def test_no_keys_are_no_fault(data, capsys) -> None:
+    assert cli.run(["keys", "list"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "there is no key yet: the server is open, on loopback only\n")
+    assert json.loads(answer(capsys, "list", "--json")) == []
+
+
+def test_an_accounts_callbacks_are_signed_with_one_secret(accounts, capsys) -> None:
+    answer(capsys, "make", "alice")
+    secret = answer(capsys, "callback", "alice").strip()
+    assert secret.startswith("whsec_")
+    assert 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64, "Standard Webhooks"
+    assert answer(capsys, "callback", "alice").strip() == secret == accounts.callback_secret("alice")
+    assert answer(capsys, "callback").strip() == accounts.callback_secret("") != secret
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("make", " alice"), "account: a name has 1 to 64 printable characters and no space around them, not ' alice'"),
+        (("make", ""), "account: a name has 1 to 64 printable characters"),
+        (("make", "x" * 65), "account: a name has 1 to 64 printable characters"),
+        (("make", "a\nb"), "account: a name has 1 to 64 printable characters"),
+        (("revoke", "12"), "key: there is no key '12'; `duikou keys list` shows them"),
+        (("callback", "nobody"), "account: there is no account 'nobody'; `duikou keys list` shows them"),
+        (("make",), "ACCOUNT"),
+        (("dance",), "dance"),
+    ],
+)
+def test_faults(data, capsys, arguments, sentence) -> None:
+    assert sentence in fault(capsys, *arguments)
+    assert json.loads(answer(capsys, "list", "--json")) == []
+
+
+def test_the_folder_may_be_named(tmp_path, data, capsys) -> None:
+    answer(capsys, "make", "alice", "--data", str(tmp_path / "other"))
+    assert "alice" in answer(capsys, "list", "--data", str(tmp_path / "other"))
+    assert json.loads(answer(capsys, "list", "--json")) == []
