@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ import httpx
 import uvicorn
 
 from duikou.jobs import logs
+from duikou.jobs.accounts import Accounts, KeyKind, NewKey
+from duikou.jobs.database import Database
 from duikou.server import create_app
 from duikou.settings import Settings
 
@@ -31,9 +34,25 @@ def settings(data: Path, **more: Any) -> Settings:
     return Settings(data=data, **{**usual, **more})
 
 
-def _client(url: str) -> httpx.Client:
-    """A client that checks every answer against the contract."""
-    return httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False, event_hooks={"response": [contract.check]})
+def make_key(data: Path, account: str, kind: KeyKind = KeyKind.PLAIN) -> NewKey:
+    """A new key of an account, made beside whatever server uses the folder."""
+    data.mkdir(exist_ok=True)
+    database = Database(f"sqlite:///{data / 'duikou.db'}")
+    try:
+        return Accounts(database).make(account, kind)
+    finally:
+        database.close()
+
+
+def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
+    """A client that checks every answer against the contract, with a key where one is given."""
+    return httpx.Client(
+        base_url=url,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=WAIT_S,
+        trust_env=False,
+        event_hooks={"response": [contract.check]},
+    )
 
 
 @contextmanager
@@ -47,7 +66,7 @@ def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
     assert server.started, "the server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with _client(f"http://127.0.0.1:{port}") as client:
+        with caller(f"http://127.0.0.1:{port}") as client:
             yield client
     finally:
         server.should_exit = True
@@ -58,16 +77,16 @@ def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
 class Process:
     """A server process on `data` that can be killed."""
 
-    def __init__(self, data: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, data: Path, **more: Any) -> None:
         code = (
-            "import sys, stub_work; from pathlib import Path; from live_server import settings;"
+            "import json, sys, stub_work; from pathlib import Path; from live_server import settings;"
             "from duikou.server import serve;"
-            "given = settings(Path(sys.argv[1]), host=sys.argv[2]);"
+            "given = settings(Path(sys.argv[1]), **json.loads(sys.argv[2]));"
             "serve(given, ready=lambda url: print(url, flush=True), work=stub_work.WORK)"
         )
         paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", code, str(data), host],
+            [sys.executable, "-c", code, str(data), json.dumps(more)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -80,13 +99,14 @@ class Process:
         self._reader.start()
         self.url = self.popen.stdout.readline().strip()
         assert self.url, "".join(self.log)
-        self.client = _client(self.url.replace("0.0.0.0", "127.0.0.1"))
+        self.client = caller(self.url.replace("0.0.0.0", "127.0.0.1"))
 
     def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.popen.poll() is None:
+        assert self.popen.stdout is not None
+        if not self.popen.stdout.closed:
             self.end(signal.SIGKILL)
 
     def end(self, how: int) -> int:

@@ -6,6 +6,7 @@ import hmac
 import math
 import re
 import time
+from contextlib import suppress
 
 import jwt
 from limits import RateLimitItemPerSecond
@@ -13,6 +14,7 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from duikou.jobs.accounts import OPEN, Accounts, Key, KeyKind, digest
@@ -42,7 +44,8 @@ class Gate:
                 scope["state"]["account"] = await run_in_threadpool(account_of, desk.jobs.accounts, header)
                 await self._count(scope["state"]["account"], desk.settings.requests_per_s)
             except ApiError as fault:
-                await drain(receive)
+                with suppress(HTTPException):  # a body above the limit: that it may not come in at all matters more
+                    await drain(receive)
                 await fault_response(fault, scope["state"]["request_id"])(scope, receive, send)
                 return
         await self.app(scope, receive, send)
@@ -69,7 +72,9 @@ def account_of(accounts: Accounts, header: str | None) -> str:
     if not accounts.any():
         return OPEN
     if header is None or not header.strip():
-        raise ApiError(Code.NO_AUTHORIZATION, "Authorization: the header is missing; send Bearer and an API key.")
+        raise ApiError(
+            Code.NO_AUTHORIZATION, "Authorization: the header is missing or empty; send Bearer and an API key or JWT."
+        )
     scheme, _, token = header.strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or " " in token:
@@ -99,7 +104,7 @@ def _signer_of(accounts: Accounts, token: str) -> str:
         raise ApiError(Code.BAD_AUTHORIZATION, f"Authorization: the token has no {error.claim}.") from error
     except jwt.InvalidSignatureError as error:
         raise ApiError(Code.BAD_AUTHORIZATION, "Authorization: the token's signature is not the account's.") from error
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, UnicodeEncodeError) as error:  # JSON can hold an iss that is no Unicode text
         raise ApiError(Code.BAD_AUTHORIZATION, "Authorization: the token cannot be read as a JWT.") from error
     return key.account
 
