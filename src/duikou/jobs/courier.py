@@ -28,7 +28,7 @@ TIMEOUT_S = 15.0
 HOLD_MS = 60_000  # how long one delivery has a callback to itself: longer than it can take
 IDLE_S = 0.5  # how soon something new is seen
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 4 * 3600.0  # after a failure; doubles from the first to the longest
-MAX_TRIES = 14  # with these waits a day and a half
+MAX_TRIES = 20  # with these waits nearly a day and a half
 JITTER = 0.2  # of a wait, to either side: receivers that come back are not met by everything at once
 GONE = 410
 

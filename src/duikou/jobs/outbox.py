@@ -24,8 +24,9 @@ class Callback:
 
 
 def add(connection: sa.Connection, task: Task, at: int) -> None:
-    """Note that a task has changed, where its caller asked to be told."""
-    if task.callback_url:
+    """Note that a task has changed, where its caller asked to be told and did not take it back since."""
+    t = tables.tasks
+    if task.callback_url and connection.scalar(sa.select(t.c.callback_url).where(t.c.id == task.id)):
         values = {"id": new_id(), "task_id": task.id, "task": asdict(task), "tries": 0, "not_before": at}
         connection.execute(sa.insert(tables.callbacks).values(values))
 

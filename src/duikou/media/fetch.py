@@ -155,7 +155,7 @@ def _checked(url: str | URL, field: str) -> URL:
     except ValueError as error:
         raise FetchError(f"{field}: this is not a URL.", field=field) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise FetchError(f"{field}: only http and https URLs can be fetched.", field=field)
+        raise FetchError(f"{field}: only http and https URLs are taken.", field=field)
     if parsed.user is not None or parsed.password is not None:
         raise FetchError(f"{field}: the URL must not hold a user or a password.", field=field)
     return parsed
