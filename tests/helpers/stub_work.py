@@ -77,7 +77,9 @@ def render(order: RenderOrder, progress: Progress) -> int:
     _do(what.get("render", ""), order.output.parent.parent, progress)
     attempt = order.output.parent.name
     source = json.loads(order.video.read_bytes()) if order.video.read_bytes().startswith(b"{") else {}
-    order.output.write_bytes(json.dumps({**source, "attempt": attempt, "choice": order.choices[0].__dict__}).encode())
+    choices = [choice.__dict__ for choice in order.choices]
+    told = {"attempt": attempt, "choice": choices[0], "choices": choices, "sounds": [str(one) for one in order.sounds]}
+    order.output.write_bytes(json.dumps({**source, **told}).encode())
     if order.watermark is not None:
         order.watermark.write_bytes(MARKED)
     return int(what.get("result_ms", 10_000))

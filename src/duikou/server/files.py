@@ -16,7 +16,7 @@ from starlette.responses import FileResponse
 from duikou.jobs import folder as keys
 from duikou.jobs.ids import now_ms
 from duikou.server.codes import ApiError, Code
-from duikou.server.desk import Desk, desk_of
+from duikou.server.desk import desk_of
 
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
@@ -35,7 +35,7 @@ router = APIRouter()
 async def video(name: str, request: Request) -> FileResponse:
     """A source video, a result or an upload."""
     desk = desk_of(request)
-    _check_signature(request, desk)
+    desk.signer.check(request.url.path, request.query_params)
     media_id, dot, suffix = name.partition(".")
     media = await run_in_threadpool(desk.jobs.store.media_of_anyone, media_id)
     if media is None or media.suffix != dot + suffix or media.expires_at <= now_ms():
@@ -49,18 +49,13 @@ async def video(name: str, request: Request) -> FileResponse:
 async def picture(session_id: str, face_id: str, request: Request) -> FileResponse:
     """The picture of a session's face."""
     desk = desk_of(request)
-    _check_signature(request, desk)
+    desk.signer.check(request.url.path, request.query_params)
     session = await run_in_threadpool(desk.jobs.store.session_of_anyone, session_id)
     face = session.face(face_id) if session else None
     if session is None or face is None:
         raise _missing(request)
     name = f"{session.id}-{face.id}.jpg"
     return _file(desk.jobs.folder.path(keys.picture_key(session.id, face.id)), name, "image/jpeg", request)
-
-
-def _check_signature(request: Request, desk: Desk) -> None:
-    if fault := desk.signer.fault(request.url.path, request.query_params):
-        raise ApiError(Code.NO_RIGHT, fault)
 
 
 def _file(path: Path, name: str, media_type: str, request: Request) -> FileResponse:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from duikou.errors import InputError
+from duikou.server.codes import ApiError, Code
 
 HOUR_S = 3600
 _MEDIA = re.compile(r"/files/media/(\d{1,19})\.[a-z0-9]{2,4}")
@@ -29,14 +30,19 @@ class Signer:
         expires = (int(time.time()) // HOUR_S + 1 + self.hours) * HOUR_S
         return f"{path}?expires={expires}&signature={self._mark(path, expires)}"
 
+    def check(self, path: str, query: Mapping[str, str]) -> None:
+        """Raise `ApiError` where the query does not sign the path, or no longer."""
+        if fault := self.fault(path, query):
+            raise ApiError(Code.NO_RIGHT, f"The {fault}")
+
     def fault(self, path: str, query: Mapping[str, str]) -> str:
-        """Why the query does not sign the path, in a sentence; empty where it does."""
+        """Why the query does not sign the path, or no longer, as the end of a sentence; empty where it does."""
         text, mark = query.get("expires", ""), query.get("signature", "")
         expires = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
         if not hmac.compare_digest(self._mark(path, expires).encode(), mark.encode()):
-            return f"The address of {path[:80]} is not signed by this server."
+            return f"address of {path[:80]} is not signed by this server."
         if time.time() >= expires:
-            return f"The address of {path[:80]} worked until {expires} (Unix time); ask for a new one."
+            return f"address of {path[:80]} worked until {expires} (Unix time); ask for a new one."
         return ""
 
     def _mark(self, path: str, expires: int) -> str:
@@ -60,10 +66,7 @@ class Links:
         return self.base + self.signer.signed(f"/files/sessions/{session_id}/faces/{face_id}.jpg")
 
     def own_media_id(self, url: str, field: str) -> str | None:
-        """The file that an address of ours leads to; `None` for any other.
-
-        Raises `InputError` that names `field` where its signature does not hold.
-        """
+        """The file that an address of ours leads to; `None` for any other. Raises `InputError`."""
         if not url.startswith(f"{self.base}/files/"):
             return None
         parts = urlsplit(url[len(self.base) :])
@@ -71,5 +74,5 @@ class Links:
         if found is None:
             return None
         if fault := self.signer.fault(parts.path, dict(parse_qsl(parts.query))):
-            raise InputError(f"{field}: {fault}", field=field)
+            raise InputError(f"{field}: the {fault}", field=field)
         return found[1]

@@ -175,7 +175,8 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
         case 413:
             fault = ApiError(Code.PARAMETER, error.detail)
         case 400:
-            fault = ApiError(Code.PARAMETER, "The request body cannot be read as JSON.")
+            what = "a form" if _is_upload(request.scope) else "JSON"
+            fault = ApiError(Code.PARAMETER, f"The request body cannot be read as {what}.")
         case _:
             fault = ApiError(Code.INTERNAL, error.detail, status=error.status_code, headers=error.headers)
     return _answer(request, fault)

@@ -1,0 +1,411 @@
+"""What we add to the contract: uploads, own links, events, cancel, delete, dry runs and what tasks and faces tell."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+import stub_work
+from live_server import Process, create, ended, identify, in_thread, order, settings, sources, task, until
+
+from duikou.server.links import Signer
+
+IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def site():
+    with sources(
+        a__mp4=stub_work.video(),
+        two__mp4=stub_work.video(faces=[[0, 10_000], [2_000, 10_000]]),
+        s__mp3=stub_work.sound(),
+        slow__mp3=stub_work.sound(render="slow"),
+        hang__mp3=stub_work.sound(render="hang"),
+    ) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def client(data: Path):
+    with in_thread(settings(data, max_video_mb=2, max_audio_mb=1), stub_work.WORK) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def session_id(client, site) -> str:
+    return identify(client, f"{site}/a.mp4")["session_id"]
+
+
+def refused(answer: httpx.Response, status: int, code: int, sentence: str) -> None:
+    found = (answer.status_code, answer.json()["code"], answer.json()["message"])
+    assert found == (status, code, sentence)
+
+
+def left(data: Path) -> set[str]:
+    """All that lies in a data folder."""
+    return {str(path.relative_to(data)) for path in data.rglob("*") if not path.name.startswith("duikou.db")}
+
+
+# Uploads
+
+
+@pytest.mark.parametrize("form", [False, True])
+@pytest.mark.parametrize("prefix", ["", "/klingai", "/kling"])
+def test_an_uploaded_video_and_sound_serve_by_address_and_by_id(client, form, prefix) -> None:
+    def upload(content: bytes, name: str) -> dict[str, Any]:
+        how = {"files": {"file": (name, content)}, "data": {"note": "x"}} if form else {"content": content}
+        answer = client.post(f"{prefix}{FILES}", **how)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    video, sound = upload(stub_work.video(container="mov"), "../../talk.mp4"), upload(stub_work.sound(), "s")
+    assert (video["type"], video["duration"], video["size"]) == ("video", "10", len(stub_work.video(container="mov")))
+    assert (sound["type"], sound["duration"], sound["size"]) == ("audio", "5", len(stub_work.sound()))
+    month_ms = 30 * 24 * 3_600_000
+    assert abs(video["expires_at"] - time.time() * 1000 - month_ms) < 60_000
+    for one, kind, suffix in ((video, "video/quicktime", ".mov"), (sound, "audio/mpeg", ".mp3")):
+        assert httpx.URL(one["url"]).path == f"/files/media/{one['id']}{suffix}"
+        served = httpx.get(one["url"])
+        assert (served.status_code, served.headers["content-type"], len(served.content)) == (200, kind, one["size"])
+    for wanted in ({"video_url": video["url"]}, {"video_id": video["id"]}):
+        made = client.post(IDENTIFY, json=wanted).json()["data"]["session_id"]
+        for given in ({"sound_file": sound["url"]}, {"sound_file": "", "audio_id": sound["id"]}):
+            payload = order(made, "", **given)
+            done = ended(client, create(client, payload))
+            assert done["task_status"] == "succeed"
+            assert done["task_info"]["parent_video"]["id"] == video["id"]
+
+
+def test_uploads_that_are_refused_leave_nothing(client, data) -> None:
+    before = left(data)
+    sound = stub_work.sound(pad="x" * MIB)
+    empty, nameless = "file: the file is empty.", "file: the form has no field of that name with a file."
+    unreadable = "The request body cannot be read as a form."
+    for how, sentence in (
+        ({"content": b""}, empty),
+        ({"files": {"file": ("a.mp4", b"")}}, empty),
+        ({"files": {"other": ("a.mp4", stub_work.video())}}, nameless),
+        ({"data": {"file": "text"}, "files": {"other": ("a", b"x")}}, nameless),
+        ({"files": [("file", ("a", b"x")), ("file", ("b", b"x"))]}, unreadable),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, unreadable),
+        ({"content": b"junk"}, "file: the file is neither a video nor a sound."),
+        ({"files": {"file": ("a.mp4", b"#EXTM3U")}}, "file: the file is neither a video nor a sound."),
+        ({"content": sound}, f"file: the file has {len(sound)} bytes; at most 1 MB are allowed."),
+    ):
+        refused(client.post(FILES, **how), 400, 1201, sentence)
+    size = 2 * MIB + 65_537
+    most = f"more than the {size - 1} allowed."
+    refused(client.post(FILES, content=b"x" * size), 400, 1201, f"The request body has {size} bytes, {most}")
+    chunks = (b"x" * MIB for _ in range(3))
+    sentence = f"The request body has more than the {size - 1} bytes allowed."
+    refused(client.post(FILES, content=chunks), 400, 1201, sentence)
+    assert left(data) == before
+    video = stub_work.video(pad="x" * MIB)
+    assert client.post(FILES, content=video).status_code == 200, "a video may be larger than a sound"
+
+
+def test_an_upload_that_is_over_or_of_another_kind_is_refused(client, data, session_id) -> None:
+    video, sound, old = (
+        client.post(FILES, content=content).json()["data"]
+        for content in (stub_work.video(), stub_work.sound(), stub_work.sound())
+    )
+    with sqlite3.connect(data / "duikou.db") as database:
+        database.execute("UPDATE media SET expires_at = 1 WHERE id = ?", (old["id"],))
+    database.close()
+    entry = "face_choose[0]"
+    for given, sentence in (
+        ({"audio_id": old["id"]}, f"{entry}.audio_id: there is no sound '{old['id']}', or it has expired."),
+        ({"sound_file": old["url"]}, f"{entry}.sound_file: there is no sound '{old['id']}', or it has expired."),
+        ({"audio_id": video["id"]}, f"{entry}.audio_id: there is no sound '{video['id']}', or it has expired."),
+    ):
+        refused(client.post(CREATE, json=order(session_id, "", **given)), 400, 1201, sentence)
+    sentence = f"video_id: there is no video '{sound['id']}', or it has expired."
+    refused(client.post(IDENTIFY, json={"video_id": sound["id"]}), 400, 1201, sentence)
+    path = httpx.URL(old["url"]).path
+    refused(client.get(old["url"]), 404, 1203, f"There is no file {path}, or it has expired.")
+
+
+# Links of our own
+
+
+def test_a_result_is_taken_by_its_own_address_though_the_server_may_not_dial_itself(tmp_path) -> None:
+    given = settings(tmp_path).model_copy(update={"private_sources": ()})
+    with in_thread(given, stub_work.WORK) as client:
+        video = client.post(FILES, content=stub_work.video()).json()["data"]["id"]
+        sound = client.post(FILES, content=stub_work.sound()).json()["data"]["id"]
+        made = client.post(IDENTIFY, json={"video_id": video}).json()["data"]["session_id"]
+        done = ended(client, create(client, order(made, "", audio_id=sound)))
+        (result,) = done["task_result"]["videos"]
+        again = client.post(IDENTIFY, json={"video_url": result["url"]}).json()["data"]["session_id"]
+        next_done = ended(client, create(client, order(again, "", audio_id=sound)))
+        assert next_done["task_info"]["parent_video"]["id"] == result["id"]
+
+        bare = result["url"].partition("?")[0]
+        path = httpx.URL(bare).path
+        old = str(client.base_url).rstrip("/") + Signer((tmp_path / "secret").read_bytes(), -2).signed(path)
+        unsigned = f"video_url: the address of {path} is not signed by this server."
+        until_then = f"video_url: the address of {path} worked until {httpx.URL(old).params['expires']} (Unix time); "
+        refused(client.post(IDENTIFY, json={"video_url": bare}), 400, 1201, unsigned)
+        refused(client.post(IDENTIFY, json={"video_url": old}), 400, 1201, f"{until_then}ask for a new one.")
+        payload = order(again, bare)
+        unsigned = unsigned.replace("video_url", "face_choose[0].sound_file")
+        refused(client.post(CREATE, json=payload), 400, 1201, unsigned)
+
+
+# Events
+
+
+def events(client: httpx.Client, name: str) -> Iterator[dict[str, Any]]:
+    """The tasks that a stream tells, until it ends."""
+    with client.stream("GET", f"{CREATE}/{name}/events") as stream:
+        assert stream.status_code == 200
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        assert stream.headers["cache-control"] == "no-store"
+        kind = ""
+        for line in stream.iter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                assert kind == "task"
+                yield json.loads(value)
+
+
+def test_events_tell_every_change_until_the_end(client, site, session_id) -> None:
+    first = create(client, order(session_id, f"{site}/slow.mp3"))
+    second = create(client, order(session_id, f"{site}/s.mp3") | {"external_task_id": "told"})
+    began = time.monotonic()
+    stream = events(client, "told")
+    seen = [next(stream)]
+    assert time.monotonic() - began < 1.0, "the first is told at once"
+    assert seen[0]["task_status"] == "submitted"
+    seen += list(stream)
+    assert seen[-1] == task(client, second)
+    assert seen[-1]["task_status"] == "succeed"
+    assert all(one != other for one, other in itertools.pairwise(seen))
+    assert [one["queue_position"] for one in seen if "queue_position" in one][-1] == 1
+    assert list(events(client, first))[-1]["progress"] == 1
+    assert len(list(events(client, second))) == 1, "of a task that has ended there is one"
+
+
+def test_progress_is_told_by_events(client, site, session_id) -> None:
+    seen = list(events(client, create(client, order(session_id, f"{site}/slow.mp3"))))
+    shares = [one["progress"] for one in seen]
+    assert shares == sorted(shares)
+    assert len({share for share in shares if 0 < share < 1}) >= 2
+
+
+def test_events_of_no_task_are_no_resource_in_the_one_shape(client) -> None:
+    refused(client.get(f"{CREATE}/nobody/events"), 404, 1203, "There is no task nobody, or it has expired.")
+
+
+def test_events_end_with_a_task_that_is_deleted_and_with_the_server(tmp_path, site) -> None:
+    with Process(tmp_path) as server:
+        made = identify(server.client, f"{site}/a.mp4")["session_id"]
+        for end in ("delete", "stop"):
+            task_id = create(server.client, order(made, f"{site}/hang.mp3"))
+            seen: list[dict[str, Any]] = []
+            thread = threading.Thread(target=lambda: seen.extend(events(server.client, task_id)))  # noqa: B023
+            thread.start()
+            until(lambda: task(server.client, task_id)["task_status"] == "processing")  # noqa: B023
+            if end == "delete":
+                assert server.client.delete(f"{CREATE}/{task_id}").status_code == 200
+            else:
+                server.popen.terminate()
+            thread.join(15)
+            assert not thread.is_alive()
+            assert seen[-1]["task_status"] in ("processing", "failed" if end == "delete" else "processing")
+        assert server.popen.wait(15) != 0
+
+
+def test_external_ids_may_look_like_paths(client, site, session_id) -> None:
+    payload = order(session_id, f"{site}/s.mp3")
+    plain, deep, odd, cancel = (
+        create(client, payload | {"external_task_id": name}) for name in ("x", "a/b", "x/events", "y/cancel")
+    )
+    for name, task_id in (("a/b", deep), ("a%2Fb", deep), ("x/events", odd), ("y/cancel", cancel), ("x", plain)):
+        assert ended(client, name)["task_id"] == task_id, name
+    assert [one["task_id"] for one in events(client, "a/b")] == [deep]
+    assert [one["task_id"] for one in events(client, "x/events")] == [odd]
+    assert [one["task_id"] for one in events(client, plain)] == [plain]
+    assert client.post(f"{CREATE}/y/cancel/cancel").json()["data"]["task_id"] == cancel
+    for name, task_id in (("x/events", odd), ("a/b", deep), ("y/cancel", cancel)):
+        assert client.delete(f"{CREATE}/{quote(name)}").json()["data"]["task_id"] == task_id
+    assert client.get(f"{CREATE}/x").status_code == 200
+
+
+# Cancel and delete
+
+
+def workers(client: httpx.Client, data: Path, task_id: str) -> bool:
+    """Whether anything still works on a task: its attempt's folder is there."""
+    return any((data / "tasks" / task_id).glob("[0-9]*"))
+
+
+def test_a_waiting_task_is_cancelled_and_never_begun(client, data, site, session_id) -> None:
+    first = create(client, order(session_id, f"{site}/slow.mp3"))
+    waiting = create(client, order(session_id, f"{site}/s.mp3"))
+    done = client.post(f"{CREATE}/{waiting}/cancel").json()["data"]
+    assert (done["task_status"], done["progress"], done["task_result"]) == ("failed", 0, {"videos": []})
+    assert done["task_status_msg"] == "The task was cancelled by its caller."
+    assert "queue_position" not in done
+    assert ended(client, first)["task_status"] == "succeed"
+    later = create(client, order(session_id, f"{site}/s.mp3"))
+    assert ended(client, later)["task_status"] == "succeed"
+    assert task(client, waiting) == done
+    assert not workers(client, data, waiting)
+
+
+def test_a_running_task_is_cancelled_and_its_worker_stops(client, data, site, session_id) -> None:
+    task_id = create(client, order(session_id, f"{site}/hang.mp3") | {"external_task_id": "stop me"})
+    until(lambda: task(client, task_id)["stage"] == "hanging")
+    assert client.post(f"{CREATE}/stop%20me/cancel/").json()["data"]["task_status"] == "failed"
+    began = time.monotonic()
+    later = create(client, order(session_id, f"{site}/s.mp3"))
+    assert ended(client, later)["task_status"] == "succeed"
+    assert time.monotonic() - began < 20, "the one worker was free long before the minute that it would have taken"
+    until(lambda: not workers(client, data, task_id))
+    assert task(client, task_id)["task_status_msg"] == "The task was cancelled by its caller."
+
+
+def test_a_finished_task_stays_as_it_is(client, site, session_id) -> None:
+    task_id = create(client, order(session_id, f"{site}/s.mp3"))
+    done = ended(client, task_id)
+    assert client.post(f"{CREATE}/{task_id}/cancel").json()["data"] == done
+    assert task(client, task_id) == done
+
+
+def test_a_deleted_task_is_gone_with_its_files_and_its_name(client, data, site, session_id) -> None:
+    payload = order(session_id, f"{site}/s.mp3") | {"external_task_id": "forget me"}
+    task_id = create(client, payload)
+    (result,) = ended(client, task_id)["task_result"]["videos"]
+    assert (data / "tasks" / task_id).exists()
+    assert client.delete(f"{CREATE}/{task_id}/").json()["data"] == {"task_id": task_id, "deleted": True}
+    assert not (data / "tasks" / task_id).exists()
+    for name in (task_id, "forget me"):
+        for method in ("GET", "DELETE"):
+            answer = client.request(method, f"{CREATE}/{name}")
+            refused(answer, 404, 1203, f"There is no task {name}, or it has expired.")
+    assert task_id not in [one["task_id"] for one in client.get(CREATE).json()["data"]]
+    path = httpx.URL(result["url"]).path
+    refused(client.get(result["url"]), 404, 1203, f"There is no file {path}, or it has expired.")
+    assert create(client, payload) != task_id
+
+
+def test_a_running_task_is_deleted_and_nothing_of_it_comes_back(client, data, site, session_id) -> None:
+    task_id = create(client, order(session_id, f"{site}/hang.mp3"))
+    until(lambda: task(client, task_id)["stage"] == "hanging")
+    assert client.delete(f"{CREATE}/{task_id}").status_code == 200
+    assert ended(client, create(client, order(session_id, f"{site}/s.mp3")))["task_status"] == "succeed"
+    assert not (data / "tasks" / task_id).exists()
+    assert client.get(f"{CREATE}/{task_id}").status_code == 404
+
+
+def test_a_session_of_a_deleted_result_is_refused(client, site, session_id) -> None:
+    task_id = create(client, order(session_id, f"{site}/s.mp3"))
+    (result,) = ended(client, task_id)["task_result"]["videos"]
+    made = client.post(IDENTIFY, json={"video_id": result["id"]}).json()["data"]["session_id"]
+    assert client.delete(f"{CREATE}/{task_id}").status_code == 200
+    sentence = f"session_id: there is no session '{made}', or it has expired."
+    refused(client.post(CREATE, json=order(made, f"{site}/s.mp3")), 400, 1201, sentence)
+
+
+# Dry runs, places in the queue, and what else is told
+
+
+def test_a_dry_run_checks_and_estimates_and_leaves_nothing(client, data, site) -> None:
+    made = identify(client, f"{site}/two.mp4")["session_id"]
+    before, tasks = left(data), client.get(CREATE).json()["data"]
+    payload = order(made, f"{site}/s.mp3") | {"dry_run": True, "external_task_id": "only asked"}
+    data_of = client.post(CREATE, json=payload).json()["data"]
+    assert data_of.keys() == {"dry_run", "duration", "estimated_time", "queue_position", "warnings"}
+    assert (data_of["dry_run"], data_of["duration"], data_of["queue_position"]) == (True, "10", 1)
+    assert float(data_of["estimated_time"]) >= 0
+    assert [one["message"] for one in data_of["warnings"]] == ["the face is 40 px wide"]
+    payload |= {"sync_mode": "loop"}
+    payload["face_choose"][0] |= {"sound_insert_time": 8_000, "sound_end_time": 5_000}
+    assert client.post(CREATE, json=payload).json()["data"]["duration"] == "13"
+    payload["face_choose"][0]["sound_end_time"] = 5_101
+    sentence = "face_choose[0].sound_end_time: 5101 ms is after the sound's end at 5000 ms."
+    refused(client.post(CREATE, json=payload), 400, 1201, sentence)
+    assert left(data) == before
+    assert client.get(CREATE).json()["data"] == tasks
+    assert client.get(f"{CREATE}/only%20asked").status_code == 404
+
+
+def test_the_estimate_follows_what_tasks_took(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path), stub_work.WORK) as client:
+        made = identify(client, f"{site}/a.mp4")["session_id"]
+
+        def estimate() -> float:
+            answer = client.post(CREATE, json=order(made, f"{site}/s.mp3") | {"dry_run": True})
+            return float(answer.json()["data"]["estimated_time"])
+
+        assert estimate() == 40.0
+        ended(client, create(client, order(made, f"{site}/slow.mp3")))
+        assert 2.0 <= estimate() < 10.0
+        for _ in range(2):
+            create(client, order(made, f"{site}/hang.mp3"))
+        until(lambda: client.get(CREATE).json()["data"][1]["task_status"] == "processing")
+        assert estimate() >= 4.0, "one waits before it"
+
+
+def test_places_in_the_queue(client, site, session_id) -> None:
+    running = create(client, order(session_id, f"{site}/slow.mp3"))
+    until(lambda: task(client, running)["task_status"] == "processing")
+    waiting = [create(client, order(session_id, f"{site}/s.mp3")) for _ in range(3)]
+    listed = {one["task_id"]: one.get("queue_position") for one in client.get(CREATE).json()["data"]}
+    if task(client, running)["task_status"] == "processing":
+        assert [listed[task_id] for task_id in (running, *waiting)] == [None, 1, 2, 3]
+        assert [task(client, task_id)["queue_position"] for task_id in waiting] == [1, 2, 3]
+        assert client.post(f"{CREATE}/{waiting[0]}/cancel").status_code == 200
+        assert [task(client, task_id).get("queue_position") for task_id in waiting] == [None, 1, 2]
+    else:
+        pytest.fail("the machine was too slow to see the queue")
+    assert "queue_position" not in ended(client, waiting[2])
+
+
+def test_faces_tell_where_they_are(client, site) -> None:
+    for face in identify(client, f"{site}/two.mp4")["face_data"]:
+        assert face["bbox"] == {"x": 10, "y": 20, "width": 300, "height": 400}
+        assert face["warnings"][0].keys() == {"code", "message", "start_time", "end_time"}
+
+
+@pytest.mark.parametrize("mark", [{"enabled": True}, {"enabled": False}, {}, {"enabled": None}, None])
+def test_a_mark_may_be_asked_for(client, site, session_id, mark) -> None:
+    assert ended(client, create(client, order(session_id, f"{site}/s.mp3") | {"watermark_info": mark}))
+
+
+def test_several_faces_speak_where_the_setting_says_so(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path, several_faces=True), stub_work.WORK) as client:
+        made = identify(client, f"{site}/two.mp4")["session_id"]
+        payload = order(made, f"{site}/s.mp3")
+        (one,) = payload["face_choose"]
+        other = one | {"face_id": 1, "sound_file": f"{site}/slow.mp3", "sound_insert_time": 4_000}
+        payload["face_choose"] = [one, other]
+        done = ended(client, create(client, payload))
+        result = client.get(done["task_result"]["videos"][0]["url"]).json()
+        told = [(choice["face_id"], choice["insert_ms"]) for choice in result["choices"]]
+        assert told == [("0", 1_000), ("1", 4_000)]
+        assert [Path(sound).name for sound in result["sounds"]] == ["sound_0", "sound_1"]
+        payload["face_choose"] = [one, one]
+        sentence = "face_choose[1].face_id: face 0 is named twice; each face can speak once."
+        refused(client.post(CREATE, json=payload), 400, 1201, sentence)
+        payload["face_choose"] = [one, other | {"sound_file": f"{site}/a.mp4"}]
+        refused(client.post(CREATE, json=payload), 400, 1201, "face_choose[1].sound_file: the file is not a sound.")
+        assert not list((tmp_path / "incoming").iterdir())
