@@ -31,8 +31,8 @@ class Database:
         except CommandError as error:
             self.close()
             raise StorageError(
-                f"data: the database {self._engine.url} is of a version that this duikou does not know; run the one that "
-                "wrote it, or a later one"
+                f"data: the database {self._engine.url} is of a version that this duikou does not know; run "
+                "the one that wrote it, or a later one"
             ) from error
         except (SQLAlchemyError, OSError) as error:
             self.close()
@@ -63,11 +63,12 @@ class Database:
 
 
 def _tame_sqlite(engine: sa.Engine) -> None:
-    """A file for its owner alone, WAL, full waits, and transactions begun by us: the driver's own begin comes too late for a compare-and-set.
+    """A file for its owner alone, WAL, full waits, and transactions begun by us.
+
+    The driver's own begin comes too late for a compare-and-set.
 
     https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#transactions-with-sqlite-and-the-sqlite3-driver
     """
-
     if engine.url.database:  # it holds signing secrets; SQLite gives the files beside it the same mode
         Path(engine.url.database).touch(0o600)
 
