@@ -161,6 +161,14 @@ def test_a_task_is_found_by_the_callers_own_id(client, site, session_id, externa
     assert f"in use by task {task_id}" in other.json()["message"]
 
 
+@pytest.mark.parametrize("external", ["order/", "two\nlines", "a line\n"])
+def test_a_task_is_found_by_an_id_that_a_path_would_lose(client, site, session_id, external) -> None:
+    task_id = create(client, order(session_id, f"{site}/s.mp3") | {"external_task_id": external})
+    path = f"/v1/videos/advanced-lip-sync/{quote(external, safe='')}"
+    assert client.get(path).json()["data"]["task_id"] == task_id
+    assert client.get(f"{path}/").json()["data"]["task_id"] == task_id
+
+
 def test_the_same_request_many_times_at_once_makes_one_task(client, site, session_id) -> None:
     payload = order(session_id, f"{site}/s.mp3") | {"external_task_id": "at once"}
     with ThreadPoolExecutor(8) as pool:

@@ -41,8 +41,9 @@ class Canonical:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on in its one spelling."""
         if scope["type"] == "http":
-            path = re.sub(r"/identify-face/?$", "/identify-face", scope["path"], flags=re.IGNORECASE)
-            scope["path"] = path.rstrip("/") or "/"
+            raw: bytes = scope["raw_path"]  # a slash that came as %2F belongs to an id
+            path: str = scope["path"][: len(scope["path"]) - (len(raw) - len(raw.rstrip(b"/")))]
+            scope["path"] = re.sub(r"/identify-face$", "/identify-face", path, flags=re.IGNORECASE) or "/"
             if scope["method"] == "POST" and not _is_upload(scope):
                 MutableHeaders(scope=scope)["content-type"] = "application/json"
         await self.app(scope, receive, send)

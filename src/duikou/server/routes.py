@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import JSONResponse, StreamingResponse
 
 from duikou.errors import InputError
@@ -32,6 +33,15 @@ ALIVE_EVERY_S = 15.0  # a comment into a silent stream of events: proxies cut wh
 Account = Annotated[str, Depends(account_of)]
 Addresses = Annotated[Links, Depends(links_of)]
 At = Annotated[Desk, Depends(desk_of)]
+
+
+class _Text(StringConvertor):
+    """Whatever a caller called a task: slashes and line breaks as well, which Starlette's `path` stops at."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", _Text())
 
 api = APIRouter(prefix="/v1/videos")
 operation = APIRouter()
@@ -87,7 +97,7 @@ async def list_tasks(
     )
 
 
-@api.get("/advanced-lip-sync/{task_id:path}/events", response_model=None)
+@api.get("/advanced-lip-sync/{task_id:text}/events", response_model=None)
 async def events(
     task_id: str, request: Request, desk: At, account: Account, links: Addresses
 ) -> StreamingResponse | JSONResponse:
@@ -101,7 +111,7 @@ async def events(
     )
 
 
-@api.post("/advanced-lip-sync/{task_id:path}/cancel", response_model_exclude_none=True)
+@api.post("/advanced-lip-sync/{task_id:text}/cancel", response_model_exclude_none=True)
 async def cancel(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
     """An extension: end a task that is not finished, as failed; a finished one stays as it is."""
     task = await _found(desk, account, task_id)
@@ -109,7 +119,7 @@ async def cancel(task_id: str, request: Request, desk: At, account: Account) -> 
     return await _task_answer(ended or task, request)
 
 
-@api.delete("/advanced-lip-sync/{task_id:path}")
+@api.delete("/advanced-lip-sync/{task_id:text}")
 async def delete(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.DeletedData]:
     """An extension: end a task where it is not finished, and forget it with its results."""
     task = await _found(desk, account, task_id)
@@ -117,7 +127,7 @@ async def delete(task_id: str, request: Request, desk: At, account: Account) -> 
     return wire.Envelope(request_id=request.state.request_id, data=wire.DeletedData(task_id=task.id))
 
 
-@api.get("/advanced-lip-sync/{task_id:path}", response_model_exclude_none=True)
+@api.get("/advanced-lip-sync/{task_id:text}", response_model_exclude_none=True)
 async def one_task(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
     """One task, by our id or by the caller's own."""
     return await _task_answer(await _found(desk, account, task_id), request)
