@@ -262,7 +262,15 @@ def test_a_page_that_cannot_be_is_refused(client, query, sentence) -> None:
     ],
 )
 def test_what_is_no_call_is_answered_so(client, method, path) -> None:
-    refused(client.request(method, path), 404, 1202, rf"^There is no {method} {path}\.$")
+    answer = client.request(method, path)
+    refused(answer, 404, 1202, rf"^There is no {method} {path}\.$")
+    assert "allow" not in answer.headers
+
+
+def test_a_form_that_cannot_be_read_is_refused_as_one(client) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/v1/files", content=b"--y\r\n[: 1\r\n", headers=headers)
+    refused(answer, 400, 1201, r"^The request body cannot be read as a form\.$")
 
 
 @pytest.mark.parametrize("task_id", ["1234567890123456789", "nobody's", "%00", "..%2f..", "x" * 5_000])

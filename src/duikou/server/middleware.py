@@ -172,7 +172,7 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
     match error.status_code:
         case 404 | 405:
             sentence = f"There is no {request.method} {request.url.path}."
-            fault = ApiError(Code.NO_METHOD, sentence, headers=error.headers)
+            fault = ApiError(Code.NO_METHOD, sentence)  # without Starlette's Allow, which knows one route of the path
         case 413:
             fault = ApiError(Code.PARAMETER, error.detail)
         case 400:
