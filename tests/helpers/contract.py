@@ -1,8 +1,9 @@
-"""Checks answers against docs/contract/lip-sync.openapi.yaml, which every client in the wild was written to."""
+"""Checks answers and our own OpenAPI against docs/contract/lip-sync.openapi.yaml, which every client was written to."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ FAULT = {
         "data": {"type": "null"},
     },
 }
+MARK = "x-duikou-extension"
+BEARER = ("http", "bearer")
 _ID = re.compile(r"\d{18,19}")
 
 
@@ -66,7 +69,7 @@ def check(response: httpx.Response) -> None:
         Draft202012Validator(found).validate(response.json())
         assert not [value for value in _texts(response.json()) if value is None], "null breaks strict clients"
         _check_ids(response.json()["data"])
-    elif response.headers["content-type"] != "application/json":
+    elif response.headers.get("content-type") != "application/json" or request.url.path == "/openapi.json":
         return
     response.read()
     assert response.json()["request_id"] == response.headers["x-request-id"]
@@ -91,3 +94,106 @@ def _texts(value: Any) -> list[Any]:
     if isinstance(value, list):
         return [text for inner in value for text in _texts(inner)]
     return [value]
+
+
+# Our OpenAPI against the contract's
+
+# Where a request may hold more than the contract says, and where it may hold less.
+ALSO = {
+    "video_url": {"null"},
+    "sound_file": {"null"},
+    "face_id": {"integer"},  # the contract's own example has one
+    "external_task_id": {"null"},
+}
+OR = {"video_url": "video_id", "sound_file": "audio_id"}  # required by the contract; Kling takes either of the two
+LIMITS = {
+    "face_choose": {"minItems", "maxItems"},
+    "external_task_id": {"maxLength"},
+    "sound_start_time": {"minimum", "maximum"},
+    "sound_end_time": {"minimum", "maximum"},
+    "sound_insert_time": {"minimum", "maximum"},
+}
+_LIMITS = {"enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format", "const"}
+
+
+def differences(ours: dict[str, Any]) -> list[str]:
+    """What of the contract an OpenAPI document lacks or says otherwise, a line each."""
+    found = []
+    for path, calls in yaml.safe_load(FILE.read_text())["paths"].items():
+        for method, theirs in calls.items():
+            place = f"{method.upper()} {path}"
+            mine = ours["paths"].get(path, {}).get(method)
+            if mine is None:
+                found.append(f"{place}: missing")
+                continue
+            found += [f"{place}: {line}" for line in _Comparison(ours).call(theirs, mine)]
+    return found
+
+
+class _Comparison:
+    def __init__(self, ours: dict[str, Any]) -> None:
+        self.ours = ours
+
+    def call(self, theirs: dict[str, Any], mine: dict[str, Any]) -> Iterator[str]:
+        given = {(one["in"], one["name"]): one for one in mine.get("parameters", [])}
+        for one in theirs["parameters"]:
+            key = (one["in"], one["name"])
+            if key == ("header", "Authorization"):  # OpenAPI has another place for it
+                schemes = self.ours["components"]["securitySchemes"]
+                bearers = [name for name, what in schemes.items() if (what["type"], what.get("scheme")) == BEARER]
+                if {} not in mine["security"] or not any({name: []} in mine["security"] for name in bearers):
+                    yield "Authorization: no optional bearer"
+            elif key not in given:
+                yield f"{one['name']}: missing in {one['in']}"
+            else:
+                if one["required"] != given[key].get("required", False):
+                    yield f"{one['name']}: not required alike"
+                yield from self.schema(one["schema"], given[key]["schema"], one["name"], request=True)
+        if "requestBody" in theirs:
+            yield from self.schema(_schema(theirs["requestBody"]), _schema(mine["requestBody"]), "body", request=True)
+        answers = self.kinds(_schema(mine["responses"]["200"]))
+        for answer in answers:
+            data = answer.get("properties", {}).get("data", {})
+            if not (len(answers) > 1 and any(kind.get(MARK) for kind in self.kinds(data))):
+                yield from self.schema(_schema(theirs["responses"]["200"]), answer, "answer", request=False)
+
+    def kinds(self, schema: dict[str, Any]) -> list[dict[str, Any]]:
+        """The schemas that a schema is a choice of, references followed."""
+        if "$ref" in schema:
+            schema = self.ours["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        if "anyOf" in schema and "type" not in schema:
+            return [kind for one in schema["anyOf"] for kind in self.kinds(one)]
+        return [schema]
+
+    def schema(self, theirs: dict[str, Any], mine: dict[str, Any], place: str, *, request: bool) -> Iterator[str]:
+        name = place.rpartition(".")[2].removesuffix("[]")
+        kinds = {one.get("type"): one for one in self.kinds(mine)}
+        wanted = {theirs["type"]} | (ALSO.get(name, set()) if request else set())
+        if kinds.keys() != wanted:
+            yield f"{place}: {sorted(map(str, kinds))} instead of {sorted(wanted)}"
+        if (one := kinds.get(theirs["type"])) is None:
+            return
+        free = LIMITS.get(name, set()) if request else _LIMITS
+        for limit in sorted(_LIMITS & (theirs.keys() | (one.keys() - free))):
+            if theirs.get(limit) != one.get(limit):
+                yield f"{place}: {limit} {one.get(limit)} instead of {theirs.get(limit)}"
+        for part, schema in theirs.get("properties", {}).items():
+            if part in one.get("properties", {}):
+                yield from self.schema(schema, one["properties"][part], f"{place}.{part}", request=request)
+            else:
+                yield f"{place}.{part}: missing"
+        if "items" in theirs:
+            yield from self.schema(theirs["items"], one.get("items", {}), f"{place}[]", request=request)
+        needed, always = set(theirs.get("required", ())), set(one.get("required", ()))
+        if request:
+            either = {part for part in needed & OR.keys() if one.get("anyOf") == _either(part, OR[part])}
+            if always != needed - either:
+                yield f"{place}: required {sorted(always)} instead of {sorted(needed)}"
+            if "anyOf" in one and not either:
+                yield f"{place}: a choice of {one['anyOf']}"
+        elif needed - always:
+            yield f"{place}: may lack {sorted(needed - always)}"
+
+
+def _either(*names: str) -> list[dict[str, list[str]]]:
+    return [{"required": [name]} for name in names]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from enum import Enum
 from types import FrameType
 
 import structlog
@@ -21,7 +22,7 @@ from duikou.jobs import logs
 from duikou.jobs.manager import Jobs
 from duikou.jobs.state import Task
 from duikou.jobs.work import Work
-from duikou.server import files, middleware, routes, uploads, wire
+from duikou.server import docs, files, middleware, openapi, routes, uploads, wire
 from duikou.server.desk import Desk
 from duikou.server.gate import Gate
 from duikou.server.links import Links
@@ -53,22 +54,22 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         finally:
             jobs.stop()
 
-    # The pages of FastAPI load their scripts from a CDN: none here.
     app = FastAPI(
-        title="duikou",
+        **openapi.about(settings.public_url),
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # ours are in docs: FastAPI's pages load their scripts from a CDN
         redirect_slashes=False,
     )
     app.state.desk = desk
     app.add_middleware(Gate)
     middleware.install(app)
     for prefix in routes.PREFIXES:
-        app.include_router(routes.api, prefix=prefix)
-        app.include_router(uploads.router, prefix=prefix)
-    app.include_router(routes.operation)
+        tags: list[str | Enum] = [f"The same under {prefix}" if prefix else "Calls"]
+        app.include_router(routes.api, prefix=prefix, tags=tags)
+        app.include_router(uploads.router, prefix=prefix, tags=tags)
     app.include_router(files.router)
+    app.include_router(routes.operation, tags=["Operation"])
+    docs.install(app)
     return app
 
 

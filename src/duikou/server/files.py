@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse
@@ -17,6 +19,7 @@ from duikou.jobs import folder as keys
 from duikou.jobs.ids import now_ms
 from duikou.server.codes import ApiError, Code
 from duikou.server.desk import desk_of
+from duikou.server.openapi import extension, fault, faults
 
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
@@ -26,13 +29,45 @@ MEDIA_TYPES = {
     ".m4a": "audio/mp4",
     ".aac": "audio/aac",
 }
+QUERY = [
+    {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+    for name, text in {
+        "expires": "Until when the address works, as signed; Unix time.",
+        "signature": "What makes the address valid; part of every address that the server hands out.",
+        "download": "Whatever its value: the answer asks browsers to save the file.",
+    }.items()
+]
+RANGE = {
+    "name": "Range",
+    "in": "header",
+    "description": "Which bytes (RFC 9110, 14.2).",
+    "schema": {"type": "string"},
+}
 _RANGE = re.compile(r"(\d{0,18})-(\d{0,18})")
 
-router = APIRouter()
+router = APIRouter(tags=["Files"])
 
 
-@router.api_route("/files/media/{name}", methods=["GET", "HEAD"], response_class=FileResponse)
-async def video(name: str, request: Request) -> FileResponse:
+def _describe(*media_types: str) -> dict[str, Any]:
+    whole = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
+    parts = whole | {"multipart/byteranges": {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "response_class": FileResponse,
+        "responses": {
+            200: {"content": whole},
+            206: {"description": "The bytes asked for.", "content": parts},
+            **faults(Code.NO_RIGHT, Code.NO_RESOURCE, Code.INTERNAL),
+            **fault(416, Code.PARAMETER),
+        },
+        "openapi_extra": extension(parameters=[*QUERY, RANGE]),
+    }
+
+
+@router.get("/files/media/{name}", **_describe(*MEDIA_TYPES.values()))
+@router.head("/files/media/{name}", **_describe(*MEDIA_TYPES.values()))
+async def get_media(
+    name: Annotated[str, InPath(description="The file's id and its suffix.")], request: Request
+) -> FileResponse:
     """A source video, a result or an upload."""
     desk = desk_of(request)
     desk.signer.check(request.url.path, request.query_params)
@@ -43,10 +78,9 @@ async def video(name: str, request: Request) -> FileResponse:
     return _file(desk.jobs.folder.path(media.key), name, MEDIA_TYPES[media.suffix], request)
 
 
-@router.api_route(
-    "/files/sessions/{session_id}/faces/{face_id}.jpg", methods=["GET", "HEAD"], response_class=FileResponse
-)
-async def picture(session_id: str, face_id: str, request: Request) -> FileResponse:
+@router.get("/files/sessions/{session_id}/faces/{face_id}.jpg", **_describe("image/jpeg"))
+@router.head("/files/sessions/{session_id}/faces/{face_id}.jpg", **_describe("image/jpeg"))
+async def get_face_picture(session_id: str, face_id: str, request: Request) -> FileResponse:
     """The picture of a session's face."""
     desk = desk_of(request)
     desk.signer.check(request.url.path, request.query_params)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Path as InPath
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
@@ -24,15 +25,30 @@ from duikou.server import rules, wire
 from duikou.server.codes import ApiError, Code
 from duikou.server.desk import Desk, account_of, desk_of, links_of
 from duikou.server.links import Links
+from duikou.server.openapi import CALL, WORK, extension, faults
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
 MIB = 1 << 20
 WATCH_EVERY_S = 0.3  # how soon an event tells what changed
 ALIVE_EVERY_S = 15.0  # a comment into a silent stream of events: proxies cut what is idle
 
+EVENT = {  # in our OpenAPI: one event of the stream
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"const": "task"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/TaskData"},
+        },
+    },
+}
+
 Account = Annotated[str, Depends(account_of)]
 Addresses = Annotated[Links, Depends(links_of)]
 At = Annotated[Desk, Depends(desk_of)]
+TaskId = Annotated[str, InPath(alias="id", description="The task: the server's id of it, or the caller's own.")]
 
 
 class _Text(StringConvertor):
@@ -47,7 +63,7 @@ api = APIRouter(prefix="/v1/videos")
 operation = APIRouter()
 
 
-@api.post("/identify-face")
+@api.post("/identify-face", responses=faults(*CALL, *WORK))
 async def identify_face(
     body: wire.IdentifyRequest, request: Request, desk: At, account: Account, links: Addresses
 ) -> wire.Envelope[wire.IdentifyData]:
@@ -65,8 +81,8 @@ async def identify_face(
     return wire.Envelope(request_id=request.state.request_id, data=wire.identify_data(session, links))
 
 
-@api.post("/advanced-lip-sync", response_model_exclude_none=True)
-async def create(
+@api.post("/advanced-lip-sync", responses=faults(*CALL, *WORK))
+async def create_task(
     body: wire.LipSyncRequest, request: Request, desk: At, account: Account, links: Addresses
 ) -> wire.Envelope[wire.TaskData] | wire.Envelope[wire.DryRunData]:
     """Create a task that makes a face of a session speak. With `dry_run` it is only checked and estimated."""
@@ -79,14 +95,14 @@ async def create(
     return await _task_answer(task, request)
 
 
-@api.get("/advanced-lip-sync", response_model_exclude_none=True)
+@api.get("/advanced-lip-sync", responses=faults(*CALL, Code.PARAMETER))
 async def list_tasks(
     request: Request,
     desk: At,
     account: Account,
     links: Addresses,
-    pageNum: Annotated[int, Query(ge=1, le=1000)] = 1,
-    pageSize: Annotated[int, Query(ge=1, le=500)] = 30,
+    pageNum: Annotated[int, Query(ge=1, le=1000, description="Which page.")] = 1,
+    pageSize: Annotated[int, Query(ge=1, le=500, description="Tasks on a page.")] = 30,
 ) -> wire.Envelope[list[wire.TaskData]]:
     """Tasks, newest first; past the end an empty list."""
     store = desk.jobs.store
@@ -97,57 +113,70 @@ async def list_tasks(
     )
 
 
-@api.get("/advanced-lip-sync/{task_id:text}/events", response_model=None)
-async def events(
-    task_id: str, request: Request, desk: At, account: Account, links: Addresses
+@api.get(
+    "/advanced-lip-sync/{id:text}/events",
+    response_model=None,
+    response_class=StreamingResponse,
+    responses=faults(*CALL, Code.NO_RESOURCE) | {200: {"content": {"text/event-stream": {"schema": EVENT}}}},
+    openapi_extra=extension(),
+)
+async def watch_task(
+    task_id: TaskId, request: Request, desk: At, account: Account, links: Addresses
 ) -> StreamingResponse | JSONResponse:
-    """An extension: the task as server-sent events, at once and at every change, until its end."""
+    """An extension: the task as server-sent events, at once and at every change, until its end.
+
+    Each event is named `task` and its data are the JSON of the task, as `data` holds it elsewhere.
+    """
     whole = await run_in_threadpool(desk.jobs.store.task_by_external_id, account, f"{task_id}/events")
     if whole is not None:  # no call for events at all, but a task that its caller has named like one
-        return JSONResponse((await _task_answer(whole, request)).model_dump(mode="json", exclude_none=True))
+        return JSONResponse((await _task_answer(whole, request)).model_dump(mode="json"))
     task = await _found(desk, account, task_id)
     return StreamingResponse(
         _changes(desk, account, task, links), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
 
 
-@api.post("/advanced-lip-sync/{task_id:text}/cancel", response_model_exclude_none=True)
-async def cancel(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
+@api.post(
+    "/advanced-lip-sync/{id:text}/cancel",
+    responses=faults(*CALL, Code.NO_RESOURCE),
+    openapi_extra=extension(),
+)
+async def cancel_task(task_id: TaskId, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
     """An extension: end a task that is not finished, as failed; a finished one stays as it is."""
     task = await _found(desk, account, task_id)
     ended = await run_in_threadpool(desk.jobs.cancel, account, task.id)
     return await _task_answer(ended or task, request)
 
 
-@api.delete("/advanced-lip-sync/{task_id:text}")
-async def delete(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.DeletedData]:
+@api.delete("/advanced-lip-sync/{id:text}", responses=faults(*CALL, Code.NO_RESOURCE), openapi_extra=extension())
+async def delete_task(task_id: TaskId, request: Request, desk: At, account: Account) -> wire.Envelope[wire.DeletedData]:
     """An extension: end a task where it is not finished, and forget it with its results."""
     task = await _found(desk, account, task_id)
     await run_in_threadpool(desk.jobs.delete, account, task.id)
     return wire.Envelope(request_id=request.state.request_id, data=wire.DeletedData(task_id=task.id))
 
 
-@api.get("/advanced-lip-sync/{task_id:text}", response_model_exclude_none=True)
-async def one_task(task_id: str, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
+@api.get("/advanced-lip-sync/{id:text}", responses=faults(*CALL, Code.NO_RESOURCE))
+async def get_task(task_id: TaskId, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
     """One task, by our id or by the caller's own."""
     return await _task_answer(await _found(desk, account, task_id), request)
 
 
-@operation.get("/healthz")
-async def healthz(request: Request) -> wire.Envelope[dict[str, str]]:
+@operation.get("/healthz", responses=faults(Code.INTERNAL), openapi_extra=extension())
+async def healthz(request: Request) -> wire.Envelope[wire.StatusData]:
     """Whether the server runs at all."""
-    return wire.Envelope(request_id=request.state.request_id, data={"status": "ok"})
+    return wire.Envelope(request_id=request.state.request_id, data=wire.StatusData(status="ok"))
 
 
-@operation.get("/readyz")
-async def readyz(request: Request, desk: At) -> wire.Envelope[dict[str, str]]:
+@operation.get("/readyz", responses=faults(Code.INTERNAL, Code.UNAVAILABLE), openapi_extra=extension())
+async def readyz(request: Request, desk: At) -> wire.Envelope[wire.StatusData]:
     """Whether new work would be taken; names what is missing."""
     await run_in_threadpool(desk.jobs.require_room)
     try:
         await run_in_threadpool(desk.jobs.ping)
     except Exception as error:
         raise ApiError(Code.UNAVAILABLE, "The database does not answer.") from error
-    return wire.Envelope(request_id=request.state.request_id, data={"status": "ready"})
+    return wire.Envelope(request_id=request.state.request_id, data=wire.StatusData(status="ready"))
 
 
 async def _found(desk: Desk, account: str, task_id: str) -> Task:
@@ -171,7 +200,7 @@ async def _changes(desk: Desk, account: str, task: Task | None, links: Links) ->
     told, silent_s = b"", 0.0
     while task is not None:
         places = await run_in_threadpool(desk.jobs.store.positions) if task.status is TaskStatus.SUBMITTED else {}
-        data = wire.task_data(task, links, places.get(task.id)).model_dump_json(exclude_none=True).encode()
+        data = wire.task_data(task, links, places.get(task.id)).model_dump_json().encode()
         if data != told:
             yield format_sse_event(event="task", data_str=data.decode())
             told, silent_s = data, 0.0

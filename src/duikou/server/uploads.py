@@ -13,14 +13,31 @@ from starlette.datastructures import UploadFile
 from duikou.errors import InputError
 from duikou.jobs.state import VIDEO_SUFFIXES, MediaKind
 from duikou.server import wire
+from duikou.server.openapi import CALL, WORK, extension, faults
 from duikou.server.routes import MIB, Account, Addresses, At, received
+
+BODY = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {
+            "schema": {"type": "string", "format": "binary", "description": "The file; any content type will do."}
+        },
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": {"type": "string", "format": "binary", "description": "The file."}},
+            }
+        },
+    },
+}
 
 router = APIRouter(prefix="/v1")
 
 
-@router.post("/files")
-async def upload(request: Request, desk: At, account: Account, links: Addresses) -> wire.Envelope[wire.UploadData]:
-    """Keep a video or a sound: the body itself, or the field `file` of a form."""
+@router.post("/files", responses=faults(*CALL, *WORK), openapi_extra=extension(requestBody=BODY))
+async def upload_file(request: Request, desk: At, account: Account, links: Addresses) -> wire.Envelope[wire.UploadData]:
+    """An extension: keep a video or a sound: the body itself, or the field `file` of a form."""
     await run_in_threadpool(desk.jobs.require_room)
     async with received(desk.jobs) as path:
         await _receive(request, path)

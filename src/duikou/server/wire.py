@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from duikou.errors import InputError
 from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, FaceSummary, Media, SessionRecord, Task, TaskStatus
@@ -23,6 +24,7 @@ MAX_MS = 86_400_000  # times beyond a day are a mistake whatever the video; keep
 MAX_FACES = 8  # entries of face_choose, where several are allowed: as many faces as are found at once
 MAX_EXTERNAL_ID = 256  # characters; the column's width
 SHOWN = 40  # characters of a wrong value that a message repeats
+EXTENSION: dict[str, Any] = {"x-duikou-extension": True}  # marks in our OpenAPI what neither the contract nor Kling has
 
 SyncMode = Literal["cut_off", "loop", "bounce", "silence"]
 
@@ -72,24 +74,49 @@ class _Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
+def _one_of(first: str, second: str) -> dict[str, Any]:
+    """What JSON Schema can say of "exactly one": an empty text counts as absent, so that both keys may be there."""
+    return {"anyOf": [{"required": [first]}, {"required": [second]}]}
+
+
 class IdentifyRequest(_Request):
     """Which video to look for faces in: exactly one of the two. Empty and null count as absent."""
 
-    video_url: Text | None = None
-    video_id: Text | None = None
+    model_config = ConfigDict(json_schema_extra=_one_of("video_url", "video_id"))
+
+    video_url: Text | None = Field(
+        default=None,
+        description="Where the video is: http or https, .mp4 or .mov, at most 100 MB, 2 s to 60 s, 720p or 1080p, each "
+        "side 512 to 2160 pixels (the server's settings may allow more).",
+    )
+    video_id: Text | None = Field(default=None, description="Instead: the id of a video that the server keeps.")
 
 
 class FaceChoose(_Request):
-    """One face and what it speaks. Exactly one of `sound_file` and `audio_id`."""
+    """One face and what it speaks. Exactly one of `sound_file` and `audio_id`; times in ms."""
 
-    face_id: FaceId
-    sound_file: Text | None = None
-    audio_id: Text | None = None
-    sound_start_time: Milliseconds
-    sound_end_time: Milliseconds
-    sound_insert_time: Milliseconds
-    sound_volume: Volume = 1.0
-    original_audio_volume: Volume = 1.0
+    model_config = ConfigDict(json_schema_extra=_one_of("sound_file", "audio_id"))
+
+    face_id: FaceId = Field(description="Which face speaks, as identify-face calls it.")
+    sound_file: Text | None = Field(
+        default=None,
+        description="The speech: an http or https address, or the file itself in base64, bare or as a data: URI. .mp3, "
+        ".wav, .m4a or .aac, at most 5 MB, 2 s to 60 s.",
+    )
+    audio_id: Text | None = Field(default=None, description="Instead: the id of a sound that the server keeps.")
+    sound_start_time: Milliseconds = Field(
+        description="Where the speech is cut, from the sound's start; what is before goes."
+    )
+    sound_end_time: Milliseconds = Field(
+        description="Where the speech ends, from the sound's start; not after the sound's end. At least 2000 ms must "
+        "be left between the two."
+    )
+    sound_insert_time: Milliseconds = Field(
+        description="Where in the video the speech begins. It shares at least 2000 ms with the face's interval, and "
+        "ends within the video unless `sync_mode` says otherwise."
+    )
+    sound_volume: Volume = Field(default=1.0, description="Loudness of the speech: 1 as it is, 2 twice the amplitude.")
+    original_audio_volume: Volume = Field(default=1.0, description="Loudness of the video's own sound.")
 
     def choice(self) -> ChoiceRecord:
         """The choice as the rooms below know it, its sound still to come."""
@@ -107,25 +134,38 @@ class FaceChoose(_Request):
 class WatermarkInfo(_Request):
     """Whether a second result with a visible mark is made."""
 
-    enabled: Annotated[bool, _default_for_null(False)] = False
+    enabled: Annotated[bool, _default_for_null(False)] = Field(
+        default=False, description="Make a marked result besides."
+    )
 
 
 class LipSyncRequest(_Request):
-    """A lip sync of one session. A bare object is read as a list of one. Empty and null count as absent.
+    """A lip sync of one session. Empty and null count as absent."""
 
-    sync_mode, dry_run: extensions. What happens to speech that lasts longer than the video; and whether the request is
-    only checked and estimated.
-    """
-
-    session_id: Text
-    face_choose: Annotated[
-        list[FaceChoose], BeforeValidator(_object_as_list), Field(min_length=1, max_length=MAX_FACES)
-    ]
-    external_task_id: ExternalId | None = None
-    callback_url: Text | None = None
-    watermark_info: WatermarkInfo | None = None
-    sync_mode: Annotated[SyncMode | None, BeforeValidator(_none_for_empty)] = None
-    dry_run: Annotated[bool, _default_for_null(False)] = False
+    session_id: Text = Field(description="The session, as identify-face calls it; it can be used for 24 hours.")
+    face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list)] = Field(
+        min_length=1,
+        max_length=MAX_FACES,
+        description="The face that speaks; a bare object is read as a list of one. More than one entry where the "
+        "server's settings allow it, each for another face.",
+    )
+    external_task_id: ExternalId | None = Field(
+        default=None,
+        description="The caller's own id of the task, unique among the account's tasks; it finds the task as well. The "
+        "same request with the same id makes no second task.",
+    )
+    callback_url: Text | None = Field(
+        default=None, description="Where the bare task is posted to at each change of its status; http or https."
+    )
+    watermark_info: WatermarkInfo | None = Field(default=None, description="Whether a marked result is made besides.")
+    sync_mode: Annotated[SyncMode | None, BeforeValidator(_none_for_empty)] = Field(
+        default=None,
+        description="An extension: what happens where the speech lasts longer than the video; unset, it is refused.",
+        json_schema_extra=EXTENSION,
+    )
+    dry_run: Annotated[bool, _default_for_null(False)] = Field(
+        default=False, description="An extension: only check and estimate the request.", json_schema_extra=EXTENSION
+    )
 
     @property
     def watermark(self) -> bool:
@@ -142,25 +182,37 @@ class LipSyncRequest(_Request):
 # Answers
 
 
-class Envelope(BaseModel, Generic[T]):
+class _Answer(BaseModel):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class _Extension(_Answer):
+    model_config = ConfigDict(json_schema_extra=EXTENSION)
+
+
+# A field that is left out where there is nothing to tell: null breaks strict clients.
+Maybe = Annotated[T | SkipJsonSchema[None], Field(exclude_if=lambda value: value is None)]
+
+
+class Envelope(_Answer, Generic[T]):
     """What surrounds every answer."""
 
-    code: int = 0
+    code: int = Field(default=0, description="0: no fault.")
     message: str = "SUCCEED"
-    request_id: str
+    request_id: str = Field(description="The server's id of this request, also in its log; the header X-Request-Id.")
     data: T
 
 
-class ErrorEnvelope(BaseModel):
+class ErrorEnvelope(_Answer):
     """What every fault is answered with."""
 
-    code: int
-    message: str
-    request_id: str
+    code: int = Field(description="What is wrong; each code is named beside its HTTP status.")
+    message: str = Field(description="One sentence that names the field and the figure.")
+    request_id: str = Field(description="The server's id of this request, also in its log; the header X-Request-Id.")
     data: None = None
 
 
-class FaceWarningData(BaseModel):
+class FaceWarningData(_Extension):
     """An extension: why a face's interval is no longer, or what may look wrong. Times in ms."""
 
     code: str
@@ -169,7 +221,7 @@ class FaceWarningData(BaseModel):
     end_time: int
 
 
-class BoxData(BaseModel):
+class BoxData(_Extension):
     """An extension: where in the picture a face usually is, in pixels."""
 
     x: int
@@ -178,91 +230,100 @@ class BoxData(BaseModel):
     height: int
 
 
-class FaceData(BaseModel):
+class FaceData(_Answer):
     """A face that can be lip-synced; times in ms."""
 
-    face_id: str
-    face_image: str
-    start_time: int
-    end_time: int
-    bbox: BoxData
-    warnings: list[FaceWarningData]
+    face_id: str = Field(description="The face within its session; after a gap of more than 1 s it is another one.")
+    face_image: str = Field(description="Where a picture of the face is.")
+    start_time: int = Field(description="Where the interval that can be lip-synced begins.")
+    end_time: int = Field(description="Where it ends.")
+    bbox: BoxData = Field(description="An extension: where the face is.")
+    warnings: list[FaceWarningData] = Field(
+        description="An extension: what is to be said of the face.", json_schema_extra=EXTENSION
+    )
 
 
-class IdentifyData(BaseModel):
+class IdentifyData(_Answer):
     """A session and its faces."""
 
-    session_id: str
-    final_unit_deduction: str = "0"
-    face_data: list[FaceData]
+    session_id: str = Field(description="The session; it can be used for 24 hours.")
+    final_unit_deduction: str = Field(default="0", description="What the call cost: nothing.")
+    face_data: list[FaceData] = Field(description="Its faces; none is no fault.")
 
 
-class VideoData(BaseModel):
-    """A video of ours; `duration` in seconds, as text. watermark_url: the same with a visible mark, if asked for."""
+class VideoData(_Answer):
+    """A video that the server keeps for 30 days."""
 
     id: str
-    url: str
-    duration: str
-    watermark_url: str | None = None
+    url: str = Field(description="Where it is; the address is signed and works without a key until it expires.")
+    duration: str = Field(description="Seconds, as text.")
+    watermark_url: Maybe[str] = Field(default=None, description="Where the same with a visible mark is, if asked for.")
 
 
-class TaskInfo(BaseModel):
+class TaskInfo(_Answer):
     """What the task was made from."""
 
-    parent_video: VideoData
-    external_task_id: str | None = None
+    parent_video: VideoData = Field(description="The source video.")
+    external_task_id: Maybe[str] = Field(default=None, description="The caller's own id, if one was given.")
 
 
-class TaskResult(BaseModel):
-    """What the task made; empty until it succeeded."""
+class TaskResult(_Answer):
+    """What the task made."""
 
-    videos: list[VideoData]
+    videos: list[VideoData] = Field(description="The result; empty until the task succeeded.")
 
 
-class TaskData(BaseModel):
-    """A task. `progress` (0 to 1), `stage` and `queue_position` (1 is next) are extensions. Times are Unix ms."""
+class TaskData(_Answer):
+    """A task. Times are Unix ms."""
 
-    task_id: str
-    task_status: TaskStatus
-    task_status_msg: str
+    task_id: str = Field(description="The server's id of the task.")
+    task_status: TaskStatus = Field(description="How far the task is; the last two are final.")
+    task_status_msg: str = Field(description="Why the task failed; empty otherwise.")
     task_info: TaskInfo
     task_result: TaskResult
-    progress: float
-    stage: str
-    queue_position: int | None = None
-    created_at: int
-    updated_at: int
+    progress: float = Field(description="An extension: how much of it is done, 0 to 1.", json_schema_extra=EXTENSION)
+    stage: str = Field(description="An extension: what it is at.", json_schema_extra=EXTENSION)
+    queue_position: Maybe[int] = Field(
+        default=None,
+        description="An extension: its place among those that wait; 1 is next.",
+        json_schema_extra=EXTENSION,
+    )
+    created_at: int = Field(description="When the task was made.")
+    updated_at: int = Field(description="When it last changed.")
 
 
-class DryRunData(BaseModel):
-    """An extension: what a request would make. estimated_time: seconds until it would be done, as text."""
+class DryRunData(_Extension):
+    """An extension: what a request would make."""
 
     dry_run: bool = True
-    duration: str
-    estimated_time: str
-    queue_position: int
-    warnings: list[FaceWarningData]
+    duration: str = Field(description="Seconds that the result would last, as text.")
+    estimated_time: str = Field(description="Seconds until it would be done, as text.")
+    queue_position: int = Field(description="Its place among those that would wait; 1 is next.")
+    warnings: list[FaceWarningData] = Field(description="What is to be said of the faces that would speak.")
 
 
-class DeletedData(BaseModel):
+class DeletedData(_Extension):
     """An extension: a task that is no more."""
 
     task_id: str
     deleted: bool = True
 
 
-class UploadData(BaseModel):
-    """An extension: a file that was uploaded. Its id serves as `video_id` or `audio_id`, its url as any other.
+class UploadData(_Extension):
+    """An extension: a file that was uploaded."""
 
-    type: `video` or `audio`. size: bytes. duration: seconds, as text. expires_at: Unix ms.
-    """
+    id: str = Field(description="Serves as `video_id` or `audio_id`.")
+    url: str = Field(description="Serves as `video_url` or `sound_file`.")
+    type: Literal["video", "audio"]
+    size: int = Field(description="Bytes.")
+    duration: str = Field(description="Seconds, as text.")
+    expires_at: int = Field(description="Until when it is kept, Unix ms.")
 
-    id: str
-    url: str
-    type: str
-    size: int
-    duration: str
-    expires_at: int
+
+class StatusData(_Extension):
+    """An extension: how the server is."""
+
+    status: Literal["ok", "ready"]
 
 
 def identify_data(session: SessionRecord, links: Links) -> IdentifyData:
@@ -319,7 +380,7 @@ def task_data(task: Task, links: Links, position: int | None = None) -> TaskData
 
 def task_json(task: Task, links: Links) -> bytes:
     """The bare task as a callback tells it."""
-    return task_data(task, links).model_dump_json(exclude_none=True).encode()
+    return task_data(task, links).model_dump_json().encode()
 
 
 def upload_data(media: Media, links: Links) -> UploadData:
