@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -219,13 +219,24 @@ async def _identify_address(desk: Desk, account: str, url: str) -> SessionRecord
         await _fetch(desk, url, path, desk.settings.max_video_mb, "video_url")
         info = await desk.jobs.probe_video(path, "video_url")
         rules.check_video(info, "video_url", any_size=desk.settings.any_size)
-        return await desk.jobs.identify(account, path, info)
+        with _naming("video_url"):
+            return await desk.jobs.identify(account, path, info)
 
 
 async def _identify_kept(desk: Desk, account: str, media: Media, field: str) -> SessionRecord:
     info = await desk.jobs.probe_video(desk.jobs.folder.path(media.key), field)
     rules.check_video(info, field, any_size=desk.settings.any_size)
-    return await desk.jobs.identify_kept(account, media)
+    with _naming(field):
+        return await desk.jobs.identify_kept(account, media)
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Let faults that a worker finds in `video`, as the rooms below call it, name the field that the caller knows."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{field}: {str(error).removeprefix('video: ')}", field=field) from error
 
 
 async def _own(desk: Desk, account: str, media_id: str, field: str, suffixes: tuple[str, ...] = ()) -> Media:

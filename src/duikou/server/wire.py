@@ -38,7 +38,7 @@ def _encodable(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError("must be valid Unicode text") from None
+        raise ValueError("must be valid Unicode") from None
     if "\0" in value:
         raise ValueError("must not hold the character U+0000")
     return value

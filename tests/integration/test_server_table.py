@@ -1,0 +1,487 @@
+"""One table of requests: what is asked, and the exact HTTP status, code and sentence of the answer.
+
+Stand-in workers read "media files" that say what is in them (`stub_work`); only the rows on containers and codecs, at
+the end, have real files and the real headers' reader. SITE in a request or a sentence is where the files are fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import stub_work
+from live_server import create, identify, in_thread, order, settings, sources
+from media_maker import make_sound, make_video, tone
+
+IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
+MIB = 1 << 20
+GONE = object()
+"""A field that the request leaves out."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request. choice: changes to its one entry of `face_choose`. body: in place of JSON."""
+
+    method: str
+    path: str
+    json: dict[str, Any] = field(default_factory=dict)
+    choice: dict[str, Any] = field(default_factory=dict)
+    body: bytes | None = None
+
+    def __str__(self) -> str:
+        what = self.body[:20] if self.body is not None else {**self.json, **self.choice}
+        return f"{self.method} {self.path.rsplit('/', 1)[-1][:20]} {what if what else ''}"[:60]
+
+
+def find(**fields: Any) -> Ask:
+    """identify-face with these fields."""
+    return Ask("POST", IDENTIFY, fields)
+
+
+def sync(entry: dict[str, Any] | None = None, **fields: Any) -> Ask:
+    """advanced-lip-sync, good but for these fields, and those of its one entry of `face_choose`."""
+    return Ask("POST", CREATE, fields, entry or {})
+
+
+def face(**fields: Any) -> Ask:
+    """advanced-lip-sync, good but for these fields of its one entry of `face_choose`."""
+    return sync(fields)
+
+
+def call(method: str, path: str, body: bytes | None = None) -> Ask:
+    """Any call, without JSON."""
+    return Ask(method, path, body=body)
+
+
+def packed(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+OK = (200, 0, "SUCCEED")
+V, F = "video_url", "face_choose[0]"
+ONE_OF = (400, 1201, "Exactly one of video_url and video_id must be given.")
+ONE_SOUND = (400, 1201, f"{F}: exactly one of sound_file and audio_id must be given.")
+UNREACHABLE = "the host cannot be reached from here (private addresses must be allowed by the operator)."
+NO_JSON = (400, 1201, "The request body is not valid JSON.")
+NO_OBJECT = (400, 1201, "The request body must be a JSON object.")
+LENGTH = "it must last 2000 ms to 60000 ms."
+CLASSES = "only the 720p and 1080p classes are taken, 783360 to 2384640 pixels."
+SIDES = "each side must have 512 to 2160."
+
+
+def wrong(sentence: str) -> tuple[int, int, str]:
+    return (400, 1201, sentence)
+
+
+def no_call(what: str) -> tuple[int, int, str]:
+    return (404, 1202, f"There is no {what}.")
+
+
+def no_task(name: str) -> tuple[int, int, str]:
+    return (404, 1203, f"There is no task {name}, or it has expired.")
+
+
+ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
+    # identify-face: which video
+    (find(video_url="SITE/a.mp4"), OK),
+    (find(video_url="SITE/a.mp4", video_id="", unknown=[1]), OK),
+    (find(video_url="SITE/a.mp4", video_id=None), OK),
+    (find(video_url="SITE/empty.mp4"), OK),
+    (find(), ONE_OF),
+    (find(video_url="", video_id=None), ONE_OF),
+    (find(video_url="SITE/a.mp4", video_id="1"), ONE_OF),
+    (find(video_url=7), wrong(f"{V}: a text is expected, not 7.")),
+    (find(video_url=["a"]), wrong(f"{V}: a text is expected, not ['a'].")),
+    (find(video_url="\ud800"), wrong(f"{V}: the text must be valid Unicode.")),
+    (find(video_url="http://a\0b/"), wrong(f"{V}: the text must not hold the character U+0000.")),
+    (find(video_id=7), wrong("video_id: a text is expected, not 7.")),
+    (
+        find(video_id="1234567890123456789"),
+        wrong("video_id: there is no video '1234567890123456789', or it has expired."),
+    ),
+    (find(video_id="../../secret"), wrong("video_id: there is no video '../../secret', or it has expired.")),
+    # ... and its address
+    (find(video_url="nonsense"), wrong(f"{V}: only http and https URLs are taken.")),
+    (find(video_url="file:///etc/passwd"), wrong(f"{V}: only http and https URLs are taken.")),
+    (find(video_url="ftp://127.0.0.1/a.mp4"), wrong(f"{V}: only http and https URLs are taken.")),
+    (find(video_url="http://a:99999/"), wrong(f"{V}: this is not a URL.")),
+    (find(video_url="http://me:word@127.0.0.1/"), wrong(f"{V}: the URL must not hold a user or a password.")),
+    (find(video_url="http://a/" + "x" * 4096), wrong(f"{V}: the address is longer than 4096 characters.")),
+    (find(video_url="http://10.0.0.1/a.mp4"), wrong(f"{V}: {UNREACHABLE}")),
+    (find(video_url="http://169.254.169.254/latest/meta-data"), wrong(f"{V}: {UNREACHABLE}")),
+    (find(video_url="http://127.0.0.1:9/a.mp4"), wrong(f"{V}: {UNREACHABLE}")),
+    (find(video_url="SITE/nothing.mp4"), wrong(f"{V}: the host answered with status 404.")),
+    # ... its size and length
+    (find(video_url="SITE/big.mp4"), wrong(f"{V}: the file is larger than 1 MB.")),
+    (find(video_url="SITE/void.mp4"), wrong(f"{V}: the file is empty.")),
+    (find(video_url="SITE/1999.mp4"), wrong(f"{V}: the video lasts 1999 ms; {LENGTH}")),
+    (find(video_url="SITE/2000.mp4"), OK),
+    (find(video_url="SITE/60100.mp4"), OK),
+    (find(video_url="SITE/60101.mp4"), wrong(f"{V}: the video lasts 60101 ms; {LENGTH}")),
+    # ... its sides and its class
+    (find(video_url="SITE/511x2160.mp4"), wrong(f"{V}: the video is 511x2160 pixels; {SIDES}")),
+    (find(video_url="SITE/2161x512.mp4"), wrong(f"{V}: the video is 2161x512 pixels; {SIDES}")),
+    (find(video_url="SITE/640x480.mp4"), wrong(f"{V}: the video is 640x480 pixels; {SIDES}")),
+    (find(video_url="SITE/512x1530.mp4"), OK),
+    (find(video_url="SITE/512x1529.mp4"), wrong(f"{V}: the video is 512x1529 pixels, 782848 in all; {CLASSES}")),
+    (find(video_url="SITE/2160x1104.mp4"), OK),
+    (find(video_url="SITE/2160x1105.mp4"), wrong(f"{V}: the video is 2160x1105 pixels, 2386800 in all; {CLASSES}")),
+    (find(video_url="SITE/960x960.mp4"), OK),
+    # advanced-lip-sync: the session
+    (sync(session_id=GONE), wrong("session_id: a value is required.")),
+    (sync(session_id=None), wrong("session_id: a text is expected, not None.")),
+    (sync(session_id=12), wrong("session_id: a text is expected, not 12.")),
+    (sync(session_id=""), wrong("session_id: there is no session '', or it has expired.")),
+    (sync(session_id="777"), wrong("session_id: there is no session '777', or it has expired.")),
+    (sync(session_id="OLD"), wrong("session_id: there is no session 'OLD', or it has expired.")),
+    # ... its faces
+    (sync(face_choose=GONE), wrong("face_choose: a value is required.")),
+    (sync(face_choose=[]), wrong("face_choose: 1 to 8 entries are expected, not 0.")),
+    (sync(face_choose=[1]), wrong(f"{F}: an object is expected, not 1.")),
+    (sync(face_choose="x"), wrong("face_choose: a list of one object is expected, not 'x'.")),
+    (sync(face_choose=None), wrong("face_choose: a list of one object is expected, not None.")),
+    (sync(face_choose="TWICE"), wrong("face_choose: exactly one entry is expected, not 2.")),
+    (face(face_id=1, sound_insert_time=7_000), OK),
+    (face(face_id=GONE), wrong(f"{F}.face_id: a value is required.")),
+    (face(face_id=None), wrong(f"{F}.face_id: a text is expected, not None.")),
+    (face(face_id=1.5), wrong(f"{F}.face_id: a text is expected, not 1.5.")),
+    (face(face_id=True), wrong(f"{F}.face_id: a text is expected, not True.")),
+    (face(face_id="7"), wrong(f"{F}.face_id: the session has no face '7'; its faces: 0, 1.")),
+    (face(face_id=-1), wrong(f"{F}.face_id: the session has no face '-1'; its faces: 0, 1.")),
+    (sync(session_id="EMPTY"), wrong(f"{F}.face_id: the session has no face '0'; its faces: none.")),
+    (sync({"face_id": "1"}, session_id="ALONE"), wrong(f"{F}.face_id: the session has no face '1'; its faces: 0.")),
+    # ... the crop
+    (face(sound_start_time=GONE), wrong(f"{F}.sound_start_time: a value is required.")),
+    (face(sound_end_time=GONE), wrong(f"{F}.sound_end_time: a value is required.")),
+    (face(sound_insert_time=GONE), wrong(f"{F}.sound_insert_time: a value is required.")),
+    (face(sound_start_time=-1), wrong(f"{F}.sound_start_time: -1 is less than 0, the least allowed.")),
+    (face(sound_end_time=3000.5), wrong(f"{F}.sound_end_time: a whole number is expected, not 3000.5.")),
+    (face(sound_end_time="3000"), wrong(f"{F}.sound_end_time: a whole number is expected, not '3000'.")),
+    (face(sound_end_time=True), wrong(f"{F}.sound_end_time: a whole number is expected, not True.")),
+    (face(sound_end_time=None), wrong(f"{F}.sound_end_time: a whole number is expected, not None.")),
+    (
+        face(sound_end_time=86_400_001),
+        wrong(f"{F}.sound_end_time: 86400001 is more than 86400000, the most allowed."),
+    ),
+    (face(sound_end_time=2_000), OK),
+    (
+        face(sound_end_time=1_999),
+        wrong(f"{F}.sound_end_time: the sound from 0 ms to 1999 ms lasts 1999 ms; at least 2000 ms must be left."),
+    ),
+    (
+        face(sound_start_time=4_000),
+        wrong(f"{F}.sound_end_time: the sound from 4000 ms to 3000 ms lasts -1000 ms; at least 2000 ms must be left."),
+    ),
+    (face(sound_end_time=5_100, sound_insert_time=0), OK),
+    (
+        face(sound_end_time=5_101, sound_insert_time=0),
+        wrong(f"{F}.sound_end_time: 5101 ms is after the sound's end at 5000 ms."),
+    ),
+    # ... where the speech goes
+    (face(sound_insert_time=-1), wrong(f"{F}.sound_insert_time: -1 is less than 0, the least allowed.")),
+    (face(sound_insert_time=7_100), OK),
+    (
+        face(sound_insert_time=7_101),
+        wrong(
+            f"{F}.sound_insert_time: the speech inserted at 7101 ms ends at 10101 ms, after the video's end at "
+            "10000 ms."
+        ),
+    ),
+    (face(face_id="1", sound_insert_time=6_500), OK),
+    (
+        face(face_id="1", sound_insert_time=6_499),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 6499 ms to 9499 ms shares 1999 ms with the interval of face 1, "
+            "7500 ms to 10000 ms; at least 2000 ms are needed."
+        ),
+    ),
+    (
+        face(face_id="1", sound_insert_time=0),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 0 ms to 3000 ms shares 0 ms with the interval of face 1, "
+            "7500 ms to 10000 ms; at least 2000 ms are needed."
+        ),
+    ),
+    # ... volumes
+    (face(sound_volume=0, original_audio_volume=2), OK),
+    (face(sound_volume=None), OK),
+    (face(sound_volume=2.01), wrong(f"{F}.sound_volume: 2.01 is more than 2, the most allowed.")),
+    (face(sound_volume=-0.1), wrong(f"{F}.sound_volume: -0.1 is less than 0, the least allowed.")),
+    (face(sound_volume="1"), wrong(f"{F}.sound_volume: a number is expected, not '1'.")),
+    (face(original_audio_volume=3), wrong(f"{F}.original_audio_volume: 3 is more than 2, the most allowed.")),
+    (face(original_audio_volume=float("nan")), wrong(f"{F}.original_audio_volume: a number is expected, not nan.")),
+    # ... the sound
+    (face(sound_file=packed(stub_work.sound())), OK),
+    (face(sound_file=f"data:audio/mpeg;base64,{packed(stub_work.sound())}"), OK),
+    (face(sound_file=packed(stub_work.sound()).rstrip("=")), OK),
+    (face(sound_file=GONE), ONE_SOUND),
+    (face(sound_file="", audio_id=None), ONE_SOUND),
+    (face(audio_id="1"), ONE_SOUND),
+    (
+        face(sound_file="", audio_id="77"),
+        wrong(f"{F}.audio_id: there is no sound '77', or it has expired."),
+    ),
+    (face(sound_file=5), wrong(f"{F}.sound_file: a text is expected, not 5.")),
+    (
+        face(sound_file="not base64!"),
+        wrong(f"{F}.sound_file: this is neither an http(s) address nor base64."),
+    ),
+    (
+        face(sound_file="data:audio/mpeg,abc"),
+        wrong(f"{F}.sound_file: a data: URI must hold base64, as in data:audio/mpeg;base64,...."),
+    ),
+    (face(sound_file="data:audio/mpeg;base64,"), wrong(f"{F}.sound_file: the sound is empty.")),
+    (
+        face(sound_file=packed(b"x" * (MIB + 1))),
+        wrong(f"{F}.sound_file: the sound has 1048577 bytes, more than the 1048576 allowed."),
+    ),
+    (face(sound_file="SITE/big.mp3"), wrong(f"{F}.sound_file: the file is larger than 1 MB.")),
+    (face(sound_file="SITE/nothing.mp3"), wrong(f"{F}.sound_file: the host answered with status 404.")),
+    (face(sound_file="http://192.168.1.1/s.mp3"), wrong(f"{F}.sound_file: {UNREACHABLE}")),
+    (face(sound_file="file:///etc/passwd"), wrong(f"{F}.sound_file: only http and https URLs are taken.")),
+    (face(sound_file="SITE/1999.mp3"), wrong(f"{F}.sound_file: the sound lasts 1999 ms; {LENGTH}")),
+    (face(sound_file="SITE/2000.mp3", sound_end_time=2_000), OK),
+    (face(sound_file="SITE/60100.mp3"), OK),
+    (face(sound_file="SITE/60101.mp3"), wrong(f"{F}.sound_file: the sound lasts 60101 ms; {LENGTH}")),
+    # ... the rest of the order
+    (
+        sync(external_task_id="taken"),
+        wrong("external_task_id: 'taken' is in use by task TAKEN, which has another payload."),
+    ),
+    (sync({"face_id": "1", "sound_insert_time": 7_000}, external_task_id="taken"), OK),
+    (sync(external_task_id=""), OK),
+    (sync(external_task_id=5), wrong("external_task_id: a text is expected, not 5.")),
+    (sync(external_task_id="x" * 257), wrong("external_task_id: at most 256 characters are allowed.")),
+    (sync(external_task_id="\udfff"), wrong("external_task_id: the text must be valid Unicode.")),
+    (sync(callback_url="nonsense"), wrong("callback_url: only http and https URLs are taken.")),
+    (sync(callback_url=["a"]), wrong("callback_url: a text is expected, not ['a'].")),
+    (sync(callback_url=""), OK),
+    (sync(watermark_info={"enabled": True}), OK),
+    (sync(watermark_info=True), wrong("watermark_info: an object is expected, not True.")),
+    (sync(watermark_info={"enabled": "yes"}), wrong("watermark_info.enabled: true or false is expected, not 'yes'.")),
+    (sync(sync_mode=""), OK),
+    (sync(sync_mode="loop"), OK),
+    (
+        sync(sync_mode="stretch"),
+        wrong("sync_mode: 'stretch' is none of 'cut_off', 'loop', 'bounce' or 'silence'."),
+    ),
+    (sync(dry_run=1), wrong("dry_run: true or false is expected, not 1.")),
+    (sync(dry_run=True), OK),
+    # one task, the list and the extensions
+    (call("GET", f"{CREATE}/TAKEN"), OK),
+    (call("GET", f"{CREATE}/taken"), OK),
+    (call("GET", f"/klingai{CREATE}/taken/"), OK),
+    (
+        call("GET", f"{CREATE}/1234567890123456789"),
+        no_task("1234567890123456789"),
+    ),
+    (call("GET", f"{CREATE}/..%2f.."), no_task("../..")),
+    (call("GET", f"{CREATE}/{'x' * 5000}"), no_task("x" * 80)),
+    (call("GET", f"{CREATE}/nobody/events"), no_task("nobody")),
+    (call("POST", f"{CREATE}/nobody/cancel"), no_task("nobody")),
+    (call("DELETE", f"{CREATE}/nobody"), no_task("nobody")),
+    (call("GET", f"{CREATE}?pageNum=1000&pageSize=500"), OK),
+    (call("GET", f"{CREATE}?pageNum=0"), wrong("pageNum: '0' is less than 1, the least allowed.")),
+    (call("GET", f"{CREATE}?pageNum=1001"), wrong("pageNum: '1001' is more than 1000, the most allowed.")),
+    (call("GET", f"{CREATE}?pageNum="), wrong("pageNum: a whole number is expected, not ''.")),
+    (call("GET", f"{CREATE}?pageSize=0"), wrong("pageSize: '0' is less than 1, the least allowed.")),
+    (call("GET", f"{CREATE}?pageSize=501"), wrong("pageSize: '501' is more than 500, the most allowed.")),
+    (call("GET", f"{CREATE}?pageSize=many"), wrong("pageSize: a whole number is expected, not 'many'.")),
+    (call("POST", "/v1/files", stub_work.sound()), OK),
+    (call("POST", "/v1/files", b""), wrong("file: the file is empty.")),
+    (call("GET", "/files/media/1.mp4"), (403, 1103, "The address of /files/media/1.mp4 is not signed by this server.")),
+    # bodies that are no object, too large, or none
+    *((call("POST", path, b"{"), NO_JSON) for path in (IDENTIFY, CREATE)),
+    *((call("POST", path, b""), NO_OBJECT) for path in (IDENTIFY, CREATE)),
+    (call("POST", CREATE, b"\xff\xfe"), NO_JSON),
+    (call("POST", CREATE, b"null"), wrong("body: an object is expected, not None.")),
+    (call("POST", CREATE, b"[]"), wrong("body: an object is expected, not [].")),
+    (call("POST", CREATE, b'"text"'), wrong("body: an object is expected, not 'text'.")),
+    (call("POST", CREATE, b"[" * 100_000), wrong("The request body cannot be read as JSON.")),
+    (call("POST", CREATE, b"9" * 5_000), wrong("The request body cannot be read as JSON.")),
+    (
+        call("POST", CREATE, b" " * (8 * MIB + 1)),
+        wrong("The request body has 8388609 bytes, more than the 8388608 allowed."),
+    ),
+    # what is no call
+    *(
+        (call(method, path), no_call(f"{method} {path}"))
+        for method, path in (
+            ("GET", "/"),
+            ("GET", "/nothing"),
+            ("GET", "/docs"),
+            ("GET", "/v1/videos"),
+            ("GET", "/v1/videos/advanced-Lip-Sync"),
+            ("GET", "/v1/files"),
+            ("GET", IDENTIFY),
+            ("POST", "/other/v1/videos/identify-face"),
+            ("POST", "/files/media/1.mp4"),
+            ("DELETE", CREATE),
+            ("PUT", f"/klingai{CREATE}"),
+            ("PUT", f"{CREATE}/1"),
+            ("PATCH", f"/kling{CREATE}/1"),
+            ("OPTIONS", IDENTIFY),
+        )
+    ),
+    # what goes wrong in the server
+    (find(video_url="SITE/damaged.mp4"), wrong(f"{V}: the video is damaged at frame 7.")),
+    (
+        find(video_url="SITE/no_model.mp4"),
+        (503, 5001, "the face model is missing; run: make setup."),
+    ),
+    (find(video_url="SITE/dies.mp4"), (500, 5000, "the worker process died by signal SIGKILL.")),
+    (find(video_url="SITE/bug.mp4"), (500, 5000, "The server failed; its log tells more under this request_id.")),
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server with what the table's rows speak of; `words` stand for what is known only when it runs."""
+
+    client: httpx.Client
+    words: dict[str, str]
+
+    def told(self, text: str) -> str:
+        for word, meaning in self.words.items():
+            text = text.replace(word, meaning)
+        return text
+
+    def ask(self, ask: Ask) -> httpx.Response:
+        path = self.told(ask.path)
+        if ask.path == IDENTIFY and ask.body is None and ask.method == "POST":
+            return self.client.post(path, content=self.told(json.dumps(ask.json)))
+        if ask.path == CREATE and ask.body is None and ask.method == "POST":
+            payload: dict[str, Any] = order("SESSION", "SITE/s.mp3", **ask.choice)
+            payload["face_choose"] = [present(payload["face_choose"][0])]
+            twice = {"face_choose": payload["face_choose"] * 2} if ask.json.get("face_choose") == "TWICE" else {}
+            return self.client.post(path, content=self.told(json.dumps(present(payload | ask.json | twice))))
+        return self.client.request(ask.method, path, content=ask.body)
+
+
+def present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not GONE}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory):
+    video, sound = stub_work.video, stub_work.sound
+    sizes = ((511, 2160), (2161, 512), (640, 480), (512, 1530), (512, 1529), (2160, 1104), (2160, 1105), (960, 960))
+    files = {
+        "a__mp4": video(faces=[[0, 10_000], [7_500, 10_000]]),
+        "alone__mp4": video(),
+        "empty__mp4": video(faces=[]),
+        "void__mp4": b"",
+        "big__mp4": b"x" * (MIB + 1),
+        "big__mp3": b"x" * (MIB + 1),
+        "s__mp3": sound(),
+        **{f"{ms}__mp4": video(duration_ms=ms, faces=[]) for ms in (1_999, 2_000, 60_100, 60_101)},
+        **{f"{ms}__mp3": sound(duration_ms=ms) for ms in (1_999, 2_000, 60_100, 60_101)},
+        **{f"{width}x{height}__mp4": video(width=width, height=height, faces=[]) for width, height in sizes},
+        **{f"{deed}__mp4": video(identify=deed) for deed in ("damaged", "no_model", "bug")},
+        "dies__mp4": video(identify="die"),
+    }
+    data = tmp_path_factory.mktemp("data")
+    given = settings(data, max_video_mb=1, max_audio_mb=1, tasks_at_once=0)
+    with sources(**files) as site, in_thread(given, stub_work.WORK) as client:
+        words = {"SITE": site, "SESSION": identify(client, f"{site}/a.mp4")["session_id"]}
+        words |= {"EMPTY": identify(client, f"{site}/empty.mp4")["session_id"]}
+        words |= {"ALONE": identify(client, f"{site}/alone.mp4")["session_id"]}
+        words |= {"OLD": identify(client, f"{site}/alone.mp4")["session_id"]}
+        expire(data, words["OLD"])
+        taken = order(words["SESSION"], f"{site}/s.mp3", face_id="1", sound_insert_time=7_000)
+        words |= {"TAKEN": create(client, taken | {"external_task_id": "taken"})}
+        yield Place(client, words)
+
+
+def expire(data: Path, session_id: str) -> None:
+    with sqlite3.connect(data / "duikou.db") as database:
+        database.execute("UPDATE sessions SET expires_at = 1 WHERE id = ?", (session_id,))
+    database.close()
+
+
+@pytest.mark.parametrize(("ask", "expected"), ROWS, ids=[f"{number}: {ask}" for number, (ask, _) in enumerate(ROWS)])
+def test_every_request_has_its_answer(place: Place, ask: Ask, expected: tuple[int, int, str]) -> None:
+    answer = place.ask(ask)
+    body = answer.json()
+    status, code, sentence = expected
+    assert (answer.status_code, body["code"], body["message"]) == (status, code, place.told(sentence))
+
+
+# Containers and codecs, with real files
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory):
+    where = tmp_path_factory.mktemp("files")
+    small = {"size": (64, 48), "fps": 5}
+    speech = tone(300, 2_500)
+    for name in ("good.mp4", "good.mov"):
+        make_video(where / name, frames=15, **small)
+    make_video(where / "short.mp4", frames=9, **small)
+    make_video(where / "codec.mov", frames=15, codec="qtrle", pixel_format="rgb24", **small)
+    whole = (where / "good.mp4").read_bytes()
+    (where / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (where / "list.mp4").write_bytes(b"#EXTM3U\nfile:///etc/passwd\n")
+    (where / "web.mp4").write_bytes(b"\x1aE\xdf\xa3" + bytes(100))
+    for suffix in ("mp3", "wav", "m4a", "aac"):
+        make_sound(where / f"s.{suffix}", speech)
+    make_sound(where / "short.wav", tone(300, 1_999))
+    make_sound(where / "long.wav", tone(300, 60_200, rate=8_000), 8_000)
+    make_sound(where / "codec.wav", speech, codec="dfpwm")
+    make_sound(where / "large.wav", np.zeros((48_000 * 56, 1), np.float32))
+    (where / "sound.mp4").write_bytes((where / "s.m4a").read_bytes().replace(b"ftypM4A ", b"ftypisom", 1))
+    files = {path.name.replace(".", "__"): path.read_bytes() for path in where.iterdir()}
+    given = settings(tmp_path_factory.mktemp("data"), any_size=True)
+    with sources(**files) as site, in_thread(given, stub_work.REAL_HEADERS) as client:
+        yield Place(client, {"SITE": site, "SESSION": identify(client, f"{site}/good.mp4")["session_id"]})
+
+
+def speak(name: str, end_ms: int = 2_400) -> Ask:
+    return face(sound_file=f"SITE/{name}", sound_end_time=end_ms, sound_insert_time=0)
+
+
+REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
+    (find(video_url="SITE/good.mp4"), OK),
+    (find(video_url="SITE/good.mov"), OK),
+    (find(video_url="SITE/short.mp4"), wrong(f"{V}: the video lasts 1800 ms; {LENGTH}")),
+    (find(video_url="SITE/codec.mov"), wrong(f"{V}: pictures coded as qtrle cannot be read.")),
+    (
+        find(video_url="SITE/cut.mp4"),
+        wrong(f"{V}: the file is damaged and cannot be read (Invalid data found when processing input)."),
+    ),
+    (find(video_url="SITE/list.mp4"), wrong(f"{V}: the content is not an mp4, mov, mp3, wav, m4a or aac file.")),
+    (find(video_url="SITE/web.mp4"), wrong(f"{V}: the content is not an mp4, mov, mp3, wav, m4a or aac file.")),
+    (find(video_url="SITE/s.mp3"), wrong(f"{V}: the file is mp3, a video must be mp4 or mov.")),
+    (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a, a video must be mp4 or mov.")),
+    (find(video_url="SITE/sound.mp4"), wrong(f"{V}: the file has no picture.")),
+    *((speak(f"s.{suffix}"), OK) for suffix in ("mp3", "wav", "m4a", "aac")),
+    (speak("short.wav"), wrong(f"{F}.sound_file: the sound lasts 1999 ms; {LENGTH}")),
+    (speak("long.wav"), wrong(f"{F}.sound_file: the sound lasts 60200 ms; {LENGTH}")),
+    (speak("codec.wav"), wrong(f"{F}.sound_file: sound coded as dfpwm cannot be read.")),
+    (speak("large.wav"), wrong(f"{F}.sound_file: the file is larger than 5 MB.")),
+    (speak("good.mp4"), wrong(f"{F}.sound_file: the file is a video, a sound must be mp3, wav, m4a or aac.")),
+    (
+        speak("list.mp4"),
+        wrong(f"{F}.sound_file: the content is not an mp4, mov, mp3, wav, m4a or aac file."),
+    ),
+    (call("POST", "/v1/files", b"junk"), wrong("file: the content is not an mp4, mov, mp3, wav, m4a or aac file.")),
+]
+
+
+@pytest.mark.parametrize(
+    ("ask", "expected"), REAL_ROWS, ids=[f"{number}: {ask}" for number, (ask, _) in enumerate(REAL_ROWS)]
+)
+def test_every_file_has_its_answer(real: Place, ask: Ask, expected: tuple[int, int, str]) -> None:
+    test_every_request_has_its_answer(real, ask, expected)
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len({str(ask) + repr(ask) for ask, _ in ROWS + REAL_ROWS}) == len(ROWS) + len(REAL_ROWS) >= 160
