@@ -7,7 +7,9 @@ import inspect
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -89,17 +91,27 @@ def test_the_first_commands_of_the_readme_are_demo_and_test() -> None:
 
 @pytest.mark.parametrize("command", readme_commands(), ids=" ".join)
 def test_commands_of_the_readme_parse(command: list[str]) -> None:
-    root = typer.main.get_command(app)
+    found = typer.main.get_command(app)
     name, *arguments = command[1:]
     if name == "--version":
-        assert name in {option for parameter in root.params for option in parameter.opts}
-    else:
-        root.commands[name].make_context(name, arguments)
+        assert name in {option for parameter in found.params for option in parameter.opts}
+        return
+    while hasattr(found := found.commands[name], "commands"):
+        name, *arguments = arguments
+    found.make_context(name, arguments)
+
+
+def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with the words that lead to it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def test_every_command_and_option_is_in_the_readme() -> None:
-    root = typer.main.get_command(app)
-    for name, command in root.commands.items():
+    for name, command in leaves(typer.main.get_command(app)):
         assert f"duikou {name}" in README
         options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
         for option in options - {"--help", "--output"}:
