@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from duikou.jobs.database import Database
+from duikou.jobs.dispatch import perform
+from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id
 from duikou.jobs.state import (
     ChoiceRecord,
@@ -21,6 +23,8 @@ from duikou.jobs.state import (
     TaskStatus,
 )
 from duikou.jobs.store import MAX_TRIES, RETRY_DELAY_MS, ExternalIdTaken, Store
+from duikou.jobs.work import Work
+from duikou.jobs.worker import Limits, Worker
 from duikou.timebase import Interval
 
 END = 1_000_000
@@ -229,6 +233,18 @@ def test_a_released_task_has_lost_no_try_and_its_attempt_is_over(store: Store) -
         assert claimed
         assert (claimed.attempt, claimed.tries) == (attempt, 1)
         assert store.release(claimed)
+
+
+def test_a_task_that_was_deleted_after_its_claim_leaves_no_folder(store: Store, tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    folder.make()
+    store.add_task(task(id="1"))
+    claimed = store.claim()
+    assert claimed
+    store.drop_task(claimed)
+    outcome = perform(claimed, store, folder, Work(), Worker(Limits(1, 64), threading.Event()), keep_ms=1)
+    assert not outcome()
+    assert not folder.path("tasks/1").exists()
 
 
 def test_an_external_id_is_unique_per_account(store: Store, clock: Clock) -> None:

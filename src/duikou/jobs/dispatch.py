@@ -137,7 +137,7 @@ def perform(
     output = folder.path(keys.result_key(task.id, task.attempt))
     marked = folder.path(keys.marked_key(task.id, task.attempt)) if task.watermark else None
     try:
-        output.parent.mkdir(parents=True)
+        output.parent.mkdir()  # not its parents: they are gone where the task was deleted in between
         order = RenderOrder(
             session=folder.path(keys.session_key(task.session_id)),
             video=folder.path(_video_key(task, store)),
