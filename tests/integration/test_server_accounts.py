@@ -337,7 +337,11 @@ def test_nothing_secret_is_logged_or_kept_where_a_digest_will_do(tmp_path, site)
         server.end(signal.SIGTERM)
     database.close()
     log = "".join(server.log)
-    assert log.count('"event": "request"') == 14
+    lines = [json.loads(line) for line in server.log]
+    assert [line["event"] for line in lines].count("request") == 14
+    refused = [line for line in lines if line["event"] == "refused"]
+    assert [line["code"] for line in refused] == [1201] * 4 + [1002] * 3 + [1000] * 3
+    assert all(line["request_id"] and line["message"] for line in refused)
     mark = httpx.URL(picture).params["signature"]
     for secret in (plain.secret, plain.key.public, signing.secret, shown, "dk-unknown-and-secret", mark):
         assert secret not in log

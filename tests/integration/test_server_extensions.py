@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -117,6 +119,19 @@ def test_uploads_that_are_refused_leave_nothing(client, data) -> None:
     assert left(data) == before
     video = stub_work.video(pad="x" * MIB)
     assert client.post(FILES, content=video).status_code == 200, "a video may be larger than a sound"
+
+
+def test_a_client_that_goes_away_leaves_nothing_and_no_alarm(tmp_path) -> None:
+    with Process(tmp_path) as server:
+        url = httpx.URL(server.url)
+        with socket.create_connection((url.host, url.port)) as line:
+            line.sendall(b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5_000)
+            until(lambda: list((tmp_path / "incoming").iterdir()))
+        until(lambda: not list((tmp_path / "incoming").iterdir()))
+        server.end(signal.SIGTERM)
+    events = [json.loads(line)["event"] for line in server.log]
+    assert "the client went away" in events
+    assert "request failed" not in events
 
 
 def test_an_upload_that_is_over_or_of_another_kind_is_refused(client, data, session_id) -> None:

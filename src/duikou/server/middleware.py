@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -73,6 +74,8 @@ class Envelope:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._limited(scope, receive, send_with_id)
+            except ClientDisconnect:
+                log.info("the client went away")
             except Exception:
                 log.exception("request failed", method=scope["method"], path=scope["path"])
                 if status:
@@ -130,7 +133,8 @@ def install(app: FastAPI) -> None:
 
 
 def fault_response(fault: ApiError, request_id: str) -> JSONResponse:
-    """The one shape of every fault."""
+    """The one shape of every fault, and its line in the log."""
+    log.info("refused", code=fault.code, message=fault.message)
     body = ErrorEnvelope(code=fault.code, message=fault.message, request_id=request_id)
     return JSONResponse(body.model_dump(), fault.status, fault.headers)
 
@@ -145,7 +149,6 @@ async def drain(receive: Receive) -> None:
 
 
 def _answer(request: Request, fault: ApiError) -> JSONResponse:
-    log.info("refused", code=fault.code, message=fault.message)
     return fault_response(fault, request.state.request_id)
 
 
