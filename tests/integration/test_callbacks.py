@@ -176,15 +176,12 @@ def test_a_receiver_that_is_gone_is_told_nothing_more(client, site) -> None:
 
 
 def test_a_receiver_that_never_answers_delays_neither_its_task_nor_others(client, site, monkeypatch) -> None:
-    monkeypatch.setattr(courier, "TIMEOUT_S", 3.0)
+    monkeypatch.setattr(courier, "TIMEOUT_S", 50.0)
     with receiver(HANG) as deaf, receiver() as ear:
-        began = time.monotonic()
         assert ended(client, ask(client, site, deaf.url))["task_status"] == "succeed"
         ask(client, site, ear.url)
         until(lambda: told(ear) == ALL)
-        assert time.monotonic() - began < 3.0
-        until(lambda: len(deaf.heard) == 2)
-        assert told(deaf) == ["submitted", "submitted"]
+        assert told(deaf) == ["submitted"], "its first is still under way"
 
 
 def test_sixteen_that_never_answer_hold_up_the_rest_for_no_longer_than_their_time(client, site, monkeypatch) -> None:
