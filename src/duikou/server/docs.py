@@ -8,10 +8,8 @@ from starlette.staticfiles import StaticFiles
 
 from duikou.server.openapi import document
 
-SWAGGER = (
-    "fastapi_standalone_docs",
-    "static/swagger",
-)  # the package that carries Swagger UI; nothing else of it is used
+# The package that carries Swagger UI; nothing else of it is used.
+SWAGGER = ("fastapi_standalone_docs", "static/swagger")
 # No script, style or connection from elsewhere, and none that stands in the page. Swagger UI's icons are data: and
 # pictures in answers blob: addresses.
 POLICY = (
