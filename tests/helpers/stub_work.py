@@ -109,7 +109,7 @@ def _do(deed: str, place: Path, progress: Progress) -> None:
         case "fault":
             raise InputError("face 0 cannot be made to speak", field="face_id")
         case "damaged":
-            raise MediaError("the video is damaged at frame 7", field="video")
+            raise MediaError("video: the video is damaged at frame 7", field="video")
         case "no_model":
             raise ModelError("the face model is missing; run: make setup")
         case "bug":
