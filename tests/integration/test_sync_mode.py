@@ -21,6 +21,7 @@ from duikou.faces.follow import RoiPath
 from duikou.faces.landmarks import Landmarker
 from duikou.media import decode
 from duikou.media.extend import SyncMode
+from duikou.media.pixels import Pixels
 from duikou.media.probe import probe_video
 from duikou.media.sound import read_sound
 from duikou.pipeline import FaceChoice, Result, Session, identify, lip_sync
@@ -128,7 +129,9 @@ def test_the_mouth_speaks_in_the_added_part(scene: Scene, made: tuple[SyncMode, 
         # The face was looked at every few frames; the last of them need not be the clip's.
         roi = path.at(min(ORDERS[mode][number], int(scene.session.faces[0].track.frames[-1])))
         assert roi is not None
-        gaps.append(float(mesh.lip_gap(landmarker.observe(images[number], roi).landmarks[None].astype(float))[0]))
+        gaps.append(
+            float(mesh.lip_gap(landmarker.observe(Pixels.of(images[number]), roi).landmarks[None].astype(float))[0])
+        )
     spoken = result.spoken[0]
     assert spoken.frames.tolist() == list(range(125))
     assert (spoken.strength[FRAMES:] == 1).all()

@@ -12,6 +12,7 @@ from duikou.jobs.database import Database
 from duikou.jobs.dispatch import perform
 from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id
+from duikou.jobs.outbox import ORDERED_TRIES, Outbox
 from duikou.jobs.state import (
     ChoiceRecord,
     FaceNote,
@@ -25,6 +26,7 @@ from duikou.jobs.state import (
 from duikou.jobs.store import MAX_TRIES, RETRY_DELAY_MS, ExternalIdTaken, Store
 from duikou.jobs.work import Work
 from duikou.jobs.worker import Limits, Worker
+from duikou.provenance.producer import producer
 from duikou.timebase import Interval
 
 END = 1_000_000
@@ -235,6 +237,19 @@ def test_a_released_task_has_lost_no_try_and_its_attempt_is_over(store: Store) -
         assert store.release(claimed)
 
 
+def test_callbacks_of_a_task_go_in_order_until_one_has_failed_too_often(store: Store, tmp_path: Path, clock) -> None:
+    store.add_task(task(callback_url="http://127.0.0.1/"))
+    store.claim()
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    waiting = Outbox(database, clock=clock)
+    for tries in range(1, ORDERED_TRIES + 1):
+        (refused,) = waiting.claim(9, hold_ms=1)
+        assert (refused.task.status, refused.tries) == (TaskStatus.SUBMITTED, tries)
+        waiting.again(refused, wait_ms=0)
+    assert [one.task.status for one in waiting.claim(9, hold_ms=1)] == [TaskStatus.SUBMITTED, TaskStatus.PROCESSING]
+    database.close()
+
+
 def test_a_task_that_was_deleted_after_its_claim_leaves_no_folder(store: Store, tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
     folder.make()
@@ -242,7 +257,8 @@ def test_a_task_that_was_deleted_after_its_claim_leaves_no_folder(store: Store, 
     claimed = store.claim()
     assert claimed
     store.drop_task(claimed)
-    outcome = perform(claimed, store, folder, Work(), Worker(Limits(1, 64), threading.Event()), keep_ms=1)
+    worker, made_by = Worker(Limits(1, 64), threading.Event()), producer(tmp_path / "certificate")
+    outcome = perform(claimed, store, folder, Work(), worker, keep_ms=1, made_by=made_by)
     assert not outcome()
     assert not folder.path("tasks/1").exists()
 

@@ -196,13 +196,13 @@ class Jobs:
     def require_room(self) -> None:
         """Raise `StorageError` where the disk is too full for new work, `StoppedError` where none is taken any more."""
         if self._draining.is_set():
-            raise StoppedError("the server is about to stop and takes no new work; try again in a minute")
+            raise StoppedError("the server is about to stop and takes no new work")
         self.folder.require_room(self._settings.min_free_mb)
 
     def require_turn(self) -> None:
         """Raise `TooManyTasksError` where as many videos wait to be looked at as may: callers do not wait for long."""
         if self._analysis.waiting >= (most := self._settings.identify_limit):
-            raise TooManyTasksError(f"{most} videos wait to be looked at, as many as may; try again in a few seconds.")
+            raise TooManyTasksError(f"As many videos as may, {most}, wait to be looked at; try again in a few seconds.")
 
     def require_place(self, account: str) -> None:
         """Raise `TooManyTasksError` where the account or the server has no place for one more task."""

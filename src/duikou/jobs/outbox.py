@@ -12,6 +12,8 @@ from duikou.jobs.database import Database
 from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.state import Task, task_from
 
+ORDERED_TRIES = 4  # a receiver that refuses one change this often still hears of the next ones
+
 
 @dataclass(frozen=True)
 class Callback:
@@ -37,16 +39,18 @@ def forget(connection: sa.Connection, task_id: str) -> None:
 
 
 class Outbox:
-    """Every query on callbacks. Those of one task are told in order: each waits until the one before it is over."""
+    """Every query on callbacks. Those of one task are told in order: each waits until the one before it is over, or
+    has failed so often that it holds up the rest no longer."""
 
     def __init__(self, database: Database, *, clock: Callable[[], int] = now_ms) -> None:
         self._database, self._clock = database, clock
 
     def claim(self, limit: int, hold_ms: int) -> list[Callback]:
-        """Callbacks that are due, first ones of their tasks, held for `hold_ms`: then they are due again."""
+        """Callbacks that are due and whose turn it is, held for `hold_ms`: then they are due again."""
         t = tables.callbacks
-        first = sa.select(sa.func.min(t.c.number)).group_by(t.c.task_id)
-        query = sa.select(t).where(t.c.number.in_(first), t.c.not_before <= self._clock()).order_by(t.c.number)
+        patient = sa.select(sa.func.min(t.c.number)).where(t.c.tries < ORDERED_TRIES).group_by(t.c.task_id)
+        turn = sa.or_(t.c.number.in_(patient), t.c.tries >= ORDERED_TRIES)
+        query = sa.select(t).where(turn, t.c.not_before <= self._clock()).order_by(t.c.number)
         with self._database.reading() as connection:  # asked every second: only a find takes the write lock
             due = connection.execute(query.limit(limit)).all()
         claimed = []
