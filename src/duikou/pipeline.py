@@ -176,30 +176,12 @@ def lip_sync(
     sync_mode: what to do with speech that is too long, which by default is an error.
     Raises `InputError` with the field at fault, `MediaError`, `NotFoundError`, `StorageError`.
     """
-    target = session.video.with_name(f"{session.video.stem}.synced.mp4") if output is None else Path(output)
-    marked = None if watermark is None else Path(watermark)
-    for field, path in (("output", target), ("watermark", marked)):
-        if path is not None and path.exists() and path.samefile(session.video):
-            raise InputError(f"{field} {path.name} is the source video itself; choose another name.", field=field)
-    if marked is not None and marked.absolute() == target.absolute():
-        raise InputError(f"watermark {marked.name} is the output itself; choose another name.", field="watermark")
-    checked = [check(session, choice, sync_mode) for choice in choices]
-    if not checked:
-        raise InputError("face_choose is empty; it must name at least one face.", field="face_choose")
-    if len({choice.face_id for choice in checked}) < len(checked):
-        raise InputError("face_choose names a face twice; each face can speak once.", field="face_choose")
+    target, marked = _targets(session.video, output, watermark)
+    checked = _checked(session, choices, sync_mode)
     maker = made_by or producer(user_folder())
     label = Label.first(maker.name, produce_id or uuid.uuid4().hex)
     chosen_engine = engine or NativeEngine()
-    inserts = [
-        Insert(
-            read_sound(Path(choice.sound), start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms),
-            choice.insert_ms,
-            choice.sound_volume,
-            choice.original_volume,
-        )
-        for choice in checked
-    ]
+    inserts = [_insert(choice) for choice in checked]
     last_ms = max(insert.at_ms + insert.sound.duration_ms for insert in inserts)
     extension = Extension.of(decode.read_timeline(session.video), sync_mode, last_ms)
     original = None if session.info.audio is None else read_sound(session.video)
@@ -226,14 +208,7 @@ def lip_sync(
             for choice, insert, share in zip(checked, inserts, shares, strict=True)
         ]
         spoken = tuple(one for _, one in plans)
-        edit = Edit(
-            session.video,
-            credentials.digest(session.video),
-            tuple((one.face_id, one.interval) for one in spoken),
-            added=None
-            if extension is None
-            else (Interval(session.info.duration_ms, extension.duration_ms), extension.mode.value),
-        )
+        edit = _edit(session, spoken, extension)
 
         def writer(path: Path, edit: Edit) -> VideoWriter:
             def seal(part: Path, sealed: Path) -> None:
@@ -251,6 +226,43 @@ def lip_sync(
             extension,
         )
     return Result(target, probe_video(target), spoken, marked)
+
+
+def _targets(video: Path, output: str | Path | None, watermark: str | Path | None) -> tuple[Path, Path | None]:
+    """Where the result and the marked file go. Raises `InputError` where either would overwrite something of ours."""
+    target = video.with_name(f"{video.stem}.synced.mp4") if output is None else Path(output)
+    marked = None if watermark is None else Path(watermark)
+    for field, path in (("output", target), ("watermark", marked)):
+        if path is not None and path.exists() and path.samefile(video):
+            raise InputError(f"{field} {path.name} is the source video itself; choose another name.", field=field)
+    if marked is not None and marked.absolute() == target.absolute():
+        raise InputError(f"watermark {marked.name} is the output itself; choose another name.", field="watermark")
+    return target, marked
+
+
+def _checked(session: Session, choices: Sequence[FaceChoice], sync_mode: SyncMode | None) -> list[FaceChoice]:
+    """The choices as `check` leaves them. Raises `InputError` where there is none or a face is named twice."""
+    checked = [check(session, choice, sync_mode) for choice in choices]
+    if not checked:
+        raise InputError("face_choose is empty; it must name at least one face.", field="face_choose")
+    if len({choice.face_id for choice in checked}) < len(checked):
+        raise InputError("face_choose names a face twice; each face can speak once.", field="face_choose")
+    return checked
+
+
+def _insert(choice: FaceChoice) -> Insert:
+    """A checked choice's speech, read."""
+    sound = read_sound(Path(choice.sound), start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms)
+    return Insert(sound, choice.insert_ms, choice.sound_volume, choice.original_volume)
+
+
+def _edit(session: Session, spoken: Sequence[Spoken], extension: Extension | None) -> Edit:
+    """What the Content Credentials tell of a job."""
+    faces = tuple((one.face_id, one.interval) for one in spoken)
+    added = None
+    if extension is not None:
+        added = Interval(session.info.duration_ms, extension.duration_ms), extension.mode.value
+    return Edit(session.video, credentials.digest(session.video), faces, added=added)
 
 
 def check(session: Session, choice: FaceChoice, sync_mode: SyncMode | None = None) -> FaceChoice:
