@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -187,6 +188,7 @@ def test_logs_carry_the_request_id_through_all_processes(tmp_path, site) -> None
 
 def test_starting_and_stopping_leaves_no_files_or_threads_behind(tmp_path, site) -> None:
     def count() -> int:
+        gc.collect()
         return len(list(Path("/proc/self/fd").iterdir()))
 
     def once() -> None:
@@ -197,4 +199,4 @@ def test_starting_and_stopping_leaves_no_files_or_threads_behind(tmp_path, site)
     before = count()
     for _ in range(3):
         once()
-    assert count() <= before
+    until(lambda: count() <= before)  # sockets of the other side are closed a moment later
