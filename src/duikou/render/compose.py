@@ -161,8 +161,8 @@ def compose(
     places = warp.lips(0, region)
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
-    away = _away_from_lips(mouth.target, region, unit)
-    face = _on_the_face(mouth.target, region, unit)
+    away = _away_from_lips(mouth.target, part, unit)
+    face = _on_the_face(mouth.target, part, unit)
     skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
@@ -178,17 +178,17 @@ def compose(
             inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH, paint_teeth=False)
             patch += opening[..., None] * (inside - patch)
             _seal(patch, source, mouth, part, unit)
-            patches.append(_match_light(patch, near, skin[part.inside(region)], unit))
+            patches.append(_match_light(patch, near, skin, unit))
         lent = patches[0]
         for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
             # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
             lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
-        cover = (_around_lips(away) * np.maximum(face, _on_the_lips(away)))[part.inside(region)]
+        cover = _around_lips(away) * np.maximum(face, _on_the_lips(away))
         changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
         near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
-    inside = np.zeros(region.shape, np.float32)
-    inside[part.inside(region)] = opening
-    pixels = _match_detail(pixels, region.cut(own.image), changed, skin, inside)
+    pixels = _match_detail(
+        pixels, region.cut(own.image), changed, _placed(skin, part, region), _placed(opening, part, region)
+    )
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -362,6 +362,13 @@ def _polygon(points: FloatArray, region: Region, *, blur: float) -> Field:
     return np.asarray(cover, np.float32)
 
 
+def _placed(field: Field, part: Region, region: Region) -> Field:
+    """A part's field over the whole region, 0 around it."""
+    whole = np.zeros(region.shape, np.float32)
+    whole[part.inside(region)] = field
+    return whole
+
+
 def _away_from_lips(target: FloatArray, region: Region, unit: float) -> Field:
     """How far the pixels of a region are from the lips, in eye distances: 0 on them."""
     fixed = np.round(target[list(mesh.OUTER_RING)] - [region.x0, region.y0]).astype(np.int32)
@@ -387,13 +394,15 @@ def _on_the_lips(away: Field) -> Field:
 
 def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
     """Cover of what is face, 1 well inside its outline: beside a turned head's far cheek begins the background."""
-    corners = np.round((target[:MESH_POINTS] - [region.x0, region.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    mask = np.zeros(region.shape, np.uint8)
+    reach = int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1  # an outline that near counts, though outside
+    low = np.array([region.x0, region.y0]) - reach
+    corners = np.round((target[:MESH_POINTS] - low) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.zeros((region.shape[0] + 2 * reach, region.shape[1] + 2 * reach), np.uint8)
     for patch in (*corners[triangles()], corners[list(mesh.INNER_RING)]):
         cv2.fillConvexPoly(mask, patch, 255, shift=SUBPIXEL_BITS)
     if mask.all():
         return np.ones(region.shape, np.float32)
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / unit
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)[reach:-reach, reach:-reach] / unit
     return np.asarray(smoothstep((inside.astype(np.float64) - OUTLINE_DOUBT) / OUTLINE_FEATHER), np.float32)
 
 
