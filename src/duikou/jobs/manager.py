@@ -66,6 +66,7 @@ class Jobs:
 
     def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[Task], bytes]) -> None:
         self._settings = settings
+        self._keep_ms = settings.media_days * DAY_MS
         self._work = work or Work()
         self._callback_body = callback_body
         self._stopping, self._draining = threading.Event(), threading.Event()
@@ -99,7 +100,7 @@ class Jobs:
             self._work,
             workers=settings.workers,
             limits=limits,
-            keep_ms=settings.media_days * DAY_MS,
+            keep_ms=self._keep_ms,
             made_by=made_by,
             stopping=self._stopping,
             draining=self._draining,
@@ -215,14 +216,13 @@ class Jobs:
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, suffix)
         size = self.folder.take(received, key).stat().st_size
-        expires_at = at + self._settings.media_days * DAY_MS
-        media = Media(media_id, account, kind, key, suffix, size, duration_ms, at, expires_at)
+        media = Media(media_id, account, kind, key, suffix, size, duration_ms, at, at + self._keep_ms)
         self.store.add_media(media)
         return media
 
     def cancel(self, account: str, task_id: str) -> Task | None:
         """End an unfinished task; its worker stops by itself. A finished one stays as it is. `None` for no task."""
-        return self.store.cancel(account, task_id, CANCELLED, expires_at=now_ms() + self._settings.media_days * DAY_MS)
+        return self.store.cancel(account, task_id, CANCELLED, expires_at=now_ms() + self._keep_ms)
 
     def delete(self, account: str, task_id: str) -> Task | None:
         """End a task where it is unfinished and forget it with its results. `None` for no task."""
@@ -232,11 +232,13 @@ class Jobs:
             self.store.drop_task(task)
         return task
 
-    def estimate_s(self, video_ms: int) -> float:
-        """Seconds until a new task on a video of that length would be done, by what the last ones took."""
+    def estimate(self, video_ms: int) -> tuple[int, float]:
+        """The place in the queue of a new task on a video of that length, and the seconds until it would be done, by
+        what the last ones took.
+        """
         pace = statistics.median(self.store.paces(KNOWN_PACES) or [FIRST_PACE])
-        ahead = len(self.store.positions()) // self._settings.workers
-        return pace * video_ms / 1000 * (1 + ahead)
+        waiting = len(self.store.positions())
+        return waiting + 1, pace * video_ms / 1000 * (1 + waiting // self._settings.workers)
 
     def submit(self, account: str, order: Order) -> Task:
         """Keep a task and have it done; the sounds are taken over.

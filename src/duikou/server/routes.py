@@ -271,10 +271,11 @@ async def _create(desk: Desk, account: str, body: wire.LipSyncRequest, links: Li
             fitted.append(await _take_sound(desk, account, asked, number, session, mode, links, sounds[-1]))
         if body.dry_run:
             video_ms = rules.result_ms(fitted, session, mode)
+            place, seconds = await run_in_threadpool(desk.jobs.estimate, video_ms)
             return wire.DryRunData(
                 duration=wire.seconds(video_ms),
-                estimated_time=f"{await run_in_threadpool(desk.jobs.estimate_s, video_ms):.1f}",
-                queue_position=len(await run_in_threadpool(desk.jobs.store.positions)) + 1,
+                estimated_time=f"{seconds:.1f}",
+                queue_position=place,
                 warnings=[warning for face in faces for warning in wire.warnings(face)],
             )
         order = Order(
