@@ -22,6 +22,7 @@ UNFINISHED = (TaskStatus.SUBMITTED, TaskStatus.PROCESSING)
 
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
+SOUND_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
 
 
 class MediaKind(StrEnum):

@@ -124,9 +124,9 @@ class VideoWriter:
         timeline, picture = self._timeline, self._encoded
         # The edit list counts in the movie's own units: milliseconds by default, too coarse for frames and samples.
         ticks = str(timeline.time_base.denominator)
-        flags = (
-            "+faststart+use_metadata_tags" if self._tags else "+faststart"
-        )  # else FFmpeg drops names it has no box for
+        flags = "+faststart"
+        if self._tags:
+            flags += "+use_metadata_tags"  # else FFmpeg drops names it has no box for
         self._file = av.open(
             f"file:{self._part.absolute()}",
             "w",

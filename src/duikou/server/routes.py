@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from duikou.errors import InputError
 from duikou.jobs.manager import ExternalIdTaken, Jobs, Order
-from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
+from duikou.jobs.state import SOUND_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
 from duikou.media.extend import SyncMode
 from duikou.media.fetch import check_url, fetch
 from duikou.server import rules, wire
@@ -260,7 +260,7 @@ async def _create(desk: Desk, account: str, body: wire.LipSyncRequest, links: Li
         )
     if body.callback_url:
         check_url(body.callback_url, "callback_url")
-    mode = SyncMode(body.sync_mode) if body.sync_mode else None
+    mode = body.sync_mode
     faces = rules.check_choices([asked.choice() for asked in body.face_choose], session, mode)
     await run_in_threadpool(desk.jobs.require_room)
     await run_in_threadpool(desk.jobs.require_place, account)
@@ -316,7 +316,7 @@ async def _take_sound(
     sound_file = asked.sound_file or ""
     own_id = asked.audio_id or links.own_media_id(sound_file, field)
     if own_id:
-        media = await _own(desk, account, own_id, field, rules.SOUND_SUFFIXES)
+        media = await _own(desk, account, own_id, field, SOUND_SUFFIXES)
         await run_in_threadpool(shutil.copyfile, desk.jobs.folder.path(media.key), to)
     elif wire.is_url(sound_file):
         await _fetch(desk, sound_file, to, desk.settings.max_audio_mb, field)

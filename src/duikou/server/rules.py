@@ -14,7 +14,6 @@ from duikou.media.extend import SyncMode, cut_end_ms, extended_duration_ms, show
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.timebase import END_TOLERANCE_MS, Interval
 
-SOUND_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
 MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and sounds last 2 s to 60 s
 MIN_CROP_MS = 2_000  # the contract: what is left of the sound is not shorter
 MIN_OVERLAP_MS = 2_000  # the contract: the speech and the face's interval share at least that much

@@ -13,11 +13,12 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from duikou.errors import InputError
 from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, FaceSummary, Media, SessionRecord, Task, TaskStatus
+from duikou.media.extend import SyncMode
 from duikou.server.links import Links
 
 MAX_MS = 86_400_000  # times beyond a day are a mistake whatever the video; keeps figures in messages readable
@@ -25,8 +26,6 @@ MAX_FACES = 8  # entries of face_choose, where several are allowed: as many face
 MAX_EXTERNAL_ID = 256  # characters; the column's width
 SHOWN = 40  # characters of a wrong value that a message repeats
 EXTENSION: dict[str, Any] = {"x-duikou-extension": True}  # marks in our OpenAPI what neither the contract nor Kling has
-
-SyncMode = Literal["cut_off", "loop", "bounce", "silence"]
 
 T = TypeVar("T")
 
@@ -158,7 +157,7 @@ class LipSyncRequest(_Request):
         default=None, description="Where the bare task is posted to at each change of its status; http or https."
     )
     watermark_info: WatermarkInfo | None = Field(default=None, description="Whether a marked result is made besides.")
-    sync_mode: Annotated[SyncMode | None, BeforeValidator(_none_for_empty)] = Field(
+    sync_mode: Annotated[Annotated[SyncMode, Strict(False)] | None, BeforeValidator(_none_for_empty)] = Field(
         default=None,
         description="An extension: what happens where the speech lasts longer than the video; unset, it is refused.",
         json_schema_extra=EXTENSION,
