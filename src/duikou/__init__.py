@@ -6,6 +6,7 @@
 
 from importlib.metadata import version
 
+from duikou import privacy as _privacy  # noqa: F401 - before anything that loads a runtime
 from duikou.errors import (
     DuikouError,
     FetchError,
