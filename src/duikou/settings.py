@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -10,6 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
+
+_NAMESERVER = re.compile(r"\[(.*)\](?::\d+)?$|^([\d.]+):\d+$")  # an address with a port
 
 
 class Settings(BaseSettings):
@@ -23,6 +26,10 @@ class Settings(BaseSettings):
     public_url: str = Field("", description="Base of the URLs handed out; empty means the server's own address.")
     private_sources: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="Private networks that the server may fetch from: comma-separated CIDRs, none by default."
+    )
+    nameservers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="DNS servers that resolve the names callers send: comma-separated addresses; none, the system's.",
     )
     workers: int = Field(1, ge=1, description="Child processes that analyse and render.")
     task_timeout_s: int = Field(1800, ge=1, description="Seconds of work after which a task's worker is stopped.")
@@ -41,6 +48,7 @@ class Settings(BaseSettings):
     url_hours: int = Field(
         720, ge=1, description="Hours that the address of a file works, counted from when it was told."
     )
+    connections: int = Field(1000, ge=1, description="Connections that may be open at once; one more is refused.")
     requests_per_s: int = Field(50, ge=0, description="Calls that one account may make in a second; 0 is no limit.")
     tasks_at_once: int = Field(100, ge=0, description="Unfinished tasks that one account may have; 0 is no limit.")
     identify_limit: int = Field(
@@ -62,6 +70,15 @@ class Settings(BaseSettings):
     def _split_networks(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("nameservers", mode="before")
+    @classmethod
+    def _split_nameservers(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        for part in value if isinstance(value, tuple) else ():
+            ip_address(_NAMESERVER.sub(r"\1\2", part))
         return value
 
     @field_validator("c2pa_certificate", "c2pa_key", mode="before")

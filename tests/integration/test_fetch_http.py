@@ -1,7 +1,7 @@
 """Fetching over real sockets, from servers on loopback that behave and that do not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from aiohttp import web
 
 from duikou.errors import FetchError, StorageError
 from duikou.media import fetch as fetching
+from duikou.media.addresses import Reach
 from duikou.media.fetch import fetch
-from duikou.settings import Network
 
-LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.1/32"),)
+LOOPBACK = Reach((ip_network("127.0.0.1/32"),))
 UNREACHABLE = "video_url: the host cannot be reached from here (private addresses must be allowed by the operator)."
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,7 +23,7 @@ def get(
     to: Path,
     *,
     url: str = "http://127.0.0.1:{port}/a.mp4",
-    allowed: Sequence[Network] = LOOPBACK,
+    reach: Reach = LOOPBACK,
     max_bytes: int = 1_000_000,
     timeout_s: float = 20,
 ) -> Path:
@@ -41,7 +41,7 @@ def get(
                 to,
                 max_bytes=max_bytes,
                 timeout_s=timeout_s,
-                allowed=allowed,
+                reach=reach,
                 field="video_url",
             )
         finally:
@@ -67,7 +67,22 @@ def test_a_file_arrives_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "localhost", "LOCALHOST.", "a.localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1"),
+        *(
+            "[::ffff:127.0.0.1]",
+            "[::127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "0.0.0.0",
+            "0",
+            "[::]",
+            "１２７.0.0.1",
+            "127%2e0.0.1",
+        ),
+    ],
+)
 def test_loopback_by_any_name_is_refused_without_leave(tmp_path: Path, host: str) -> None:
     asked = []
 
@@ -75,7 +90,7 @@ def test_loopback_by_any_name_is_refused_without_leave(tmp_path: Path, host: str
         asked.append(request)
         return web.Response()
 
-    text = refused(handler, tmp_path, "cannot be reached", url=f"http://{host}:{{port}}/a.mp4", allowed=())
+    text = refused(handler, tmp_path, "cannot be reached", url=f"http://{host}:{{port}}/a.mp4", reach=Reach())
     assert text == UNREACHABLE
     assert not asked
 

@@ -12,7 +12,7 @@ import hmac
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
@@ -20,8 +20,8 @@ from duikou.errors import FetchError
 from duikou.jobs.accounts import Accounts
 from duikou.jobs.outbox import Callback, Outbox
 from duikou.jobs.state import Task
+from duikou.media.addresses import Reach
 from duikou.media.fetch import post
-from duikou.settings import Network
 
 AT_ONCE = 16  # deliveries: a few receivers that never answer do not hold up the rest
 TIMEOUT_S = 15.0
@@ -44,11 +44,11 @@ class Courier:
         accounts: Accounts,
         body: Callable[[Task], bytes],
         *,
-        allowed: Sequence[Network],
+        reach: Reach,
         stopping: threading.Event,
     ) -> None:
         self._outbox, self._accounts, self._body = outbox, accounts, body
-        self._allowed, self._stopping = allowed, stopping
+        self._reach, self._stopping = reach, stopping
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="duikou-courier", daemon=True)
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class Courier:
         body = self._body(callback.task)
         headers = signed(body, callback.id, int(time.time()), self._accounts.callback_secret(callback.task.account))
         try:
-            status = await post(callback.task.callback_url, body, headers, timeout_s=TIMEOUT_S, allowed=self._allowed)
+            status = await post(callback.task.callback_url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
         except FetchError as error:
             outcome = str(error)
         else:

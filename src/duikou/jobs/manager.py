@@ -25,6 +25,7 @@ from duikou.jobs.state import ChoiceRecord, FaceSummary, Media, MediaKind, Sessi
 from duikou.jobs.store import ExternalIdTaken, Store, TooManyTasksError
 from duikou.jobs.work import Received, Work
 from duikou.jobs.worker import Limits, StoppedError
+from duikou.media.addresses import Reach
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.provenance.producer import configured
 from duikou.settings import Settings
@@ -61,7 +62,8 @@ class Order:
 class Jobs:
     """Sessions and tasks. `start` takes the data folder, `stop` gives it back; both block, all else is quick.
 
-    callback_body: what is posted of a task to the caller who asked to be told.
+    callback_body: what is posted of a task to the caller who asked to be told. reach: where strangers may send us; whoever
+    listens on another port than the settings' puts that in before the start.
     """
 
     def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[Task], bytes]) -> None:
@@ -70,6 +72,7 @@ class Jobs:
         self._work = work or Work()
         self._callback_body = callback_body
         self._stopping, self._draining = threading.Event(), threading.Event()
+        self.reach = Reach.of(settings)
         self.folder = DataFolder(settings.data)
         self.store: Store
         self.accounts: Accounts
@@ -109,7 +112,7 @@ class Jobs:
             Outbox(self._database),
             self.accounts,
             self._callback_body,
-            allowed=settings.private_sources,
+            reach=self.reach,
             stopping=self._stopping,
         )
         self._sweeper = threading.Thread(target=self._sweep, name="duikou-sweep", daemon=True)

@@ -11,90 +11,34 @@ import asyncio
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 from aiohttp.client_exceptions import ClientConnectorCertificateError, ClientConnectorSSLError
+from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
 from duikou.errors import FetchError, StorageError
-from duikou.settings import Network
-
-Address = IPv4Address | IPv6Address
+from duikou.media.addresses import Reach, is_disguised
 
 MAX_REDIRECTS: Final = 5
 MAX_URL_CHARACTERS: Final = 4096  # signed storage links reach about 2,000
 CONNECT_TIMEOUT_S: Final = 10  # one attempt to connect, TLS included
+DNS_TIMEOUT_S: Final = 3.0  # one try at one name server
+DNS_TRIES: Final = 2
 IDLE_TIMEOUT_S: Final = 15  # without a single byte
 SLOW_WINDOW_S: Final = 10.0  # over this time the mean must reach
 SLOW_BYTES_PER_S: Final = 4096  # this many; a few bytes now and then would hold a place until the total limit
 _CHUNK_BYTES: Final = 64 * 1024
+PUBLIC: Final = Reach()
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-
-_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
-_IPV4_COMPATIBLE = ip_network("::/96")  # RFC 4291, 2.5.5.1, deprecated: the same
-_GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291: all that is ever routed in public
-_NEVER_PUBLIC: Final = (
-    ip_network("168.63.129.16/32"),  # Azure's platform services, a public address that only guests reach
-    ip_network(
-        "192.0.0.0/24"
-    ),  # RFC 6890: protocol assignments, metadata services among them; not in every Python's list
-    ip_network("192.88.99.0/24"),  # RFC 7526: relays of 6to4, which carry on to inner addresses
-    ip_network("2001:20::/28"),  # RFC 7343: ORCHIDv2, identifiers and no addresses
-    ip_network("3fff::/20"),  # RFC 9637: documentation; newer than Python's own list
-)
-
-
-def is_allowed(address: Address | str, allowed: Sequence[Network] = ()) -> bool:
-    """Whether `address` may be dialled: public, or inside one of the networks in `allowed`.
-
-    IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) are judged by what they carry.
-    Refused are private, shared (CGNAT), loopback, link-local, multicast, reserved, unspecified and documentation
-    addresses and those of cloud metadata services. NAT64's local prefix 64:ff9b:1::/48 (RFC 8215) is local.
-    """
-    address = ip_address(address) if isinstance(address, str) else address
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        address = IPv6Address(int(address))
-    carried = _carried(address)
-    return all(_is_in(one, allowed) or _is_public(one) for one in carried) or _is_in(address, allowed)
-
-
-def _carried(address: Address) -> tuple[Address, ...]:
-    """The IPv4 addresses that an IPv6 address leads to; the address itself where it carries none."""
-    if isinstance(address, IPv4Address):
-        return (address,)
-    if address.teredo is not None:
-        return address.teredo
-    if address.ipv4_mapped is not None:
-        return (address.ipv4_mapped,)
-    if address.sixtofour is not None:
-        return (address.sixtofour,)
-    if address in _NAT64 or address in _IPV4_COMPATIBLE:
-        return (IPv4Address(int(address) & 0xFFFF_FFFF),)
-    return (address,)
-
-
-def _is_public(address: Address) -> bool:
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not address.is_unspecified
-        and not _is_in(address, _NEVER_PUBLIC)
-        and (address.version == 4 or address in _GLOBAL_UNICAST)
-    )
-
-
-def _is_in(address: Address, networks: Sequence[Network]) -> bool:
-    return any(address.version == network.version and address in network for network in networks)
 
 
 async def fetch(
-    url: str, to: Path, *, max_bytes: int, timeout_s: float, allowed: Sequence[Network] = (), field: str = "url"
+    url: str, to: Path, *, max_bytes: int, timeout_s: float, reach: Reach = PUBLIC, field: str = "url"
 ) -> Path:
     """Download `url` to the file `to`, which appears only when it is whole. Returns `to`.
 
@@ -107,7 +51,7 @@ async def fetch(
     part = to.with_name(f".{to.name}.{uuid.uuid4().hex}.part")
     try:
         async with asyncio.timeout(timeout_s):
-            await _download(_checked(url, field), part, max_bytes=max_bytes, allowed=allowed, field=field)
+            await _download(_checked(url, field), part, max_bytes=max_bytes, reach=reach, field=field)
         part.replace(to)
     except TimeoutError as error:
         raise FetchError(f"{field}: the file was not here within {timeout_s:g} s.", field=field) from error
@@ -118,9 +62,7 @@ async def fetch(
     return to
 
 
-async def post(
-    url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, allowed: Sequence[Network] = ()
-) -> int:
+async def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, reach: Reach = PUBLIC) -> int:
     """Post to an address that a stranger named, through the same guarded connector; the answer's status.
 
     Nothing of the answer is read but its status, and no redirect is followed. Raises `FetchError`.
@@ -129,7 +71,7 @@ async def post(
     try:
         async with (
             asyncio.timeout(timeout_s),
-            _session(allowed) as session,
+            _session(reach) as session,
             _outcome(
                 session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), field
             ) as answer,
@@ -158,11 +100,13 @@ def _checked(url: str | URL, field: str) -> URL:
         raise FetchError(f"{field}: only http and https URLs are taken.", field=field)
     if parsed.user is not None or parsed.password is not None:
         raise FetchError(f"{field}: the URL must not hold a user or a password.", field=field)
+    if is_disguised(parsed.host):
+        raise _unreachable(field)
     return parsed
 
 
-async def _download(url: URL, part: Path, *, max_bytes: int, allowed: Sequence[Network], field: str) -> None:
-    async with _session(allowed) as session:
+async def _download(url: URL, part: Path, *, max_bytes: int, reach: Reach, field: str) -> None:
+    async with _session(reach) as session:
         for _ in range(MAX_REDIRECTS + 1):
             async with _outcome(session.get(url, allow_redirects=False), field) as answer:
                 if answer.status in _REDIRECTS:
@@ -175,22 +119,29 @@ async def _download(url: URL, part: Path, *, max_bytes: int, allowed: Sequence[N
 
 
 @asynccontextmanager
-async def _session(allowed: Sequence[Network]) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(reach: Reach) -> AsyncIterator[aiohttp.ClientSession]:
     def checked_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = info
-        if not is_allowed(str(where[0]), allowed):
+        if not reach.may_dial(str(where[0]), int(where[1])):
             raise PermissionError("address refused")
         return socket.socket(family=family, type=kind, proto=protocol)
 
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=checked_socket, use_dns_cache=False, force_close=True),
-        trust_env=False,
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": "duikou"},
-        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S),
-    ) as session:
-        yield session
+    # It asks in the event loop and can be given up at once: names that never answer hold no thread.
+    resolver = AsyncResolver(nameservers=reach.nameservers or None, timeout=DNS_TIMEOUT_S, tries=DNS_TRIES)
+    try:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=resolver, socket_factory=checked_socket, use_dns_cache=False, force_close=True
+            ),
+            trust_env=False,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": "duikou"},
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S),
+        ) as session:
+            yield session
+    finally:
+        await resolver.close()
 
 
 @asynccontextmanager
@@ -208,10 +159,7 @@ async def _outcome(
             f"{field}: the host did not answer or sent nothing for {IDLE_TIMEOUT_S} s.", field=field
         ) from error
     except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, UnicodeError) as error:
-        raise FetchError(
-            f"{field}: the host cannot be reached from here (private addresses must be allowed by the operator).",
-            field=field,
-        ) from error
+        raise _unreachable(field) from error
     except aiohttp.ClientError as error:
         raise FetchError(f"{field}: the transfer broke off before the file was whole.", field=field) from error
 
@@ -256,6 +204,14 @@ async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, fiel
                 window_start, window_bytes = time.monotonic(), 0
     if not received:
         raise FetchError(f"{field}: the file is empty.", field=field)
+
+
+def _unreachable(field: str) -> FetchError:
+    """The one answer for all that lies behind a name or an address that leads nowhere, or where we do not go."""
+    return FetchError(
+        f"{field}: the host cannot be reached from here (private addresses must be allowed by the operator).",
+        field=field,
+    )
 
 
 def _too_large(max_bytes: int, field: str) -> FetchError:

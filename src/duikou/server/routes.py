@@ -357,6 +357,6 @@ async def _fetch(desk: Desk, url: str, to: Path, max_mb: int, field: str) -> Non
         to,
         max_bytes=max_mb * MIB,
         timeout_s=desk.settings.fetch_timeout_s,
-        allowed=desk.settings.private_sources,
+        reach=desk.jobs.reach,
         field=field,
     )

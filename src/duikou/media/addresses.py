@@ -1,0 +1,153 @@
+"""Which addresses may be dialled on a stranger's word. Plain arithmetic; `fetch` asks it for every socket it makes."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final, Self
+
+from duikou.settings import Network, Settings
+
+Address = IPv4Address | IPv6Address
+
+_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_IPV4_COMPATIBLE = ip_network("::/96")  # RFC 4291, 2.5.5.1, deprecated: the same
+_ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214, 6.1: bits 64 to 95; the last 32 are an IPv4 address
+_GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291: all that is ever routed in public
+_METADATA: Final = tuple(
+    ip_network(network)
+    for network in (
+        "169.254.169.254/32",  # AWS, Google, Azure, OpenStack and most others
+        "169.254.170.2/32",  # AWS, credentials of a container's task
+        "169.254.170.23/32",  # AWS, credentials of a pod
+        "169.254.0.23/32",  # Tencent
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure's platform services, a public address that only guests reach
+        "192.0.0.192/32",  # Oracle
+        "fd00:ec2::254/128",  # AWS
+        "fd00:ec2::23/128",  # AWS, credentials of a pod
+        "fd20:ce::254/128",  # Google
+    )
+)
+"""Services of clouds that tell any process of a machine its credentials."""
+_NEVER_PUBLIC: Final = (
+    *_METADATA,
+    ip_network(
+        "192.0.0.0/24"
+    ),  # RFC 6890: protocol assignments, metadata services among them; not in every Python's list
+    ip_network("192.88.99.0/24"),  # RFC 7526: relays of 6to4, which carry on to inner addresses
+    ip_network("2001:20::/28"),  # RFC 7343: ORCHIDv2, identifiers and no addresses
+    ip_network("3fff::/20"),  # RFC 9637: documentation; newer than Python's own list
+)
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Where this server may connect to on a stranger's word: public addresses, and what its operator allows.
+
+    private: networks that are open although they are not public.
+    own_port: the port on which the server itself listens, closed on every address of this machine; 0 for none.
+    nameservers: DNS servers that resolve strangers' names, each an address with or without a port; none, the system's.
+    """
+
+    private: tuple[Network, ...] = ()
+    own_port: int = 0
+    nameservers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """What the settings allow."""
+        return cls(settings.private_sources, settings.port, settings.nameservers)
+
+    def may_dial(self, address: Address | str, port: int) -> bool:
+        """Whether a connection may be made there."""
+        return is_allowed(address, self.private) and not (port == self.own_port and port and _is_here(address))
+
+
+def is_allowed(address: Address | str, private: Sequence[Network] = ()) -> bool:
+    """Whether `address` may be dialled: public, or inside one of the networks in `private`.
+
+    IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo, ISATAP) are judged by what they
+    carry. Refused are private, shared (CGNAT), loopback, link-local, multicast, reserved, unspecified and documentation
+    addresses. NAT64's local prefix 64:ff9b:1::/48 (RFC 8215) is local. Metadata services of clouds stay closed where a
+    wider network around them is open: only their very own address in `private` opens one.
+    """
+    address = _plain(address)
+    carried = _carried(address)
+    if any(_is_in(one, _METADATA) for one in (address, *carried)):
+        private = [network for network in private if network.prefixlen == network.max_prefixlen]
+    return all(_is_in(one, private) or _is_public(one) for one in carried) or _is_in(address, private)
+
+
+def is_disguised(host: str) -> bool:
+    """Whether a URL's host is a number that some resolver may read as an IPv4 address, and is not simply one.
+
+    Decimal, octal, hexadecimal and shortened forms (2130706433, 0177.0.0.1, 0x7f.1, 127.1): browsers and `inet_aton`
+    read them as addresses, others as names (WHATWG URL standard, "ends in a number").
+    """
+    labels = host.removesuffix(".").rsplit(".", 1)
+    if not _NUMBER.fullmatch(labels[-1]):
+        return False
+    try:
+        IPv4Address(host)
+    except AddressValueError:
+        return True
+    return False
+
+
+def _plain(address: Address | str) -> Address:
+    """Without the zone that a link-local address may name."""
+    address = ip_address(address) if isinstance(address, str) else address
+    return IPv6Address(int(address)) if isinstance(address, IPv6Address) and address.scope_id is not None else address
+
+
+def _carried(address: Address) -> tuple[Address, ...]:
+    """The IPv4 addresses that an IPv6 address leads to; the address itself where it carries none."""
+    if isinstance(address, IPv4Address):
+        return (address,)
+    if address.teredo is not None:
+        return address.teredo
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    if address.sixtofour is not None:
+        return (address.sixtofour,)
+    last = IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address in _NAT64 or address in _IPV4_COMPATIBLE:
+        return (last,)
+    if int(address) >> 32 & 0xFFFF_FFFF in _ISATAP:
+        return (address, last)
+    return (address,)
+
+
+def _is_public(address: Address) -> bool:
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and not address.is_unspecified
+        and not _is_in(address, _NEVER_PUBLIC)
+        and (address.version == 4 or address in _GLOBAL_UNICAST)
+    )
+
+
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _is_here(address: Address | str) -> bool:
+    """Whether an address is one of this machine's own: no other can be bound."""
+    return any(_can_bind(one) for one in {_plain(address), *_carried(_plain(address))})
+
+
+def _can_bind(address: Address) -> bool:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,362 @@
+"""Fetching from hosts that mean harm: names that rebind, hosts that drip, lie and never end. Real DNS, real sockets.
+
+Everything is on loopback: 127.0.0.1 stands for the public internet (it is allowed), the rest of 127/8 for the inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from dns_peer import SILENT, dns_peer
+from live_server import until
+
+from duikou.errors import FetchError
+from duikou.media import fetch as fetching
+from duikou.media.addresses import Reach
+from duikou.media.fetch import fetch, post
+
+OUTSIDE = Reach((ip_network("127.0.0.1/32"),))
+UNREACHABLE = "video_url: the host cannot be reached from here (private addresses must be allowed by the operator)."
+MIB = 1 << 20
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Peer:
+    """Raw servers on one port of several loopback addresses; `asked` tells which of them were connected to."""
+
+    def __init__(self, talk: Talk, *addresses: str) -> None:
+        self._talk, self._addresses = talk, addresses or ("127.0.0.1",)
+        self.asked: list[str] = []
+        self.heads: list[bytes] = []
+        self.port = 0
+
+    async def __aenter__(self) -> Peer:
+        self._servers = []
+        for address in self._addresses:
+            server = await asyncio.start_server(self._serve(address), address, self.port)
+            self.port = server.sockets[0].getsockname()[1]
+            self._servers.append(server)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.close()
+
+    def _serve(self, address: str) -> Talk:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.asked.append(address)
+            try:
+                self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+                await self._talk(reader, writer)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                pass
+            finally:
+                writer.close()
+
+        return serve
+
+
+def says(*parts: bytes, pause_s: float = 0.0, times: int = 1) -> Talk:
+    """Sends the parts, the last one `times` times with a pause after each."""
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for part in parts[:-1]:
+            writer.write(part)
+        for _ in range(times):
+            writer.write(parts[-1])
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+
+    return talk
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+WHOLE = HEAD + b"Content-Length: 4\r\n\r\nfile"
+
+
+def fetched(
+    folder: Path, peer: Peer, url: str = "http://127.0.0.1:{port}/", reach: Reach = OUTSIDE, timeout_s: float = 5
+) -> bytes:
+    async def run() -> bytes:
+        async with peer:
+            made = url.format(port=peer.port)
+            limits = {"max_bytes": MIB, "timeout_s": timeout_s}
+            return (await fetch(made, folder / "file", **limits, reach=reach, field="video_url")).read_bytes()
+
+    return asyncio.run(run())
+
+
+def refused(folder: Path, peer: Peer, *args: object, **more: object) -> str:
+    with pytest.raises(FetchError) as error:
+        fetched(folder, peer, *args, **more)  # type: ignore[arg-type]
+    assert error.value.field == "video_url"
+    assert list(folder.iterdir()) == []
+    return str(error.value)
+
+
+# Names
+
+
+def test_a_name_that_rebinds_reaches_nothing_inside(tmp_path: Path) -> None:
+    peer = Peer(says(WHOLE), "127.0.0.1", "127.0.0.2")
+    with dns_peer(rebind__test=[["127.0.0.1"], ["127.0.0.2"]]) as dns:
+        reach = replace(OUTSIDE, nameservers=(dns.address,))
+        assert fetched(tmp_path, peer, "http://rebind.test:{port}/", reach) == b"file"
+        (tmp_path / "file").unlink()
+        assert refused(tmp_path, peer, "http://rebind.test:{port}/", reach) == UNREACHABLE
+    assert peer.asked == ["127.0.0.1"]
+
+
+def test_a_name_that_rebinds_between_two_redirects_reaches_nothing_inside(tmp_path: Path) -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://rebind.test:%d/\r\n\r\n" % peer.port)
+
+    peer = Peer(talk, "127.0.0.1", "127.0.0.2")
+    with dns_peer(rebind__test=[["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]]) as dns:
+        reach = replace(OUTSIDE, nameservers=(dns.address,))
+        assert refused(tmp_path, peer, "http://rebind.test:{port}/", reach) == UNREACHABLE
+    assert peer.asked == ["127.0.0.1", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [["127.0.0.2"], ["::1"], ["::ffff:127.0.0.2"], ["::7f00:2"], ["0.0.0.0"], ["127.0.0.2", "10.0.0.1", "::1"]],
+)
+def test_names_of_inner_addresses_are_refused(tmp_path: Path, addresses: list[str]) -> None:
+    peer = Peer(says(WHOLE), "127.0.0.1", "127.0.0.2")
+    with dns_peer(inner__test=[addresses]) as dns:
+        reach = replace(OUTSIDE, nameservers=(dns.address,))
+        assert refused(tmp_path, peer, "http://inner.test:{port}/", reach) == UNREACHABLE
+    assert peer.asked == []
+
+
+def test_of_several_addresses_only_the_outer_one_is_dialled(tmp_path: Path) -> None:
+    peer = Peer(says(WHOLE), "127.0.0.1", "127.0.0.2", "127.0.0.3")
+    with dns_peer(many__test=[["127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.0.2"]]) as dns:
+        reach = replace(OUTSIDE, nameservers=(dns.address,))
+        assert fetched(tmp_path, peer, "http://many.test:{port}/", reach) == b"file"
+    assert peer.asked == ["127.0.0.1"]
+
+
+def test_the_inner_name_server_is_not_asked_where_others_are_set(tmp_path: Path) -> None:
+    with dns_peer(known__test=[["127.0.0.1"]]) as dns:
+        reach = replace(OUTSIDE, nameservers=(dns.address,))
+        assert refused(tmp_path, Peer(says(WHOLE)), "http://unknown.test:{port}/", reach) == UNREACHABLE
+        assert "unknown.test" in dns.asked
+
+
+def test_names_that_never_answer_end_like_unknown_ones_and_hold_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "DNS_TIMEOUT_S", 0.5)
+    before = threading.active_count()
+
+    async def many(url: str, reach: Reach) -> list[object]:
+        waiting = [
+            fetch(url, tmp_path / str(number), max_bytes=MIB, timeout_s=20, reach=reach, field="video_url")
+            for number in range(50)
+        ]
+        all_of_them = asyncio.gather(*waiting, return_exceptions=True)
+        began = time.monotonic()
+        await asyncio.to_thread(lambda: None)  # the pool that other work uses is free all the while
+        assert time.monotonic() - began < 0.4
+        return await all_of_them
+
+    with dns_peer(silent__test=[SILENT]) as dns:
+        errors = asyncio.run(many("http://silent.test/", replace(OUTSIDE, nameservers=(dns.address,))))
+    assert {str(error) for error in errors} == {UNREACHABLE}
+    assert threading.active_count() <= before + 2  # c-ares closes its channels on a thread that it keeps
+
+
+def test_the_own_port_is_refused_like_any_inner_address(tmp_path: Path) -> None:
+    peer = Peer(says(WHOLE))
+
+    async def run() -> str:
+        async with peer:
+            reach = replace(OUTSIDE, own_port=peer.port)
+            with pytest.raises(FetchError) as error:
+                await fetch(
+                    f"http://127.0.0.1:{peer.port}/",
+                    tmp_path / "x",
+                    max_bytes=9,
+                    timeout_s=5,
+                    reach=reach,
+                    field="video_url",
+                )
+            return str(error.value)
+
+    assert asyncio.run(run()) == UNREACHABLE
+    assert peer.asked == []
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.2:{port}/",
+        "//127.0.0.2:{port}/",
+        "http://2130706434:{port}/",
+        "http://[::ffff:127.0.0.2]:{port}/",
+    ],
+)
+def test_redirects_inwards(tmp_path: Path, status: int, location: str) -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        where = location.format(port=peer.port).encode()
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % (status, where))
+
+    peer = Peer(talk, "127.0.0.1", "127.0.0.2")
+    assert refused(tmp_path, peer) == UNREACHABLE
+    assert peer.asked == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        (b"", "the URL redirects to nowhere"),
+        (b"http://[::1", "redirects to what is not a URL"),
+        (b"http://127.0.0.1:99999/", "is not a URL"),
+        (b"file:///etc/passwd", "only http and https"),
+        (b"data:video/mp4;base64,AAAA", "only http and https"),
+        (b"http://\xff\xfe/", "not a URL|cannot be reached"),
+        (b"http://a:b@127.0.0.1/", "must not hold a user"),
+        (b"http://127.0.0.1/" + b"a" * 5000, "longer than 4096"),
+    ],
+)
+def test_redirects_to_nonsense(tmp_path: Path, location: bytes, sentence: str) -> None:
+    head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
+    text = refused(tmp_path, Peer(says(head)))
+    assert any(part in text for part in sentence.split("|")), text
+
+
+def test_redirects_in_a_circle_end(tmp_path: Path) -> None:
+    peer = Peer(says(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /again\r\n\r\n"))
+    assert "more than 5 times" in refused(tmp_path, peer)
+    assert len(peer.asked) == 6
+
+
+def test_no_secret_goes_along_to_another_host(tmp_path: Path) -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = len(peer.heads) == 1
+        moved = b"HTTP/1.1 302 Found\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\nLocation: /next\r\n\r\n"
+        writer.write(moved if first else WHOLE)
+
+    peer = Peer(talk)
+    fetched(tmp_path, peer, "http://127.0.0.1:{port}/?token=SECRET")
+    assert len(peer.heads) == 2
+    for name in (b"referer", b"cookie", b"authorization", b"secret"):
+        assert name not in peer.heads[1].lower()
+
+
+# Hosts that drip, lie and never end
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("talk", "sentence"),
+    [
+        (says(b"", pause_s=9), "sent nothing for 0.5 s"),
+        (says(HEAD, b"X", pause_s=0.2, times=100), "was not here within 2 s"),  # a header that never ends
+        (says(HEAD, b"X: y\r\n", times=200_000), "broke off"),  # headers without end
+        (says(HEAD + b"X: " + b"y" * MIB + b"\r\n\r\n"), "broke off"),
+        (says(b"HTTP/1.1 100 Continue\r\n\r\n", pause_s=0.01, times=1000), "was not here within 2 s"),
+        (says(HEAD + b"\r\n", b"x" * 65536, times=10_000), "larger than 1 MB"),  # no length, no end
+        (says(CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n", times=10_000), "larger than 1 MB"),
+        (says(CHUNKED, b"1;" + b"e" * 65536 + b"\r\nx\r\n", times=1000), "broke off"),  # long chunk extensions
+        (says(CHUNKED, b"fffffffffffffffff\r\n"), "broke off"),  # a chunk of 2**68 bytes
+        (says(CHUNKED, b"-5\r\nhello\r\n"), "broke off"),
+        (says(CHUNKED + b"1\r\nx\r\n0\r\n", b"X: y\r\n", times=200_000), "broke off|was not here"),  # trailers
+        (says(HEAD + b"Content-Length: 99999999999999999999\r\n\r\nx"), "larger than 1 MB|broke off"),
+        (says(HEAD + b"Content-Length: -1\r\n\r\nx"), "broke off"),
+        (says(HEAD + b"Content-Length: 4\r\nContent-Length: 9\r\n\r\nfile"), "broke off"),
+        (says(HEAD + b"Content-Length: 10\r\n\r\nfile"), "broke off"),  # shorter than it says
+        (says(HEAD + b"Content-Length: 0\r\n\r\n"), "is empty"),
+        (says(HEAD + b"Content-Length: 4\r\n\r\nfile and more"), "broke off"),  # longer than it says
+        (says(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nfile"), "sends the file compressed"),
+        (says(HEAD + b"Content-Encoding: br, gzip\r\nContent-Length: 4\r\n\r\nfile"), "sends the file compressed"),
+        (says(b"\x00\xff" * 100), "broke off"),
+        (says(b"file, and no HTTP at all"), "broke off"),
+        (says(b"HTTP/9.9 200 OK\r\n\r\nfile"), "broke off"),
+        (says(b"HTTP/1.1 999999 OK\r\n\r\nfile"), "broke off|status"),
+        (says(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"), "status 101"),
+        (says(HEAD + b"\r\n", b"x", pause_s=0.05, times=100), "less than 4096 bytes per second"),
+    ],
+)
+def test_hosts_that_mean_harm(tmp_path: Path, talk: Talk, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "IDLE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(fetching, "SLOW_WINDOW_S", 1.0)
+    began = time.monotonic()
+    text = refused(tmp_path, Peer(talk), timeout_s=2)
+    assert any(part in text for part in sentence.split("|")), text
+    assert time.monotonic() - began < 10
+    assert "127.0.0.1" not in text
+
+
+# Callbacks go the same way
+
+
+def test_callbacks_are_not_delivered_inwards() -> None:
+    peer = Peer(says(WHOLE), "127.0.0.2")
+
+    async def run(url: str, reach: Reach) -> str:
+        async with peer:
+            with pytest.raises(FetchError) as error:
+                await post(url.format(port=peer.port), b"{}", {}, timeout_s=5, reach=reach)
+            return str(error.value)
+
+    with dns_peer(inner__test=[["127.0.0.2"]]) as dns:
+        reach = replace(OUTSIDE, nameservers=(dns.address,))
+        texts = {
+            asyncio.run(run(url, reach))
+            for url in ("http://127.0.0.2:{port}/", "http://inner.test:{port}/", "http://0/")
+        }
+    assert texts == {UNREACHABLE.replace("video_url", "callback_url")}
+    assert peer.asked == []
+
+
+def test_a_callback_follows_no_redirect_and_reads_no_answer() -> None:
+    peer = Peer(says(b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.2/\r\n\r\n", b"x" * 65536, times=10_000))
+
+    async def run() -> int:
+        async with peer:
+            return await post(f"http://127.0.0.1:{peer.port}/", b"{}", {}, timeout_s=5, reach=OUTSIDE)
+
+    assert asyncio.run(run()) == 307
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="files are counted through /proc")
+def test_two_hundred_failures_leave_nothing_behind(tmp_path: Path) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    peers = [says(WHOLE), says(b"junk"), says(HEAD + b"Content-Length: 10\r\n\r\nx"), says(b"HTTP/1.1 404 X\r\n\r\n")]
+
+    async def run() -> None:
+        with dns_peer(inner__test=[["127.0.0.2"]]) as dns:
+            reach = replace(OUTSIDE, nameservers=(dns.address,))
+            for number in range(200):
+                async with Peer(peers[number % len(peers)]) as peer:
+                    host = ("127.0.0.1", "inner.test", "127.0.0.3")[number % 3]
+                    try:
+                        await fetch(
+                            f"http://{host}:{peer.port}/", tmp_path / "x", max_bytes=9, timeout_s=5, reach=reach
+                        )
+                        (tmp_path / "x").unlink()
+                    except FetchError:
+                        pass
+
+    before, threads = count(), threading.active_count()
+    asyncio.run(run())
+    until(lambda: count() <= before)  # name servers' sockets are closed a moment later
+    assert threading.active_count() <= threads + 1  # c-ares keeps one to close its channels
+    assert list(tmp_path.iterdir()) == []
