@@ -15,6 +15,7 @@ import av.codec
 import onnxruntime
 
 from duikou.errors import DuikouError
+from duikou.jobs import confine
 from duikou.models import MODELS
 from duikou.provenance import credentials
 from duikou.provenance.certificates import Certificate
@@ -40,7 +41,8 @@ class Check:
 
 def examine(settings: Settings) -> tuple[Check, ...]:
     """Look at everything. Nothing raises: a fault is a check that is not ok."""
-    return (_python(), *_codecs(), *_models(), _disk(settings), _signature(settings), _cores(), _devices())
+    found = (_python(), *_codecs(), *_models(), _disk(settings), _signature(settings))
+    return (*found, _confinement(), _cores(), _devices())
 
 
 def _python() -> Check:
@@ -88,6 +90,14 @@ def _signature(settings: Settings) -> Check:
     except DuikouError as error:
         return Check(name, False, str(error), "set DUIKOU_C2PA_CERTIFICATE, DUIKOU_C2PA_KEY and DUIKOU_AIGC_PRODUCER")
     return Check(name, True, f"the certificate in {chain}")
+
+
+def _confinement() -> Check:
+    """Whether what decodes strangers' files can be kept from network and files; a server runs without it as well."""
+    calls = "have no network and start no programs (seccomp)" if confine.can_take_calls() else "reach the network"
+    version = confine.landlock_version()
+    files = f"see only a job's own files (Landlock {version})" if version else "see all of this user's files"
+    return Check("workers", True, f"{calls}; {files}")
 
 
 def _cores() -> Check:

@@ -33,7 +33,14 @@ class Settings(BaseSettings):
     )
     workers: int = Field(1, ge=1, description="Child processes that analyse and render.")
     task_timeout_s: int = Field(1800, ge=1, description="Seconds of work after which a task's worker is stopped.")
+    task_cpu_s: int = Field(
+        7200, ge=1, description="Seconds of processor time, of all cores together, after which a worker is stopped."
+    )
     task_memory_mb: int = Field(4096, ge=512, description="Memory that one worker may take.")
+    task_file_mb: int = Field(4096, ge=1, description="Size of the largest file that one worker may write.")
+    identify_timeout_s: int = Field(
+        180, ge=1, description="Seconds after which a worker that looks for the faces of a video is stopped."
+    )
     max_video_mb: int = Field(100, ge=1, description="Largest video accepted.")
     any_size: bool = Field(
         False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes."

@@ -62,7 +62,7 @@ def probe_upload(path: Path, field: str, progress: Progress) -> Received:
 
 def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
     what = _read(video, "video", "video")
-    _do(what.get("identify", ""), folder.parent, progress)
+    _do(what.get("identify", ""), folder, progress)
     faces = []
     for number, (start_ms, end_ms) in enumerate(what["faces"]):
         (folder / f"face_{number}.jpg").write_bytes(PICTURE)
@@ -79,8 +79,9 @@ def identify_anything(video: Path, folder: Path, progress: Progress) -> tuple[Fa
 def render(order: RenderOrder, progress: Progress) -> int:
     what = _read(order.sounds[0], "sound", "sound")
     assert order.session.is_dir()
-    _do(what.get("render", ""), order.output.parent.parent, progress)
     attempt = order.output.parent.name
+    deed = what.get("render", "")
+    _do("" if deed.endswith("_once") and attempt != "1" else deed.removesuffix("_once"), order.output.parent, progress)
     source = json.loads(order.video.read_bytes()) if order.video.read_bytes().startswith(b"{") else {}
     choices = [choice.__dict__ for choice in order.choices]
     told = {"attempt": attempt, "choice": choices[0], "choices": choices, "sounds": [str(one) for one in order.sounds]}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import threading
 import time
 from pathlib import Path
 
+import hostile_work
 import pytest
+import structlog
 import stub_work
 
 from duikou.errors import InputError, MediaError, ModelError, WorkerError
+from duikou.jobs import confine, logs
+from duikou.jobs.confine import Limits, Places
 from duikou.jobs.lane import Lane
-from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
+from duikou.jobs.worker import LimitError, StoppedError, Worker
 
 AMPLE = Limits(wall_s=60, memory_mb=4096)
 
@@ -50,13 +56,14 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_work_is_done_in_a_child_that_is_kept(worker, tmp_path) -> None:
-    info = worker.run(stub_work.probe_video, file(tmp_path), "video_url")
+def test_each_piece_of_work_has_a_child_to_itself_made_beforehand(worker, tmp_path) -> None:
+    worker.start()
     first = worker.pid
+    info = worker.run(stub_work.probe_video, file(tmp_path), "video_url")
     assert (info.width, info.duration_ms) == (1280, 10_000)
-    assert first not in (None, os.getpid())
-    worker.run(stub_work.probe_video, file(tmp_path), "video_url")
-    assert worker.pid == first
+    assert gone(first)
+    assert worker.pid not in (None, first, os.getpid())
+    assert not gone(worker.pid)
 
 
 def test_progress_comes_through(worker, tmp_path) -> None:
@@ -80,15 +87,13 @@ def test_progress_comes_through(worker, tmp_path) -> None:
         ("odd_bug", WorkerError, "_OddError"),
     ],
 )
-def test_errors_come_through_and_leave_the_child_alive(worker, tmp_path, deed, error, text) -> None:
-    worker.start()
-    first = worker.pid
+def test_errors_come_through_and_the_next_child_waits(worker, tmp_path, deed, error, text) -> None:
     with pytest.raises(error, match=text) as caught:
         identify(worker, tmp_path, deed)
     assert type(caught.value) is error
     if isinstance(caught.value, InputError):
         assert caught.value.field in ("face_id", "video")
-    assert worker.pid == first
+    assert not gone(worker.pid)
 
 
 @pytest.mark.parametrize(("deed", "manner"), [("die", "by signal SIGKILL"), ("exit", "with exit code 7")])
@@ -119,6 +124,68 @@ def test_work_that_takes_too_much_memory_is_stopped(tmp_path, stopping) -> None:
     worker = Worker(Limits(wall_s=60, memory_mb=600), stopping)
     with pytest.raises(LimitError, match=r"took \d+ MB of memory; the limit is 600 MB"):
         identify(worker, tmp_path, "hog")
+
+
+def test_work_that_takes_too_much_processor_time_is_stopped(stopping) -> None:
+    worker = Worker(Limits(wall_s=60, memory_mb=4096, cpu_s=1), stopping)
+    with pytest.raises(LimitError, match="stopped after 1 s of processor time, the limit for one task"):
+        worker.run(hostile_work.spin)
+    worker.stop()
+
+
+def test_a_file_that_grows_too_large_is_not_written(tmp_path, stopping) -> None:
+    worker = Worker(Limits(wall_s=60, memory_mb=4096, file_mb=2), stopping)
+    assert worker.run(hostile_work.write, tmp_path / "small", 2) == 2 << 20
+    with pytest.raises(OSError, match="File too large"):
+        worker.run(hostile_work.write, tmp_path / "large", 3)
+    worker.stop()
+
+
+@pytest.mark.skipif(confine.landlock_version() < 1, reason="this system cannot take files away (Landlock)")
+def test_a_child_sees_nothing_but_its_own_files_and_reaches_nobody(worker, tmp_path) -> None:
+    places = {"reads": tmp_path / "inner", "outside": tmp_path / "outer", "writes": tmp_path / "own"}
+    places["reads"].write_bytes(b"inner")
+    places["outside"].write_bytes(b"outer")
+    places["writes"].mkdir()
+    allowed = Places((places["reads"],), (places["writes"],))
+    assert worker.run(hostile_work.attempts, places, places=allowed) == ""
+    assert [path.name for path in places["writes"].iterdir()] == ["renamed"]
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("code", "may not answer with posix.system"),
+        ("class", "may not answer with hostile_work._Foreign"),
+        ("function", "may not answer with builtins.print"),
+        ("error", "may not answer with _pickle.PicklingError"),
+        ("large", "answered with more than 16777216 bytes"),
+        ("noise", "answered with what is no answer"),
+    ],
+)
+def test_a_child_that_was_taken_over_takes_nobody_along(worker, tmp_path, what, sentence) -> None:
+    with pytest.raises(WorkerError, match=sentence):
+        worker.run(hostile_work.answers, what, tmp_path / "mark")
+    assert not (tmp_path / "mark").exists()
+    assert identify(worker, tmp_path, "")
+
+
+def test_a_child_that_stops_within_a_word_is_stopped(tmp_path, stopping, monkeypatch) -> None:
+    monkeypatch.setattr("duikou.jobs.worker.GRACE_S", 0.5)
+    worker = Worker(Limits(wall_s=1, memory_mb=4096), stopping)
+    began = time.monotonic()
+    with pytest.raises(WorkerError, match="died by signal SIGKILL"):
+        worker.run(hostile_work.answers, "silence", tmp_path / "mark")
+    assert time.monotonic() - began < 20
+    worker.stop()
+
+
+def test_log_lines_of_a_child_are_the_servers(worker, capsys) -> None:
+    structlog.reset_defaults()
+    logs.configure()
+    worker.run(hostile_work.logs)
+    (line,) = [json.loads(text) for text in capsys.readouterr().err.splitlines() if "told by the child" in text]
+    assert (line["figure"], line["level"], "timestamp" in line) == (7, "info", True)
 
 
 def test_work_whose_result_nobody_wants_is_stopped(worker, tmp_path) -> None:
@@ -166,17 +233,25 @@ def test_a_lane_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
             future.result(1)
 
 
-def test_workers_leave_no_files_or_threads_behind(tmp_path, stopping) -> None:
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counted through /proc")
+def test_two_hundred_pieces_of_work_leave_no_files_threads_or_children_behind(tmp_path, stopping) -> None:
     def count() -> tuple[int, int]:
         return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
-    def once() -> None:
-        worker = Worker(AMPLE, stopping)
-        worker.run(stub_work.probe_video, file(tmp_path), "x")
-        worker.stop()
+    def children() -> int:
+        return sum(len(path.read_text().split()) for path in Path("/proc").glob(f"{forkserver}/task/*/children"))
 
-    once()
-    before = count()
-    for _ in range(5):
-        once()
+    worker = Worker(AMPLE, stopping)
+    worker.run(stub_work.probe_video, file(tmp_path), "x")
+    forkserver = int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    before, others = count(), children()
+    for number in range(200):
+        with contextlib.suppress(WorkerError, InputError):
+            if number % 4:
+                worker.run(stub_work.probe_video, file(tmp_path), "x")
+            else:
+                identify(worker, tmp_path, "die" if number % 8 else "fault")
     assert count() == before
+    assert children() == others
+    worker.stop()
+    assert children() == others - 1

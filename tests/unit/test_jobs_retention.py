@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from test_jobs_store import Clock, media, task
 
-from duikou.errors import StorageError
+from duikou.errors import StorageError, WorkerError
 from duikou.jobs import folder as keys
 from duikou.jobs.database import Database
 from duikou.jobs.folder import DataFolder
@@ -154,6 +155,37 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_sentence(tmp_path) -> No
 def test_a_nearly_full_disk_is_told_with_both_figures(folder, monkeypatch) -> None:
     usage = shutil.disk_usage(folder.root)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.used, 300 << 20))
-    folder.require_room(300)
+    DataFolder(folder.root, 300).require_room()
+    full = DataFolder(folder.root, 301)
     with pytest.raises(StorageError, match="300 MB are free, and no work is taken below 301 MB"):
-        folder.require_room(301)
+        full.require_room()
+
+
+def test_room_that_is_promised_is_taken(folder, monkeypatch) -> None:
+    usage = shutil.disk_usage(folder.root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.used, 300 << 20))
+    room = DataFolder(folder.root, 200)
+    with room.promised(100):
+        room.require_room()
+        with pytest.raises(StorageError, match="199 MB are free"), room.promised(1):
+            raise AssertionError("there is no room")
+        room.require_room()
+    with room.promised(50), room.promised(50):
+        room.require_room()
+
+
+def test_what_a_worker_left_is_a_plain_file(folder) -> None:
+    (folder.root / "secret").write_bytes(b"secret")
+    place = folder.root / "tasks"
+    (place / "plain").write_bytes(b"four")
+    assert folder.size("tasks/plain") == 4
+    (place / "soft").symlink_to(folder.root / "secret")
+    (place / "hard").hardlink_to(folder.root / "secret")
+    os.mkfifo(place / "pipe")
+    for name in ("soft", "hard", "pipe"):
+        with pytest.raises(WorkerError, match=f"left {name}, which is no plain file"):
+            folder.size(f"tasks/{name}")
+
+
+def test_the_folder_is_its_owners_alone(folder) -> None:
+    assert folder.root.stat().st_mode & 0o77 == 0

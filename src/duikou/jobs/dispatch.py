@@ -15,12 +15,13 @@ import structlog
 
 from duikou.errors import DuikouError, InputError, ModelError
 from duikou.jobs import folder as keys
+from duikou.jobs.confine import Limits
 from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.state import Media, MediaKind, Task
 from duikou.jobs.store import Store
 from duikou.jobs.work import RenderOrder, Work
-from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
+from duikou.jobs.worker import LimitError, StoppedError, Worker
 from duikou.media.extend import SyncMode
 from duikou.provenance.producer import Producer
 
@@ -137,6 +138,7 @@ def perform(
     output = folder.path(keys.result_key(task.id, task.attempt))
     marked = folder.path(keys.marked_key(task.id, task.attempt)) if task.watermark else None
     try:
+        folder.require_room()
         output.parent.mkdir()  # not its parents: they are gone where the task was deleted in between
         order = RenderOrder(
             session=folder.path(keys.session_key(task.session_id)),
@@ -149,8 +151,9 @@ def perform(
             watermark=marked,
             sync_mode=SyncMode(task.sync_mode) if task.sync_mode else None,
         )
-        duration_ms: int = worker.run(work.render, order, tell=_noter(store, task))
-        size, marked_size = output.stat().st_size, marked.stat().st_size if marked else 0
+        duration_ms = int(worker.run(work.render, order, places=order.places, tell=_noter(store, task)))
+        size = folder.size(keys.result_key(task.id, task.attempt))
+        marked_size = folder.size(keys.marked_key(task.id, task.attempt)) if marked else 0
     except StoppedError:
         folder.remove(keys.attempt_key(task.id, task.attempt))
         return lambda: store.release(task)
@@ -161,7 +164,12 @@ def perform(
     except Exception as error:
         log.warning("attempt failed", error=repr(error))
         folder.remove(keys.attempt_key(task.id, task.attempt))
-        reason = str(error) if isinstance(error, DuikouError) else f"unexpected {type(error).__name__}: {error}"
+        # What nobody foresaw may name files of ours: that is for the log.
+        reason = (
+            str(error)
+            if isinstance(error, DuikouError)
+            else f"unexpected {type(error).__name__}; the server's log tells more"
+        )
         return lambda: store.retry(task, reason, expires_at=now_ms() + keep_ms)
     at = now_ms()
 

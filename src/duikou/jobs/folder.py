@@ -17,28 +17,39 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from duikou.errors import StorageError
+from duikou.errors import StorageError, WorkerError
+from duikou.jobs.confine import MIB
 
 DATABASE = "duikou.db"
-MIB = 1 << 20
+PRIVATE = 0o700  # the folder holds what callers sent and what signs for them: its owner's alone
 SECRET_BYTES = 32
 
 
 class DataFolder:
-    """A folder with one owner. Keys are paths relative to it, made by us alone, never taken from a caller."""
+    """A folder with one owner. Keys are paths relative to it, made by us alone, never taken from a caller.
 
-    def __init__(self, root: Path) -> None:
+    min_free_mb: free MiB below which no work is taken or begun.
+    """
+
+    def __init__(self, root: Path, min_free_mb: int = 0) -> None:
         self.root = root.absolute()
+        self._min_free_mb = min_free_mb
+        self._promised_mb, self._promising = 0, threading.Lock()
         self._lock: IO[str] | None = None
 
     def make(self) -> None:
         """Make the folder where there is none, without taking it. Raises `StorageError`."""
         try:
+            self.root.mkdir(PRIVATE, parents=True, exist_ok=True)
             for name in ("incoming", "media", "sessions", "tasks"):
-                (self.root / name).mkdir(parents=True, exist_ok=True)
+                (self.root / name).mkdir(exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -111,13 +122,33 @@ class DataFolder:
         else:
             path.unlink(missing_ok=True)
 
-    def require_room(self, min_free_mb: int) -> None:
-        """Raise `StorageError` where less than `min_free_mb` MiB are free."""
-        free_mb = shutil.disk_usage(self.root).free // MIB
-        if free_mb < min_free_mb:
+    def size(self, key: str) -> int:
+        """Bytes of a file that a worker wrote. Raises `WorkerError` for what is no plain file, such as a link."""
+        found = self.path(key).lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise WorkerError(f"the worker process left {self.path(key).name}, which is no plain file")
+        return found.st_size
+
+    def require_room(self) -> None:
+        """Raise `StorageError` where too little is free, what is promised to files on their way counted as taken."""
+        free_mb = max(shutil.disk_usage(self.root).free // MIB - self._promised_mb, 0)
+        if free_mb < self._min_free_mb:
             raise StorageError(
-                f"the server's disk is nearly full: {free_mb} MB are free, and no work is taken below {min_free_mb} MB"
+                f"the server's disk is nearly full: {free_mb} MB are free, and no work is taken below "
+                f"{self._min_free_mb} MB"
             )
+
+    @contextmanager
+    def promised(self, megabytes: int) -> Iterator[None]:
+        """Keep room for a file that is being received. Raises `StorageError` where there is none."""
+        with self._promising:
+            self._promised_mb += megabytes
+        try:
+            self.require_room()
+            yield
+        finally:
+            with self._promising:
+                self._promised_mb -= megabytes
 
 
 def session_key(session_id: str) -> str:

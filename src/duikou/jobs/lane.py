@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 
 from duikou.errors import WorkerError
-from duikou.jobs.worker import LimitError, Limits, StoppedError, Worker
+from duikou.jobs.confine import Limits, Places
+from duikou.jobs.worker import LimitError, StoppedError, Worker
 
 TRIES = 2  # a caller waits for the answer: one more try where a worker died, no third
 
@@ -24,6 +25,7 @@ class _Item:
     future: Future[Any]
     function: Callable[..., Any]
     args: tuple[Any, ...]
+    places: Places | None
     context: dict[str, Any]
 
 
@@ -49,13 +51,13 @@ class Lane:
         """How much work waits for a child."""
         return self._queue.qsize()
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """`function(*args, progress)` in a child; the future holds its value or what it raised."""
+    def submit(self, function: Callable[..., Any], *args: Any, places: Places | None = None) -> Future[Any]:
+        """`function(*args, progress)` in a child that sees `places`; the future holds its value or what it raised."""
         future: Future[Any] = Future()
         if self._stopping.is_set():
             future.set_exception(StoppedError("the server is stopping"))
         else:
-            self._queue.put(_Item(future, function, args, structlog.contextvars.get_contextvars()))
+            self._queue.put(_Item(future, function, args, places, structlog.contextvars.get_contextvars()))
         return future
 
     def join(self) -> None:
@@ -77,7 +79,7 @@ class Lane:
                 continue
             try:
                 with structlog.contextvars.bound_contextvars(**item.context):
-                    value = _run(worker, item.function, item.args)
+                    value = _run(worker, item)
             except BaseException as error:
                 item.future.set_exception(error)
             else:
@@ -85,10 +87,10 @@ class Lane:
         worker.stop()
 
 
-def _run(worker: Worker, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _run(worker: Worker, item: _Item) -> Any:
     for left in reversed(range(TRIES)):
         try:
-            return worker.run(function, *args)
+            return worker.run(item.function, *item.args, places=item.places)
         except (LimitError, StoppedError):
             raise
         except WorkerError:

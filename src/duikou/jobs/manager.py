@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
+from duikou.errors import WorkerError
 from duikou.jobs import folder as keys
 from duikou.jobs import retention
 from duikou.jobs.accounts import Accounts
+from duikou.jobs.confine import Limits, Places
 from duikou.jobs.courier import Courier
 from duikou.jobs.database import Database
 from duikou.jobs.dispatch import LocalDispatcher
@@ -21,10 +24,20 @@ from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.lane import Lane
 from duikou.jobs.outbox import Outbox
-from duikou.jobs.state import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord, Task, TaskStatus
+from duikou.jobs.state import (
+    SOUND_SUFFIXES,
+    VIDEO_SUFFIXES,
+    ChoiceRecord,
+    FaceSummary,
+    Media,
+    MediaKind,
+    SessionRecord,
+    Task,
+    TaskStatus,
+)
 from duikou.jobs.store import ExternalIdTaken, Store, TooManyTasksError
 from duikou.jobs.work import Received, Work
-from duikou.jobs.worker import Limits, StoppedError
+from duikou.jobs.worker import StoppedError
 from duikou.media.addresses import Reach
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.provenance.producer import configured
@@ -32,7 +45,7 @@ from duikou.settings import Settings
 
 PROBE_WORKERS = 1  # reading headers takes milliseconds
 ANALYSIS_WORKERS = 1  # a lane of its own, so that no render delays an answer that a caller waits for
-PROBE_LIMIT_S = 30  # headers that take longer are an attack
+PROBE_LIMITS = Limits(wall_s=30, memory_mb=1024, cpu_s=20, file_mb=0)  # headers that take more are an attack
 SWEEP_EVERY_S = 600
 KNOWN_PACES = 20  # of that many last tasks the usual one says how long the next will take
 FIRST_PACE = 4.0  # seconds of work for each second of video before there is any: 1080p on two cores (make bench)
@@ -62,8 +75,8 @@ class Order:
 class Jobs:
     """Sessions and tasks. `start` takes the data folder, `stop` gives it back; both block, all else is quick.
 
-    callback_body: what is posted of a task to the caller who asked to be told. reach: where strangers may send us; whoever
-    listens on another port than the settings' puts that in before the start.
+    callback_body: what is posted of a task to the caller who asked to be told.
+    reach: where strangers may send us; who listens on another port than the settings' puts that in before the start.
     """
 
     def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[Task], bytes]) -> None:
@@ -73,7 +86,7 @@ class Jobs:
         self._callback_body = callback_body
         self._stopping, self._draining = threading.Event(), threading.Event()
         self.reach = Reach.of(settings)
-        self.folder = DataFolder(settings.data)
+        self.folder = DataFolder(settings.data, settings.min_free_mb)
         self.store: Store
         self.accounts: Accounts
         self.dispatcher: LocalDispatcher
@@ -94,9 +107,10 @@ class Jobs:
             raise
         self.store, self.accounts = Store(self._database), Accounts(self._database)
         orphans = retention.remove_orphans(self.store, self.folder)
-        limits = Limits(settings.task_timeout_s, settings.task_memory_mb)
-        self._probing = Lane("probe", PROBE_WORKERS, replace(limits, wall_s=PROBE_LIMIT_S), self._stopping)
-        self._analysis = Lane("analyse", ANALYSIS_WORKERS, limits, self._stopping)
+        limits = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
+        looking = replace(limits, wall_s=min(settings.identify_timeout_s, limits.wall_s))
+        self._probing = Lane("probe", PROBE_WORKERS, PROBE_LIMITS, self._stopping)
+        self._analysis = Lane("analyse", ANALYSIS_WORKERS, looking, self._stopping)
         self.dispatcher = LocalDispatcher(
             self.store,
             self.folder,
@@ -151,18 +165,21 @@ class Jobs:
 
     async def probe_video(self, path: Path, field: str) -> VideoInfo:
         """A received video's headers, read in a child process. Raises `MediaError` that names `field`."""
-        info: VideoInfo = await asyncio.wrap_future(self._probing.submit(self._work.probe_video, path, field))
+        info: VideoInfo = await self._probe(self._work.probe_video, path, field)
         return info
 
     async def probe_sound(self, path: Path, field: str) -> AudioInfo:
         """A received sound's headers, read in a child process. Raises `MediaError` that names `field`."""
-        info: AudioInfo = await asyncio.wrap_future(self._probing.submit(self._work.probe_sound, path, field))
+        info: AudioInfo = await self._probe(self._work.probe_sound, path, field)
         return info
 
     async def probe_upload(self, path: Path, field: str) -> Received:
         """What a received file is, read in a child process. Raises `MediaError` that names `field`."""
-        found: Received = await asyncio.wrap_future(self._probing.submit(self._work.probe_upload, path, field))
+        found: Received = await self._probe(self._work.probe_upload, path, field)
         return found
+
+    async def _probe(self, function: Callable[..., Any], path: Path, field: str) -> Any:
+        return await asyncio.wrap_future(self._probing.submit(function, path, field, places=Places((path,))))
 
     async def identify(self, account: str, received: Path, info: VideoInfo) -> SessionRecord:
         """Find the faces of a received video, which is taken over; `info` is what its probe said.
@@ -182,12 +199,14 @@ class Jobs:
     async def identify_kept(self, account: str, source: Media) -> SessionRecord:
         """Find the faces of a video that we keep. Raises `MediaError`, `WorkerError`."""
         session_id = new_id()
-        folder = self.folder.path(keys.session_key(session_id))
+        video, folder = self.folder.path(source.key), self.folder.path(keys.session_key(session_id))
         folder.mkdir()
         try:
             faces: tuple[FaceSummary, ...] = await asyncio.wrap_future(
-                self._analysis.submit(self._work.identify, self.folder.path(source.key), folder)
+                self._analysis.submit(self._work.identify, video, folder, places=Places((video,), (folder,)))
             )
+            if not all(face.id.isdecimal() for face in faces):  # they become names of files
+                raise WorkerError("the worker process gave a face a name that is none")
         except BaseException:
             self.folder.remove(keys.session_key(session_id))
             raise
@@ -201,7 +220,7 @@ class Jobs:
         """Raise `StorageError` where the disk is too full for new work, `StoppedError` where none is taken any more."""
         if self._draining.is_set():
             raise StoppedError("the server is about to stop and takes no new work")
-        self.folder.require_room(self._settings.min_free_mb)
+        self.folder.require_room()
 
     def require_turn(self) -> None:
         """Raise `TooManyTasksError` where as many videos wait to be looked at as may: callers do not wait for long."""
@@ -216,6 +235,8 @@ class Jobs:
 
     def keep(self, account: str, received: Path, kind: MediaKind, suffix: str, duration_ms: int) -> Media:
         """Keep a received file, which is taken over."""
+        if suffix not in (*VIDEO_SUFFIXES, *SOUND_SUFFIXES):
+            raise WorkerError("the worker process gave a file a kind that is none")
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, suffix)
         size = self.folder.take(received, key).stat().st_size

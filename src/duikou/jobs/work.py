@@ -5,11 +5,15 @@ Each takes values that can be pickled and, last, a `Progress`; each returns a va
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from duikou import pipeline
+from duikou.jobs.confine import Places
 from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, FaceNote, FaceSummary
 from duikou.media import probe, sniff
 from duikou.media.extend import SyncMode
@@ -35,6 +39,12 @@ class RenderOrder:
     produce_id: str
     watermark: Path | None = None
     sync_mode: SyncMode | None = None
+
+    @property
+    def places(self) -> Places:
+        """What the work reads, and the one folder that it writes to."""
+        signs = self.made_by.certificate
+        return Places((self.session, self.video, *self.sounds, signs.chain, signs.key), (self.output.parent,))
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,9 @@ def probe_sound(path: Path, field: str, progress: Progress) -> AudioInfo:
 
 def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
     """Find a video's faces and keep what is known of them, with their pictures, in `folder`. Raises `MediaError`."""
-    session = pipeline.identify(video, progress=progress)
-    session.save(folder)
+    with _temporary_files(folder):
+        session = pipeline.identify(video, progress=progress)
+        session.save(folder)
     return tuple(
         FaceSummary(
             face.id,
@@ -93,17 +104,33 @@ def render(order: RenderOrder, progress: Progress) -> int:
         )
         for choice, sound in zip(order.choices, order.sounds, strict=True)
     ]
-    result = pipeline.lip_sync(
-        session,
-        choices,
-        order.output,
-        watermark=order.watermark,
-        made_by=order.made_by,
-        produce_id=order.produce_id,
-        sync_mode=order.sync_mode,
-        progress=progress,
-    )
+    with _temporary_files(order.output.parent):
+        result = pipeline.lip_sync(
+            session,
+            choices,
+            order.output,
+            watermark=order.watermark,
+            made_by=order.made_by,
+            produce_id=order.produce_id,
+            sync_mode=order.sync_mode,
+            progress=progress,
+        )
     return result.info.duration_ms
+
+
+@contextmanager
+def _temporary_files(folder: Path) -> Iterator[None]:
+    """Have libraries put them where they go with the work, whatever happens to it."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 @dataclass(frozen=True)

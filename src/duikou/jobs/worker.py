@@ -1,7 +1,8 @@
-"""One child process that does hostile and heavy work, and its supervision from the server's side.
+"""One piece of hostile and heavy work in a child process of its own, and its supervision from the server's side.
 
-Decoders and models run in there: whatever they do to the process, the server lives on. The child is kept between
-pieces of work (its imports and models are expensive) and is made anew after it died or was stopped.
+Decoders and models run in there: whatever they do to the process, the server lives on. Each piece of work has a child
+to itself, confined to its own files, so that nothing of one caller's file outlives it; the next child is made
+beforehand, by a fork that takes milliseconds.
 
 Memory is watched from outside (resident size of the child and of its children) and not limited by `RLIMIT_AS` or
 `RLIMIT_DATA`: model runtimes map files and reserve address space far beyond what they touch, so that such a limit
@@ -20,7 +21,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -29,14 +29,16 @@ from typing import Any
 import structlog
 
 from duikou.errors import DuikouError, WorkerError
-from duikou.jobs import logs
-from duikou.jobs.folder import MIB
+from duikou.jobs import answers, confine, logs
+from duikou.jobs.confine import MIB, Limits, Places
 from duikou.progress import Progress
 
 POLL_S = 0.25  # how soon a breach of a limit or a stop is seen; results wake the server at once
 TELL_EVERY_S = 0.2  # a worker tells its progress at most this often, and whenever the stage changes
 OOM_SCORE = 800  # of 1000: the kernel short of memory stops a worker, not the server
 JOIN_S = 5  # a killed process is gone long before
+GRACE_S = 5  # past the wall limit, after which a child that does not even answer is killed
+STAGE_CHARACTERS = 80
 
 log = structlog.get_logger(__name__)
 
@@ -49,16 +51,8 @@ class StoppedError(WorkerError):
     """A worker was stopped because the server is stopping or its result is no longer wanted."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one piece of work may take: seconds on the wall clock and MiB of resident memory."""
-
-    wall_s: float
-    memory_mb: int
-
-
 class Worker:
-    """The server's side of one child process. Used by one thread at a time."""
+    """The server's side of one child process after another. Used by one thread at a time."""
 
     def __init__(self, limits: Limits, stopping: threading.Event) -> None:
         self._limits = limits
@@ -68,30 +62,44 @@ class Worker:
         atexit.register(self.stop)  # else the interpreter would wait for the child at its end
 
     def start(self) -> None:
-        """Make the child now, so that the first piece of work need not wait for it."""
+        """Make the child now, so that the next piece of work need not wait for it."""
         self._alive()
 
-    def run(self, function: Callable[..., Any], *args: Any, tell: Callable[[str, float], bool] | None = None) -> Any:
-        """`function(*args, progress)` in the child.
+    def run(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        places: Places | None = None,
+        tell: Callable[[str, float], bool] | None = None,
+    ) -> Any:
+        """`function(*args, progress)` in a child, which ends with it.
 
-        function: a function of a module. tell: called with the child's progress; where it returns False the work is
-        stopped. Raises what the function raised, `LimitError`, `StoppedError`, or `WorkerError` where the child died.
+        function: a function of a module. places: the only files that it sees, `None` for all. tell: called with the
+        child's progress; where it returns False the work is stopped.
+        Raises what the function raised, `LimitError`, `StoppedError`, or `WorkerError` where the child died.
         """
         pipe = self._alive()
+        # A child that stops in the middle of a word would hold us in the reading of it: this ends that, too.
+        last_resort = threading.Timer(self._limits.wall_s + GRACE_S, _kill, [self._process])
+        last_resort.daemon = True
+        last_resort.start()
         try:
-            pipe.send((function, args, structlog.contextvars.get_contextvars()))
-            value = self._await(pipe, tell)
+            pipe.send((function, args, structlog.contextvars.get_contextvars(), self._limits, places))
+            return self._await(pipe, tell)
         except _WorkError as failure:
             raise failure.error from None
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            code = self._end()
+        except (EOFError, ConnectionError) as error:
+            code = self._end(wait_s=JOIN_S)
+            if code == -signal.SIGXCPU:
+                raise LimitError(
+                    f"the work was stopped after {self._limits.cpu_s:g} s of processor time, the limit for one task"
+                ) from error
             raise WorkerError(f"the worker process died {_manner(code)}") from error
-        except BaseException:
+        finally:
+            last_resort.cancel()
             self._end()
-            raise
-        if self._resident_mb() > self._limits.memory_mb / 2:
-            self._end()  # what leaked must not count against the next piece of work
-        return value
+            if not self._stopping.is_set():
+                self._alive()
 
     def stop(self) -> None:
         """End the child; the next `run` starts another."""
@@ -118,13 +126,19 @@ class Worker:
         deadline = time.monotonic() + self._limits.wall_s
         while True:
             if pipe.poll(POLL_S):
-                kind, value = pipe.recv()
-                if kind == "done":
-                    return value
-                if kind == "failed":
-                    raise _WorkError(value)
-                if tell is not None and not tell(*value):
-                    raise StoppedError("the work was stopped because its result is no longer wanted")
+                match answers.receive(pipe):
+                    case ("done", value):
+                        return value
+                    case ("failed", Exception() as error):
+                        raise _WorkError(error)
+                    case ("log", str(level), str(event), dict(more)):
+                        logs.relay(level, event, more)
+                    case ("progress", str(stage), float(share)):
+                        share = share if 0 <= share <= 1 else 0.0
+                        if tell is not None and not tell(stage[:STAGE_CHARACTERS], share):
+                            raise StoppedError("the work was stopped because its result is no longer wanted")
+                    case _:
+                        raise WorkerError("the worker process answered with what is no answer")
             if self._stopping.is_set():
                 raise StoppedError("the server is stopping")
             if time.monotonic() > deadline:
@@ -138,20 +152,29 @@ class Worker:
     def _resident_mb(self) -> int:
         return _resident_bytes(self._process.pid) // MIB if self._process and self._process.pid else 0
 
-    def _end(self) -> int | None:
-        """Kill the child and all it started; its exit code."""
+    def _end(self, wait_s: float = 0.0) -> int | None:
+        """Kill the child and all it started; its exit code. One that dies by itself within `wait_s` keeps its own."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
         if pipe is not None:
             pipe.close()
         if process is None or process.pid is None:
             return None
-        process.join(0.1)  # one that died by itself keeps its own exit code
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own; see `_serve`
-        process.kill()
+        if wait_s:
+            process.join(wait_s)
+        _kill(process)
         process.join(JOIN_S)
-        return process.exitcode
+        code = process.exitcode
+        process.close()
+        return code
+
+
+def _kill(process: ForkServerProcess) -> None:
+    with contextlib.suppress(ValueError):  # over and forgotten in the meantime
+        if process.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own; see `_serve`
+        process.kill()
 
 
 def _context() -> ForkServerContext:
@@ -173,19 +196,28 @@ class _WorkError(Exception):
 
 
 def _serve(pipe: Connection) -> None:
-    """Main function of the child: do what is sent, one after another, until the server closes the pipe or dies."""
+    """Main function of the child: do the one thing that is sent. It ends with the server, too."""
     os.setsid()  # a group of its own: ended together, and not by the terminal's interrupt
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    confine.take_calls()
     threading.Thread(target=_follow_parent, daemon=True).start()
-    logs.configure()
-    while True:
-        try:
-            function, args, context = pipe.recv()
-        except EOFError:
-            return
-        with structlog.contextvars.bound_contextvars(**context):
-            pipe.send(_answer(function, args, _teller(pipe)))
+    one_at_a_time = threading.Lock()  # work logs from several threads
+
+    def say(*what: Any) -> None:
+        with one_at_a_time:
+            pipe.send(what)
+
+    logs.send(say)
+    try:
+        function, args, context, limits, places = pipe.recv()
+    except EOFError:
+        return
+    confine.limit(limits)
+    if places is not None:
+        confine.take_files(places)
+    with structlog.contextvars.bound_contextvars(**context):
+        say(*_answer(function, args, _teller(say)))
 
 
 def _answer(function: Callable[..., Any], args: tuple[Any, ...], tell: Progress) -> tuple[str, Any]:
@@ -205,7 +237,7 @@ def _follow_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
-def _teller(pipe: Connection) -> Progress:
+def _teller(say: Callable[..., None]) -> Progress:
     last_stage, last_at = "", 0.0
 
     def tell(stage: str, share: float) -> None:
@@ -213,7 +245,7 @@ def _teller(pipe: Connection) -> Progress:
         at = time.monotonic()
         if stage != last_stage or at - last_at >= TELL_EVERY_S:
             last_stage, last_at = stage, at
-            pipe.send(("progress", (stage, share)))
+            say("progress", stage, float(share))
 
     return tell
 

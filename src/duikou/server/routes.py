@@ -215,7 +215,7 @@ async def _changes(desk: Desk, account: str, task: Task | None, links: Links) ->
 
 
 async def _identify_address(desk: Desk, account: str, url: str) -> SessionRecord:
-    async with received(desk.jobs) as path:
+    async with received(desk.jobs, desk.settings.max_video_mb) as path:
         await _fetch(desk, url, path, desk.settings.max_video_mb, "video_url")
         info = await desk.jobs.probe_video(path, "video_url")
         rules.check_video(info, "video_url", any_size=desk.settings.any_size)
@@ -267,7 +267,7 @@ async def _create(desk: Desk, account: str, body: wire.LipSyncRequest, links: Li
     async with AsyncExitStack() as stack:
         sounds, fitted = [], []
         for number, asked in enumerate(body.face_choose):
-            sounds.append(await stack.enter_async_context(received(desk.jobs)))
+            sounds.append(await stack.enter_async_context(received(desk.jobs, desk.settings.max_audio_mb)))
             fitted.append(await _take_sound(desk, account, asked, number, session, mode, links, sounds[-1]))
         if body.dry_run:
             video_ms = rules.result_ms(fitted, session, mode)
@@ -342,13 +342,14 @@ def _same_task(jobs: Jobs, account: str, body: wire.LipSyncRequest) -> Task | No
 
 
 @asynccontextmanager
-async def received(jobs: Jobs) -> AsyncIterator[Path]:
-    """A place to receive a file at; what is still there at the end goes."""
+async def received(jobs: Jobs, most_mb: int) -> AsyncIterator[Path]:
+    """A place to receive a file of that size at; what is still there at the end goes. Raises `StorageError`."""
     path = jobs.folder.incoming()
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with jobs.folder.promised(most_mb):
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 async def _fetch(desk: Desk, url: str, to: Path, max_mb: int, field: str) -> None:

@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v1")
 async def upload_file(request: Request, desk: At, account: Account, links: Addresses) -> wire.Envelope[wire.UploadData]:
     """An extension: keep a video or a sound: the body itself, or the field `file` of a form."""
     await run_in_threadpool(desk.jobs.require_room)
-    async with received(desk.jobs) as path:
+    async with received(desk.jobs, max(desk.settings.max_video_mb, desk.settings.max_audio_mb)) as path:
         await _receive(request, path)
         found = await desk.jobs.probe_upload(path, "file")
         settings = desk.settings

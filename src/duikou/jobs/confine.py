@@ -1,0 +1,222 @@
+"""What a child that reads strangers' files may still do: see the files of its own piece of work, and nothing else.
+
+Linux does it for any process that asks, without rights of any kind: seccomp takes system calls away (no sockets, so no
+network; no other program; no other process's memory), Landlock all files but those named. Neither can be undone. What a
+kernel does not have is left out and told (`duikou doctor`); limits on time and size hold on every Unix.
+
+https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
+https://www.kernel.org/doc/html/latest/userspace-api/landlock.html
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import platform
+import resource
+import stat
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from errno import EACCES
+from pathlib import Path
+from typing import Final
+
+MIB: Final = 1 << 20
+
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2  # prctl(2)
+_ERRNO, _KILL, _ALLOW = 0x0005_0000 | EACCES, 0x8000_0000, 0x7FFF_0000  # linux/seccomp.h: what a filter answers
+_LOAD, _EQUAL, _AT_LEAST, _ANSWER = 0x20, 0x15, 0x35, 0x06  # linux/bpf_common.h
+_X32 = 0x4000_0000  # system calls of x86-64 from here on are a second set of the same
+_ARCHITECTURES: Final = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}  # linux/audit.h; column below
+_TAKEN: Final = {
+    "socket": (41, 198),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438),
+    "io_uring_setup": (425, 425),  # makes sockets of its own
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_by_handle_at": (304, 265),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "kexec_load": (246, 104),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+}
+"""System calls that no decoder, model or encoder needs, with their numbers on both architectures."""
+
+_CAPABILITY_VERSION = 0x2008_0522  # linux/capability.h, version 3: two words each of effective, permitted, inheritable
+_KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # of root's: to read and write files whoever owns them; Landlock says which
+
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
+_LANDLOCK_VERSION_FLAG, _LANDLOCK_PATH_BENEATH = 1, 1
+_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_OF_FILES = 1 << 0 | 1 << 1 | _READ_FILE | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl
+_FILE_RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+"""All rights on files that a version of Landlock knows, from that version on."""
+_NET_SINCE, _SCOPES_SINCE = 4, 6  # TCP; signals and abstract sockets of processes outside
+_NEVER = 1 << 0 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 15
+"""Rights that not even an own folder gives: to run programs, to make devices, sockets, fifos and links, ioctl."""
+
+_ALWAYS_READ: Final = (
+    *("/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime"),
+    *("/dev/null", "/dev/urandom", "/proc", "/sys/devices/system"),
+)
+"""Shared libraries, and what runtimes ask of the machine. In /proc what is another process's own stays closed: Landlock
+lets nobody without capabilities look into processes that are less confined."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one piece of work may take: seconds on the wall clock and of processor time, MiB of resident memory, and MiB
+    in any one file that it writes.
+    """
+
+    wall_s: float
+    memory_mb: int
+    cpu_s: float = math.inf
+    file_mb: float = math.inf
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files and folders that a piece of work reads, and the folders that it may also write to."""
+
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+
+
+def limit(limits: Limits) -> None:
+    """Limit processor time and the size of files from now on; no core dumps, which would hold what callers sent.
+
+    Beyond the first the process dies by SIGXCPU, beyond the second writing fails with EFBIG.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _lower(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime) + limits.cpu_s)
+    _lower(resource.RLIMIT_FSIZE, limits.file_mb * MIB)
+
+
+def take_calls(*, deadly: bool = False) -> bool:
+    """Take the network, other programs and other processes away for good. False where the system cannot do that.
+
+    deadly: whether the attempt ends the process instead of failing with EACCES; for tests of what never tries.
+    """
+    if not can_take_calls():
+        return False
+    architecture, column = _ARCHITECTURES[platform.machine()]
+    numbers = [row[column] for row in _TAKEN.values()]
+    refusal = len(numbers) + 1  # instructions from the first comparison to the refusal
+    program = [
+        (_LOAD, 0, 0, 4),  # struct seccomp_data: the architecture
+        (_EQUAL, 1, 0, architecture),
+        (_ANSWER, 0, 0, _KILL),
+        (_LOAD, 0, 0, 0),  # the system call's number
+        (_AT_LEAST, refusal, 0, _X32),
+        *((_EQUAL, refusal - 1 - at, 0, number) for at, number in enumerate(numbers)),
+        (_ANSWER, 0, 0, _ALLOW),
+        (_ANSWER, 0, 0, _KILL if deadly else _ERRNO),
+    ]
+    code = b"".join(struct.pack("=HBBI", *step) for step in program)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    filter_program = struct.pack("@HP", len(program), ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not _no_new_rights(libc) or not _drop_capabilities(libc):
+        return False
+    return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, filter_program, 0, 0) == 0)
+
+
+def can_take_calls() -> bool:
+    """Whether `take_calls` knows this system."""
+    return sys.platform == "linux" and platform.machine() in _ARCHITECTURES
+
+
+def take_files(places: Places) -> bool:
+    """Take every file away for good but those of `places`, Python's own and shared libraries.
+
+    False where the system cannot do that.
+    """
+    version = landlock_version()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if version < 1 or not _no_new_rights(libc):
+        return False
+    every = next(rights for since, rights in reversed(_FILE_RIGHTS.items()) if version >= since)
+    attributes = struct.pack("=QQQ", every, 3 if version >= _NET_SINCE else 0, 3 if version >= _SCOPES_SINCE else 0)
+    rules = libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
+    if rules < 0:
+        return False
+    try:
+        _allow(libc, rules, [*_python(places), *places.reads], _READ_FILE | _READ_DIR)
+        _allow(libc, rules, places.writes, every & ~_NEVER)
+        return bool(libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0)
+    finally:
+        os.close(rules)
+
+
+def landlock_version() -> int:
+    """The version of Landlock that this kernel has in force, 0 for none."""
+    if sys.platform != "linux":
+        return 0
+    return max(int(ctypes.CDLL(None).syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG)), 0)
+
+
+def _lower(kind: int, most: float) -> None:
+    soft, hard = resource.getrlimit(kind)
+    if math.isfinite(most) and (soft == resource.RLIM_INFINITY or most < soft):
+        resource.setrlimit(kind, (int(most), hard))
+
+
+def _no_new_rights(libc: ctypes.CDLL) -> bool:
+    """Give up gaining rights by running programs: only who does may take things away without being root."""
+    return bool(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> bool:
+    """A server that is run by root has workers that are not: they could look into other processes, for one."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    held = ctypes.create_string_buffer(24)
+    if libc.capget(header, held) != 0:
+        return False
+    effective, permitted, *_ = struct.unpack("=6I", held.raw)
+    left = struct.pack("=6I", effective & _KEPT_CAPABILITIES, permitted & _KEPT_CAPABILITIES, 0, 0, 0, 0)
+    return bool(libc.capset(header, left) == 0)
+
+
+def _python(places: Places) -> Iterator[Path]:
+    """Where Python and its packages are; not a folder in which the work's own files lie, such as the one that the
+    server was started in, which is on Python's path as well.
+    """
+    own = [path.absolute() for path in (*places.reads, *places.writes)]
+    for name in dict.fromkeys([sys.prefix, sys.base_prefix, *sys.path, *_ALWAYS_READ]):
+        place = Path(name).absolute()
+        if name and not any(path.is_relative_to(place) for path in own):
+            yield place
+
+
+def _allow(libc: ctypes.CDLL, rules: int, paths: Iterable[Path], rights: int) -> None:
+    for path in paths:
+        with suppress(OSError):  # what is not there needs no leave
+            opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                folder = stat.S_ISDIR(os.fstat(opened).st_mode)
+                rule = struct.pack("=Qi", rights if folder else rights & _OF_FILES, opened)
+                libc.syscall(_LANDLOCK_ADD, rules, _LANDLOCK_PATH_BENEATH, rule, 0)
+            finally:
+                os.close(opened)
