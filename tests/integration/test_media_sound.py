@@ -123,7 +123,7 @@ def test_bad_parts_are_refused(tmp_path: Path) -> None:
 
 
 def test_more_sound_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duikou.media.sound.MAX_SOUND_MS", 400)
+    monkeypatch.setattr("duikou.media.limits.MAX_SOUND_MS", 400)
     path = make_sound(tmp_path / "a.wav", tone(300, 500))
     with pytest.raises(MediaError, match="longer than"):
         read_sound(path)

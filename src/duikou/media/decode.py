@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from duikou.errors import MediaError
-from duikou.media import demux
+from duikou.media import demux, limits
 from duikou.media.picture import BgrImage, Converter, Picture
 from duikou.media.pixels import Pixels
 
@@ -104,7 +104,7 @@ def frames(path: Path, *, start: int = 0, stop: int | None = None, field: str = 
     with demux.opened(path, field=field) as (file, _):
         stream = demux.video_stream(file, field=field)
         converter: Converter | None = None
-        for index, stored in _filled(_from(file, stream, timeline, start), timeline, start, stop):
+        for index, stored in _filled(_from(file, stream, timeline, start, field=field), timeline, start, stop):
             if converter is None:
                 converter = Converter(Picture.of(stream, stored))
             pts = int(timeline.pts[index])
@@ -128,11 +128,15 @@ def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Ite
         while stop > start:
             first = max(stop - size, start)
             file.seek(int(timeline.pts[0]), stream=stream)
-            block = list(_filled(_from(file, stream, timeline, first), timeline, first, stop))
+            found = _filled(_from(file, stream, timeline, first, field=field), timeline, first, stop)
+            block = _within(found, 2 * BLOCK_BYTES)
             if not block:
                 raise MediaError(f"{field}: frame {first} cannot be decoded.", field=field)
+            if len(block) < stop - first and len(block) > MIN_BLOCK:
+                size = MIN_BLOCK  # its pictures grow: once more with fewer of them
+                continue
             converter = converter or Converter(Picture.of(stream, block[0][1]))
-            size = max(BLOCK_BYTES // sum(plane.buffer_size for plane in block[0][1].planes), MIN_BLOCK)
+            size = max(BLOCK_BYTES // _bytes(block[0][1]), MIN_BLOCK)
             stop = first
             while block:
                 index, stored = block.pop()
@@ -140,22 +144,46 @@ def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Ite
                 yield Frame(index, pts, timeline.ms(pts), stored=stored, converter=converter)
 
 
+def _within(found: Iterator[tuple[int, VideoFrame]], most: int) -> list[tuple[int, VideoFrame]]:
+    """The first of the numbered frames, as many as have `most` bytes of stored pixels and `MIN_BLOCK` at least."""
+    block: list[tuple[int, VideoFrame]] = []
+    held = 0
+    for index, stored in found:
+        block.append((index, stored))
+        held += _bytes(stored)
+        if held > most and len(block) > MIN_BLOCK:
+            break
+    return block
+
+
+def _bytes(stored: VideoFrame) -> int:
+    return sum(plane.buffer_size for plane in stored.planes)
+
+
 def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
     """The first frame that can be decoded, of a file that was just opened."""
-    for frame in _decoded(file, stream):
+    stream.codec_context.thread_count = 1  # more would hold a large picture each, for nothing
+    for frame in _decoded(file, stream, field=field):
         return frame
     raise MediaError(f"{field}: none of the frames can be decoded.", field=field)
 
 
-def _decoded(file: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    for packet in file.demux(stream):
+def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[VideoFrame]:
+    demux.only(file, stream)
+    for count, packet in enumerate(file.demux(stream)):
+        limits.check_packets(count, field=field)
         try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
+            found = packet.decode()
+        except av.FFmpegError:
             continue  # a damaged packet costs its own frame only
+        for frame in found:
+            limits.check_picture(frame.width, frame.height, field=field)  # a stream may outgrow what its file says
+            yield frame
 
 
-def _from(file: InputContainer, stream: VideoStream, timeline: demux.Timeline, start: int) -> Iterator[VideoFrame]:
+def _from(
+    file: InputContainer, stream: VideoStream, timeline: demux.Timeline, start: int, *, field: str
+) -> Iterator[VideoFrame]:
     """Decoded frames from the last key frame whose pts is not after frame `start`.
 
     Frames that are decoded after such a key frame and shown after it do not need anything older, open groups of
@@ -165,7 +193,7 @@ def _from(file: InputContainer, stream: VideoStream, timeline: demux.Timeline, s
     before = timeline.keyframes[timeline.keyframes <= wanted]
     if len(before) and before[-1] > timeline.pts[0]:
         file.seek(int(before[-1]), stream=stream)
-    return _decoded(file, stream)
+    return _decoded(file, stream, field=field)
 
 
 def _filled(

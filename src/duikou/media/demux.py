@@ -5,6 +5,8 @@ Times are presentation times after the file's edit list: 0 is the moment at whic
 
 from __future__ import annotations
 
+import errno
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,18 +20,28 @@ import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from duikou.errors import MediaError
-from duikou.media import sniff
+from duikou.media import iso, limits, sniff
 from duikou.timebase import pts_to_ms
 
-MAX_PIXELS: Final = 8192 * 4352  # width x height; beyond 8K a frame alone takes more than 100 MB
-MAX_STREAMS: Final = 64  # cameras write up to about 8; more is made to hurt
-MAX_FRAMES: Final = 1_000_000  # over 4 hours at 60 frames per second
 VIDEO_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "av1", "libdav1d", "vp9", "prores", "mjpeg"})
 """Decoders that a picture may need: what cameras, phones and editors put into mp4 and mov."""
+_CODED: Final = frozenset(
+    {"aac", "alac", "mp3", "mp3float", "mp2", "mp2float", "opus", "flac", "ac3", "eac3", "amrnb", "amrwb"}
+)
+_ADPCM: Final = frozenset({"adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt"})
+_PCM: Final = frozenset({"pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"})
+_WIDE_PCM: Final = frozenset(
+    f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be")
+)
+AUDIO_CODECS: Final = _CODED | _ADPCM | _PCM | _WIDE_PCM
+"""Decoders that a sound may need."""
+_DECODERS: Final = ",".join(sorted(VIDEO_CODECS | AUDIO_CODECS))
+_DECODER_OPTIONS: Final = {"codec_whitelist": _DECODERS, "max_pixels": str(limits.DECODER_PIXELS)}
+"""FFmpeg's own fences, so that neither looking for a stream's parameters nor decoding goes past ours."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +88,43 @@ class Timeline:
 def opened(path: Path, *, field: str) -> Iterator[tuple[InputContainer, str]]:
     """The open file and the name of its container. FFmpeg's errors leave it as `MediaError` that names `field`."""
     name = sniff.container(path, field=field)
+    if sniff.DEMUXERS[name] == "mov":
+        iso.check(path, field=field)
+    limits.fence_memory()
     try:
-        # "file:" keeps a name that looks like a URL or another protocol from being taken for one.
-        with av.open(f"file:{Path(path).absolute()}", format=sniff.DEMUXERS[name], metadata_errors="replace") as file:
-            if len(file.streams) > MAX_STREAMS:
-                raise MediaError(
-                    f"{field}: the file has {len(file.streams)} streams, more than {MAX_STREAMS}.", field=field
-                )
+        with _opened(path, name, field=field) as file:
+            limits.check_streams(len(file.streams), field=field)
             yield file, name
     except av.FFmpegError as error:
-        raise MediaError(f"{field}: the file is damaged and cannot be read ({error.strerror}).", field=field) from error
+        if error.errno == errno.ENOMEM:
+            what = "asks for more streams or memory than it may have"
+        else:
+            what = f"is damaged and cannot be read ({error.strerror})"
+        raise MediaError(f"{field}: the file {what}.", field=field) from error
+
+
+def _opened(path: Path, name: str, *, field: str) -> InputContainer:
+    began = time.monotonic()
+    try:
+        file = av.open(
+            f"file:{Path(path).absolute()}",  # "file:" keeps a name that looks like a URL from being taken for one
+            format=sniff.DEMUXERS[name],
+            options=_DECODER_OPTIONS,
+            container_options={
+                "format_whitelist": sniff.DEMUXERS[name],
+                "protocol_whitelist": "file",
+                "max_streams": str(2 * limits.MAX_STREAMS),  # how many there are is known up to here
+                "skip_initial_bytes": str(sniff.tag_bytes(path)),
+            },
+            metadata_errors="replace",
+            timeout=(limits.OPEN_S, None),
+        )
+    except av.FFmpegError:
+        limits.check_opening(time.monotonic() - began, field=field)
+        raise
+    # FFmpeg takes what it has when its time is up for the whole: tracks and frames would be missing without a word.
+    limits.check_opening(time.monotonic() - began, field=field)
+    return file
 
 
 def video_stream(file: InputContainer, *, field: str) -> VideoStream:
@@ -98,19 +137,30 @@ def video_stream(file: InputContainer, *, field: str) -> VideoStream:
     if context is None or context.name not in VIDEO_CODECS:
         codec = "unknown" if context is None else context.name
         raise MediaError(f"{field}: pictures coded as {codec} cannot be read.", field=field)
-    if not 0 < context.width * context.height <= MAX_PIXELS:
-        raise MediaError(
-            f"{field}: the picture has {context.width} x {context.height} pixels, at most {MAX_PIXELS} can be read.",
-            field=field,
-        )
+    limits.check_picture(context.width, context.height, field=field)
+    context.options = dict(_DECODER_OPTIONS)
     stream.thread_type = "AUTO"
     return stream
 
 
-def audio_stream(file: InputContainer) -> AudioStream | None:
-    """The sound that a player plays, or `None` where there is none that FFmpeg knows."""
+def audio_stream(file: InputContainer, *, field: str) -> AudioStream | None:
+    """The sound that a player plays, ready for decoding, or `None` where there is none that FFmpeg knows."""
     known = [s for s in file.streams.audio if s.codec_context is not None]
-    return next((s for s in known if s.disposition & Disposition.default), known[0] if known else None)
+    if not known:
+        return None
+    stream = next((s for s in known if s.disposition & Disposition.default), known[0])
+    context = stream.codec_context
+    if context.name not in AUDIO_CODECS:
+        raise MediaError(f"{field}: sound coded as {context.codec.canonical_name} cannot be read.", field=field)
+    limits.check_sound(context.sample_rate, context.channels, field=field)
+    context.options = dict(_DECODER_OPTIONS)
+    return stream
+
+
+def only(file: InputContainer, wanted: Stream) -> None:
+    """Have FFmpeg pass over the packets of every other stream, of which there may be any number."""
+    for stream in file.streams:
+        stream.discard = Discard.default if stream.index == wanted.index else Discard.all
 
 
 def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> Timeline:
@@ -119,8 +169,10 @@ def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> T
     keyframes: list[int] = []
     durations: dict[int, int] = {}
     packets = 0
+    only(file, stream)
     for packet in file.demux(stream):
         packets += packet.size > 0
+        limits.check_packets(packets, field=field)
         shown = packet.pts
         if shown is None or not is_shown(packet):
             continue
@@ -128,19 +180,29 @@ def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> T
         durations[shown] = packet.duration or 0
         if packet.is_keyframe:
             keyframes.append(shown)
-        if len(pts) > MAX_FRAMES:
-            raise MediaError(f"{field}: the video has more than {MAX_FRAMES} frames.", field=field)
-    if not pts or stream.time_base is None:
+        limits.check_frames(len(pts), field=field)
+    if not pts or not stream.time_base:
         raise MediaError(f"{field}: the video has no frames.", field=field)
     # Two frames at one moment: a player shows only one of them.
     unique = np.unique(np.array(pts, np.int64))
-    end = _end(stream, whole=packets >= stream.frames)
-    return Timeline(
+    last, end = int(unique[-1]), _end(stream, whole=packets >= stream.frames)
+    timeline = Timeline(
         unique,
         np.unique(np.array(keyframes, np.int64)),
         stream.time_base,
-        end - int(unique[-1]) if end > unique[-1] else max(durations[int(unique[-1])], 1),
+        end - last if end > last else max(durations[last], 1),
     )
+    check(timeline, stream.codec_context.width, stream.codec_context.height, field=field)
+    return timeline
+
+
+def check(timeline: Timeline, width: int, height: int, *, field: str) -> None:
+    """Whether a video of that many pixels may show so many frames, so fast and so long."""
+    limits.check_length(timeline.ms(int(timeline.pts[0])), "video", field=field)
+    limits.check_length(timeline.ms(timeline.end), "video", field=field)
+    if len(timeline) > 1:  # one alone lasts as long as a file says, which may be nothing
+        limits.check_rate(timeline.rate, field=field)
+    limits.check_total(width, height, len(timeline), field=field)
 
 
 def _end(stream: VideoStream, *, whole: bool) -> int:

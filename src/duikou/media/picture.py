@@ -127,11 +127,10 @@ class Picture:
     @classmethod
     def of(cls, stream: VideoStream, frame: VideoFrame) -> Picture:
         """Read from the stream's headers and one decoded frame."""
-        context = stream.codec_context
         name = frame.format.name
         return cls(
-            context.width,
-            context.height,
+            frame.width,
+            frame.height,
             Orientation.of(frame),
             name,
             int(frame.colorspace),

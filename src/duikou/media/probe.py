@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from duikou.errors import MediaError
-from duikou.media import demux
+from duikou.media import demux, limits
 from duikou.media.decode import first_frame
 from duikou.media.picture import Picture
 from duikou.timebase import round_half_up
@@ -23,8 +23,6 @@ ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a time line of their own: time 0 is the first sample that sounds."""
 _PICTURE_CONTAINERS: Final = ("mp4", "mov")
 _SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
-AUDIO_CODECS: Final = ("aac", "alac", "mp3", "mp2", "pcm_", "adpcm_", "opus", "flac", "ac3", "eac3", "amrnb", "amrwb")
-"""Beginnings of the names of decoders that a sound may need."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def probe_video(path: Path, *, field: str = "video") -> VideoInfo:
             raise MediaError(f"{field}: the file is {container}, a video must be mp4 or mov.", field=field)
         stream = demux.video_stream(file, field=field)
         timeline = demux.read_timeline(file, stream, field=field)
-        audio = demux.audio_stream(file)
+        audio = demux.audio_stream(file, field=field)
         codec = stream.codec_context.codec.canonical_name
     with demux.opened(path, field=field) as (file, _):
         stream = demux.video_stream(file, field=field)
@@ -99,7 +97,7 @@ def probe_audio(path: Path, *, field: str = "sound") -> AudioInfo:
     with demux.opened(path, field=field) as (file, container):
         if any(not s.disposition & av.stream.Disposition.attached_pic for s in file.streams.video):
             raise MediaError(f"{field}: the file is a video, a sound must be mp3, wav, m4a or aac.", field=field)
-        if demux.audio_stream(file) is None:
+        if demux.audio_stream(file, field=field) is None:
             raise MediaError(f"{field}: the {container} file has no sound that can be read.", field=field)
     info = _audio_info(path, field=field)
     if info is None:
@@ -110,34 +108,37 @@ def probe_audio(path: Path, *, field: str = "sound") -> AudioInfo:
 def _audio_info(path: Path, *, field: str) -> AudioInfo | None:
     """The sound of a file that has a track of it; `None` where the track holds nothing."""
     with demux.opened(path, field=field) as (file, container):
-        stream = demux.audio_stream(file)
+        stream = demux.audio_stream(file, field=field)
         assert stream is not None
         context = stream.codec_context
-        codec = context.codec.canonical_name
-        if not codec.startswith(AUDIO_CODECS):
-            raise MediaError(f"{field}: sound coded as {codec} cannot be read.", field=field)
-        if context.sample_rate <= 0 or context.channels <= 0:
-            raise MediaError(f"{field}: the sound names no sample rate or no channels.", field=field)
-        duration = _sounding_ms(file, stream, from_zero=container not in ELEMENTARY)
-        return AudioInfo(codec, context.sample_rate, context.channels, duration) if duration > 0 else None
+        duration = _sounding_ms(file, stream, from_zero=container not in ELEMENTARY, field=field)
+        limits.check_length(duration, "sound", field=field)
+        if duration <= 0:
+            return None
+        return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels, duration)
 
 
-def _sounding_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool) -> int:
+def _sounding_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, field: str) -> int:
     """Milliseconds up to the end of the last sample, counted from the time line's 0 or from the first sample."""
-    base, rate = stream.time_base or Fraction(1, stream.codec_context.sample_rate), stream.codec_context.sample_rate
-    start, end = None, Fraction(0)
-    for packet in file.demux(stream):
+    rate = stream.codec_context.sample_rate
+    base = stream.time_base or Fraction(1, rate)
+    # Whole numbers of a unit that both time stamps and samples are multiples of: fractions take ten times as long.
+    unit, tick, sample = Fraction(1, base.denominator * rate), base.numerator * rate, base.denominator
+    start, end = None, 0
+    demux.only(file, stream)
+    for count, packet in enumerate(file.demux(stream)):
+        limits.check_packets(count, field=field)
         if packet.pts is None or not demux.is_shown(packet):
             continue
         drop_first, drop_last = _skipped(packet)
-        begins = packet.pts * base + Fraction(drop_first, rate)
-        ends = (packet.pts + (packet.duration or 0)) * base - Fraction(drop_last, rate)
+        begins = packet.pts * tick + drop_first * sample
+        ends = (packet.pts + (packet.duration or 0)) * tick - drop_last * sample
         if ends > begins:
             start = begins if start is None else min(start, begins)
             end = max(end, ends)
     if start is None:
         return 0
-    return round_half_up((end if from_zero else end - start) * 1000)
+    return round_half_up((end if from_zero else end - start) * unit * 1000)
 
 
 def _skipped(packet: Packet[AudioStream]) -> tuple[int, int]:

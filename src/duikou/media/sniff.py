@@ -16,6 +16,7 @@ DEMUXERS: Final = {"mp4": "mov", "mov": "mov", "m4a": "mov", "mp3": "mp3", "wav"
 """FFmpeg's demuxer for each container; `mov` reads the whole ISO base media family."""
 
 _HEAD_BYTES: Final = 64 * 1024  # enough for any ISO brand, RIFF header and the first two frames of an elementary stream
+_ID3_HEAD_BYTES: Final = 10  # "ID3", version, flags and size
 _QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # files older than `ftyp`
 _SOUND_BRANDS: Final = frozenset({b"M4A ", b"M4B ", b"M4P "})
 _PICTURE_BRANDS: Final = frozenset(
@@ -50,6 +51,12 @@ def container(path: Path, *, field: str = "file") -> str:
     return name
 
 
+def tag_bytes(path: Path) -> int:
+    """Bytes of the ID3v2 tag at the start of a file: names, covers and chapters, none of them needed to hear it."""
+    with Path(path).open("rb") as file:
+        return _after_id3(file.read(_ID3_HEAD_BYTES))
+
+
 def _name(head: bytes, body: bytes) -> str | None:
     kind = head[4:8]
     if kind == b"ftyp":
@@ -76,12 +83,12 @@ def _iso_name(brand: bytes) -> str | None:
 
 def _after_id3(head: bytes) -> int:
     """Offset just behind an ID3v2 tag (its size has 7 bits a byte), 0 where there is none."""
-    if head[:3] != b"ID3" or len(head) < 10:
+    if head[:3] != b"ID3" or len(head) < _ID3_HEAD_BYTES:
         return 0
     size = 0
     for byte in head[6:10]:
         size = size << 7 | byte & 0x7F
-    return 10 + size
+    return _ID3_HEAD_BYTES + size
 
 
 def _two_frames(data: bytes, frame_bytes: Callable[[bytes], int]) -> bool:

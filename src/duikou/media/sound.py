@@ -20,13 +20,12 @@ from av.container import InputContainer
 from scipy.ndimage import convolve1d, minimum_filter1d
 
 from duikou.errors import InputError, MediaError
-from duikou.media import demux
+from duikou.media import demux, limits
 from duikou.media.probe import ELEMENTARY
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 
 Samples = npt.NDArray[np.float32]
 
-MAX_SOUND_MS: Final = 60 * 60 * 1000  # an hour of 48 kHz stereo is 1.4 GB as float32; more is refused, not swapped
 MAX_VOLUME: Final = 2.0  # the contract: volumes lie in [0, 2]
 _JITTER_S: Final = Fraction(5, 1000)  # time stamps rounded to a coarse clock are not gaps; 5 ms is below hearing one
 _RAMP_MS: Final = 10  # long enough that a change of gain does not click, short enough to lie within a consonant
@@ -96,12 +95,12 @@ def read_sound(
     lists and late starts are honoured (silence where the sound has not begun or has a gap), so the sound of a video
     lies on the time line of its frames. `rate` resamples, `channels` mixes down or up; neither means as in the file,
     save that layouts of more than two channels become stereo.
-    Raises `MediaError` that names `field`: no sound, damaged, or longer than `MAX_SOUND_MS`.
+    Raises `MediaError` that names `field`: no sound, damaged, or longer than `limits.MAX_SOUND_MS`.
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
         raise InputError(f"{field}: the part from {start_ms} ms to {end_ms} ms is empty.", field=field)
     with demux.opened(path, field=field) as (file, container):
-        stream = demux.audio_stream(file)
+        stream = demux.audio_stream(file, field=field)
         if stream is None:
             raise MediaError(f"{field}: the file has no sound.", field=field)
         pieces = _pieces(file, stream, field=field)
@@ -124,10 +123,13 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
     """Decoded pieces in time order; a damaged packet is left out."""
     resampler: AudioResampler | None = None
     shape: tuple[int, str, str] | None = None
-    for packet in file.demux(stream):
+    total = 0
+    demux.only(file, stream)
+    for count, packet in enumerate(file.demux(stream)):
+        limits.check_packets(count, field=field)
         try:
             decoded: Sequence[AudioFrame] = packet.decode()
-        except av.error.InvalidDataError:
+        except av.FFmpegError:
             continue
         for frame in decoded:
             if frame.pts is None or frame.time_base is None or not frame.samples:
@@ -137,12 +139,20 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
                     f"{field}: the sample rate changes from {shape[0]} to {frame.sample_rate} within the sound.",
                     field=field,
                 )
+            limits.check_sound(frame.sample_rate, frame.layout.nb_channels, field=field)
+            total += frame.samples
+            limits.check_length(samples_to_ms(total, frame.sample_rate), "sound", field=field)
             start = frame.pts * frame.time_base
             now = (frame.sample_rate, frame.layout.name, frame.format.name)
             if resampler is None or now != shape:
                 layout = "stereo" if frame.layout.nb_channels > _STEREO else frame.layout
                 resampler, shape = AudioResampler(format="flt", layout=layout), now
-            for flat in resampler.resample(frame):
+            try:
+                flattened = resampler.resample(frame)
+            except av.FFmpegError as error:
+                what = f"sound of {frame.layout.nb_channels} channels cannot be mixed to two"
+                raise MediaError(f"{field}: {what}.", field=field) from error
+            for flat in flattened:
                 samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
                 yield _Piece(start, samples.astype(np.float32, copy=False), frame.sample_rate)
 
@@ -183,8 +193,11 @@ def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, fie
         samples = _with_channels(piece.samples, width)[max(cursor - at, 0) :]
         if not len(samples):
             continue
-        if expected - first > ms_to_samples(MAX_SOUND_MS, rate):
-            raise MediaError(f"{field}: the sound is longer than {MAX_SOUND_MS // 60_000} minutes.", field=field)
+        most = min(ms_to_samples(limits.MAX_SOUND_MS, rate), limits.MAX_SOUND_SAMPLES // width)
+        if expected - first > most:
+            raise MediaError(
+                f"{field}: the sound is longer than {samples_to_ms(most, rate) // 60_000} minutes.", field=field
+            )
         if at > cursor:
             kept.append(np.zeros((at - cursor, width), np.float32))
         kept.append(samples)

@@ -1,0 +1,1 @@
+"""A long run over damaged media files: `make fuzz`."""
