@@ -23,6 +23,7 @@ from duikou.jobs import logs
 from duikou.jobs.accounts import Accounts, KeyKind, NewKey
 from duikou.jobs.database import Database
 from duikou.server import create_app
+from duikou.server.app import configure
 from duikou.settings import Settings
 
 WAIT_S = 60
@@ -59,7 +60,7 @@ def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
 def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
     """A server on loopback and a client for it."""
     logs.configure()
-    server = uvicorn.Server(uvicorn.Config(create_app(given, work), port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(configure(create_app(given, work), given, lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started or not thread.is_alive())

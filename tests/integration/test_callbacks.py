@@ -215,6 +215,21 @@ def test_addresses_that_are_not_allowed_are_never_dialled(tmp_path, site) -> Non
         assert quiet(ear) == 0
 
 
+def test_a_task_cannot_make_the_server_call_itself(tmp_path, site) -> None:
+    """A server without keys would take its own callback for its user's wish."""
+    with Process(tmp_path / "data") as server:
+        session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
+        victim = create(server.client, order(session_id, f"{site}/slow.mp3"))
+        for host in ("127.0.0.1", "localhost", "[::1]", "127.0.0.2", "0.0.0.0"):
+            own = f"http://{host}:{server.url.rpartition(':')[2]}{CREATE}/{victim}/cancel"
+            create(server.client, order(session_id, f"{site}/s.mp3") | {"callback_url": own})
+            answer = server.client.post("/v1/videos/identify-face", json={"video_url": own})
+            assert answer.json()["message"].startswith("video_url: the host cannot be reached from here")
+        assert ended(server.client, victim)["task_status"] == "succeed"
+        until(lambda: sum("callback failed" in line for line in server.log) >= 5)
+        assert not [line for line in server.log if f"{victim}/cancel" in line]
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [

@@ -125,7 +125,9 @@ def test_a_client_that_goes_away_leaves_nothing_and_no_alarm(tmp_path) -> None:
     with Process(tmp_path) as server:
         url = httpx.URL(server.url)
         with socket.create_connection((url.host, url.port)) as line:
-            line.sendall(b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5_000)
+            line.sendall(
+                b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5_000
+            )
             until(lambda: list((tmp_path / "incoming").iterdir()))
         until(lambda: not list((tmp_path / "incoming").iterdir()))
         server.end(signal.SIGTERM)

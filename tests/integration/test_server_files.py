@@ -130,6 +130,15 @@ def test_a_file_that_is_gone_is_no_resource(client, site, tmp_path) -> None:
         assert own.get(picture).json()["code"] == 1203
 
 
+def test_a_link_in_place_of_a_file_is_not_served(client, site, tmp_path) -> None:
+    with in_thread(settings(tmp_path), stub_work.WORK) as own:
+        address = identify(own, f"{site}/a.mp4")["face_data"][0]["face_image"]
+        picture = next(tmp_path.glob("sessions/*/face_0.jpg"))
+        picture.unlink()
+        picture.symlink_to(tmp_path / "secret")
+        assert own.get(address).json()["code"] == 1203
+
+
 def test_an_address_is_for_one_file_and_one_time(client, data, url, body) -> None:
     path = httpx.URL(url).path
     other = Signer((data / "secret").read_bytes(), -2)

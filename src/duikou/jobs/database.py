@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from duikou.errors import StorageError
 from duikou.jobs.migrations import migrate
@@ -22,7 +22,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Open the database and bring its tables up to date. Raises `StorageError`."""
-        self._engine = sa.create_engine(url)
+        # Errors show the statement only: what goes into it are secrets and what callers sent.
+        self._engine = sa.create_engine(url, hide_parameters=True)
         try:
             if self._engine.dialect.name == "sqlite":
                 _tame_sqlite(self._engine)
@@ -51,9 +52,14 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that is the only one to write."""
-        with self._engine.begin() as connection:
-            yield connection
+        """A transaction that is the only one to write. Raises `StorageError` where the disk is full."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL":
+                raise StorageError("the server's disk is full") from error
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

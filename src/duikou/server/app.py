@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import signal
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from enum import Enum
 from types import FrameType
+from typing import Literal
 
 import structlog
 import uvicorn
@@ -23,6 +26,7 @@ from duikou.jobs.manager import Jobs
 from duikou.jobs.state import Task
 from duikou.jobs.work import Work
 from duikou.server import docs, files, middleware, openapi, routes, uploads, wire
+from duikou.server.connections import BACKLOG, Connection, room_for
 from duikou.server.desk import Desk
 from duikou.server.gate import Gate
 from duikou.server.links import Links
@@ -73,6 +77,25 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
     return app
 
 
+def configure(app: FastAPI, settings: Settings, *, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+    """How uvicorn serves the application. Raises the process's limit of open files where connections need it."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=Connection,
+        ws="none",
+        lifespan=lifespan,
+        backlog=BACKLOG,
+        limit_concurrency=room_for(settings.connections),
+        log_config=None,
+        log_level=logging.ERROR,  # its warnings tell of requests that we answer and log ourselves
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
+    )
+
+
 def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: Work | None = None) -> None:
     """Serve until SIGINT or SIGTERM; `ready` is called with the address once connections are accepted.
 
@@ -82,20 +105,12 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
     app = create_app(settings, work)
     listener = _listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
-    server = _Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_S,
-            server_header=False,
-        )
-    )
+    server = _Server(configure(app, settings, lifespan="off"))
     server.ready = lambda: ready(f"http://{f'[{host}]' if ':' in host else host}:{port}") if ready else None
     server.desk, server.drain_s = app.state.desk, settings.drain_s
     # The jobs are started here and not in the lifespan, where uvicorn would turn a clear error into a trace.
     desk: Desk = app.state.desk
+    desk.jobs.reach = replace(desk.jobs.reach, own_port=port)
     with listener:
         desk.jobs.start()
         try:
@@ -148,7 +163,7 @@ class _Server(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise StorageError(f"port: cannot listen on {host}:{port}: {error.strerror or error}.") from error
 

@@ -59,7 +59,7 @@ async def page(request: Request) -> Response:
     """The document for people."""
     if request.scope["raw_path"].endswith(b"/"):  # relative addresses would lead elsewhere
         return RedirectResponse("../docs")
-    return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"})
+    return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/docs/start.js")

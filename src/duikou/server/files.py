@@ -6,6 +6,7 @@ A path from outside never reaches the disk: ids are looked up in the store.
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,11 @@ RANGE = {
     "in": "header",
     "description": "Which bytes (RFC 9110, 14.2).",
     "schema": {"type": "string"},
+}
+SHOWN = {  # an app may show what it asked for within its own pages, and a browser may play it by itself
+    "Content-Security-Policy": "default-src 'none'; img-src 'self'; media-src 'self'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Cache-Control": "private",
 }
 _RANGE = re.compile(r"(\d{0,18})-(\d{0,18})")
 
@@ -94,9 +100,11 @@ async def get_face_picture(session_id: str, face_id: str, request: Request) -> F
 
 def _file(path: Path, name: str, media_type: str, request: Request) -> FileResponse:
     try:
-        found = path.stat()
+        found = path.lstat()
     except FileNotFoundError as error:
         raise _missing(request) from error
+    if not stat.S_ISREG(found.st_mode):  # a link leads elsewhere; none of ours does
+        raise _missing(request)
     _check_range(request, found.st_size)
     shown = "attachment" if "download" in request.query_params else "inline"
     return FileResponse(
@@ -105,7 +113,7 @@ def _file(path: Path, name: str, media_type: str, request: Request) -> FileRespo
         stat_result=found,
         filename=name,
         content_disposition_type=shown,
-        headers={"X-Content-Type-Options": "nosniff"},
+        headers=SHOWN,
     )
 
 

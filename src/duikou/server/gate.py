@@ -18,13 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from duikou.jobs.accounts import OPEN, Accounts, Key, KeyKind, digest
+from duikou.server.browser import CALLS, require_own_name, require_same_site
 from duikou.server.codes import ApiError, Code
 from duikou.server.desk import Desk
 from duikou.server.middleware import drain, fault_response
 
 LEEWAY_S = 60  # clocks differ by that much
 ALGORITHM = "HS256"
-_CALLS = re.compile(r"(?:/klingai|/kling)?/v1(?:/|$)")
 _TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")  # three parts in base64url: a signed token (RFC 7519)
 
 
@@ -37,11 +37,15 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on under its account."""
-        if scope["type"] == "http" and _CALLS.match(scope["path"]):
+        if scope["type"] == "http" and CALLS.match(scope["path"]):
             desk: Desk = scope["app"].state.desk
+            headers = Headers(scope=scope)
             try:
-                header = Headers(scope=scope).get("authorization")
-                scope["state"]["account"] = await run_in_threadpool(account_of, desk.jobs.accounts, header)
+                require_same_site(headers)
+                account = await run_in_threadpool(account_of, desk.jobs.accounts, headers.get("authorization"))
+                if account == OPEN:
+                    require_own_name(headers, desk.settings.public_url)
+                scope["state"]["account"] = account
                 await self._count(scope["state"]["account"], desk.settings.requests_per_s)
             except ApiError as fault:
                 with suppress(HTTPException):  # a body above the limit: that it may not come in at all matters more

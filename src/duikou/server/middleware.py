@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import re
 import time
 import uuid
+from contextlib import suppress
 
 import structlog
 from fastapi import FastAPI, Request
@@ -15,7 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from duikou.errors import DuikouError
+from duikou.errors import DuikouError, StorageError
+from duikou.server.browser import Protection
 from duikou.server.codes import ApiError, Code, api_error
 from duikou.server.desk import Desk
 from duikou.server.wire import ErrorEnvelope, fault_sentence
@@ -23,6 +27,10 @@ from duikou.server.wire import ErrorEnvelope, fault_sentence
 MIB = 1 << 20
 MAX_BODY = 8 * MIB  # bytes: 5 MB of sound as base64 and the rest of the JSON
 DRAIN = 64 << 20  # bytes of a refused body that are read all the same: a client that is still sending hears the answer
+DRAIN_S = 10.0  # at most, for those
+SILENT_S = 15.0  # without a byte of a body that is waited for
+PACE_S = 10.0  # of waiting, after which a body's pace is looked at
+PACE = 4096  # bytes per second of waiting: 8 MB of JSON take half an hour at most
 FORM_BYTES = 64 << 10  # of a form around an uploaded file
 QUIET = frozenset({"/healthz", "/readyz"})  # asked every few seconds: not logged
 
@@ -92,7 +100,7 @@ class Envelope:
                 )
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a body that says it is too large, and stop one that turns out to be."""
+        """Refuse a body that says it is too large, and stop one that turns out to be, or comes too slowly."""
         length = Headers(scope=scope).get("content-length", "0")
         most = MAX_BODY
         if _is_upload(scope):
@@ -103,18 +111,55 @@ class Envelope:
             fault = ApiError(Code.PARAMETER, f"The request body has {length} bytes, more than the {most} allowed.")
             await fault_response(fault, scope["state"]["request_id"])(scope, receive, send)
             return
-        received = 0
+        received, body = 0, _Body(receive)
 
         async def receive_limited() -> Message:
             nonlocal received
-            message = await receive()
+            message = await body.receive()
             received += len(message.get("body", b""))
             if received > most:
                 await drain(receive)
                 raise HTTPException(413, f"The request body has more than the {most} bytes allowed.")
             return message
 
-        await self.app(scope, receive_limited, send)
+        async def send_noting(message: Message) -> None:
+            body.awaited = False
+            await send(message)
+
+        await self.app(scope, receive_limited, send_noting)
+
+
+class _Body:
+    """A body as it comes in, and for how long it was waited for: time in which nobody asks does not count.
+
+    Once it is over or an answer has begun nobody waits for it any more: then to receive is to wait until the client
+    goes away, however long that takes.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self.awaited = True
+        self._receive, self._waited_s, self._bytes = receive, 0.0, 0
+
+    async def receive(self) -> Message:
+        """The next part. Raises `HTTPException` where it does not come, or comes too slowly."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(SILENT_S if self.awaited else None):
+                message = await self._receive()
+        except TimeoutError as error:
+            if not self.awaited:
+                return await self._receive()
+            sentence = f"The request body stopped: nothing came for {SILENT_S:g} s."
+            raise HTTPException(408, sentence) from error
+        self.awaited = self.awaited and message.get("more_body", False)
+        self._waited_s += time.monotonic() - began
+        self._bytes += len(message.get("body", b""))
+        if self.awaited and self._waited_s >= PACE_S:
+            if self._bytes < PACE * self._waited_s:
+                sentence = f"{self._bytes} bytes in {self._waited_s:.1f} s, less than the {PACE} per second expected."
+                raise HTTPException(408, f"The request body comes too slowly: {sentence}")
+            self._waited_s, self._bytes = 0.0, 0
+        return message
 
 
 def _is_upload(scope: Scope) -> bool:
@@ -126,8 +171,10 @@ def install(app: FastAPI) -> None:
     """Put all of this around an application."""
     app.add_middleware(Canonical)
     app.add_middleware(Envelope)
+    app.add_middleware(Protection)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(DuikouError, _on_duikou_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
 
@@ -142,10 +189,12 @@ def fault_response(fault: ApiError, request_id: str) -> JSONResponse:
 async def drain(receive: Receive) -> None:
     """Read on for a while what a refused caller is still sending."""
     drained, more = 0, True
-    while more and drained < DRAIN:
-        message = await receive()
-        drained += len(message.get("body", b""))
-        more = message.get("more_body", False)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while more and drained < DRAIN:
+                message = await receive()
+                drained += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def _answer(request: Request, fault: ApiError) -> JSONResponse:
@@ -165,6 +214,13 @@ def _on_duikou_error(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, fault)
 
 
+def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    """A full disk is no fault of the server's, wherever it shows."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _on_duikou_error(request, StorageError("the server's disk is full"))
+    raise error
+
+
 def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return _answer(request, ApiError(Code.PARAMETER, fault_sentence(error.errors())))
@@ -176,7 +232,9 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
         case 404 | 405:
             sentence = f"There is no {request.method} {request.url.path}."
             fault = ApiError(Code.NO_METHOD, sentence)  # without Starlette's Allow, which knows one route of the path
-        case 413:
+        case 408:
+            fault = ApiError(Code.PARAMETER, error.detail, status=408, headers={"Connection": "close"})
+        case 413 | 422:
             fault = ApiError(Code.PARAMETER, error.detail)
         case 400:
             what = "a form" if _is_upload(request.scope) else "JSON"

@@ -19,6 +19,7 @@ CALL = (
     Code.BAD_AUTHORIZATION,
     Code.NOT_YET_VALID,
     Code.EXPIRED,
+    Code.NO_RIGHT,
     Code.TOO_MANY_REQUESTS,
     Code.INTERNAL,
 )
@@ -84,6 +85,10 @@ def fault(status: int, *codes: Code) -> dict[int | str, dict[str, Any]]:
             "content": {"application/json": {"schema": narrowed}},
         }
     }
+
+
+SLOW = fault(408, Code.PARAMETER)
+"""Besides, where a body comes in: too slowly."""
 
 
 def document(app: FastAPI) -> dict[str, Any]:

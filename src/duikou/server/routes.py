@@ -22,10 +22,11 @@ from duikou.jobs.state import SOUND_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Medi
 from duikou.media.extend import SyncMode
 from duikou.media.fetch import check_url, fetch
 from duikou.server import rules, wire
+from duikou.server.body import StrictJsonRoute
 from duikou.server.codes import ApiError, Code
 from duikou.server.desk import Desk, account_of, desk_of, links_of
 from duikou.server.links import Links
-from duikou.server.openapi import CALL, WORK, extension, faults
+from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
 MIB = 1 << 20
@@ -59,11 +60,11 @@ class _Text(StringConvertor):
 
 register_url_convertor("text", _Text())
 
-api = APIRouter(prefix="/v1/videos")
+api = APIRouter(prefix="/v1/videos", route_class=StrictJsonRoute)
 operation = APIRouter()
 
 
-@api.post("/identify-face", responses=faults(*CALL, *WORK))
+@api.post("/identify-face", responses=faults(*CALL, *WORK) | SLOW)
 async def identify_face(
     body: wire.IdentifyRequest, request: Request, desk: At, account: Account, links: Addresses
 ) -> wire.Envelope[wire.IdentifyData]:
@@ -81,7 +82,7 @@ async def identify_face(
     return wire.Envelope(request_id=request.state.request_id, data=wire.identify_data(session, links))
 
 
-@api.post("/advanced-lip-sync", responses=faults(*CALL, *WORK))
+@api.post("/advanced-lip-sync", responses=faults(*CALL, *WORK) | SLOW)
 async def create_task(
     body: wire.LipSyncRequest, request: Request, desk: At, account: Account, links: Addresses
 ) -> wire.Envelope[wire.TaskData] | wire.Envelope[wire.DryRunData]:

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from duikou.errors import InputError
 from duikou.jobs.state import VIDEO_SUFFIXES, MediaKind
 from duikou.server import wire
-from duikou.server.openapi import CALL, WORK, extension, faults
+from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
 from duikou.server.routes import MIB, Account, Addresses, At, received
 
 BODY = {
@@ -35,7 +35,7 @@ BODY = {
 router = APIRouter(prefix="/v1")
 
 
-@router.post("/files", responses=faults(*CALL, *WORK), openapi_extra=extension(requestBody=BODY))
+@router.post("/files", responses=faults(*CALL, *WORK) | SLOW, openapi_extra=extension(requestBody=BODY))
 async def upload_file(request: Request, desk: At, account: Account, links: Addresses) -> wire.Envelope[wire.UploadData]:
     """An extension: keep a video or a sound: the body itself, or the field `file` of a form."""
     await run_in_threadpool(desk.jobs.require_room)

@@ -438,7 +438,7 @@ def fault_sentence(errors: Sequence[Any]) -> str:
     error = errors[0]
     place = [part for part in error["loc"] if part not in ("body", "query", "path", "function-before")]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-    kind, limits, value = error["type"], error.get("ctx", {}), _shown(error.get("input"))
+    kind, limits, value = error["type"], error.get("ctx", {}), shown(error.get("input"))
     match kind:
         case "json_invalid":
             return "The request body is not valid JSON."
@@ -474,6 +474,7 @@ def fault_sentence(errors: Sequence[Any]) -> str:
             return f"{field}: {error['msg']}."
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A wrong value as a message repeats it."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

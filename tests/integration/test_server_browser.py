@@ -1,0 +1,211 @@
+"""Browsers: pages of other sites may not act here, and no answer of ours may act in a browser."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import stub_work
+from live_server import caller, create, ended, identify, in_thread, order, settings, sources
+
+from duikou.jobs.accounts import Accounts, KeyKind
+from duikou.jobs.database import Database
+from duikou.server import create_app
+
+IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
+FOREIGN = (403, 1103, "Origin: pages of other sites may not call this server.")
+
+
+@pytest.fixture(scope="module")
+def site():
+    with sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory, site):
+    given = settings(tmp_path_factory.mktemp("browser") / "data", public_url="https://lips.example/base")
+    with in_thread(given, stub_work.WORK) as client:
+        yield client
+
+
+def told(answer: httpx.Response) -> tuple[int, int, str]:
+    return answer.status_code, answer.json()["code"], answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},  # a sandboxed frame, a file of the user's disk
+        {"Origin": "http://127.0.0.1:1"},  # another port is another site
+        {"Origin": "http://127.0.0.1.evil.example"},
+        {"Origin": "https://lips.example.evil.example"},
+        {"Origin": "nonsense"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "anything"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", IDENTIFY),
+        ("POST", CREATE),
+        ("POST", f"/kling{CREATE}"),
+        ("POST", f"{CREATE}/1/cancel"),
+        ("DELETE", f"{CREATE}/1"),
+        ("POST", FILES),
+        ("GET", CREATE),
+    ],
+)
+def test_pages_of_other_sites_are_refused(client, method, path, headers) -> None:
+    simple = {"Content-Type": "text/plain"}  # what a page may send without asking first
+    answer = client.request(method, path, headers=headers | simple, content=b"" if method == "GET" else b"{}")
+    assert told(answer) == FOREIGN
+
+
+def test_what_is_no_page_and_what_is_our_own_is_served(client) -> None:
+    host = client.base_url.netloc.decode()
+    for headers in (
+        {},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": f"http://{host}"},
+        {"Origin": "https://lips.example", "Host": "lips.example"},  # behind a proxy that ends TLS
+    ):
+        assert client.get(CREATE, headers=headers).status_code == 200, headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "", "a b"])
+def test_a_name_that_is_bound_to_our_address_is_not_ours(client, host) -> None:
+    status, code, sentence = told(client.get(CREATE, headers={"Host": host}))
+    assert (status, code) == (403, 1103)
+    assert re.match(r"Host: '.*' is no name of this server; without keys it answers to its address, ", sentence)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:9", "app.localhost", "127.0.0.1", "[::1]:80", "10.1.2.3", "lips.example:443"]
+)
+def test_our_names(client, host) -> None:
+    assert client.get(CREATE, headers={"Host": host}).status_code == 200
+
+
+def test_with_keys_any_name_will_do_and_a_page_still_will_not(tmp_path) -> None:
+    given = settings(tmp_path)
+    with in_thread(given, stub_work.WORK) as open_one:
+        database = Database(f"sqlite:///{tmp_path / 'duikou.db'}")
+        key = Accounts(database).make("someone", KeyKind.PLAIN).secret
+        database.close()
+        with caller(str(open_one.base_url), key) as client:
+            assert client.get(CREATE, headers={"Host": "any.example"}).status_code == 200
+            assert told(client.get(CREATE, headers={"Origin": "https://evil.example"})) == FOREIGN
+
+
+def test_nobody_is_allowed_in_by_cors(client) -> None:
+    asks = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    for answer in (client.options(CREATE, headers=asks), client.get("/healthz", headers=asks), client.get("/docs")):
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert client.options(CREATE, headers=asks).status_code in (403, 404)
+
+
+# What answers may do in a browser
+
+
+@pytest.fixture(scope="module")
+def answers(client, site) -> dict[str, httpx.Response]:
+    data = identify(client, f"{site}/a.mp4")
+    task_id = create(client, order(data["session_id"], f"{site}/s.mp3"))
+    own = str(client.base_url).rstrip("/")
+    video = ended(client, task_id)["task_result"]["videos"][0]["url"]
+
+    def file(url: str) -> str:
+        parts = urlsplit(url)
+        return f"{own}{parts.path.removeprefix('/base')}?{parts.query}"
+
+    return {
+        "video": client.get(file(video)),
+        "picture": client.get(file(data["face_data"][0]["face_image"])),
+        "part": client.get(file(video), headers={"Range": "bytes=0-3"}),
+        "task": client.get(f"{CREATE}/{task_id}"),
+        "fault": client.post(IDENTIFY, json={"video_url": "<script>alert(1)</script>"}),
+        "missing": client.get("/<script>alert(1)</script>"),
+        "unsigned": client.get("/files/media/1.mp4"),
+        "health": client.get("/healthz"),
+        "openapi": client.get("/openapi.json"),
+        "docs": client.get("/docs"),
+        "too large": client.post(CREATE, content=b" " * ((8 << 20) + 1)),
+    }
+
+
+@pytest.mark.parametrize("name", ["video", "picture", "part", "task", "fault", "missing", "unsigned", "health", "docs"])
+def test_every_answer_is_kept_from_acting(answers, name) -> None:
+    answer = answers[name]
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    expected = "cross-origin" if name in ("video", "picture", "part") else "same-origin"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == expected
+    kind = answer.headers["Content-Type"]
+    assert kind.split(";")[0] in ("video/mp4", "image/jpeg", "application/json", "text/html"), kind
+    assert (kind.startswith("text/html")) == (name == "docs")
+
+
+def test_addresses_of_files_stay_out_of_shared_caches(answers) -> None:
+    assert answers["task"].headers["Cache-Control"] == "no-store"
+    assert answers["video"].headers["Cache-Control"] == "private"
+
+
+class _Page(html.parser.HTMLParser):
+    """What a page would run, load or send by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._open = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self._open = tag if tag in ("script", "style") and "src" not in given else ""
+        for name, value in attrs:
+            if name.startswith("on") or name == "style" or (value or "").strip().lower().startswith("javascript:"):
+                self.found.append(f"{tag} {name}")
+            if name in ("src", "href", "action") and re.match(r"(https?:)?//", value or ""):
+                self.found.append(f"{tag} {name}={value}")
+
+    def handle_data(self, data: str) -> None:
+        if self._open and data.strip():
+            self.found.append(f"inline {self._open}")
+
+
+def _paths(routes: list[Any]) -> Iterator[str]:
+    """Every path of an application that a browser could open as it stands."""
+    for route in routes:
+        if included := getattr(route, "original_router", None):
+            yield from _paths(included.routes)
+        elif "{" not in route.path and "GET" in (getattr(route, "methods", None) or ("GET",)):
+            yield route.path
+
+
+def test_no_page_runs_or_loads_what_does_not_come_from_here(client, tmp_path) -> None:
+    pages = []
+    for path in _paths(create_app(settings(tmp_path)).routes):
+        answer = client.get(path)
+        if answer.headers.get("content-type", "").startswith("text/html"):
+            pages.append(path)
+            page = _Page()
+            page.feed(answer.text)
+            assert page.found == [], path
+            for name in ("script-src", "style-src", "connect-src"):
+                assert f"{name} 'self';" in answer.headers["Content-Security-Policy"]
+    assert "/docs" in pages
