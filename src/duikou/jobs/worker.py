@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +42,7 @@ GRACE_S = 5  # past the wall limit, after which a child that does not even answe
 STAGE_CHARACTERS = 80
 
 log = structlog.get_logger(__name__)
+_starting = threading.Lock()
 
 
 class LimitError(WorkerError):
@@ -118,7 +120,7 @@ class Worker:
         context = _context()
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name="duikou-worker")
-        self._process.start()
+        _start(self._process)
         theirs.close()  # so that the child's death is an end of file here
         return self._pipe
 
@@ -169,6 +171,21 @@ class Worker:
         return code
 
 
+def _start(process: ForkServerProcess) -> None:
+    """Start a child that does not run the main program's file first, as multiprocessing would have it.
+
+    Work is found by its module's name. For the `duikou` command that file costs each child half a second of imports.
+    """
+    main = sys.modules["__main__"]
+    with _starting:
+        file = main.__dict__.pop("__file__", None)
+        try:
+            process.start()
+        finally:
+            if file is not None:
+                main.__file__ = file
+
+
 def _kill(process: ForkServerProcess) -> None:
     with contextlib.suppress(ValueError):  # over and forgotten in the meantime
         if process.pid is not None:
@@ -184,7 +201,7 @@ def _context() -> ForkServerContext:
     death of its forerunner.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["duikou.jobs.work"])
+    context.set_forkserver_preload(["duikou.jobs.work", "duikou.jobs.worker"])
     return context
 
 
