@@ -184,7 +184,9 @@ def lip_sync(
     inserts = [_insert(choice) for choice in checked]
     last_ms = max(insert.at_ms + insert.sound.duration_ms for insert in inserts)
     extension = Extension.of(decode.read_timeline(session.video), sync_mode, last_ms)
-    original = None if session.info.audio is None else read_sound(session.video)
+    original = None
+    if session.info.audio is not None:  # sound may last for hours after the picture
+        original = read_sound(session.video, end_ms=session.info.duration_ms)
     if extension and original:
         original = extension.sound(original)
     mixed = mix(original, inserts, extension.duration_ms if extension else session.info.duration_ms)

@@ -41,6 +41,20 @@ def test_lengths_that_do_not(ms: int) -> None:
     assert caught.value.field == "sound_file"
 
 
+@pytest.mark.parametrize("rate", [Fraction(1), Fraction(24_000, 1_001), Fraction(120), Fraction(121)])
+def test_rates_that_pass(rate: Fraction) -> None:
+    rules.check_video(replace(VIDEO, rate=rate), "video_url", any_size=False)
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"), [(Fraction(122), "122"), (Fraction(480), "480"), (Fraction(10**9, 3), "3.33333e\\+08")]
+)
+@pytest.mark.parametrize("any_size", [True, False])
+def test_rates_that_do_not(rate: Fraction, told: str, any_size: bool) -> None:
+    with pytest.raises(InputError, match=rf"^video_url: the video has {told} frames per second; at most 120 are taken"):
+        rules.check_video(replace(VIDEO, rate=rate), "video_url", any_size=any_size)
+
+
 @pytest.mark.parametrize(
     ("width", "height"), [(1280, 720), (720, 1280), (1920, 1080), (1080, 1920), (960, 960), (1276, 720), (1440, 1080)]
 )

@@ -17,6 +17,7 @@ from duikou.timebase import END_TOLERANCE_MS, Interval
 MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and sounds last 2 s to 60 s
 MIN_CROP_MS = 2_000  # the contract: what is left of the sound is not shorter
 MIN_OVERLAP_MS = 2_000  # the contract: the speech and the face's interval share at least that much
+MAX_RATE = 120  # frames per second, as phones record at most; the contract names none, and each frame is work
 MIN_SIDE, MAX_SIDE = 512, 2_160  # the contract, pixels
 MIN_PIXELS = 1280 * 720 * 85 // 100  # the contract says "720p and 1080p"; read as a class of pixel counts, so that
 MAX_PIXELS = 1920 * 1080 * 115 // 100  # 4:3, portrait and slightly cropped videos pass
@@ -25,6 +26,11 @@ MAX_PIXELS = 1920 * 1080 * 115 // 100  # 4:3, portrait and slightly cropped vide
 def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
     """Raise `InputError` for a video that the contract refuses; `any_size` lifts the rules on its size in pixels."""
     _check_length(info.duration_ms, f"{field}: the video")
+    if info.rate > MAX_RATE * 1.01:  # a frame more or less in a few seconds
+        raise InputError(
+            f"{field}: the video has {float(info.rate):.6g} frames per second; at most {MAX_RATE} are taken.",
+            field=field,
+        )
     if any_size:
         return
     size = f"{info.width}x{info.height}"
