@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from duikou.errors import InputError, MediaError, ModelError
+from duikou.errors import InputError, MediaError, ModelError, StorageError
 from duikou.jobs.state import FaceNote, FaceSummary
 from duikou.jobs.work import Received, RenderOrder, Work
 from duikou.media.probe import AudioInfo, VideoInfo
@@ -117,6 +117,13 @@ def _do(deed: str, place: Path, progress: Progress) -> None:
             raise ZeroDivisionError("division by zero")
         case "odd_bug":
             raise _OddError(lambda: None)
+        case "fill":
+            try:
+                with (place / "filling").open("wb") as file:
+                    while True:
+                        file.write(bytes(1 << 20))
+            except OSError as error:
+                raise StorageError(f"result.mp4 cannot be written: {error.strerror}.") from error
         case "hog":
             held = bytearray(b"x") * (800 << 20)
             time.sleep(60)

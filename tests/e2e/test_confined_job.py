@@ -1,0 +1,40 @@
+"""A whole job in a process that dies if anything in it so much as makes a socket or starts a program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo import portrait, speech
+from duikou.jobs import confine
+
+JOB = """
+import sys, duikou
+from pathlib import Path
+from duikou.jobs import confine
+video, sound, output = map(Path, sys.argv[1:4])
+assert confine.take_calls(deadly=True)
+session = duikou.identify(video)
+duikou.lip_sync(session, [duikou.FaceChoice(sound, insert_ms=400)], output)
+"""
+PROBE = "import socket; from duikou.jobs import confine; confine.take_calls(deadly=True); socket.socket()"
+pytestmark = pytest.mark.skipif(not confine.can_take_calls(), reason="this system cannot take system calls away")
+
+
+def test_the_trap_works() -> None:
+    assert subprocess.run([sys.executable, "-c", PROBE], check=False).returncode == -signal.SIGSYS
+
+
+def test_a_job_makes_no_socket_and_starts_no_program(tmp_path: Path) -> None:
+    video = portrait.write(tmp_path / "clip.mp4", 3_200)
+    sound = speech.speak(tmp_path / "speech.wav", "Hello, my name is Eileen, how are you?")
+    told = {name: value for name, value in os.environ.items() if name != "CI"}  # what reports may keep still in CI
+    job = [sys.executable, "-c", JOB, str(video), str(sound), str(tmp_path / "out.mp4")]
+    done = subprocess.run(job, env=told, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.mp4").stat().st_size > 10_000

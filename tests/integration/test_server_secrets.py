@@ -1,0 +1,124 @@
+"""Secrets are in no log line, no answer, no callback and no name of a file; and a file of ours is nobody else's."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import jwt
+import pytest
+import sqlalchemy as sa
+import stub_work
+from live_server import Process, caller, create, ended, identify, order, sources, until
+from receiver import receiver
+
+from duikou.jobs.accounts import Accounts, KeyKind
+from duikou.jobs.database import Database
+
+IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
+TOKEN = "tok-3f9a1c77e0"  # in addresses that callers send: theirs, and nobody else's to read
+SOUND = stub_work.sound(render="bug", mark="speech-of-a-caller")
+BROKEN = "http://127.0.0.1:1"
+
+
+def test_no_secret_is_ever_told(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    database = Database(f"sqlite:///{data / 'duikou.db'}")
+    accounts = Accounts(database)
+    plain, signing = accounts.make("alice", KeyKind.PLAIN), accounts.make("alice", KeyKind.SIGNING)
+    callback_secret = accounts.callback_secret("alice")
+    database.close()
+    now = int(time.time())
+    token = jwt.encode({"iss": signing.access, "exp": now + 600}, signing.secret, algorithm="HS256")
+    stale = jwt.encode({"iss": signing.access, "exp": now - 600}, signing.secret, algorithm="HS256")
+    answers: list[httpx.Response] = []
+    with (
+        sources(a__mp4=stub_work.video(), bug__mp4=stub_work.video(identify="bug"), s__mp3=stub_work.sound()) as site,
+        receiver(500, 200) as ear,
+        Process(data) as server,
+        caller(server.url, plain.secret) as client,
+    ):
+        client.event_hooks["response"].append(answers.append)
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+        told = {"callback_url": f"{ear.url}/hook?token={TOKEN}"}
+        done = ended(client, create(client, order(session_id, f"{site}/s.mp3") | told))
+        for payload in (
+            order(session_id, base64.b64encode(SOUND).decode()),
+            order(session_id, f"{BROKEN}/s.mp3?token={TOKEN}"),
+            order(session_id, f"{site}/s.mp3") | {"callback_url": f"{BROKEN}/x?token={TOKEN}"},
+            order(session_id, f"http://user:{TOKEN}@127.0.0.1/"),
+        ):
+            client.post(CREATE, json=payload)
+        for url in (
+            f"{site}/bug.mp4?token={TOKEN}",
+            f"{site}/bug.mp4",
+            f"{BROKEN}/?token={TOKEN}",
+            f"ftp://{TOKEN}@x/",
+        ):
+            client.post(IDENTIFY, json={"video_url": url})
+        for header in (
+            f"Bearer {token}",
+            f"Bearer {stale}",
+            f"Bearer {plain.secret}x",
+            f"Basic {plain.secret}",
+            plain.secret,
+        ):
+            client.get(CREATE, headers={"Authorization": header})
+        result = done["task_result"]["videos"][0]["url"]
+        client.get(result)
+        client.get(result.replace("signature=", "signature=x"))
+        until(lambda: len(ear.heard) >= 4)
+        time.sleep(1)
+        server.end(signal.SIGTERM)
+    log = "".join(server.log)
+    assert '"event": "callback failed"' in log
+    assert "ZeroDivisionError" in log
+    signature = parse_qs(urlsplit(result).query)["signature"][0]
+    secrets = {
+        "api key": plain.secret,
+        "signing secret": signing.secret,
+        "token": token,
+        "stale token": stale,
+        "callback secret": callback_secret.removeprefix("whsec_"),
+        "caller's token": TOKEN,
+        "signature": signature,
+        "folder's secret": (data / "secret").read_bytes().hex(),
+        "sound": base64.b64encode(SOUND).decode(),
+        "content": "speech-of-a-caller",
+    }
+    names = "\n".join(str(path) for path in tmp_path.rglob("*"))
+    for what, secret in secrets.items():
+        assert secret not in log, what
+        assert secret not in names, what
+        if what != "signature":  # addresses are given to whom they belong
+            assert all(secret not in answer.text and secret not in str(answer.headers) for answer in answers), what
+            assert all(secret.encode() not in heard.body for heard in ear.heard), what
+    texts = [answer.text for answer in answers if answer.headers["content-type"] == "application/json"]
+    assert len(texts) > 10
+    assert str(tmp_path) not in "".join(texts)
+    assert (data / "duikou.db").stat().st_mode & 0o77 == 0
+    assert (data / "secret").stat().st_mode & 0o77 == 0
+
+
+def test_errors_of_the_database_show_no_values(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'duikou.db'}")
+    with pytest.raises(sa.exc.SQLAlchemyError) as error, database.writing() as connection:
+        connection.execute(sa.text("insert into nowhere values (:value)"), {"value": TOKEN})
+    assert TOKEN not in str(error.value)
+    database.close()
+
+
+def test_nothing_that_is_kept_can_be_run(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound()) as site, Process(data) as server:
+        session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
+        ended(server.client, create(server.client, order(session_id, f"{site}/s.mp3")))
+        server.client.post("/v1/files", content=stub_work.video())
+        for path in data.rglob("*"):
+            if path.is_file():
+                assert path.stat().st_mode & 0o111 == 0, path
