@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SETUP := $(VENV)/.setup-done
 TRAINING := $(VENV)/.training-done
 
-.PHONY: help setup demo test test-media lint format bench quality train clean
+.PHONY: help setup demo test test-media lint format bench quality fuzz soak train clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ bench: $(SETUP) ## seconds of work per second of video, by stage
 
 quality: $(SETUP) ## how convincing the mouth is: sync, silence, picture, speech alone; about 25 minutes
 	@$(BIN)/python -m benchmarks.quality
+
+fuzz: $(SETUP) ## 100,000 damaged media files through the real worker; COUNT=1000 for fewer
+	@$(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT)) $(if $(START),--start $(START))
+
+soak: $(SETUP) ## half an hour of honest and hostile callers at once; SECONDS=60 for less
+	@$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS))
 
 train: $(TRAINING) ## train the articulation network from nothing and write its weights
 	@$(BIN)/python -m training.train

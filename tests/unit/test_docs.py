@@ -20,7 +20,7 @@ from duikou.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -132,6 +132,17 @@ def test_the_library_example_uses_names_that_exist() -> None:
 
 def _is_duikou(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "duikou"
+
+
+def test_every_threat_has_tests_that_exist() -> None:
+    table = (ROOT / "SECURITY.md").read_text().partition("| threat |")[2].splitlines()[2:]
+    rows = [line for line in table if line.startswith("|")]
+    assert len(rows) > 30
+    for row in rows:
+        named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", row)
+        assert named, f"no test shows: {row}"
+        for file, name in named:
+            assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
