@@ -1,0 +1,172 @@
+"""A real browser: a page of another site can do nothing to a server on its user's machine, and our page works."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stub_work
+from live_server import Process, create, identify, in_thread, order, settings, sources, task
+from media_maker import make_video
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+NAME = "rebound.example"  # a stranger's name that the browser has just been told is this machine
+
+if CHROMIUM is None and "CI" not in os.environ:
+    pytest.skip("no Chromium on this machine", allow_module_level=True)
+
+ATTACK = """
+async ([server, victim, session]) => {
+    const simple = {method: "POST", mode: "no-cors", headers: {"Content-Type": "text/plain"}};
+    const tries = {
+        cancel: () => fetch(`${server}/v1/videos/advanced-lip-sync/${victim}/cancel`, simple),
+        create: () => fetch(`${server}/v1/videos/advanced-lip-sync`, {...simple, body: session}),
+        upload: () => fetch(`${server}/v1/files`, {...simple, body: "x"}),
+        json: () => fetch(`${server}/v1/videos/advanced-lip-sync`,
+            {method: "POST", headers: {"Content-Type": "application/json"}, body: session}),
+        remove: () => fetch(`${server}/v1/videos/advanced-lip-sync/${victim}`, {method: "DELETE"}),
+        read: async () => (await fetch(`${server}/v1/videos/advanced-lip-sync`)).text(),
+        beacon: async () => navigator.sendBeacon(`${server}/v1/videos/advanced-lip-sync/${victim}/cancel`, "{}"),
+        form: async () => {
+            const frame = Object.assign(document.createElement("iframe"), {name: "sink"});
+            const form = document.createElement("form");
+            Object.assign(form, {method: "post", enctype: "text/plain", target: "sink",
+                action: `${server}/v1/videos/advanced-lip-sync/${victim}/cancel`});
+            document.body.append(frame, form);
+            form.submit();
+            await new Promise(done => frame.onload = done);
+        },
+    };
+    const told = {};
+    for (const [name, attempt] of Object.entries(tries)) {
+        try { const got = await attempt(); told[name] = typeof got === "string" ? got : "sent"; }
+        catch (error) { told[name] = String(error); }
+    }
+    return told;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        rules = f"MAP {NAME} 127.0.0.1, EXCLUDE 127.0.0.1"
+        arguments = [*QUIET, "--no-sandbox", f"--host-resolver-rules={rules}"]
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another site on this machine."""
+    folder = tmp_path_factory.mktemp("evil")
+    (folder / "index.html").write_text("<!DOCTYPE html><title>win a prize</title><body></body>")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/index.html"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_page_of_another_site_does_and_learns_nothing(page: Page, evil: str, tmp_path: Path) -> None:
+    with (
+        sources(a__mp4=stub_work.video(), hang__mp3=stub_work.sound(render="hang")) as site,
+        Process(tmp_path) as server,
+    ):
+        client = server.client
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+        victim = create(client, order(session_id, f"{site}/hang.mp3"))
+        body = f'{{"session_id": "{session_id}"}}'
+        page.goto(evil)
+        told = page.evaluate(ATTACK, [server.url, victim, body])
+        assert {told[name][:9] for name in ("cancel", "create", "upload", "json", "remove", "read")} == {"TypeError"}
+        arrived = [line for line in server.log if '"event": "refused"' in line and "pages of other sites" in line]
+        assert len(arrived) >= 5  # what a browser sends without asking first did come, and was refused
+        assert task(client, victim)["task_status"] in ("submitted", "processing")
+        assert len(client.get(CREATE).json()["data"]) == 1
+        assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_a_name_that_rebinds_to_this_machine_does_and_learns_nothing(page: Page, tmp_path: Path) -> None:
+    with (
+        sources(a__mp4=stub_work.video(), hang__mp3=stub_work.sound(render="hang")) as site,
+        in_thread(settings(tmp_path), stub_work.WORK) as client,
+    ):
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+        victim = create(client, order(session_id, f"{site}/hang.mp3"))
+        own = f"http://{NAME}:{client.base_url.port}"
+        page.goto(f"{own}/docs")  # the page's own site now, as its browser sees it
+        ask = "([url, how]) => fetch(url, how).then(async got => [got.status, await got.text()])"
+        for path, how in (
+            (CREATE, {}),
+            (f"{CREATE}/{victim}", {}),
+            (f"{CREATE}/{victim}/cancel", {"method": "POST", "body": "{}"}),
+            (f"{CREATE}/{victim}", {"method": "DELETE"}),
+        ):
+            status, text = page.evaluate(ask, [f"{own}{path}", how])
+            assert (status, "is no name of this server" in text) == (403, True), text
+        assert task(client, victim)["task_status"] in ("submitted", "processing")
+
+
+def test_the_page_of_calls_works_under_its_policy_and_asks_nobody_else(page: Page, tmp_path: Path) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        said.append(message.text)
+
+    with in_thread(settings(tmp_path), stub_work.WORK) as client:
+        own = str(client.base_url).rstrip("/")
+        page.on("console", note)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{own}/docs")
+        page.wait_for_selector(".opblock")
+        page.click(f".opblock-summary-path:has-text('{IDENTIFY}') >> nth=0")
+        page.wait_for_selector(".opblock-body")
+        assert page.locator(".opblock").count() > 5
+        assert [text for text in said if "Content Security Policy" in text or "Refused" in text] == []
+        assert {url.split("/")[2] for url in asked if not url.startswith(("data:", "blob:"))} == {own.split("/")[2]}
+        ran = page.evaluate(
+            "() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+            "document.body.append(s); return window.ran; }"
+        )
+        assert ran is None  # a script that got into the page does not run
+
+
+def test_a_kept_video_plays_by_itself_and_in_an_apps_page(page: Page, evil: str, tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=60).read_bytes()
+    with in_thread(settings(tmp_path / "data"), stub_work.REAL_HEADERS) as client:
+        url = client.post(FILES, content=clip).json()["data"]["url"]
+        ready = "() => { const v = document.querySelector('video'); return v && v.readyState >= 2 && v.videoWidth; }"
+        page.goto(url)
+        page.wait_for_function(ready)
+        page.goto(evil)
+        page.evaluate(
+            "url => document.body.append(Object.assign(document.createElement('video'), {src: url, muted: true}))", url
+        )
+        page.wait_for_function(ready)
