@@ -47,6 +47,13 @@ def test_a_body_of_unknown_length_is_stopped_at_eight_mebibytes(tmp_path) -> Non
         refused(client.post(CREATE, content=chunks), 400, 1201, "more than the 8388608 bytes allowed")
 
 
+def test_where_sounds_may_be_larger_bodies_may_be_too(tmp_path) -> None:
+    with in_thread(settings(tmp_path, max_audio_mb=9), stub_work.WORK) as client:
+        most = (9 << 20) * 4 // 3 + (64 << 10)
+        refused(client.post(CREATE, content=b" " * most), 400, 1201, "is not valid JSON")
+        refused(client.post(CREATE, content=b" " * (most + 1)), 400, 1201, f"more than the {most} allowed")
+
+
 def test_a_full_disk_takes_no_new_work(tmp_path, site) -> None:
     data = tmp_path / "data"
     with in_thread(settings(data), stub_work.WORK) as client:

@@ -84,6 +84,7 @@ def test_a_server_that_is_stopped_takes_its_tasks_up_again(tmp_path, site, how) 
         assert [one["task_status"] for one in done] == ["succeed", "succeed"]
         attempt = json.loads(again.client.get(done[0]["task_result"]["videos"][0]["url"]).content)["attempt"]
         assert attempt == "2"
+        assert not (tmp_path / "data" / "tasks" / running / "1").exists()
         later = create(again.client, order(session_id, f"{site}/s.mp3"))
         assert ended(again.client, later)["task_status"] == "succeed"
 

@@ -81,6 +81,10 @@ def wrong(sentence: str) -> tuple[int, int, str]:
     return (400, 1201, sentence)
 
 
+def twice(name: str) -> tuple[int, int, str]:
+    return 400, 1201, f"The request body names {name!r} twice in one object."
+
+
 def no_call(what: str) -> tuple[int, int, str]:
     return (404, 1202, f"There is no {what}.")
 
@@ -240,6 +244,15 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     ),
     (face(sound_file="data:audio/mpeg;base64,"), wrong(f"{F}.sound_file: the sound is empty.")),
     (
+        face(sound_file="data:audio/mpeg;base64;base64,!!!!"),
+        wrong(f"{F}.sound_file: this is neither an http(s) address nor base64."),
+    ),
+    (face(sound_file="AAA=AAAA"), wrong(f"{F}.sound_file: this is neither an http(s) address nor base64.")),
+    (face(sound_file="A"), wrong(f"{F}.sound_file: this is neither an http(s) address nor base64.")),
+    (face(sound_file="\u0416" * 8), wrong(f"{F}.sound_file: this is neither an http(s) address nor base64.")),
+    (face(sound_file="=" * 9), wrong(f"{F}.sound_file: the sound is empty.")),
+    (face(sound_file=" \n" * 1000), wrong(f"{F}.sound_file: the sound is empty.")),
+    (
         face(sound_file=packed(b"x" * (MIB + 1))),
         wrong(f"{F}.sound_file: the sound has 1048577 bytes, more than the 1048576 allowed."),
     ),
@@ -306,6 +319,11 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (call("POST", CREATE, b"[]"), wrong("body: an object is expected, not [].")),
     (call("POST", CREATE, b'"text"'), wrong("body: an object is expected, not 'text'.")),
     (call("POST", CREATE, b"[" * 100_000), wrong("The request body cannot be read as JSON.")),
+    (call("POST", CREATE, b'{"session_id": "1", "session_id": "2"}'), twice("session_id")),
+    (call("POST", IDENTIFY, b'{"video_url": "a", "x": {"y": 1, "y": 1}}'), twice("y")),
+    (call("POST", IDENTIFY, '{"video_url": "a"}'.encode("utf-16")), NO_JSON),
+    (call("POST", IDENTIFY, b'{"video_url": NaN}'), wrong("video_url: a text is expected, not nan.")),
+    (call("POST", IDENTIFY, b'{"video_url": 1e999}'), wrong("video_url: a text is expected, not inf.")),
     (call("POST", CREATE, b"9" * 5_000), wrong("The request body cannot be read as JSON.")),
     (
         call("POST", CREATE, b" " * (8 * MIB + 1)),

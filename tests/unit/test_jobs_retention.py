@@ -189,3 +189,4 @@ def test_what_a_worker_left_is_a_plain_file(folder) -> None:
 
 def test_the_folder_is_its_owners_alone(folder) -> None:
     assert folder.root.stat().st_mode & 0o77 == 0
+    assert all(path.stat().st_mode & 0o77 == 0 for path in folder.root.iterdir() if path.is_dir())

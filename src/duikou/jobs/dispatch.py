@@ -74,6 +74,7 @@ class LocalDispatcher:
     def start(self) -> None:
         """Take up what a former server left unfinished, then work."""
         for task in self._store.processing():
+            self._folder.remove(keys.attempt_key(task.id, task.attempt))  # half a result, and temporary files
             self._store.retry(task, "the server stopped while it worked on it", expires_at=now_ms() + self._keep_ms)
         for thread in self._threads:
             thread.start()

@@ -49,7 +49,7 @@ class DataFolder:
         try:
             self.root.mkdir(PRIVATE, parents=True, exist_ok=True)
             for name in ("incoming", "media", "sessions", "tasks"):
-                (self.root / name).mkdir(exist_ok=True)
+                (self.root / name).mkdir(PRIVATE, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from error
 

@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 
 from duikou.errors import WorkerError
+from duikou.jobs import confine, retention
 from duikou.jobs import folder as keys
-from duikou.jobs import retention
 from duikou.jobs.accounts import Accounts
 from duikou.jobs.confine import Limits, Places
 from duikou.jobs.courier import Courier
@@ -132,7 +132,8 @@ class Jobs:
         self._sweeper = threading.Thread(target=self._sweep, name="duikou-sweep", daemon=True)
         for part in (self._probing, self._analysis, self.dispatcher, self._courier, self._sweeper):
             part.start()
-        log.info("jobs started", data=str(self.folder.root), workers=settings.workers, orphans=orphans)
+        caged = {"network_taken": confine.can_take_calls(), "files_taken": confine.landlock_version() > 0}
+        log.info("jobs started", data=str(self.folder.root), workers=settings.workers, orphans=orphans, **caged)
 
     def drain(self) -> None:
         """Take no new work from now on, and begin nothing of what waits: it is left to the next server."""

@@ -25,13 +25,13 @@ from duikou.server.desk import Desk
 from duikou.server.wire import ErrorEnvelope, fault_sentence
 
 MIB = 1 << 20
-MAX_BODY = 8 * MIB  # bytes: 5 MB of sound as base64 and the rest of the JSON
+MAX_BODY = 8 * MIB  # bytes: 5 MB of sound as base64 and the rest of the JSON; more where sounds may be larger
 DRAIN = 64 << 20  # bytes of a refused body that are read all the same: a client that is still sending hears the answer
 DRAIN_S = 10.0  # at most, for those
 SILENT_S = 15.0  # without a byte of a body that is waited for
 PACE_S = 10.0  # of waiting, after which a body's pace is looked at
 PACE = 4096  # bytes per second of waiting: 8 MB of JSON take half an hour at most
-FORM_BYTES = 64 << 10  # of a form around an uploaded file
+FORM_BYTES = 64 << 10  # of a form around an uploaded file, or of JSON around a sound
 QUIET = frozenset({"/healthz", "/readyz"})  # asked every few seconds: not logged
 
 log = structlog.get_logger(__name__)
@@ -102,10 +102,7 @@ class Envelope:
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a body that says it is too large, and stop one that turns out to be, or comes too slowly."""
         length = Headers(scope=scope).get("content-length", "0")
-        most = MAX_BODY
-        if _is_upload(scope):
-            desk: Desk = scope["app"].state.desk
-            most = FORM_BYTES + max(desk.settings.max_video_mb, desk.settings.max_audio_mb) * MIB
+        most = _most_bytes(scope)
         if length.isdecimal() and int(length) > most:
             await drain(receive)
             fault = ApiError(Code.PARAMETER, f"The request body has {length} bytes, more than the {most} allowed.")
@@ -160,6 +157,13 @@ class _Body:
                 raise HTTPException(408, f"The request body comes too slowly: {sentence}")
             self._waited_s, self._bytes = 0.0, 0
         return message
+
+
+def _most_bytes(scope: Scope) -> int:
+    """How large a body may be: a file and the form around it, or JSON with a sound in base64."""
+    desk: Desk = scope["app"].state.desk
+    video, audio = desk.settings.max_video_mb * MIB, desk.settings.max_audio_mb * MIB
+    return FORM_BYTES + max(video, audio) if _is_upload(scope) else max(MAX_BODY, FORM_BYTES + audio * 4 // 3)
 
 
 def _is_upload(scope: Scope) -> bool:

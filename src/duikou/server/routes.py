@@ -322,7 +322,7 @@ async def _take_sound(
     elif wire.is_url(sound_file):
         await _fetch(desk, sound_file, to, desk.settings.max_audio_mb, field)
     else:
-        sound = wire.sound_bytes(sound_file, field, desk.settings.max_audio_mb * MIB)
+        sound = await run_in_threadpool(wire.sound_bytes, sound_file, field, desk.settings.max_audio_mb * MIB)
         await run_in_threadpool(to.write_bytes, sound)
     info = await desk.jobs.probe_sound(to, field)
     rules.check_sound(info, field)
