@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,11 @@ class _Foreign:
     pass
 
 
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Fraction, (1 << 999_999, (1 << 999_999) - 1))
+
+
 def answers(what: str, mark: Path, progress: Progress) -> Any:
     """Answer with what is no answer."""
     match what:
@@ -96,6 +102,8 @@ def answers(what: str, mark: Path, progress: Progress) -> Any:
             return _Evil(mark)
         case "class":
             return _Foreign()
+        case "bomb":
+            return _Bomb()
         case "function":
             return print
         case "error":
@@ -128,3 +136,5 @@ def logs(progress: Progress) -> None:
     import structlog
 
     structlog.get_logger().info("told by the child", figure=7, where=Path("a"))
+    for number in range(2_000):
+        structlog.get_logger().info("noise", number=number)

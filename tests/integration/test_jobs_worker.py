@@ -158,6 +158,7 @@ def test_a_child_sees_nothing_but_its_own_files_and_reaches_nobody(worker, tmp_p
         ("code", "may not answer with posix.system"),
         ("class", "may not answer with hostile_work._Foreign"),
         ("function", "may not answer with builtins.print"),
+        ("bomb", "may not answer with such a fraction"),
         ("error", "may not answer with _pickle.PicklingError"),
         ("large", "answered with more than 16777216 bytes"),
         ("noise", "answered with what is no answer"),
@@ -184,7 +185,9 @@ def test_log_lines_of_a_child_are_the_servers(worker, capsys) -> None:
     structlog.reset_defaults()
     logs.configure()
     worker.run(hostile_work.logs)
-    (line,) = [json.loads(text) for text in capsys.readouterr().err.splitlines() if "told by the child" in text]
+    lines = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    (line,) = [line for line in lines if line["event"] == "told by the child"]
+    assert len([line for line in lines if line["event"] == "noise"]) == 999
     assert (line["figure"], line["level"], "timestamp" in line) == (7, "info", True)
 
 

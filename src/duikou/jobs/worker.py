@@ -40,6 +40,7 @@ OOM_SCORE = 800  # of 1000: the kernel short of memory stops a worker, not the s
 JOIN_S = 5  # a killed process is gone long before
 GRACE_S = 5  # past the wall limit, after which a child that does not even answer is killed
 STAGE_CHARACTERS = 80
+LOG_LINES = 1000  # of one piece of work; honest work writes a few
 
 log = structlog.get_logger(__name__)
 _starting = threading.Lock()
@@ -125,7 +126,7 @@ class Worker:
         return self._pipe
 
     def _await(self, pipe: Connection, tell: Callable[[str, float], bool] | None) -> Any:
-        deadline = time.monotonic() + self._limits.wall_s
+        deadline, lines = time.monotonic() + self._limits.wall_s, 0
         while True:
             if pipe.poll(POLL_S):
                 match answers.receive(pipe):
@@ -134,7 +135,9 @@ class Worker:
                     case ("failed", Exception() as error):
                         raise _WorkError(error)
                     case ("log", str(level), str(event), dict(more)):
-                        logs.relay(level, event, more)
+                        lines += 1
+                        if lines <= LOG_LINES:
+                            logs.relay(level, event, more)
                     case ("progress", str(stage), float(share)):
                         share = share if 0 <= share <= 1 else 0.0
                         if tell is not None and not tell(stage[:STAGE_CHARACTERS], share):
