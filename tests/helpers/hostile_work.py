@@ -29,6 +29,7 @@ def attempts(places: dict[str, Path], progress: Progress) -> str:
         "unix": lambda: socket.socket(socket.AF_UNIX),
         "netlink": lambda: socket.socket(socket.AF_NETLINK),
         "program": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
+        "process": _fork,
         "secret": outer.read_bytes,
         "listing": lambda: list(outer.parent.iterdir()),
         "passwords": Path("/etc/passwd").read_bytes,
@@ -57,6 +58,11 @@ def attempts(places: dict[str, Path], progress: Progress) -> str:
     (writable / "own").write_bytes(b"own")
     (writable / "own").rename(writable / "renamed")
     return ", ".join(done)
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
 
 
 def spin(progress: Progress) -> None:

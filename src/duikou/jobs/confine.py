@@ -21,19 +21,24 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EACCES
+from errno import EACCES, ENOSYS
 from pathlib import Path
 from typing import Final
 
 MIB: Final = 1 << 20
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2  # prctl(2)
-_ERRNO, _KILL, _ALLOW = 0x0005_0000 | EACCES, 0x8000_0000, 0x7FFF_0000  # linux/seccomp.h: what a filter answers
-_LOAD, _EQUAL, _AT_LEAST, _ANSWER = 0x20, 0x15, 0x35, 0x06  # linux/bpf_common.h
+_ERRNO, _KILL, _ALLOW = 0x0005_0000, 0x8000_0000, 0x7FFF_0000  # linux/seccomp.h: what a filter answers
+_LOAD, _EQUAL, _AT_LEAST, _HAS, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
+_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16  # struct seccomp_data
+_STEP = "=HBBI"  # struct sock_filter: what to do, how far to jump where it holds and where not, a value
 _X32 = 0x4000_0000  # system calls of x86-64 from here on are a second set of the same
 _ARCHITECTURES: Final = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}  # linux/audit.h; column below
+_CLONE, _CLONE3, _CLONE_THREAD = (56, 220), (435, 435), 0x0001_0000
 _TAKEN: Final = {
     "socket": (41, 198),
+    "fork": (57, None),
+    "vfork": (58, None),
     "execve": (59, 221),
     "execveat": (322, 281),
     "ptrace": (101, 117),
@@ -115,32 +120,47 @@ def limit(limits: Limits) -> None:
 
 
 def take_calls(*, deadly: bool = False) -> bool:
-    """Take the network, other programs and other processes away for good. False where the system cannot do that.
+    """Take the network, other programs and processes away for good. False where the system cannot do that.
 
     deadly: whether the attempt ends the process instead of failing with EACCES; for tests of what never tries.
     """
     if not can_take_calls():
         return False
-    architecture, column = _ARCHITECTURES[platform.machine()]
-    numbers = [row[column] for row in _TAKEN.values()]
-    refusal = len(numbers) + 1  # instructions from the first comparison to the refusal
-    program = [
-        (_LOAD, 0, 0, 4),  # struct seccomp_data: the architecture
-        (_EQUAL, 1, 0, architecture),
-        (_ANSWER, 0, 0, _KILL),
-        (_LOAD, 0, 0, 0),  # the system call's number
-        (_AT_LEAST, refusal, 0, _X32),
-        *((_EQUAL, refusal - 1 - at, 0, number) for at, number in enumerate(numbers)),
-        (_ANSWER, 0, 0, _ALLOW),
-        (_ANSWER, 0, 0, _KILL if deadly else _ERRNO),
-    ]
-    code = b"".join(struct.pack("=HBBI", *step) for step in program)
+    code = _filter(*_ARCHITECTURES[platform.machine()], _KILL if deadly else _ERRNO | EACCES)
     buffer = ctypes.create_string_buffer(code, len(code))
-    filter_program = struct.pack("@HP", len(program), ctypes.addressof(buffer))
+    filter_program = struct.pack("@HP", len(code) // struct.calcsize(_STEP), ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
     if not _no_new_rights(libc) or not _drop_capabilities(libc):
         return False
     return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, filter_program, 0, 0) == 0)
+
+
+def _filter(architecture: int, column: int, refusal: int) -> bytes:
+    """A program that looks at each system call: `refusal` for those taken, and for a new process, not for a thread."""
+    taken = [number for row in _TAKEN.values() if (number := row[column]) is not None]
+    program: list[tuple[int, int | str, int | str, int]] = [
+        (_LOAD, 0, 0, _ARCHITECTURE_AT),
+        (_EQUAL, 1, 0, architecture),
+        (_ANSWER, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_AT_LEAST, "refuse", 0, _X32),
+        *((_EQUAL, "refuse", 0, number) for number in taken),
+        (_EQUAL, 0, 1, _CLONE3[column]),  # its flags cannot be seen: the C library then takes the older call
+        (_ANSWER, 0, 0, _ERRNO | ENOSYS),
+        (_EQUAL, 0, "allow", _CLONE[column]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
+        (_HAS, "allow", "refuse", _CLONE_THREAD),
+    ]
+    ends = {"allow": len(program), "refuse": len(program) + 1}
+    program += [(_ANSWER, 0, 0, _ALLOW), (_ANSWER, 0, 0, refusal)]
+
+    def jump(to: int | str, at: int) -> int:
+        return ends[to] - at - 1 if isinstance(to, str) else to
+
+    return b"".join(
+        struct.pack(_STEP, code, jump(yes, at), jump(no, at), value)
+        for at, (code, yes, no, value) in enumerate(program)
+    )
 
 
 def can_take_calls() -> bool:

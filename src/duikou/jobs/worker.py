@@ -102,7 +102,8 @@ class Worker:
             last_resort.cancel()
             self._end()
             if not self._stopping.is_set():
-                self._alive()
+                with contextlib.suppress(OSError, EOFError):  # what this work has made counts all the same
+                    self._alive()
 
     def stop(self) -> None:
         """End the child; the next `run` starts another."""
@@ -170,7 +171,8 @@ class Worker:
         _kill(process)
         process.join(JOIN_S)
         code = process.exitcode
-        process.close()
+        with contextlib.suppress(ValueError):  # the system does not let go of it yet
+            process.close()
         return code
 
 
