@@ -36,7 +36,7 @@ demo: $(SETUP) ## make a demo video and lip-sync it through the real server
 	@$(BIN)/python -m demo.run
 
 test: lint ## lint, then every test that needs no outside media
-	@$(BIN)/python -m pytest tests --ignore tests/media
+	@$(BIN)/python -m pytest tests --ignore tests/media --numprocesses 2 --dist loadfile
 
 test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
 	@$(BIN)/python -m pytest tests/media

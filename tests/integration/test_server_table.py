@@ -22,7 +22,14 @@ from media_maker import make_sound, make_video, tone
 
 IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
 MIB = 1 << 20
-GONE = object()
+
+
+class _Gone:
+    def __repr__(self) -> str:
+        return "GONE"
+
+
+GONE = _Gone()
 """A field that the request leaves out."""
 
 

@@ -65,8 +65,9 @@ class Worker:
         atexit.register(self.stop)  # else the interpreter would wait for the child at its end
 
     def start(self) -> None:
-        """Make the child now, so that the next piece of work need not wait for it."""
-        self._alive()
+        """Make the child now, so that the next piece of work need not wait. Where none can be made, that one tells."""
+        with contextlib.suppress(WorkerError):
+            self._alive()
 
     def run(
         self,
@@ -79,7 +80,8 @@ class Worker:
 
         function: a function of a module. places: the only files that it sees, `None` for all. tell: called with the
         child's progress; where it returns False the work is stopped.
-        Raises what the function raised, `LimitError`, `StoppedError`, or `WorkerError` where the child died.
+        Raises what the function raised, `LimitError`, `StoppedError`, or `WorkerError` where the child died or none
+        could be made.
         """
         pipe = self._alive()
         # A child that stops in the middle of a word would hold us in the reading of it: this ends that, too.
@@ -102,8 +104,7 @@ class Worker:
             last_resort.cancel()
             self._end()
             if not self._stopping.is_set():
-                with contextlib.suppress(OSError, EOFError):  # what this work has made counts all the same
-                    self._alive()
+                self.start()
 
     def stop(self) -> None:
         """End the child; the next `run` starts another."""
@@ -121,9 +122,17 @@ class Worker:
         self._end()
         context = _context()
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), name="duikou-worker")
-        _start(self._process)
-        theirs.close()  # so that the child's death is an end of file here
+        process = context.Process(target=_serve, args=(theirs,), name="duikou-worker")
+        try:
+            _start(process)
+        except (OSError, EOFError) as error:  # too many files or processes, or no way to the one that forks
+            log.exception("no worker process can be made")
+            self._end()
+            reason = getattr(error, "strerror", None) or error  # without the name of a file
+            raise WorkerError(f"no worker process can be made: {reason}") from error
+        finally:
+            theirs.close()  # so that the child's death is an end of file here
+        self._process = process
         return self._pipe
 
     def _await(self, pipe: Connection, tell: Callable[[str, float], bool] | None) -> Any:
