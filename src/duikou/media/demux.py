@@ -122,8 +122,12 @@ def _opened(path: Path, name: str, *, field: str) -> InputContainer:
     except av.FFmpegError:
         limits.check_opening(time.monotonic() - began, field=field)
         raise
-    # FFmpeg takes what it has when its time is up for the whole: tracks and frames would be missing without a word.
-    limits.check_opening(time.monotonic() - began, field=field)
+    try:
+        # FFmpeg takes what it has when its time is up for the whole: tracks and frames would be missing without a word.
+        limits.check_opening(time.monotonic() - began, field=field)
+    except MediaError:
+        file.close()
+        raise
     return file
 
 
