@@ -1,4 +1,4 @@
-"""The command line: `faces`, `sync`, `inspect`, `serve`, `keys`, `doctor`.
+"""The command line: `faces`, `sync`, `inspect`, `serve`, `worker`, `keys`, `tasks`, `doctor`.
 
 Results go to standard output, progress and errors to standard error. Exit status: 0 only where the result is there,
 2 for a fault of the caller's, 1 for any other, 130 after Ctrl-C.
@@ -21,6 +21,7 @@ from rich.table import Table
 
 from duikou import __version__, doctor, pipeline
 from duikou.cli_keys import keys_app
+from duikou.cli_tasks import tasks_app
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.faces.track import Face
 from duikou.media.extend import SyncMode
@@ -33,6 +34,7 @@ from duikou.terminal import output, read_settings, shown
 
 EXIT_FAULT, EXIT_INPUT, EXIT_TERMINATED = 1, 2, 128 + signal.SIGTERM
 DEBUG_VARIABLE = "DUIKOU_DEBUG"  # when set, an unexpected fault shows its trace
+DEFAULT_QUEUES = "render,analysis"
 SYNC_WEIGHTS = (1, 4)  # shares of identifying and of rendering in the time of `sync`, roughly
 
 app = typer.Typer(
@@ -44,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(tasks_app, name="tasks")
 
 
 def main() -> NoReturn:
@@ -228,6 +231,29 @@ def serve(
     given = {"host": host, "port": port, "data": data}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     run_server(settings, ready=lambda url: print(f"duikou is ready at {url}", flush=True))  # noqa: T201
+
+
+@app.command()
+def worker(
+    queues: Annotated[
+        str, typer.Option(metavar="NAMES", help="Queues to serve: analysis, render, gpu.")
+    ] = DEFAULT_QUEUES,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Tasks at once.", show_default="DUIKOU_WORKERS, else 1")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for work in hand, of this worker alone.", show_default="duikou-data"),
+    ] = None,
+) -> None:
+    """Do tasks that servers have accepted: for a fleet, with DUIKOU_DATABASE_URL, DUIKOU_BROKER_URL and
+    DUIKOU_STORAGE_URL as for the servers. After SIGTERM what is in hand is finished, and nothing more begun.
+    """
+    from duikou.jobs import station  # the other commands need no database
+
+    given = {"workers": concurrency, "data": data}
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    station.serve(settings, station.queues_of(queues), ready=lambda: print("duikou worker is ready", flush=True))  # noqa: T201
 
 
 @app.command("doctor")

@@ -15,8 +15,7 @@ from rich.table import Table
 from duikou.errors import NotFoundError
 from duikou.jobs import logs
 from duikou.jobs.accounts import OPEN, Accounts, KeyKind
-from duikou.jobs.database import Database
-from duikou.jobs.folder import DataFolder
+from duikou.jobs.database import opened
 from duikou.terminal import output, read_settings
 
 keys_app = typer.Typer(help="Make, list and revoke the keys of the server's accounts.", no_args_is_help=True)
@@ -53,8 +52,8 @@ def show(data: Data = None, as_json: AsJson = False) -> None:
             "account": key.account,
             "kind": str(key.kind),
             "begins": key.hint,
-            "made": _moment(key.created_at),
-            "revoked": _moment(key.revoked_at),
+            "made": moment(key.created_at),
+            "revoked": moment(key.revoked_at),
         }
         for key in found
     ]
@@ -96,17 +95,26 @@ def callback(
         typer.echo(accounts.callback_secret(account))
 
 
+@keys_app.command("priority")
+def priority(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose tasks; a new name is a new account.")],
+    share: Annotated[
+        int, typer.Argument(metavar="N", help="How many times the share of an ordinary account, 1 to 100.")
+    ],
+    data: Data = None,
+) -> None:
+    """Give the tasks of ACCOUNT, from now on, N times the share of an ordinary account where many wait."""
+    with _accounts(data) as accounts:
+        accounts.set_priority(account, share)
+
+
 @contextmanager
 def _accounts(data: Path | None) -> Iterator[Accounts]:
     logs.configure()  # to the standard error: what is asked for stands alone on the standard output
-    folder = DataFolder(read_settings(**({} if data is None else {"data": data})).data)
-    folder.make()
-    database = Database(folder.database_url)
-    try:
+    with opened(read_settings(**({} if data is None else {"data": data}))) as database:
         yield Accounts(database)
-    finally:
-        database.close()
 
 
-def _moment(ms: int) -> str:
+def moment(ms: int) -> str:
+    """A Unix time in ms as a person reads it; empty for none."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if ms else ""

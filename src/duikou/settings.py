@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -23,6 +23,25 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the server binds to.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the server binds to; 0 picks a free one.")
     data: Path = Field(Path("duikou-data"), description="Folder for the database, sessions, uploads and results.")
+    database_url: str = Field(
+        "", description="PostgreSQL for a fleet: postgresql+psycopg://user@host/name; empty, SQLite in the data folder."
+    )
+    broker_url: str = Field(
+        "",
+        description="RabbitMQ (amqp://) or Redis (redis://) that wakes `duikou worker`; empty, the server works.",
+    )
+    storage_url: str = Field(
+        "",
+        description="Where files stay: s3://bucket/prefix?endpoint=https://host&region=name, or file:///shared/folder; "
+        "empty, the data folder.",
+    )
+    storage_links: Literal["streamed", "presigned"] = Field(
+        "streamed",
+        description="How files of an S3 storage reach callers: through the server, or by addresses of the storage.",
+    )
+    render_queue: Literal["render", "gpu"] = Field(
+        "render", description="Queue that new tasks go to: workers of the same name take them."
+    )
     public_url: str = Field("", description="Base of the URLs handed out; empty means the server's own address.")
     private_sources: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="Private networks that the server may fetch from: comma-separated CIDRs, none by default."
@@ -51,7 +70,8 @@ class Settings(BaseSettings):
     max_audio_mb: int = Field(5, ge=1, description="Largest speech accepted.")
     fetch_timeout_s: int = Field(60, ge=1, description="Seconds that fetching one file may take in all.")
     session_hours: int = Field(24, ge=1, description="Hours that a session can be used.")
-    media_days: int = Field(30, ge=1, description="Days that source and result videos and uploads are kept.")
+    media_days: int = Field(30, ge=1, description="Days that source and result videos are kept.")
+    upload_hours: int = Field(24, ge=1, description="Hours that an upload is kept that no call uses.")
     url_hours: int = Field(
         720, ge=1, description="Hours that the address of a file works, counted from when it was told."
     )
@@ -65,6 +85,16 @@ class Settings(BaseSettings):
     drain_s: int = Field(
         0, ge=0, description="Seconds after SIGTERM in which tasks in hand are finished and new work is refused."
     )
+    worker_drain_s: int = Field(
+        300, ge=0, description="Seconds after SIGTERM in which a worker finishes what it has in hand."
+    )
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which a worker tells its figures (/metrics); 0 is none."
+    )
+    metrics_token: str = Field(
+        "", description="Token that /metrics asks for (Authorization: Bearer); empty, it is open to whoever gets there."
+    )
+    otel_endpoint: str = Field("", description="Where traces go (OpenTelemetry, OTLP over HTTP); empty, none are made.")
     min_free_mb: int = Field(500, ge=0, description="Free disk below which no new work is taken.")
     c2pa_certificate: Path | None = Field(
         None, description="Certificate chain (PEM) that signs results; without one, a self-made certificate does."
@@ -92,6 +122,16 @@ class Settings(BaseSettings):
     @classmethod
     def _nothing_set(cls, value: object) -> object:
         return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _fleet(self) -> Self:
+        if self.broker_url and not self.broker_url.startswith(("amqp://", "amqps://", "redis://", "rediss://")):
+            raise ValueError("broker_url must begin with amqp://, amqps://, redis:// or rediss://")
+        if self.broker_url and not self.database_url:
+            raise ValueError("broker_url needs a database_url: workers on other machines cannot read this one's SQLite")
+        if self.broker_url and not self.storage_url:
+            raise ValueError("broker_url needs a storage_url: workers on other machines cannot read this one's folder")
+        return self
 
     @model_validator(mode="after")
     def _pair(self) -> Self:

@@ -6,14 +6,15 @@ import http.server
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import contract
 import httpx
@@ -43,6 +44,13 @@ def make_key(data: Path, account: str, kind: KeyKind = KeyKind.PLAIN) -> NewKey:
         return Accounts(database).make(account, kind)
     finally:
         database.close()
+
+
+def signing_secret(data: Path) -> bytes:
+    """What signs the addresses of files."""
+    with closing(sqlite3.connect(data / "duikou.db")) as database:
+        (value,) = database.execute("SELECT value FROM secrets WHERE name = 'addresses'").fetchone()
+    return bytes.fromhex(value)
 
 
 def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
@@ -75,34 +83,34 @@ def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
         assert not thread.is_alive(), "the server did not stop"
 
 
-class Process:
-    """A server process on `data` that can be killed."""
+class Program:
+    """A process of ours on `data` that can be killed. It is there once it has said a line.
 
-    def __init__(self, data: Path, **more: Any) -> None:
-        code = (
+    code: what it runs, with `given` as its settings. environment: variables that it has beside ours.
+    """
+
+    def __init__(self, code: str, data: Path, *, environment: dict[str, str] | None = None, **more: Any) -> None:
+        start = (
             "import json, sys, stub_work; from pathlib import Path; from live_server import settings;"
-            "from duikou.server import serve;"
             "given = settings(Path(sys.argv[1]), **json.loads(sys.argv[2]));"
-            "serve(given, ready=lambda url: print(url, flush=True), work=stub_work.WORK)"
         )
         paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", code, str(data), json.dumps(more)],
+            [sys.executable, "-c", start + code, str(data), json.dumps(more)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(environment or {})},
         )
         self.log: list[str] = []
         assert self.popen.stdout is not None
         assert self.popen.stderr is not None
         self._reader = threading.Thread(target=self.log.extend, args=(self.popen.stderr,), daemon=True)
         self._reader.start()
-        self.url = self.popen.stdout.readline().strip()
-        assert self.url, "".join(self.log)
-        self.client = caller(self.url.replace("0.0.0.0", "127.0.0.1"))
+        self.said = self.popen.stdout.readline().strip()
+        assert self.said, "".join(self.log)
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +120,6 @@ class Process:
 
     def end(self, how: int) -> int:
         """Send a signal and wait; the exit code."""
-        self.client.close()
         self.popen.send_signal(how)
         code = self.popen.wait(WAIT_S)
         self._reader.join(WAIT_S)
@@ -120,6 +127,33 @@ class Process:
             assert stream is not None
             stream.close()
         return code
+
+
+class Process(Program):
+    """A server process."""
+
+    def __init__(self, data: Path, *, environment: dict[str, str] | None = None, **more: Any) -> None:
+        serve = "from duikou.server import serve;"
+        code = f"{serve} serve(given, ready=lambda url: print(url, flush=True), work=stub_work.WORK)"
+        super().__init__(code, data, environment=environment, **more)
+        self.url = self.said
+        self.client = caller(self.url.replace("0.0.0.0", "127.0.0.1"))
+
+    def end(self, how: int) -> int:
+        """Send a signal and wait; the exit code."""
+        self.client.close()
+        return super().end(how)
+
+
+class WorkerProcess(Program):
+    """A worker process of a fleet."""
+
+    def __init__(
+        self, data: Path, queues: str = "render,analysis", *, environment: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        serve = f"from duikou.jobs import station; queues = station.queues_of({queues!r});"
+        code = f"{serve} station.serve(given, queues, ready=lambda: print('ready', flush=True), work=stub_work.WORK)"
+        super().__init__(code, data, environment=environment, **more)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 from duikou.errors import InputError, MediaError, ModelError, StorageError
 from duikou.jobs.state import FaceNote, FaceSummary
+from duikou.jobs.store import RETRY_DELAY_MS
 from duikou.jobs.work import Received, RenderOrder, Work
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
@@ -62,7 +63,8 @@ def probe_upload(path: Path, field: str, progress: Progress) -> Received:
 
 def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
     what = _read(video, "video", "video")
-    _do(what.get("identify", ""), folder, progress)
+    deed, first_try = what.get("identify", ""), time.time() - video.stat().st_mtime < RETRY_DELAY_MS / 1000
+    _do("" if deed.endswith("_once") and not first_try else deed.removesuffix("_once"), folder, progress)
     faces = []
     for number, (start_ms, end_ms) in enumerate(what["faces"]):
         (folder / f"face_{number}.jpg").write_bytes(PICTURE)
@@ -92,13 +94,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
 
 
 def _do(deed: str, place: Path, progress: Progress) -> None:
-    """A deed is a word, and with `_once` after it happens at the first try only; `place` remembers."""
-    if deed.endswith("_once"):
-        mark = place / "done_once"
-        if mark.exists():
-            return
-        mark.touch()
-        deed = deed.removesuffix("_once")
+    """A deed is a word; callers leave out one that ends with `_once` at any try but the first."""
     match deed:
         case "":
             progress("rendering", 0.5)

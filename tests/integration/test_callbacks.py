@@ -15,7 +15,7 @@ import stub_work
 from live_server import Process, caller, create, ended, identify, in_thread, make_key, order, settings, sources, until
 from receiver import HANG, receiver
 
-from duikou.jobs import courier
+from duikou.jobs import courier, outbox
 from duikou.jobs.accounts import Accounts
 from duikou.jobs.database import Database
 from duikou.media import fetch
@@ -39,7 +39,7 @@ def site():
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test can bear."""
-    monkeypatch.setattr(courier, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(outbox, "FIRST_WAIT_S", 0.1)
     monkeypatch.setattr(courier, "IDLE_S", 0.02)
 
 
@@ -189,7 +189,7 @@ def test_a_receiver_that_never_answers_delays_neither_its_task_nor_others(client
 
 def test_sixteen_that_never_answer_hold_up_the_rest_for_no_longer_than_their_time(client, site, monkeypatch) -> None:
     monkeypatch.setattr(courier, "TIMEOUT_S", 1.0)
-    monkeypatch.setattr(courier, "FIRST_WAIT_S", 30.0)
+    monkeypatch.setattr(outbox, "FIRST_WAIT_S", 30.0)
     with receiver(HANG) as deaf, receiver() as ear:
         session_id = identify(client, f"{site}/a.mp4")["session_id"]
         for _ in range(courier.AT_ONCE + 1):
@@ -253,7 +253,7 @@ def test_what_cannot_be_called_is_refused(client, site, url, sentence) -> None:
 
 
 def test_a_deleted_task_is_told_no_more(client, tmp_path, site, monkeypatch) -> None:
-    monkeypatch.setattr(courier, "LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr(outbox, "LONGEST_WAIT_S", 0.1)
     monkeypatch.setattr(courier, "MAX_TRIES", 10_000)
     with receiver(500) as ear:
         task_id = ask(client, site, ear.url, "hang.mp3")

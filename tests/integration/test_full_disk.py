@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -115,12 +116,16 @@ def test_below_the_floor_no_work_is_begun(disk: Path) -> None:
         session_id = identify(client, f"{site}/a.mp4")["session_id"]
         running = create(client, order(session_id, f"{site}/s.mp3"))
         waiting = create(client, order(session_id, f"{site}/n.mp3"))
-        (disk / "ballast").write_bytes(bytes((SIZE_MB - 6) << 20))
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes((SIZE_MB - 6) << 20))
         assert ended(client, running)["task_status"] == "succeed"
-        failed = ended(client, waiting)
-        assert failed["task_status"] == "failed"
-        assert "the server's disk is nearly full: " in failed["task_status_msg"]
-        assert "no work is taken below 8 MB" in failed["task_status_msg"]
+        refused = client.get("/readyz")
+        assert (refused.status_code, refused.json()["code"]) == (503, 5001)
+        assert "no work is taken below 8 MB" in refused.json()["message"]
+        time.sleep(1.5)  # longer than the dispatcher idles
+        assert task(client, waiting)["task_status"] == "submitted"
+        ballast.unlink()
+        assert ended(client, waiting)["task_status"] == "succeed"
 
 
 def test_real_files_that_do_not_fit_leave_nothing(disk: Path, tmp_path: Path) -> None:

@@ -112,9 +112,9 @@ MUTATIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "answer.data.task_id: ['null', 'string'] instead of ['string']": _retype(
         "TaskData", "task_id", {"anyOf": [{"type": "string"}, {"type": "null"}]}
     ),
-    "answer.data.task_status: enum ['submitted', 'succeed'] instead of": lambda document: _schemas(
-        document, "TaskStatus"
-    ).update(enum=["submitted", "succeed"]),
+    "answer.data.task_status: enum ['submitted', 'succeed'] instead of": _retype(
+        "TaskData", "task_status", {"type": "string", "enum": ["submitted", "succeed"]}
+    ),
     "sound_volume: maximum 1 instead of 2": _limit("FaceChoose", "sound_volume", maximum=1),
     "original_audio_volume: minimum 0.5 instead of 0": _limit("FaceChoose", "original_audio_volume", minimum=0.5),
     "session_id: maxLength 19 instead of None": _limit("LipSyncRequest", "session_id", maxLength=19),

@@ -7,9 +7,11 @@ import hashlib
 import hmac
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -348,7 +350,7 @@ def test_nothing_secret_is_logged_or_kept_where_a_digest_will_do(tmp_path, site)
     kept = b"".join(path.read_bytes() for path in data.glob("duikou.db*"))
     assert plain.secret.encode() not in kept
     assert hashlib.sha256(plain.secret.encode()).hexdigest().encode() in kept
-    for path in (*data.glob("duikou.db*"), data / "secret"):
+    for path in data.glob("duikou.db*"):
         assert path.stat().st_mode & 0o077 == 0, f"{path.name} holds secrets and is readable by others"
 
 
@@ -405,6 +407,12 @@ def test_an_account_has_so_many_unfinished_tasks_and_the_queue_so_many_in_all(tm
             assert ended(alice, first)["task_status"] == "succeed"
 
 
+def _unfinished(data: Path) -> int:
+    with closing(sqlite3.connect(data / "duikou.db")) as database:
+        query = "SELECT count(*) FROM tasks WHERE status IN ('submitted', 'processing')"
+        return int(database.execute(query).fetchone()[0])
+
+
 def test_so_many_videos_wait_to_be_looked_at(tmp_path) -> None:
     with (
         sources(slow__mp4=stub_work.video(identify="slow"), quick__mp4=stub_work.video()) as address,
@@ -416,7 +424,7 @@ def test_so_many_videos_wait_to_be_looked_at(tmp_path) -> None:
         calls = []
         for number in range(1, 4):
             calls.append(pool.submit(client.post, IDENTIFY, json=body))
-            until(lambda: len(list((tmp_path / "sessions").iterdir())) == 1 + number)  # noqa: B023
+            until(lambda: _unfinished(tmp_path) == number)  # noqa: B023
             time.sleep(0.3 if number == 1 else 0)  # the first is in hand, two wait
         refused = client.post(IDENTIFY, json=body)
         assert (refused.status_code, refused.json()["code"]) == (429, 1303)

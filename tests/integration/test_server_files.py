@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 import stub_work
-from live_server import create, ended, identify, in_thread, order, settings, sources
+from live_server import create, ended, identify, in_thread, order, settings, signing_secret, sources
 
 from duikou.server.links import Signer
 
@@ -31,7 +31,7 @@ def client(data: Path):
 
 @pytest.fixture(scope="module")
 def signer(client, data: Path) -> Signer:
-    return Signer((data / "secret").read_bytes(), 1)
+    return Signer(signing_secret(data), 1)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_link_in_place_of_a_file_is_not_served(client, site, tmp_path) -> None
 
 def test_an_address_is_for_one_file_and_one_time(client, data, url, body) -> None:
     path = httpx.URL(url).path
-    other = Signer((data / "secret").read_bytes(), -2)
+    other = Signer(signing_secret(data), -2)
     for address, sentence in (
         (path, "is not signed"),
         (url.replace("signature=", "signature=x"), "is not signed"),
@@ -154,7 +154,7 @@ def test_an_address_is_for_one_file_and_one_time(client, data, url, body) -> Non
         answer = client.get(address)
         assert (answer.status_code, answer.json()["code"]) == (403, 1103), address
         assert sentence in answer.json()["message"], address
-    assert client.get(Signer((data / "secret").read_bytes(), 1).signed(path)).content == body
+    assert client.get(Signer(signing_secret(data), 1).signed(path)).content == body
 
 
 def test_a_file_is_shown_or_downloaded_under_its_name(client, url) -> None:

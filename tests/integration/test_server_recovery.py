@@ -142,7 +142,7 @@ def test_a_server_that_can_make_no_worker_says_so_and_hangs_nobody(tmp_path, sit
 def test_two_servers_on_one_folder_are_refused(tmp_path, site) -> None:
     with (
         in_thread(settings(tmp_path), stub_work.WORK) as client,
-        pytest.raises(StorageError, match="is in use by another duikou server; stop it or choose another folder"),
+        pytest.raises(StorageError, match="is in use by another duikou server or worker; stop it or choose another folder"),
     ):
         try:
             serve(settings(tmp_path), work=stub_work.WORK)
@@ -196,7 +196,8 @@ def test_logs_carry_the_request_id_through_all_processes(tmp_path, site) -> None
         return [line["event"] for line in lines if line.get("request_id") == answer.json()["request_id"]]
 
     assert events(missing) == ["refused", "request"]
-    assert events(damaged) == ["work failed", "refused", "request"]
+    tried = ["task submitted", "task processing", "work failed", "task failed"]
+    assert events(damaged) == [*tried, "refused", "request"]
 
 
 def test_starting_and_stopping_leaves_no_files_or_threads_behind(tmp_path, site) -> None:

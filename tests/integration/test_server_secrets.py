@@ -13,7 +13,7 @@ import jwt
 import pytest
 import sqlalchemy as sa
 import stub_work
-from live_server import Process, caller, create, ended, identify, order, sources, until
+from live_server import Process, caller, create, ended, identify, order, signing_secret, sources, until
 from receiver import receiver
 
 from duikou.jobs.accounts import Accounts, KeyKind
@@ -87,7 +87,7 @@ def test_no_secret_is_ever_told(tmp_path: Path) -> None:
         "callback secret": callback_secret.removeprefix("whsec_"),
         "caller's token": TOKEN,
         "signature": signature,
-        "folder's secret": (data / "secret").read_bytes().hex(),
+        "signing secret of addresses": signing_secret(data).hex(),
         "sound": base64.b64encode(SOUND).decode(),
         "content": "speech-of-a-caller",
     }
@@ -102,7 +102,6 @@ def test_no_secret_is_ever_told(tmp_path: Path) -> None:
     assert len(texts) > 10
     assert str(tmp_path) not in "".join(texts)
     assert (data / "duikou.db").stat().st_mode & 0o77 == 0
-    assert (data / "secret").stat().st_mode & 0o77 == 0
 
 
 def test_errors_of_the_database_show_no_values(tmp_path: Path) -> None:

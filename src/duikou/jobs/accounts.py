@@ -25,6 +25,7 @@ OPEN = ""
 """The account to which everything belongs while there is no other."""
 
 MAX_NAME = 64  # characters; the column's width
+MAX_PRIORITY = 100  # times the share of an ordinary account
 KEY_BYTES = 32  # of a plain key, of a signing secret and of a callback secret: no guess and no search finds them
 HINT = 10  # first characters of a key, by which its owner knows it again
 
@@ -77,11 +78,7 @@ class Accounts:
 
     def make(self, account: str, kind: KeyKind) -> NewKey:
         """A new key of an account, which is made where there is none of that name. Raises `InputError`."""
-        if not account or len(account) > MAX_NAME or not account.isprintable() or account != account.strip():
-            raise InputError(
-                f"account: a name has 1 to {MAX_NAME} printable characters and no space around them, not {account!r}",
-                field="account",
-            )
+        _check_name(account)
         shown, access = f"dk-{secrets.token_urlsafe(KEY_BYTES)}", ""
         public, secret = digest(shown), ""
         if kind is KeyKind.SIGNING:
@@ -129,14 +126,45 @@ class Accounts:
                 found = self._know(connection, account)
         return found
 
+    def set_priority(self, account: str, priority: int) -> None:
+        """Give an account so many times the share of one with priority 1. Raises `InputError`."""
+        if not 1 <= priority <= MAX_PRIORITY:
+            raise InputError(f"priority: {priority} lies outside 1 to {MAX_PRIORITY}", field="priority")
+        if account != OPEN:
+            _check_name(account)
+        t = tables.accounts
+        with self._database.writing() as connection:
+            self._know(connection, account)
+            connection.execute(sa.update(t).where(t.c.name == account).values(priority=priority))
+        log.info("priority set", account=account, priority=priority)
+
+    def secret(self, name: str, first: bytes) -> bytes:
+        """A secret that everyone on this database shares; `first` where there was none of that name."""
+        t = tables.secrets
+        with self._database.writing() as connection:
+            self._database.one_by_one(connection, f"secret {name}")
+            found = connection.scalar(sa.select(t.c.value).where(t.c.name == name))
+            if found is None:
+                connection.execute(sa.insert(t).values(name=name, value=first.hex()))
+        return first if found is None else bytes.fromhex(found)
+
     def _know(self, connection: sa.Connection, account: str) -> str:
         """The account's callback secret; the account is made where there is none of that name."""
+        self._database.one_by_one(connection, f"account {account}")
         found = _secret(connection, account)
         if found is None:
             found = f"whsec_{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
             values = {"name": account, "callback_secret": found, "created_at": self._clock()}
             connection.execute(sa.insert(tables.accounts).values(values))
         return found
+
+
+def _check_name(account: str) -> None:
+    if not account or len(account) > MAX_NAME or not account.isprintable() or account != account.strip():
+        raise InputError(
+            f"account: a name has 1 to {MAX_NAME} printable characters and no space around them, not {account!r}",
+            field="account",
+        )
 
 
 def digest(key: str) -> str:

@@ -17,9 +17,11 @@ from collections.abc import Callable
 import structlog
 
 from duikou.errors import FetchError
+from duikou.jobs import metrics
 from duikou.jobs.accounts import Accounts
-from duikou.jobs.outbox import Callback, Outbox
+from duikou.jobs.outbox import JITTER, MAX_TRIES, Callback, Outbox, usual_wait_s
 from duikou.jobs.state import Task
+from duikou.jobs.traces import Span, traces
 from duikou.media.addresses import Reach
 from duikou.media.fetch import post
 
@@ -27,9 +29,6 @@ AT_ONCE = 16  # deliveries: a few receivers that never answer do not hold up the
 TIMEOUT_S = 15.0
 HOLD_MS = 60_000  # how long one delivery has a callback to itself: longer than it can take
 IDLE_S = 0.5  # how soon something new is seen
-FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 4 * 3600.0  # after a failure; doubles from the first to the longest
-MAX_TRIES = 20  # with these waits nearly a day and a half
-JITTER = 0.2  # of a wait, to either side: receivers that come back are not met by everything at once
 GONE = 410
 
 log = structlog.get_logger(__name__)
@@ -79,42 +78,55 @@ class Courier:
         await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _deliver(self, callback: Callback) -> None:
-        with structlog.contextvars.bound_contextvars(task_id=callback.task.id, callback_id=callback.id):
+        task = callback.task
+        context = {"request_id": task.request_id, "task_id": task.id, "callback_id": callback.id}
+        known: dict[str, str | int] = {"task_id": task.id, "callback_id": callback.id, "tries": callback.tries}
+        with (
+            structlog.contextvars.bound_contextvars(**context),
+            traces.span("callback", known, parent=task.trace, kind="client") as span,
+        ):
             try:
-                await self._tell(callback)
+                await self._tell(callback, span)
             except Exception:
                 log.exception("a callback cannot be delivered")  # it is due again once nobody holds it
 
-    async def _tell(self, callback: Callback) -> None:
+    async def _tell(self, callback: Callback, span: Span) -> None:
         body = self._body(callback.task)
         headers = signed(body, callback.id, int(time.time()), self._accounts.callback_secret(callback.task.account))
         try:
             status = await post(callback.task.callback_url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
         except FetchError as error:
             outcome = str(error)
+            span.fail("unreachable")
         else:
             outcome = f"status {status}"
+            span.note({"http.response.status_code": status})
+            if status >= 300:
+                span.fail(str(status))
             if 200 <= status < 300:
                 self._outbox.delivered(callback)
+                metrics.callbacks.labels("delivered").inc()
                 log.info("callback delivered", status=str(callback.task.status), tries=callback.tries)
                 return
             if status == GONE:
                 self._outbox.stop(callback)
+                metrics.callbacks.labels("gone").inc()
                 log.info("callbacks stopped: their receiver is gone")
                 return
         if callback.tries >= MAX_TRIES:
             self._outbox.delivered(callback)
+            metrics.callbacks.labels("given_up").inc()
             log.warning("callback given up", outcome=outcome, tries=callback.tries)
         else:
             wait_s = wait_after(callback.tries)
             self._outbox.again(callback, round(wait_s * 1000))
+            metrics.callbacks.labels("failed").inc()
             log.info("callback failed", outcome=outcome, tries=callback.tries, again_in_s=round(wait_s))
 
 
 def wait_after(tries: int) -> float:
     """Seconds until the next try after so many."""
-    wait_s = min(FIRST_WAIT_S * 2.0 ** (tries - 1), LONGEST_WAIT_S)
-    return wait_s * random.uniform(1 - JITTER, 1 + JITTER)
+    return usual_wait_s(tries) * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 def signed(body: bytes, callback_id: str, at_s: int, secret: str) -> dict[str, str]:

@@ -1,14 +1,12 @@
-"""The data folder: where bytes lie, who may use it, and whether it has room.
+"""The data folder: this machine's own place, who may use it, and whether it has room.
 
-lock              held by the one server that uses the folder
-duikou.db         the database
+lock              held by the one server or worker that uses the folder
+duikou.db         the embedded database
 certificate/      what results are signed with, where no other is configured
-secret            what signs the addresses of files
 incoming/         what is being received; emptied at every start
-media/ID.mp4      source videos and uploads
-sessions/ID/      what is known of a video's faces, with their pictures
-tasks/ID/sound_0  the speech of a task
-tasks/ID/N/       what attempt N of the task makes
+scratch/          copies of what lies in an object storage, while work is done on it; emptied at every start
+
+Files that stay lie in it too, unless they have a storage of their own: see `duikou.jobs.files`.
 """
 
 from __future__ import annotations
@@ -17,23 +15,21 @@ import fcntl
 import os
 import secrets
 import shutil
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from duikou.errors import StorageError, WorkerError
+from duikou.errors import StorageError
 from duikou.jobs.confine import MIB
 
 DATABASE = "duikou.db"
 PRIVATE = 0o700  # the folder holds what callers sent and what signs for them: its owner's alone
-SECRET_BYTES = 32
 
 
 class DataFolder:
-    """A folder with one owner. Keys are paths relative to it, made by us alone, never taken from a caller.
+    """A folder with one owner.
 
     min_free_mb: free MiB below which no work is taken or begun.
     """
@@ -48,7 +44,7 @@ class DataFolder:
         """Make the folder where there is none, without taking it. Raises `StorageError`."""
         try:
             self.root.mkdir(PRIVATE, parents=True, exist_ok=True)
-            for name in ("incoming", "media", "sessions", "tasks"):
+            for name in ("incoming", "scratch"):
                 (self.root / name).mkdir(PRIVATE, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from error
@@ -66,7 +62,8 @@ class DataFolder:
         except OSError as error:
             lock.close()
             raise StorageError(
-                f"data: the folder {self.root} is in use by another duikou server; stop it or choose another folder"
+                f"data: the folder {self.root} is in use by another duikou server or worker; stop it or choose another "
+                "folder"
             ) from error
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
@@ -74,6 +71,8 @@ class DataFolder:
         self._lock = lock
         for left_over in (self.root / "incoming").iterdir():
             left_over.unlink()
+        for left_over in self.scratch.iterdir():
+            shutil.rmtree(left_over, ignore_errors=True)
 
     def _unusable(self, error: OSError) -> StorageError:
         return StorageError(f"data: the folder {self.root} cannot be used: {error.strerror}")
@@ -89,45 +88,19 @@ class DataFolder:
         """Where the embedded database is."""
         return f"sqlite:///{self.root / DATABASE}"
 
-    def secret(self) -> bytes:
-        """Random bytes that are this folder's own, made when first asked; readable by its owner alone."""
+    def former_secret(self) -> bytes | None:
+        """What signed the addresses of files before the database held that, so that those handed out stay valid."""
         path = self.root / "secret"
-        if not path.exists():
-            part = self.incoming()
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(SECRET_BYTES))
-            part.rename(path)
-        return path.read_bytes()
+        return path.read_bytes() if path.exists() else None
 
-    def path(self, key: str) -> Path:
-        """The file of a key."""
-        return self.root / key
+    @property
+    def scratch(self) -> Path:
+        """Where work on copies is done."""
+        return self.root / "scratch"
 
     def incoming(self) -> Path:
         """A new place to receive a file at."""
         return self.root / "incoming" / secrets.token_hex(8)
-
-    def take(self, received: Path, key: str) -> Path:
-        """Move a received file to where it stays."""
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return received.rename(path)
-
-    def remove(self, key: str) -> None:
-        """Remove a file or a folder; nothing happens where there is none."""
-        path = self.path(key)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-    def size(self, key: str) -> int:
-        """Bytes of a file that a worker wrote. Raises `WorkerError` for what is no plain file, such as a link."""
-        found = self.path(key).lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise WorkerError(f"the worker process left {self.path(key).name}, which is no plain file")
-        return found.st_size
 
     def require_room(self) -> None:
         """Raise `StorageError` where too little is free, what is promised to files on their way counted as taken."""
@@ -149,43 +122,3 @@ class DataFolder:
         finally:
             with self._promising:
                 self._promised_mb -= megabytes
-
-
-def session_key(session_id: str) -> str:
-    """Folder of a session."""
-    return f"sessions/{session_id}"
-
-
-def picture_key(session_id: str, face_id: str) -> str:
-    """Picture of a face, as `duikou.pipeline.Session.save` names it."""
-    return f"{session_key(session_id)}/face_{face_id}.jpg"
-
-
-def source_key(media_id: str, suffix: str) -> str:
-    """File of a source video."""
-    return f"media/{media_id}{suffix}"
-
-
-def task_key(task_id: str) -> str:
-    """Folder of a task."""
-    return f"tasks/{task_id}"
-
-
-def sound_key(task_id: str, number: int) -> str:
-    """Speech of a task's choice."""
-    return f"{task_key(task_id)}/sound_{number}"
-
-
-def attempt_key(task_id: str, attempt: int) -> str:
-    """Folder of one attempt at a task."""
-    return f"{task_key(task_id)}/{attempt}"
-
-
-def result_key(task_id: str, attempt: int) -> str:
-    """What an attempt makes."""
-    return f"{attempt_key(task_id, attempt)}/result.mp4"
-
-
-def marked_key(task_id: str, attempt: int) -> str:
-    """The same with a visible mark."""
-    return f"{attempt_key(task_id, attempt)}/marked.mp4"

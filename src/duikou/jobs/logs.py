@@ -1,12 +1,14 @@
-"""Log lines of the server and of its workers: one form, on the standard error.
+"""Log lines of servers and workers: one form, on the standard error, whoever writes them.
 
-Workers hand theirs to the server: what they may write to is limited.
+What libraries log from warnings on, warnings of Python and faults that nobody caught take the same way as ours. Child
+processes hand theirs to their parent: what they may write to is limited.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -27,6 +29,7 @@ def configure() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
+    _take_up_others()
 
 
 def send(say: Callable[..., None]) -> None:
@@ -47,13 +50,50 @@ def send(say: Callable[..., None]) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
+    _take_up_others()
 
 
 def relay(level: str, event: str, more: dict[Any, Any]) -> None:
-    """Write a line that a worker handed on."""
-    line = {str(name): value for name, value in more.items() if name not in ("event", "level", "timestamp")}
-    write = getattr(structlog.get_logger(__name__), level if level in LEVELS else "info")
-    write(event, **line)
+    """Write a line that a worker handed on. Which task it is of is for us to say, not for the worker."""
+    ours = {"event", "level", "timestamp", *structlog.contextvars.get_contextvars()}
+    line = {name: value for name, value in ((str(name), value) for name, value in more.items()) if name not in ours}
+    _write(level if level in LEVELS else "info", event, line)
+
+
+class _Others(logging.Handler):
+    """Takes up what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            more = {"exc_info": record.exc_info} if record.exc_info else {}
+            _write(record.levelname.lower(), record.getMessage().strip(), {"logger": record.name, **more})
+        except Exception:
+            self.handleError(record)
+
+
+def _take_up_others() -> None:
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Others) for handler in root.handlers):
+        root.addHandler(_Others())
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    if threading.excepthook is threading.__excepthook__:  # else a test runner collects them
+        threading.excepthook = _thread_ended
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _unraisable
+
+
+def _thread_ended(fault: threading.ExceptHookArgs) -> None:
+    name = fault.thread.name if fault.thread else ""
+    _write("critical", "a thread died", {"thread": name, "exc_info": fault.exc_value})
+
+
+def _unraisable(fault: sys.UnraisableHookArgs) -> None:
+    _write("error", "a fault that nobody could catch", {"where": repr(fault.object), "exc_info": fault.exc_value})
+
+
+def _write(level: str, event: str, more: dict[str, Any]) -> None:
+    getattr(structlog.get_logger(), level if level in LEVELS else "warning")(event, **more)
 
 
 def _for_people() -> list[structlog.typing.Processor]:

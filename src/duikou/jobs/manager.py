@@ -1,8 +1,9 @@
-"""The desk at which the server asks for work: sessions and tasks of one data folder, and the processes behind them."""
+"""The desk at which the server asks for work: sessions and tasks, and whoever does what they need."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import statistics
 import threading
 from collections.abc import Callable
@@ -12,14 +13,15 @@ from typing import Any
 
 import structlog
 
-from duikou.errors import WorkerError
-from duikou.jobs import confine, retention
-from duikou.jobs import folder as keys
+from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
+from duikou.jobs import confine, keys, metrics, retention
 from duikou.jobs.accounts import Accounts
 from duikou.jobs.confine import Limits, Places
 from duikou.jobs.courier import Courier
 from duikou.jobs.database import Database
-from duikou.jobs.dispatch import LocalDispatcher
+from duikou.jobs.dispatch import Dispatcher, LocalDispatcher
+from duikou.jobs.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Executor, Terms
+from duikou.jobs.files import Files, open_files
 from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.lane import Lane
@@ -28,31 +30,42 @@ from duikou.jobs.state import (
     SOUND_SUFFIXES,
     VIDEO_SUFFIXES,
     ChoiceRecord,
-    FaceSummary,
+    Fault,
     Media,
     MediaKind,
+    Queue,
     SessionRecord,
     Task,
     TaskStatus,
 )
 from duikou.jobs.store import ExternalIdTaken, Store, TooManyTasksError
+from duikou.jobs.traces import traces
+from duikou.jobs.waiting import Waiting
+from duikou.jobs.watch import Watch
 from duikou.jobs.work import Received, Work
-from duikou.jobs.worker import StoppedError
+from duikou.jobs.worker import LimitError, StoppedError
 from duikou.media.addresses import Reach
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.provenance.producer import configured
 from duikou.settings import Settings
 
 PROBE_WORKERS = 1  # reading headers takes milliseconds
-ANALYSIS_WORKERS = 1  # a lane of its own, so that no render delays an answer that a caller waits for
+ANALYSIS_WORKERS = 1  # of an embedded server: apart, so that no render delays an answer that a caller waits for
 PROBE_LIMITS = Limits(wall_s=30, memory_mb=1024, cpu_s=20, file_mb=0)  # headers that take more are an attack
-SWEEP_EVERY_S = 600
+PATIENCE_S = 10.0  # with a file storage that does not answer, while a caller waits
 KNOWN_PACES = 20  # of that many last tasks the usual one says how long the next will take
 FIRST_PACE = 4.0  # seconds of work for each second of video before there is any: 1080p on two cores (make bench)
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
+SECRET_BYTES = 32
 
 CANCELLED = "The task was cancelled by its caller."
+UNWATCHED = "nobody waits for it any more"
+ERRORS: dict[str, type[DuikouError]] = {
+    Fault.LIMIT: LimitError,
+    Fault.MODEL: ModelError,
+    Fault.STORAGE: StorageError,
+    Fault.WORKER: WorkerError,
+    Fault.CANCELLED: StoppedError,
+}
+"""What the caller of a search is told; a fault of the input is one of the video."""
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +90,7 @@ class Jobs:
 
     callback_body: what is posted of a task to the caller who asked to be told.
     reach: where strangers may send us; who listens on another port than the settings' puts that in before the start.
+    secret: random bytes that all servers of a fleet share, made at the first start.
     """
 
     def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[Task], bytes]) -> None:
@@ -87,53 +101,76 @@ class Jobs:
         self._stopping, self._draining = threading.Event(), threading.Event()
         self.reach = Reach.of(settings)
         self.folder = DataFolder(settings.data, settings.min_free_mb)
+        self.files: Files
         self.store: Store
         self.accounts: Accounts
-        self.dispatcher: LocalDispatcher
-        self._threads: list[threading.Thread] = []
+        self.secret: bytes
+        self.dispatcher: Dispatcher
+        self._parts: list[LocalDispatcher | Lane | Courier | Watch | Any] = []
 
     def start(self) -> None:
         """Take the folder, forget what is over, take up what is unfinished.
 
         Raises `StorageError`, and `InputError` where the settings' certificate cannot sign results.
         """
-        settings = self._settings
-        self.folder.open()
+        settings, folder = self._settings, self.folder
+        folder.open()
         try:
-            made_by = configured(settings, self.folder.root)
-            self._database = Database(self.folder.database_url)
+            self._database = Database(settings.database_url or folder.database_url)
+            self.files = open_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
+            self.files.ping()
+            self.store, self.accounts = Store(self._database), Accounts(self._database)
+            self.secret = self.accounts.secret("addresses", folder.former_secret() or secrets.token_bytes(SECRET_BYTES))
+            self.dispatcher = self._dispatcher()
+            traces.start(settings.otel_endpoint, "server")
         except BaseException:
-            self.folder.close()
+            folder.close()
             raise
-        self.store, self.accounts = Store(self._database), Accounts(self._database)
-        orphans = retention.remove_orphans(self.store, self.folder)
-        limits = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
-        looking = replace(limits, wall_s=min(settings.identify_timeout_s, limits.wall_s))
+        outbox = Outbox(self._database)
+        self.fleet = metrics.Fleet(self.store.loads, outbox.waiting)
+        self._waiting = Waiting(self.store, self._stopping)
         self._probing = Lane("probe", PROBE_WORKERS, PROBE_LIMITS, self._stopping)
-        self._analysis = Lane("analyse", ANALYSIS_WORKERS, looking, self._stopping)
-        self.dispatcher = LocalDispatcher(
-            self.store,
-            self.folder,
-            self._work,
-            workers=settings.workers,
-            limits=limits,
-            keep_ms=self._keep_ms,
-            made_by=made_by,
-            stopping=self._stopping,
-            draining=self._draining,
-        )
-        self._courier = Courier(
-            Outbox(self._database),
-            self.accounts,
-            self._callback_body,
-            reach=self.reach,
-            stopping=self._stopping,
-        )
-        self._sweeper = threading.Thread(target=self._sweep, name="duikou-sweep", daemon=True)
-        for part in (self._probing, self._analysis, self.dispatcher, self._courier, self._sweeper):
+        courier = Courier(outbox, self.accounts, self._callback_body, reach=self.reach, stopping=self._stopping)
+        sweeper = retention.Sweeper(self._database, self.store, self.files, stopping=self._stopping)
+        self._parts = [self.dispatcher, self._probing, courier, sweeper]
+        if self._database.shared:
+            ring = getattr(self.dispatcher, "ring", None)
+            self._parts.append(Watch(self.store, keep_ms=self._keep_ms, stopping=self._stopping, ring=ring))
+        else:
+            self._take_up()
+            retention.remove_orphans(self.store, self.files)
+        for part in self._parts:
             part.start()
         caged = {"network_taken": confine.can_take_calls(), "files_taken": confine.landlock_version() > 0}
-        log.info("jobs started", data=str(self.folder.root), workers=settings.workers, orphans=orphans, **caged)
+        log.info("jobs started", data=str(folder.root), fleet=bool(settings.broker_url), **caged)
+
+    def _dispatcher(self) -> Dispatcher:
+        settings = self._settings
+        if settings.broker_url:
+            from duikou.jobs.fleet import FleetDispatcher  # Celery is for those who have a fleet
+
+            return FleetDispatcher(settings, self.store, stopping=self._stopping)
+        executor = Executor(
+            self.store,
+            self.files,
+            self.folder,
+            self._work,
+            Terms.of(settings, self.folder, self.accounts if self._database.shared else None),
+            shared=self._database.shared,
+            stopping=self._stopping,
+        )
+        sizes = {Queue.ANALYSIS: ANALYSIS_WORKERS, Queue(settings.render_queue): settings.workers}
+        return LocalDispatcher(executor, sizes, stopping=self._stopping, draining=self._draining)
+
+    def _take_up(self) -> None:
+        """What a former server of this folder left: whoever waited for a search is gone, renders are begun again."""
+        for task in self.store.unfinished():
+            if task.queue is Queue.ANALYSIS:
+                self.store.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
+            elif task.status is TaskStatus.PROCESSING:
+                self.files.remove(keys.attempt_key(task.id, task.attempt))  # half a result, and temporary files
+                reason = "the server stopped while it worked on it"
+                self.store.retry(task, reason, Fault.WORKER, expires_at=now_ms() + self._keep_ms)
 
     def drain(self) -> None:
         """Take no new work from now on, and begin nothing of what waits: it is left to the next server."""
@@ -146,8 +183,8 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether any task is in hand."""
-        return bool(self.store.processing())
+        """Whether any task is in hand in this process."""
+        return self.dispatcher.busy
 
     def stop(self) -> None:
         """Stop every worker; unfinished tasks wait for the next start. A second call does nothing."""
@@ -155,14 +192,21 @@ class Jobs:
             return
         self._draining.set()
         self._stopping.set()
-        for part in (self.dispatcher, self._probing, self._analysis, self._courier, self._sweeper):
+        for part in self._parts:
             part.join()
+        traces.stop()
         self._database.close()
         self.folder.close()
 
-    def ping(self) -> None:
-        """Raise the database's own error where it does not answer."""
-        self._database.ping()
+    def missing(self) -> list[str]:
+        """A sentence for each thing that new work needs and that is not there."""
+        found = []
+        for check in (self.require_room, self._database.ping, self.files.ping, self.dispatcher.ping):
+            try:
+                check()
+            except Exception as error:
+                found.append(str(error) if isinstance(error, DuikouError) else f"{type(error).__name__}: {error}")
+        return found
 
     async def probe_video(self, path: Path, field: str) -> VideoInfo:
         """A received video's headers, read in a child process. Raises `MediaError` that names `field`."""
@@ -180,7 +224,8 @@ class Jobs:
         return found
 
     async def _probe(self, function: Callable[..., Any], path: Path, field: str) -> Any:
-        return await asyncio.wrap_future(self._probing.submit(function, path, field, places=Places((path,))))
+        with traces.span("probe"):
+            return await asyncio.wrap_future(self._probing.submit(function, path, field, places=Places((path,))))
 
     async def identify(self, account: str, received: Path, info: VideoInfo) -> SessionRecord:
         """Find the faces of a received video, which is taken over; `info` is what its probe said.
@@ -193,29 +238,35 @@ class Jobs:
         try:
             return await self.identify_kept(account, source)
         except BaseException:
-            self.folder.remove(source.key)
+            self.files.remove(source.key)
             self.store.drop_media(source.id)
             raise
 
     async def identify_kept(self, account: str, source: Media) -> SessionRecord:
-        """Find the faces of a video that we keep. Raises `MediaError`, `WorkerError`."""
-        session_id = new_id()
-        video, folder = self.folder.path(source.key), self.folder.path(keys.session_key(session_id))
-        folder.mkdir()
+        """Find the faces of a video that we keep. Raises `InputError`, `TooManyTasksError` and those of `ERRORS`."""
+        task = await asyncio.to_thread(self._search, account, source)
+        self.dispatcher.wake(task.queue)
         try:
-            faces: tuple[FaceSummary, ...] = await asyncio.wrap_future(
-                self._analysis.submit(self._work.identify, video, folder, places=Places((video,), (folder,)))
-            )
-            if not all(face.id.isdecimal() for face in faces):  # they become names of files
-                raise WorkerError("the worker process gave a face a name that is none")
+            await self._waiting.until_ended(task.id)
+            ended = await asyncio.to_thread(self.store.task_of_anyone, task.id)
+            if ended is None:
+                raise StoppedError(UNWATCHED)
+            if ended.fault == Fault.INPUT:
+                raise InputError(ended.reason, field="video")
+            if ended.fault:
+                raise ERRORS[ended.fault](ended.reason)
+            session = await asyncio.to_thread(self.store.session, account, ended.session_id)
         except BaseException:
-            self.folder.remove(keys.session_key(session_id))
+            self.store.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
             raise
-        at = now_ms()
-        session = SessionRecord(session_id, account, source, faces, at, at + self._settings.session_hours * HOUR_MS)
-        await asyncio.to_thread(self.store.add_session, session)
-        log.info("session made", session_id=session_id, faces=len(faces))
+        if session is None:
+            raise StorageError("the session that was found is gone")
+        log.info("session made", session_id=session.id, faces=len(session.faces))
         return session
+
+    def _search(self, account: str, source: Media) -> Task:
+        task = _new_task(account, source, Queue.ANALYSIS)
+        return self.store.add_task(task, queue_limit=self._settings.identify_limit)
 
     def require_room(self) -> None:
         """Raise `StorageError` where the disk is too full for new work, `StoppedError` where none is taken any more."""
@@ -223,16 +274,14 @@ class Jobs:
             raise StoppedError("the server is about to stop and takes no new work")
         self.folder.require_room()
 
-    def require_turn(self) -> None:
+    def require_turn(self, account: str) -> None:
         """Raise `TooManyTasksError` where as many videos wait to be looked at as may: callers do not wait for long."""
-        if self._analysis.waiting >= (most := self._settings.identify_limit):
-            raise TooManyTasksError(f"As many videos as may, {most}, wait to be looked at; try again in a few seconds.")
+        self.store.require_room(account, Queue.ANALYSIS, account_limit=0, queue_limit=self._settings.identify_limit)
 
     def require_place(self, account: str) -> None:
         """Raise `TooManyTasksError` where the account or the server has no place for one more task."""
-        self.store.require_room(
-            account, account_limit=self._settings.tasks_at_once, queue_limit=self._settings.queue_limit
-        )
+        limits = {"account_limit": self._settings.tasks_at_once, "queue_limit": self._settings.queue_limit}
+        self.store.require_room(account, Queue(self._settings.render_queue), **limits)
 
     def keep(self, account: str, received: Path, kind: MediaKind, suffix: str, duration_ms: int) -> Media:
         """Keep a received file, which is taken over."""
@@ -240,29 +289,34 @@ class Jobs:
             raise WorkerError("the worker process gave a file a kind that is none")
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, suffix)
-        size = self.folder.take(received, key).stat().st_size
-        media = Media(media_id, account, kind, key, suffix, size, duration_ms, at, at + self._keep_ms)
+        size = self.files.keep(received, key)
+        until = at + (self._settings.upload_hours * HOUR_MS if kind is MediaKind.UPLOAD else self._keep_ms)
+        media = Media(media_id, account, kind, key, suffix, size, duration_ms, at, until)
         self.store.add_media(media)
         return media
 
-    def cancel(self, account: str, task_id: str) -> Task | None:
-        """End an unfinished task; its worker stops by itself. A finished one stays as it is. `None` for no task."""
-        return self.store.cancel(account, task_id, CANCELLED, expires_at=now_ms() + self._keep_ms)
+    def use(self, media: Media, *, as_source: bool) -> None:
+        """Keep an upload that a call uses for longer: as a source as long as any, else as if it had come now."""
+        more = self._keep_ms if as_source else self._settings.upload_hours * HOUR_MS
+        if media.kind is MediaKind.UPLOAD:
+            self.store.prolong(media.id, now_ms() + more)
 
-    def delete(self, account: str, task_id: str) -> Task | None:
-        """End a task where it is unfinished and forget it with its results. `None` for no task."""
-        task = self.cancel(account, task_id)
-        if task is not None:
-            self.folder.remove(keys.task_key(task.id))
-            self.store.drop_task(task)
-        return task
+    def cancel(self, task: Task) -> Task | None:
+        """End an unfinished task; its worker is stopped. A finished one stays as it is. `None` where it is gone."""
+        return self.store.cancel(task, CANCELLED, expires_at=now_ms() + self._keep_ms)
+
+    def delete(self, task: Task) -> None:
+        """End a task where it is unfinished and forget it with its results."""
+        if (ended := self.cancel(task)) is not None:
+            self.files.remove(keys.task_key(ended.id))
+            self.store.drop_task(ended)
 
     def estimate(self, video_ms: int) -> tuple[int, float]:
         """The place in the queue of a new task on a video of that length, and the seconds until it would be done, by
         what the last ones took.
         """
         pace = statistics.median(self.store.paces(KNOWN_PACES) or [FIRST_PACE])
-        waiting = len(self.store.positions())
+        waiting = self.store.waiting(Queue(self._settings.render_queue))
         return waiting + 1, pace * video_ms / 1000 * (1 + waiting // self._settings.workers)
 
     def submit(self, account: str, order: Order) -> Task:
@@ -270,59 +324,63 @@ class Jobs:
 
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
-        task_id, at = new_id(), now_ms()
+        source = order.session.source
+        task = _new_task(account, source, Queue(self._settings.render_queue))
         choices = []
         for number, (choice, sound) in enumerate(zip(order.choices, order.sounds, strict=True)):
-            key = keys.sound_key(task_id, number)
-            self.folder.take(sound, key)
+            key = keys.sound_key(task.id, number)
+            self.files.keep(sound, key)
             choices.append(replace(choice, sound=key))
-        source = order.session.source
-        task = Task(
-            id=task_id,
-            account=account,
+        task = replace(
+            task,
             external_id=order.external_id,
             fingerprint=order.fingerprint,
             session_id=order.session.id,
-            source_id=source.id,
-            source_suffix=source.suffix,
-            source_duration_ms=source.duration_ms,
             choices=tuple(choices),
-            status=TaskStatus.SUBMITTED,
-            reason="",
-            attempt=0,
-            tries=0,
-            progress=0.0,
-            stage="",
-            not_before=at,
-            result_id="",
-            result_duration_ms=0,
-            created_at=at,
-            updated_at=at,
-            expires_at=0,
             sync_mode=order.sync_mode,
             watermark=order.watermark,
             callback_url=order.callback_url,
             files_url=order.files_url,
         )
         try:
-            self.store.add_task(
-                task, account_limit=self._settings.tasks_at_once, queue_limit=self._settings.queue_limit
-            )
+            limits = {"account_limit": self._settings.tasks_at_once, "queue_limit": self._settings.queue_limit}
+            task = self.store.add_task(task, **limits)
         except BaseException:
-            self.folder.remove(keys.task_key(task_id))
+            self.files.remove(keys.task_key(task.id))
             raise
-        self.dispatcher.wake()
+        self.dispatcher.wake(task.queue)
         return task
 
-    def _sweep(self) -> None:
-        while True:
-            try:
-                while retention.sweep(self.store, self.folder) and not self._stopping.is_set():
-                    pass
-            except Exception:
-                log.exception("the sweep failed")
-            if self._stopping.wait(SWEEP_EVERY_S):
-                return
+
+def _new_task(account: str, source: Media, queue: Queue) -> Task:
+    """A task on a video, by the call that is being answered."""
+    at = now_ms()
+    return Task(
+        id=new_id(),
+        account=account,
+        external_id=None,
+        fingerprint="",
+        session_id="",
+        source_id=source.id,
+        source_suffix=source.suffix,
+        source_duration_ms=source.duration_ms,
+        choices=(),
+        status=TaskStatus.SUBMITTED,
+        reason="",
+        attempt=0,
+        tries=0,
+        progress=0.0,
+        stage="",
+        not_before=at,
+        result_id="",
+        result_duration_ms=0,
+        created_at=at,
+        updated_at=at,
+        expires_at=0,
+        queue=queue,
+        request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
+        trace=traces.here(),
+    )
 
 
 __all__ = ["ExternalIdTaken", "Jobs", "Order", "TooManyTasksError"]

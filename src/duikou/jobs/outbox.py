@@ -13,6 +13,19 @@ from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.state import Task, task_from
 
 ORDERED_TRIES = 4  # a receiver that refuses one change this often still hears of the next ones
+FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 4 * 3600.0  # after a failure; doubles from the first to the longest
+MAX_TRIES = 20  # with these waits nearly a day and a half
+JITTER = 0.2  # of a wait, to either side: receivers that come back are not met by everything at once
+
+
+def usual_wait_s(tries: int) -> float:
+    """Seconds until the next try after so many, without the jitter."""
+    return min(FIRST_WAIT_S * 2.0 ** (tries - 1), LONGEST_WAIT_S)
+
+
+def longest_wait_ms(tries: int) -> int:
+    """The same with it, at its longest."""
+    return round(usual_wait_s(tries) * (1 + JITTER) * 1000)
 
 
 @dataclass(frozen=True)
@@ -47,10 +60,17 @@ class Outbox:
 
     def claim(self, limit: int, hold_ms: int) -> list[Callback]:
         """Callbacks that are due and whose turn it is, held for `hold_ms`: then they are due again."""
-        t = tables.callbacks
-        patient = sa.select(sa.func.min(t.c.number)).where(t.c.tries < ORDERED_TRIES).group_by(t.c.task_id)
-        turn = sa.or_(t.c.number.in_(patient), t.c.tries >= ORDERED_TRIES)
-        query = sa.select(t).where(turn, t.c.not_before <= self._clock()).order_by(t.c.number)
+        t, now = tables.callbacks, self._clock()
+        longest = sa.case(
+            {tries: max(longest_wait_ms(tries), hold_ms) for tries in range(MAX_TRIES + 1)}, value=t.c.tries
+        )
+        due_now = sa.or_(t.c.not_before <= now, t.c.not_before - longest > now)  # of a clock that was set back since
+        other = t.alias()
+        earlier = sa.exists().where(
+            other.c.task_id == t.c.task_id, other.c.number < t.c.number, other.c.tries < ORDERED_TRIES
+        )
+        turn = sa.or_(t.c.tries >= ORDERED_TRIES, ~earlier)
+        query = sa.select(t).where(turn, due_now).order_by(t.c.number)
         with self._database.reading() as connection:  # asked every second: only a find takes the write lock
             due = connection.execute(query.limit(limit)).all()
         claimed = []
@@ -64,6 +84,11 @@ class Outbox:
                     if held:
                         claimed.append(Callback(row.number, row.id, task_from(row.task), row.tries + 1))
         return claimed
+
+    def waiting(self) -> int:
+        """How many changes are still to be told."""
+        with self._database.reading() as connection:
+            return connection.scalars(sa.select(sa.func.count()).select_from(tables.callbacks)).one()
 
     def delivered(self, callback: Callback) -> None:
         """It was told, or never will be."""
@@ -80,6 +105,7 @@ class Outbox:
     def stop(self, callback: Callback) -> None:
         """Tell nothing more of this task: its receiver is gone."""
         with self._database.writing() as connection:
-            forget(connection, callback.task.id)
+            # The task first, as all who write both: whoever changes it meanwhile is waited for and adds nothing after.
             gone = sa.update(tables.tasks).where(tables.tasks.c.id == callback.task.id).values(callback_url="")
             connection.execute(gone)
+            forget(connection, callback.task.id)

@@ -10,15 +10,46 @@ from duikou.timebase import Interval
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands: submitted -> processing -> succeed | failed, and back to submitted for another attempt."""
+    """Where a task stands. `cancelled` is ours: the contract knows only the others, and hears of it as failed."""
 
     SUBMITTED = "submitted"
     PROCESSING = "processing"
     SUCCEED = "succeed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 UNFINISHED = (TaskStatus.SUBMITTED, TaskStatus.PROCESSING)
+TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.SUBMITTED: frozenset({TaskStatus.PROCESSING, TaskStatus.FAILED, TaskStatus.CANCELLED}),
+    TaskStatus.PROCESSING: frozenset(TaskStatus) - {TaskStatus.PROCESSING},
+    TaskStatus.SUCCEED: frozenset(),
+    TaskStatus.FAILED: frozenset({TaskStatus.SUBMITTED}),  # an operator has it tried again
+    TaskStatus.CANCELLED: frozenset({TaskStatus.SUBMITTED}),
+}
+"""What a status may become."""
+
+
+class Queue(StrEnum):
+    """What kind of machine a task waits for. Each has an order of its own."""
+
+    ANALYSIS = "analysis"
+    RENDER = "render"
+    GPU = "gpu"
+
+
+RENDERING = (Queue.RENDER, Queue.GPU)
+
+
+class Fault(StrEnum):
+    """Why a task did not succeed, as a stable word; `reason` is the sentence."""
+
+    INPUT = "input"
+    LIMIT = "limit"
+    MODEL = "model"
+    STORAGE = "storage"
+    WORKER = "worker"
+    CANCELLED = "cancelled"
 
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
@@ -104,15 +135,19 @@ class ChoiceRecord:
 
 @dataclass(frozen=True)
 class Task:
-    """One lip sync that was asked for.
+    """Work that was asked for: a lip sync, or in the queue `analysis` the search for a video's faces.
 
     external_id: the caller's own id for it, unique per account; `None` where the caller gave none.
     fingerprint: digest of the payload, which tells a repeated request from another one under the same external id.
     source: the video it starts from, as it was when the task was made.
+    session_id: the session that it starts from; of a search the one that it made, empty until then.
     attempt: number of the claim that holds now; it only rises, and every write of a worker names it.
     tries: how often work was begun and not handed back; at `MAX_TRIES` the task fails.
     reason: why it failed, one sentence. progress: 0 to 1. Times are Unix milliseconds; `expires_at` is 0 until the end,
     `began_at` until an attempt begins.
+    turn: its place among those that wait in its queue, the lowest first; see `Store.add_task`.
+    beat: rises while whoever has the task in hand is alive. request_id, trace: the call that made it, for log lines and
+    traces.
     sync_mode: what happens to speech that is too long, "" for a fault. watermark: whether a second, marked result is
     made, whose id is watermark_id. callback_url: who is told of every change, "" for nobody; files_url: what the
     addresses in that callback begin with.
@@ -145,6 +180,12 @@ class Task:
     callback_url: str = ""
     files_url: str = ""
     began_at: int = 0
+    queue: Queue = Queue.RENDER
+    turn: float = 0.0
+    beat: int = 0
+    fault: str = ""
+    request_id: str = ""
+    trace: str = ""
 
     @property
     def finished(self) -> bool:
@@ -155,4 +196,5 @@ class Task:
 def task_from(values: dict[str, Any]) -> Task:
     """A task from its row, or from its own dictionary once that has been through JSON."""
     choices = tuple(ChoiceRecord(**choice) for choice in values["choices"])
-    return Task(**{**values, "choices": choices, "status": TaskStatus(values["status"])})
+    typed = {"choices": choices, "status": TaskStatus(values["status"]), "queue": Queue(values.get("queue", "render"))}
+    return Task(**{**values, **typed})

@@ -1,28 +1,33 @@
 """Media, sessions and tasks: one class that names every query on them.
 
 The task row is the one truth. Every change of status is a compare-and-set on the status and the attempt number, so
-that of two writers one wins and the other learns that it lost.
+that of two writers one wins and the other learns that it lost. No comparison here trusts two machines' clocks to agree:
+who is alive is told by `beat`, and a task waits no longer than it may, however a clock was set back meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
 from duikou.errors import DuikouError
-from duikou.jobs import outbox, tables
+from duikou.jobs import metrics, outbox, tables
 from duikou.jobs.database import Database
 from duikou.jobs.ids import now_ms
 from duikou.jobs.state import (
+    RENDERING,
+    TRANSITIONS,
     UNFINISHED,
     FaceNote,
     FaceSummary,
+    Fault,
     Media,
     MediaKind,
+    Queue,
     SessionRecord,
     Task,
     TaskStatus,
@@ -32,6 +37,8 @@ from duikou.timebase import Interval
 
 MAX_TRIES = 3  # a task that killed three workers will kill the fourth
 RETRY_DELAY_MS = 1_000  # times the number of tries: lets a passing fault (full disk, full memory) pass
+QUEUES = tuple(Queue)  # named where all are meant: the index of what is unfinished begins with the queue
+LONGEST_DELAY_MS = RETRY_DELAY_MS * MAX_TRIES  # one that lasts longer comes from a clock that was set back since
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +49,25 @@ class ExternalIdTaken(Exception):  # noqa: N818 - a control signal between the r
 
 class TooManyTasksError(DuikouError):
     """The account, or the server as a whole, has as many unfinished tasks as it may. The text says so in a sentence."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life of one attempt: how far it is."""
+
+    task: Task
+    stage: str
+    progress: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one queue holds: tasks that wait, of those due ones, ms that the oldest has waited, and tasks in hand."""
+
+    waiting: int
+    due: int
+    age_ms: int
+    running: int
 
 
 class Store:
@@ -65,11 +91,26 @@ class Store:
             row = connection.execute(query).one_or_none()
         return _media(row) if row else None
 
+    def media_at(self, account: str, key: str) -> Media | None:
+        """An unexpired file of the account by where it is kept, or `None`."""
+        t = tables.media
+        query = sa.select(t).where(t.c.key == key, t.c.account == account, t.c.expires_at > self._clock())
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return _media(row) if row else None
+
     def media_of_anyone(self, media_id: str) -> Media | None:
         """A file, whoever's it is and expired or not; `None` where it is gone."""
         with self._database.reading() as connection:
             row = connection.execute(sa.select(tables.media).where(tables.media.c.id == media_id)).one_or_none()
         return _media(row) if row else None
+
+    def prolong(self, media_id: str, expires_at: int) -> None:
+        """Keep a file until then, unless it is kept for longer anyway."""
+        t = tables.media
+        with self._database.writing() as connection:
+            change = sa.update(t).where(t.c.id == media_id, t.c.expires_at < expires_at)
+            connection.execute(change.values(expires_at=expires_at))
 
     def drop_media(self, media_id: str) -> None:
         """Forget a video."""
@@ -80,16 +121,8 @@ class Store:
 
     def add_session(self, session: SessionRecord) -> None:
         """Keep a new session, whose source is kept already."""
-        values = {
-            "id": session.id,
-            "account": session.account,
-            "source_id": session.source.id,
-            "faces": [asdict(face) for face in session.faces],
-            "created_at": session.created_at,
-            "expires_at": session.expires_at,
-        }
         with self._database.writing() as connection:
-            connection.execute(sa.insert(tables.sessions).values(values))
+            _insert_session(connection, session)
 
     def session(self, account: str, session_id: str) -> SessionRecord | None:
         """An unexpired session of the account, or `None`."""
@@ -117,27 +150,50 @@ class Store:
 
     # Tasks
 
-    def add_task(self, task: Task, *, account_limit: int = 0, queue_limit: int = 0) -> None:
-        """Keep a new task. Raises `ExternalIdTaken`, `TooManyTasksError`; a limit of 0 is none."""
+    def add_task(self, task: Task, *, account_limit: int = 0, queue_limit: int = 0) -> Task:
+        """Keep a new task, with its turn. Raises `ExternalIdTaken`, `TooManyTasksError`; a limit of 0 is none.
+
+        Turns share a queue out between accounts by their priority, whoever asks how often: each task counts as many
+        seconds as its video has, divided by the priority, and begins where the account's last one ends, or at the head
+        of the queue (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). A single task of one account comes
+        right after the head, were there 500 of another.
+        """
         t = tables.tasks
         over = sa.and_(t.c.expires_at > 0, t.c.expires_at <= self._clock())
         free = sa.update(t).where(t.c.account == task.account, t.c.external_id == task.external_id, over)
         try:
             with self._database.writing() as connection:
+                self._database.one_by_one(connection, f"tasks of {task.account}")
                 connection.execute(free.values(external_id=None))  # a task that is over but not swept yet
-                _check_room(connection, task.account, account_limit, queue_limit)
+                _check_room(connection, task.account, task.queue, account_limit, queue_limit)
+                task = replace(task, turn=_turn(connection, task))
                 connection.execute(sa.insert(t).values(asdict(task)))
                 outbox.add(connection, task, self._clock())
         except sa.exc.IntegrityError as error:
             if task.external_id is not None and self.task_by_external_id(task.account, task.external_id):
                 raise ExternalIdTaken(task.external_id) from error
             raise
-        log.info("task submitted", task_id=task.id, session_id=task.session_id)
+        log.info("task submitted", task_id=task.id, session_id=task.session_id, queue=str(task.queue))
+        return task
 
-    def require_room(self, account: str, *, account_limit: int, queue_limit: int) -> None:
+    def require_room(self, account: str, queue: Queue, *, account_limit: int, queue_limit: int) -> None:
         """Raise `TooManyTasksError` where one more task would be refused; a limit of 0 is none."""
         with self._database.reading() as connection:
-            _check_room(connection, account, account_limit, queue_limit)
+            _check_room(connection, account, queue, account_limit, queue_limit)
+
+    def task_of_anyone(self, task_id: str) -> Task | None:
+        """A task, whoever's it is and expired or not; `None` where it is gone."""
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(tables.tasks).where(tables.tasks.c.id == task_id)).one_or_none()
+        return _task(row) if row else None
+
+    def ended(self, task_ids: Iterable[str]) -> set[str]:
+        """Which of these tasks are over, or gone."""
+        asked = set(task_ids)
+        t = tables.tasks
+        query = sa.select(t.c.id).where(t.c.id.in_(asked), t.c.status.in_(UNFINISHED))
+        with self._database.reading() as connection:
+            return asked - set(connection.scalars(query))
 
     def task(self, account: str, task_id: str) -> Task | None:
         """A task of the account, or `None`."""
@@ -152,7 +208,7 @@ class Store:
         t = tables.tasks
         query = (
             sa.select(t)
-            .where(t.c.account == account, self._task_lives())
+            .where(t.c.account == account, t.c.queue.in_(RENDERING), self._task_lives())
             .order_by(t.c.created_at.desc(), t.c.id.desc())
             .offset(offset)
             .limit(limit)
@@ -160,45 +216,110 @@ class Store:
         with self._database.reading() as connection:
             return [_task(row) for row in connection.execute(query)]
 
-    def claim(self) -> Task | None:
-        """Take the oldest task that waits: it is processing now, under a new attempt. `None` where none waits."""
+    def select(
+        self, *, status: TaskStatus | None, account: str | None, queue: Queue | None, unfinished: bool, limit: int
+    ) -> list[Task]:
+        """Tasks of all accounts, newest first; `unfinished` leaves out what is over where no status is given."""
+        t = tables.tasks
+        query = sa.select(t).order_by(t.c.created_at.desc(), t.c.id.desc()).limit(limit)
+        for column, value in ((t.c.status, status), (t.c.account, account), (t.c.queue, queue)):
+            query = query if value is None else query.where(column == value)
+        if unfinished and status is None:
+            query = query.where(t.c.status.in_(UNFINISHED))
+        with self._database.reading() as connection:
+            return [_task(row) for row in connection.execute(query)]
+
+    def claim(self, queue: Queue = Queue.RENDER) -> Task | None:
+        """Take the task whose turn it is: it is processing now, under a new attempt. `None` where none waits."""
         t = tables.tasks
         waiting = (
             sa.select(t)
-            .where(t.c.status == TaskStatus.SUBMITTED, t.c.not_before <= self._clock())
-            .order_by(t.c.created_at, t.c.id)
+            .where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED, self._due())
+            .order_by(t.c.turn, t.c.id)
             .limit(1)
         )
-        while True:
-            # Idle workers ask every second: only a find takes the write lock.
-            with self._database.reading() as connection:
-                row = connection.execute(waiting).one_or_none()
-            if row is None:
+        # Idle workers ask every second: only a find takes the write lock.
+        with self._database.reading() as connection:
+            if connection.execute(waiting.with_only_columns(t.c.id)).first() is None:
                 return None
-            with self._database.writing() as connection:
-                claimed = self._move(
-                    connection,
-                    _task(row),
-                    TaskStatus.PROCESSING,
-                    attempt=row.attempt + 1,
-                    tries=row.tries + 1,
-                    progress=0.0,
-                    stage="",
-                    began_at=self._clock(),
-                )
-            if claimed:
-                return claimed
-
-    def advance(self, task: Task, stage: str, progress: float) -> bool:
-        """Note how far an attempt is. False where the attempt is no longer the one that counts."""
-        t = tables.tasks
-        change = (
-            sa.update(t)
-            .where(t.c.id == task.id, t.c.attempt == task.attempt, t.c.status == TaskStatus.PROCESSING)
-            .values(stage=stage, progress=progress, updated_at=self._clock())
-        )
         with self._database.writing() as connection:
-            return connection.execute(change).rowcount == 1
+            row = connection.execute(waiting.with_for_update(skip_locked=True)).one_or_none()
+            if row is None:  # others were quicker
+                return None
+            return self._move(
+                connection,
+                _task(row),
+                TaskStatus.PROCESSING,
+                attempt=row.attempt + 1,
+                tries=row.tries + 1,
+                beat=row.beat + 1,
+                progress=0.0,
+                stage="",
+                began_at=self._clock(),
+            )
+
+    def beat(self, beats: Iterable[Beat]) -> set[str]:
+        """Note that attempts are alive, and how far they are. Ids of those that are no longer the ones that count."""
+        t, lost = tables.tasks, set()
+        with self._database.writing() as connection:
+            for beat in beats:
+                change = (
+                    sa.update(t)
+                    .where(t.c.id == beat.task.id, t.c.attempt == beat.task.attempt)
+                    .where(t.c.status == TaskStatus.PROCESSING)
+                    .values(beat=t.c.beat + 1, stage=beat.stage, progress=beat.progress, updated_at=self._clock())
+                )
+                if connection.execute(change).rowcount != 1:
+                    lost.add(beat.task.id)
+        return lost
+
+    def beats(self) -> dict[tuple[str, int], int]:
+        """Of every attempt that holds a task, by id and number: its last sign of life."""
+        t = tables.tasks
+        query = sa.select(t.c.id, t.c.attempt, t.c.beat)
+        query = query.where(t.c.queue.in_(QUEUES), t.c.status == TaskStatus.PROCESSING)
+        with self._database.reading() as connection:
+            return {(row.id, row.attempt): row.beat for row in connection.execute(query)}
+
+    def loads(self) -> dict[Queue, Load]:
+        """What every queue holds."""
+        t, now = tables.tasks, self._clock()
+        waits = t.c.status == TaskStatus.SUBMITTED
+        query = (
+            sa.select(
+                t.c.queue,
+                sa.func.count().filter(waits).label("waiting"),
+                sa.func.count().filter(sa.and_(waits, self._due())).label("due"),
+                sa.func.min(t.c.created_at).filter(waits).label("oldest"),
+                sa.func.count().filter(~waits).label("running"),
+            )
+            .where(t.c.queue.in_(QUEUES), t.c.status.in_(UNFINISHED))
+            .group_by(t.c.queue)
+        )
+        with self._database.reading() as connection:
+            rows = {row.queue: row for row in connection.execute(query)}
+        return {
+            queue: Load(row.waiting, row.due, max(now - (row.oldest or now), 0), row.running)
+            if (row := rows.get(queue))
+            else Load(0, 0, 0, 0)
+            for queue in Queue
+        }
+
+    def found(self, task: Task, session: SessionRecord, *, expires_at: int) -> bool:
+        """End a search for faces well: the session is there to be used. False for a late writer."""
+        with self._database.writing() as connection:
+            done = self._move(
+                connection,
+                task,
+                TaskStatus.SUCCEED,
+                progress=1.0,
+                stage="done",
+                session_id=session.id,
+                expires_at=expires_at,
+            )
+            if done:
+                _insert_session(connection, session)
+        return done is not None
 
     def publish(self, task: Task, result: Media, marked: Media | None = None) -> bool:
         """End an attempt well: what it made, `marked` or not, is the task's. False for a late writer."""
@@ -220,18 +341,43 @@ class Store:
                         _insert_media(connection, media)
         return done is not None
 
-    def cancel(self, account: str, task_id: str, reason: str, *, expires_at: int) -> Task | None:
-        """End an unfinished task as failed, whoever works on it; a finished one stays as it is. `None` for no task."""
-        while (task := self.task(account, task_id)) is not None and not task.finished:
-            self.fail(task, reason, expires_at=expires_at)  # once more where a worker was quicker
-        return task
+    def cancel(self, task: Task, reason: str, *, expires_at: int) -> Task | None:
+        """End an unfinished task, whoever works on it; a finished one stays as it is. The task as it is then, or
+        `None` where it is gone.
+        """
+        now: Task | None = task
+        while now is not None and not now.finished:
+            with self._database.writing() as connection:
+                ending: dict[str, Any] = {"reason": reason, "fault": Fault.CANCELLED, "expires_at": expires_at}
+                if ended := self._move(connection, now, TaskStatus.CANCELLED, **ending):
+                    return ended
+            now = self.task_of_anyone(task.id)  # once more where a worker was quicker
+        return now
 
-    def positions(self) -> dict[str, int]:
-        """Of every task that waits: its place in the queue, the next one's is 1."""
-        t = tables.tasks
-        query = sa.select(t.c.id).where(t.c.status == TaskStatus.SUBMITTED).order_by(t.c.created_at, t.c.id)
+    def again(self, task: Task) -> bool:
+        """Have a task that failed or was cancelled tried again, from the first try on. False for a late writer."""
+        fresh: dict[str, Any] = {"reason": "", "fault": "", "tries": 0, "progress": 0.0, "stage": "", "expires_at": 0}
+        with self._database.writing() as connection:
+            moved = self._move(connection, task, TaskStatus.SUBMITTED, not_before=self._clock(), why="asked", **fresh)
+        return moved is not None
+
+    def positions(self, task_ids: Iterable[str]) -> dict[str, int]:
+        """Of those of these tasks that wait: the place in the queue, the next one's is 1."""
+        t, asked = tables.tasks, list(task_ids)
+        waits = sa.and_(t.c.queue.in_(QUEUES), t.c.status == TaskStatus.SUBMITTED)
+        last = sa.select(sa.func.max(t.c.turn)).where(waits, t.c.id.in_(asked)).scalar_subquery()
+        place = sa.func.row_number().over(partition_by=t.c.queue, order_by=(t.c.turn, t.c.id)).label("place")
+        ahead = sa.select(t.c.id, place).where(waits, t.c.turn <= last).subquery()  # one look at them, however many ask
+        query = sa.select(ahead.c.id, ahead.c.place).where(ahead.c.id.in_(asked))
         with self._database.reading() as connection:
-            return {task_id: place for place, task_id in enumerate(connection.scalars(query), 1)}
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def waiting(self, queue: Queue) -> int:
+        """How many tasks wait in a queue."""
+        t = tables.tasks
+        query = sa.select(sa.func.count()).where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED)
+        with self._database.reading() as connection:
+            return _count(connection, query)
 
     def paces(self, limit: int) -> list[float]:
         """Seconds of work for each second of video, of the last tasks that succeeded."""
@@ -239,21 +385,23 @@ class Store:
         query = (
             sa.select(t.c.began_at, t.c.updated_at, t.c.result_duration_ms)
             .where(t.c.status == TaskStatus.SUCCEED, t.c.began_at > 0, t.c.result_duration_ms > 0)
-            .order_by(t.c.updated_at.desc())
+            .order_by(t.c.expires_at.desc())
             .limit(limit)
         )
         with self._database.reading() as connection:
             return [(row.updated_at - row.began_at) / row.result_duration_ms for row in connection.execute(query)]
 
-    def fail(self, task: Task, reason: str, *, expires_at: int) -> bool:
+    def fail(self, task: Task, reason: str, fault: Fault, *, expires_at: int) -> bool:
         """End an attempt badly, for good. False for a late writer."""
         with self._database.writing() as connection:
-            return self._move(connection, task, TaskStatus.FAILED, reason=reason, expires_at=expires_at) is not None
+            moved = self._move(connection, task, TaskStatus.FAILED, reason=reason, fault=fault, expires_at=expires_at)
+        return moved is not None
 
-    def retry(self, task: Task, reason: str, *, expires_at: int) -> bool:
+    def retry(self, task: Task, reason: str, fault: Fault, *, expires_at: int) -> bool:
         """End an attempt badly: the task waits for another one, or fails after `MAX_TRIES`. False for a late writer."""
         if task.tries >= MAX_TRIES:
-            return self.fail(task, f"the task was given up after {task.tries} tries: {reason}", expires_at=expires_at)
+            given_up = f"the task was given up after {task.tries} tries: {reason}"
+            return self.fail(task, given_up, fault, expires_at=expires_at)
         not_before = self._clock() + RETRY_DELAY_MS * task.tries
         with self._database.writing() as connection:
             moved = self._move(
@@ -269,9 +417,9 @@ class Store:
             )
         return moved is not None
 
-    def processing(self) -> list[Task]:
-        """Every task that some attempt holds."""
-        query = sa.select(tables.tasks).where(tables.tasks.c.status == TaskStatus.PROCESSING)
+    def unfinished(self) -> list[Task]:
+        """Every task that is not over, searches for faces too. For an embedded server's start."""
+        query = sa.select(tables.tasks).where(tables.tasks.c.status.in_(UNFINISHED))
         with self._database.reading() as connection:
             return [_task(row) for row in connection.execute(query)]
 
@@ -307,18 +455,24 @@ class Store:
         needed = sa.exists().where(tables.sessions.c.source_id.in_((t.c.result_id, t.c.watermark_id)))
         query = (
             sa.select(t)
-            .where(t.c.status.not_in(UNFINISHED), t.c.expires_at <= self._clock(), ~needed)
-            .order_by(t.c.created_at)
+            .where(t.c.expires_at > 0, t.c.expires_at <= self._clock(), ~needed)
+            .order_by(t.c.expires_at)
             .limit(limit)
         )
         with self._database.reading() as connection:
             return [_task(row) for row in connection.execute(query)]
 
-    def known(self) -> set[str]:
-        """Ids of everything kept: a file that belongs to none of them is an orphan."""
-        ids = sa.union_all(*(sa.select(table.c.id) for table in (tables.media, tables.sessions, tables.tasks)))
+    def known(self, ids: Iterable[str]) -> dict[str, int]:
+        """Those of these ids that are kept, as media, session or task, and of tasks the attempt that counts, else 0."""
+        asked = list(ids)
+        places = (
+            (tables.media, sa.literal(0)),
+            (tables.sessions, sa.literal(0)),
+            (tables.tasks, tables.tasks.c.attempt),
+        )
+        query = sa.union_all(*(sa.select(t.c.id, number).where(t.c.id.in_(asked)) for t, number in places))
         with self._database.reading() as connection:
-            return set(connection.scalars(ids))
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     # Insides
 
@@ -326,6 +480,7 @@ class Store:
         self, connection: sa.Connection, task: Task, status: TaskStatus, *, why: str = "", **values: Any
     ) -> Task | None:
         """The one place where a status changes: compare-and-set from what `task` says, and what comes with it."""
+        assert status in TRANSITIONS[task.status], f"no task goes from {task.status} to {status}"
         t = tables.tasks
         values |= {"status": status, "updated_at": self._clock()}
         change = (
@@ -337,12 +492,24 @@ class Store:
         moved = replace(task, **values)
         outbox.add(connection, moved, moved.updated_at)
         log.info(
-            f"task {status}", task_id=task.id, attempt=moved.attempt, tries=moved.tries, reason=moved.reason or why
+            f"task {status}",
+            task_id=task.id,
+            request_id=task.request_id,
+            queue=str(task.queue),
+            attempt=moved.attempt,
+            tries=moved.tries,
+            reason=moved.reason or why,
         )
+        metrics.moved(task, moved)
         return moved
 
+    def _due(self) -> sa.ColumnElement[bool]:
+        t, now = tables.tasks, self._clock()
+        return sa.or_(t.c.not_before <= now, t.c.not_before > now + LONGEST_DELAY_MS)
+
     def _one_task(self, account: str, match: sa.ColumnElement[bool]) -> Task | None:
-        query = sa.select(tables.tasks).where(tables.tasks.c.account == account, match, self._task_lives())
+        t = tables.tasks
+        query = sa.select(t).where(t.c.account == account, match, t.c.queue.in_(RENDERING), self._task_lives())
         with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
         return _task(row) if row else None
@@ -351,14 +518,34 @@ class Store:
         return sa.or_(tables.tasks.c.expires_at == 0, tables.tasks.c.expires_at > self._clock())
 
 
-def _check_room(connection: sa.Connection, account: str, account_limit: int, queue_limit: int) -> None:
-    """Raise `TooManyTasksError` where as many tasks are unfinished as may be."""
+def _check_room(connection: sa.Connection, account: str, queue: Queue, account_limit: int, queue_limit: int) -> None:
+    """Raise `TooManyTasksError` where as many tasks are unfinished as may be; searches only count while they wait."""
     t = tables.tasks
-    unfinished = sa.select(sa.func.count()).where(t.c.status.in_(UNFINISHED))
+    if queue is Queue.ANALYSIS:
+        waiting = sa.select(sa.func.count()).where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED)
+        if queue_limit > 0 and _count(connection, waiting) >= queue_limit:
+            raise TooManyTasksError(
+                f"As many videos as may, {queue_limit}, wait to be looked at; try again in a few seconds."
+            )
+        return
+    unfinished = sa.select(sa.func.count()).where(t.c.status.in_(UNFINISHED), t.c.queue.in_(RENDERING))
     if account_limit > 0 and _count(connection, unfinished.where(t.c.account == account)) >= account_limit:
         raise TooManyTasksError(f"This account has {account_limit} unfinished tasks, as many as it may at once.")
     if queue_limit > 0 and _count(connection, unfinished) >= queue_limit:
         raise TooManyTasksError(f"The queue is full: {queue_limit} tasks are unfinished, as many as it holds.")
+
+
+def _turn(connection: sa.Connection, task: Task) -> float:
+    t, a = tables.tasks, tables.accounts
+    priority = connection.scalar(sa.select(a.c.priority).where(a.c.name == task.account)) or 1
+    here = sa.select(sa.func.min(t.c.turn)).where(t.c.queue == task.queue, t.c.status == TaskStatus.SUBMITTED)
+    last = sa.select(sa.func.max(t.c.turn)).where(t.c.queue == task.queue)
+    # A sum, which keeps PostgreSQL from walking the queue's finished tasks backwards in search of one of the account's.
+    ends = sa.func.max(t.c.turn + t.c.source_duration_ms / (1000.0 * priority))
+    own = sa.select(ends).where(t.c.queue == task.queue, t.c.account == task.account, t.c.status.in_(UNFINISHED))
+    head = connection.scalar(here)
+    head = connection.scalar(last) if head is None else head
+    return max(head or 0.0, connection.scalar(own) or 0.0)
 
 
 def _count(connection: sa.Connection, query: sa.Select[int]) -> int:
@@ -367,6 +554,18 @@ def _count(connection: sa.Connection, query: sa.Select[int]) -> int:
 
 def _insert_media(connection: sa.Connection, media: Media) -> None:
     connection.execute(sa.insert(tables.media).values(asdict(media)))
+
+
+def _insert_session(connection: sa.Connection, session: SessionRecord) -> None:
+    values = {
+        "id": session.id,
+        "account": session.account,
+        "source_id": session.source.id,
+        "faces": [asdict(face) for face in session.faces],
+        "created_at": session.created_at,
+        "expires_at": session.expires_at,
+    }
+    connection.execute(sa.insert(tables.sessions).values(values))
 
 
 def _media(row: sa.Row[Any]) -> Media:

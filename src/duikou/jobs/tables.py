@@ -19,6 +19,7 @@ media = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
     sa.Index("media_expiry", "kind", "expires_at"),
+    sa.Index("media_key", "key"),
 )
 sessions = sa.Table(
     "sessions",
@@ -60,9 +61,18 @@ tasks = sa.Table(
     sa.Column("callback_url", sa.Text, nullable=False, server_default=""),
     sa.Column("files_url", sa.Text, nullable=False, server_default=""),
     sa.Column("began_at", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("queue", sa.String(16), nullable=False, server_default="render"),
+    sa.Column("turn", sa.Float(53), nullable=False, server_default="0"),
+    sa.Column("beat", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("fault", sa.String(16), nullable=False, server_default=""),
+    sa.Column("request_id", sa.String(36), nullable=False, server_default=""),
+    sa.Column("trace", sa.String(64), nullable=False, server_default=""),
     sa.UniqueConstraint("account", "external_id"),
-    sa.Index("tasks_queue", "status", "not_before", "created_at"),
+    sa.Index("tasks_queue", "queue", "status", "turn", "id"),
+    sa.Index("tasks_turn", "queue", "turn"),
+    sa.Index("tasks_account", "account", "status", "queue"),
     sa.Index("tasks_list", "account", "created_at"),
+    sa.Index("tasks_expiry", "expires_at"),
 )
 accounts = sa.Table(
     "accounts",
@@ -70,6 +80,7 @@ accounts = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("callback_secret", sa.String(80), nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="1"),
 )
 keys = sa.Table(
     "keys",
@@ -92,4 +103,10 @@ callbacks = sa.Table(
     sa.Column("task", sa.JSON, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("not_before", sa.BigInteger, nullable=False, index=True),
+)
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
 )

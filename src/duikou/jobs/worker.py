@@ -74,30 +74,32 @@ class Worker:
         function: Callable[..., Any],
         *args: Any,
         places: Places | None = None,
-        tell: Callable[[str, float], bool] | None = None,
+        limits: Limits | None = None,
+        tell: Callable[[str, float], object] | None = None,
+        wanted: Callable[[], bool] | None = None,
     ) -> Any:
         """`function(*args, progress)` in a child, which ends with it.
 
-        function: a function of a module. places: the only files that it sees, `None` for all. tell: called with the
-        child's progress; where it returns False the work is stopped.
+        function: a function of a module. places: the only files that it sees, `None` for all. limits: other ones than
+        this worker's usual. tell: called with the child's progress. wanted: where it says no the work is stopped.
         Raises what the function raised, `LimitError`, `StoppedError`, or `WorkerError` where the child died or none
         could be made.
         """
-        pipe = self._alive()
+        pipe, limits = self._alive(), limits or self._limits
         # A child that stops in the middle of a word would hold us in the reading of it: this ends that, too.
-        last_resort = threading.Timer(self._limits.wall_s + GRACE_S, _kill, [self._process])
+        last_resort = threading.Timer(limits.wall_s + GRACE_S, _kill, [self._process])
         last_resort.daemon = True
         last_resort.start()
         try:
-            pipe.send((function, args, structlog.contextvars.get_contextvars(), self._limits, places))
-            return self._await(pipe, tell)
+            pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, places))
+            return self._await(pipe, limits, tell, wanted)
         except _WorkError as failure:
             raise failure.error from None
         except (EOFError, ConnectionError) as error:
             code = self._end(wait_s=JOIN_S)
             if code == -signal.SIGXCPU:
                 raise LimitError(
-                    f"the work was stopped after {self._limits.cpu_s:g} s of processor time, the limit for one task"
+                    f"the work was stopped after {limits.cpu_s:g} s of processor time, the limit for one task"
                 ) from error
             raise WorkerError(f"the worker process died {_manner(code)}") from error
         finally:
@@ -135,8 +137,14 @@ class Worker:
         self._process = process
         return self._pipe
 
-    def _await(self, pipe: Connection, tell: Callable[[str, float], bool] | None) -> Any:
-        deadline, lines = time.monotonic() + self._limits.wall_s, 0
+    def _await(
+        self,
+        pipe: Connection,
+        limits: Limits,
+        tell: Callable[[str, float], object] | None,
+        wanted: Callable[[], bool] | None,
+    ) -> Any:
+        deadline, lines = time.monotonic() + limits.wall_s, 0
         while True:
             if pipe.poll(POLL_S):
                 match answers.receive(pipe):
@@ -149,19 +157,20 @@ class Worker:
                         if lines <= LOG_LINES:
                             logs.relay(level, event, more)
                     case ("progress", str(stage), float(share)):
-                        share = share if 0 <= share <= 1 else 0.0
-                        if tell is not None and not tell(stage[:STAGE_CHARACTERS], share):
-                            raise StoppedError("the work was stopped because its result is no longer wanted")
+                        if tell is not None:
+                            tell(stage[:STAGE_CHARACTERS], share if 0 <= share <= 1 else 0.0)
                     case _:
                         raise WorkerError("the worker process answered with what is no answer")
             if self._stopping.is_set():
                 raise StoppedError("the server is stopping")
+            if wanted is not None and not wanted():
+                raise StoppedError("the work was stopped because its result is no longer wanted")
             if time.monotonic() > deadline:
-                raise LimitError(f"the work was stopped after {self._limits.wall_s:g} s, the limit for one task")
-            if (resident_mb := self._resident_mb()) > self._limits.memory_mb:
+                raise LimitError(f"the work was stopped after {limits.wall_s:g} s, the limit for one task")
+            if (resident_mb := self._resident_mb()) > limits.memory_mb:
                 raise LimitError(
                     f"the work was stopped because it took {resident_mb} MB of memory; the limit is "
-                    f"{self._limits.memory_mb} MB"
+                    f"{limits.memory_mb} MB"
                 )
 
     def _resident_mb(self) -> int:

@@ -78,10 +78,29 @@ def own(folder: Path) -> Certificate:
     return Certificate(place / _CHAIN, place / _KEY)
 
 
+def exported(folder: Path) -> bytes:
+    """The self-made certificate of `folder` with its key, as `adopt` takes it. Made now where there is none."""
+    certificate = own(folder)
+    with _storage_errors(folder / _NAME):
+        return certificate.chain.read_bytes() + certificate.key.read_bytes()
+
+
+def adopt(folder: Path, content: bytes) -> None:
+    """Have `folder` hold that certificate, with which others sign as well. Raises `StorageError`."""
+    start = content.index(b"-----BEGIN PRIVATE KEY")
+    place = folder / _NAME
+    with _storage_errors(place):
+        shutil.rmtree(place, ignore_errors=True)
+        _write(place, content[:start], content[start:])
+
+
 def _make(place: Path) -> None:
+    _write(place, *_self_made())
+
+
+def _write(place: Path, chain: bytes, key: bytes) -> None:
     new = Path(tempfile.mkdtemp(prefix=f".{_NAME}.", dir=place.parent))  # readable by its owner alone
     try:
-        chain, key = _self_made()
         for name, content in ((_CHAIN, chain), (_KEY, key)):
             with open(new / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
                 file.write(content)

@@ -25,11 +25,10 @@ from duikou.jobs import logs
 from duikou.jobs.manager import Jobs
 from duikou.jobs.state import Task
 from duikou.jobs.work import Work
-from duikou.server import docs, files, middleware, openapi, routes, uploads, wire
+from duikou.server import docs, files, middleware, openapi, operation, routes, uploads, wire
 from duikou.server.connections import BACKLOG, Connection, room_for
 from duikou.server.desk import Desk
 from duikou.server.gate import Gate
-from duikou.server.links import Links
 from duikou.settings import Settings
 
 GRACE_S = 30  # after a stop was asked for, answers that are on their way get so long
@@ -45,7 +44,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
     """
 
     def callback_body(task: Task) -> bytes:
-        return wire.task_json(task, Links(task.files_url, desk.signer))
+        return wire.task_json(task, desk.links(task.files_url))
 
     jobs = Jobs(settings, work, callback_body)
     desk = Desk(settings, jobs)
@@ -63,6 +62,8 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         lifespan=lifespan,
         openapi_url=None,  # ours are in docs: FastAPI's pages load their scripts from a CDN
         redirect_slashes=False,
+        # Ours are in duikou.jobs.traces; FastAPI's would send texts of errors where the environment says so.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.desk = desk
     app.add_middleware(Gate)
@@ -72,7 +73,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         app.include_router(routes.api, prefix=prefix, tags=tags)
         app.include_router(uploads.router, prefix=prefix, tags=tags)
     app.include_router(files.router)
-    app.include_router(routes.operation, tags=["Operation"])
+    app.include_router(operation.router)
     docs.install(app)
     return app
 

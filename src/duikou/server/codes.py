@@ -31,7 +31,7 @@ class Code(Enum):
     BAD_AUTHORIZATION = Answer(1002, 401, "the header Authorization cannot be read, or its signature is wrong")
     NOT_YET_VALID = Answer(1003, 401, "the token is not yet valid")
     EXPIRED = Answer(1004, 401, "the token has expired")
-    NO_RIGHT = Answer(1103, 403, "the address of a file is not signed or no longer valid, or another site's page calls")
+    NO_RIGHT = Answer(1103, 403, "an address or a token does not give the right, or another site's page calls")
     PARAMETER = Answer(1201, 400, "a parameter is missing or out of its range")
     NO_METHOD = Answer(1202, 404, "there is no such path or method")
     NO_RESOURCE = Answer(1203, 404, "there is no such resource, or it has expired")

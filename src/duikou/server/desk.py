@@ -22,7 +22,12 @@ class Desk:
     @cached_property
     def signer(self) -> Signer:
         """Signs the addresses of files."""
-        return Signer(self.jobs.folder.secret(), self.settings.url_hours)
+        return Signer(self.jobs.secret, self.settings.url_hours)
+
+    def links(self, base: str) -> Links:
+        """Makes addresses that begin with `base`."""
+        presigned = self.settings.storage_links == "presigned"
+        return Links(base.rstrip("/"), self.signer, self.jobs.files if presigned else None)
 
 
 def desk_of(request: Request) -> Desk:
@@ -50,4 +55,4 @@ def links_of(request: Request) -> Links:
     if not base:
         host, port = request.scope["server"]
         base = f"{request.scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
-    return Links(base.rstrip("/"), desk.signer)
+    return desk.links(base)

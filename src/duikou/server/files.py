@@ -7,29 +7,21 @@ from __future__ import annotations
 
 import re
 import stat
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 
-from duikou.jobs import folder as keys
+from duikou.jobs import keys
 from duikou.jobs.ids import now_ms
 from duikou.server.codes import ApiError, Code
-from duikou.server.desk import desk_of
+from duikou.server.desk import Desk, desk_of
+from duikou.server.links import MEDIA_TYPES
 from duikou.server.openapi import extension, fault, faults
 
-MEDIA_TYPES = {
-    ".mp4": "video/mp4",
-    ".mov": "video/quicktime",
-    ".mp3": "audio/mpeg",
-    ".wav": "audio/wav",
-    ".m4a": "audio/mp4",
-    ".aac": "audio/aac",
-}
 QUERY = [
     {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
     for name, text in {
@@ -73,7 +65,7 @@ def _describe(*media_types: str) -> dict[str, Any]:
 @router.head("/files/media/{name}", **_describe(*MEDIA_TYPES.values()))
 async def get_media(
     name: Annotated[str, InPath(description="The file's id and its suffix.")], request: Request
-) -> FileResponse:
+) -> Response:
     """A source video, a result or an upload."""
     desk = desk_of(request)
     desk.signer.check(request.url.path, request.query_params)
@@ -81,12 +73,12 @@ async def get_media(
     media = await run_in_threadpool(desk.jobs.store.media_of_anyone, media_id)
     if media is None or media.suffix != dot + suffix or media.expires_at <= now_ms():
         raise _missing(request)
-    return _file(desk.jobs.folder.path(media.key), name, MEDIA_TYPES[media.suffix], request)
+    return await run_in_threadpool(_file, desk, media.key, name, request)
 
 
 @router.get("/files/sessions/{session_id}/faces/{face_id}.jpg", **_describe("image/jpeg"))
 @router.head("/files/sessions/{session_id}/faces/{face_id}.jpg", **_describe("image/jpeg"))
-async def get_face_picture(session_id: str, face_id: str, request: Request) -> FileResponse:
+async def get_face_picture(session_id: str, face_id: str, request: Request) -> Response:
     """The picture of a session's face."""
     desk = desk_of(request)
     desk.signer.check(request.url.path, request.query_params)
@@ -95,10 +87,15 @@ async def get_face_picture(session_id: str, face_id: str, request: Request) -> F
     if session is None or face is None:
         raise _missing(request)
     name = f"{session.id}-{face.id}.jpg"
-    return _file(desk.jobs.folder.path(keys.picture_key(session.id, face.id)), name, "image/jpeg", request)
+    return await run_in_threadpool(_file, desk, keys.picture_key(session.id, face.id), name, request)
 
 
-def _file(path: Path, name: str, media_type: str, request: Request) -> FileResponse:
+def _file(desk: Desk, key: str, name: str, request: Request) -> Response:
+    media_type = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
+    shown = "attachment" if "download" in request.query_params else "inline"
+    path = desk.jobs.files.local(key)
+    if path is None:
+        return _object(desk, key, name, media_type, shown, request)
     try:
         found = path.lstat()
     except FileNotFoundError as error:
@@ -106,7 +103,6 @@ def _file(path: Path, name: str, media_type: str, request: Request) -> FileRespo
     if not stat.S_ISREG(found.st_mode):  # a link leads elsewhere; none of ours does
         raise _missing(request)
     _check_range(request, found.st_size)
-    shown = "attachment" if "download" in request.query_params else "inline"
     return FileResponse(
         path,
         media_type=media_type,
@@ -115,6 +111,37 @@ def _file(path: Path, name: str, media_type: str, request: Request) -> FileRespo
         content_disposition_type=shown,
         headers=SHOWN,
     )
+
+
+def _object(desk: Desk, key: str, name: str, media_type: str, shown: str, request: Request) -> Response:
+    """What lies in an object storage, passed on as it comes: the whole, or the one range that is asked for."""
+    size = desk.jobs.files.size(key)
+    if size is None:
+        raise _missing(request)
+    _check_range(request, size)
+    start, end = _one_range(request.headers.get("range"), size)
+    part = (start, end) != (0, size)
+    headers = {
+        **SHOWN,
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(end - start),
+        "Content-Disposition": f'{shown}; filename="{name}"',
+        **({"Content-Range": f"bytes {start}-{end - 1}/{size}"} if part else {}),
+    }
+    if request.method == "HEAD":
+        return Response(status_code=206 if part else 200, media_type=media_type, headers=headers)
+    content = desk.jobs.files.read(key, start, end)
+    return StreamingResponse(content, 206 if part else 200, headers, media_type)
+
+
+def _one_range(header: str | None, size: int) -> tuple[int, int]:
+    """First byte and the one after the last of a good range. Several at once are answered by the whole."""
+    found = _RANGE.fullmatch(header.partition("=")[2].strip()) if header else None
+    if found is None:
+        return 0, size
+    if not found[1]:
+        return max(size - int(found[2]), 0), size
+    return int(found[1]), min(int(found[2]) + 1, size) if found[2] else size
 
 
 def _check_range(request: Request, size: int) -> None:

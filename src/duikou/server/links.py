@@ -12,9 +12,21 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from duikou.errors import InputError
+from duikou.jobs import keys
+from duikou.jobs.files import Files
 from duikou.server.codes import ApiError, Code
 
 HOUR_S = 3600
+LONGEST_PRESIGNED_S = 7 * 24 * HOUR_S  # what S3 allows
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".jpg": "image/jpeg",
+}
 _MEDIA = re.compile(r"/files/media/(\d{1,19})\.[a-z0-9]{2,4}")
 
 
@@ -52,18 +64,35 @@ class Signer:
 
 @dataclass(frozen=True)
 class Links:
-    """Makes whole addresses. base: what stands before `/files`, without a slash at its end."""
+    """Makes whole addresses. base: what stands before `/files`, without a slash at its end.
+
+    storage: makes addresses of its own, where those are to be handed out.
+    """
 
     base: str
     signer: Signer
+    storage: Files | None = None
 
-    def media(self, media_id: str, suffix: str) -> str:
-        """Address of a video or a sound."""
-        return self.base + self.signer.signed(f"/files/media/{media_id}{suffix}")
+    def media(self, media_id: str, suffix: str, key: str) -> str:
+        """Address of a video or a sound; key: where it is kept."""
+        return self._address(key, f"{media_id}{suffix}", f"/files/media/{media_id}{suffix}")
 
     def picture(self, session_id: str, face_id: str) -> str:
         """Address of a face's picture."""
-        return self.base + self.signer.signed(f"/files/sessions/{session_id}/faces/{face_id}.jpg")
+        key = keys.picture_key(session_id, face_id)
+        return self._address(key, f"{session_id}-{face_id}.jpg", f"/files/sessions/{session_id}/faces/{face_id}.jpg")
+
+    def _address(self, key: str, name: str, path: str) -> str:
+        given = None
+        if self.storage is not None:
+            seconds = min(self.signer.hours * HOUR_S, LONGEST_PRESIGNED_S)
+            kind = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
+            given = self.storage.address(key, seconds, media_type=kind, filename=name, download=False)
+        return given or self.base + self.signer.signed(path)
+
+    def own_key(self, url: str) -> str | None:
+        """The key of a file that an address of the storage's own leads to; `None` for any other."""
+        return None if self.storage is None else self.storage.key_of(url)
 
     def own_media_id(self, url: str, field: str) -> str | None:
         """The file that an address of ours leads to; `None` for any other. Raises `InputError`."""

@@ -19,6 +19,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from duikou.errors import DuikouError, StorageError
+from duikou.jobs import metrics
+from duikou.jobs.traces import traces
 from duikou.server.browser import Protection
 from duikou.server.codes import ApiError, Code, api_error
 from duikou.server.desk import Desk
@@ -32,7 +34,8 @@ SILENT_S = 15.0  # without a byte of a body that is waited for
 PACE_S = 10.0  # of waiting, after which a body's pace is looked at
 PACE = 4096  # bytes per second of waiting: 8 MB of JSON take half an hour at most
 FORM_BYTES = 64 << 10  # of a form around an uploaded file, or of JSON around a sound
-QUIET = frozenset({"/healthz", "/readyz"})  # asked every few seconds: not logged
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: not logged, not traced
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are no names of spans
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +94,10 @@ class Envelope:
                 fault = ApiError(Code.INTERNAL, "The server failed; its log tells more under this request_id.")
                 await fault_response(fault, request_id)(scope, receive, send_with_id)
             if scope["path"] not in QUIET:
+                route = getattr(scope.get("route"), "path", "none")  # of ours: what callers send are no labels
+                metrics.request_seconds.labels(route).observe(time.monotonic() - began)
+                if status < 400:
+                    metrics.answers.labels("0").inc()
                 log.info(
                     "request",
                     method=scope["method"],
@@ -124,6 +131,39 @@ class Envelope:
             await send(message)
 
         await self.app(scope, receive_limited, send_noting)
+
+
+class Traced:
+    """Makes each request a span, as a part of its caller's trace where it names one in `traceparent`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"].rstrip("/") in QUIET:
+            await self.app(scope, receive, send)
+            return
+        status = 0
+
+        async def send_noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        parent = Headers(scope=scope).get("traceparent", "")
+        with traces.span("HTTP", parent=parent, kind="server") as span:
+            try:
+                await self.app(scope, receive, send_noting)
+            finally:
+                method = scope["method"] if scope["method"] in METHODS else "HTTP"
+                route = getattr(scope.get("route"), "path", "")
+                span.name(f"{method} {route}".strip())
+                span.note({"http.request.method": method, "http.route": route, "http.response.status_code": status})
+                span.note({"request_id": scope["state"]["request_id"]})
+                if status >= 500:
+                    span.fail(str(status))
 
 
 class _Body:
@@ -175,6 +215,7 @@ def install(app: FastAPI) -> None:
     """Put all of this around an application."""
     app.add_middleware(Canonical)
     app.add_middleware(Envelope)
+    app.add_middleware(Traced)
     app.add_middleware(Protection)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(DuikouError, _on_duikou_error)
@@ -186,6 +227,8 @@ def install(app: FastAPI) -> None:
 def fault_response(fault: ApiError, request_id: str) -> JSONResponse:
     """The one shape of every fault, and its line in the log."""
     log.info("refused", code=fault.code, message=fault.message)
+    metrics.answers.labels(str(fault.code)).inc()
+    traces.note({"code": fault.code})
     body = ErrorEnvelope(code=fault.code, message=fault.message, request_id=request_id)
     return JSONResponse(body.model_dump(), fault.status, fault.headers)
 

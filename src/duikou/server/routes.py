@@ -1,24 +1,25 @@
-"""The contract's calls and their extensions, under each prefix that clients use, and the two of operation."""
+"""The contract's calls and their extensions, under each prefix that clients use."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, StreamingResponse
 
 from duikou.errors import InputError
 from duikou.jobs.manager import ExternalIdTaken, Jobs, Order
 from duikou.jobs.state import SOUND_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
+from duikou.jobs.traces import traces
 from duikou.media.extend import SyncMode
 from duikou.media.fetch import check_url, fetch
 from duikou.server import rules, wire
@@ -31,6 +32,7 @@ from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
 MIB = 1 << 20
 WATCH_EVERY_S = 0.3  # how soon an event tells what changed
+GONE_EVERY_S = 1.0  # how soon it is seen that a caller who waits has gone
 ALIVE_EVERY_S = 15.0  # a comment into a silent stream of events: proxies cut what is idle
 
 EVENT = {  # in our OpenAPI: one event of the stream
@@ -45,6 +47,8 @@ EVENT = {  # in our OpenAPI: one event of the stream
         },
     },
 }
+
+T = TypeVar("T")
 
 Account = Annotated[str, Depends(account_of)]
 Addresses = Annotated[Links, Depends(links_of)]
@@ -61,7 +65,6 @@ class _Text(StringConvertor):
 register_url_convertor("text", _Text())
 
 api = APIRouter(prefix="/v1/videos", route_class=StrictJsonRoute)
-operation = APIRouter()
 
 
 @api.post("/identify-face", responses=faults(*CALL, *WORK) | SLOW)
@@ -72,13 +75,14 @@ async def identify_face(
     if bool(body.video_url) == bool(body.video_id):
         raise InputError("Exactly one of video_url and video_id must be given.", field="video_url")
     await run_in_threadpool(desk.jobs.require_room)
-    desk.jobs.require_turn()
+    await run_in_threadpool(desk.jobs.require_turn, account)
     field = "video_id" if body.video_id else "video_url"
-    own_id = body.video_id or links.own_media_id(body.video_url or "", field)
-    if own_id:
-        session = await _identify_kept(desk, account, await _own(desk, account, own_id, field, VIDEO_SUFFIXES), field)
+    own = await _own(desk, account, links, body.video_id, body.video_url, field, VIDEO_SUFFIXES)
+    if own is not None:
+        finding = _identify_kept(desk, account, own, field)
     else:
-        session = await _identify_address(desk, account, body.video_url or "")
+        finding = _identify_address(desk, account, body.video_url or "")
+    session = await _while_connected(request, finding)
     return wire.Envelope(request_id=request.state.request_id, data=wire.identify_data(session, links))
 
 
@@ -108,7 +112,7 @@ async def list_tasks(
     """Tasks, newest first; past the end an empty list."""
     store = desk.jobs.store
     tasks = await run_in_threadpool(store.tasks, account, offset=(pageNum - 1) * pageSize, limit=pageSize)
-    places = await run_in_threadpool(store.positions)
+    places = await run_in_threadpool(store.positions, [task.id for task in tasks])
     return wire.Envelope(
         request_id=request.state.request_id, data=[wire.task_data(task, links, places.get(task.id)) for task in tasks]
     )
@@ -145,7 +149,7 @@ async def watch_task(
 async def cancel_task(task_id: TaskId, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
     """An extension: end a task that is not finished, as failed; a finished one stays as it is."""
     task = await _found(desk, account, task_id)
-    ended = await run_in_threadpool(desk.jobs.cancel, account, task.id)
+    ended = await run_in_threadpool(desk.jobs.cancel, task)
     return await _task_answer(ended or task, request)
 
 
@@ -153,7 +157,7 @@ async def cancel_task(task_id: TaskId, request: Request, desk: At, account: Acco
 async def delete_task(task_id: TaskId, request: Request, desk: At, account: Account) -> wire.Envelope[wire.DeletedData]:
     """An extension: end a task where it is not finished, and forget it with its results."""
     task = await _found(desk, account, task_id)
-    await run_in_threadpool(desk.jobs.delete, account, task.id)
+    await run_in_threadpool(desk.jobs.delete, task)
     return wire.Envelope(request_id=request.state.request_id, data=wire.DeletedData(task_id=task.id))
 
 
@@ -161,23 +165,6 @@ async def delete_task(task_id: TaskId, request: Request, desk: At, account: Acco
 async def get_task(task_id: TaskId, request: Request, desk: At, account: Account) -> wire.Envelope[wire.TaskData]:
     """One task, by our id or by the caller's own."""
     return await _task_answer(await _found(desk, account, task_id), request)
-
-
-@operation.get("/healthz", responses=faults(Code.INTERNAL), openapi_extra=extension())
-async def healthz(request: Request) -> wire.Envelope[wire.StatusData]:
-    """Whether the server runs at all."""
-    return wire.Envelope(request_id=request.state.request_id, data=wire.StatusData(status="ok"))
-
-
-@operation.get("/readyz", responses=faults(Code.INTERNAL, Code.UNAVAILABLE), openapi_extra=extension())
-async def readyz(request: Request, desk: At) -> wire.Envelope[wire.StatusData]:
-    """Whether new work would be taken; names what is missing."""
-    await run_in_threadpool(desk.jobs.require_room)
-    try:
-        await run_in_threadpool(desk.jobs.ping)
-    except Exception as error:
-        raise ApiError(Code.UNAVAILABLE, "The database does not answer.") from error
-    return wire.Envelope(request_id=request.state.request_id, data=wire.StatusData(status="ready"))
 
 
 async def _found(desk: Desk, account: str, task_id: str) -> Task:
@@ -192,7 +179,7 @@ async def _found(desk: Desk, account: str, task_id: str) -> Task:
 async def _task_answer(task: Task, request: Request) -> wire.Envelope[wire.TaskData]:
     places = {}
     if task.status is TaskStatus.SUBMITTED:
-        places = await run_in_threadpool(desk_of(request).jobs.store.positions)
+        places = await run_in_threadpool(desk_of(request).jobs.store.positions, [task.id])
     data = wire.task_data(task, links_of(request), places.get(task.id))
     return wire.Envelope(request_id=request.state.request_id, data=data)
 
@@ -200,7 +187,8 @@ async def _task_answer(task: Task, request: Request) -> wire.Envelope[wire.TaskD
 async def _changes(desk: Desk, account: str, task: Task | None, links: Links) -> AsyncIterator[bytes]:
     told, silent_s = b"", 0.0
     while task is not None:
-        places = await run_in_threadpool(desk.jobs.store.positions) if task.status is TaskStatus.SUBMITTED else {}
+        waits = task.status is TaskStatus.SUBMITTED
+        places = await run_in_threadpool(desk.jobs.store.positions, [task.id]) if waits else {}
         data = wire.task_data(task, links, places.get(task.id)).model_dump_json().encode()
         if data != told:
             yield format_sse_event(event="task", data_str=data.decode())
@@ -215,6 +203,19 @@ async def _changes(desk: Desk, account: str, task: Task | None, links: Links) ->
         task = await run_in_threadpool(desk.jobs.store.task, account, task.id)
 
 
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; it ends where the caller goes away, since nobody else would want what it gives."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=GONE_EVERY_S))[0]:
+            if await request.is_disconnected():
+                raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
 async def _identify_address(desk: Desk, account: str, url: str) -> SessionRecord:
     async with received(desk.jobs, desk.settings.max_video_mb) as path:
         await _fetch(desk, url, path, desk.settings.max_video_mb, "video_url")
@@ -225,10 +226,23 @@ async def _identify_address(desk: Desk, account: str, url: str) -> SessionRecord
 
 
 async def _identify_kept(desk: Desk, account: str, media: Media, field: str) -> SessionRecord:
-    info = await desk.jobs.probe_video(desk.jobs.folder.path(media.key), field)
+    async with _at_hand(desk, media) as path:
+        info = await desk.jobs.probe_video(path, field)
     rules.check_video(info, field, any_size=desk.settings.any_size)
+    await run_in_threadpool(desk.jobs.use, media, as_source=True)
     with _naming(field):
         return await desk.jobs.identify_kept(account, media)
+
+
+@asynccontextmanager
+async def _at_hand(desk: Desk, media: Media) -> AsyncIterator[Path]:
+    """A kept file where it can be read: in place, or a copy."""
+    if (path := desk.jobs.files.local(media.key)) is not None:
+        yield path
+    else:
+        async with received(desk.jobs, media.size // MIB + 1) as copy:
+            await run_in_threadpool(desk.jobs.files.copy, media.key, copy)
+            yield copy
 
 
 @contextmanager
@@ -240,12 +254,24 @@ def _naming(field: str) -> Iterator[None]:
         raise InputError(f"{field}: {str(error).removeprefix('video: ')}", field=field) from error
 
 
-async def _own(desk: Desk, account: str, media_id: str, field: str, suffixes: tuple[str, ...] = ()) -> Media:
-    """A file that we keep for the account. Raises `InputError` where there is none, or none of that kind."""
-    media = await run_in_threadpool(desk.jobs.store.media, account, media_id)
-    if media is None or (suffixes and media.suffix not in suffixes):
+async def _own(
+    desk: Desk, account: str, links: Links, given: str | None, url: str | None, field: str, suffixes: tuple[str, ...]
+) -> Media | None:
+    """The file of ours that the caller gives by its id or by one of our addresses; `None` for an address elsewhere.
+
+    Raises `InputError` where the account has no such file, or none of that kind.
+    """
+    store = desk.jobs.store
+    if media_id := given or links.own_media_id(url or "", field):
+        media = await run_in_threadpool(store.media, account, media_id)
+    elif key := links.own_key(url or ""):
+        media = await run_in_threadpool(store.media_at, account, key)
+    else:
+        return None
+    if media is None or media.suffix not in suffixes:
         what = "video" if suffixes == VIDEO_SUFFIXES else "sound"
-        raise InputError(f"{field}: there is no {what} {media_id[:80]!r}, or it has expired.", field=field)
+        shown = f" {media_id[:80]!r}" if media_id else ""
+        raise InputError(f"{field}: there is no {what}{shown}, or it has expired.", field=field)
     return media
 
 
@@ -315,10 +341,10 @@ async def _take_sound(
         raise InputError(f"{entry}: exactly one of sound_file and audio_id must be given.", field=entry)
     field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
     sound_file = asked.sound_file or ""
-    own_id = asked.audio_id or links.own_media_id(sound_file, field)
-    if own_id:
-        media = await _own(desk, account, own_id, field, SOUND_SUFFIXES)
-        await run_in_threadpool(shutil.copyfile, desk.jobs.folder.path(media.key), to)
+    media = await _own(desk, account, links, asked.audio_id, sound_file, field, SOUND_SUFFIXES)
+    if media is not None:
+        await run_in_threadpool(desk.jobs.files.copy, media.key, to)
+        await run_in_threadpool(desk.jobs.use, media, as_source=False)
     elif wire.is_url(sound_file):
         await _fetch(desk, sound_file, to, desk.settings.max_audio_mb, field)
     else:
@@ -354,11 +380,12 @@ async def received(jobs: Jobs, most_mb: int) -> AsyncIterator[Path]:
 
 
 async def _fetch(desk: Desk, url: str, to: Path, max_mb: int, field: str) -> None:
-    await fetch(
-        url,
-        to,
-        max_bytes=max_mb * MIB,
-        timeout_s=desk.settings.fetch_timeout_s,
-        reach=desk.jobs.reach,
-        field=field,
-    )
+    with traces.span("fetch"):
+        await fetch(
+            url,
+            to,
+            max_bytes=max_mb * MIB,
+            timeout_s=desk.settings.fetch_timeout_s,
+            reach=desk.jobs.reach,
+            field=field,
+        )

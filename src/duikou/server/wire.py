@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 
 from duikou.errors import InputError
+from duikou.jobs import keys
 from duikou.jobs.state import VIDEO_SUFFIXES, ChoiceRecord, FaceSummary, Media, SessionRecord, Task, TaskStatus
 from duikou.media.extend import SyncMode
 from duikou.server.links import Links
@@ -59,6 +60,14 @@ def _default_for_null(default: object) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None else value)
 
 
+Status = Literal["submitted", "processing", "succeed", "failed"]
+STATUSES: dict[TaskStatus, Status] = {
+    TaskStatus.SUBMITTED: "submitted",
+    TaskStatus.PROCESSING: "processing",
+    TaskStatus.SUCCEED: "succeed",
+    TaskStatus.FAILED: "failed",
+    TaskStatus.CANCELLED: "failed",  # the contract has no other word
+}
 Text = Annotated[str, AfterValidator(_encodable)]
 FaceId = Annotated[
     Text, BeforeValidator(_number_as_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
@@ -276,12 +285,17 @@ class TaskData(_Answer):
     """A task. Times are Unix ms."""
 
     task_id: str = Field(description="The server's id of the task.")
-    task_status: TaskStatus = Field(description="How far the task is; the last two are final.")
+    task_status: Status = Field(description="How far the task is; the last two are final.")
     task_status_msg: str = Field(description="Why the task failed; empty otherwise.")
     task_info: TaskInfo
     task_result: TaskResult
     progress: float = Field(description="An extension: how much of it is done, 0 to 1.", json_schema_extra=EXTENSION)
     stage: str = Field(description="An extension: what it is at.", json_schema_extra=EXTENSION)
+    fault: Maybe[str] = Field(
+        default=None,
+        description="An extension: why it failed in one word: input, limit, model, storage, worker or cancelled.",
+        json_schema_extra=EXTENSION,
+    )
     queue_position: Maybe[int] = Field(
         default=None,
         description="An extension: its place among those that wait; 1 is next.",
@@ -357,20 +371,23 @@ def task_data(task: Task, links: Links, position: int | None = None) -> TaskData
     """A task as clients see it; `position` is its place among those that wait."""
     results = []
     if task.status is TaskStatus.SUCCEED:
-        results.append(_video(task.result_id, ".mp4", task.result_duration_ms, links))
+        key = keys.result_key(task.id, task.attempt)
+        results.append(_video(task.result_id, ".mp4", key, task.result_duration_ms, links))
         if task.watermark_id:
-            results[0].watermark_url = links.media(task.watermark_id, ".mp4")
+            results[0].watermark_url = links.media(task.watermark_id, ".mp4", keys.marked_key(task.id, task.attempt))
+    source_key = keys.source_key(task.source_id, task.source_suffix)
     return TaskData(
         task_id=task.id,
-        task_status=task.status,
+        task_status=STATUSES[task.status],
         task_status_msg=task.reason,
         task_info=TaskInfo(
-            parent_video=_video(task.source_id, task.source_suffix, task.source_duration_ms, links),
+            parent_video=_video(task.source_id, task.source_suffix, source_key, task.source_duration_ms, links),
             external_task_id=task.external_id,
         ),
         task_result=TaskResult(videos=results),
         progress=round(task.progress, 4),
         stage=task.stage,
+        fault=task.fault or None,
         queue_position=position,
         created_at=task.created_at,
         updated_at=task.updated_at,
@@ -386,7 +403,7 @@ def upload_data(media: Media, links: Links) -> UploadData:
     """An uploaded file as clients see it."""
     return UploadData(
         id=media.id,
-        url=links.media(media.id, media.suffix),
+        url=links.media(media.id, media.suffix, media.key),
         type="video" if media.suffix in VIDEO_SUFFIXES else "audio",
         size=media.size,
         duration=seconds(media.duration_ms),
@@ -400,8 +417,8 @@ def seconds(ms: int) -> str:
     return f"{whole}.{rest:03d}".rstrip("0").rstrip(".")
 
 
-def _video(media_id: str, suffix: str, duration_ms: int, links: Links) -> VideoData:
-    return VideoData(id=media_id, url=links.media(media_id, suffix), duration=seconds(duration_ms))
+def _video(media_id: str, suffix: str, key: str, duration_ms: int, links: Links) -> VideoData:
+    return VideoData(id=media_id, url=links.media(media_id, suffix, key), duration=seconds(duration_ms))
 
 
 # Sounds in the request

@@ -1,0 +1,81 @@
+"""A worker of a fleet: what `duikou worker` runs. It has a folder, a database, a storage and a broker, and no HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+from prometheus_client import start_http_server
+
+from duikou.errors import InputError
+from duikou.jobs import logs, metrics
+from duikou.jobs.accounts import Accounts
+from duikou.jobs.database import Database
+from duikou.jobs.executor import Executor, Terms
+from duikou.jobs.files import open_files
+from duikou.jobs.folder import DataFolder
+from duikou.jobs.state import Queue
+from duikou.jobs.store import Store
+from duikou.jobs.traces import traces
+from duikou.jobs.work import Work
+from duikou.settings import Settings
+
+PATIENCE_S = 60.0  # with a file storage that does not answer: an attempt outlives a short fault
+
+log = structlog.get_logger(__name__)
+
+
+def queues_of(text: str) -> tuple[Queue, ...]:
+    """`render,analysis` as queues. Raises `InputError`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or set(names) - set(Queue):
+        raise InputError(f"queues: expected some of {', '.join(Queue)}, and not {text!r}", field="queues")
+    return tuple(dict.fromkeys(Queue(name) for name in names))
+
+
+def serve(
+    settings: Settings,
+    queues: Sequence[Queue],
+    *,
+    ready: Callable[[], None] | None = None,
+    work: Work | None = None,
+) -> None:
+    """Do tasks of these queues, `workers` at once, until SIGTERM or SIGINT; `ready` is called once messages come.
+
+    Raises `StorageError` where the folder, database or storage cannot be used, `InputError` where a setting is missing.
+    """
+    if not settings.broker_url:
+        raise InputError(
+            "broker_url: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and "
+            "DUIKOU_STORAGE_URL as for the servers (`duikou serve` alone needs no worker)",
+            field="broker_url",
+        )
+    logs.configure()
+    from duikou.jobs import fleet  # only a fleet has Celery
+
+    stopping = threading.Event()
+    folder = DataFolder(settings.data, settings.min_free_mb)
+    folder.open()
+    try:
+        database = Database(settings.database_url)
+        files = open_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
+        files.ping()
+        executor = Executor(
+            Store(database),
+            files,
+            folder,
+            work or Work(),
+            Terms.of(settings, folder, Accounts(database)),
+            shared=True,
+            stopping=stopping,
+        )
+        if settings.worker_metrics_port:
+            start_http_server(settings.worker_metrics_port, settings.host, registry=metrics.registry)
+        log.info("worker started", queues=[str(queue) for queue in queues], concurrency=settings.workers)
+        traces.start(settings.otel_endpoint, "worker")
+        fleet.work(settings, executor, queues=queues, concurrency=settings.workers, stopping=stopping, ready=ready)
+        database.close()
+    finally:
+        traces.stop()
+        folder.close()

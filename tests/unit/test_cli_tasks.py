@@ -1,0 +1,134 @@
+"""`duikou tasks` on a data folder: what an operator sees, and what retrying and cancelling change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import structlog
+from rows import media, task
+
+from duikou import cli
+from duikou.jobs import keys
+from duikou.jobs.database import Database
+from duikou.jobs.ids import now_ms
+from duikou.jobs.state import Fault, Queue, SessionRecord, Task, TaskStatus
+from duikou.jobs.store import Store
+
+FAR = 4_000_000_000_000  # the year 2096
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DUIKOU_DATA", str(tmp_path / "data"))
+    structlog.reset_defaults()  # whatever tests before this one have set up
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def store(data: Path):
+    database = Database(f"sqlite:///{data / 'duikou.db'}")
+    yield Store(database)
+    database.close()
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a call that succeeds prints."""
+    capsys.readouterr()
+    assert cli.run(["tasks", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The sentence of a call that the operator got wrong."""
+    capsys.readouterr()
+    assert cli.run(["tasks", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out
+    return shown.err.splitlines()[-1]
+
+
+def made(store: Store, data: Path, **what: object) -> Task:
+    """A task whose session, source and speech are all kept."""
+    source = media(key="media/1.mp4", expires_at=FAR)
+    store.add_media(source)
+    session = SessionRecord(source.id[::-1], "", source, (), 1, FAR)
+    store.add_session(session)
+    asked = task(source_id=source.id, session_id=session.id, created_at=now_ms(), **what)
+    sound = keys.sound_key(asked.id, 0)
+    (data / sound).parent.mkdir(parents=True)
+    (data / sound).write_bytes(b"speech")
+    return store.add_task(replace(asked, choices=(replace(asked.choices[0], sound=sound),)))
+
+
+def failed(store: Store, data: Path) -> Task:
+    made(store, data)
+    claimed = store.claim()
+    assert claimed is not None
+    assert store.fail(claimed, "it did not work", Fault.WORKER, expires_at=FAR)
+    return claimed
+
+
+def listed(capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
+    return [row["id"] for row in json.loads(run(capsys, "list", "--json", *more))]
+
+
+def test_tasks_are_listed_by_status_account_and_queue(store, data, capsys) -> None:
+    over = failed(store, data)
+    waits = made(store, data, account="alice")
+    search = store.add_task(task(queue=Queue.ANALYSIS, choices=(), created_at=now_ms() + 1))
+    assert listed(capsys) == [search.id, waits.id]
+    assert set(listed(capsys, "--all")) == {over.id, waits.id, search.id}
+    assert listed(capsys, "--status", "failed") == [over.id]
+    assert listed(capsys, "--account", "alice") == [waits.id]
+    assert listed(capsys, "--queue", "analysis") == [search.id]
+    assert len(listed(capsys, "--all", "--limit", "1")) == 1
+    table = run(capsys, "list", "--all")
+    assert "it did not work" in table
+    assert "alice" in table
+
+
+def test_a_task_is_shown_whole_with_times_that_people_read(store, data, capsys) -> None:
+    over = failed(store, data)
+    shown = json.loads(run(capsys, "show", over.id, "--json"))
+    assert (shown["status"], shown["fault"], shown["reason"]) == ("failed", "worker", "it did not work")
+    assert shown["created_at"].endswith(" UTC")
+    assert "it did not work" in run(capsys, "show", over.id)
+
+
+def test_a_failed_task_is_tried_again_from_the_first_try_on(store, data, capsys) -> None:
+    over = failed(store, data)
+    assert run(capsys, "retry", over.id) == f"submitted: {over.id}\n"
+    again = store.claim()
+    assert again is not None
+    assert (again.id, again.attempt, again.tries, again.reason, again.fault) == (over.id, 2, 1, "", "")
+    assert "only one that failed or was cancelled can" in fault(capsys, "retry", over.id)
+
+
+def test_what_cannot_succeed_any_more_is_not_retried(store, data, capsys) -> None:
+    over = failed(store, data)
+    (data / over.choices[0].sound).unlink()
+    assert "the speech of" in fault(capsys, "retry", over.id)
+    store.drop_session(over.session_id)
+    assert "the session of" in fault(capsys, "retry", over.id)
+    found = store.task_of_anyone(over.id)
+    assert found is not None
+    assert found.status is TaskStatus.FAILED
+
+
+def test_a_task_is_cancelled_once(store, data, capsys) -> None:
+    waits = made(store, data)
+    assert run(capsys, "cancel", waits.id) == f"cancelled: {waits.id}\n"
+    found = store.task_of_anyone(waits.id)
+    assert found is not None
+    assert (found.status, found.fault) == (TaskStatus.CANCELLED, "cancelled")
+    assert found.reason == "The task was cancelled by the operator."
+    assert "is over already: cancelled" in fault(capsys, "cancel", waits.id)
+
+
+def test_an_unknown_id_is_told(store, capsys) -> None:
+    for command in ("show", "retry", "cancel"):
+        assert "there is no task '7'" in fault(capsys, command, "7")
