@@ -129,8 +129,8 @@ class Settings(BaseSettings):
             raise ValueError("broker_url must begin with amqp://, amqps://, redis:// or rediss://")
         if self.broker_url and not self.database_url:
             raise ValueError("broker_url needs a database_url: workers on other machines cannot read this one's SQLite")
-        if self.broker_url and not self.storage_url:
-            raise ValueError("broker_url needs a storage_url: workers on other machines cannot read this one's folder")
+        if self.database_url and not self.storage_url:
+            raise ValueError("database_url needs a storage_url: others on the same database must find the files, too")
         return self
 
     @model_validator(mode="after")

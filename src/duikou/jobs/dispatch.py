@@ -25,6 +25,9 @@ class Dispatcher(Protocol):
     def wake(self, queue: Queue) -> None:
         """A task was submitted."""
 
+    def ring(self) -> None:
+        """Wake again for what was told and lost on the way. Raises what lies between raises."""
+
     def join(self) -> None:
         """After the stop was asked for: wait until no work is in hand here."""
 
@@ -66,6 +69,9 @@ class LocalDispatcher:
         with self._news:
             self._news.notify_all()
 
+    def ring(self) -> None:
+        """Nothing is lost between this process and its own threads."""
+
     def join(self) -> None:
         """Wait until every child is gone; what they had in hand waits for the next start."""
         with self._news:
@@ -81,7 +87,7 @@ class LocalDispatcher:
         return self._executor.busy
 
     def ping(self) -> None:
-        """Nothing stands between this process and its own threads."""
+        """They always answer."""
 
     def _serve(self, queue: Queue, worker: Worker) -> None:
         worker.start()

@@ -7,9 +7,10 @@ import secrets
 import statistics
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -85,6 +86,14 @@ class Order:
     files_url: str = ""
 
 
+class _Part(Protocol):
+    """A thread, or several, that the jobs start and wait for at their end."""
+
+    def start(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
 class Jobs:
     """Sessions and tasks. `start` takes the data folder, `stop` gives it back; both block, all else is quick.
 
@@ -106,7 +115,7 @@ class Jobs:
         self.accounts: Accounts
         self.secret: bytes
         self.dispatcher: Dispatcher
-        self._parts: list[LocalDispatcher | Lane | Courier | Watch | Any] = []
+        self._parts: list[_Part] = []
 
     def start(self) -> None:
         """Take the folder, forget what is over, take up what is unfinished.
@@ -114,18 +123,19 @@ class Jobs:
         Raises `StorageError`, and `InputError` where the settings' certificate cannot sign results.
         """
         settings, folder = self._settings, self.folder
-        folder.open()
-        try:
+        with ExitStack() as opened:
+            folder.open()
+            opened.callback(folder.close)
             self._database = Database(settings.database_url or folder.database_url)
+            opened.callback(self._database.close)
             self.files = open_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
             self.files.ping()
             self.store, self.accounts = Store(self._database), Accounts(self._database)
             self.secret = self.accounts.secret("addresses", folder.former_secret() or secrets.token_bytes(SECRET_BYTES))
             self.dispatcher = self._dispatcher()
             traces.start(settings.otel_endpoint, "server")
-        except BaseException:
-            folder.close()
-            raise
+            opened.callback(traces.stop)
+            self._opened = opened.pop_all()
         outbox = Outbox(self._database)
         self.fleet = metrics.Fleet(self.store.loads, outbox.waiting)
         self._waiting = Waiting(self.store, self._stopping)
@@ -134,8 +144,8 @@ class Jobs:
         sweeper = retention.Sweeper(self._database, self.store, self.files, stopping=self._stopping)
         self._parts = [self.dispatcher, self._probing, courier, sweeper]
         if self._database.shared:
-            ring = getattr(self.dispatcher, "ring", None)
-            self._parts.append(Watch(self.store, keep_ms=self._keep_ms, stopping=self._stopping, ring=ring))
+            ring = self.dispatcher.ring
+            self._parts.append(Watch(self.store, ring, keep_ms=self._keep_ms, stopping=self._stopping))
         else:
             self._take_up()
             retention.remove_orphans(self.store, self.files)
@@ -194,9 +204,7 @@ class Jobs:
         self._stopping.set()
         for part in self._parts:
             part.join()
-        traces.stop()
-        self._database.close()
-        self.folder.close()
+        self._opened.close()
 
     def missing(self) -> list[str]:
         """A sentence for each thing that new work needs and that is not there."""

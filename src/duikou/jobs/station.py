@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import structlog
 from prometheus_client import start_http_server
@@ -56,9 +57,11 @@ def serve(
 
     stopping = threading.Event()
     folder = DataFolder(settings.data, settings.min_free_mb)
-    folder.open()
-    try:
+    with ExitStack() as opened:
+        folder.open()
+        opened.callback(folder.close)
         database = Database(settings.database_url)
+        opened.callback(database.close)
         files = open_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
         files.ping()
         executor = Executor(
@@ -72,10 +75,7 @@ def serve(
         )
         if settings.worker_metrics_port:
             start_http_server(settings.worker_metrics_port, settings.host, registry=metrics.registry)
-        log.info("worker started", queues=[str(queue) for queue in queues], concurrency=settings.workers)
         traces.start(settings.otel_endpoint, "worker")
+        opened.callback(traces.stop)
+        log.info("worker started", queues=[str(queue) for queue in queues], concurrency=settings.workers)
         fleet.work(settings, executor, queues=queues, concurrency=settings.workers, stopping=stopping, ready=ready)
-        database.close()
-    finally:
-        traces.stop()
-        folder.close()

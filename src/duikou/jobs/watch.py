@@ -15,7 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from duikou.jobs.ids import now_ms
-from duikou.jobs.state import Fault
+from duikou.jobs.state import Fault, TaskStatus
 from duikou.jobs.store import Store
 
 WATCH_EVERY_S = 1.0
@@ -48,12 +48,10 @@ class Pulses:
 
 
 class Watch:
-    """A thread of its own. ring: called after each look, where there are messages that can be lost."""
+    """A thread of its own. ring: called after each look, for messages that were lost."""
 
-    def __init__(
-        self, store: Store, *, keep_ms: int, stopping: threading.Event, ring: Callable[[], None] | None = None
-    ) -> None:
-        self._store, self._keep_ms, self._stopping, self._ring = store, keep_ms, stopping, ring
+    def __init__(self, store: Store, ring: Callable[[], None], *, keep_ms: int, stopping: threading.Event) -> None:
+        self._store, self._ring, self._keep_ms, self._stopping = store, ring, keep_ms, stopping
         self._thread = threading.Thread(target=self._serve, name="duikou-watch", daemon=True)
 
     def start(self) -> None:
@@ -79,9 +77,8 @@ class Watch:
     def _look(self, pulses: Pulses) -> None:
         for task_id, attempt in pulses.dead(self._store.beats()):
             task = self._store.task_of_anyone(task_id)
-            if task is not None and task.attempt == attempt and not task.finished:
+            if task is not None and task.attempt == attempt and task.status is TaskStatus.PROCESSING:
                 log.warning("a worker is gone", task_id=task_id, request_id=task.request_id, attempt=attempt)
                 reason = "the worker stopped while it worked on it"
                 self._store.retry(task, reason, Fault.WORKER, expires_at=now_ms() + self._keep_ms)
-        if self._ring is not None:
-            self._ring()
+        self._ring()
