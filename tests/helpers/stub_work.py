@@ -73,6 +73,14 @@ def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary
     return tuple(faces)
 
 
+def die_once(mark: Path, progress: Progress) -> str:
+    if mark.exists():
+        return "alive"
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
 def identify_anything(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
     (folder / "face_0.jpg").write_bytes(PICTURE)
     return (FaceSummary("0", Interval(0, 10_000)),)

@@ -42,10 +42,10 @@ def file(tmp_path: Path, **what) -> Path:
     return path
 
 
-def identify(worker: Worker, tmp_path: Path, deed: str, tell=None):
+def identify(worker: Worker, tmp_path: Path, deed: str, tell=None, wanted=None):
     folder = tmp_path / "session"
     folder.mkdir(exist_ok=True)
-    return worker.run(stub_work.identify, file(tmp_path, identify=deed), folder, tell=tell)
+    return worker.run(stub_work.identify, file(tmp_path, identify=deed), folder, tell=tell, wanted=wanted)
 
 
 def gone(pid: int) -> bool:
@@ -193,7 +193,7 @@ def test_log_lines_of_a_child_are_the_servers(worker, capsys) -> None:
 
 def test_work_whose_result_nobody_wants_is_stopped(worker, tmp_path) -> None:
     with pytest.raises(StoppedError, match="no longer wanted"):
-        identify(worker, tmp_path, "hang", lambda stage, share: False)
+        identify(worker, tmp_path, "hang", wanted=lambda: False)
 
 
 def test_a_stop_ends_the_work_at_once(worker, tmp_path, stopping) -> None:
@@ -208,18 +208,17 @@ def test_a_stop_ends_the_work_at_once(worker, tmp_path, stopping) -> None:
 def test_a_lane_tries_once_more_when_a_child_died(tmp_path, stopping) -> None:
     lane = Lane("test", 1, AMPLE, stopping)
     lane.start()
-    (tmp_path / "a" / "session").mkdir(parents=True)
-    (tmp_path / "b" / "session").mkdir(parents=True)
-    once, always = file(tmp_path / "a", identify="die_once"), file(tmp_path / "b", identify="die")
-    first = lane.submit(stub_work.identify, once, tmp_path / "a" / "session")
-    second = lane.submit(stub_work.identify, always, tmp_path / "b" / "session")
-    assert len(first.result(30)) == 1
+    (tmp_path / "session").mkdir()
+    always = file(tmp_path, identify="die")
+    first = lane.submit(stub_work.die_once, tmp_path / "mark")
+    second = lane.submit(stub_work.identify, always, tmp_path / "session")
+    assert first.result(30) == "alive"
     with pytest.raises(WorkerError, match="SIGKILL"):
         second.result(30)
     stopping.set()
     lane.join()
     with pytest.raises(StoppedError):
-        lane.submit(stub_work.identify, once, tmp_path).result(1)
+        lane.submit(stub_work.identify, always, tmp_path).result(1)
 
 
 def test_a_lane_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:

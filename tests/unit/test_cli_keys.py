@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import structlog
+from rows import task
 
 from duikou import cli
 from duikou.jobs.accounts import Accounts, KeyKind, digest
 from duikou.jobs.database import Database
+from duikou.jobs.store import Store
 
 
 @pytest.fixture
@@ -112,6 +114,11 @@ def test_an_accounts_callbacks_are_signed_with_one_secret(accounts, capsys) -> N
         (("make", "a\nb"), "account: a name has 1 to 64 printable characters"),
         (("revoke", "12"), "key: there is no key '12'; `duikou keys list` shows them"),
         (("callback", "nobody"), "account: there is no account 'nobody'; `duikou keys list` shows them"),
+        (("priority", "alice", "0"), "priority: 0 lies outside 1 to 100"),
+        (("priority", "alice", "101"), "priority: 101 lies outside 1 to 100"),
+        (("priority", "alice", "much"), "Invalid value for 'N'"),
+        (("priority", "alice"), "N"),
+        (("priority", "x" * 65, "2"), "account: a name has 1 to 64 printable characters"),
         (("make",), "ACCOUNT"),
         (("dance",), "dance"),
     ],
@@ -119,6 +126,24 @@ def test_an_accounts_callbacks_are_signed_with_one_secret(accounts, capsys) -> N
 def test_faults(data, capsys, arguments, sentence) -> None:
     assert sentence in fault(capsys, *arguments)
     assert json.loads(answer(capsys, "list", "--json")) == []
+
+
+def test_an_account_gets_more_of_what_waits_from_now_on(accounts, data, capsys) -> None:
+    database = Database(f"sqlite:///{data / 'duikou.db'}")
+    store, apart = Store(database), []
+    for share in (1, 4):
+        assert answer(capsys, "priority", "alice", str(share)) == ""
+        first, second = (store.add_task(task(account="alice", source_duration_ms=10_000)) for _ in range(2))
+        apart.append(second.turn - first.turn)
+    assert apart == [10.0, 2.5]
+    secret = accounts.callback_secret("alice")
+    answer(capsys, "make", "alice")
+    assert accounts.callback_secret("alice") == secret, "a new name is a new account, which a key then belongs to"
+    database.close()
+
+
+def test_the_open_account_has_a_priority_too(data, capsys) -> None:
+    assert answer(capsys, "priority", "", "2") == ""
 
 
 def test_the_folder_may_be_named(tmp_path, data, capsys) -> None:

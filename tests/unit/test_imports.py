@@ -1,5 +1,6 @@
 """The rooms' import directions, as pyproject.toml draws them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,17 @@ def test_rooms_import_one_way_only() -> None:
 
 
 def test_the_package_imports_without_the_web_framework() -> None:
-    code = "import sys, duikou; print([name for name in ('fastapi', 'sqlalchemy', 'uvicorn') if name in sys.modules])"
+    assert loaded("duikou", "fastapi", "sqlalchemy", "uvicorn") == []
+
+
+def test_a_server_alone_imports_nothing_of_a_fleets() -> None:
+    packages = ("celery", "kombu", "obstore", "psycopg", "opentelemetry.sdk", "opentelemetry.exporter")
+    assert loaded("duikou.cli, duikou.server, duikou.jobs.manager", *packages) == []
+
+
+def loaded(modules: str, *packages: str) -> list[str]:
+    """Which of these packages come with the modules."""
+    code = f"import sys, json, {modules}; print(json.dumps([name for name in {packages!r} if name in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    found: list[str] = json.loads(done.stdout)
+    return found

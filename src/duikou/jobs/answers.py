@@ -43,6 +43,11 @@ def _fraction(numerator: int, denominator: int) -> Fraction:
     return Fraction(numerator, denominator)
 
 
+def readable(text: str) -> str:
+    """A child's text as every database takes it: else an attempt could not be ended, nor be said to be alive."""
+    return text.encode(errors="replace").decode().replace("\0", "?")
+
+
 def receive(pipe: Connection) -> Any:
     """The next thing that a child tells. Raises `EOFError` where it is gone, `WorkerError` for what is no answer."""
     try:

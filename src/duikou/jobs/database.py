@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic.util import CommandError
-from sqlalchemy.exc import InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from duikou.errors import StorageError
@@ -107,10 +107,10 @@ class Database:
             yield
         except PoolTimeoutError as error:
             raise StorageError("the database does not answer") from error
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
             if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL":
                 raise StorageError("the server's disk is full") from error
-            if self.shared:  # refused, cut, restarting, or out of its own disk or memory: it passes
+            if self.shared:  # refused, cut, restarting, read-only, out of its own disk: it passes
                 raise StorageError("the database does not answer") from error
             raise
 

@@ -15,6 +15,7 @@ import structlog
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.jobs import keys
 from duikou.jobs.accounts import Accounts
+from duikou.jobs.answers import readable
 from duikou.jobs.confine import Limits, Places
 from duikou.jobs.files import Files
 from duikou.jobs.folder import DataFolder
@@ -250,7 +251,7 @@ def _told(error: Exception) -> tuple[Fault, str]:
         case _:
             fault = Fault.WORKER
     if isinstance(error, DuikouError):
-        return fault, str(error)
+        return fault, readable(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)
     # What nobody foresaw may name files of ours: that is for the log.
     return fault, f"unexpected {type(error).__name__}; the server's log tells more"

@@ -6,6 +6,7 @@ message that comes twice is idle, one that is lost is sent again by whoever watc
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import queue
 import threading
@@ -56,6 +57,8 @@ def application(settings: Settings) -> celery.Celery:
     """Celery, told of our broker and queues. Nothing is dialled."""
     app = celery.Celery("duikou", broker=settings.broker_url, set_as_current=False)
     redis = settings.broker_url.startswith(("redis://", "rediss://"))
+    if redis and importlib.util.find_spec("redis") is None:
+        raise StorageError("broker_url: Redis needs the package redis; install celery[redis]")
     arguments = None if redis else {"x-queue-type": "quorum"}  # kept by several nodes, on disk
     transport: dict[str, Any] = (
         {"visibility_timeout": REDIS_HOLD * settings.task_timeout_s}
@@ -125,7 +128,10 @@ class FleetDispatcher:
         if time.monotonic() - self._compared < RING_EVERY_S:
             return
         self._compared = time.monotonic()
-        missing = {}
+        missing: dict[Queue, int] = {}
+        if not self._bells.empty():  # what is still to be sent would be taken for lost, and sent for ever
+            self._missing = missing
+            return
         loads = self._store.loads()
         if any(load.due for load in loads.values()):
             with self._app.connection_for_read(connect_timeout=ANSWER_S) as connection, connection.channel() as channel:

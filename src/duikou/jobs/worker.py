@@ -39,7 +39,7 @@ TELL_EVERY_S = 0.2  # a worker tells its progress at most this often, and whenev
 OOM_SCORE = 800  # of 1000: the kernel short of memory stops a worker, not the server
 JOIN_S = 5  # a killed process is gone long before
 GRACE_S = 5  # past the wall limit, after which a child that does not even answer is killed
-STAGE_CHARACTERS = 80
+STAGE_CHARACTERS = 64  # as many as the store holds
 LOG_LINES = 1000  # of one piece of work; honest work writes a few
 
 log = structlog.get_logger(__name__)
@@ -158,7 +158,7 @@ class Worker:
                             logs.relay(level, event, more)
                     case ("progress", str(stage), float(share)):
                         if tell is not None:
-                            tell(stage[:STAGE_CHARACTERS], share if 0 <= share <= 1 else 0.0)
+                            tell(answers.readable(stage[:STAGE_CHARACTERS]), share if 0 <= share <= 1 else 0.0)
                     case _:
                         raise WorkerError("the worker process answered with what is no answer")
             if self._stopping.is_set():

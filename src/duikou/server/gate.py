@@ -17,9 +17,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from duikou.errors import DuikouError
 from duikou.jobs.accounts import OPEN, Accounts, Key, KeyKind, digest
 from duikou.server.browser import CALLS, require_own_name, require_same_site
-from duikou.server.codes import ApiError, Code
+from duikou.server.codes import ApiError, Code, api_error
 from duikou.server.desk import Desk
 from duikou.server.middleware import drain, fault_response
 
@@ -47,7 +48,8 @@ class Gate:
                     require_own_name(headers, desk.settings.public_url)
                 scope["state"]["account"] = account
                 await self._count(scope["state"]["account"], desk.settings.requests_per_s)
-            except ApiError as fault:
+            except (ApiError, DuikouError) as error:
+                fault = error if isinstance(error, ApiError) else api_error(error)
                 with suppress(HTTPException):  # a body above the limit: that it may not come in at all matters more
                     await drain(receive)
                 await fault_response(fault, scope["state"]["request_id"])(scope, receive, send)

@@ -1,0 +1,303 @@
+"""Retention over both databases and both kinds of storage: what is over goes with its files, what is still needed
+stays, and what nobody knows is removed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rows import Clock, media, task
+from services import S3
+
+from duikou.jobs import keys
+from duikou.jobs.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Terms
+from duikou.jobs.files import Files, open_files
+from duikou.jobs.folder import DataFolder
+from duikou.jobs.ids import new_id, now_ms
+from duikou.jobs.manager import Jobs
+from duikou.jobs.retention import ORPHAN_S, remove_orphans, sweep
+from duikou.jobs.state import Fault, Media, MediaKind, Queue, SessionRecord, TaskStatus
+from duikou.jobs.store import Store
+from duikou.settings import Settings
+
+LATER = 10_000
+PATIENCE_S = 20.0
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "folder":
+        return ""
+    for name, value in S3.environment.items():
+        monkeypatch.setenv(name, value)
+    url: str = request.getfixturevalue("s3").fresh("some/where")
+    return url
+
+
+@pytest.fixture
+def files(storage_url: str, tmp_path: Path) -> Files:
+    (tmp_path / "data").mkdir()
+    return open_files(storage_url, tmp_path / "data", tmp_path / "scratch", PATIENCE_S)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Files:
+    (tmp_path / "data").mkdir()
+    return open_files("", tmp_path / "data", tmp_path / "scratch", PATIENCE_S)
+
+
+def put(files: Files, tmp_path: Path, *kept: str) -> None:
+    for key in kept:
+        received = tmp_path / "received"
+        received.write_bytes(b"x")
+        files.keep(received, key)
+
+
+def listed(files: Files) -> set[str]:
+    """Keys of all that is kept; a folder that became empty is no file."""
+    return {stored.key for place in keys.PLACES for stored in files.listed(place) if stored.size}
+
+
+def source(store: Store, files: Files, tmp_path: Path, media_id: str, expires_at: int, **what: Any) -> Media:
+    """A new source with its file."""
+    made = media(id=media_id, key=keys.source_key(media_id, ".mp4"), expires_at=expires_at, **what)
+    store.add_media(made)
+    put(files, tmp_path, made.key)
+    return made
+
+
+# What is over
+
+
+def test_all_that_is_over_goes_and_nothing_else(store: Store, files: Files, clock: Clock, tmp_path: Path) -> None:
+    for number, end in (("1", 2_000), ("2", LATER)):
+        video = source(store, files, tmp_path, f"1{number}", end)
+        store.add_session(SessionRecord(f"2{number}", "", video, (), 1, end))
+        put(files, tmp_path, keys.picture_key(f"2{number}", "0"))
+        store.add_task(task(id=f"3{number}", callback_url="http://127.0.0.1/"))
+        claimed = store.claim()
+        assert claimed
+        made = [keys.result_key(claimed.id, 1), keys.marked_key(claimed.id, 1)]
+        put(files, tmp_path, keys.sound_key(claimed.id, 0), *made)
+        results = (media(id=f"{4 + n}{number}", kind=MediaKind.RESULT, key=made[n], expires_at=end) for n in range(2))
+        store.publish(claimed, *results)
+    before = listed(files)
+    assert sweep(store, files) == 0
+    assert listed(files) == before
+    clock.ms = 2_000
+    assert sweep(store, files) == 3
+    assert listed(files) == {
+        "media/12.mp4",
+        "sessions/22/face_0.jpg",
+        "tasks/32/sound_0",
+        "tasks/32/1/result.mp4",
+        "tasks/32/1/marked.mp4",
+    }
+    ids = [f"{kind}{number}" for kind in range(1, 6) for number in range(1, 3)]
+    assert store.known(ids) == {"12": 0, "22": 0, "32": 1, "42": 0, "52": 0}
+    clock.ms = LATER
+    assert sweep(store, files) == 3
+    assert listed(files) == set()
+    assert store.known(ids) == {}
+
+
+def test_a_session_that_is_over_goes_and_its_source_stays(
+    store: Store, local: Files, clock: Clock, tmp_path: Path
+) -> None:
+    video = source(store, local, tmp_path, "1", LATER)
+    store.add_session(SessionRecord("2", "", video, (), 1, 2_000))
+    put(local, tmp_path, keys.picture_key("2", "0"))
+    clock.ms = 2_000
+    assert sweep(store, local) == 1
+    assert listed(local) == {"media/1.mp4"}
+    clock.ms = LATER
+    assert sweep(store, local) == 1
+    assert store.known(["1", "2"]) == {}
+
+
+def test_an_unfinished_task_keeps_its_session_and_its_source(
+    store: Store, local: Files, clock: Clock, tmp_path: Path
+) -> None:
+    video = source(store, local, tmp_path, "1", 2_000)
+    store.add_session(SessionRecord("2", "", video, (), 1, 2_000))
+    store.add_task(task(id="3", session_id="2", source_id="1"))
+    clock.ms = LATER
+    assert sweep(store, local) == 0
+    claimed = store.claim()
+    assert claimed
+    assert sweep(store, local) == 0
+    store.fail(claimed, "no", Fault.INPUT, expires_at=2 * LATER)
+    assert [sweep(store, local) for _ in range(2)] == [2, 0]
+    assert store.known(["1", "2", "3"]) == {"3": 1}
+
+
+def test_a_result_that_became_a_sessions_source_stays_while_the_session_does(
+    store: Store, local: Files, clock: Clock, tmp_path: Path
+) -> None:
+    for number, column in (("3", "result_id"), ("6", "watermark_id")):
+        key = keys.result_key(number, 1)
+        store.add_task(task(id=number, status=TaskStatus.SUCCEED, expires_at=2_000, **{column: f"{number}4"}))
+        result = media(id=f"{number}4", kind=MediaKind.RESULT, key=key, expires_at=2_000)
+        store.add_media(result)
+        put(local, tmp_path, key)
+        store.add_session(SessionRecord(f"{number}5", "", result, (), 1, LATER))
+    clock.ms = 3_000
+    assert sweep(store, local) == 0
+    assert listed(local) == {"tasks/3/1/result.mp4", "tasks/6/1/result.mp4"}
+    clock.ms = LATER
+    assert sweep(store, local) == 4
+    assert listed(local) == set()
+
+
+def test_searches_go_soon_and_leave_the_sessions_that_they_made(
+    store: Store, local: Files, clock: Clock, tmp_path: Path
+) -> None:
+    video = source(store, local, tmp_path, "1", LATER)
+    for number in range(3):
+        store.add_task(task(id=f"2{number}", queue=Queue.ANALYSIS, session_id="", source_id="1"))
+    found, failed = store.claim(Queue.ANALYSIS), store.claim(Queue.ANALYSIS)
+    assert found
+    assert failed
+    store.found(found, SessionRecord("3", "", video, (), 1, LATER), expires_at=2_000)
+    store.fail(failed, "no", Fault.INPUT, expires_at=2_000)
+    clock.ms = 2_000
+    assert sweep(store, local) == 2
+    assert store.known(["1", "20", "21", "22", "3"]) == {"1": 0, "22": 0, "3": 0}
+    assert store.session("", "3")
+
+
+def test_a_sweep_takes_small_batches(store: Store, local: Files, clock: Clock, tmp_path: Path) -> None:
+    for number in range(5):
+        video = source(store, local, tmp_path, f"1{number}", 1_500)
+        store.add_session(SessionRecord(f"2{number}", "", video, (), 1, 1_500))
+        store.add_task(task(id=f"3{number}", status=TaskStatus.FAILED, expires_at=1_500))
+    clock.ms = 1_500
+    assert [sweep(store, local, batch=2) for _ in range(4)] == [6, 6, 3, 0]
+
+
+def test_what_is_needed_does_not_hold_up_what_is_not(store: Store, local: Files, clock: Clock, tmp_path: Path) -> None:
+    for number in range(4):
+        video = source(store, local, tmp_path, f"1{number}", 1_500)
+        needed = number < 3
+        store.add_session(SessionRecord(f"2{number}", "", video, (), 1, 1_500))
+        if needed:
+            store.add_task(task(session_id=f"2{number}", source_id=video.id))
+    clock.ms = 1_500
+    assert [sweep(store, local, batch=1) for _ in range(2)] == [2, 0]
+    assert listed(local) == {"media/10.mp4", "media/11.mp4", "media/12.mp4"}
+
+
+# How long things are kept
+
+
+@pytest.fixture
+def jobs(store: Store, local: Files, tmp_path: Path) -> Jobs:
+    """The desk with its store and its files, without anything that works."""
+    jobs = Jobs(Settings(data=tmp_path / "data"), None, lambda _: b"")
+    jobs.store, jobs.files = store, local
+    return jobs
+
+
+def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    folder.make()
+    terms = Terms.of(Settings(data=folder.root), folder)
+    assert (terms.session_ms, terms.keep_ms, SEARCH_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "used", "kept_ms"),
+    [
+        (MediaKind.SOURCE, None, 30 * DAY_MS),
+        (MediaKind.UPLOAD, None, 24 * HOUR_MS),
+        (MediaKind.UPLOAD, "sound", 36 * HOUR_MS),  # used after twelve hours, kept for a day from then on
+        (MediaKind.UPLOAD, "source", 30 * DAY_MS + 12 * HOUR_MS),
+        (MediaKind.SOURCE, "sound", 30 * DAY_MS),
+    ],
+)
+def test_an_upload_is_kept_for_a_day_unless_it_is_used(
+    jobs: Jobs,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: MediaKind,
+    used: str | None,
+    kept_ms: int,
+) -> None:
+    received = tmp_path / "received"
+    received.write_bytes(b"x")
+    made_at = now_ms()
+    monkeypatch.setattr("duikou.jobs.manager.now_ms", lambda: made_at)
+    kept = jobs.keep("", received, kind, ".mp4", 10_000)
+    if used is not None:
+        monkeypatch.setattr("duikou.jobs.manager.now_ms", lambda: made_at + 12 * HOUR_MS)
+        jobs.use(kept, as_source=used == "source")
+    clock.ms = made_at + kept_ms - 1
+    assert sweep(jobs.store, jobs.files) == 0
+    assert jobs.store.media("", kept.id)
+    clock.ms += 1
+    assert jobs.store.media("", kept.id) is None
+    assert sweep(jobs.store, jobs.files) == 1
+    assert jobs.files.size(kept.key) is None
+
+
+# Orphans
+
+
+def test_files_that_belong_to_nothing_are_removed(store: Store, files: Files, tmp_path: Path) -> None:
+    source(store, files, tmp_path, "1", LATER)
+    store.add_session(SessionRecord("2", "", media(id="1"), (), 1, LATER))
+    store.add_task(task(id="3"))
+    claimed = store.claim()
+    assert claimed
+    assert claimed.attempt == 1
+    kept = {"media/1.mp4", "sessions/2/face_0.jpg", "tasks/3/sound_0", "tasks/3/1/result.mp4"}
+    put(files, tmp_path, *sorted(kept))
+    put(files, tmp_path, "media/9.mp4", "sessions/9/face_0.jpg", "tasks/9/1/result.mp4", "tasks/9/sound_0")
+    put(files, tmp_path, "tasks/3/0/result.mp4", "tasks/3/2/result.mp4", "tasks/3/11/result.mp4")  # of late writers
+    assert remove_orphans(store, files, ORPHAN_S) == 0, "they may be on their way"
+    assert remove_orphans(store, files) == 7
+    assert listed(files) == kept
+
+
+def test_more_files_than_are_looked_up_at_once(
+    store: Store, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duikou.jobs.retention.KEYS", 3)
+    for number in range(4):
+        source(store, files, tmp_path, str(number), LATER)
+    put(files, tmp_path, *(f"media/{number}.mp4" for number in range(4, 11)))
+    assert remove_orphans(store, files) == 7
+    assert listed(files) == {f"media/{number}.mp4" for number in range(4)}
+
+
+def test_an_orphan_is_left_for_an_hour(store: Store, local: Files, tmp_path: Path) -> None:
+    put(local, tmp_path, "media/8.mp4", "media/9.mp4")
+    for key, age_s in (("media/8.mp4", ORPHAN_S + 60), ("media/9.mp4", ORPHAN_S - 60)):
+        path = local.local(key)
+        assert path
+        at = path.stat().st_mtime - age_s
+        os.utime(path, (at, at))
+    assert remove_orphans(store, local, ORPHAN_S) == 1
+    assert listed(local) == {"media/9.mp4"}
+
+
+def test_folders_that_a_dead_server_left_empty_go(store: Store, local: Files, tmp_path: Path) -> None:
+    for folder in ("tasks/9/1", "sessions/9"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    while remove_orphans(store, local):
+        pass
+    assert [list((tmp_path / "data" / place).iterdir()) for place in ("tasks", "sessions")] == [[], []]
+
+
+def test_an_attempt_of_a_task_that_was_deleted_leaves_nothing(store: Store, files: Files, tmp_path: Path) -> None:
+    store.add_task(task(id="3"))
+    claimed = store.claim()
+    assert claimed
+    put(files, tmp_path, keys.sound_key("3", 0), keys.result_key("3", 1))
+    store.drop_task(claimed)
+    assert not store.publish(claimed, media(id=new_id(), kind=MediaKind.RESULT, key=keys.result_key("3", 1)))
+    assert remove_orphans(store, files) == 2
+    assert listed(files) == set()

@@ -1,0 +1,146 @@
+"""Log lines of whole processes: all in one form, each with the ids of what it is about."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stub_work
+from live_server import Process, Program, WorkerProcess, create, ended, identify, order, sources, until
+from receiver import receiver
+from services import Postgres, Rabbit, need
+
+LOST = "Connection to broker lost"
+
+
+@dataclass
+class Fleet:
+    """One server and one worker."""
+
+    server: Process
+    worker: WorkerProcess
+    broker: Rabbit
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, postgres: Postgres) -> Iterator[Fleet]:
+    need("rabbit")
+    (tmp_path / "shared").mkdir()
+    with Rabbit() as broker:  # of its own: it is killed
+        where = {
+            "database_url": postgres.fresh(),
+            "broker_url": broker.fresh(),
+            "storage_url": f"file://{tmp_path}/shared",
+        }
+        with Process(tmp_path / "server", **where) as server, WorkerProcess(tmp_path / "worker", **where) as worker:
+            yield Fleet(server, worker, broker)
+
+
+def lines(program: Program) -> list[dict[str, Any]]:
+    """What a process has said, which must be JSON to the last line."""
+    return [json.loads(line) for line in program.log]
+
+
+def of(task: str, said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in said if line.get("task_id") == task]
+
+
+def test_a_fleet_says_everything_in_one_form_with_its_ids(fleet: Fleet) -> None:
+    server, worker = fleet.server, fleet.worker
+    files = {"a__mp4": stub_work.video(), "bug__mp3": stub_work.sound(render="bug"), "s__mp3": stub_work.sound()}
+    with sources(**files) as site, receiver() as hears:
+        session = identify(server.client, f"{site}/a.mp4")["session_id"]
+        asked = {**order(session, f"{site}/bug.mp3"), "callback_url": hears.url}
+        response = server.client.post("/v1/videos/advanced-lip-sync", json=asked)
+        task, request = response.json()["data"]["task_id"], response.headers["X-Request-Id"]
+        assert ended(server.client, task)["task_status"] == "failed"
+        until(lambda: [line for line in of(task, lines(server)) if line.get("status") == "failed"])
+
+        fleet.broker.kill()
+        until(lambda: [line for line in worker.log if LOST in line])
+        late = create(server.client, order(session, f"{site}/s.mp3"))
+        until(lambda: [line for line in server.log if "a message cannot be sent" in line])
+        until(lambda: [line for line in worker.log if "(2/None)" in line])
+        fleet.broker.start()
+        assert ended(server.client, late)["task_status"] == "succeed"
+    assert worker.end(signal.SIGTERM) == 0
+    server.end(signal.SIGTERM)
+
+    told, made = lines(server), lines(worker)
+    for said in (told, made):
+        assert all({"event", "level", "timestamp"} <= line.keys() for line in said)
+        assert {line["request_id"] for line in of(task, said)} == {request}
+    assert [line["event"] for line in of(task, told) if "callback_id" in line] == ["callback delivered"] * len(
+        hears.heard
+    )
+    assert "task submitted" in [line["event"] for line in of(task, told)]
+    said_in_children = [line for line in of(task, made) if line["event"] == "work failed"]
+    assert said_in_children[0]["attempt"] == 1
+    lost = [line for line in made if "logger" in line]
+    assert {line["logger"] for line in lost} == {"celery.worker.consumer.consumer"}
+    assert len(lost) <= 8
+    assert not [line for line in lost if "exception" in line]
+    assert [line["event"] for line in told].count("the fleet cannot be watched") <= 1
+
+
+def test_what_libraries_and_python_say_takes_the_same_form(tmp_path: Path) -> None:
+    code = """
+import asyncio, logging, threading, warnings
+import structlog
+from duikou.jobs import logs
+print("ready", flush=True)
+logs.configure()
+logs.configure()
+with structlog.contextvars.bound_contextvars(task_id="7"):
+    logging.getLogger("kombu").warning("lost %s\\n", "it")
+logging.getLogger("kombu").info("chatter")
+try:
+    raise KeyError("face")
+except KeyError:
+    logging.getLogger("uvicorn.error").exception("failed")
+warnings.warn("too old", UserWarning)
+thread = threading.Thread(target=lambda: 1 / 0, name="bells")
+thread.start()
+thread.join()
+
+class Stubborn:
+    def __del__(self):
+        raise ValueError("no end")
+Stubborn()
+
+async def forgotten():
+    async def fails():
+        raise LookupError("nobody asks")
+    task = asyncio.create_task(fails())
+    await asyncio.sleep(0)
+asyncio.run(forgotten())
+logging.getLogger("odd").log(35, "between levels")
+with structlog.contextvars.bound_contextvars(task_id="7"):
+    logs.relay("no level", "told by a child", {"task_id": "8", "level": "error", "event": "x", "face": 1})
+"""
+    with Program(code, tmp_path) as program:
+        assert program.popen.wait(60) == 0
+        program.end(signal.SIGTERM)
+    said = lines(program)
+    assert [(line["level"], line["event"].splitlines()[0].split(": ")[-1]) for line in said] == [
+        ("warning", "lost it"),
+        ("error", "failed"),
+        ("warning", "too old"),
+        ("critical", "a thread died"),
+        ("error", "a fault that nobody could catch"),
+        ("error", "Task exception was never retrieved"),
+        ("warning", "between levels"),
+        ("info", "told by a child"),
+    ]
+    assert said[0]["task_id"] == said[-1]["task_id"] == "7"
+    assert [line["exception"].splitlines()[-1] for line in said if "exception" in line] == [
+        "KeyError: 'face'",
+        "ZeroDivisionError: division by zero",
+        "ValueError: no end",
+        "LookupError: nobody asks",
+    ]
