@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SETUP := $(VENV)/.setup-done
 TRAINING := $(VENV)/.training-done
 
-.PHONY: help setup demo test test-media lint format bench quality fuzz soak train clean
+.PHONY: help setup demo test test-media lint format bench scale quality fuzz soak faults train clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ format: $(SETUP) ## put the source in its standard form
 bench: $(SETUP) ## seconds of work per second of video, by stage
 	@$(BIN)/python -m benchmarks.bench
 
+scale: $(SETUP) ## how it grows: the load model, and a simulation with 1,000 workers; about ten minutes
+	@$(BIN)/python -m benchmarks.scale
+
 quality: $(SETUP) ## how convincing the mouth is: sync, silence, picture, speech alone; about 25 minutes
 	@$(BIN)/python -m benchmarks.quality
 
@@ -62,6 +65,9 @@ fuzz: $(SETUP) ## 100,000 damaged media files through the real worker; COUNT=100
 
 soak: $(SETUP) ## half an hour of honest and hostile callers at once; SECONDS=60 for less
 	@$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS))
+
+faults: $(SETUP) ## kill, stop and cut off everything 20 times over; COUNT=2 for fewer, ONLY=worker-killed for one
+	@$(BIN)/python -m tests.faults $(if $(COUNT),--count $(COUNT)) $(if $(ONLY),--only $(ONLY))
 
 train: $(TRAINING) ## train the articulation network from nothing and write its weights
 	@$(BIN)/python -m training.train

@@ -10,7 +10,7 @@ from duikou.jobs.database import Database
 from duikou.jobs.ids import new_id
 from duikou.jobs.outbox import Outbox
 from duikou.jobs.state import FaceNote, FaceSummary, Fault, MediaKind, Queue, SessionRecord, TaskStatus
-from duikou.jobs.store import ExternalIdTaken, Load, Store, TooManyTasksError
+from duikou.jobs.store import ExternalIdTaken, IdTakenError, Load, Store, TooManyTasksError
 from duikou.timebase import Interval
 
 
@@ -132,9 +132,25 @@ def test_a_queue_tells_what_it_holds(store: Store, clock: Clock) -> None:
     store.add_task(task(queue=Queue.ANALYSIS, not_before=clock.ms + 1))
     store.claim()
     clock.ms = 1_000
-    nothing = Load(0, 0, 0, 0)
-    assert store.loads() == {Queue.ANALYSIS: Load(1, 0, 999, 0), Queue.RENDER: Load(2, 2, 600, 1), Queue.GPU: nothing}
+    nothing = Load(0, 0, 0)
+    assert store.loads() == {Queue.ANALYSIS: Load(1, 999, 0), Queue.RENDER: Load(2, 600, 1), Queue.GPU: nothing}
     assert [store.waiting(queue) for queue in (Queue.ANALYSIS, Queue.RENDER, Queue.GPU)] == [1, 2, 0]
+    assert [store.due(queue, 9) for queue in (Queue.ANALYSIS, Queue.RENDER, Queue.GPU)] == [0, 2, 0]
+    assert store.due(Queue.RENDER, 1) == 1, "no more are counted than asked for"
+
+
+def test_a_session_whose_id_was_taken_by_chance_leaves_its_search_as_it_was(store: Store) -> None:
+    source = media()
+    store.add_media(source)
+    store.add_session(SessionRecord("7", "", source, (), 1, END))
+    store.add_task(task(queue=Queue.ANALYSIS))
+    search = store.claim(Queue.ANALYSIS)
+    assert search
+    with pytest.raises(IdTakenError):
+        store.found(search, SessionRecord("7", "a", source, (), 1, END), expires_at=END)
+    now = store.task_of_anyone(search.id)
+    assert now
+    assert (now.status, now.session_id) == (TaskStatus.PROCESSING, search.session_id)
 
 
 def test_paces_are_seconds_of_work_for_each_second_of_the_last_results(store: Store, clock: Clock) -> None:

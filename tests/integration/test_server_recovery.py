@@ -142,7 +142,7 @@ def test_a_server_that_can_make_no_worker_says_so_and_hangs_nobody(tmp_path, sit
 def test_two_servers_on_one_folder_are_refused(tmp_path, site) -> None:
     with (
         in_thread(settings(tmp_path), stub_work.WORK) as client,
-        pytest.raises(StorageError, match="is in use by another duikou server or worker; stop it or choose another folder"),
+        pytest.raises(StorageError, match="is in use by another duikou server or worker; stop it or choose another f"),
     ):
         try:
             serve(settings(tmp_path), work=stub_work.WORK)

@@ -6,7 +6,7 @@ Nothing here knows who dispatched the task: an embedded server and the workers o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +21,8 @@ from duikou.jobs.files import Files
 from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.pulse import Held, Pulse
-from duikou.jobs.state import FaceSummary, Fault, Media, MediaKind, Queue, SessionRecord, Task
-from duikou.jobs.store import Store
+from duikou.jobs.state import FaceSummary, Fault, Media, MediaKind, Queue, SessionRecord, Task, TaskStatus
+from duikou.jobs.store import IdTakenError, Store
 from duikou.jobs.traces import Span, traces
 from duikou.jobs.work import RenderOrder, Work
 from duikou.jobs.worker import LimitError, StoppedError, Worker
@@ -192,18 +192,23 @@ class Executor:
                 sync_mode=SyncMode(task.sync_mode) if task.sync_mode else None,
             )
             duration_ms = int(self._run(worker, held, self._work.render, order, places=order.places))
-            at, kept = now_ms(), []
-            for key in (keys.result_key, keys.marked_key)[: 2 if task.watermark else 1]:
-                name = key(task.id, task.attempt)
-                until = at + self._terms.keep_ms
-                size = place.keep(name)
-                kept.append(Media(new_id(), task.account, MediaKind.RESULT, name, ".mp4", size, duration_ms, at, until))
-        return lambda: self._publish(task, made, *kept)
+            sizes = [place.keep(f"{made}/{name}") for name in (keys.RESULT, keys.MARKED)[: 2 if task.watermark else 1]]
+        return lambda: self._publish(task, made, sizes, duration_ms)
 
-    def _publish(self, task: Task, made: str, result: Media, marked: Media | None = None) -> None:
+    def _publish(self, task: Task, made: str, sizes: Sequence[int], duration_ms: int) -> None:
         """Make what an attempt rendered the task's results. A late writer loses, and its files go."""
-        if not self._store.publish(task, result, marked) and self._store.media_of_anyone(result.id) is None:
-            self._files.remove(made)
+        at = now_ms()
+        kept = [  # anew each time: where an id was taken by chance, the next one is not
+            Media(
+                new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, at + self._terms.keep_ms
+            )
+            for key, size in zip((f"{made}/{keys.RESULT}", f"{made}/{keys.MARKED}"), sizes, strict=False)
+        ]
+        if not self._store.publish(task, *kept):
+            now = self._store.task_of_anyone(task.id)
+            ours = now is not None and now.status is TaskStatus.SUCCEED and now.attempt == task.attempt
+            if not ours:  # else it was written, and the answer lost
+                self._files.remove(made)
 
     def _search(self, task: Task, made: str, worker: Worker, held: Held) -> Outcome:
         source = self._source(task)
@@ -222,7 +227,11 @@ class Executor:
     def _found(self, task: Task, made: str, session: SessionRecord) -> None:
         """Make what an attempt found the session that was asked for. A late writer loses, and its files go."""
         expires_at = now_ms() + SEARCH_KEPT_MS
-        found = self._store.found(task, session, expires_at=expires_at)
+        try:
+            found = self._store.found(task, session, expires_at=expires_at)
+        except IdTakenError:
+            self._store.retry(task, "the session's id was taken", Fault.WORKER, expires_at=expires_at)
+            return
         if not found and self._store.session_of_anyone(session.id) is None:
             self._files.remove(made)
 

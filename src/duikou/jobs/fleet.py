@@ -37,7 +37,7 @@ MESSAGE = "duikou.work"
 ANSWER_S = 5.0  # of the broker, to one who sends
 RETRY_S = 1.0  # between attempts at reaching the broker
 RING_EVERY_S = 2.0  # between two comparisons of queues and messages
-MOST_RUNG = 1000  # messages at once where many were lost
+MOST_RUNG = 1000  # messages at once where many were lost; once they are used up there are more
 REDIS_HOLD = 2  # times the longest task, after which Redis thinks a message's taker dead
 
 log = structlog.get_logger(__name__)
@@ -124,27 +124,26 @@ class FleetDispatcher:
             raise StorageError("the message broker does not answer") from error
 
     def ring(self) -> None:
-        """Send what was lost: for tasks that are due and have no message, twice in a row."""
+        """Send what was lost: for tasks that are due while the broker holds no message, twice in a row."""
         if time.monotonic() - self._compared < RING_EVERY_S:
             return
         self._compared = time.monotonic()
-        missing: dict[Queue, int] = {}
+        before, self._missing = self._missing, {}
         if not self._bells.empty():  # what is still to be sent would be taken for lost, and sent for ever
-            self._missing = missing
             return
-        loads = self._store.loads()
-        if any(load.due for load in loads.values()):
-            with self._app.connection_for_read(connect_timeout=ANSWER_S) as connection, connection.channel() as channel:
-                for name, load in loads.items():
-                    bound = self._app.amqp.queues[queue_name(name)](channel)
-                    missing[name] = load.due - bound.queue_declare().message_count if load.due else 0
-        for name, count in missing.items():
-            lost = min(count, self._missing.get(name, 0), MOST_RUNG)
+        due = {name: self._store.due(name, MOST_RUNG) for name in Queue}
+        if not any(due.values()):
+            return
+        with self._app.connection_for_read(connect_timeout=ANSWER_S) as connection, connection.channel() as channel:
+            for name, count in due.items():
+                bound = self._app.amqp.queues[queue_name(name)](channel)
+                if count and not bound.queue_declare().message_count:
+                    self._missing[name] = count
+        for name, count in self._missing.items():
+            if lost := min(count, before.get(name, 0)):
+                log.info("rung again", queue=str(name), messages=lost)
             for _ in range(lost):
                 self.wake(name)
-            if lost > 0:
-                log.info("rung again", queue=str(name), messages=lost)
-        self._missing = missing
 
     def _serve(self) -> None:
         while (name := self._bells.get()) is not None:

@@ -8,8 +8,8 @@ attempt that died after it had written them, or of a server that did between a f
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -23,61 +23,73 @@ from duikou.jobs.store import Store
 BATCH = 100  # rows a sweep takes at once: each batch holds the disk for a moment only
 KEYS = 500  # files that are looked up at once
 SWEEP_EVERY_S = 600
-ORPHANS_EVERY_S = 3600.0
+AT_ONCE = 16  # removals
+ORPHANS_EVERY_S = 6 * 3600.0
 ORPHAN_S = 3600.0  # a younger file may be one whose row is just being written
 
 log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """A thread of its own. Of those of a fleet one sweeps at a time."""
+    """Two threads: what is over goes every few minutes; orphans, for which all files are listed, a few times a day.
+
+    Of those of a fleet one sweeps at a time.
+    """
 
     def __init__(self, database: Database, store: Store, files: Files, *, stopping: threading.Event) -> None:
         self._database, self._store, self._files, self._stopping = database, store, files, stopping
-        self._looked = time.monotonic()
-        self._thread = threading.Thread(target=self._serve, name="duikou-sweep", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._serve, args=(do, every_s, wait_s), name=f"duikou-{do.__name__}", daemon=True)
+            for do, every_s, wait_s in (
+                (self.sweep, SWEEP_EVERY_S, 0),
+                (self.orphans, ORPHANS_EVERY_S, ORPHANS_EVERY_S),
+            )
+        ]
 
     def start(self) -> None:
         """Begin to sweep."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def join(self) -> None:
-        """After the stop was asked for: wait until the batch in hand is done."""
-        if self._thread.is_alive():
-            self._thread.join()
+        """After the stop was asked for: wait until what is in hand is done."""
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                with self._database.alone("sweep") as alone:
-                    if alone:
-                        self._sweep()
-            except Exception:
-                log.exception("the sweep failed")
-            if self._stopping.wait(SWEEP_EVERY_S):
-                return
-
-    def _sweep(self) -> None:
-        while sweep(self._store, self._files) and not self._stopping.is_set():
+    def sweep(self) -> None:
+        """Forget all that is over."""
+        while not self._stopping.is_set() and sweep(self._store, self._files):
             pass
-        if time.monotonic() - self._looked >= ORPHANS_EVERY_S:
-            self._looked = time.monotonic()
-            remove_orphans(self._store, self._files, ORPHAN_S)
+
+    def orphans(self) -> None:
+        """Remove files that no row knows, and are not about to get one."""
+        remove_orphans(self._store, self._files, ORPHAN_S, self._stopping)
+
+    def _serve(self, do: Callable[[], None], every_s: float, wait_s: float) -> None:
+        while not self._stopping.wait(wait_s):
+            wait_s = every_s
+            try:
+                with self._database.alone(do.__name__) as alone:
+                    if alone:
+                        do()
+            except Exception:
+                log.exception("the sweep failed", what=do.__name__)
 
 
 def sweep(store: Store, files: Files, batch: int = BATCH) -> int:
     """Forget one batch of each kind of thing that is over; how many were forgotten."""
     sessions = store.expired_sessions(batch)
+    _remove(files, [keys.session_key(session_id) for session_id in sessions])
     for session_id in sessions:
-        files.remove(keys.session_key(session_id))
         store.drop_session(session_id)
     tasks = store.expired_tasks(batch)
+    _remove(files, [keys.task_key(task.id) for task in tasks])
     for task in tasks:
-        files.remove(keys.task_key(task.id))
         store.drop_task(task)
     sources = store.expired_sources(batch)
+    _remove(files, [media.key for media in sources])
     for media in sources:
-        files.remove(media.key)
         store.drop_media(media.id)
     swept = {"sessions": len(sessions), "tasks": len(tasks), "sources": len(sources)}
     for kind, count in swept.items():
@@ -87,20 +99,30 @@ def sweep(store: Store, files: Files, batch: int = BATCH) -> int:
     return sum(swept.values())
 
 
-def remove_orphans(store: Store, files: Files, older_than_s: float = 0.0) -> int:
+def remove_orphans(
+    store: Store, files: Files, older_than_s: float = 0.0, stopping: threading.Event | None = None
+) -> int:
     """Remove files that belong to nothing in the store; how many. Age 0 only where nothing is on its way."""
     removed = 0
     for place in keys.PLACES:
         for some in _batches(files.listed(place)):
+            if stopping is not None and stopping.is_set():
+                return removed
             known = store.known({_owner(stored.key) for stored in some})
-            for stored in some:
-                if stored.age_s >= older_than_s and _orphaned(stored.key, known):
-                    files.remove(stored.key)
-                    removed += 1
-    metrics.swept.labels("orphans").inc(removed)
+            orphans = [one.key for one in some if one.age_s >= older_than_s and _orphaned(one.key, known)]
+            _remove(files, orphans)
+            metrics.swept.labels("orphans").inc(len(orphans))
+            removed += len(orphans)
     if removed:
         log.info("orphans removed", files=removed)
     return removed
+
+
+def _remove(files: Files, some: Sequence[str]) -> None:
+    """Remove several at once: an object storage takes its time for each."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(files.remove, some):
+            pass
 
 
 def _batches(listed: Iterable[Stored]) -> Iterator[list[Stored]]:

@@ -47,6 +47,10 @@ class ExternalIdTaken(Exception):  # noqa: N818 - a control signal between the r
     """Another task of the account already has this external id."""
 
 
+class IdTakenError(Exception):
+    """A new id was taken by chance: what was made under it has to be made again."""
+
+
 class TooManyTasksError(DuikouError):
     """The account, or the server as a whole, has as many unfinished tasks as it may. The text says so in a sentence."""
 
@@ -62,10 +66,9 @@ class Beat:
 
 @dataclass(frozen=True)
 class Load:
-    """What one queue holds: tasks that wait, of those due ones, ms that the oldest has waited, and tasks in hand."""
+    """What one queue holds: tasks that wait, ms that the oldest of them has waited, and tasks in hand."""
 
     waiting: int
-    due: int
     age_ms: int
     running: int
 
@@ -281,6 +284,13 @@ class Store:
         with self._database.reading() as connection:
             return {(row.id, row.attempt): row.beat for row in connection.execute(query)}
 
+    def due(self, queue: Queue, most: int) -> int:
+        """How many tasks of a queue could be claimed now; no more than `most` are counted."""
+        t = tables.tasks
+        waiting = sa.select(t.c.id).where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED, self._due())
+        with self._database.reading() as connection:
+            return _count(connection, sa.select(sa.func.count()).select_from(waiting.limit(most).subquery()))
+
     def loads(self) -> dict[Queue, Load]:
         """What every queue holds."""
         t, now = tables.tasks, self._clock()
@@ -289,7 +299,6 @@ class Store:
             sa.select(
                 t.c.queue,
                 sa.func.count().filter(waits).label("waiting"),
-                sa.func.count().filter(sa.and_(waits, self._due())).label("due"),
                 sa.func.min(t.c.created_at).filter(waits).label("oldest"),
                 sa.func.count().filter(~waits).label("running"),
             )
@@ -299,26 +308,25 @@ class Store:
         with self._database.reading() as connection:
             rows = {row.queue: row for row in connection.execute(query)}
         return {
-            queue: Load(row.waiting, row.due, max(now - (row.oldest or now), 0), row.running)
+            queue: Load(row.waiting, max(now - (row.oldest or now), 0), row.running)
             if (row := rows.get(queue))
-            else Load(0, 0, 0, 0)
+            else Load(0, 0, 0)
             for queue in Queue
         }
 
     def found(self, task: Task, session: SessionRecord, *, expires_at: int) -> bool:
-        """End a search for faces well: the session is there to be used. False for a late writer."""
-        with self._database.writing() as connection:
-            done = self._move(
-                connection,
-                task,
-                TaskStatus.SUCCEED,
-                progress=1.0,
-                stage="done",
-                session_id=session.id,
-                expires_at=expires_at,
-            )
-            if done:
-                _insert_session(connection, session)
+        """End a search for faces well: the session is there to be used. False for a late writer.
+
+        Raises `IdTakenError` where another session has that id.
+        """
+        ending: dict[str, Any] = {"progress": 1.0, "stage": "done", "session_id": session.id, "expires_at": expires_at}
+        try:
+            with self._database.writing() as connection:
+                done = self._move(connection, task, TaskStatus.SUCCEED, **ending)
+                if done:
+                    _insert_session(connection, session)
+        except sa.exc.IntegrityError as error:
+            raise IdTakenError(session.id) from error
         return done is not None
 
     def publish(self, task: Task, result: Media, marked: Media | None = None) -> bool:
@@ -363,12 +371,8 @@ class Store:
 
     def positions(self, task_ids: Iterable[str]) -> dict[str, int]:
         """Of those of these tasks that wait: the place in the queue, the next one's is 1."""
-        t, asked = tables.tasks, list(task_ids)
-        waits = sa.and_(t.c.queue.in_(QUEUES), t.c.status == TaskStatus.SUBMITTED)
-        last = sa.select(sa.func.max(t.c.turn)).where(waits, t.c.id.in_(asked)).scalar_subquery()
-        place = sa.func.row_number().over(partition_by=t.c.queue, order_by=(t.c.turn, t.c.id)).label("place")
-        ahead = sa.select(t.c.id, place).where(waits, t.c.turn <= last).subquery()  # one look at them, however many ask
-        query = sa.select(ahead.c.id, ahead.c.place).where(ahead.c.id.in_(asked))
+        asked = list(task_ids)
+        query = _place(asked[0]) if len(asked) == 1 else _places(asked)
         with self._database.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -546,6 +550,26 @@ def _turn(connection: sa.Connection, task: Task) -> float:
     head = connection.scalar(here)
     head = connection.scalar(last) if head is None else head
     return max(head or 0.0, connection.scalar(own) or 0.0)
+
+
+def _place(task_id: str) -> sa.Select[str, int]:
+    """One task's place: those before it are counted, which is the quickest."""
+    t, other = tables.tasks, tables.tasks.alias()
+    earlier = sa.or_(other.c.turn < t.c.turn, sa.and_(other.c.turn == t.c.turn, other.c.id <= t.c.id))
+    place = sa.select(sa.func.count()).where(
+        other.c.queue == t.c.queue, other.c.status == TaskStatus.SUBMITTED, earlier
+    )
+    return sa.select(t.c.id, place.scalar_subquery()).where(t.c.id == task_id, t.c.status == TaskStatus.SUBMITTED)
+
+
+def _places(task_ids: list[str]) -> sa.Select[str, int]:
+    """The places of many: all up to the last of them are numbered at one go."""
+    t = tables.tasks
+    waits = sa.and_(t.c.queue.in_(QUEUES), t.c.status == TaskStatus.SUBMITTED)
+    last = sa.select(sa.func.max(t.c.turn)).where(waits, t.c.id.in_(task_ids)).scalar_subquery()
+    place = sa.func.row_number().over(partition_by=t.c.queue, order_by=(t.c.turn, t.c.id)).label("place")
+    ahead = sa.select(t.c.id, place).where(waits, t.c.turn <= last).subquery()
+    return sa.select(ahead.c.id, ahead.c.place).where(ahead.c.id.in_(task_ids))
 
 
 def _count(connection: sa.Connection, query: sa.Select[int]) -> int:
