@@ -17,7 +17,7 @@ from duikou.jobs import keys
 from duikou.jobs.accounts import Accounts
 from duikou.jobs.answers import readable
 from duikou.jobs.confine import Limits, Places
-from duikou.jobs.files import Files
+from duikou.jobs.files import FULL, Files, unusable
 from duikou.jobs.folder import DataFolder
 from duikou.jobs.ids import new_id, now_ms
 from duikou.jobs.pulse import Held, Pulse
@@ -248,6 +248,8 @@ class Executor:
 
 def _told(error: Exception) -> tuple[Fault, str]:
     """What an attempt's end is called, and the sentence for its caller."""
+    if isinstance(error, OSError) and error.errno in FULL:  # wherever it showed
+        error = unusable(error)
     match error:
         case InputError():
             fault = Fault.INPUT

@@ -1,0 +1,410 @@
+"""A fleet: servers and workers that share a database, a broker and a storage, as callers meet it."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+import stub_work
+from live_server import (
+    Process,
+    WorkerProcess,
+    caller,
+    create,
+    ended,
+    identify,
+    order,
+    settings,
+    sources,
+    task,
+    until,
+)
+from services import HOST, S3, Gateway, Postgres, Rabbit, Service, need
+
+from duikou.errors import StorageError
+from duikou.jobs.accounts import Accounts, KeyKind
+from duikou.jobs.database import Database
+from duikou.jobs.files import open_files
+from duikou.server import serve
+
+CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
+CANCEL_S = 6.0  # a worker hears of it with its next sign of life, of which there is one every 2 s
+SOUND = base64.b64encode(stub_work.sound()).decode()
+
+
+class Redis(Service):
+    """A broker that keeps nothing."""
+
+    @classmethod
+    def missing(cls) -> str:
+        if importlib.util.find_spec("redis") is None:
+            return "the package redis is not installed"
+        return "" if shutil.which("redis-server") else "Redis is not installed"
+
+    def command(self) -> list[str]:
+        return ["redis-server", "--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
+
+    def answers(self) -> bool:
+        asked = subprocess.run(
+            ["redis-cli", "-h", HOST, "-p", str(self.port), "ping"], capture_output=True, text=True, check=False
+        )
+        return asked.stdout.strip() == "PONG"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    need("postgres", "s3")
+    with Postgres() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def rabbit() -> Iterator[Rabbit]:
+    need("rabbit")
+    with Rabbit() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    need("s3")
+    with S3() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    with sources(
+        a__mp4=stub_work.video(),
+        s__mp3=stub_work.sound(),
+        slow__mp3=stub_work.sound(render="slow"),
+        hang__mp3=stub_work.sound(render="hang"),
+    ) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def fresh(postgres: Postgres, rabbit: Rabbit, s3: S3) -> Callable[[], dict[str, Any]]:
+    """Settings of a new fleet."""
+
+    def made() -> dict[str, Any]:
+        return {
+            "database_url": postgres.fresh(),
+            "broker_url": rabbit.fresh(),
+            "storage_url": s3.fresh(),
+            "environment": S3.environment,
+        }
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def common(fresh: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Settings of the fleet that most cases share."""
+    return fresh()
+
+
+@pytest.fixture(scope="module")
+def fleet(common: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, Process]]:
+    """Two servers with a worker."""
+    place = tmp_path_factory.mktemp("fleet")
+    with (
+        Process(place / "a", **common) as one,
+        Process(place / "b", storage_links="presigned", **common) as other,
+        WorkerProcess(place / "worker", **common),
+    ):
+        yield one, other
+
+
+@pytest.fixture(scope="module")
+def one(fleet: tuple[Process, Process]) -> httpx.Client:
+    return fleet[0].client
+
+
+@pytest.fixture(scope="module")
+def other(fleet: tuple[Process, Process]) -> httpx.Client:
+    """The second server, which hands out addresses of the storage's own."""
+    return fleet[1].client
+
+
+@pytest.fixture(scope="module")
+def session_id(one: httpx.Client, site: str) -> str:
+    return str(identify(one, f"{site}/a.mp4")["session_id"])
+
+
+@pytest.fixture(scope="module")
+def done(one: httpx.Client, session_id: str, site: str) -> dict[str, Any]:
+    """A task that succeeded."""
+    found = ended(one, create(one, order(session_id, f"{site}/s.mp3", sound_volume=0.5)))
+    assert found["task_status"] == "succeed", found
+    return found
+
+
+def url_of(found: dict[str, Any]) -> str:
+    return str(found["task_result"]["videos"][0]["url"])
+
+
+# What one server took another knows
+
+
+def test_a_worker_does_what_a_server_took_and_every_server_gives_it_out(one, other, session_id, done, site) -> None:
+    by_other = task(other, done["task_id"])
+    assert (by_other["task_status"], by_other["task_result"]["videos"][0]["id"]) == (
+        "succeed",
+        done["task_result"]["videos"][0]["id"],
+    )
+    path = httpx.URL(url_of(done)).raw_path.decode()
+    results = [json.loads(client.get(path).content) for client in (one, other)]
+    assert results[0] == results[1]
+    assert (results[0]["attempt"], results[0]["choice"]["sound_volume"]) == ("1", 0.5)
+    again = ended(other, create(other, order(session_id, f"{site}/s.mp3")))
+    assert again["task_status"] == "succeed"
+    assert {found["task_id"] for found in one.get(CREATE).json()["data"]} >= {done["task_id"], again["task_id"]}
+
+
+def test_faces_have_pictures_on_every_server(one, other, site) -> None:
+    face = identify(other, f"{site}/a.mp4")["face_data"][0]
+    assert httpx.get(face["face_image"], trust_env=False).content == stub_work.PICTURE
+    face = identify(one, f"{site}/a.mp4")["face_data"][0]
+    assert other.get(httpx.URL(face["face_image"]).raw_path.decode()).content == stub_work.PICTURE
+
+
+def test_the_same_external_id_makes_one_task_whichever_server_is_asked(one, other, session_id, site) -> None:
+    asked = order(session_id, f"{site}/s.mp3") | {"external_task_id": "twice"}
+    assert create(one, asked) == create(other, asked)
+    changed = other.post(CREATE, json=order(session_id, f"{site}/slow.mp3") | {"external_task_id": "twice"})
+    assert changed.status_code == 400
+
+
+def test_an_upload_to_one_server_serves_on_another(one, other) -> None:
+    video = one.post(FILES, content=stub_work.video()).json()["data"]
+    sound = other.post(FILES, content=stub_work.sound()).json()["data"]
+    found = other.post(IDENTIFY, json={"video_id": video["id"]})
+    assert found.status_code == 200, found.text
+    asked = order(found.json()["data"]["session_id"], "")
+    asked["face_choose"][0] |= {"audio_id": sound["id"]}
+    assert ended(one, create(one, asked))["task_status"] == "succeed"
+
+
+# Files that lie in a storage
+
+
+def test_files_come_whole_in_parts_and_as_headers_alone(one, done) -> None:
+    url = url_of(done)
+    whole = one.get(url)
+    size = len(whole.content)
+    assert (whole.status_code, int(whole.headers["content-length"])) == (200, size)
+    assert whole.headers["accept-ranges"] == "bytes"
+    for asked, start, end in (
+        ("bytes=0-9", 0, 10),
+        ("bytes=5-", 5, size),
+        ("bytes=-7", size - 7, size),
+        (f"bytes=3-{size + 9}", 3, size),
+    ):
+        part = one.get(url, headers={"Range": asked})
+        assert (part.status_code, part.content) == (206, whole.content[start:end])
+        assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
+    outside = one.get(url, headers={"Range": f"bytes={size}-"})
+    assert (outside.status_code, outside.headers["content-range"]) == (416, f"bytes */{size}")
+    head = one.head(url)
+    assert (head.status_code, int(head.headers["content-length"]), head.content) == (200, size, b"")
+    assert one.get(f"{url}x").status_code == 403
+
+
+def test_addresses_of_the_storage_work_and_serve_as_a_source(other, done, s3) -> None:
+    url = url_of(task(other, done["task_id"]))
+    assert url.startswith(f"{s3.endpoint}/")
+    answer = httpx.get(url, trust_env=False)
+    assert (answer.status_code, json.loads(answer.content)["attempt"]) == (200, "1")
+    assert answer.headers["content-type"] == "video/mp4"
+    found = other.post(IDENTIFY, json={"video_url": url})
+    assert found.status_code == 200, found.text
+    before = other.get(f"{CREATE}/{done['task_id']}").json()["data"]["task_result"]["videos"][0]["id"]
+    made = create(other, order(found.json()["data"]["session_id"], SOUND))
+    assert task(other, made)["task_info"]["parent_video"]["id"] == before, "our own file is not fetched again"
+    strange = url.replace(done["task_id"], "1" * 19)
+    refused = other.post(IDENTIFY, json={"video_url": strange})
+    assert refused.status_code == 400
+    assert ended(other, made)["task_status"] == "succeed"
+
+
+# What callers do with a task
+
+
+def test_events_of_a_task_come_from_a_server_that_did_not_take_it(one, other, session_id, site) -> None:
+    task_id = create(one, order(session_id, f"{site}/slow.mp3"))
+    told = []
+    with other.stream("GET", f"{CREATE}/{task_id}/events") as stream:
+        told += [json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line.startswith("data: ")]
+    statuses = list(dict.fromkeys(event["task_status"] for event in told))
+    assert statuses[-2:] == ["processing", "succeed"]
+    assert {event["stage"] for event in told} >= {"slow", "done"}
+
+
+def test_a_cancelled_task_leaves_its_worker_free_at_once(one, other, session_id, site) -> None:
+    task_id = create(one, order(session_id, f"{site}/hang.mp3"))
+    until(lambda: task(one, task_id)["stage"] == "hanging")
+    cancelled = time.monotonic()
+    assert other.post(f"{CREATE}/{task_id}/cancel").json()["data"]["task_status"] == "failed"
+    assert ended(one, create(one, order(session_id, f"{site}/s.mp3")))["task_status"] == "succeed"
+    assert time.monotonic() - cancelled < CANCEL_S
+    assert task(one, task_id)["fault"] == "cancelled"
+
+
+def test_a_deleted_task_leaves_nothing(one, other, session_id, common, site, tmp_path, monkeypatch) -> None:
+    for name, value in S3.environment.items():
+        monkeypatch.setenv(name, value)
+    files = open_files(common["storage_url"], tmp_path, tmp_path, 10)
+    over, running = (create(one, order(session_id, f"{site}/{sound}")) for sound in ("s.mp3", "hang.mp3"))
+    ended(one, over)
+    until(lambda: task(one, running)["stage"] == "hanging")
+    for task_id in (over, running):
+        assert other.delete(f"{CREATE}/{task_id}").status_code == 200
+        assert one.get(f"{CREATE}/{task_id}").status_code == 404
+    assert ended(one, create(one, order(session_id, f"{site}/s.mp3")))["task_status"] == "succeed"
+    assert not [stored for stored in files.listed("tasks") if stored.key.split("/")[1] in (over, running)]
+
+
+def test_accounts_take_turns(fresh, site, tmp_path) -> None:
+    common = fresh()
+    with closing(Database(common["database_url"])) as database:
+        keys = {name: Accounts(database).make(name, KeyKind.PLAIN).secret for name in ("many", "few")}
+    with Process(tmp_path / "server", **common) as server, WorkerProcess(tmp_path / "worker", **common):
+        many, few = (caller(server.url, keys[name]) for name in ("many", "few"))
+        with many, few:
+            session_ids = [identify(client, f"{site}/a.mp4")["session_id"] for client in (many, few)]
+            first = [create(many, order(session_ids[0], f"{site}/slow.mp3")) for _ in range(6)]
+            last = create(few, order(session_ids[1], f"{site}/slow.mp3"))
+            assert ended(few, last)["task_status"] == "succeed"
+            states = [task(many, task_id)["task_status"] for task_id in first]
+            assert states.count("submitted") >= 2, "who asked once does not wait for all that another asked before"
+            for task_id in first:
+                many.post(f"{CREATE}/{task_id}/cancel")
+
+
+# What is away
+
+
+def test_a_server_names_the_service_that_it_misses(postgres, rabbit, s3, fresh, site, tmp_path) -> None:
+    common = fresh()
+    with (
+        Gateway(HOST, postgres.port) as database,
+        Gateway(HOST, rabbit.port) as broker,
+        Gateway(HOST, s3.port) as storage,
+    ):
+        for name, service, line in (
+            ("database_url", postgres, database),
+            ("broker_url", rabbit, broker),
+            ("storage_url", s3, storage),
+        ):
+            common[name] = common[name].replace(f":{service.port}", f":{line.port}")
+        with Process(tmp_path / "server", **common) as server:
+            assert server.client.get("/readyz").status_code == 200
+            for line, sentence in (
+                (database, "The database does not answer."),
+                (broker, "The message broker does not answer."),
+                (storage, "The file storage does not answer."),
+            ):
+                line.close()
+                answer = server.client.get("/readyz")
+                assert (answer.status_code, answer.json()["message"]) == (503, sentence)
+                assert server.client.get("/healthz").status_code == 200
+                line.open()
+                until(lambda: server.client.get("/readyz").status_code == 200)
+
+
+def test_calls_are_refused_and_not_broken_while_the_database_is_down(postgres, fleet, session_id, done, site) -> None:
+    server = fleet[0].client
+    path = httpx.URL(url_of(done)).raw_path.decode()
+    postgres.stop("immediate")
+    try:
+        answers = [
+            server.get(CREATE),
+            server.get(f"{CREATE}/{done['task_id']}"),
+            server.post(f"{CREATE}/{done['task_id']}/cancel"),
+            server.delete(f"{CREATE}/{done['task_id']}"),
+            server.post(CREATE, json=order(session_id, f"{site}/s.mp3")),
+            server.post(IDENTIFY, json={"video_url": f"{site}/a.mp4"}),
+            server.post(FILES, content=stub_work.sound()),
+            server.get(path),
+            server.get("/readyz"),
+        ]
+    finally:
+        postgres.start()
+    told = [(answer.status_code, answer.json()["code"], answer.json()["message"].lower()) for answer in answers]
+    assert told == [(503, 5001, "the database does not answer.")] * len(answers)
+    until(lambda: server.get("/readyz").status_code == 200)
+    assert ended(server, create(server, order(session_id, f"{site}/s.mp3")))["task_status"] == "succeed"
+
+
+# Other ways to set it up
+
+
+def test_a_worker_says_in_one_sentence_what_it_misses(tmp_path) -> None:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("DUIKOU_")}
+    for given, sentence in (
+        ({}, "broker_url: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and"),
+        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1"}, "broker_url needs a database_url"),
+        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"}, "storage_url"),
+    ):
+        command = [sys.executable, "-m", "duikou", "worker", "--data", str(tmp_path / "data")]
+        found = subprocess.run(command, env=bare | given, capture_output=True, text=True, timeout=60, check=False)
+        assert found.returncode == 2, found
+        assert sentence in " ".join(found.stderr.split())
+        assert "Traceback" not in found.stderr
+
+
+def test_servers_on_one_database_without_a_broker_do_the_work_themselves(postgres, s3, site, tmp_path) -> None:
+    common = {"database_url": postgres.fresh(), "storage_url": s3.fresh(), "environment": S3.environment}
+    with Process(tmp_path / "a", **common) as server, Process(tmp_path / "b", **common) as other:
+        session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
+        both = [create(server.client, order(session_id, f"{site}/slow.mp3")) for _ in range(2)]
+        assert [ended(other.client, one)["task_status"] for one in both] == ["succeed", "succeed"]
+        began = {line for log in (server.log, other.log) for line in log if '"event": "task processing"' in line}
+        assert len([line for line in began if '"queue": "render"' in line]) == 2
+        last = create(server.client, order(session_id, f"{site}/slow.mp3"))
+        until(lambda: task(other.client, last)["task_status"] == "processing")
+
+
+def test_redis_without_its_package_is_told_in_one_sentence(postgres, s3, tmp_path) -> None:
+    if not Redis.missing().startswith("the package"):
+        pytest.skip("the package redis is installed")
+    given = settings(
+        tmp_path, broker_url=f"redis://{HOST}", database_url=postgres.fresh(), storage_url=tmp_path.as_uri()
+    )
+    with pytest.raises(StorageError, match=r"^broker_url: Redis needs the package redis; install celery\[redis\]$"):
+        serve(given)
+
+
+def test_redis_serves_as_a_broker(postgres, s3, site, tmp_path) -> None:
+    if reason := Redis.missing():
+        pytest.skip(reason)
+    with Redis() as redis:
+        common = {
+            "database_url": postgres.fresh(),
+            "broker_url": f"redis://{HOST}:{redis.port}/0",
+            "storage_url": s3.fresh(),
+            "environment": S3.environment,
+        }
+        with Process(tmp_path / "server", **common) as server, WorkerProcess(tmp_path / "worker", **common) as worker:
+            session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
+            task_id = create(server.client, order(session_id, f"{site}/slow.mp3"))
+            assert ended(server.client, task_id)["task_status"] == "succeed"
+            redis.kill()
+            lost = create(server.client, order(session_id, f"{site}/s.mp3"))
+            assert "message broker" in server.client.get("/readyz").json()["message"]
+            redis.start()
+            assert ended(server.client, lost)["task_status"] == "succeed", "messages that went with the broker"
+            assert worker.end(signal.SIGTERM) == 0
