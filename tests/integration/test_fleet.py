@@ -378,13 +378,15 @@ def test_servers_on_one_database_without_a_broker_do_the_work_themselves(postgre
         until(lambda: task(other.client, last)["task_status"] == "processing")
 
 
-def test_redis_without_its_package_is_told_in_one_sentence(postgres, s3, tmp_path) -> None:
-    if not Redis.missing().startswith("the package"):
-        pytest.skip("the package redis is installed")
+def test_redis_without_its_package_is_told_in_one_sentence(postgres, tmp_path, monkeypatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "redis" else found(name, *more)
+    )
     given = settings(
         tmp_path, broker_url=f"redis://{HOST}", database_url=postgres.fresh(), storage_url=tmp_path.as_uri()
     )
-    with pytest.raises(StorageError, match=r"^broker_url: Redis needs the package redis; install celery\[redis\]$"):
+    with pytest.raises(StorageError, match=r"^broker_url: Redis needs the package redis; install duikou\[fleet\]$"):
         serve(given)
 
 

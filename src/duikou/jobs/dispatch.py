@@ -26,7 +26,7 @@ class Dispatcher(Protocol):
         """A task was submitted."""
 
     def ring(self) -> None:
-        """Wake again for what was told and lost on the way. Raises what lies between raises."""
+        """Wake again for what was told and lost on the way; returns at once."""
 
     def join(self) -> None:
         """After the stop was asked for: wait until no work is in hand here."""

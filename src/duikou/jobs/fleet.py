@@ -58,7 +58,7 @@ def application(settings: Settings) -> celery.Celery:
     app = celery.Celery("duikou", broker=settings.broker_url, set_as_current=False)
     redis = settings.broker_url.startswith(("redis://", "rediss://"))
     if redis and importlib.util.find_spec("redis") is None:
-        raise StorageError("broker_url: Redis needs the package redis; install celery[redis]")
+        raise StorageError("broker_url: Redis needs the package redis; install duikou[fleet]")
     arguments = None if redis else {"x-queue-type": "quorum"}  # kept by several nodes, on disk
     transport: dict[str, Any] = (
         {"visibility_timeout": REDIS_HOLD * settings.task_timeout_s}
@@ -95,7 +95,7 @@ class FleetDispatcher:
         self._app, self._store, self._stopping = application(settings), store, stopping
         self._bells: queue.SimpleQueue[Queue | None] = queue.SimpleQueue()
         self._missing: dict[Queue, int] = {}
-        self._compared = 0.0
+        self._compare, self._compared = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._serve, name="duikou-bells", daemon=True)
 
     busy = False
@@ -124,13 +124,12 @@ class FleetDispatcher:
             raise StorageError("the message broker does not answer") from error
 
     def ring(self) -> None:
-        """Send what was lost: for tasks that are due while the broker holds no message, twice in a row."""
-        if time.monotonic() - self._compared < RING_EVERY_S:
-            return
-        self._compared = time.monotonic()
+        """Have what was lost sent again. Whoever watches does not wait for the broker."""
+        self._compare.set()
+
+    def _ring(self) -> None:
+        """Send messages for tasks that are due while the broker holds none, twice in a row."""
         before, self._missing = self._missing, {}
-        if not self._bells.empty():  # what is still to be sent would be taken for lost, and sent for ever
-            return
         due = {name: self._store.due(name, MOST_RUNG) for name in Queue}
         if not any(due.values()):
             return
@@ -146,7 +145,15 @@ class FleetDispatcher:
                 self.wake(name)
 
     def _serve(self) -> None:
-        while (name := self._bells.get()) is not None:
+        while True:
+            if self._bells.empty():  # else what is still to be sent would be taken for lost, and sent for ever
+                self._look()
+            try:
+                name = self._bells.get(timeout=RETRY_S)
+            except queue.Empty:
+                continue
+            if name is None:
+                return
             try:
                 self._app.send_task(MESSAGE, args=[str(name)], queue=queue_name(name), retry=False)
             except Exception as error:
@@ -155,6 +162,16 @@ class FleetDispatcher:
                 self._stopping.wait(RETRY_S)
                 if not self._forget():
                     return
+
+    def _look(self) -> None:
+        if not self._compare.is_set() or time.monotonic() - self._compared < RING_EVERY_S:
+            return
+        self._compare.clear()
+        self._compared = time.monotonic()
+        try:
+            self._ring()
+        except Exception as error:
+            log.warning("queues and messages cannot be compared", error=repr(error))
 
     def _forget(self) -> bool:
         """Drop what is still to be sent. False where nothing is sent any more."""
@@ -181,7 +198,9 @@ def work(
     app, draining = application(settings), threading.Event()
     workers: queue.LifoQueue[Worker] = queue.LifoQueue()
     for _ in range(concurrency):
-        workers.put(executor.worker())
+        worker = executor.worker()
+        worker.start()  # imports take seconds: no task waits for them
+        workers.put(worker)
 
     @app.task(name=MESSAGE, shared=False)  # type: ignore[untyped-decorator]
     def _work(name: str) -> None:
