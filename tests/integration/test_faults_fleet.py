@@ -13,11 +13,15 @@ from tests.faults.rounds import tried
 from tests.faults.systems import Installations
 
 ALIKE = (  # left to `make faults`
+    "fleet-server-killed",
     "fleet-both-killed",
     "fleet-all-killed",
+    "fleet-worker-cut-off",
     "fleet-broker-stopped",
     "fleet-database-stopped",
     "fleet-storage-503",
+    "fleet-disk-full",
+    "fleet-lines-cut",
 )
 FAULT = {fault.name: fault for fault in FAULTS if fault.setup.fleet and fault.name not in ALIKE}
 SEED = 1
