@@ -365,8 +365,11 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         find(video_url="SITE/no_model.mp4"),
         (503, 5001, "the face model is missing; run: make setup."),
     ),
-    (find(video_url="SITE/dies.mp4"), (500, 5000, "the worker process died by signal SIGKILL.")),
-    (find(video_url="SITE/bug.mp4"), (500, 5000, "The server failed; its log tells more under this request_id.")),
+    (
+        find(video_url="SITE/dies.mp4"),
+        (500, 5000, "the task was given up after 3 tries: the worker process died by signal SIGKILL."),
+    ),
+    (find(video_url="SITE/bug.mp4"), (500, 5000, "unexpected ZeroDivisionError; the server's log tells more.")),
 ]
 
 

@@ -256,17 +256,17 @@ class Jobs:
         self.dispatcher.wake(task.queue)
         try:
             await self._waiting.until_ended(task.id)
-            ended = await asyncio.to_thread(self.store.task_of_anyone, task.id)
-            if ended is None:
-                raise StoppedError(UNWATCHED)
-            if ended.fault == Fault.INPUT:
-                raise InputError(ended.reason, field="video")
-            if ended.fault:
-                raise ERRORS[ended.fault](ended.reason)
-            session = await asyncio.to_thread(self.store.session, account, ended.session_id)
         except BaseException:
             self.store.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
             raise
+        ended = await asyncio.to_thread(self.store.task_of_anyone, task.id)
+        if ended is None:
+            raise StoppedError(UNWATCHED)
+        if ended.fault == Fault.INPUT:
+            raise InputError(ended.reason, field="video")
+        if ended.fault:
+            raise ERRORS[ended.fault](ended.reason)
+        session = await asyncio.to_thread(self.store.session, account, ended.session_id)
         if session is None:
             raise StorageError("the session that was found is gone")
         log.info("session made", session_id=session.id, faces=len(session.faces))
