@@ -82,6 +82,9 @@ class Hand:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
 
+    def start(self) -> None:
+        """Nothing to make beforehand."""
+
     def run(self, function: Callable[..., Any], *args: Any, tell: Progress, **_: Any) -> Any:
         """Do it."""
         return function(*args, tell)
