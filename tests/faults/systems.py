@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 import stub_work
+from disks import small
 from live_server import Program, caller, identify, sources
 from receiver import Receiver, receiver
 from services import HOST, S3, Gateway, Postgres, Rabbit
@@ -240,7 +240,7 @@ def installed(setup: Setup, place: Path, services: Services) -> Iterator[System]
 def _alone(setup: Setup, place: Path, _: Services, ear: Receiver, site: str, stack: ExitStack) -> System:
     data = place / "server"
     data.mkdir(parents=True)
-    disks = [stack.enter_context(small(data))] if setup.small_disk else []
+    disks = [stack.enter_context(small(data, DISK_MB))] if setup.small_disk else []
     given = {**LASTING, **setup.settings, **(FLOOR if setup.small_disk else {})}
     database = Database(f"sqlite:///{data / 'duikou.db'}")
     system = System(place, [], [], database, open_files("", data, data / "scratch", 10), ear, site, disks=disks)
@@ -278,7 +278,7 @@ def _fleet(setup: Setup, place: Path, services: Services, ear: Receiver, site: s
             own[what] = own[what].replace(f":{service.port}/", f":{lines[-1].port}/")
         if setup.small_disk:
             (place / name).mkdir()
-            system.disks.append(stack.enter_context(small(place / name)))
+            system.disks.append(stack.enter_context(small(place / name, DISK_MB)))
             own |= FLOOR
         workers.append((WORK, name, S3.environment, own))
     servers = [(SERVE, name, S3.environment, common) for name in ("server_1", "server_2")]
@@ -323,18 +323,6 @@ class Installations:
         """End the present one, which may be broken."""
         self.setup = None
         self._stack.close()
-
-
-@contextmanager
-def small(place: Path) -> Iterator[Path]:
-    """A folder as a small disk of its own. Raises `PermissionError` where none can be mounted."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(place)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        raise PermissionError("a small disk cannot be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def descendants(pid: int) -> list[int]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from duikou.jobs.ids import new_id
-from duikou.jobs.state import ChoiceRecord, Media, MediaKind, Task, TaskStatus
+from duikou.jobs.state import ChoiceRecord, Media, MediaKind, Task
+from duikou.jobs.store import Store
 
 END = 1_000_000  # when what is made here is over, by a `Clock` of the test's own
 
@@ -33,25 +34,30 @@ def task(**what: Any) -> Task:
         Task(
             id=new_id(),
             account="",
-            external_id=None,
             fingerprint="f",
             session_id="s",
             source_id="m",
             source_suffix=".mp4",
             source_duration_ms=10_000,
             choices=(choice,),
-            status=TaskStatus.SUBMITTED,
-            reason="",
-            attempt=0,
-            tries=0,
-            progress=0.0,
-            stage="",
             not_before=0,
-            result_id="",
-            result_duration_ms=0,
             created_at=1,
             updated_at=1,
-            expires_at=0,
         ),
         **what,
     )
+
+
+def begun(store: Store, task_id: str) -> Task:
+    """A new task that somebody has in hand."""
+    store.add_task(task(id=task_id))
+    claimed = store.claim()
+    assert claimed is not None
+    return claimed
+
+
+def standing(store: Store, task_id: str) -> Task:
+    """A task as it is now."""
+    found = store.task_of_anyone(task_id)
+    assert found is not None
+    return found

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.kinds import FAULTS
-from tests.faults.rounds import tried
+from tests.faults.once import require_nothing_lost
 from tests.faults.systems import Installations
 
 FAULT = {fault.name: fault for fault in FAULTS if not fault.setup.fleet}
-SEED = 1
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +21,4 @@ def installations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installa
 
 @pytest.mark.parametrize("name", FAULT)
 def test_nothing_is_lost_or_doubled(installations: Installations, name: str) -> None:
-    try:
-        system = installations.like(FAULT[name].setup)
-    except PermissionError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(str(error))
-    tally = tried(FAULT[name], 1, system, SEED)
-    if tally.wrong:
-        installations.give_up()
-    assert not tally.wrong, "\n".join(tally.wrong)
-    assert tally.ended == tally.accepted > 0
+    require_nothing_lost(installations, FAULT[name])

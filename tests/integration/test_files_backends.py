@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from disks import small_or_skip
 from live_server import until
 from services import HOST, S3, Gateway, Postgres, Rabbit, available, need
 
@@ -318,17 +318,8 @@ def test_a_share_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """Another disk, of one MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    made = os.getuid() == 0 and subprocess.run(mounting, capture_output=True, check=False).returncode == 0
-    if not made and "CI" not in os.environ:
-        pytest.skip("a small disk cannot be mounted here")
-    assert made
-    try:
+    with small_or_skip(tmp_path / "disk", 1) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_a_file_crosses_to_another_disk_whole_or_not_at_all(disk: Path, tmp_path: Path) -> None:

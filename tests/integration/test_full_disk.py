@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import stub_work
+from disks import small_or_skip
 from live_server import create, ended, identify, in_thread, order, settings, sources, task, until
 from media_maker import make_video
 
@@ -25,21 +25,8 @@ CREATE, FILES, IDENTIFY = "/v1/videos/advanced-lip-sync", "/v1/files", "/v1/vide
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs", str(place)]
-    try:
-        made = subprocess.run(mounting, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        made = False
-    if not made and "CI" not in os.environ:
-        pytest.skip("a small disk cannot be mounted here")
-    assert made
-    try:
+    with small_or_skip(tmp_path / "disk", SIZE_MB) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def fill(disk: Path) -> Path:

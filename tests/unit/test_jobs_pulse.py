@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from live_server import until
-from rows import END, task
+from rows import END, begun, standing
 from structlog.testing import capture_logs
 
 from duikou.jobs import metrics
 from duikou.jobs.database import Database
 from duikou.jobs.pulse import Pulse
-from duikou.jobs.state import Task
 from duikou.jobs.store import Store
 
 SOON_S, NEVER_S = 0.02, 600.0
@@ -30,19 +29,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def store(database: Database) -> Store:
     return Store(database)
-
-
-def begun(store: Store, task_id: str) -> Task:
-    store.add_task(task(id=task_id))
-    claimed = store.claim()
-    assert claimed is not None
-    return claimed
-
-
-def standing(store: Store, task_id: str) -> Task:
-    found = store.task_of_anyone(task_id)
-    assert found is not None
-    return found
 
 
 def test_all_that_is_in_hand_beats_until_it_is_done(store: Store) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from live_server import until
-from rows import Clock, task
+from rows import Clock, begun, standing
 from structlog.testing import capture_logs
 
 from duikou.jobs import watch
@@ -130,19 +130,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def nothing() -> None:
     """No messages can be lost."""
-
-
-def begun(store: Store, task_id: str) -> Task:
-    store.add_task(task(id=task_id))
-    claimed = store.claim()
-    assert claimed is not None
-    return claimed
-
-
-def standing(store: Store, task_id: str) -> Task:
-    found = store.task_of_anyone(task_id)
-    assert found is not None
-    return found
 
 
 def test_what_the_dead_had_in_hand_is_given_to_others(store: Store, hasty: None) -> None:

@@ -6,7 +6,7 @@ Nothing here knows who dispatched the task: an embedded server and the workers o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -192,17 +192,17 @@ class Executor:
                 sync_mode=SyncMode(task.sync_mode) if task.sync_mode else None,
             )
             duration_ms = int(self._run(worker, held, self._work.render, order, places=order.places))
-            sizes = [place.keep(f"{made}/{name}") for name in (keys.RESULT, keys.MARKED)[: 2 if task.watermark else 1]]
+            names = (keys.RESULT, keys.MARKED) if task.watermark else (keys.RESULT,)
+            sizes = {key: place.keep(key) for key in (f"{made}/{name}" for name in names)}
         return lambda: self._publish(task, made, sizes, duration_ms)
 
-    def _publish(self, task: Task, made: str, sizes: Sequence[int], duration_ms: int) -> None:
+    def _publish(self, task: Task, made: str, sizes: Mapping[str, int], duration_ms: int) -> None:
         """Make what an attempt rendered the task's results. A late writer loses, and its files go."""
         at = now_ms()
+        until = at + self._terms.keep_ms
         kept = [  # anew each time: where an id was taken by chance, the next one is not
-            Media(
-                new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, at + self._terms.keep_ms
-            )
-            for key, size in zip((f"{made}/{keys.RESULT}", f"{made}/{keys.MARKED}"), sizes, strict=False)
+            Media(new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, until)
+            for key, size in sizes.items()
         ]
         if not self._store.publish(task, *kept):
             now = self._store.task_of_anyone(task.id)

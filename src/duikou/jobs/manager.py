@@ -105,6 +105,8 @@ class Jobs:
     def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[Task], bytes]) -> None:
         self._settings = settings
         self._keep_ms = settings.media_days * DAY_MS
+        self._render_queue = Queue(settings.render_queue)
+        self._limits = {"account_limit": settings.tasks_at_once, "queue_limit": settings.queue_limit}
         self._work = work or Work()
         self._callback_body = callback_body
         self._stopping, self._draining = threading.Event(), threading.Event()
@@ -135,20 +137,20 @@ class Jobs:
             self.dispatcher = self._dispatcher()
             traces.start(settings.otel_endpoint, "server")
             opened.callback(traces.stop)
+            outbox = Outbox(self._database)
+            self.fleet = metrics.Fleet(self.store.loads, outbox.waiting)
+            self._waiting = Waiting(self.store, self._stopping)
+            self._probing = Lane("probe", PROBE_WORKERS, PROBE_LIMITS, self._stopping)
+            courier = Courier(outbox, self.accounts, self._callback_body, reach=self.reach, stopping=self._stopping)
+            sweeper = retention.Sweeper(self._database, self.store, self.files, stopping=self._stopping)
+            self._parts = [self.dispatcher, self._probing, courier, sweeper]
+            if self._database.shared:
+                ring = self.dispatcher.ring
+                self._parts.append(Watch(self.store, ring, keep_ms=self._keep_ms, stopping=self._stopping))
+            else:
+                self._take_up()
+                retention.remove_orphans(self.store, self.files)
             self._opened = opened.pop_all()
-        outbox = Outbox(self._database)
-        self.fleet = metrics.Fleet(self.store.loads, outbox.waiting)
-        self._waiting = Waiting(self.store, self._stopping)
-        self._probing = Lane("probe", PROBE_WORKERS, PROBE_LIMITS, self._stopping)
-        courier = Courier(outbox, self.accounts, self._callback_body, reach=self.reach, stopping=self._stopping)
-        sweeper = retention.Sweeper(self._database, self.store, self.files, stopping=self._stopping)
-        self._parts = [self.dispatcher, self._probing, courier, sweeper]
-        if self._database.shared:
-            ring = self.dispatcher.ring
-            self._parts.append(Watch(self.store, ring, keep_ms=self._keep_ms, stopping=self._stopping))
-        else:
-            self._take_up()
-            retention.remove_orphans(self.store, self.files)
         for part in self._parts:
             part.start()
         caged = {"network_taken": confine.can_take_calls(), "files_taken": confine.landlock_version() > 0}
@@ -169,7 +171,7 @@ class Jobs:
             shared=self._database.shared,
             stopping=self._stopping,
         )
-        sizes = {Queue.ANALYSIS: ANALYSIS_WORKERS, Queue(settings.render_queue): settings.workers}
+        sizes = {Queue.ANALYSIS: ANALYSIS_WORKERS, self._render_queue: settings.workers}
         return LocalDispatcher(executor, sizes, stopping=self._stopping, draining=self._draining)
 
     def _take_up(self) -> None:
@@ -288,8 +290,7 @@ class Jobs:
 
     def require_place(self, account: str) -> None:
         """Raise `TooManyTasksError` where the account or the server has no place for one more task."""
-        limits = {"account_limit": self._settings.tasks_at_once, "queue_limit": self._settings.queue_limit}
-        self.store.require_room(account, Queue(self._settings.render_queue), **limits)
+        self.store.require_room(account, self._render_queue, **self._limits)
 
     def keep(self, account: str, received: Path, kind: MediaKind, suffix: str, duration_ms: int) -> Media:
         """Keep a received file, which is taken over."""
@@ -324,7 +325,7 @@ class Jobs:
         what the last ones took.
         """
         pace = statistics.median(self.store.paces(KNOWN_PACES) or [FIRST_PACE])
-        waiting = self.store.waiting(Queue(self._settings.render_queue))
+        waiting = self.store.waiting(self._render_queue)
         return waiting + 1, pace * video_ms / 1000 * (1 + waiting // self._settings.workers)
 
     def submit(self, account: str, order: Order) -> Task:
@@ -333,7 +334,7 @@ class Jobs:
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
         source = order.session.source
-        task = _new_task(account, source, Queue(self._settings.render_queue))
+        task = _new_task(account, source, self._render_queue)
         choices = []
         for number, (choice, sound) in enumerate(zip(order.choices, order.sounds, strict=True)):
             key = keys.sound_key(task.id, number)
@@ -351,8 +352,7 @@ class Jobs:
             files_url=order.files_url,
         )
         try:
-            limits = {"account_limit": self._settings.tasks_at_once, "queue_limit": self._settings.queue_limit}
-            task = self.store.add_task(task, **limits)
+            task = self.store.add_task(task, **self._limits)
         except BaseException:
             self.files.remove(keys.task_key(task.id))
             raise
@@ -366,25 +366,12 @@ def _new_task(account: str, source: Media, queue: Queue) -> Task:
     return Task(
         id=new_id(),
         account=account,
-        external_id=None,
-        fingerprint="",
-        session_id="",
         source_id=source.id,
         source_suffix=source.suffix,
         source_duration_ms=source.duration_ms,
-        choices=(),
-        status=TaskStatus.SUBMITTED,
-        reason="",
-        attempt=0,
-        tries=0,
-        progress=0.0,
-        stage="",
         not_before=at,
-        result_id="",
-        result_duration_ms=0,
         created_at=at,
         updated_at=at,
-        expires_at=0,
         queue=queue,
         request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
         trace=traces.here(),

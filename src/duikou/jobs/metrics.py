@@ -46,8 +46,8 @@ request_seconds = Histogram(
     "duikou_request_seconds", "Time to answer a call, by route.", ["route"], buckets=STAGE_S, registry=registry
 )
 callbacks = Counter("duikou_callbacks", "Tries to deliver a callback, by outcome.", ["outcome"], registry=registry)
-_stages: set[str] = set()
 swept = Counter("duikou_swept", "What was forgotten because it was over.", ["kind"], registry=registry)
+_stages: set[str] = set()
 
 
 def staged(stage: str, seconds: float) -> None:
@@ -94,9 +94,8 @@ class Fleet(Collector):
         yield from (depth, age, running, waiting)
 
 
-def text(*fleet: Fleet) -> bytes:
+def text(fleet: Fleet) -> bytes:
     """All figures in Prometheus' text format 0.0.4."""
-    with_fleet = CollectorRegistry()
-    for part in fleet:
-        with_fleet.register(part)
-    return generate_latest(registry) + generate_latest(with_fleet)
+    shared = CollectorRegistry()
+    shared.register(fleet)
+    return generate_latest(registry) + generate_latest(shared)

@@ -155,25 +155,25 @@ class Task:
 
     id: str
     account: str
-    external_id: str | None
-    fingerprint: str
-    session_id: str
     source_id: str
     source_suffix: str
     source_duration_ms: int
-    choices: tuple[ChoiceRecord, ...]
-    status: TaskStatus
-    reason: str
-    attempt: int
-    tries: int
-    progress: float
-    stage: str
     not_before: int
-    result_id: str
-    result_duration_ms: int
     created_at: int
     updated_at: int
-    expires_at: int
+    external_id: str | None = None
+    fingerprint: str = ""
+    session_id: str = ""
+    choices: tuple[ChoiceRecord, ...] = ()
+    status: TaskStatus = TaskStatus.SUBMITTED
+    reason: str = ""
+    attempt: int = 0
+    tries: int = 0
+    progress: float = 0.0
+    stage: str = ""
+    result_id: str = ""
+    result_duration_ms: int = 0
+    expires_at: int = 0
     sync_mode: str = ""
     watermark: bool = False
     watermark_id: str = ""

@@ -88,25 +88,15 @@ class Store:
 
     def media(self, account: str, media_id: str) -> Media | None:
         """An unexpired file of the account, or `None`."""
-        t = tables.media
-        query = sa.select(t).where(t.c.id == media_id, t.c.account == account, t.c.expires_at > self._clock())
-        with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        return _media(row) if row else None
+        return self._one_media(*self._media_lives(account), tables.media.c.id == media_id)
 
     def media_at(self, account: str, key: str) -> Media | None:
         """An unexpired file of the account by where it is kept, or `None`."""
-        t = tables.media
-        query = sa.select(t).where(t.c.key == key, t.c.account == account, t.c.expires_at > self._clock())
-        with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        return _media(row) if row else None
+        return self._one_media(*self._media_lives(account), tables.media.c.key == key)
 
     def media_of_anyone(self, media_id: str) -> Media | None:
         """A file, whoever's it is and expired or not; `None` where it is gone."""
-        with self._database.reading() as connection:
-            row = connection.execute(sa.select(tables.media).where(tables.media.c.id == media_id)).one_or_none()
-        return _media(row) if row else None
+        return self._one_media(tables.media.c.id == media_id)
 
     def prolong(self, media_id: str, expires_at: int) -> None:
         """Keep a file until then, unless it is kept for longer anyway."""
@@ -186,9 +176,7 @@ class Store:
 
     def task_of_anyone(self, task_id: str) -> Task | None:
         """A task, whoever's it is and expired or not; `None` where it is gone."""
-        with self._database.reading() as connection:
-            row = connection.execute(sa.select(tables.tasks).where(tables.tasks.c.id == task_id)).one_or_none()
-        return _task(row) if row else None
+        return self._one_task(tables.tasks.c.id == task_id)
 
     def ended(self, task_ids: Iterable[str]) -> set[str]:
         """Which of these tasks are over, or gone."""
@@ -200,18 +188,18 @@ class Store:
 
     def task(self, account: str, task_id: str) -> Task | None:
         """A task of the account, or `None`."""
-        return self._one_task(account, tables.tasks.c.id == task_id)
+        return self._one_task(*self._task_lives(account), tables.tasks.c.id == task_id)
 
     def task_by_external_id(self, account: str, external_id: str) -> Task | None:
         """The task of the account to which the caller gave that id, or `None`."""
-        return self._one_task(account, tables.tasks.c.external_id == external_id)
+        return self._one_task(*self._task_lives(account), tables.tasks.c.external_id == external_id)
 
     def tasks(self, account: str, *, offset: int, limit: int) -> list[Task]:
         """Tasks of the account, newest first."""
         t = tables.tasks
         query = (
             sa.select(t)
-            .where(t.c.account == account, t.c.queue.in_(RENDERING), self._task_lives())
+            .where(*self._task_lives(account))
             .order_by(t.c.created_at.desc(), t.c.id.desc())
             .offset(offset)
             .limit(limit)
@@ -511,15 +499,25 @@ class Store:
         t, now = tables.tasks, self._clock()
         return sa.or_(t.c.not_before <= now, t.c.not_before > now + LONGEST_DELAY_MS)
 
-    def _one_task(self, account: str, match: sa.ColumnElement[bool]) -> Task | None:
-        t = tables.tasks
-        query = sa.select(t).where(t.c.account == account, match, t.c.queue.in_(RENDERING), self._task_lives())
+    def _one_media(self, *match: sa.ColumnElement[bool]) -> Media | None:
         with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(sa.select(tables.media).where(*match)).one_or_none()
+        return _media(row) if row else None
+
+    def _media_lives(self, account: str) -> tuple[sa.ColumnElement[bool], ...]:
+        t = tables.media
+        return t.c.account == account, t.c.expires_at > self._clock()
+
+    def _one_task(self, *match: sa.ColumnElement[bool]) -> Task | None:
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(tables.tasks).where(*match)).one_or_none()
         return _task(row) if row else None
 
-    def _task_lives(self) -> sa.ColumnElement[bool]:
-        return sa.or_(tables.tasks.c.expires_at == 0, tables.tasks.c.expires_at > self._clock())
+    def _task_lives(self, account: str) -> tuple[sa.ColumnElement[bool], ...]:
+        """An account's lip syncs that are not over."""
+        t = tables.tasks
+        kept = sa.or_(t.c.expires_at == 0, t.c.expires_at > self._clock())
+        return t.c.account == account, t.c.queue.in_(RENDERING), kept
 
 
 def _check_room(connection: sa.Connection, account: str, queue: Queue, account_limit: int, queue_limit: int) -> None:

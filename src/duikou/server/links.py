@@ -17,7 +17,6 @@ from duikou.jobs.files import Files
 from duikou.server.codes import ApiError, Code
 
 HOUR_S = 3600
-LONGEST_PRESIGNED_S = 7 * 24 * HOUR_S  # what S3 allows
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
@@ -85,7 +84,7 @@ class Links:
     def _address(self, key: str, name: str, path: str) -> str:
         given = None
         if self.storage is not None:
-            seconds = min(self.signer.hours * HOUR_S, LONGEST_PRESIGNED_S)
+            seconds = self.signer.hours * HOUR_S
             kind = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
             given = self.storage.address(key, seconds, media_type=kind, filename=name, download=False)
         return given or self.base + self.signer.signed(path)
