@@ -30,14 +30,15 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+import duikou
 from demo import portrait, speech
-from duikou import __version__, pipeline
+from duikou import __version__
+from duikou.cli.terminal import shown
 from duikou.media import decode
 from duikou.media.encode import VideoWriter
 from duikou.media.probe import probe_audio
 from duikou.parallel import cores
 from duikou.progress import Progress
-from duikou.terminal import shown
 
 OUTPUT = Path("out/bench.json")
 RUNS = 3
@@ -113,16 +114,16 @@ def decode_and_encode(video: Path, _sound: Path, output: Path) -> Stages:
 
 def identify(video: Path, _sound: Path, _output: Path) -> Stages:
     """Finding the faces."""
-    pipeline.identify(video)
+    duikou.identify(video)
     return {}
 
 
 def lip_sync(video: Path, sound: Path, output: Path) -> Stages:
     """The whole job from the file to the file, with the parts of lip sync apart."""
-    session = pipeline.identify(video)
+    session = duikou.identify(video)
     clock = StageClock()
-    choice = pipeline.FaceChoice(sound, session.faces[0].id, insert_ms=LEAD_MS)
-    pipeline.lip_sync(session, [choice], output, progress=clock)
+    choice = duikou.FaceChoice(sound, session.faces[0].id, insert_ms=LEAD_MS)
+    duikou.lip_sync(session, [choice], output, progress=clock)
     return clock.seconds
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from demo import portrait, speech
 from demo.sheet import Box, sheet
-from duikou.terminal import shown
+from duikou.cli.terminal import shown
 
 OUTPUT = Path("out/demo")
 INSERT_MS = 500

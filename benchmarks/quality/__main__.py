@@ -24,10 +24,10 @@ from benchmarks.quality.hard import alter
 from benchmarks.quality.report import Measured
 from benchmarks.quality.run import FaceReport, UnmeasuredError, measure
 from duikou import __version__
+from duikou.cli.terminal import shown
 from duikou.errors import DuikouError
 from duikou.parallel import cores
 from duikou.progress import Progress, scaled
-from duikou.terminal import shown
 
 OUTPUT = Path("out/quality")
 PAGE = Path("docs/quality.md")

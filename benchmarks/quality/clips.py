@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from benchmarks.quality.engines import Driven
 from demo import portrait
+from duikou import FaceChoice, identify, lip_sync
 from duikou.engines.base import Image
 from duikou.errors import MediaError
 from duikou.media import decode
+from duikou.media.audio import Sound, read_sound
 from duikou.media.encode import VideoWriter
-from duikou.media.sound import Sound, read_sound
-from duikou.pipeline import FaceChoice, identify, lip_sync
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import MouthMotion

@@ -13,15 +13,15 @@ import numpy.typing as npt
 from scipy.interpolate import LinearNDInterpolator
 
 from benchmarks.quality.clips import DISPLACED_CRF, Clip, frame_count
+from duikou import identify
 from duikou.engines.base import Image
 from duikou.errors import MediaError
 from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
+from duikou.media.audio import read_sound
 from duikou.media.encode import VideoWriter
-from duikou.media.sound import read_sound
-from duikou.pipeline import identify
 from duikou.render import mesh
 from duikou.render.step import smoothstep
 

@@ -15,12 +15,13 @@ from benchmarks.quality.engines import Driven, Watched, WatchedRenderer, loudnes
 from benchmarks.quality.lips import LAGS_MS, NO_LAG, Agreement, Lips, agreement, by_lag, gestures, same_face, tracked
 from benchmarks.quality.picture import Compared, Picture
 from benchmarks.quality.silence import Calm, calm
+from duikou import FaceChoice, Session, identify, lip_sync
 from duikou.engines.base import Engine, Image
 from duikou.faces import pose
 from duikou.faces.track import Face
 from duikou.media import decode
-from duikou.media.sound import read_sound
-from duikou.pipeline import FaceChoice, Session, Spoken, identify, lip_sync
+from duikou.media.audio import read_sound
+from duikou.pipeline.plan import Spoken
 from duikou.progress import Progress, scaled
 from duikou.render import mesh
 from duikou.speech.articulation import articulate

@@ -21,8 +21,8 @@ from rich.table import Table
 from benchmarks.scale import calls, model, simulate, size
 from benchmarks.scale.crowd import Calls, Place, hush, running
 from benchmarks.scale.services import Services, floor, services
-from duikou.jobs.database import Database
-from duikou.jobs.state import TaskStatus
+from duikou.database.engine import Database
+from duikou.tasks.models import TaskStatus
 
 OUTPUT = Path("out/scale.json")
 WORKERS, PROCESSES = 1000, 4

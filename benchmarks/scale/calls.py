@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 from benchmarks.scale.crowd import READY_S, Place, keep_session
 from benchmarks.scale.services import Services, cpu_s
-from duikou.jobs.database import Database
-from duikou.jobs.files import open_files
-from duikou.jobs.store import Store
+from duikou.database.engine import Database
 from duikou.server import serve
 from duikou.settings import Settings
+from duikou.storage.factory import open_files
+from duikou.tasks.store import Store
 
 TASKS = "/v1/videos/advanced-lip-sync"
 CALLERS = 4

@@ -1,6 +1,6 @@
 """A fleet in a few processes: many workers and servers that are real but for the work and the calls.
 
-Of a worker the consumer, the claim, the signs of life and the outcome are the real ones (`duikou.jobs.fleet.work`,
+Of a worker the consumer, the claim, the signs of life and the outcome are the real ones (`duikou.workers.broker.work`,
 `Executor`, `Store`); what is not is the child process, in whose place the worker's thread sleeps. Of a server all of
 `Jobs` is real, dispatcher, watch, courier and sweeper; what is not is HTTP.
 """
@@ -23,19 +23,21 @@ from typing import Any
 
 import structlog
 
-from duikou.jobs import fleet, keys
-from duikou.jobs.database import Database
-from duikou.jobs.executor import Executor, Terms
-from duikou.jobs.files import Files, open_files
-from duikou.jobs.folder import DataFolder
-from duikou.jobs.ids import new_id, now_ms
-from duikou.jobs.manager import Jobs, Order
-from duikou.jobs.state import ChoiceRecord, FaceSummary, Media, MediaKind, Queue, SessionRecord
-from duikou.jobs.store import Store
-from duikou.jobs.work import RenderOrder, Work
+from duikou.database.engine import Database
+from duikou.database.ids import new_id, now_ms
 from duikou.progress import Progress
+from duikou.server.service import Jobs, Order
 from duikou.settings import Settings
+from duikou.storage import keys
+from duikou.storage.base import Files
+from duikou.storage.data_folder import DataFolder
+from duikou.storage.factory import open_files
+from duikou.tasks.models import ChoiceRecord, FaceSummary, Media, MediaKind, Queue, SessionRecord
+from duikou.tasks.store import Store
 from duikou.timebase import Interval
+from duikou.workers import broker
+from duikou.workers.executor import Executor, Terms
+from duikou.workers.work import RenderOrder, Work
 
 STAGES = ("following the face", "listening", "looking for captions", "choosing", "rendering")
 VIDEO_MS = 10_000
@@ -134,7 +136,7 @@ def work(place: Place, name: str, workers: int, ready: Event) -> None:
         return Executor(store, files, folder, Work(render=render), terms, shared=True, stopping=stopping)
 
     crowd: Any = Crowd(executor)
-    fleet.work(settings, crowd, queues=[Queue.RENDER], concurrency=workers, stopping=stopping, ready=ready.set)
+    broker.work(settings, crowd, queues=[Queue.RENDER], concurrency=workers, stopping=stopping, ready=ready.set)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from duikou.jobs.executor import SHARED_BEAT_S
-from duikou.jobs.fleet import RING_EVERY_S
-from duikou.jobs.retention import AT_ONCE
-from duikou.jobs.waiting import POLL_S
-from duikou.jobs.watch import WATCH_EVERY_S
+from duikou.tasks.retention import AT_ONCE
+from duikou.tasks.stalled import WATCH_EVERY_S
+from duikou.tasks.waiting import POLL_S
+from duikou.workers.broker import RING_EVERY_S
+from duikou.workers.executor import SHARED_BEAT_S
 
 DAY_S = 86_400
-COURIER_EVERY_S = 0.5  # `duikou.jobs.courier` looks for callbacks so often
+COURIER_EVERY_S = 0.5  # `duikou.tasks.webhooks` looks for callbacks so often
 SCRAPE_EVERY_S = 15  # Prometheus, each server
 
 GATE = 2  # transactions that tell whose call it is: whether there are keys, and whose this one is

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.scale.crowd import Calls, Fleet
 from benchmarks.scale.services import Services, connected, cpu_s
-from duikou.jobs.ids import now_ms
+from duikou.database.ids import now_ms
 
 SAMPLE_S = 1.0
 BROKER_S = 6.0  # RabbitMQ counts every 5 s

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.scale.services import connected
-from duikou.jobs.database import Database
-from duikou.jobs.executor import DAY_MS, HOUR_MS
-from duikou.jobs.ids import new_id, now_ms
-from duikou.jobs.outbox import Outbox
-from duikou.jobs.retention import KEYS
-from duikou.jobs.state import ChoiceRecord, Queue, Task, TaskStatus
-from duikou.jobs.store import Beat, Store
+from duikou.database.engine import Database
+from duikou.database.ids import new_id, now_ms
+from duikou.tasks.models import ChoiceRecord, Queue, Task, TaskStatus
+from duikou.tasks.outbox import Outbox
+from duikou.tasks.retention import KEYS
+from duikou.tasks.store import Beat, Store
+from duikou.workers.executor import DAY_MS, HOUR_MS
 
 WARM_UP, CALLS = 3, 25
 IN_HAND = 1000

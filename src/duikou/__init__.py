@@ -18,8 +18,10 @@ from duikou.errors import (
     WorkerError,
 )
 from duikou.faces.track import Face
-from duikou.media.extend import SyncMode
-from duikou.pipeline import FaceChoice, Result, Session, identify, lip_sync
+from duikou.media.timeline import SyncMode
+from duikou.pipeline.choice import FaceChoice
+from duikou.pipeline.session import Session, identify
+from duikou.pipeline.sync import Result, lip_sync
 from duikou.provenance.producer import Producer, producer
 
 __version__ = version("duikou")

@@ -1,5 +1,5 @@
 """`python -m duikou` is the `duikou` command."""
 
-from duikou.cli import main
+from duikou.cli.main import main
 
 main()

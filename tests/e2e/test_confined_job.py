@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo import portrait, speech
-from duikou.jobs import confine
+from duikou.sandbox import restrictions
 
 JOB = """
 import sys, duikou
@@ -23,7 +23,7 @@ session = duikou.identify(video)
 duikou.lip_sync(session, [duikou.FaceChoice(sound, insert_ms=400)], output)
 """
 PROBE = "import socket; from duikou.jobs import confine; confine.take_calls(deadly=True); socket.socket()"
-pytestmark = pytest.mark.skipif(not confine.can_take_calls(), reason="this system cannot take system calls away")
+pytestmark = pytest.mark.skipif(not restrictions.can_take_calls(), reason="this system cannot take system calls away")
 
 
 def test_the_trap_works() -> None:

@@ -17,13 +17,14 @@ import pytest
 from scipy.signal import correlate
 
 from demo import portrait, run, speech
-from duikou import Session, cli, identify
+from duikou import Session, identify
+from duikou.cli import main
 from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
+from duikou.media.audio import read_sound
 from duikou.media.probe import probe_video
-from duikou.media.sound import read_sound
 from duikou.provenance import credentials, label
 from duikou.provenance.mark import Mark
 from duikou.render import mesh
@@ -126,7 +127,7 @@ def test_the_command_line_does_the_same_job(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outputs = ["-o", "spoken.mp4", "--watermark", "marked.mp4"]
-    status = cli.run(["sync", str(job.source), str(job.sound), *outputs, "--at", str(INSERT_MS)])
+    status = main.run(["sync", str(job.source), str(job.sound), *outputs, "--at", str(INSERT_MS)])
     shown = capsys.readouterr()
     assert status == 0, shown.err
     assert shown.out == "spoken.mp4\nmarked.mp4\n"
@@ -206,11 +207,11 @@ def test_the_command_line_refuses_what_does_not_fit(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "spoken.mp4"
-    assert cli.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--at", "3000"]) == 2
+    assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--at", "3000"]) == 2
     assert "sound_insert_time is 3000 ms" in capsys.readouterr().err
-    assert cli.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--face", "7"]) == 2
+    assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--face", "7"]) == 2
     assert "its faces: 0" in capsys.readouterr().err
-    assert cli.run(["sync", str(job.sound), str(job.sound), "-o", str(output)]) == 2
+    assert main.run(["sync", str(job.sound), str(job.sound), "-o", str(output)]) == 2
     assert not output.exists()
 
 
@@ -218,7 +219,7 @@ def test_the_command_line_lists_the_face(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["faces", str(job.source)]) == 0
+    assert main.run(["faces", str(job.source)]) == 0
     row = capsys.readouterr().out.splitlines()[1].split()
     assert row[0] == "0"
     assert int(row[1]) <= 80

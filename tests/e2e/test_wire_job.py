@@ -18,11 +18,11 @@ import pytest
 from live_server import in_thread, settings
 
 from demo import portrait, speech
-from duikou.jobs.accounts import Accounts, KeyKind, NewKey
-from duikou.jobs.database import Database
+from duikou.database.engine import Database
 from duikou.media import decode
 from duikou.media.probe import probe_video
 from duikou.provenance import credentials, label
+from duikou.tasks.accounts import Accounts, KeyKind, NewKey
 
 CLIP_MS = 2_400
 SENTENCE = "Hello, my name is Eileen, how are you? I have come to speak for longer than this clip lasts."

@@ -13,9 +13,9 @@ from pathlib import Path
 from celery import Celery
 from live_server import settings
 
-from duikou.jobs.fleet import MESSAGE, application, queue_name
-from duikou.jobs.state import Queue
-from duikou.jobs.watch import DEAD_S
+from duikou.tasks.models import Queue
+from duikou.tasks.stalled import DEAD_S
+from duikou.workers.broker import MESSAGE, application, queue_name
 from tests.faults import stage
 from tests.faults.rounds import Fault
 from tests.faults.systems import Part, Setup, System, descendants, eventually

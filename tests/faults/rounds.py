@@ -21,9 +21,11 @@ import sqlalchemy as sa
 import stub_work
 from receiver import Heard
 
+from duikou.database import tables
 from duikou.errors import StorageError
-from duikou.jobs import keys, retention, tables
-from duikou.jobs.state import Queue, Task, TaskStatus, task_from
+from duikou.storage import keys
+from duikou.tasks import retention
+from duikou.tasks.models import Queue, Task, TaskStatus, task_from
 from tests.faults import stage
 from tests.faults.systems import LATE, Setup, System, eventually, zombies
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import stub_work
 
-from duikou.jobs.work import RenderOrder, Work
 from duikou.progress import Progress
+from duikou.workers.work import RenderOrder, Work
 
 CLOCK = "FAULTS_CLOCK"  # variable: the file that holds by how many seconds the process's wall clock is off
 STEP_S = 0.05

@@ -23,20 +23,21 @@ from live_server import Program, caller, identify, sources
 from receiver import Receiver, receiver
 from services import HOST, S3, Gateway, Postgres, Rabbit
 
+from duikou.database.engine import Database
 from duikou.errors import StorageError
-from duikou.jobs.database import Database
-from duikou.jobs.files import Files, open_files
-from duikou.jobs.outbox import Outbox
-from duikou.jobs.store import Store
+from duikou.storage.base import Files
+from duikou.storage.factory import open_files
+from duikou.tasks.outbox import Outbox
+from duikou.tasks.store import Store
 from tests.faults import stage
 
 HELPERS, ROOT = Path(__file__).parents[1] / "helpers", Path(__file__).parents[2]
 START = "from tests.faults import stage; stage.follow_clock();"
 SERVE = f"{START} from duikou.server import serve; serve(given, lambda url: print(url, flush=True), stage.WORK)"
 WORK = (
-    f"{START} from duikou.jobs import station; from duikou.jobs.state import Queue;"
+    f"{START} from duikou.workers import fleet_worker; from duikou.tasks.models import Queue;"
     "queues = (Queue.RENDER, Queue.ANALYSIS);"
-    "station.serve(given, queues, ready=lambda: print('ready', flush=True), work=stage.WORK)"
+    "fleet_worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stage.WORK)"
 )
 LATE = "late writer ignored"  # what is logged where an attempt ends that no longer counts
 POLL_S = 0.1

@@ -13,7 +13,7 @@ import mutants
 from mutants import Outcome
 
 from duikou.errors import WorkerError
-from duikou.jobs.worker import Limits, Worker
+from duikou.sandbox.process import Limits, Worker
 
 BATCH = 100  # mutants for one child: starting it takes as long as some ten of them
 LIMITS = Limits(wall_s=60, memory_mb=1024)  # a batch takes 2 s and 300 MB

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from duikou.jobs.database import Database
-from duikou.jobs.store import Store
+from duikou.database.engine import Database
+from duikou.tasks.store import Store
 
 WAIT_S = 60
 
@@ -32,7 +32,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 def processes_at_once(count: int, call: Callable[[str], Any], url: str) -> list[Any]:
     """Do the same in so many processes at the same moment; what they gave. call: a function of this module."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["duikou.jobs.store"])
+    context.set_forkserver_preload(["duikou.tasks.store"])
     start, told = context.Barrier(count), context.Queue()
     processes = [context.Process(target=_one, args=(call, url, start, told)) for _ in range(count)]
     for process in processes:

@@ -1,4 +1,4 @@
-"""What a child may try that a stranger's file has taken over. Each is work as `duikou.jobs.work` has it."""
+"""What a child may try that a stranger's file has taken over. Each is work as `duikou.workers.work` has it."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ import contract
 import httpx
 import uvicorn
 
-from duikou.jobs import logs
-from duikou.jobs.accounts import Accounts, KeyKind, NewKey
-from duikou.jobs.database import Database
+from duikou.database.engine import Database
 from duikou.server import create_app
 from duikou.server.app import configure
 from duikou.settings import Settings
+from duikou.tasks.accounts import Accounts, KeyKind, NewKey
+from duikou.telemetry import logs
 
 WAIT_S = 60
 
@@ -151,8 +151,10 @@ class WorkerProcess(Program):
     def __init__(
         self, data: Path, queues: str = "render,analysis", *, environment: dict[str, str] | None = None, **more: Any
     ) -> None:
-        serve = f"from duikou.jobs import station; queues = station.queues_of({queues!r});"
-        code = f"{serve} station.serve(given, queues, ready=lambda: print('ready', flush=True), work=stub_work.WORK)"
+        serve = f"from duikou.workers import fleet_worker; queues = fleet_worker.queues_of({queues!r});"
+        code = (
+            f"{serve} fleet_worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stub_work.WORK)"
+        )
         super().__init__(code, data, environment=environment, **more)
 
 

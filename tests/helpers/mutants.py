@@ -25,11 +25,11 @@ from boxes import PARENTS, box, walk
 from media_maker import make_sound, make_video, tone
 
 from duikou.errors import InputError
-from duikou.jobs.state import VIDEO_SUFFIXES
-from duikou.jobs.work import probe_upload
 from duikou.media import decode, probe
-from duikou.media.sound import read_sound
+from duikou.media.audio import read_sound
 from duikou.progress import Progress
+from duikou.tasks.models import VIDEO_SUFFIXES
+from duikou.workers.work import probe_upload
 
 SIZE = (64, 48)  # so small that a mutant takes milliseconds
 HEVC_SIZE = (128, 128)  # libx265 writes past its memory for pictures smaller than its blocks of 64

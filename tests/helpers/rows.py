@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from duikou.jobs.ids import new_id
-from duikou.jobs.state import ChoiceRecord, Media, MediaKind, Task
-from duikou.jobs.store import Store
+from duikou.database.ids import new_id
+from duikou.tasks.models import ChoiceRecord, Media, MediaKind, Task
+from duikou.tasks.store import Store
 
 END = 1_000_000  # when what is made here is over, by a `Clock` of the test's own
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from duikou.errors import InputError, MediaError, ModelError, StorageError
-from duikou.jobs.state import FaceNote, FaceSummary
-from duikou.jobs.store import RETRY_DELAY_MS
-from duikou.jobs.work import Received, RenderOrder, Work
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
+from duikou.tasks.models import FaceNote, FaceSummary
+from duikou.tasks.store import RETRY_DELAY_MS
 from duikou.timebase import Interval
+from duikou.workers.work import Received, RenderOrder, Work
 
 RESULT = b"result of attempt "
 MARKED = b"the same with a visible mark"

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from rows import Clock
 from services import Postgres
 
-from duikou.jobs import tables
-from duikou.jobs.database import Database
-from duikou.jobs.store import Store
+from duikou.database import tables
+from duikou.database.engine import Database
+from duikou.tasks.store import Store
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import stub_work
 from live_server import Process, caller, create, ended, identify, in_thread, make_key, order, settings, sources, until
 from receiver import HANG, receiver
 
-from duikou.jobs import courier, outbox
-from duikou.jobs.accounts import Accounts
-from duikou.jobs.database import Database
-from duikou.media import fetch
+from duikou.database.engine import Database
+from duikou.net import fetch
+from duikou.tasks import outbox, webhooks
+from duikou.tasks.accounts import Accounts
 
 CREATE = "/v1/videos/advanced-lip-sync"
 ALL = ["submitted", "processing", "succeed"]
@@ -40,7 +40,7 @@ def site():
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test can bear."""
     monkeypatch.setattr(outbox, "FIRST_WAIT_S", 0.1)
-    monkeypatch.setattr(courier, "IDLE_S", 0.02)
+    monkeypatch.setattr(webhooks, "IDLE_S", 0.02)
 
 
 @pytest.fixture
@@ -153,15 +153,15 @@ def test_what_was_not_heard_is_told_again_under_the_same_id_and_before_what_foll
 def test_waits_double_up_to_the_longest_and_differ(monkeypatch) -> None:
     monkeypatch.undo()
     for tries, usual in ((1, 5), (2, 10), (5, 80), (11, 5_120), (13, 14_400), (60, 14_400)):
-        waits = [courier.wait_after(tries) for _ in range(200)]
+        waits = [webhooks.wait_after(tries) for _ in range(200)]
         assert usual * 0.8 <= min(waits) < usual * 0.9
         assert usual * 1.1 < max(waits) <= usual * 1.2
-    usual_s = sum(min(5 * 2**tries, 14_400) for tries in range(courier.MAX_TRIES - 1))
+    usual_s = sum(min(5 * 2**tries, 14_400) for tries in range(webhooks.MAX_TRIES - 1))
     assert 24 * 3600 < usual_s < 36 * 3600
 
 
 def test_after_the_last_try_the_next_change_is_told(client, site, monkeypatch) -> None:
-    monkeypatch.setattr(courier, "MAX_TRIES", 2)
+    monkeypatch.setattr(webhooks, "MAX_TRIES", 2)
     with receiver(500, 500, 200) as ear:
         ask(client, site, ear.url)
         until(lambda: len(ear.heard) == 4)
@@ -178,7 +178,7 @@ def test_a_receiver_that_is_gone_is_told_nothing_more(client, site) -> None:
 
 
 def test_a_receiver_that_never_answers_delays_neither_its_task_nor_others(client, site, monkeypatch) -> None:
-    monkeypatch.setattr(courier, "TIMEOUT_S", 50.0)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 50.0)
     monkeypatch.setattr(fetch, "IDLE_TIMEOUT_S", 50)
     with receiver(HANG) as deaf, receiver() as ear:
         assert ended(client, ask(client, site, deaf.url))["task_status"] == "succeed"
@@ -188,15 +188,15 @@ def test_a_receiver_that_never_answers_delays_neither_its_task_nor_others(client
 
 
 def test_sixteen_that_never_answer_hold_up_the_rest_for_no_longer_than_their_time(client, site, monkeypatch) -> None:
-    monkeypatch.setattr(courier, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 1.0)
     monkeypatch.setattr(outbox, "FIRST_WAIT_S", 30.0)
     with receiver(HANG) as deaf, receiver() as ear:
         session_id = identify(client, f"{site}/a.mp4")["session_id"]
-        for _ in range(courier.AT_ONCE + 1):
+        for _ in range(webhooks.AT_ONCE + 1):
             create(client, order(session_id, f"{site}/s.mp3") | {"callback_url": deaf.url})
         create(client, order(session_id, f"{site}/s.mp3") | {"callback_url": ear.url})
         until(lambda: told(ear) == ALL)
-        assert len(deaf.heard) == courier.AT_ONCE + 1
+        assert len(deaf.heard) == webhooks.AT_ONCE + 1
 
 
 def test_addresses_that_are_not_allowed_are_never_dialled(tmp_path, site) -> None:
@@ -254,7 +254,7 @@ def test_what_cannot_be_called_is_refused(client, site, url, sentence) -> None:
 
 def test_a_deleted_task_is_told_no_more(client, tmp_path, site, monkeypatch) -> None:
     monkeypatch.setattr(outbox, "LONGEST_WAIT_S", 0.1)
-    monkeypatch.setattr(courier, "MAX_TRIES", 10_000)
+    monkeypatch.setattr(webhooks, "MAX_TRIES", 10_000)
     with receiver(500) as ear:
         task_id = ask(client, site, ear.url, "hang.mp3")
         until(lambda: len(ear.heard) >= 2)

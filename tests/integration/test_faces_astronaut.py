@@ -10,9 +10,9 @@ from media_maker import make_video
 
 from duikou.errors import MediaError
 from duikou.faces.detector import Detector
+from duikou.faces.find import find_faces, follow, smooth, usable_frames
 from duikou.faces.landmarks import Landmarker, Roi, roi_of
 from duikou.faces.scan import scan
-from duikou.faces.tracks import find_faces, follow, smooth, usable_frames
 from duikou.media.decode import frames, times
 from duikou.media.pixels import Pixels
 from duikou.media.probe import probe_video

@@ -18,9 +18,9 @@ from dns_peer import SILENT, dns_peer
 from live_server import until
 
 from duikou.errors import FetchError
-from duikou.media import fetch as fetching
-from duikou.media.addresses import Reach
-from duikou.media.fetch import fetch, post
+from duikou.net import fetch as fetching
+from duikou.net.addresses import Reach
+from duikou.net.fetch import fetch, post
 
 OUTSIDE = Reach((ip_network("127.0.0.1/32"),))
 UNREACHABLE = "video_url: the host cannot be reached from here (private addresses must be allowed by the operator)."

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from duikou.errors import FetchError, StorageError
-from duikou.media import fetch as fetching
-from duikou.media.addresses import Reach
-from duikou.media.fetch import fetch
+from duikou.net import fetch as fetching
+from duikou.net.addresses import Reach
+from duikou.net.fetch import fetch
 
 LOOPBACK = Reach((ip_network("127.0.0.1/32"),))
 UNREACHABLE = "video_url: the host cannot be reached from here (private addresses must be allowed by the operator)."

@@ -19,7 +19,9 @@ from live_server import until
 from services import HOST, S3, Gateway, Postgres, Rabbit, available, need
 
 from duikou.errors import StorageError, WorkerError
-from duikou.jobs.files import Files, LocalFiles, Stored, open_files
+from duikou.storage.base import Files, Stored
+from duikou.storage.factory import open_files
+from duikou.storage.local import LocalFiles
 
 PATIENCE_S = 20.0
 LARGE = os.urandom(1 << 20) * 9  # more than one part of an upload
@@ -257,7 +259,7 @@ def test_only_what_is_allowed_is_a_storage_and_no_refusal_repeats_a_secret(tmp_p
 
 def test_without_its_package_s3_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    monkeypatch.delitem(sys.modules, "duikou.jobs.objects", raising=False)
+    monkeypatch.delitem(sys.modules, "duikou.storage.s3", raising=False)
     with pytest.raises(StorageError) as refused:
         open_files("s3://bucket", tmp_path, tmp_path, PATIENCE_S)
     assert str(refused.value) == "storage_url: s3 needs the package obstore; install duikou[fleet]"
@@ -438,7 +440,7 @@ def test_addresses_are_signed_as_the_reference_signs_them(
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    from duikou.jobs.objects import ObjectFiles
+    from duikou.storage.s3 import ObjectFiles
 
     monkeypatch.setenv("AWS_SESSION_TOKEN", token)
     given = f"endpoint={endpoint}&" if endpoint else ""

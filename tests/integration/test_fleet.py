@@ -33,11 +33,11 @@ from live_server import (
 )
 from services import HOST, S3, Gateway, Postgres, Rabbit, Service, need
 
+from duikou.database.engine import Database
 from duikou.errors import StorageError
-from duikou.jobs.accounts import Accounts, KeyKind
-from duikou.jobs.database import Database
-from duikou.jobs.files import open_files
 from duikou.server import serve
+from duikou.storage.factory import open_files
+from duikou.tasks.accounts import Accounts, KeyKind
 
 CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
 CANCEL_S = 6.0  # a worker hears of it with its next sign of life, of which there is one every 2 s

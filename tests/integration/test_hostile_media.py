@@ -19,9 +19,9 @@ from boxes import box, content, patched, replaced
 from media_maker import make_sound, make_video, tone
 
 from duikou.errors import MediaError
-from duikou.jobs.worker import LimitError, Limits, Worker
 from duikou.media import decode, iso, limits, probe
-from duikou.media.sound import read_sound
+from duikou.media.audio import read_sound
+from duikou.sandbox.process import LimitError, Limits, Worker
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 from crowd import at_once
 
+from duikou.database.engine import Database
 from duikou.errors import InputError, NotFoundError
-from duikou.jobs.accounts import MAX_NAME, MAX_PRIORITY, OPEN, Accounts, KeyKind, digest
-from duikou.jobs.database import Database
+from duikou.tasks.accounts import MAX_NAME, MAX_PRIORITY, OPEN, Accounts, KeyKind, digest
 
 
 @pytest.fixture

@@ -18,14 +18,15 @@ from crowd import at_once, open_database, processes_at_once
 from rows import media, task
 from services import HOST, Gateway, Postgres, need
 
+from duikou.database import engine as module
+from duikou.database import migrations, tables
+from duikou.database.engine import Database
 from duikou.errors import StorageError
-from duikou.jobs import database as module
-from duikou.jobs import logs, migrations, tables
-from duikou.jobs.accounts import Accounts
-from duikou.jobs.database import Database
-from duikou.jobs.outbox import Outbox
-from duikou.jobs.state import ChoiceRecord, FaceNote, FaceSummary, MediaKind, Queue, TaskStatus
-from duikou.jobs.store import Beat, Store
+from duikou.tasks.accounts import Accounts
+from duikou.tasks.models import ChoiceRecord, FaceNote, FaceSummary, MediaKind, Queue, TaskStatus
+from duikou.tasks.outbox import Outbox
+from duikou.tasks.store import Beat, Store
+from duikou.telemetry import logs
 from duikou.timebase import Interval
 
 SILENT = "the database does not answer"

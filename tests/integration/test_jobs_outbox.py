@@ -8,10 +8,10 @@ import pytest
 from crowd import at_once
 from rows import END, Clock, media, task
 
-from duikou.jobs.database import Database
-from duikou.jobs.outbox import ORDERED_TRIES, Callback, Outbox
-from duikou.jobs.state import Fault, MediaKind, TaskStatus
-from duikou.jobs.store import Store
+from duikou.database.engine import Database
+from duikou.tasks.models import Fault, MediaKind, TaskStatus
+from duikou.tasks.outbox import ORDERED_TRIES, Callback, Outbox
+from duikou.tasks.store import Store
 
 URL = "http://127.0.0.1/"
 ROUNDS = 20

@@ -11,16 +11,17 @@ import pytest
 from rows import Clock, media, task
 from services import S3
 
-from duikou.jobs import keys
-from duikou.jobs.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Terms
-from duikou.jobs.files import Files, open_files
-from duikou.jobs.folder import DataFolder
-from duikou.jobs.ids import new_id, now_ms
-from duikou.jobs.manager import Jobs
-from duikou.jobs.retention import ORPHAN_S, remove_orphans, sweep
-from duikou.jobs.state import Fault, Media, MediaKind, Queue, SessionRecord, TaskStatus
-from duikou.jobs.store import Store
+from duikou.database.ids import new_id, now_ms
+from duikou.server.service import Jobs
 from duikou.settings import Settings
+from duikou.storage import keys
+from duikou.storage.base import Files
+from duikou.storage.data_folder import DataFolder
+from duikou.storage.factory import open_files
+from duikou.tasks.models import Fault, Media, MediaKind, Queue, SessionRecord, TaskStatus
+from duikou.tasks.retention import ORPHAN_S, remove_orphans, sweep
+from duikou.tasks.store import Store
+from duikou.workers.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Terms
 
 LATER = 10_000
 PATIENCE_S = 20.0
@@ -229,10 +230,10 @@ def test_an_upload_is_kept_for_a_day_unless_it_is_used(
     received = tmp_path / "received"
     received.write_bytes(b"x")
     made_at = now_ms()
-    monkeypatch.setattr("duikou.jobs.manager.now_ms", lambda: made_at)
+    monkeypatch.setattr("duikou.server.service.now_ms", lambda: made_at)
     kept = jobs.keep("", received, kind, ".mp4", 10_000)
     if used is not None:
-        monkeypatch.setattr("duikou.jobs.manager.now_ms", lambda: made_at + 12 * HOUR_MS)
+        monkeypatch.setattr("duikou.server.service.now_ms", lambda: made_at + 12 * HOUR_MS)
         jobs.use(kept, as_source=used == "source")
     clock.ms = made_at + kept_ms - 1
     assert sweep(jobs.store, jobs.files) == 0
@@ -265,7 +266,7 @@ def test_files_that_belong_to_nothing_are_removed(store: Store, files: Files, tm
 def test_more_files_than_are_looked_up_at_once(
     store: Store, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("duikou.jobs.retention.KEYS", 3)
+    monkeypatch.setattr("duikou.tasks.retention.KEYS", 3)
     for number in range(4):
         source(store, files, tmp_path, str(number), LATER)
     put(files, tmp_path, *(f"media/{number}.mp4" for number in range(4, 11)))

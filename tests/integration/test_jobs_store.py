@@ -6,11 +6,11 @@ import pytest
 from crowd import at_once
 from rows import END, Clock, media, task
 
-from duikou.jobs.database import Database
-from duikou.jobs.ids import new_id
-from duikou.jobs.outbox import Outbox
-from duikou.jobs.state import FaceNote, FaceSummary, Fault, MediaKind, Queue, SessionRecord, TaskStatus
-from duikou.jobs.store import ExternalIdTaken, IdTakenError, Load, Store, TooManyTasksError
+from duikou.database.engine import Database
+from duikou.database.ids import new_id
+from duikou.tasks.models import FaceNote, FaceSummary, Fault, Load, MediaKind, Queue, SessionRecord, TaskStatus
+from duikou.tasks.outbox import Outbox
+from duikou.tasks.store import ExternalIdTaken, IdTakenError, Store, TooManyTasksError
 from duikou.timebase import Interval
 
 

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from crowd import all_claims, at_once, claim_all, processes_at_once
 from rows import END, Clock, media, task
 
-from duikou.jobs import tables
-from duikou.jobs.database import Database
-from duikou.jobs.state import TRANSITIONS, UNFINISHED, Fault, Media, MediaKind, Queue, SessionRecord, Task, TaskStatus
-from duikou.jobs.store import LONGEST_DELAY_MS, MAX_TRIES, RETRY_DELAY_MS, Beat, Store
+from duikou.database import tables
+from duikou.database.engine import Database
+from duikou.tasks.models import TRANSITIONS, UNFINISHED, Fault, Media, MediaKind, Queue, SessionRecord, Task, TaskStatus
+from duikou.tasks.store import LONGEST_DELAY_MS, MAX_TRIES, RETRY_DELAY_MS, Beat, Store
 
 ROUNDS = 20  # of a race: enough for each side to win
 

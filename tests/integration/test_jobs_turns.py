@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import Clock, media, task
 
-from duikou.jobs.accounts import Accounts
-from duikou.jobs.database import Database
-from duikou.jobs.state import Fault, MediaKind, Queue, Task, TaskStatus
-from duikou.jobs.store import RETRY_DELAY_MS, Store
+from duikou.database.engine import Database
+from duikou.tasks.accounts import Accounts
+from duikou.tasks.models import Fault, MediaKind, Queue, Task, TaskStatus
+from duikou.tasks.store import RETRY_DELAY_MS, Store
 
 
 def ask(store: Store, account: str, count: int = 1, seconds: float = 10, **what: Any) -> list[Task]:

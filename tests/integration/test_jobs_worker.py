@@ -16,10 +16,11 @@ import structlog
 import stub_work
 
 from duikou.errors import InputError, MediaError, ModelError, WorkerError
-from duikou.jobs import confine, logs
-from duikou.jobs.confine import Limits, Places
-from duikou.jobs.lane import Lane
-from duikou.jobs.worker import LimitError, StoppedError, Worker
+from duikou.sandbox import restrictions
+from duikou.sandbox.pool import Lane
+from duikou.sandbox.process import LimitError, StoppedError, Worker
+from duikou.sandbox.restrictions import Limits, Places
+from duikou.telemetry import logs
 
 AMPLE = Limits(wall_s=60, memory_mb=4096)
 
@@ -141,7 +142,7 @@ def test_a_file_that_grows_too_large_is_not_written(tmp_path, stopping) -> None:
     worker.stop()
 
 
-@pytest.mark.skipif(confine.landlock_version() < 1, reason="this system cannot take files away (Landlock)")
+@pytest.mark.skipif(restrictions.landlock_version() < 1, reason="this system cannot take files away (Landlock)")
 def test_a_child_sees_nothing_but_its_own_files_and_reaches_nobody(worker, tmp_path) -> None:
     places = {"reads": tmp_path / "inner", "outside": tmp_path / "outer", "writes": tmp_path / "own"}
     places["reads"].write_bytes(b"inner")
@@ -172,7 +173,7 @@ def test_a_child_that_was_taken_over_takes_nobody_along(worker, tmp_path, what, 
 
 
 def test_a_child_that_stops_within_a_word_is_stopped(tmp_path, stopping, monkeypatch) -> None:
-    monkeypatch.setattr("duikou.jobs.worker.GRACE_S", 0.5)
+    monkeypatch.setattr("duikou.sandbox.process.GRACE_S", 0.5)
     worker = Worker(Limits(wall_s=1, memory_mb=4096), stopping)
     began = time.monotonic()
     with pytest.raises(WorkerError, match="died by signal SIGKILL"):

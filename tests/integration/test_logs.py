@@ -92,7 +92,7 @@ def test_what_libraries_and_python_say_takes_the_same_form(tmp_path: Path) -> No
     code = """
 import asyncio, logging, threading, warnings
 import structlog
-from duikou.jobs import logs
+from duikou.telemetry import logs
 print("ready", flush=True)
 logs.configure()
 logs.configure()

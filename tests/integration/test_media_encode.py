@@ -13,8 +13,8 @@ from media_maker import clicks, make_video, numbered, onset_ms, read_number, ton
 
 from duikou.errors import MediaError, StorageError
 from duikou.media import decode, probe
+from duikou.media.audio import Insert, Sound, mix, read_sound
 from duikou.media.encode import VideoWriter
-from duikou.media.sound import Insert, Sound, mix, read_sound
 
 SOURCES: dict[str, dict[str, Any]] = {
     "plain": {},

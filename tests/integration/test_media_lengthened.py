@@ -13,7 +13,7 @@ from media_maker import make_video, read_number
 from duikou.errors import StorageError
 from duikou.media import decode, probe
 from duikou.media.encode import VideoWriter
-from duikou.media.extend import Extension, SyncMode
+from duikou.media.timeline import Extension, SyncMode
 
 MODES = (SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE)
 SOURCES: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from media_maker import clicks, make_sound, make_video, onset_ms, tone, trim
 
 from duikou.errors import InputError, MediaError
 from duikou.media import probe
-from duikou.media.sound import read_sound
+from duikou.media.audio import read_sound
 
 RATE = 48_000
 

@@ -24,11 +24,11 @@ from schemathesis import HookContext, engine
 from schemathesis.config import ChecksConfig, GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.engine import StopReason, events
 
+from duikou.database.engine import Database
 from duikou.errors import InputError
-from duikou.jobs.accounts import Accounts, KeyKind
-from duikou.jobs.database import Database
-from duikou.media.fetch import check_url
-from duikou.server.codes import Code
+from duikou.net.fetch import check_url
+from duikou.server.errors import Code
+from duikou.tasks.accounts import Accounts, KeyKind
 
 LIP_SYNC = "/klingai/v1/videos/advanced-lip-sync"
 CHECKS = {

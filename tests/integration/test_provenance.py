@@ -19,11 +19,11 @@ import pytest
 from certificate_maker import OWNER, make_certificate
 from media_maker import make_sound, make_video, read_number, tone
 
-from duikou import cli
+from duikou.cli import main
 from duikou.errors import InputError, MediaError, StorageError
 from duikou.media import decode, probe
+from duikou.media.audio import Sound
 from duikou.media.encode import VideoWriter
-from duikou.media.sound import Sound
 from duikou.provenance import credentials, label
 from duikou.provenance.certificates import Certificate, own
 from duikou.provenance.credentials import Action, Edit, Source
@@ -342,7 +342,7 @@ def test_a_large_video_is_not_held_in_memory(tmp_path: Path) -> None:
 
 
 def test_inspect_tells_both_labels(result: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["inspect", str(result)]) == 0
+    assert main.run(["inspect", str(result)]) == 0
     lines = {line.split("  ")[0] or line.strip().split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "AI-generated or synthesized" in lines["AIGC label"]
     assert lines["ProduceID"].split() == ["ProduceID", "task-7"]
@@ -353,7 +353,7 @@ def test_inspect_tells_both_labels(result: Path, source: Path, capsys: pytest.Ca
 
 
 def test_inspect_as_json(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["inspect", str(result), "--json"]) == 0
+    assert main.run(["inspect", str(result), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["aigc_label"] == LABEL.elements
     assert told["content_credentials"]["intact"] is True
@@ -366,14 +366,14 @@ def test_inspect_of_an_altered_file_is_not_a_success(
     content = bytearray(result.read_bytes())
     content[-1] ^= 1
     (tmp_path / "altered.mp4").write_bytes(content)
-    assert cli.run(["inspect", str(tmp_path / "altered.mp4")]) == 1
+    assert main.run(["inspect", str(tmp_path / "altered.mp4")]) == 1
     shown = capsys.readouterr()
     assert "DOES NOT HOLD" in shown.out
     assert "altered.mp4 was altered after it was signed" in shown.err
 
 
 def test_inspect_of_a_file_without_labels(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["inspect", str(source), "--json"]) == 1
+    assert main.run(["inspect", str(source), "--json"]) == 1
     shown = capsys.readouterr()
     told = json.loads(shown.out)
     assert told == {"file": str(source), "aigc_label": None, "content_credentials": None}
@@ -391,7 +391,7 @@ def test_inspect_of_a_file_without_labels(source: Path, capsys: pytest.CaptureFi
 def test_inspect_of_other_files(name: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
     make_sound(tmp_path / "speech.wav", tone(440, 100))
-    assert cli.run(["inspect", str(tmp_path / name)]) == 2
+    assert main.run(["inspect", str(tmp_path / name)]) == 2
     assert sentence in capsys.readouterr().err
 
 

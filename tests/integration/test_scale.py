@@ -11,9 +11,9 @@ from services import Postgres, Rabbit
 from benchmarks.scale import model, simulate, size
 from benchmarks.scale.crowd import Calls, Fleet, Place, running
 from benchmarks.scale.services import Services
-from duikou.jobs.database import Database
-from duikou.jobs.state import TaskStatus
-from duikou.jobs.store import Store
+from duikou.database.engine import Database
+from duikou.tasks.models import TaskStatus
+from duikou.tasks.store import Store
 
 WORKERS, PROCESSES = 20, 1
 

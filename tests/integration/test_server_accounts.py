@@ -22,9 +22,9 @@ import pytest
 import stub_work
 from live_server import Process, caller, create, ended, identify, in_thread, make_key, order, settings, sources, until
 
-from duikou import cli
-from duikou.jobs.accounts import KeyKind, NewKey
-from duikou.jobs.database import Database
+from duikou.cli import main
+from duikou.database.engine import Database
+from duikou.tasks.accounts import KeyKind, NewKey
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
 
@@ -57,7 +57,7 @@ def ring(data: Path) -> Ring:
     kinds = (("alice", plain), ("bob", plain), ("alice", signing), ("alice", plain), ("alice", signing))
     ring = Ring(*(make_key(data, name, kind) for name, kind in kinds))
     for gone in (ring.revoked, ring.revoked_signing):
-        assert cli.run(["keys", "revoke", gone.key.id, "--data", str(data)]) == 0
+        assert main.run(["keys", "revoke", gone.key.id, "--data", str(data)]) == 0
     return ring
 
 
@@ -267,7 +267,7 @@ def test_a_server_without_keys_is_open_until_the_first_is_made(tmp_path, site) -
             assert first.get(CREATE).json()["data"] == []
             answer = first.post(CREATE, json=order(session_id, f"{site}/s.mp3"))
             assert answer.json()["message"] == f"session_id: there is no session '{session_id}', or it has expired."
-            assert cli.run(["keys", "revoke", made.key.id, "--data", str(tmp_path)]) == 0
+            assert main.run(["keys", "revoke", made.key.id, "--data", str(tmp_path)]) == 0
             assert first.get(CREATE).json()["code"] == 1000
         assert client.get(CREATE).json()["code"] == 1001, "a server whose keys were all revoked is not open again"
 
@@ -312,14 +312,14 @@ def test_nobody_sees_sessions_tasks_or_files_of_another(alice, bob, site) -> Non
 
 def test_keys_of_a_running_server_are_made_listed_and_revoked(client, data, capsys) -> None:
     where = ["--data", str(data)]
-    assert cli.run(["keys", "make", "carol", "--json", *where]) == 0
+    assert main.run(["keys", "make", "carol", "--json", *where]) == 0
     made = json.loads(capsys.readouterr().out)
     with caller(client.base_url, made["api_key"]) as carol:
         assert carol.get(CREATE).status_code == 200
-        assert cli.run(["keys", "list", "--json", *where]) == 0
+        assert main.run(["keys", "list", "--json", *where]) == 0
         (row,) = (row for row in json.loads(capsys.readouterr().out) if row["id"] == made["id"])
         assert (row["account"], row["kind"], row["revoked"]) == ("carol", "plain", "")
-        assert cli.run(["keys", "revoke", made["id"], *where]) == 0
+        assert main.run(["keys", "revoke", made["id"], *where]) == 0
         assert carol.get(CREATE).json()["code"] == 1000
 
 

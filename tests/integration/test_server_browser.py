@@ -13,9 +13,9 @@ import pytest
 import stub_work
 from live_server import caller, create, ended, identify, in_thread, order, settings, sources
 
-from duikou.jobs.accounts import Accounts, KeyKind
-from duikou.jobs.database import Database
+from duikou.database.engine import Database
 from duikou.server import create_app
+from duikou.tasks.accounts import Accounts, KeyKind
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
 FOREIGN = (403, 1103, "Origin: pages of other sites may not call this server.")

@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 from live_server import Process, caller, create, identify, in_thread, order, settings, sources, until
 from starlette.exceptions import HTTPException
 
-from duikou.server import connections, middleware
+from duikou.server.http import connections, middleware
 
 MOST = 50  # connections
 LIMIT_S = 0.8  # every limit of time, made small
@@ -41,7 +41,7 @@ def server(data: Path) -> Iterator[httpx.Client]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connections.HEADER_S", "connections.STALL_S", "middleware.SILENT_S", "middleware.DRAIN_S"):
             patch.setattr(f"duikou.server.{name}", LIMIT_S)
-        patch.setattr("duikou.server.middleware.PACE_S", LIMIT_S / 2)
+        patch.setattr("duikou.server.http.middleware.PACE_S", LIMIT_S / 2)
         with in_thread(settings(data, connections=MOST), stub_work.WORK) as client:
             yield client
 
@@ -360,7 +360,7 @@ def test_a_slow_reader_gets_everything(url, large, monkeypatch, whole) -> None:
     with path.open("r+b") as file:
         file.truncate(5 << 19)
     if whole:
-        monkeypatch.setattr("duikou.server.docs.document", lambda _app: "x" * (5 << 19))
+        monkeypatch.setattr("duikou.server.routes.docs.document", lambda _app: "x" * (5 << 19))
         request = HEALTH.replace(b"/healthz", b"/openapi.json") + b"\r\n"
     began, found = time.monotonic(), 0
     with connected(url, request, receive_bytes=65536) as sock:

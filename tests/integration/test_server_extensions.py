@@ -31,7 +31,7 @@ from live_server import (
     until,
 )
 
-from duikou.server.links import Signer
+from duikou.server.signed_urls import Signer
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
 MIB = 1 << 20

@@ -9,7 +9,7 @@ import pytest
 import stub_work
 from live_server import create, ended, identify, in_thread, order, settings, signing_secret, sources
 
-from duikou.server.links import Signer
+from duikou.server.signed_urls import Signer
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ import pytest
 import stub_work
 from live_server import Process, create, ended, identify, in_thread, order, settings, sources, task, until
 
+from duikou.database.engine import Database
 from duikou.errors import InputError, StorageError
-from duikou.jobs.accounts import Accounts, KeyKind
-from duikou.jobs.database import Database
 from duikou.server import serve
+from duikou.tasks.accounts import Accounts, KeyKind
 
 HAND_OVER_S = 15  # from the death of a worker to the end of a short task, or of a server to that of its workers
 

@@ -16,8 +16,8 @@ import stub_work
 from live_server import Process, caller, create, ended, identify, order, signing_secret, sources, until
 from receiver import receiver
 
-from duikou.jobs.accounts import Accounts, KeyKind
-from duikou.jobs.database import Database
+from duikou.database.engine import Database
+from duikou.tasks.accounts import Accounts, KeyKind
 
 IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
 TOKEN = "tok-3f9a1c77e0"  # in addresses that callers send: theirs, and nobody else's to read

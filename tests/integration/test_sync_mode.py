@@ -15,16 +15,16 @@ from media_maker import make_video, numbered, read_number, tone
 
 from demo import portrait
 from demo.speech import speak
+from duikou import FaceChoice, Result, Session, identify, lip_sync
 from duikou.engines.base import FaceClip
 from duikou.errors import InputError
 from duikou.faces.follow import RoiPath
 from duikou.faces.landmarks import Landmarker
 from duikou.media import decode
-from duikou.media.extend import SyncMode
+from duikou.media.audio import read_sound
 from duikou.media.pixels import Pixels
 from duikou.media.probe import probe_video
-from duikou.media.sound import read_sound
-from duikou.pipeline import FaceChoice, Result, Session, identify, lip_sync
+from duikou.media.timeline import SyncMode
 from duikou.progress import Progress
 from duikou.provenance import credentials
 from duikou.render import mesh

@@ -36,7 +36,7 @@ from receiver import receiver
 from services import Postgres, Rabbit
 
 from duikou.errors import InputError
-from duikou.jobs.traces import Traces
+from duikou.telemetry.traces import Traces
 
 SERVER, INTERNAL, CLIENT = 2, 1, 3  # kinds of spans, as OTLP numbers them
 FAILED = 2  # a status, likewise
@@ -296,7 +296,7 @@ def test_traces_that_cannot_be_made_are_refused_in_a_sentence(monkeypatch: pytes
     traces = Traces()
     with pytest.raises(InputError, match=r"^otel_endpoint: expected the address of a collector"):
         traces.start("127.0.0.1:4318", "server")
-    monkeypatch.delitem(sys.modules, "duikou.jobs.otel")
+    monkeypatch.delitem(sys.modules, "duikou.telemetry.otel")
     monkeypatch.setitem(sys.modules, OTLPSpanExporter.__module__, None)
     with pytest.raises(InputError, match=r"^otel_endpoint: traces need OpenTelemetry; install duikou\[otel\]$"):
         traces.start("http://127.0.0.1:4318", "server")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duikou.faces.tracks import find_faces, follow, smooth
+from duikou.faces.find import find_faces, follow, smooth
 
 VIDEOS = Path(__file__).parents[2].parent / "shared" / "media" / "video"
 FRAME_MS = 42  # of a clip at 24 frames per second

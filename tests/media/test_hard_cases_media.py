@@ -11,12 +11,13 @@ import pytest
 from benchmarks.quality import picture
 from benchmarks.quality.clips import Clip
 from benchmarks.quality.hard import alter
+from duikou import FaceChoice, Result, Session, identify, lip_sync
 from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.faces.track import FaceTrack
 from duikou.media import decode
-from duikou.pipeline import FaceChoice, Result, Session, Spoken, identify, lip_sync
+from duikou.pipeline.plan import Spoken
 from duikou.render import mesh
 
 MEDIA = Path(__file__).parents[2].parent / "shared" / "media"

@@ -14,17 +14,18 @@ import pytest
 from live_server import in_thread, settings, sources
 from scipy.signal import correlate
 
+from duikou import identify
 from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
-from duikou.jobs.work import Work
 from duikou.media import decode
+from duikou.media.audio import Sound, read_sound
 from duikou.media.probe import probe_video
-from duikou.media.sound import Sound, read_sound
-from duikou.pipeline import EASE_MS, identify
+from duikou.pipeline.plan import EASE_MS
 from duikou.render import mesh
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
+from duikou.workers.work import Work
 
 MEDIA = Path(__file__).parents[2].parent / "shared" / "media"
 INSERT_MS = 1500

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from duikou.media import decode, probe
+from duikou.media.audio import Insert, Sound, mix, read_sound
 from duikou.media.encode import VideoWriter
-from duikou.media.sound import Insert, Sound, mix, read_sound
 
 CLIPS = Path(__file__).parents[3] / "shared" / "media"
 VIDEOS = sorted((CLIPS / "video").glob("*.mp4"))

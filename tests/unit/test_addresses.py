@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duikou.media.addresses import Reach, is_allowed, is_disguised
+from duikou.net.addresses import Reach, is_allowed, is_disguised
 
 PUBLIC = [
     # the last before and the first behind each range that is refused

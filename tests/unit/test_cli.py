@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from duikou import __version__, cli, pipeline, terminal
+import duikou
+from duikou import FaceChoice, Result, Session, __version__
+from duikou.cli import main, terminal
 from duikou.errors import InputError, ModelError
 from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
-from duikou.media.extend import SyncMode
 from duikou.media.probe import VideoInfo
-from duikou.pipeline import FaceChoice, Result, Session
+from duikou.media.timeline import SyncMode
 from duikou.progress import Progress, silent
 from duikou.provenance.producer import Producer, user_folder
 from duikou.timebase import Interval
@@ -81,8 +82,8 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
     recorder = Recorder((SMALL_FACE, LARGE_FACE))
-    monkeypatch.setattr(pipeline, "identify", recorder.identify)
-    monkeypatch.setattr(pipeline, "lip_sync", recorder.lip_sync)
+    monkeypatch.setattr(duikou, "identify", recorder.identify)
+    monkeypatch.setattr(duikou, "lip_sync", recorder.lip_sync)
     monkeypatch.chdir(tmp_path)
     Path("clip.mp4").write_bytes(b"v")
     Path("speech.wav").write_bytes(b"s")
@@ -90,12 +91,12 @@ def recorder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["--version"]) == 0
+    assert main.run(["--version"]) == 0
     assert capsys.readouterr().out == f"duikou {__version__}\n"
 
 
 def test_faces_prints_a_table_and_writes_pictures(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["faces", "clip.mp4"]) == 0
+    assert main.run(["faces", "clip.mp4"]) == 0
     shown = capsys.readouterr()
     rows = [line.split() for line in shown.out.splitlines()]
     assert rows[1][:5] == ["0", "0", "2000", "90x120", "clip.faces/face_0.jpg"]
@@ -107,12 +108,12 @@ def test_faces_prints_a_table_and_writes_pictures(recorder: Recorder, capsys: py
 
 def test_brackets_in_names_are_not_markup(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     Path("clip[bold].mp4").write_bytes(b"v")
-    assert cli.run(["faces", "clip[bold].mp4"]) == 0
+    assert main.run(["faces", "clip[bold].mp4"]) == 0
     assert "clip[bold].faces/face_0.jpg" in capsys.readouterr().out
 
 
 def test_faces_as_json(recorder: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["faces", "clip.mp4", "--json", "--pictures", "elsewhere"]) == 0
+    assert main.run(["faces", "clip.mp4", "--json", "--pictures", "elsewhere"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["frames"] == FRAMES
     assert told["faces"][0] == {
@@ -129,17 +130,17 @@ def test_faces_as_json(recorder: Recorder, tmp_path: Path, capsys: pytest.Captur
 
 def test_no_face_is_not_a_success(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     recorder.faces = ()
-    assert cli.run(["faces", "clip.mp4", "--json"]) == 1
+    assert main.run(["faces", "clip.mp4", "--json"]) == 1
     shown = capsys.readouterr()
     assert json.loads(shown.out)["faces"] == []
     assert "duikou: no face of clip.mp4 can be lip-synced" in shown.err
-    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 2
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
 
 
 def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--face", "0", "--at", "1500", "--crop", "250:4000"]
     loud = ["--volume", "1.5", "--original-volume", "0.25"]
-    assert cli.run(["sync", "clip.mp4", "speech.wav", *where, *loud, "-o", "out.mp4"]) == 0
+    assert main.run(["sync", "clip.mp4", "speech.wav", *where, *loud, "-o", "out.mp4"]) == 0
     assert recorder.choices == [FaceChoice(Path("speech.wav"), "0", 250, 4000, 1500, 1.5, 0.25)]
     shown = capsys.readouterr()
     assert shown.out == "out.mp4\n"
@@ -147,7 +148,7 @@ def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureF
 
 
 def test_sync_names_the_marked_file_below_the_other(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["sync", "clip.mp4", "speech.wav", "-o", "out.mp4", "--watermark", "marked.mp4"]) == 0
+    assert main.run(["sync", "clip.mp4", "speech.wav", "-o", "out.mp4", "--watermark", "marked.mp4"]) == 0
     assert capsys.readouterr().out == "out.mp4\nmarked.mp4\n"
 
 
@@ -155,7 +156,7 @@ def test_sync_signs_with_the_users_certificate_in_the_settings_name(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DUIKOU_AIGC_PRODUCER", "example")
-    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
     (made_by,) = recorder.made_by
     assert made_by.name == "example"
     assert made_by.certificate.key == user_folder() / "certificate" / "key.pem"
@@ -166,14 +167,14 @@ def test_a_certificate_that_cannot_sign_is_found_before_the_work(
 ) -> None:
     monkeypatch.setenv("DUIKOU_C2PA_CERTIFICATE", "speech.wav")
     monkeypatch.setenv("DUIKOU_C2PA_KEY", "speech.wav")
-    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 2
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
     shown = capsys.readouterr()
     assert shown.err == "duikou: c2pa_certificate: speech.wav holds no certificate in PEM.\n"
     assert not recorder.choices
 
 
 def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
     assert recorder.choices == [FaceChoice(Path("speech.wav"), "1")]
     shown = capsys.readouterr()
     assert shown.out == "clip.synced.mp4\n"
@@ -182,7 +183,7 @@ def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys
 
 @pytest.mark.parametrize("mode", [None, *SyncMode])
 def test_sync_passes_the_sync_mode_on(recorder: Recorder, mode: SyncMode | None) -> None:
-    assert cli.run(["sync", "clip.mp4", "speech.wav", *(["--sync-mode", mode.value] if mode else [])]) == 0
+    assert main.run(["sync", "clip.mp4", "speech.wav", *(["--sync-mode", mode.value] if mode else [])]) == 0
     assert recorder.sync_modes == [mode]
 
 
@@ -195,8 +196,8 @@ def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.Mo
         def print(self, text: str, **_options: object) -> None:
             shares.append(float(text.rsplit(" ", 1)[1].rstrip("%")))
 
-    monkeypatch.setattr("duikou.terminal.Console", lambda **_options: Console())
-    assert cli.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    monkeypatch.setattr("duikou.cli.terminal.Console", lambda **_options: Console())
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
     assert shares == sorted(shares)
     assert shares[-1] == 100
 
@@ -216,7 +217,7 @@ def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.Mo
 def test_faults_of_the_caller(
     recorder: Recorder, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
-    assert cli.run(arguments) == 2
+    assert main.run(arguments) == 2
     shown = capsys.readouterr()
     assert sentence in shown.err
     assert "Traceback" not in shown.err
@@ -244,8 +245,8 @@ def test_errors_of_the_work_become_one_sentence(
     def fail(*_arguments: object, **_options: object) -> Result:
         raise error
 
-    monkeypatch.setattr(pipeline, "lip_sync", fail)
-    assert cli.run(["sync", "clip.mp4", "speech.wav", "--face", "0"]) == status
+    monkeypatch.setattr(duikou, "lip_sync", fail)
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--face", "0"]) == status
     shown = capsys.readouterr()
     assert not shown.out
     assert sentence in shown.err
@@ -256,13 +257,13 @@ def test_errors_of_the_work_become_one_sentence(
     ("text", "crop"), [(":", (0, None)), ("500:", (500, None)), (":900", (0, 900)), ("500:900", (500, 900))]
 )
 def test_crop(text: str, crop: tuple[int, int | None]) -> None:
-    assert cli.parse_crop(text) == crop
+    assert main.parse_crop(text) == crop
 
 
 @pytest.mark.parametrize("text", ["", "500", "a:b", "-1:5", "1.5:2", "1:2:3", "²:4"])
 def test_crop_that_cannot_be_read(text: str) -> None:
     with pytest.raises(InputError, match="--crop must be A:B"):
-        cli.parse_crop(text)
+        main.parse_crop(text)
 
 
 def test_only_usable_frames_count_for_the_size() -> None:

@@ -10,10 +10,10 @@ import pytest
 import structlog
 from rows import task
 
-from duikou import cli
-from duikou.jobs.accounts import Accounts, KeyKind, digest
-from duikou.jobs.database import Database
-from duikou.jobs.store import Store
+from duikou.cli import main
+from duikou.database.engine import Database
+from duikou.tasks.accounts import Accounts, KeyKind, digest
+from duikou.tasks.store import Store
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a call that succeeds prints."""
     capsys.readouterr()
-    assert cli.run(["keys", *arguments]) == 0
+    assert main.run(["keys", *arguments]) == 0
     return capsys.readouterr().out
 
 
 def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a call that the caller got wrong complains of."""
     capsys.readouterr()
-    assert cli.run(["keys", *arguments]) == 2
+    assert main.run(["keys", *arguments]) == 2
     shown = capsys.readouterr()
     assert not shown.out
     return shown.err
@@ -90,7 +90,7 @@ def test_revoking_again_changes_nothing(accounts, capsys) -> None:
 
 
 def test_no_keys_are_no_fault(data, capsys) -> None:
-    assert cli.run(["keys", "list"]) == 0
+    assert main.run(["keys", "list"]) == 0
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "there is no key yet: the server is open, on loopback only\n")
     assert json.loads(answer(capsys, "list", "--json")) == []

@@ -10,12 +10,12 @@ import pytest
 import structlog
 from rows import media, task
 
-from duikou import cli
-from duikou.jobs import keys
-from duikou.jobs.database import Database
-from duikou.jobs.ids import now_ms
-from duikou.jobs.state import Fault, Queue, SessionRecord, Task, TaskStatus
-from duikou.jobs.store import Store
+from duikou.cli import main
+from duikou.database.engine import Database
+from duikou.database.ids import now_ms
+from duikou.storage import keys
+from duikou.tasks.models import Fault, Queue, SessionRecord, Task, TaskStatus
+from duikou.tasks.store import Store
 
 FAR = 4_000_000_000_000  # the year 2096
 
@@ -38,14 +38,14 @@ def store(data: Path):
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a call that succeeds prints."""
     capsys.readouterr()
-    assert cli.run(["tasks", *arguments]) == 0
+    assert main.run(["tasks", *arguments]) == 0
     return capsys.readouterr().out
 
 
 def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The sentence of a call that the operator got wrong."""
     capsys.readouterr()
-    assert cli.run(["tasks", *arguments]) == 2
+    assert main.run(["tasks", *arguments]) == 2
     shown = capsys.readouterr()
     assert not shown.out
     return shown.err.splitlines()[-1]

@@ -18,10 +18,10 @@ import pytest
 import typer.main
 import yaml
 
-from duikou.cli import app
-from duikou.jobs.state import Queue
+from duikou.cli.main import app
 from duikou.server.app import GRACE_S
 from duikou.settings import Settings
+from duikou.tasks.models import Queue
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -386,7 +386,10 @@ def test_the_broker_leaves_a_message_with_its_worker_as_long_as_a_task_may_take(
 
 def figures() -> set[str]:
     """Names of the figures that the code tells, as its source has them: a counter's without its `_total`."""
-    return set(re.findall(r'"(duikou_[a-z_]+)"', (ROOT / "src/duikou/jobs/metrics.py").read_text()))
+    files = ("telemetry/metrics.py", "tasks/metrics.py")
+    return {
+        name for file in files for name in re.findall(r'"(duikou_[a-z_]+)"', (ROOT / "src/duikou" / file).read_text())
+    }
 
 
 @pytest.mark.parametrize("scaled", SCALED, ids=named)

@@ -15,7 +15,7 @@ import pytest
 import typer.main
 
 import duikou
-from duikou.cli import app
+from duikou.cli.main import app
 from duikou.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from duikou import cli, doctor
-from duikou.models import MODELS
+from duikou.cli import doctor, main
+from duikou.model_files import MODELS
 from duikou.settings import Settings
 
 
@@ -30,7 +30,7 @@ def test_a_missing_model_fails_with_its_command(
     altered = replace(MODELS[1], sha256="0" * 64)
     monkeypatch.setattr(doctor, "MODELS", (absent, altered))
     monkeypatch.setenv("DUIKOU_DATA", str(tmp_path))
-    assert cli.run(["doctor"]) == 1
+    assert main.run(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("NO") and "missing" in line and absent.requirement in line for line in lines)
     assert any(line.startswith("NO") and "altered" in line and altered.requirement in line for line in lines)

@@ -10,7 +10,7 @@ import pytest
 from duikou.faces.repeat import Repeated
 from duikou.faces.track import POINTS, FaceTrack
 from duikou.media.demux import Timeline
-from duikou.media.extend import Extension, SyncMode
+from duikou.media.timeline import Extension, SyncMode
 
 STEP_MS = 40
 TIMES = np.arange(6) * STEP_MS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from duikou.jobs.answers import readable
+from duikou.sandbox.answers import readable
 
 
 @pytest.mark.parametrize(

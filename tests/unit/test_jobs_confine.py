@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from duikou.jobs import confine
+from duikou.sandbox import restrictions
 
 HEADERS = (
     (0, sorted(Path("/usr/include").glob("x86_64-linux-gnu/asm/unistd_64.h"))),
@@ -21,16 +21,16 @@ def test_numbers_are_the_systems(column: int, found: list[Path]) -> None:
     if not found and "CI" not in os.environ:
         pytest.skip("the system's headers are not installed")
     numbers = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", found[0].read_text()))
-    table = {**confine._TAKEN, "clone": confine._CLONE, "clone3": confine._CLONE3}
+    table = {**restrictions._TAKEN, "clone": restrictions._CLONE, "clone3": restrictions._CLONE3}
     for name, row in table.items():
         assert numbers.get(name) == (None if row[column] is None else str(row[column])), name
 
 
 def test_every_jump_of_the_filter_stays_inside_it() -> None:
-    for architecture, column in confine._ARCHITECTURES.values():
-        code = confine._filter(architecture, column, confine._KILL)
+    for architecture, column in restrictions._ARCHITECTURES.values():
+        code = restrictions._filter(architecture, column, restrictions._KILL)
         steps = [code[at : at + 8] for at in range(0, len(code), 8)]
         assert len(code) % 8 == 0
         assert len(steps) < 255  # a jump is one byte
         for at, step in enumerate(steps):
-            assert at + 1 + max(step[2], step[3]) < len(steps) or step[0] == confine._ANSWER
+            assert at + 1 + max(step[2], step[3]) < len(steps) or step[0] == restrictions._ANSWER

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from duikou.errors import StorageError
-from duikou.jobs.folder import DataFolder
+from duikou.storage.data_folder import DataFolder
 
 
 @pytest.fixture

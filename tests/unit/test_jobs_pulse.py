@@ -11,10 +11,10 @@ from live_server import until
 from rows import END, begun, standing
 from structlog.testing import capture_logs
 
-from duikou.jobs import metrics
-from duikou.jobs.database import Database
-from duikou.jobs.pulse import Pulse
-from duikou.jobs.store import Store
+from duikou.database.engine import Database
+from duikou.tasks.store import Store
+from duikou.telemetry import metrics
+from duikou.workers.heartbeat import Pulse
 
 SOON_S, NEVER_S = 0.02, 600.0
 

@@ -14,12 +14,12 @@ from live_server import until
 from rows import Clock, begun, standing
 from structlog.testing import capture_logs
 
-from duikou.jobs import watch
-from duikou.jobs.database import Database
-from duikou.jobs.ids import now_ms
-from duikou.jobs.state import Fault, Task, TaskStatus
-from duikou.jobs.store import MAX_TRIES, RETRY_DELAY_MS, Beat, Store
-from duikou.jobs.watch import DEAD_S, PAUSE_S, Pulses, Watch
+from duikou.database.engine import Database
+from duikou.database.ids import now_ms
+from duikou.tasks import stalled
+from duikou.tasks.models import Fault, Task, TaskStatus
+from duikou.tasks.stalled import DEAD_S, PAUSE_S, Pulses, Watch
+from duikou.tasks.store import MAX_TRIES, RETRY_DELAY_MS, Beat, Store
 
 ONE, OTHER = ("1", 1), ("2", 1)
 DAY_MS = 86_400_000
@@ -124,8 +124,8 @@ def store(database: Database) -> Store:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything goes forty times as fast, so that a machine that is busy still counts as watching."""
-    monkeypatch.setattr(watch, "WATCH_EVERY_S", 0.025)
-    monkeypatch.setattr(watch, "DEAD_S", 0.2)
+    monkeypatch.setattr(stalled, "WATCH_EVERY_S", 0.025)
+    monkeypatch.setattr(stalled, "DEAD_S", 0.2)
 
 
 def nothing() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from duikou import pipeline
-from duikou.jobs import work
-from duikou.media.extend import SyncMode
+import duikou
 from duikou.media.probe import VideoInfo
+from duikou.media.timeline import SyncMode
 from duikou.progress import silent
 from duikou.provenance.certificates import Certificate
 from duikou.provenance.producer import Producer
+from duikou.workers import work
 
 
 @pytest.mark.parametrize("mode", [None, *SyncMode])
@@ -25,15 +25,15 @@ def test_the_sync_mode_of_an_order_is_handed_on(
     seen: list[dict[str, Any]] = []
     info = VideoInfo("mp4", "h264", 1280, 720, 0, 125, Fraction(25), 5_000, None)
 
-    def lip_sync(*_: object, **given: Any) -> pipeline.Result:
+    def lip_sync(*_: object, **given: Any) -> duikou.Result:
         seen.append(given)
-        return pipeline.Result(tmp_path / "out.mp4", info, ())
+        return duikou.Result(tmp_path / "out.mp4", info, ())
 
-    def load(_folder: Path, video: Path) -> pipeline.Session:
-        return pipeline.Session(video, info, ())
+    def load(_folder: Path, video: Path) -> duikou.Session:
+        return duikou.Session(video, info, ())
 
-    monkeypatch.setattr(pipeline, "lip_sync", lip_sync)
-    monkeypatch.setattr(pipeline.Session, "load", load)
+    monkeypatch.setattr(duikou, "lip_sync", lip_sync)
+    monkeypatch.setattr(duikou.Session, "load", load)
     made_by = Producer("example", Certificate(tmp_path / "chain.pem", tmp_path / "key.pem"))
     order = work.RenderOrder(tmp_path, tmp_path / "video.mp4", (), (), tmp_path / "out.mp4", made_by, "1")
     assert order.sync_mode is None

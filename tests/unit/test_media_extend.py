@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from duikou.errors import InputError
+from duikou.media.audio import Sound
 from duikou.media.demux import Timeline
-from duikou.media.extend import MAX_MS, Extension, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
-from duikou.media.sound import Sound
+from duikou.media.timeline import MAX_MS, Extension, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
 from duikou.timebase import Interval
 
 RATE = 8_000

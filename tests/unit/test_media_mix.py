@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from media_maker import clicks, tone
 
 from duikou.errors import InputError
-from duikou.media.sound import Insert, Samples, Sound, mix
+from duikou.media.audio import Insert, Samples, Sound, mix
 
 RATE = 48_000
 CEILING = 10 ** (-0.1 / 20)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from duikou.errors import ModelError
-from duikou.models import FACE_DETECTOR, FACE_LANDMARKER, MODELS
+from duikou.model_files import FACE_DETECTOR, FACE_LANDMARKER, MODELS
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

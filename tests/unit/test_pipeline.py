@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from media_maker import make_sound
 
+from duikou import FaceChoice, Session, lip_sync
 from duikou.errors import InputError, NotFoundError
 from duikou.faces.track import Face, FaceTrack, FaceWarning
-from duikou.media.extend import SyncMode
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.pipeline import EASE_MS, FaceChoice, Session, _neighbours, check, ease, lip_sync
+from duikou.media.timeline import SyncMode
+from duikou.pipeline.choice import check
+from duikou.pipeline.plan import EASE_MS, _neighbours, ease
 from duikou.timebase import Interval
 
 STEP_MS, FRAMES = 40, 150

@@ -16,7 +16,7 @@ from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.track import FaceTrack
 from duikou.media import decode
 from duikou.progress import silent
-from duikou.render import cover, mesh
+from duikou.render import mesh, overlay
 from duikou.render.warp import Region
 from duikou.speech.motion import CURVES
 
@@ -88,7 +88,7 @@ def images(video: Path) -> list[Image]:
     return [frame.image for frame in decode.frames(video)]
 
 
-def alpha(found: cover.Covers, number: int, image: Image) -> npt.NDArray[np.float32]:
+def alpha(found: overlay.Covers, number: int, image: Image) -> npt.NDArray[np.float32]:
     """The cover of one frame, over the whole picture."""
     whole = np.zeros((HEIGHT, WIDTH), np.float32)
     seen = found.on(number, image)
@@ -99,7 +99,7 @@ def alpha(found: cover.Covers, number: int, image: Image) -> npt.NDArray[np.floa
 
 
 def test_a_caption_is_covered_while_it_is_there(video: Path, images: list[Image]) -> None:
-    found = cover.find(video, track())
+    found = overlay.find(video, track())
     ink = letters() > LETTERS
     around = cv2.dilate(ink.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     for number, image in enumerate(images):
@@ -117,7 +117,7 @@ def test_a_face_is_no_caption_whether_it_moves_or_not(tmp_path: Path, moves: boo
         return face(number, width, height, moves=moves)
 
     clip = make_video(tmp_path / "face.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint)
-    assert cover.find(clip, track(moves=moves)).things == ()
+    assert overlay.find(clip, track(moves=moves)).things == ()
 
 
 def test_a_box_is_covered_with_its_letters(tmp_path: Path) -> None:
@@ -128,14 +128,14 @@ def test_a_box_is_covered_with_its_letters(tmp_path: Path) -> None:
         return image
 
     clip = make_video(tmp_path / "box.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint, options={"crf": "12"})
-    found = cover.find(clip, track())
+    found = overlay.find(clip, track())
     mask = alpha(found, 20, next(frame.image for frame in decode.frames(clip, start=20)))
     assert mask[160:191, 102:219].min() == 1
     assert not mask[:150].any()
 
 
 def test_what_is_under_a_caption_is_filled_in_from_around_it(video: Path, images: list[Image]) -> None:
-    found = cover.find(video, track())
+    found = overlay.find(video, track())
     bare = found.bare(20, images[20])
     ink = letters() > LETTERS
     assert images[20][ink].mean() > 240
@@ -144,7 +144,7 @@ def test_what_is_under_a_caption_is_filled_in_from_around_it(video: Path, images
 
 
 def test_exemplars_under_a_caption_are_told(video: Path) -> None:
-    found = cover.find(video, track())
+    found = overlay.find(video, track())
     points = track().landmarks[..., :2].astype(np.float64)
     lower = points + np.array([0, 40])
     assert not found.over_lips(np.arange(FRAMES), points).any()

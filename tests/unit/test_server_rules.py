@@ -8,10 +8,10 @@ from fractions import Fraction
 import pytest
 
 from duikou.errors import InputError
-from duikou.jobs.state import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord
-from duikou.media.extend import SyncMode
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.server import rules
+from duikou.media.timeline import SyncMode
+from duikou.server import validation
+from duikou.tasks.models import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord
 from duikou.timebase import Interval
 
 VIDEO = VideoInfo("mp4", "h264", 1280, 720, 0, 250, Fraction(25), 10_000, None)
@@ -28,22 +28,22 @@ def session(*faces: tuple[int, int], video_ms: int = 10_000) -> SessionRecord:
 
 @pytest.mark.parametrize("ms", [2_000, 60_000, 60_100])
 def test_lengths_that_pass(ms: int) -> None:
-    rules.check_video(replace(VIDEO, duration_ms=ms), "video_url", any_size=False)
-    rules.check_sound(replace(SOUND, duration_ms=ms), "sound_file")
+    validation.check_video(replace(VIDEO, duration_ms=ms), "video_url", any_size=False)
+    validation.check_sound(replace(SOUND, duration_ms=ms), "sound_file")
 
 
 @pytest.mark.parametrize("ms", [0, 1_999, 60_101, 90_000])
 def test_lengths_that_do_not(ms: int) -> None:
     with pytest.raises(InputError, match=rf"^video_url: the video lasts {ms} ms; it must last 2000 ms to 60000 ms\.$"):
-        rules.check_video(replace(VIDEO, duration_ms=ms), "video_url", any_size=False)
+        validation.check_video(replace(VIDEO, duration_ms=ms), "video_url", any_size=False)
     with pytest.raises(InputError, match=rf"^sound_file: the sound lasts {ms} ms; it must") as caught:
-        rules.check_sound(replace(SOUND, duration_ms=ms), "sound_file")
+        validation.check_sound(replace(SOUND, duration_ms=ms), "sound_file")
     assert caught.value.field == "sound_file"
 
 
 @pytest.mark.parametrize("rate", [Fraction(1), Fraction(24_000, 1_001), Fraction(120), Fraction(121)])
 def test_rates_that_pass(rate: Fraction) -> None:
-    rules.check_video(replace(VIDEO, rate=rate), "video_url", any_size=False)
+    validation.check_video(replace(VIDEO, rate=rate), "video_url", any_size=False)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_rates_that_pass(rate: Fraction) -> None:
 @pytest.mark.parametrize("any_size", [True, False])
 def test_rates_that_do_not(rate: Fraction, told: str, any_size: bool) -> None:
     with pytest.raises(InputError, match=rf"^video_url: the video has {told} frames per second; at most 120 are taken"):
-        rules.check_video(replace(VIDEO, rate=rate), "video_url", any_size=any_size)
+        validation.check_video(replace(VIDEO, rate=rate), "video_url", any_size=any_size)
 
 
 @pytest.mark.parametrize(
     ("width", "height"), [(1280, 720), (720, 1280), (1920, 1080), (1080, 1920), (960, 960), (1276, 720), (1440, 1080)]
 )
 def test_sizes_of_the_720p_and_1080p_classes_pass(width: int, height: int) -> None:
-    rules.check_video(replace(VIDEO, width=width, height=height), "video_url", any_size=False)
+    validation.check_video(replace(VIDEO, width=width, height=height), "video_url", any_size=False)
 
 
 @pytest.mark.parametrize(
@@ -75,22 +75,22 @@ def test_sizes_of_the_720p_and_1080p_classes_pass(width: int, height: int) -> No
 def test_other_sizes_do_not_unless_the_setting_says_so(width: int, height: int, sentence: str) -> None:
     info = replace(VIDEO, width=width, height=height)
     with pytest.raises(InputError, match=sentence):
-        rules.check_video(info, "video_url", any_size=False)
-    rules.check_video(info, "video_url", any_size=True)
+        validation.check_video(info, "video_url", any_size=False)
+    validation.check_video(info, "video_url", any_size=True)
 
 
 def test_the_edges_of_the_pixel_count() -> None:
-    assert (rules.MIN_PIXELS, rules.MAX_PIXELS) == (783_360, 2_384_640)
+    assert (validation.MIN_PIXELS, validation.MAX_PIXELS) == (783_360, 2_384_640)
 
 
 @pytest.mark.parametrize(("start", "end", "fits"), [(0, 2_000, True), (0, 1_999, False), (3_000, 1_000, False)])
 def test_the_crop_is_two_seconds_at_least(start: int, end: int, fits: bool) -> None:
     choice = replace(CHOICE, sound_start_ms=start, sound_end_ms=end)
     if fits:
-        rules.check_choices([choice], session(), None)
+        validation.check_choices([choice], session(), None)
         return
     with pytest.raises(InputError, match=rf"lasts {end - start} ms; at least 2000 ms must be left") as caught:
-        rules.check_choices([choice], session(), None)
+        validation.check_choices([choice], session(), None)
     assert caught.value.field == "face_choose[0].sound_end_time"
 
 
@@ -109,10 +109,10 @@ def test_the_crop_is_two_seconds_at_least(start: int, end: int, fits: bool) -> N
 def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence: str | None) -> None:
     choice = replace(CHOICE, insert_ms=insert_ms)
     if sentence is None:
-        assert rules.check_choices([choice], session(face), None) == [FaceSummary("0", Interval(*face))]
+        assert validation.check_choices([choice], session(face), None) == [FaceSummary("0", Interval(*face))]
         return
     with pytest.raises(InputError, match=sentence) as caught:
-        rules.check_choices([choice], session(face), None)
+        validation.check_choices([choice], session(face), None)
     assert caught.value.field == "face_choose[0].sound_insert_time"
 
 
@@ -128,41 +128,41 @@ def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence
 )
 def test_small_overshoots_are_clamped(end_ms: int, sound_ms: int, video_ms: int, clamped: int) -> None:
     choice = replace(CHOICE, sound_end_ms=end_ms)
-    fitted = rules.fitted(choice, "face_choose[0]", sound_ms, session(video_ms=video_ms), None)
+    fitted = validation.fitted(choice, "face_choose[0]", sound_ms, session(video_ms=video_ms), None)
     assert fitted.sound_end_ms == clamped
 
 
 def test_larger_overshoots_of_the_sound_are_refused() -> None:
     with pytest.raises(InputError, match="5000 ms is after the sound's end at 4899 ms"):
-        rules.fitted(CHOICE, "face_choose[0]", 4_899, session(), None)
+        validation.fitted(CHOICE, "face_choose[0]", 4_899, session(), None)
 
 
 def test_faces_are_known_and_speak_once() -> None:
     with pytest.raises(InputError, match=r"face_choose\[0\]\.face_id: the session has no face '7'; its faces: 0, 1\.$"):
-        rules.check_choices([replace(CHOICE, face_id="7")], session((0, 9_000), (0, 9_000)), None)
+        validation.check_choices([replace(CHOICE, face_id="7")], session((0, 9_000), (0, 9_000)), None)
     with pytest.raises(InputError, match=r"face_choose\[1\]\.face_id: face 0 is named twice") as caught:
-        rules.check_choices([CHOICE, CHOICE], session((0, 9_000), (0, 9_000)), None)
+        validation.check_choices([CHOICE, CHOICE], session((0, 9_000), (0, 9_000)), None)
     assert caught.value.field == "face_choose[1].face_id"
 
 
 @pytest.mark.parametrize("mode", [SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE])
 def test_speech_that_is_too_long_makes_the_video_longer_where_it_may(mode: SyncMode) -> None:
     choice = replace(CHOICE, insert_ms=8_000)
-    assert rules.check_choices([choice], session(), mode)
-    fitted = rules.fitted(choice, "face_choose[0]", 5_000, session(), mode)
+    assert validation.check_choices([choice], session(), mode)
+    fitted = validation.fitted(choice, "face_choose[0]", 5_000, session(), mode)
     assert fitted.sound_end_ms == 5_000
-    assert rules.result_ms([fitted], session(), mode) == 13_000
+    assert validation.result_ms([fitted], session(), mode) == 13_000
 
 
 def test_speech_that_is_too_long_is_cut_off_where_it_may_be() -> None:
     choice = replace(CHOICE, insert_ms=6_000)
-    fitted = rules.fitted(choice, "face_choose[0]", 5_000, session((0, 8_500)), SyncMode.CUT_OFF)
+    fitted = validation.fitted(choice, "face_choose[0]", 5_000, session((0, 8_500)), SyncMode.CUT_OFF)
     assert fitted.sound_end_ms == 2_500
-    assert rules.result_ms([fitted], session(), SyncMode.CUT_OFF) == 10_000
+    assert validation.result_ms([fitted], session(), SyncMode.CUT_OFF) == 10_000
     with pytest.raises(InputError, match="shares 1900 ms"):
-        rules.check_choices([replace(choice, insert_ms=8_100)], session(), SyncMode.CUT_OFF)
+        validation.check_choices([replace(choice, insert_ms=8_100)], session(), SyncMode.CUT_OFF)
 
 
 def test_a_result_is_no_longer_than_a_minute() -> None:
     with pytest.raises(InputError, match="sync_mode loop would make the video 69000 ms long"):
-        rules.check_choices([replace(CHOICE, sound_end_ms=60_000, insert_ms=9_000)], session(), SyncMode.LOOP)
+        validation.check_choices([replace(CHOICE, sound_end_ms=60_000, insert_ms=9_000)], session(), SyncMode.LOOP)

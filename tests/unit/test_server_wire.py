@@ -7,9 +7,9 @@ import base64
 import pytest
 
 from duikou import errors
-from duikou.jobs.worker import LimitError, StoppedError
-from duikou.server.codes import Code, api_error
-from duikou.server.wire import LipSyncRequest, is_url, seconds, sound_bytes
+from duikou.sandbox.process import LimitError, StoppedError
+from duikou.server.errors import Code, api_error
+from duikou.server.schemas import LipSyncRequest, is_url, seconds, sound_bytes
 
 SOUND = bytes(range(256)) * 4
 PACKED = base64.b64encode(SOUND).decode()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from duikou.errors import ModelError
-from duikou.models import VOICE_DETECTOR
+from duikou.model_files import VOICE_DETECTOR
 from duikou.speech.silence import voice_curve, voice_probability
 
 

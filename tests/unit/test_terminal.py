@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from duikou.terminal import PLAIN_STEPS, shown
+from duikou.cli.terminal import PLAIN_STEPS, shown
 
 
 def test_plain_lines_are_few() -> None:

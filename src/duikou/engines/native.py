@@ -17,7 +17,7 @@ from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.media import decode
 from duikou.progress import Progress, scaled
-from duikou.render import cover, exemplars, interior, mesh
+from duikou.render import exemplars, interior, mesh, overlay
 from duikou.render.compose import SHOWS_INSIDE, Exemplar, Mouth, Plane, Source, compose
 from duikou.render.library import Library
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
@@ -48,7 +48,7 @@ class NativeEngine:
         targets = model.targets(shapes, angles, rest, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
         seen = np.flatnonzero(clip.usable) if model.talks else changed  # all that may lend lips, else what changes
-        covers = cover.find(clip.video, clip.track, seen, progress=scaled(progress, 0, 0.5))
+        covers = overlay.find(clip.video, clip.track, seen, progress=scaled(progress, 0, 0.5))
         bare = clip.usable & ~covers.over_lips(clip.track.frames, clip.track.landmarks[..., :2].astype(np.float64))
         lending = bare if bare.any() else clip.usable
         library, filling = Library(clip.track.landmarks), scaled(progress, 0.5, 1)
@@ -87,7 +87,7 @@ class NativeRenderer:
         choice: exemplars.Choice | None,
         changed: npt.NDArray[np.int64],
         library: Library,
-        covers: cover.Covers,
+        covers: overlay.Covers,
         rest: FloatArray,
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
@@ -171,7 +171,7 @@ def _widest(shapes: FloatArray, usable: npt.NDArray[np.bool_]) -> int:
 
 
 def _fill(
-    library: Library, clip: FaceClip, covers: cover.Covers, wanted: npt.NDArray[np.bool_], progress: Progress
+    library: Library, clip: FaceClip, covers: overlay.Covers, wanted: npt.NDArray[np.bool_], progress: Progress
 ) -> None:
     """Read the `wanted` (N,) of the track's frames, without what covers them, into the library."""
     rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duikou.faces.landmarks import MARGIN, Roi
-from duikou.faces.models import detector_network
+from duikou.faces.networks import detector_network
 from duikou.media.pixels import Pixels, RgbImage
 
 FloatArray = npt.NDArray[np.float32]

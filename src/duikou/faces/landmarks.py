@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from duikou.faces.looks import colours
-from duikou.faces.models import landmark_network
+from duikou.faces.appearance import colours
+from duikou.faces.networks import landmark_network
 from duikou.faces.track import POINTS
 from duikou.media.pixels import Pixels, RgbImage
 

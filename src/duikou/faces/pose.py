@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duikou.errors import ModelError
-from duikou.faces.models import bundled
+from duikou.faces.networks import bundled
 from duikou.faces.track import POINTS
 
 FloatArray = npt.NDArray[np.float32]

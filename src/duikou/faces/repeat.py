@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duikou.faces.track import FaceTrack
-from duikou.media.extend import Extension, SyncMode
+from duikou.media.timeline import Extension, SyncMode
 
 IntArray = npt.NDArray[np.int64]
 

@@ -20,9 +20,9 @@ from av.video.stream import VideoStream
 
 from duikou.errors import StorageError
 from duikou.media import demux
+from duikou.media.audio import Sound
 from duikou.media.decode import Frame, first_frame, read_timeline
 from duikou.media.picture import BgrImage, Converter, Picture
-from duikou.media.sound import Sound
 
 CRF: Final = 17  # x264's scale of quality; at 18 and below copies cannot be told from the source by eye
 PRESET: Final = "veryfast"  # about as fast as decoding on two cores; slower presets save bytes, not quality, at one CRF

@@ -21,15 +21,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from duikou.errors import StorageError
-from duikou.jobs import logs
-from duikou.jobs.manager import Jobs
-from duikou.jobs.state import Task
-from duikou.jobs.work import Work
-from duikou.server import docs, files, middleware, openapi, operation, routes, uploads, wire
-from duikou.server.connections import BACKLOG, Connection, room_for
-from duikou.server.desk import Desk
-from duikou.server.gate import Gate
+from duikou.server import openapi, schemas
+from duikou.server.auth import Gate
+from duikou.server.dependencies import Desk
+from duikou.server.http import middleware
+from duikou.server.http.connections import BACKLOG, Connection, room_for
+from duikou.server.routes import docs, files, health, lip_sync, uploads
+from duikou.server.service import Jobs
 from duikou.settings import Settings
+from duikou.tasks.models import Task
+from duikou.telemetry import logs
+from duikou.workers.work import Work
 
 GRACE_S = 30  # after a stop was asked for, answers that are on their way get so long
 DRAIN_POLL_S = 0.2  # how soon it is seen that no task is in hand any more
@@ -44,7 +46,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
     """
 
     def callback_body(task: Task) -> bytes:
-        return wire.task_json(task, desk.links(task.files_url))
+        return schemas.task_json(task, desk.links(task.files_url))
 
     jobs = Jobs(settings, work, callback_body)
     desk = Desk(settings, jobs)
@@ -62,18 +64,18 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         lifespan=lifespan,
         openapi_url=None,  # ours are in docs: FastAPI's pages load their scripts from a CDN
         redirect_slashes=False,
-        # Ours are in duikou.jobs.traces; FastAPI's would send texts of errors where the environment says so.
+        # Ours are in duikou.telemetry.traces; FastAPI's would send texts of errors where the environment says so.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.desk = desk
     app.add_middleware(Gate)
     middleware.install(app)
-    for prefix in routes.PREFIXES:
+    for prefix in lip_sync.PREFIXES:
         tags: list[str | Enum] = [f"The same under {prefix}" if prefix else "Calls"]
-        app.include_router(routes.api, prefix=prefix, tags=tags)
+        app.include_router(lip_sync.api, prefix=prefix, tags=tags)
         app.include_router(uploads.router, prefix=prefix, tags=tags)
     app.include_router(files.router)
-    app.include_router(operation.router)
+    app.include_router(health.router)
     docs.install(app)
     return app
 

@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from duikou.server.codes import Code
-from duikou.server.wire import EXTENSION, ErrorEnvelope
+from duikou.server.errors import Code
+from duikou.server.schemas import EXTENSION, ErrorEnvelope
 
 # What any call under /v1 may be answered with, and what those besides that take a body and give work to do.
 CALL = (

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from duikou.models import VOICE_DETECTOR
+from duikou.model_files import VOICE_DETECTOR
 from duikou.speech.features import FRAME_RATE, HOP, RATE
 
 FloatArray = npt.NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The database connection, its tables and their migrations."""

@@ -1,0 +1,215 @@
+"""The faces of a video that can be lip-synced: who, where, when, and why not longer.
+
+`find_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from duikou.faces.appearance import same_person
+from duikou.faces.follow import follow
+from duikou.faces.landmarks import roi_of
+from duikou.faces.pose import fit
+from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
+from duikou.faces.smooth import smooth
+from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, runs, usable_of
+from duikou.media.decode import frames, read_timeline
+from duikou.media.probe import VideoInfo
+from duikou.memory import return_large_blocks
+from duikou.progress import Progress, silent
+from duikou.timebase import Interval
+
+__all__ = ["find_faces", "follow", "smooth", "usable_frames"]
+
+MIN_FACE_MS = 500  # shorter appearances are not listed
+SHORT_MS = 2_000  # the contract: speech must overlap a face by this much
+SMALL_LIPS_PX = 45.0  # below it the result is soft, which is said
+MAX_SHIFT = 1.5  # in distances of the eye corners: how far a face may be from where it was, to be the same after a gap
+MAX_GROWTH = 1.6  # how much larger or smaller it may be
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """When each frame of the clip begins to show and when it stops: (N,) ms each."""
+
+    starts: IntArray
+    ends: IntArray
+
+    @classmethod
+    def of(cls, path: Path) -> _Clock:
+        timeline = read_timeline(path)
+        edges = np.array([timeline.ms(int(pts)) for pts in (*timeline.pts, timeline.end)], np.int64)
+        return cls(edges[:-1], edges[1:])
+
+
+def find_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
+    """The faces of a video, numbered by when they appear, then by size; none where there is no usable one.
+
+    A face is one person whose mouth can be changed, without a gap of more than 1 s. Ends are right to a frame or two.
+    Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
+    """
+    return_large_blocks()
+    clock = _Clock.of(path)
+    seen = scan(path, clock.starts, progress)
+    kept = seen.pictures
+    found = [one for person in joined(seen.tracklets, clock.ends) for one in _faces(person, clock, seen)]
+    found.sort(key=lambda one: (one[0].interval.start_ms, -float(fit(one[0].track.landmarks).scale.mean())))
+    return tuple(
+        replace(face, id=str(number), picture=_picture(path, samples, kept))
+        for number, (face, samples) in enumerate(found)
+    )
+
+
+def usable_frames(track: FaceTrack, info: VideoInfo, face: Face | None = None) -> BoolArray:
+    """(N,) for each frame of a dense track, whether the mouth can be changed there.
+
+    A hidden mouth is told from the track's own colours, and from the `face` it was followed from, whose analysis may
+    have seen more of the video.
+    """
+    usable = usable_of(checks(track, info.width, info.height)) if len(track) else np.zeros(0, bool)
+    for warning in face.warnings if face else ():
+        if warning.code == "hidden_mouth":
+            inside = (track.times_ms >= warning.interval.start_ms) & (track.times_ms < warning.interval.end_ms)
+            usable = usable & ~inside
+    return usable
+
+
+def joined(tracklets: list[Tracklet], ends_ms: IntArray) -> list[list[Sample]]:
+    """The tracklets of one face put together across gaps of at most 1 s, cuts included. Each answer is in time order.
+
+    ends_ms: (N,) when each frame of the clip stops showing.
+    """
+    people: list[list[Sample]] = []
+    for tracklet in sorted(tracklets, key=lambda one: one.samples[0].frame):
+        first = tracklet.samples[0]
+        near = [
+            person
+            for person in people
+            if person[-1].frame < first.frame
+            and first.time_ms - ends_ms[person[-1].frame] <= GAP_SAME_FACE_MS
+            and _same_face(person[-1], first)
+        ]
+        if near:
+            min(near, key=lambda person: _distance(person[-1], first)).extend(tracklet.samples)
+        else:
+            people.append(list(tracklet.samples))
+    return people
+
+
+def _same_face(before: Sample, after: Sample) -> bool:
+    """Whether a face that was lost and one that was found are one: place and size, across a cut looks as well."""
+    growth = roi_of(after.seen.landmarks).size / roi_of(before.seen.landmarks).size
+    if _distance(before, after) > MAX_SHIFT or not 1 / MAX_GROWTH < growth < MAX_GROWTH:
+        return False
+    return before.shot == after.shot or same_person(before.seen.colours, after.seen.colours)
+
+
+def _distance(one: Sample, other: Sample) -> float:
+    """Between the middles of two faces, in distances of the outer eye corners."""
+    pose = fit(np.stack([one.seen.landmarks, other.seen.landmarks]))
+    return float(np.linalg.norm(pose.translation[1, :2] - pose.translation[0, :2]) / pose.scale.mean())
+
+
+def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, list[Sample]]]:
+    """The usable stretches of one person as faces, without number and picture, each with its usable samples."""
+    track = track_of(person)
+    found = checks(track, *seen.size)
+    usable = usable_of(found)
+    ends = clock.ends[track.frames]
+    faces = []
+    for rows in runs(usable, track.times_ms, ends):
+        interval = Interval(int(track.times_ms[rows.start]), int(ends[rows.stop - 1]))
+        if interval.duration_ms < MIN_FACE_MS:
+            continue
+        warnings = _reasons(track, found, usable, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
+        face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
+        faces.append((face, [sample for sample, fits in zip(person[rows], face.usable, strict=True) if fits]))
+    return faces
+
+
+def _reasons(
+    track: FaceTrack, found: list[Check], usable: BoolArray, rows: slice, clock: _Clock, shot_starts: list[int]
+) -> list[FaceWarning]:
+    """Why the stretch `rows` is not longer and what interrupts it, in time order."""
+    unusable = _gaps(~usable)
+    warnings = [
+        warning
+        for gap in unusable
+        if gap.stop >= rows.start and gap.start <= rows.stop
+        for warning in _broken(track, found, gap, clock)
+    ]
+    if not any(gap.stop == rows.start for gap in unusable):
+        warnings += _beginning(int(track.frames[rows.start]), clock, shot_starts)
+    if not any(gap.start == rows.stop for gap in unusable):
+        warnings += _ending(int(track.frames[rows.stop - 1]), clock, shot_starts)
+    return sorted(warnings, key=lambda warning: warning.interval)
+
+
+def _gaps(unusable: BoolArray) -> list[slice]:
+    """Stretches of consecutive rows that are unusable."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], unusable, [False]]).astype(np.int8)))
+    return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _broken(track: FaceTrack, found: list[Check], gap: slice, clock: _Clock) -> list[FaceWarning]:
+    """One warning for each check that rows of a stretch break, over the frames that break it."""
+    warnings = []
+    for check in found:
+        rows = np.flatnonzero(check.broken[gap])
+        if len(rows):
+            first, last = track.frames[gap][rows[[0, -1]]]
+            interval = Interval(int(clock.starts[first]), int(clock.ends[last]))
+            warnings.append(FaceWarning(check.code, check.message(gap), interval))
+    return warnings
+
+
+def _beginning(frame: int, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:
+    """Why a face that is usable from its first frame on does not begin earlier."""
+    ms = int(clock.starts[frame])
+    if frame == 0:
+        return []
+    if frame in shot_starts:
+        return [FaceWarning("shot_cut", f"the shot begins at {ms} ms", Interval(ms, ms))]
+    return [FaceWarning("face_lost", f"the face is not seen before {ms} ms", Interval(ms, ms))]
+
+
+def _ending(frame: int, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:
+    """Why a face that is usable up to its last frame does not go on."""
+    ms = int(clock.ends[frame])
+    if frame == len(clock.ends) - 1:
+        return []
+    if frame + 1 in shot_starts:
+        return [FaceWarning("shot_cut", f"the shot ends at {ms} ms", Interval(ms, ms))]
+    return [FaceWarning("face_lost", f"the face is not seen after {ms} ms", Interval(ms, ms))]
+
+
+def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
+    """What makes a good result of a usable face unlikely."""
+    warnings = []
+    if interval.duration_ms < SHORT_MS:
+        message = f"the face is there for {interval.duration_ms} ms only; speech must overlap it by {SHORT_MS} ms"
+        warnings.append(FaceWarning("short", message, interval))
+    lips_px = float(np.median(lips_width(track)))
+    if lips_px < SMALL_LIPS_PX:
+        message = f"the mouth is {lips_px:.0f} pixels wide; below {SMALL_LIPS_PX:.0f} the result is soft"
+        warnings.append(FaceWarning("small_face", message, interval))
+    return warnings
+
+
+def _picture(path: Path, samples: list[Sample], kept: dict[Sample, Image]) -> Image:
+    """The best of the pictures that were kept of a face, else of its best sample, for which the video is read again."""
+    best = max([sample for sample in samples if sample in kept] or samples, key=lambda sample: sample.worth)
+    if best in kept:
+        return kept[best]
+    (frame,) = frames(path, start=best.frame, stop=best.frame + 1)
+    return picture_of(frame, best.seen.landmarks)

@@ -1,0 +1,219 @@
+"""Fetch a file that a stranger named, without letting the stranger reach what only we can reach.
+
+The check sits where the socket is made, on the address that is really dialled: what a name resolved to earlier, where a
+redirect leads and which of several addresses answers first make no difference (server-side request forgery; OWASP SSRF
+prevention cheat sheet).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from aiohttp.client_exceptions import ClientConnectorCertificateError, ClientConnectorSSLError
+from aiohttp.resolver import AsyncResolver
+from yarl import URL
+
+from duikou.errors import FetchError, StorageError
+from duikou.net.addresses import Reach, is_disguised
+
+MAX_REDIRECTS: Final = 5
+MAX_URL_CHARACTERS: Final = 4096  # signed storage links reach about 2,000
+CONNECT_TIMEOUT_S: Final = 10  # one attempt to connect, TLS included
+DNS_TIMEOUT_S: Final = 3.0  # one try at one name server
+DNS_TRIES: Final = 2
+IDLE_TIMEOUT_S: Final = 15  # without a single byte
+SLOW_WINDOW_S: Final = 10.0  # over this time the mean must reach
+SLOW_BYTES_PER_S: Final = 4096  # this many; a few bytes now and then would hold a place until the total limit
+_CHUNK_BYTES: Final = 64 * 1024
+PUBLIC: Final = Reach()
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+async def fetch(
+    url: str, to: Path, *, max_bytes: int, timeout_s: float, reach: Reach = PUBLIC, field: str = "url"
+) -> Path:
+    """Download `url` to the file `to`, which appears only when it is whole. Returns `to`.
+
+    Only http and https, without user or password; at most 5 redirects, each checked like the first address; nothing is
+    decompressed; proxies of the environment are not used. Limits: `max_bytes` of content, `timeout_s` in all, 10 s to
+    connect, 15 s without a byte, 4 kB/s on average over 10 s.
+    Raises `FetchError` that names `field`; one sentence serves for names that do not resolve, refused addresses and
+    hosts that do not answer, so that nobody can map our network with it. `StorageError` where `to` cannot be written.
+    """
+    part = to.with_name(f".{to.name}.{uuid.uuid4().hex}.part")
+    try:
+        async with asyncio.timeout(timeout_s):
+            await _download(_checked(url, field), part, max_bytes=max_bytes, reach=reach, field=field)
+        part.replace(to)
+    except TimeoutError as error:
+        raise FetchError(f"{field}: the file was not here within {timeout_s:g} s.", field=field) from error
+    except OSError as error:
+        raise StorageError(f"{to.name} cannot be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return to
+
+
+async def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, reach: Reach = PUBLIC) -> int:
+    """Post to an address that a stranger named, through the same guarded connector; the answer's status.
+
+    Nothing of the answer is read but its status, and no redirect is followed. Raises `FetchError`.
+    """
+    field = "callback_url"
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            _session(reach) as session,
+            _outcome(
+                session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), field
+            ) as answer,
+        ):
+            return answer.status
+    except TimeoutError as error:
+        raise FetchError(f"{field}: there was no answer within {timeout_s:g} s.", field=field) from error
+
+
+def check_url(url: str, field: str) -> None:
+    """Raise `FetchError` for what is no http or https URL that could ever be asked."""
+    _checked(url, field)
+
+
+def _checked(url: str | URL, field: str) -> URL:
+    """The URL as it will be asked for."""
+    text = str(url)
+    if len(text) > MAX_URL_CHARACTERS:
+        raise FetchError(f"{field}: the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
+    try:
+        parsed = URL(url)
+        _ = parsed.port
+    except ValueError as error:
+        raise FetchError(f"{field}: this is not a URL.", field=field) from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise FetchError(f"{field}: only http and https URLs are taken.", field=field)
+    if parsed.user is not None or parsed.password is not None:
+        raise FetchError(f"{field}: the URL must not hold a user or a password.", field=field)
+    if is_disguised(parsed.host):
+        raise _unreachable(field)
+    return parsed
+
+
+async def _download(url: URL, part: Path, *, max_bytes: int, reach: Reach, field: str) -> None:
+    async with _session(reach) as session:
+        for _ in range(MAX_REDIRECTS + 1):
+            async with _outcome(session.get(url, allow_redirects=False), field) as answer:
+                if answer.status in _REDIRECTS:
+                    url = _target(answer, url, field)
+                    continue
+                _check_answer(answer, max_bytes, field)
+                await _save(answer, part, max_bytes, field)
+                return
+    raise FetchError(f"{field}: the URL redirects more than {MAX_REDIRECTS} times.", field=field)
+
+
+@asynccontextmanager
+async def _session(reach: Reach) -> AsyncIterator[aiohttp.ClientSession]:
+    def checked_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, where = info
+        if not reach.may_dial(str(where[0]), int(where[1])):
+            raise PermissionError("address refused")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    # It asks in the event loop and can be given up at once: names that never answer hold no thread.
+    resolver = AsyncResolver(nameservers=reach.nameservers or None, timeout=DNS_TIMEOUT_S, tries=DNS_TRIES)
+    try:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=resolver, socket_factory=checked_socket, use_dns_cache=False, force_close=True
+            ),
+            trust_env=False,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": "duikou"},
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S),
+        ) as session:
+            yield session
+    finally:
+        await resolver.close()
+
+
+@asynccontextmanager
+async def _outcome(
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], field: str
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer to one request, its content not yet read. What goes wrong on the way becomes `FetchError`."""
+    try:
+        async with request as answer:
+            yield answer
+    except (ClientConnectorCertificateError, ClientConnectorSSLError) as error:
+        raise FetchError(f"{field}: the host has no valid TLS certificate.", field=field) from error
+    except aiohttp.SocketTimeoutError as error:
+        raise FetchError(
+            f"{field}: the host did not answer or sent nothing for {IDLE_TIMEOUT_S} s.", field=field
+        ) from error
+    except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, UnicodeError) as error:
+        raise _unreachable(field) from error
+    except aiohttp.ClientError as error:
+        raise FetchError(f"{field}: the transfer broke off before the file was whole.", field=field) from error
+
+
+def _target(answer: aiohttp.ClientResponse, url: URL, field: str) -> URL:
+    location = answer.headers.get("Location")
+    if not location:
+        raise FetchError(f"{field}: the URL redirects to nowhere.", field=field)
+    try:
+        target = url.join(URL(location))
+    except ValueError as error:
+        raise FetchError(f"{field}: the URL redirects to what is not a URL.", field=field) from error
+    return _checked(target, field)
+
+
+def _check_answer(answer: aiohttp.ClientResponse, max_bytes: int, field: str) -> None:
+    if answer.status != 200:
+        raise FetchError(f"{field}: the host answered with status {answer.status}.", field=field)
+    if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise FetchError(f"{field}: the host sends the file compressed, it must be sent as it is.", field=field)
+    if answer.content_length is not None and answer.content_length > max_bytes:
+        raise _too_large(max_bytes, field)
+
+
+async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, field: str) -> None:
+    """Write the content to `part`; its length is counted, whatever the header said."""
+    received = window_bytes = 0
+    window_start = time.monotonic()
+    with part.open("wb") as file:
+        async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            received += len(chunk)
+            window_bytes += len(chunk)
+            if received > max_bytes:
+                raise _too_large(max_bytes, field)
+            file.write(chunk)
+            elapsed = time.monotonic() - window_start
+            if elapsed >= SLOW_WINDOW_S:
+                if window_bytes < SLOW_BYTES_PER_S * elapsed:
+                    raise FetchError(
+                        f"{field}: the host sends less than {SLOW_BYTES_PER_S} bytes per second.", field=field
+                    )
+                window_start, window_bytes = time.monotonic(), 0
+    if not received:
+        raise FetchError(f"{field}: the file is empty.", field=field)
+
+
+def _unreachable(field: str) -> FetchError:
+    """The one answer for all that lies behind a name or an address that leads nowhere, or where we do not go."""
+    return FetchError(
+        f"{field}: the host cannot be reached from here (private addresses must be allowed by the operator).",
+        field=field,
+    )
+
+
+def _too_large(max_bytes: int, field: str) -> FetchError:
+    megabytes = f"{max_bytes / 2**20:g} MB" if max_bytes >= 2**20 else f"{max_bytes} bytes"
+    return FetchError(f"{field}: the file is larger than {megabytes}.", field=field)

@@ -1,0 +1,89 @@
+"""A video whose faces are known: what `identify` finds, and what a lip sync starts from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from duikou.errors import NotFoundError
+from duikou.faces.find import find_faces
+from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.media.probe import AudioInfo, VideoInfo, probe_video
+from duikou.progress import Progress, silent
+from duikou.timebase import Interval
+
+PICTURE_QUALITY = 92
+"""JPEG quality of a face's picture."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A video whose faces are known. Holds no open file; `save` and `load` keep it in a folder."""
+
+    video: Path
+    info: VideoInfo
+    faces: tuple[Face, ...]
+
+    def face(self, face_id: str) -> Face:
+        """The face of that id. Raises `NotFoundError`, which lists the ids there are."""
+        for face in self.faces:
+            if face.id == face_id:
+                return face
+        known = ", ".join(face.id for face in self.faces) or "none"
+        raise NotFoundError(f"face_id {face_id!r} is not a face of this session; its faces: {known}.", field="face_id")
+
+    def save(self, folder: Path) -> None:
+        """Write faces, tracks and pictures (`face_<id>.jpg`) into `folder`; the video itself stays where it is."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for face in self.faces:
+            face.track.save(folder / f"track_{face.id}.npz")
+            np.save(folder / f"usable_{face.id}.npy", face.usable)
+            options = [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY]
+            (folder / f"face_{face.id}.jpg").write_bytes(cv2.imencode(".jpg", face.picture, options)[1].tobytes())
+        info = asdict(self.info) | {"rate": str(self.info.rate)}
+        faces = [
+            {"id": face.id, "interval": asdict(face.interval), "warnings": [asdict(one) for one in face.warnings]}
+            for face in self.faces
+        ]
+        (folder / "session.json").write_text(json.dumps({"info": info, "faces": faces}, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path, video: Path) -> Session:
+        """Read back what `save` wrote."""
+        kept = json.loads((folder / "session.json").read_text())
+        audio = kept["info"].pop("audio")
+        info = VideoInfo(
+            **kept["info"] | {"rate": Fraction(kept["info"]["rate"])},
+            audio=None if audio is None else AudioInfo(**audio),
+        )
+        return cls(video, info, tuple(_load_face(folder, face) for face in kept["faces"]))
+
+
+def identify(video: str | Path, *, progress: Progress = silent) -> Session:
+    """Find the faces of a video and the intervals in which they can be lip-synced.
+
+    Raises `MediaError` for a file that cannot be read, `ModelError` where a face model is missing.
+    """
+    path = Path(video)
+    info = probe_video(path)
+    return Session(path, info, find_faces(path, progress=progress))
+
+
+def _load_face(folder: Path, kept: dict[str, Any]) -> Face:
+    picture = cv2.imdecode(np.frombuffer((folder / f"face_{kept['id']}.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    return Face(
+        id=kept["id"],
+        interval=Interval(**kept["interval"]),
+        track=FaceTrack.load(folder / f"track_{kept['id']}.npz"),
+        usable=np.load(folder / f"usable_{kept['id']}.npy", allow_pickle=False),
+        picture=np.asarray(picture, np.uint8),
+        warnings=tuple(
+            FaceWarning(one["code"], one["message"], Interval(**one["interval"])) for one in kept["warnings"]
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Child processes that read untrusted files: limited in files, system calls, time and memory."""

@@ -1,0 +1,1 @@
+"""The transport under the routes: connections, middleware and request bodies."""

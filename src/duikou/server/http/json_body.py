@@ -1,0 +1,55 @@
+"""JSON bodies, read strictly: where two readers could understand one text differently, nobody should guess."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from duikou.server.schemas import shown
+
+
+class StrictJsonRoute(APIRoute):
+    """A route whose body is read by `loads`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, given such a request."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(_Request(request.scope, request.receive))
+
+        return handle
+
+
+class _Request(Request):
+    async def json(self) -> Any:
+        return loads(await self.body())
+
+
+def loads(body: bytes) -> Any:
+    """The value of a JSON text in UTF-8 (RFC 8259).
+
+    Raises `HTTPException` for a name that stands twice in one object, of which readers take the first or the last;
+    `ValueError` and `RecursionError` for what is no JSON, holds an integer of thousands of digits or is nested too
+    deeply. NaN and its like come through, for the field that has one to be named.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise json.JSONDecodeError("not UTF-8", "", error.start) from error
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise HTTPException(422, f"The request body names {shown(name)} twice in one object.")
+        found[name] = value
+    return found

@@ -1,0 +1,74 @@
+"""An extension: local files come in over HTTP and get an id and an address that every other call accepts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import anyio
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from duikou.errors import InputError
+from duikou.server import schemas
+from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
+from duikou.server.routes.lip_sync import MIB, Account, Addresses, At, received
+from duikou.tasks.models import VIDEO_SUFFIXES, MediaKind
+
+BODY = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {
+            "schema": {"type": "string", "format": "binary", "description": "The file; any content type will do."}
+        },
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": {"type": "string", "format": "binary", "description": "The file."}},
+            }
+        },
+    },
+}
+
+router = APIRouter(prefix="/v1")
+
+
+@router.post("/files", responses=faults(*CALL, *WORK) | SLOW, openapi_extra=extension(requestBody=BODY))
+async def upload_file(
+    request: Request, desk: At, account: Account, links: Addresses
+) -> schemas.Envelope[schemas.UploadData]:
+    """An extension: keep a video or a sound: the body itself, or the field `file` of a form."""
+    await run_in_threadpool(desk.jobs.require_room)
+    async with received(desk.jobs, max(desk.settings.max_video_mb, desk.settings.max_audio_mb)) as path:
+        await _receive(request, path)
+        found = await desk.jobs.probe_upload(path, "file")
+        settings = desk.settings
+        most = settings.max_video_mb if found.suffix in VIDEO_SUFFIXES else settings.max_audio_mb
+        if (size := path.stat().st_size) > most * MIB:
+            raise InputError(f"file: the file has {size} bytes; at most {most} MB are allowed.", field="file")
+        media = await run_in_threadpool(
+            desk.jobs.keep, account, path, MediaKind.UPLOAD, found.suffix, found.duration_ms
+        )
+    return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, links))
+
+
+async def _receive(request: Request, to: Path) -> None:
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        async with request.form(max_files=1, max_fields=8) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise InputError("file: the form has no field of that name with a file.", field="file")
+            await run_in_threadpool(_copy, file, to)
+    else:
+        async with await anyio.open_file(to, "wb") as out:
+            async for chunk in request.stream():
+                await out.write(chunk)
+    if not to.stat().st_size:
+        raise InputError("file: the file is empty.", field="file")
+
+
+def _copy(file: UploadFile, to: Path) -> None:
+    with to.open("wb") as out:
+        shutil.copyfileobj(file.file, out)

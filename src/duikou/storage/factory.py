@@ -1,0 +1,33 @@
+"""Opens the storage that a setting names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from duikou.errors import StorageError
+from duikou.storage.base import Files
+from duikou.storage.local import LocalFiles
+
+
+def open_files(url: str, root: Path, scratch: Path, patience_s: float) -> Files:
+    """The storage that `storage_url` names, the folder `root` where it names none. Raises `StorageError`.
+
+    scratch: where files that lie elsewhere are worked on. patience_s: how long a storage that does not answer is
+    asked again, in seconds.
+    """
+    if not url:
+        return LocalFiles(root)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme == "file" and not (parts.netloc or parts.query or parts.fragment) and parts.path.startswith("/"):
+        return LocalFiles(Path(unquote(parts.path)))
+    if parts.scheme == "s3" and not parts.fragment:
+        try:
+            from duikou.storage.s3 import ObjectFiles
+        except ModuleNotFoundError as error:
+            raise StorageError("storage_url: s3 needs the package obstore; install duikou[fleet]") from error
+        return ObjectFiles(url, scratch, patience_s)
+    raise StorageError("storage_url: must be empty, file:///folder or s3://bucket/prefix?endpoint=...&region=...")

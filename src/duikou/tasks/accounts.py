@@ -1,0 +1,181 @@
+"""Who may call: accounts and their keys, as the store keeps them and as callers show them.
+
+A plain key is random and kept only as its digest. The secret of a signing pair has to be kept as it is, since a
+signature is checked with the secret itself (HS256, RFC 7518, 3.2).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import sqlalchemy as sa
+import structlog
+
+from duikou.database import tables
+from duikou.database.engine import Database
+from duikou.database.ids import new_id, now_ms
+from duikou.errors import InputError, NotFoundError
+
+OPEN = ""
+"""The account to which everything belongs while there is no other."""
+
+MAX_NAME = 64  # characters; the column's width
+MAX_PRIORITY = 100  # times the share of an ordinary account
+KEY_BYTES = 32  # of a plain key, of a signing secret and of a callback secret: no guess and no search finds them
+HINT = 10  # first characters of a key, by which its owner knows it again
+
+log = structlog.get_logger(__name__)
+
+
+class KeyKind(StrEnum):
+    """How a key is shown: as it is, or by a token that it signed."""
+
+    PLAIN = "plain"
+    SIGNING = "signing"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of an account. Times are Unix ms, 0 is never.
+
+    public: digest of a plain key, access key of a signing one. secret: of a signing one. hint: its first characters.
+    """
+
+    id: str
+    account: str
+    kind: KeyKind
+    public: str
+    secret: str
+    hint: str
+    created_at: int
+    revoked_at: int
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key at the one moment at which all of it is known. access: empty for a plain key."""
+
+    key: Key
+    access: str
+    secret: str
+
+
+class Accounts:
+    """Every query on accounts and keys."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], int] = now_ms) -> None:
+        self._database, self._clock = database, clock
+
+    def any(self) -> bool:
+        """Whether a key was ever made: from then on nobody comes in without one, were all of them revoked."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(tables.keys.c.id).limit(1)).first() is not None
+
+    def make(self, account: str, kind: KeyKind) -> NewKey:
+        """A new key of an account, which is made where there is none of that name. Raises `InputError`."""
+        _check_name(account)
+        shown, access = f"dk-{secrets.token_urlsafe(KEY_BYTES)}", ""
+        public, secret = digest(shown), ""
+        if kind is KeyKind.SIGNING:
+            access = public = f"ak-{secrets.token_urlsafe(16)}"
+            secret = shown = secrets.token_urlsafe(KEY_BYTES)
+        hint = (access or shown)[:HINT]
+        key = Key(new_id(), account, kind, public, secret, hint, self._clock(), 0)
+        with self._database.writing() as connection:
+            self._know(connection, account)
+            connection.execute(sa.insert(tables.keys).values(key.__dict__))
+        log.info("key made", key_id=key.id, account=account, kind=str(kind))
+        return NewKey(key, access, shown)
+
+    def all(self) -> list[Key]:
+        """Every key, oldest first, revoked ones too."""
+        t = tables.keys
+        with self._database.reading() as connection:
+            return [_key(row) for row in connection.execute(sa.select(t).order_by(t.c.created_at, t.c.id))]
+
+    def revoke(self, key_id: str) -> Key:
+        """Take a key back, for good. Raises `NotFoundError`."""
+        t = tables.keys
+        with self._database.writing() as connection:
+            change = sa.update(t).where(t.c.id == key_id, t.c.revoked_at == 0).values(revoked_at=self._clock())
+            connection.execute(change)
+            row = connection.execute(sa.select(t).where(t.c.id == key_id)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"key: there is no key {key_id!r}; `duikou keys list` shows them", field="key")
+        log.info("key revoked", key_id=key_id)
+        return _key(row)
+
+    def find(self, public: str) -> Key | None:
+        """The key of that digest or access key, unless it was revoked."""
+        t = tables.keys
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(t).where(t.c.public == public, t.c.revoked_at == 0)).one_or_none()
+        return _key(row) if row else None
+
+    def callback_secret(self, account: str) -> str:
+        """What signs an account's callbacks: `whsec_` and base64 (Standard Webhooks). Made when first asked."""
+        with self._database.reading() as connection:
+            found = _secret(connection, account)
+        if found is None:
+            with self._database.writing() as connection:
+                found = self._know(connection, account)
+        return found
+
+    def set_priority(self, account: str, priority: int) -> None:
+        """Give an account so many times the share of one with priority 1. Raises `InputError`."""
+        if not 1 <= priority <= MAX_PRIORITY:
+            raise InputError(f"priority: {priority} lies outside 1 to {MAX_PRIORITY}", field="priority")
+        if account != OPEN:
+            _check_name(account)
+        t = tables.accounts
+        with self._database.writing() as connection:
+            self._know(connection, account)
+            connection.execute(sa.update(t).where(t.c.name == account).values(priority=priority))
+        log.info("priority set", account=account, priority=priority)
+
+    def secret(self, name: str, first: bytes) -> bytes:
+        """A secret that everyone on this database shares; `first` where there was none of that name."""
+        t = tables.secrets
+        with self._database.writing() as connection:
+            self._database.one_by_one(connection, f"secret {name}")
+            found = connection.scalar(sa.select(t.c.value).where(t.c.name == name))
+            if found is None:
+                connection.execute(sa.insert(t).values(name=name, value=first.hex()))
+        return first if found is None else bytes.fromhex(found)
+
+    def _know(self, connection: sa.Connection, account: str) -> str:
+        """The account's callback secret; the account is made where there is none of that name."""
+        self._database.one_by_one(connection, f"account {account}")
+        found = _secret(connection, account)
+        if found is None:
+            found = f"whsec_{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
+            values = {"name": account, "callback_secret": found, "created_at": self._clock()}
+            connection.execute(sa.insert(tables.accounts).values(values))
+        return found
+
+
+def _check_name(account: str) -> None:
+    if not account or len(account) > MAX_NAME or not account.isprintable() or account != account.strip():
+        raise InputError(
+            f"account: a name has 1 to {MAX_NAME} printable characters and no space around them, not {account!r}",
+            field="account",
+        )
+
+
+def digest(key: str) -> str:
+    """What is kept of a plain key: with 256 random bits in it, SHA-256 needs neither salt nor stretching."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _secret(connection: sa.Connection, account: str) -> str | None:
+    t = tables.accounts
+    return connection.scalar(sa.select(t.c.callback_secret).where(t.c.name == account))
+
+
+def _key(row: sa.Row[tuple[object, ...]]) -> Key:
+    return Key(**{**row._mapping, "kind": KeyKind(row.kind)})

@@ -1,0 +1,1 @@
+"""Who does the work: claims a task, runs it in the sandbox and writes how it ended."""

@@ -1,0 +1,81 @@
+"""A worker of a fleet: what `duikou worker` runs. It has a folder, a database, a storage and a broker, and no HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import structlog
+from prometheus_client import start_http_server
+
+from duikou.database.engine import Database
+from duikou.errors import InputError
+from duikou.settings import Settings
+from duikou.storage.data_folder import DataFolder
+from duikou.storage.factory import open_files
+from duikou.tasks.accounts import Accounts
+from duikou.tasks.models import Queue
+from duikou.tasks.store import Store
+from duikou.telemetry import logs, metrics
+from duikou.telemetry.traces import traces
+from duikou.workers.executor import Executor, Terms
+from duikou.workers.work import Work
+
+PATIENCE_S = 60.0  # with a file storage that does not answer: an attempt outlives a short fault
+
+log = structlog.get_logger(__name__)
+
+
+def queues_of(text: str) -> tuple[Queue, ...]:
+    """`render,analysis` as queues. Raises `InputError`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or set(names) - set(Queue):
+        raise InputError(f"queues: expected some of {', '.join(Queue)}, and not {text!r}", field="queues")
+    return tuple(dict.fromkeys(Queue(name) for name in names))
+
+
+def serve(
+    settings: Settings,
+    queues: Sequence[Queue],
+    *,
+    ready: Callable[[], None] | None = None,
+    work: Work | None = None,
+) -> None:
+    """Do tasks of these queues, `workers` at once, until SIGTERM or SIGINT; `ready` is called once messages come.
+
+    Raises `StorageError` where the folder, database or storage cannot be used, `InputError` where a setting is missing.
+    """
+    if not settings.broker_url:
+        raise InputError(
+            "broker_url: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and "
+            "DUIKOU_STORAGE_URL as for the servers (`duikou serve` alone needs no worker)",
+            field="broker_url",
+        )
+    logs.configure()
+    from duikou.workers import broker  # only a fleet has Celery
+
+    stopping = threading.Event()
+    folder = DataFolder(settings.data, settings.min_free_mb)
+    with ExitStack() as opened:
+        folder.open()
+        opened.callback(folder.close)
+        database = Database(settings.database_url)
+        opened.callback(database.close)
+        files = open_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
+        files.ping()
+        executor = Executor(
+            Store(database),
+            files,
+            folder,
+            work or Work(),
+            Terms.of(settings, folder, Accounts(database)),
+            shared=True,
+            stopping=stopping,
+        )
+        if settings.worker_metrics_port:
+            start_http_server(settings.worker_metrics_port, settings.host, registry=metrics.registry)
+        traces.start(settings.otel_endpoint, "worker")
+        opened.callback(traces.stop)
+        log.info("worker started", queues=[str(queue) for queue in queues], concurrency=settings.workers)
+        broker.work(settings, executor, queues=queues, concurrency=settings.workers, stopping=stopping, ready=ready)
