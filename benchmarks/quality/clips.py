@@ -15,7 +15,7 @@ from duikou import FaceChoice, identify, lip_sync
 from duikou.engines.base import Image
 from duikou.errors import MediaError
 from duikou.media import decode
-from duikou.media.audio import Sound, read_sound
+from duikou.media.audio import Audio, read_audio
 from duikou.media.encode import VideoWriter
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE
@@ -34,7 +34,7 @@ BLOCK = 24
 """Frames held while a clip is played backwards: a minute of 1080p does not fit the memory."""
 
 LEAD_S, PAUSE_S, PART_S = 0.5, 2.0, 2.5
-"""Sound for a face that is silent: nothing, speech, a pause, speech again."""
+"""Audio for a face that is silent: nothing, speech, a pause, speech again."""
 
 FADE_S = 0.02
 """At the ends of a part of speech, so that the cut is no click."""
@@ -124,7 +124,7 @@ def reenactment(clip: Clip, folder: Path) -> Take:
     with VideoWriter(given, clip.video, crf=DISPLACED_CRF) as writer:
         for when, image in zip(pts, _in_order(clip.video, displaced(frames)), strict=True):
             writer.write(image, when)
-    sound = read_sound(clip.video, end_ms=_end_ms(clip, frames), channels=1)
+    sound = read_audio(clip.video, end_ms=_end_ms(clip, frames), channels=1)
     return Take(clip, frames, real, given, write_sound(folder / "sound.wav", sound))
 
 
@@ -132,12 +132,12 @@ def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
     """The clip as it is with speech that pauses in the middle."""
     frames = frame_count(clip)
     real = _unchanged(clip, frames, folder)
-    said = read_sound(speech, channels=1)
+    said = read_audio(speech, channels=1)
     part, nothing = round(PART_S * said.rate), np.zeros((round(PAUSE_S * said.rate), 1), np.float32)
     lead = np.zeros((round(LEAD_S * said.rate), 1), np.float32)
     parts = [_faded(said.samples[start : start + part], said.rate) for start in (0, part)]
     whole = np.concatenate([lead, parts[0], nothing, parts[1]])[: _end_ms(clip, frames) * said.rate // 1000]
-    return Take(clip, frames, real, real, write_sound(folder / "sound.wav", Sound(whole, said.rate)))
+    return Take(clip, frames, real, real, write_sound(folder / "sound.wav", Audio(whole, said.rate)))
 
 
 def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
@@ -147,7 +147,7 @@ def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
     heard and shown, not how real it looks.
     """
     spoken = Espeak().speak(MADE_TEXT, *MADE_VOICE)
-    sound = Sound(spoken.samples[: round(seconds * spoken.rate), None], spoken.rate)
+    sound = Audio(spoken.samples[: round(seconds * spoken.rate), None], spoken.rate)
     speech = write_sound(folder / "made.wav", sound)
     idle = portrait.write(folder / "made_idle.mp4", sound.duration_ms + 40)
     rows = 1 + sound.duration_ms * FRAME_RATE // 1000
@@ -158,7 +158,7 @@ def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
     return Clip("made_talking", talking), Clip("made_idle", idle), speech
 
 
-def write_sound(path: Path, sound: Sound) -> Path:
+def write_sound(path: Path, sound: Audio) -> Path:
     """Write mono sound as 16-bit WAV and return `path`."""
     return write_wave(path, sound.samples[:, 0], sound.rate)
 

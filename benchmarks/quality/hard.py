@@ -20,7 +20,7 @@ from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
-from duikou.media.audio import read_sound
+from duikou.media.audio import read_audio
 from duikou.media.encode import VideoWriter
 from duikou.render import mesh
 from duikou.render.step import smoothstep
@@ -145,7 +145,7 @@ def alter(clip: Clip, folder: Path) -> Clip:
     points = _landmarks(clip.video)
     usual = np.median(list(points.values()), axis=0)
     path = folder / "altered.mp4"
-    with VideoWriter(path, clip.video, read_sound(clip.video), crf=DISPLACED_CRF) as writer:
+    with VideoWriter(path, clip.video, read_audio(clip.video), crf=DISPLACED_CRF) as writer:
         for frame in decode.frames(clip.video, stop=frame_count(clip)):
             if frame.index not in points:
                 raise MediaError(f"frame {frame.index} of {clip.video.name} shows no face.", field="video")

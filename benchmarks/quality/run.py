@@ -20,7 +20,7 @@ from duikou.engines.base import Engine, Image
 from duikou.faces import pose
 from duikou.faces.track import Face
 from duikou.media import decode
-from duikou.media.audio import read_sound
+from duikou.media.audio import read_audio
 from duikou.pipeline.plan import Spoken
 from duikou.progress import Progress, scaled
 from duikou.render import mesh
@@ -100,7 +100,7 @@ def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks
     faces = [(face, other) for face, other in pairs if other is not None]
     if not faces:
         raise UnmeasuredError("no face is found in both the clip and the clip displaced in time")
-    sound = read_sound(take.sound, channels=1)
+    sound = read_audio(take.sound, channels=1)
     asked, loud = (listen(sound.samples[:, 0], sound.rate) for listen in (articulate, loudness_motion))
     job = _Job(take, asked, loud, sheets)
     watched, ours, other = Watched(), folder / "ours.mp4", folder / "loudness.mp4"

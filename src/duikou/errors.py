@@ -1,40 +1,50 @@
 """The tree of errors.
 
-Every error duikou raises on purpose derives from `DuikouError`; each also derives from the fitting builtin, so that
-plain Python callers can catch it without knowing us. The text of an error is one clear sentence that names the field
-and the figure. A third party's error is kept as the cause.
+Every error that duikou raises on purpose derives from `DuikouError`. Each one also derives from the builtin that fits,
+so plain Python code can catch it without knowing duikou. The text is one sentence that states the figure. A third
+party's error is kept as the cause.
 
     DuikouError
-    +-- InputError (ValueError)          the caller's fault; `field` names the parameter
-    |   +-- MediaError                   a file that cannot be read or that breaks a limit
+    +-- InputError (ValueError)          bad input; `field` names the parameter
+    |   +-- MediaError                   a file that cannot be read or that exceeds a limit
     |   +-- FetchError                   an address that cannot or may not be fetched
-    |   +-- NotFoundError (LookupError)  an id nobody knows
+    |   +-- NotFoundError (LookupError)  an unknown id
     +-- ModelError (RuntimeError)        a model file is missing or altered
     +-- StorageError (OSError)           the disk is full or the data folder is unusable
-    +-- WorkerError (RuntimeError)       a worker process died or ran out of its limits
+    +-- WorkerError (RuntimeError)       a worker process died or exceeded its limits
 """
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class DuikouError(Exception):
-    """Root of everything raised on purpose."""
+    """Root of every error that duikou raises on purpose."""
 
 
 class InputError(DuikouError, ValueError):
-    """A fault of the caller's; `field` is the parameter at fault."""
+    """Bad input. The text is `field: reason`.
 
-    def __init__(self, message: str, *, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
+    field: the parameter at fault, in the words of whoever raises it; empty where there is no single one.
+    reason: one sentence without the field's name, so that `renamed` can report it under another name.
+    """
+
+    def __init__(self, reason: str, *, field: str = "") -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.reason, self.field = reason, field
+
+    def renamed(self, field: str) -> Self:
+        """The same error for a caller who knows the parameter as `field`."""
+        return type(self)(self.reason, field=field)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process borders; keyword-only arguments do not survive the default pickling.
-        return (_rebuild, (type(self), str(self), self.field))
+        return (_rebuild, (type(self), self.reason, self.field))
 
 
 class MediaError(InputError):
-    """A media file that cannot be read or that breaks a limit."""
+    """A media file that cannot be read or that exceeds a limit."""
 
 
 class FetchError(InputError):
@@ -42,11 +52,11 @@ class FetchError(InputError):
 
 
 class NotFoundError(InputError, LookupError):
-    """An id nobody knows."""
+    """An unknown id."""
 
 
 class ModelError(DuikouError, RuntimeError):
-    """A model file is missing or altered; the text holds the exact command that mends it."""
+    """A model file is missing or altered; the text holds the command that restores it."""
 
 
 class StorageError(DuikouError, OSError):
@@ -54,8 +64,8 @@ class StorageError(DuikouError, OSError):
 
 
 class WorkerError(DuikouError, RuntimeError):
-    """A worker process died or ran out of its limits."""
+    """A worker process died or exceeded its limits."""
 
 
-def _rebuild(cls: type[InputError], message: str, field: str) -> InputError:
-    return cls(message, field=field)
+def _rebuild(cls: type[InputError], reason: str, field: str) -> InputError:
+    return cls(reason, field=field)

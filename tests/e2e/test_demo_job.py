@@ -23,7 +23,7 @@ from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
-from duikou.media.audio import read_sound
+from duikou.media.audio import read_audio
 from duikou.media.probe import probe_video
 from duikou.provenance import credentials, label
 from duikou.provenance.mark import Mark
@@ -87,8 +87,8 @@ def test_frames_times_and_size_are_the_sources(job: Job) -> None:
 
 
 def test_the_speech_lies_where_it_was_inserted(job: Job) -> None:
-    heard = read_sound(job.result, rate=RATE, channels=1).samples[:, 0]
-    said = read_sound(job.sound, rate=RATE, channels=1).samples[:, 0]
+    heard = read_audio(job.result, rate=RATE, channels=1).samples[:, 0]
+    said = read_audio(job.sound, rate=RATE, channels=1).samples[:, 0]
     match = correlate(heard, said, "valid", "fft")
     offset_ms = int(np.argmax(match)) * 1000 / RATE
     assert abs(offset_ms - INSERT_MS) <= MAX_OFFSET_MS
@@ -97,7 +97,7 @@ def test_the_speech_lies_where_it_was_inserted(job: Job) -> None:
 
 
 def test_the_mouth_follows_the_speech(job: Job) -> None:
-    said = read_sound(job.sound, channels=1)
+    said = read_audio(job.sound, channels=1)
     motion = articulate(said.samples[:, 0], said.rate).shifted(INSERT_MS / 1000)
     times, gaps = lip_gaps(identify(job.result))
     wanted_gap = motion.at(times / 1000)[:, CURVES.index("gap")]

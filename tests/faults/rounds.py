@@ -262,7 +262,7 @@ def _look(system: System, tally: Tally, asked: list[Asked]) -> None:
             continue
         tally.accepted += 1
         results = [row for row in media.values() if row.kind == "result" and row.key.startswith(f"tasks/{task.id}/")]
-        expected |= {keys.sound_key(task.id, 0)} | _look_at(system, tally, one, task, results)
+        expected |= {keys.audio_key(task.id, 0)} | _look_at(system, tally, one, task, results)
     for task in rendered.values():
         tally.wrong.append(f"nobody asked for {task.external_id}")
     orphans = [key for key in kept - expected if not (key.startswith("sessions/") and key.split("/")[1] in sessions)]

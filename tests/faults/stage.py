@@ -28,7 +28,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
 
 WORK = Work(
     probe_video=stub_work.probe_video,
-    probe_sound=stub_work.probe_sound,
+    probe_audio=stub_work.probe_audio,
     probe_upload=stub_work.probe_upload,
     identify=stub_work.identify,
     render=render,

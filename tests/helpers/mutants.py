@@ -26,7 +26,7 @@ from media_maker import make_sound, make_video, tone
 
 from duikou.errors import InputError
 from duikou.media import decode, probe
-from duikou.media.audio import read_sound
+from duikou.media.audio import read_audio
 from duikou.progress import Progress
 from duikou.tasks.models import VIDEO_SUFFIXES
 from duikou.workers.work import probe_upload
@@ -323,7 +323,7 @@ def read(path: Path, progress: Progress) -> bool:
     except InputError as error:
         _assert_clear(error)
         return False
-    for part in (_see if is_video else None, read_sound if has_sound else None):
+    for part in (_see if is_video else None, read_audio if has_sound else None):
         try:
             if part is not None:
                 part(path)

@@ -47,7 +47,7 @@ def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     )
 
 
-def probe_sound(path: Path, field: str, progress: Progress) -> AudioInfo:
+def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
     return AudioInfo("mp3", 44_100, 1, _read(path, "sound", field)["duration_ms"])
 
 
@@ -58,7 +58,7 @@ def probe_upload(path: Path, field: str, progress: Progress) -> Received:
             return Received(f".{what.get('container', 'mp4')}", what["duration_ms"])
         case "sound":
             return Received(".mp3", what["duration_ms"])
-    raise MediaError(f"{field}: the file is neither a video nor a sound.", field=field)
+    raise MediaError("the file is neither a video nor a sound.", field=field)
 
 
 def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
@@ -114,7 +114,7 @@ def _do(deed: str, place: Path, progress: Progress) -> None:
         case "fault":
             raise InputError("face 0 cannot be made to speak", field="face_id")
         case "damaged":
-            raise MediaError("video: the video is damaged at frame 7", field="video")
+            raise MediaError("the video is damaged at frame 7", field="video")
         case "no_model":
             raise ModelError("the face model is missing; run: make setup")
         case "bug":
@@ -152,14 +152,14 @@ def _read(path: Path, kind: str, field: str) -> dict[str, Any]:
     try:
         what: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
-        raise MediaError(f"{field}: the file is neither mp4 nor mov.", field=field) from error
+        raise MediaError("the file is neither mp4 nor mov.", field=field) from error
     if what.get("kind") != kind:
-        raise MediaError(f"{field}: the file is not a {kind}.", field=field)
+        raise MediaError(f"the file is not a {kind}.", field=field)
     return what
 
 
 WORK = Work(
-    probe_video=probe_video, probe_sound=probe_sound, probe_upload=probe_upload, identify=identify, render=render
+    probe_video=probe_video, probe_audio=probe_audio, probe_upload=probe_upload, identify=identify, render=render
 )
 
 REAL_HEADERS = Work(identify=identify_anything, render=render)

@@ -20,7 +20,7 @@ from media_maker import make_sound, make_video, tone
 
 from duikou.errors import MediaError
 from duikou.media import decode, iso, limits, probe
-from duikou.media.audio import read_sound
+from duikou.media.audio import read_audio
 from duikou.sandbox.process import LimitError, Limits, Worker
 
 pytestmark = pytest.mark.timeout(60)
@@ -45,7 +45,7 @@ def as_sound(path: Path, info: probe.AudioInfo | None = None) -> str:
     """The same of a sound."""
     try:
         info = info or probe.probe_audio(path, field="video")
-        sound = read_sound(path, field="video")
+        sound = read_audio(path, field="video")
         return (
             f"{info.codec} {info.sample_rate} Hz {info.channels} ch {info.duration_ms} ms, read {sound.duration_ms} ms"
         )
@@ -537,7 +537,7 @@ def test_hours_of_silence_in_a_small_file(tmp_path: Path) -> None:
     path.write_bytes(minimal_frames(5_000_000))
     info = probe.probe_audio(path)
     assert info.duration_ms > 2 * limits.MAX_SOUND_MS
-    assert read_sound(path, end_ms=1_000).duration_ms == 1_000
+    assert read_audio(path, end_ms=1_000).duration_ms == 1_000
 
 
 def test_a_sound_that_outgrows_its_limits_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

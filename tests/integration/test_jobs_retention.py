@@ -81,7 +81,7 @@ def test_all_that_is_over_goes_and_nothing_else(store: Store, files: Files, cloc
         claimed = store.claim()
         assert claimed
         made = [keys.result_key(claimed.id, 1), keys.marked_key(claimed.id, 1)]
-        put(files, tmp_path, keys.sound_key(claimed.id, 0), *made)
+        put(files, tmp_path, keys.audio_key(claimed.id, 0), *made)
         results = (media(id=f"{4 + n}{number}", kind=MediaKind.RESULT, key=made[n], expires_at=end) for n in range(2))
         store.publish(claimed, *results)
     before = listed(files)
@@ -297,7 +297,7 @@ def test_an_attempt_of_a_task_that_was_deleted_leaves_nothing(store: Store, file
     store.add_task(task(id="3"))
     claimed = store.claim()
     assert claimed
-    put(files, tmp_path, keys.sound_key("3", 0), keys.result_key("3", 1))
+    put(files, tmp_path, keys.audio_key("3", 0), keys.result_key("3", 1))
     store.drop_task(claimed)
     assert not store.publish(claimed, media(id=new_id(), kind=MediaKind.RESULT, key=keys.result_key("3", 1)))
     assert remove_orphans(store, files) == 2

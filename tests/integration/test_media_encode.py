@@ -13,7 +13,7 @@ from media_maker import clicks, make_video, numbered, onset_ms, read_number, ton
 
 from duikou.errors import MediaError, StorageError
 from duikou.media import decode, probe
-from duikou.media.audio import Insert, Sound, mix, read_sound
+from duikou.media.audio import Audio, Insert, mix, read_audio
 from duikou.media.encode import VideoWriter
 
 SOURCES: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 }
 
 
-def copy(source: Path, output: Path, sound: Sound | None = None, *, untouched: bool = False) -> Path:
+def copy(source: Path, output: Path, sound: Audio | None = None, *, untouched: bool = False) -> Path:
     with VideoWriter(output, source, sound) as writer:
         for frame in decode.frames(source):
             if untouched:
@@ -59,7 +59,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("untouched", [False, True], ids=["over_bgr", "untouched"])
 def test_the_copy_is_the_source_upright(source: Path, tmp_path: Path, untouched: bool) -> None:
-    sound = read_sound(source) if probe.probe_video(source).audio else None
+    sound = read_audio(source) if probe.probe_video(source).audio else None
     output = copy(source, tmp_path / "copy.mp4", sound, untouched=untouched)
     was, now = probe.probe_video(source), probe.probe_video(output)
     assert (now.width, now.height, now.frames, now.duration_ms) == (was.width, was.height, was.frames, was.duration_ms)
@@ -101,15 +101,15 @@ def test_colour_tags_are_kept(tmp_path: Path, name: str) -> None:
 
 def test_an_inserted_click_lies_where_it_was_put(tmp_path: Path) -> None:
     source = make_video(tmp_path / "source.mp4", frames=75, sound=tone(200, 3_000, level=0.05))
-    speech = Sound(clicks([0], 200), 48_000)
-    sound = mix(read_sound(source), [Insert(speech, 1_500, 1.0, 0.0)], 3_000)
+    speech = Audio(clicks([0], 200), 48_000)
+    sound = mix(read_audio(source), [Insert(speech, 1_500, 1.0, 0.0)], 3_000)
     output = copy(source, tmp_path / "copy.mp4", sound)
-    assert abs(onset_ms(read_sound(output).samples, 48_000) - 1_500) < 1
+    assert abs(onset_ms(read_audio(output).samples, 48_000) - 1_500) < 1
     assert abs(_onset_by_pts(output) - 1_500) < 1
 
 
 def _onset_by_pts(path: Path) -> float:
-    """Independent of `read_sound`: the time of the loud sample by its own frame's pts, in ms."""
+    """Independent of `read_audio`: the time of the loud sample by its own frame's pts, in ms."""
     with av.open(str(path)) as file:
         for frame in file.decode(audio=0):
             loud = np.flatnonzero(np.abs(frame.to_ndarray()).max(axis=0) > 0.3)
@@ -123,19 +123,19 @@ def _onset_by_pts(path: Path) -> float:
 @pytest.mark.parametrize(("rate", "channels", "kept"), [(16_000, 1, 16_000), (44_100, 2, 44_100), (96_001, 1, 48_000)])
 def test_sound_of_any_rate_keeps_its_place_and_length(tmp_path: Path, rate: int, channels: int, kept: int) -> None:
     source = make_video(tmp_path / "source.mp4", frames=50)
-    sound = Sound(clicks([700, 1_300], 2_000, rate, channels), rate)
+    sound = Audio(clicks([700, 1_300], 2_000, rate, channels), rate)
     output = copy(source, tmp_path / "copy.mp4", sound)
     info = probe.probe_video(output).audio
     assert info is not None
     assert (info.sample_rate, info.channels, info.duration_ms) == (kept, channels, 2_000)
-    samples = read_sound(output).samples
+    samples = read_audio(output).samples
     assert abs(onset_ms(samples, kept) - 700) < 1
     assert abs(onset_ms(samples, kept, after_ms=1_000) - 1_300) < 1
 
 
 def test_the_index_comes_first_and_sound_lies_beside_its_frames(tmp_path: Path) -> None:
     source = make_video(tmp_path / "source.mp4", frames=100, sound=tone(440, 4_000))
-    data = copy(source, tmp_path / "copy.mp4", read_sound(source)).read_bytes()
+    data = copy(source, tmp_path / "copy.mp4", read_audio(source)).read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(str(tmp_path / "copy.mp4")) as file:
         order = [packet.stream.type for packet in file.demux() if packet.size]

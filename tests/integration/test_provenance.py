@@ -22,7 +22,7 @@ from media_maker import make_sound, make_video, read_number, tone
 from duikou.cli import main
 from duikou.errors import InputError, MediaError, StorageError
 from duikou.media import decode, probe
-from duikou.media.audio import Sound
+from duikou.media.audio import Audio
 from duikou.media.encode import VideoWriter
 from duikou.provenance import credentials, label
 from duikou.provenance.certificates import Certificate, own
@@ -49,7 +49,7 @@ def write(output: Path, source: Path, certificate: Certificate, *, marked: bool 
     def seal(part: Path, sealed: Path) -> None:
         credentials.sign(part, sealed, title=output.name, edit=edit, certificate=certificate)
 
-    sound = Sound(tone(440, 1_000), 48_000)
+    sound = Audio(tone(440, 1_000), 48_000)
     with VideoWriter(output, source, sound, preset="ultrafast", tags=LABEL.tags, seal=seal) as writer:
         for frame in decode.frames(source):
             writer.copy(frame)
@@ -153,7 +153,7 @@ def test_players_are_not_disturbed(result: Path, source: Path) -> None:
 
 
 def test_the_labels_change_no_frame_and_no_time(source: Path, result: Path, tmp_path: Path) -> None:
-    sound = Sound(tone(440, 1_000), 48_000)
+    sound = Audio(tone(440, 1_000), 48_000)
     with VideoWriter(tmp_path / "plain.mp4", source, sound, preset="ultrafast") as writer:
         for frame in decode.frames(source):
             writer.copy(frame)

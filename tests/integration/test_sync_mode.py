@@ -21,7 +21,7 @@ from duikou.errors import InputError
 from duikou.faces.follow import RoiPath
 from duikou.faces.landmarks import Landmarker
 from duikou.media import decode
-from duikou.media.audio import read_sound
+from duikou.media.audio import read_audio
 from duikou.media.pixels import Pixels
 from duikou.media.probe import probe_video
 from duikou.media.timeline import SyncMode
@@ -139,8 +139,8 @@ def test_the_mouth_speaks_in_the_added_part(scene: Scene, made: tuple[SyncMode, 
 
 
 def test_the_whole_speech_is_heard(scene: Scene, made: tuple[SyncMode, Result, list[Image]]) -> None:
-    heard = read_sound(made[1].video, channels=1, rate=16_000).samples[:, 0]  # leaves the clip's own tone out
-    said = read_sound(scene.speech, end_ms=SPEECH_MS, channels=1, rate=16_000).samples[:, 0]
+    heard = read_audio(made[1].video, channels=1, rate=16_000).samples[:, 0]  # leaves the clip's own tone out
+    said = read_audio(scene.speech, end_ms=SPEECH_MS, channels=1, rate=16_000).samples[:, 0]
     start = INSERT_MS * 16
     for part in (slice(0, len(said) // 2), slice(len(said) // 2, len(said))):
         shifted = heard[start + part.start : start + part.stop]
@@ -151,7 +151,7 @@ def test_the_videos_own_sound_repeats_with_a_loop_and_is_silent_otherwise(
     made: tuple[SyncMode, Result, list[Image]],
 ) -> None:
     mode, result, _ = made
-    samples = read_sound(result.video, channels=1).samples[:, 0]
+    samples = read_audio(result.video, channels=1).samples[:, 0]
     assert own_level(samples, 100, 500) == pytest.approx(LEVEL, rel=0.1)
     assert own_level(samples, 1_000, 2_900) == pytest.approx(LEVEL * VOLUME, rel=0.1)
     added = own_level(samples, 3_100, 4_900)

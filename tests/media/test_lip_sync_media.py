@@ -19,7 +19,7 @@ from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
-from duikou.media.audio import Sound, read_sound
+from duikou.media.audio import Audio, read_audio
 from duikou.media.probe import probe_video
 from duikou.pipeline.plan import EASE_MS
 from duikou.render import mesh
@@ -61,8 +61,8 @@ class Job:
     start_ms: int
     end_ms: int
 
-    def speech(self) -> Sound:
-        return read_sound(self.sound, start_ms=self.start_ms, end_ms=self.end_ms, rate=RATE, channels=1)
+    def speech(self) -> Audio:
+        return read_audio(self.sound, start_ms=self.start_ms, end_ms=self.end_ms, rate=RATE, channels=1)
 
 
 @pytest.fixture(scope="module", params=CLIPS)
@@ -105,7 +105,7 @@ def test_frames_size_and_times_are_the_sources(job: Job) -> None:
 
 
 def test_the_speech_is_where_it_was_inserted(job: Job) -> None:
-    heard = read_sound(job.result, rate=RATE, channels=1).samples[:, 0]
+    heard = read_audio(job.result, rate=RATE, channels=1).samples[:, 0]
     said = job.speech().samples[:, 0]
     place = int(np.argmax(correlate(heard, said, "valid", "fft"))) * 1000 / RATE
     assert abs(place - INSERT_MS) <= MAX_OFFSET_MS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from duikou.media import decode, probe
-from duikou.media.audio import Insert, Sound, mix, read_sound
+from duikou.media.audio import Audio, Insert, mix, read_audio
 from duikou.media.encode import VideoWriter
 
 CLIPS = Path(__file__).parents[3] / "shared" / "media"
@@ -22,7 +22,7 @@ pytestmark = [
 @pytest.mark.parametrize("path", VIDEOS, ids=lambda path: path.stem)
 def test_copying_keeps_count_times_size_and_sound(path: Path, tmp_path: Path) -> None:
     info = probe.probe_video(path)
-    sound = read_sound(path) if info.audio else None
+    sound = read_audio(path) if info.audio else None
     output = tmp_path / "copy.mp4"
     count = 0
     with VideoWriter(output, path, sound, preset="ultrafast") as writer:
@@ -42,7 +42,7 @@ def test_copying_keeps_count_times_size_and_sound(path: Path, tmp_path: Path) ->
         assert np.abs(difference.mean(axis=(0, 1))).max() < 0.6
         assert np.abs(difference).mean(axis=(0, 1)).max() < 3
     if sound is not None:
-        again = read_sound(output)
+        again = read_audio(output)
         # The track's end is written in the picture's ticks, of which one lasts up to four samples.
         assert abs(len(again.samples) - len(sound.samples)) <= 4
         # AAC moves no sound: copy and source fit best with no lag at all.
@@ -59,7 +59,7 @@ def _lag(one: np.ndarray, other: np.ndarray) -> int:
 
 @pytest.mark.parametrize("path", SPEECH, ids=lambda path: path.name)
 def test_speech_is_read_as_long_as_it_says(path: Path) -> None:
-    info, sound = probe.probe_audio(path), read_sound(path, rate=16_000, channels=1)
+    info, sound = probe.probe_audio(path), read_audio(path, rate=16_000, channels=1)
     assert abs(info.duration_ms - sound.duration_ms) <= 1
     assert 0.01 < np.abs(sound.samples).max() < 2
 
@@ -68,13 +68,13 @@ def test_speech_in_a_clip_lies_where_it_was_put(tmp_path: Path) -> None:
     source = CLIPS / "video" / "talking_zh.mp4"
     burst = np.zeros((4_410, 1), np.float32)
     burst[:44] = 0.9
-    original = read_sound(source)
-    sound = mix(original, [Insert(Sound(burst, 44_100), 1_500, 1.0, 0.0)], probe.probe_video(source).duration_ms)
+    original = read_audio(source)
+    sound = mix(original, [Insert(Audio(burst, 44_100), 1_500, 1.0, 0.0)], probe.probe_video(source).duration_ms)
     output = tmp_path / "copy.mp4"
     with VideoWriter(output, source, sound) as writer:
         for frame in decode.frames(source):
             writer.copy(frame)
-    found = read_sound(output).samples[:, 0]
+    found = read_audio(output).samples[:, 0]
     around = found[1_450 * 44_100 // 1000 : 1_590 * 44_100 // 1000]
     onset = 1_450 + np.flatnonzero(np.abs(around) > 0.5)[0] * 1000 / 44_100
     assert abs(onset - 1_500) < 1

@@ -58,7 +58,7 @@ def made(store: Store, data: Path, **what: object) -> Task:
     session = SessionRecord(source.id[::-1], "", source, (), 1, FAR)
     store.add_session(session)
     asked = task(source_id=source.id, session_id=session.id, created_at=now_ms(), **what)
-    sound = keys.sound_key(asked.id, 0)
+    sound = keys.audio_key(asked.id, 0)
     (data / sound).parent.mkdir(parents=True)
     (data / sound).write_bytes(b"speech")
     return store.add_task(replace(asked, choices=(replace(asked.choices[0], sound=sound),)))

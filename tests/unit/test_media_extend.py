@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from duikou.errors import InputError
-from duikou.media.audio import Sound
+from duikou.media.audio import Audio
 from duikou.media.demux import Timeline
 from duikou.media.timeline import MAX_MS, Extension, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
 from duikou.timebase import Interval
@@ -113,7 +113,7 @@ def test_a_minute_is_the_most(mode: SyncMode) -> None:
         Extension.of(steady(75), mode, 60_001)
     assert error.value.field == "sync_mode"
     assert str(error.value) == (
-        f"sync_mode {mode.value} would make the video 60001 ms long, since the speech ends there; at most 60000 ms "
+        f"sync_mode: {mode.value} would make the video 60001 ms long, since the speech ends there; at most 60000 ms "
         "are allowed."
     )
 
@@ -165,7 +165,7 @@ def test_where_the_face_shows_while_the_speech_lasts() -> None:
 
 
 def test_the_videos_own_sound_repeats_with_a_loop_only() -> None:
-    own = Sound(np.linspace(0.1, 0.9, 300 * RATE // 1000, dtype=np.float32)[:, None], RATE)
+    own = Audio(np.linspace(0.1, 0.9, 300 * RATE // 1000, dtype=np.float32)[:, None], RATE)
     source = steady(5, first=50)  # 50 to 250 ms; the sound begins before and ends after
     looped = longer(source, SyncMode.LOOP, 600).sound(own).samples
     inside = slice(130 * RATE // 1000, 200 * RATE // 1000)
@@ -183,12 +183,12 @@ def test_the_videos_own_sound_repeats_with_a_loop_only() -> None:
 
 
 def test_no_seam_of_the_sound_clicks() -> None:
-    own = Sound(np.full((300 * RATE // 1000, 2), 0.8, np.float32), RATE)
+    own = Audio(np.full((300 * RATE // 1000, 2), 0.8, np.float32), RATE)
     looped = longer(steady(5), SyncMode.LOOP, 900).sound(own).samples
     assert np.abs(np.diff(looped, axis=0)).max() <= 0.8 / 80 * 1.01  # 80 samples last 10 ms
     assert (looped[100 * RATE // 1000] == 0.8).all()
     assert np.abs(looped[[200 * RATE // 1000, 400 * RATE // 1000]]).max() < 0.02
-    short = Sound(np.full((100 * RATE // 1000, 2), 0.8, np.float32), RATE)
+    short = Audio(np.full((100 * RATE // 1000, 2), 0.8, np.float32), RATE)
     again = longer(steady(5), SyncMode.LOOP, 900).sound(short).samples
     assert again[250 * RATE // 1000] == pytest.approx(0.8)
     assert not again[350 * RATE // 1000].any()

@@ -5,21 +5,21 @@ from hypothesis import strategies as st
 from media_maker import clicks, tone
 
 from duikou.errors import InputError
-from duikou.media.audio import Insert, Samples, Sound, mix
+from duikou.media.audio import Audio, Insert, Samples, mix
 
 RATE = 48_000
 CEILING = 10 ** (-0.1 / 20)
 RAMP = RATE // 100
 
 
-def quiet(duration_ms: int, channels: int = 2, rate: int = RATE) -> Sound:
+def quiet(duration_ms: int, channels: int = 2, rate: int = RATE) -> Audio:
     noise = np.random.default_rng(1).uniform(-0.2, 0.2, (duration_ms * rate // 1000, channels))
-    return Sound(noise.astype(np.float32), rate)
+    return Audio(noise.astype(np.float32), rate)
 
 
 def test_outside_the_insertion_the_original_stays_bit_for_bit() -> None:
     original = quiet(3_000)
-    mixed = mix(original, [Insert(Sound(tone(300, 1_000), RATE), 1_000, 1.0, 0.0)], 3_000)
+    mixed = mix(original, [Insert(Audio(tone(300, 1_000), RATE), 1_000, 1.0, 0.0)], 3_000)
     assert np.array_equal(mixed.samples[:RATE], original.samples[:RATE])
     assert np.array_equal(mixed.samples[2 * RATE :], original.samples[2 * RATE :])
     assert not np.array_equal(mixed.samples[RATE : 2 * RATE], original.samples[RATE : 2 * RATE])
@@ -27,7 +27,7 @@ def test_outside_the_insertion_the_original_stays_bit_for_bit() -> None:
 
 def test_inside_both_volumes_hold() -> None:
     original, speech = quiet(3_000), tone(300, 1_000, level=0.2)
-    mixed = mix(original, [Insert(Sound(speech, RATE), 1_000, 1.5, 0.5)], 3_000).samples
+    mixed = mix(original, [Insert(Audio(speech, RATE), 1_000, 1.5, 0.5)], 3_000).samples
     middle = slice(RATE + RAMP, 2 * RATE - RAMP)
     wanted = original.samples[middle] * 0.5 + speech[RAMP : RATE - RAMP] * 1.5
     np.testing.assert_allclose(mixed[middle], wanted, atol=1e-6)
@@ -35,13 +35,13 @@ def test_inside_both_volumes_hold() -> None:
 
 def test_the_click_lies_on_its_sample() -> None:
     for at_ms in (0, 1, 333, 1_500):
-        mixed = mix(None, [Insert(Sound(clicks([0], 100), RATE), at_ms, 1.0, 1.0)], 3_000)
+        mixed = mix(None, [Insert(Audio(clicks([0], 100), RATE), at_ms, 1.0, 1.0)], 3_000)
         assert np.flatnonzero(np.abs(mixed.samples[:, 0]) > 0.1)[0] == at_ms * RATE // 1000
 
 
 def test_speech_at_another_rate_keeps_its_place() -> None:
-    speech = Sound(tone(1_000, 500, rate=16_000), 16_000)
-    mixed = mix(Sound(np.zeros((RATE * 2, 2), np.float32), RATE), [Insert(speech, 700, 1.0, 0.0)], 2_000).samples
+    speech = Audio(tone(1_000, 500, rate=16_000), 16_000)
+    mixed = mix(Audio(np.zeros((RATE * 2, 2), np.float32), RATE), [Insert(speech, 700, 1.0, 0.0)], 2_000).samples
     wanted = tone(1_000, 500)
     inner = slice(2_000, 20_000)  # away from the resampler's edges
     placed = mixed[700 * RATE // 1000 :][: len(wanted)]
@@ -50,38 +50,38 @@ def test_speech_at_another_rate_keeps_its_place() -> None:
 
 
 def test_the_originals_gain_moves_in_a_ramp_and_never_jumps() -> None:
-    constant = Sound(np.full((RATE, 1), 0.5, np.float32), RATE)
-    silence = Sound(np.zeros((RATE // 2, 1), np.float32), RATE)
+    constant = Audio(np.full((RATE, 1), 0.5, np.float32), RATE)
+    silence = Audio(np.zeros((RATE // 2, 1), np.float32), RATE)
     mixed = mix(constant, [Insert(silence, 250, 1.0, 0.0)], 1_000).samples[:, 0]
     assert np.abs(np.diff(mixed)).max() < 0.5 / RAMP * 1.05
     assert mixed[RATE // 2] == 0
 
 
 def test_touching_insertions_do_not_let_the_original_through_between_them() -> None:
-    constant = Sound(np.full((RATE, 1), 0.5, np.float32), RATE)
-    silence = Sound(np.zeros((RATE // 4, 1), np.float32), RATE)
+    constant = Audio(np.full((RATE, 1), 0.5, np.float32), RATE)
+    silence = Audio(np.zeros((RATE // 4, 1), np.float32), RATE)
     mixed = mix(constant, [Insert(silence, 250, 1.0, 0.0), Insert(silence, 500, 1.0, 0.0)], 1_000).samples[:, 0]
     assert not mixed[RATE // 4 + RAMP : 3 * RATE // 4 - RAMP].any()
 
 
 def test_where_speeches_overlap_the_smaller_original_volume_holds() -> None:
-    constant = Sound(np.full((RATE, 1), 0.4, np.float32), RATE)
-    silence = Sound(np.zeros((RATE // 2, 1), np.float32), RATE)
+    constant = Audio(np.full((RATE, 1), 0.4, np.float32), RATE)
+    silence = Audio(np.zeros((RATE // 2, 1), np.float32), RATE)
     mixed = mix(constant, [Insert(silence, 100, 1.0, 1.5), Insert(silence, 300, 1.0, 0.5)], 1_000).samples[:, 0]
     at = mixed[np.array([50, 200, 450, 700, 900]) * RATE // 1000]
     np.testing.assert_allclose(at, [0.4, 0.6, 0.2, 0.2, 0.4], atol=1e-6)
 
 
 def test_a_silent_source_is_silent_outside() -> None:
-    mixed = mix(None, [Insert(Sound(tone(300, 400), RATE), 300, 1.0, 1.0)], 1_000).samples
+    mixed = mix(None, [Insert(Audio(tone(300, 400), RATE), 300, 1.0, 1.0)], 1_000).samples
     assert mixed.shape == (RATE, 1)
     assert not mixed[: 300 * 48].any()
     assert not mixed[700 * 48 :].any()
 
 
 def test_nothing_clips_and_the_loud_part_keeps_its_shape() -> None:
-    original = Sound(tone(200, 2_000, level=0.9), RATE)
-    mixed = mix(original, [Insert(Sound(tone(330, 1_000, level=0.9), RATE), 500, 2.0, 2.0)], 2_000).samples[:, 0]
+    original = Audio(tone(200, 2_000, level=0.9), RATE)
+    mixed = mix(original, [Insert(Audio(tone(330, 1_000, level=0.9), RATE), 500, 2.0, 2.0)], 2_000).samples[:, 0]
     assert np.abs(mixed).max() <= CEILING + 1e-6
     # A limiter turns down; a clipper would leave runs of equal samples at the ceiling.
     assert (np.abs(np.diff(mixed[RATE // 2 : 3 * RATE // 2])) < 1e-7).mean() < 0.01
@@ -90,27 +90,27 @@ def test_nothing_clips_and_the_loud_part_keeps_its_shape() -> None:
 def test_the_limiter_lets_go_again() -> None:
     speech = tone(300, 2_000, level=0.5)
     speech[RATE // 2 : RATE // 2 + 48] *= 3
-    mixed = mix(None, [Insert(Sound(speech, RATE), 0, 1.0, 1.0)], 2_000).samples
+    mixed = mix(None, [Insert(Audio(speech, RATE), 0, 1.0, 1.0)], 2_000).samples
     assert np.abs(mixed).max() <= CEILING + 1e-6
     far = np.r_[0 : RATE // 2 - RATE // 50, RATE // 2 + RATE // 50 : 2 * RATE]
     np.testing.assert_array_equal(mixed[far], speech[far])
 
 
 def test_a_loud_original_outside_is_left_alone() -> None:
-    original = Sound(tone(200, 1_000, level=1.2), RATE)
-    mixed = mix(original, [Insert(Sound(tone(300, 200), RATE), 400, 1.0, 0.0)], 1_000).samples
+    original = Audio(tone(200, 1_000, level=1.2), RATE)
+    mixed = mix(original, [Insert(Audio(tone(300, 200), RATE), 400, 1.0, 0.0)], 1_000).samples
     np.testing.assert_array_equal(mixed[: 400 * 48], original.samples[: 400 * 48])
 
 
 @pytest.mark.parametrize(("duration_ms", "samples"), [(500, 24_000), (1_000, 48_000), (1_500, 72_000)])
 def test_the_result_lasts_as_long_as_asked(duration_ms: int, samples: int) -> None:
-    mixed = mix(quiet(1_000), [Insert(Sound(tone(300, 400), RATE), 800, 1.0, 0.0)], duration_ms)
+    mixed = mix(quiet(1_000), [Insert(Audio(tone(300, 400), RATE), 800, 1.0, 0.0)], duration_ms)
     assert mixed.samples.shape == (samples, 2)
 
 
 def test_speech_beyond_the_end_is_cut_or_left_out() -> None:
     original = quiet(1_000)
-    mixed = mix(original, [Insert(Sound(tone(300, 400), RATE), 5_000, 1.0, 0.0)], 1_000)
+    mixed = mix(original, [Insert(Audio(tone(300, 400), RATE), 5_000, 1.0, 0.0)], 1_000)
     np.testing.assert_array_equal(mixed.samples, original.samples)
 
 
@@ -120,7 +120,7 @@ def test_speech_beyond_the_end_is_cut_or_left_out() -> None:
 )
 def test_bad_insertions_name_their_field(at_ms: int, volume: float, original_volume: float, field: str) -> None:
     with pytest.raises(InputError) as error:
-        Insert(Sound(tone(300, 10), RATE), at_ms, volume, original_volume)
+        Insert(Audio(tone(300, 10), RATE), at_ms, volume, original_volume)
     assert error.value.field == field
 
 
@@ -140,9 +140,9 @@ def test_whatever_is_inserted_nothing_clips_inside_and_nothing_changes_outside(
     given_inserts: list[tuple[int, int, float, float, int]], channels: int
 ) -> None:
     rate = 8_000
-    original = Sound(_sound(0, rate, channels, 0.95), rate)
+    original = Audio(_sound(0, rate, channels, 0.95), rate)
     inserts = [
-        Insert(Sound(_sound(seed, ms * 8, wide, 1.0), rate), at, volume, under)
+        Insert(Audio(_sound(seed, ms * 8, wide, 1.0), rate), at, volume, under)
         for seed, (at, ms, volume, under, wide) in enumerate(given_inserts)
     ]
     mixed = mix(original, inserts, 1_000).samples

@@ -164,5 +164,5 @@ def test_speech_that_is_too_long_is_cut_off_where_it_may_be() -> None:
 
 
 def test_a_result_is_no_longer_than_a_minute() -> None:
-    with pytest.raises(InputError, match="sync_mode loop would make the video 69000 ms long"):
+    with pytest.raises(InputError, match="sync_mode: loop would make the video 69000 ms long"):
         validation.check_choices([replace(CHOICE, sound_end_ms=60_000, insert_ms=9_000)], session(), SyncMode.LOOP)

@@ -89,9 +89,7 @@ def callback(
     """Show the secret that signs an account's callbacks (Standard Webhooks)."""
     with _accounts(data) as accounts:
         if account != OPEN and account not in {key.account for key in accounts.all()}:
-            raise NotFoundError(
-                f"account: there is no account {account!r}; `duikou keys list` shows them", field="account"
-            )
+            raise NotFoundError(f"there is no account {account!r}; `duikou keys list` shows them", field="account")
         typer.echo(accounts.callback_secret(account))
 
 

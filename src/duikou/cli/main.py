@@ -285,7 +285,7 @@ def most_visible(choices: tuple[Face, ...]) -> Face:
 
 def _require_file(path: Path, field: str) -> None:
     if not path.is_file():
-        raise InputError(f"{field}: there is no file {path}", field=field)
+        raise InputError(f"there is no file {path}", field=field)
 
 
 def _write_picture(face: Face, folder: Path) -> Path:

@@ -85,10 +85,10 @@ def retry(task: TaskId, data: Data = None) -> None:
     with _desk(data) as desk:
         found = desk.task(task)
         if found.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
-            raise InputError(f"task: {task} is {found.status}; only one that failed or was cancelled can", field="task")
+            raise InputError(f"{task} is {found.status}; only one that failed or was cancelled can", field="task")
         desk.require_inputs(found)
         if not desk.store.again(found):
-            raise InputError(f"task: {task} has just changed; look at it and try again", field="task")
+            raise InputError(f"{task} has just changed; look at it and try again", field="task")
     typer.echo(f"submitted: {task}")
 
 
@@ -100,7 +100,7 @@ def cancel(task: TaskId, data: Data = None) -> None:
         ended = desk.store.cancel(found, CANCELLED, expires_at=now_ms() + desk.settings.media_days * DAY_MS)
     status = ended.status if ended else "gone"
     if found.finished or status is not TaskStatus.CANCELLED:
-        raise InputError(f"task: {task} is over already: {status}", field="task")
+        raise InputError(f"{task} is over already: {status}", field="task")
     typer.echo(f"cancelled: {task}")
 
 
@@ -114,19 +114,19 @@ class _Desk:
         """Raises `NotFoundError`."""
         found = self.store.task_of_anyone(task_id)
         if found is None:
-            raise NotFoundError(f"task: there is no task {task_id!r}; `duikou tasks list` shows them", field="task")
+            raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="task")
         return found
 
     def require_inputs(self, task: Task) -> None:
         """Raise `InputError` where what the task needs is no longer kept, so that it could only fail."""
         if task.queue is Queue.ANALYSIS:
-            raise InputError(f"task: {task.id} looked for faces, and its caller waits no longer", field="task")
+            raise InputError(f"{task.id} looked for faces, and its caller waits no longer", field="task")
         source, session = self.store.media_of_anyone(task.source_id), self.store.session_of_anyone(task.session_id)
         if source is None or session is None:
-            raise InputError(f"task: the session of {task.id} is over; its caller has to make another", field="task")
+            raise InputError(f"the session of {task.id} is over; its caller has to make another", field="task")
         gone = [choice.sound for choice in task.choices if self._files().size(choice.sound) is None]
         if gone:
-            raise InputError(f"task: the speech of {task.id} is no longer kept", field="task")
+            raise InputError(f"the speech of {task.id} is no longer kept", field="task")
 
     def _files(self) -> Files:
         folder = DataFolder(self.settings.data)

@@ -1,4 +1,4 @@
-"""Sound: read from any file onto its time line, and speech mixed into it."""
+"""Audio: read from any file onto its time line, and speech mixed into it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _STEREO: Final = 2
 
 
 @dataclass(frozen=True)
-class Sound:
-    """Sound in memory. samples: (n, C) float32, full scale is 1. rate: samples per second."""
+class Audio:
+    """Audio in memory. samples: (n, C) float32, full scale is 1. rate: samples per second."""
 
     samples: Samples
     rate: int
@@ -51,12 +51,12 @@ class Sound:
         """Length in ms."""
         return samples_to_ms(len(self.samples), self.rate)
 
-    def converted(self, *, rate: int | None = None, channels: int | None = None) -> Sound:
+    def converted(self, *, rate: int | None = None, channels: int | None = None) -> Audio:
         """The same sound at another rate (soxr, high quality, no delay) and with other channels."""
         samples = _with_channels(self.samples, channels or self.channels)
         if rate is None or rate == self.rate:
-            return Sound(samples, self.rate)
-        return Sound(soxr.resample(samples, self.rate, rate).astype(np.float32, copy=False), rate)
+            return Audio(samples, self.rate)
+        return Audio(soxr.resample(samples, self.rate, rate).astype(np.float32, copy=False), rate)
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,21 @@ class Insert:
     volume: factor of the speech. original_volume: factor of the original while the speech lasts. Both in [0, 2].
     """
 
-    sound: Sound
+    sound: Audio
     at_ms: int
     volume: float
     original_volume: float
 
     def __post_init__(self) -> None:
         if self.at_ms < 0:
-            raise InputError(f"insert_ms is {self.at_ms}, it must not be negative.", field="insert_ms")
+            raise InputError(f"{self.at_ms} ms is negative.", field="insert_ms")
         for field in ("volume", "original_volume"):
             value = getattr(self, field)
             if not 0 <= value <= MAX_VOLUME:
-                raise InputError(f"{field} is {value}, it must lie between 0 and {MAX_VOLUME:g}.", field=field)
+                raise InputError(f"{value:g} is not between 0 and {MAX_VOLUME:g}.", field=field)
 
 
-def read_sound(
+def read_audio(
     path: Path,
     *,
     rate: int | None = None,
@@ -88,7 +88,7 @@ def read_sound(
     start_ms: int = 0,
     end_ms: int | None = None,
     field: str = "sound",
-) -> Sound:
+) -> Audio:
     """Read the sound of a sound or video file, from `start_ms` to `end_ms` of its time line (`None` is its end).
 
     Sample 0 of the whole is the moment a player starts: a codec's priming is dropped, and in mp4, mov and m4a edit
@@ -98,11 +98,11 @@ def read_sound(
     Raises `MediaError` that names `field`: no sound, damaged, or longer than `limits.MAX_SOUND_MS`.
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
-        raise InputError(f"{field}: the part from {start_ms} ms to {end_ms} ms is empty.", field=field)
+        raise InputError(f"the part from {start_ms} ms to {end_ms} ms is empty.", field=field)
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         if stream is None:
-            raise MediaError(f"{field}: the file has no sound.", field=field)
+            raise MediaError("the file has no sound.", field=field)
         pieces = _pieces(file, stream, field=field)
         if container in ELEMENTARY:
             pieces = _from_first(pieces)
@@ -136,7 +136,7 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
                 continue
             if shape is not None and frame.sample_rate != shape[0]:
                 raise MediaError(
-                    f"{field}: the sample rate changes from {shape[0]} to {frame.sample_rate} within the sound.",
+                    f"the sample rate changes from {shape[0]} to {frame.sample_rate} within the sound.",
                     field=field,
                 )
             limits.check_sound(frame.sample_rate, frame.layout.nb_channels, field=field)
@@ -151,7 +151,7 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
                 flattened = resampler.resample(frame)
             except av.FFmpegError as error:
                 what = f"sound of {frame.layout.nb_channels} channels cannot be mixed to two"
-                raise MediaError(f"{field}: {what}.", field=field) from error
+                raise MediaError(f"{what}.", field=field) from error
             for flat in flattened:
                 samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
                 yield _Piece(start, samples.astype(np.float32, copy=False), frame.sample_rate)
@@ -173,7 +173,7 @@ def _until(pieces: Iterator[_Piece], end_s: Fraction) -> Iterator[_Piece]:
             yield replace(piece, samples=piece.samples[:room])
 
 
-def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, field: str) -> Sound:
+def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, field: str) -> Audio:
     """Lay pieces on one line by their times and keep the wanted part of it."""
     kept: list[Samples] = []
     rate = width = first = cursor = expected = 0
@@ -195,17 +195,15 @@ def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, fie
             continue
         most = min(ms_to_samples(limits.MAX_SOUND_MS, rate), limits.MAX_SOUND_SAMPLES // width)
         if expected - first > most:
-            raise MediaError(
-                f"{field}: the sound is longer than {samples_to_ms(most, rate) // 60_000} minutes.", field=field
-            )
+            raise MediaError(f"the sound is longer than {samples_to_ms(most, rate) // 60_000} minutes.", field=field)
         if at > cursor:
             kept.append(np.zeros((at - cursor, width), np.float32))
         kept.append(samples)
         cursor = expected
     if not kept:
         what = f"has no sound between {start_ms} ms and {end_ms} ms" if rate else "has no sound that can be decoded"
-        raise MediaError(f"{field}: the file {what}.", field=field)
-    return Sound(np.concatenate(kept)[: None if last is None else last - first], rate)
+        raise MediaError(f"the file {what}.", field=field)
+    return Audio(np.concatenate(kept)[: None if last is None else last - first], rate)
 
 
 def _with_channels(samples: Samples, channels: int) -> Samples:
@@ -221,7 +219,7 @@ def _with_channels(samples: Samples, channels: int) -> Samples:
     return wide
 
 
-def mix(original: Sound | None, inserts: Sequence[Insert], duration_ms: int) -> Sound:
+def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> Audio:
     """Lay `inserts` over `original` (silence where there is none); the result lasts `duration_ms`.
 
     Outside the insertions the original stays bit for bit. Inside it is original x `original_volume` + speech x
@@ -230,7 +228,7 @@ def mix(original: Sound | None, inserts: Sequence[Insert], duration_ms: int) -> 
     Rate and channels are the original's, or without one the highest of the inserts'.
     """
     if duration_ms < 0:
-        raise InputError(f"duration_ms is {duration_ms}, it must not be negative.", field="duration_ms")
+        raise InputError(f"{duration_ms} ms is negative.", field="duration_ms")
     if original is None:
         rate = max((insert.sound.rate for insert in inserts), default=48_000)
         channels = max((insert.sound.channels for insert in inserts), default=1)
@@ -248,10 +246,10 @@ def mix(original: Sound | None, inserts: Sequence[Insert], duration_ms: int) -> 
         for one in inside:
             stretch[one.start - start : one.end - start] += one.samples
         mixed[start:end] = _limited(stretch, ms_to_samples(_LOOK_AHEAD_MS, rate))
-    return Sound(mixed, rate)
+    return Audio(mixed, rate)
 
 
-def again(sound: Sound, part: Interval, starts_ms: Sequence[int]) -> Sound:
+def again(sound: Audio, part: Interval, starts_ms: Sequence[int]) -> Audio:
     """`sound` up to the end of `part`, then that part once more at each of `starts_ms`, which rise from its end on.
 
     Where it is cut it fades within 10 ms, so that no seam clicks. What it lacks of `part` is silence.
@@ -268,7 +266,7 @@ def again(sound: Sound, part: Interval, starts_ms: Sequence[int]) -> Sound:
     out[:end] = whole
     for start in starts:
         out[start : start + len(piece)] = piece
-    return Sound(out, rate)
+    return Audio(out, rate)
 
 
 def _fade(samples: Samples, ramp: int) -> None:

@@ -110,7 +110,7 @@ def frames(path: Path, *, start: int = 0, stop: int | None = None, field: str = 
             pts = int(timeline.pts[index])
             yield Frame(index, pts, timeline.ms(pts), stored=stored, converter=converter)
         if converter is None:
-            raise MediaError(f"{field}: none of the frames can be decoded.", field=field)
+            raise MediaError("none of the frames can be decoded.", field=field)
 
 
 def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Iterator[Frame]:
@@ -131,7 +131,7 @@ def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Ite
             found = _filled(_from(file, stream, timeline, first, field=field), timeline, first, stop)
             block = _within(found, 2 * BLOCK_BYTES)
             if not block:
-                raise MediaError(f"{field}: frame {first} cannot be decoded.", field=field)
+                raise MediaError(f"frame {first} cannot be decoded.", field=field)
             if len(block) < stop - first and len(block) > MIN_BLOCK:
                 size = MIN_BLOCK  # its pictures grow: once more with fewer of them
                 continue
@@ -165,7 +165,7 @@ def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> Vid
     stream.codec_context.thread_count = 1  # more would hold a large picture each, for nothing
     for frame in _decoded(file, stream, field=field):
         return frame
-    raise MediaError(f"{field}: none of the frames can be decoded.", field=field)
+    raise MediaError("none of the frames can be decoded.", field=field)
 
 
 def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[VideoFrame]:

@@ -100,7 +100,7 @@ def opened(path: Path, *, field: str) -> Iterator[tuple[InputContainer, str]]:
             what = "asks for more streams or memory than it may have"
         else:
             what = f"is damaged and cannot be read ({error.strerror})"
-        raise MediaError(f"{field}: the file {what}.", field=field) from error
+        raise MediaError(f"the file {what}.", field=field) from error
 
 
 def _opened(path: Path, name: str, *, field: str) -> InputContainer:
@@ -135,12 +135,12 @@ def video_stream(file: InputContainer, *, field: str) -> VideoStream:
     """The stream that a player shows, ready for decoding in several threads. An attached picture is not one."""
     shown = [s for s in file.streams.video if not s.disposition & (Disposition.attached_pic | Disposition.still_image)]
     if not shown:
-        raise MediaError(f"{field}: the file has no picture.", field=field)
+        raise MediaError("the file has no picture.", field=field)
     stream = next((s for s in shown if s.disposition & Disposition.default), shown[0])
     context = stream.codec_context
     if context is None or context.name not in VIDEO_CODECS:
         codec = "unknown" if context is None else context.name
-        raise MediaError(f"{field}: pictures coded as {codec} cannot be read.", field=field)
+        raise MediaError(f"pictures coded as {codec} cannot be read.", field=field)
     limits.check_picture(context.width, context.height, field=field)
     context.options = dict(_DECODER_OPTIONS)
     stream.thread_type = "AUTO"
@@ -155,7 +155,7 @@ def audio_stream(file: InputContainer, *, field: str) -> AudioStream | None:
     stream = next((s for s in known if s.disposition & Disposition.default), known[0])
     context = stream.codec_context
     if context.name not in AUDIO_CODECS:
-        raise MediaError(f"{field}: sound coded as {context.codec.canonical_name} cannot be read.", field=field)
+        raise MediaError(f"sound coded as {context.codec.canonical_name} cannot be read.", field=field)
     limits.check_sound(context.sample_rate, context.channels, field=field)
     context.options = dict(_DECODER_OPTIONS)
     return stream
@@ -186,7 +186,7 @@ def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> T
             keyframes.append(shown)
         limits.check_frames(len(pts), field=field)
     if not pts or not stream.time_base:
-        raise MediaError(f"{field}: the video has no frames.", field=field)
+        raise MediaError("the video has no frames.", field=field)
     # Two frames at one moment: a player shows only one of them.
     unique = np.unique(np.array(pts, np.int64))
     last, end = int(unique[-1]), _end(stream, whole=packets >= stream.frames)

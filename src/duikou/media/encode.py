@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from duikou.errors import StorageError
 from duikou.media import demux
-from duikou.media.audio import Sound
+from duikou.media.audio import Audio
 from duikou.media.decode import Frame, first_frame, read_timeline
 from duikou.media.picture import BgrImage, Converter, Picture
 
@@ -56,7 +56,7 @@ class VideoWriter:
         self,
         output: Path,
         source: Path,
-        sound: Sound | None = None,
+        sound: Audio | None = None,
         *,
         timeline: demux.Timeline | None = None,
         crf: int = CRF,
@@ -153,7 +153,7 @@ class VideoWriter:
             self._audio = self._add_audio(self._file, self._sound)
 
     @staticmethod
-    def _add_audio(file: OutputContainer, sound: Sound) -> AudioStream:
+    def _add_audio(file: OutputContainer, sound: Audio) -> AudioStream:
         audio = file.add_stream("aac", rate=sound.rate, layout=_LAYOUTS[sound.channels])
         audio.bit_rate = sound.channels * min(_AAC_BITS_PER_CHANNEL, _AAC_BITS_PER_SAMPLE * sound.rate)
         audio.time_base = Fraction(1, sound.rate)
@@ -169,7 +169,7 @@ class VideoWriter:
         self._last_pts = pts
         with _storage_errors(self._output):
             self._mux_video(frame)
-            # Sound keeps step, so that the muxer never holds much of one while it waits for the other.
+            # Audio keeps step, so that the muxer never holds much of one while it waits for the other.
             self._encode_sound((pts + duration) * self._timeline.time_base)
 
     def _mux_video(self, frame: VideoFrame | None) -> None:
@@ -223,7 +223,7 @@ class VideoWriter:
         self._sealed.unlink(missing_ok=True)
 
 
-def _encodable(sound: Sound) -> Sound:
+def _encodable(sound: Audio) -> Audio:
     """The sound at a rate and with channels that AAC has."""
     rate = sound.rate if sound.rate in _AAC_RATES else _AAC_FALLBACK_RATE
     return sound.converted(rate=rate, channels=min(sound.channels, max(_LAYOUTS)))

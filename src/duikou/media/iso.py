@@ -26,16 +26,14 @@ def check(path: Path, *, field: str) -> None:
     for at in _places(index, b"tkhd"):
         track = _number(index, at + (24 if index[at + 4 : at + 5] == b"\1" else 16))
         if track > MAX_TRACK_ID:
-            raise MediaError(
-                f"{field}: the file has a track numbered {track}, at most {MAX_TRACK_ID} can be read.", field=field
-            )
+            raise MediaError(f"the file has a track numbered {track}, at most {MAX_TRACK_ID} can be read.", field=field)
     names = index.count(b"----")
     for at in _places(index, b"keys"):
         count = _number(index, at + 8)
         if 8 * count <= _number(index, at - 4):  # else it is the word "keys" in some text
             names = max(names, count)
     if names > MAX_NAMES:
-        raise MediaError(f"{field}: the file has {names} names of metadata, more than {MAX_NAMES}.", field=field)
+        raise MediaError(f"the file has {names} names of metadata, more than {MAX_NAMES}.", field=field)
 
 
 def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
@@ -54,9 +52,7 @@ def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
         if kind not in _MEDIA:
             total += end - at
             if total > MAX_INDEX_BYTES:
-                raise MediaError(
-                    f"{field}: the file has an index of more than {MAX_INDEX_BYTES >> 20} MB.", field=field
-                )
+                raise MediaError(f"the file has an index of more than {MAX_INDEX_BYTES >> 20} MB.", field=field)
             file.seek(at)
             yield file.read(end - at)
         if end < at + 8:

@@ -49,18 +49,18 @@ def fence_memory() -> None:
 def check_opening(seconds: float, *, field: str) -> None:
     """Whether opening a file may take so long."""
     if seconds > OPEN_S:
-        raise MediaError(f"{field}: the file takes longer than {OPEN_S:g} s to open.", field=field)
+        raise MediaError(f"the file takes longer than {OPEN_S:g} s to open.", field=field)
 
 
 def check_streams(count: int, *, field: str) -> None:
     """Whether a file may have so many streams."""
     if count > MAX_STREAMS:
-        raise MediaError(f"{field}: the file has {count} streams, more than {MAX_STREAMS}.", field=field)
+        raise MediaError(f"the file has {count} streams, more than {MAX_STREAMS}.", field=field)
 
 
 def check_picture(width: int, height: int, *, field: str) -> None:
     """Whether a picture may have this size in pixels."""
-    size = f"{field}: the picture has {width} x {height} pixels"
+    size = f"the picture has {width} x {height} pixels"
     if width > MAX_SIDE or height > MAX_SIDE:
         raise MediaError(f"{size}, at most {MAX_SIDE} on each side can be read.", field=field)
     if width <= 0 or height <= 0 or width * height > MAX_PIXELS:
@@ -70,20 +70,20 @@ def check_picture(width: int, height: int, *, field: str) -> None:
 def check_frames(count: int, *, field: str) -> None:
     """Whether a video may have so many frames."""
     if count > MAX_FRAMES:
-        raise MediaError(f"{field}: the video has more than {MAX_FRAMES} frames.", field=field)
+        raise MediaError(f"the video has more than {MAX_FRAMES} frames.", field=field)
 
 
 def check_packets(count: int, *, field: str) -> None:
     """Whether a stream may have so many packets, shown or not."""
     if count > MAX_PACKETS:
-        raise MediaError(f"{field}: the file has a stream of more than {MAX_PACKETS} packets.", field=field)
+        raise MediaError(f"the file has a stream of more than {MAX_PACKETS} packets.", field=field)
 
 
 def check_length(ms: int, what: str, *, field: str) -> None:
     """Whether `what`, the video or the sound, may reach to this time, or begin so long before 0."""
     if abs(ms) > MAX_LENGTH_MS:
         raise MediaError(
-            f"{field}: the {what} reaches to {ms // 1000} s, at most {MAX_LENGTH_MS // 1000} s can be read.",
+            f"the {what} reaches to {ms // 1000} s, at most {MAX_LENGTH_MS // 1000} s can be read.",
             field=field,
         )
 
@@ -92,7 +92,7 @@ def check_rate(rate: Fraction, *, field: str) -> None:
     """Whether a video may have so many frames per second, on the mean."""
     if rate > MAX_RATE:
         raise MediaError(
-            f"{field}: the video has {float(rate):.0f} frames per second, at most {MAX_RATE} can be read.", field=field
+            f"the video has {float(rate):.0f} frames per second, at most {MAX_RATE} can be read.", field=field
         )
 
 
@@ -100,7 +100,7 @@ def check_total(width: int, height: int, frames: int, *, field: str) -> None:
     """Whether all frames of a video together may have so many pixels."""
     if width * height * frames > MAX_TOTAL_PIXELS:
         raise MediaError(
-            f"{field}: the video has {frames} frames of {width} x {height} pixels, "
+            f"the video has {frames} frames of {width} x {height} pixels, "
             f"at most {MAX_TOTAL_PIXELS} pixels in all can be read.",
             field=field,
         )
@@ -109,13 +109,11 @@ def check_total(width: int, height: int, frames: int, *, field: str) -> None:
 def check_sound(rate: int, channels: int, *, field: str) -> None:
     """Whether a sound may have this many samples per second and channels."""
     if rate <= 0 or channels <= 0:
-        raise MediaError(f"{field}: the sound names no sample rate or no channels.", field=field)
+        raise MediaError("the sound names no sample rate or no channels.", field=field)
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise MediaError(
-            f"{field}: the sound has {rate} samples per second, {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} can be read.",
+            f"the sound has {rate} samples per second, {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} can be read.",
             field=field,
         )
     if channels > MAX_CHANNELS:
-        raise MediaError(
-            f"{field}: the sound has {channels} channels, at most {MAX_CHANNELS} can be read.", field=field
-        )
+        raise MediaError(f"the sound has {channels} channels, at most {MAX_CHANNELS} can be read.", field=field)

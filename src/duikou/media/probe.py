@@ -67,7 +67,7 @@ def probe_video(path: Path, *, field: str = "video") -> VideoInfo:
     """
     with demux.opened(path, field=field) as (file, container):
         if container not in _PICTURE_CONTAINERS:
-            raise MediaError(f"{field}: the file is {container}, a video must be mp4 or mov.", field=field)
+            raise MediaError(f"the file is {container}, a video must be mp4 or mov.", field=field)
         stream = demux.video_stream(file, field=field)
         timeline = demux.read_timeline(file, stream, field=field)
         audio = demux.audio_stream(file, field=field)
@@ -96,12 +96,12 @@ def probe_audio(path: Path, *, field: str = "sound") -> AudioInfo:
     """
     with demux.opened(path, field=field) as (file, container):
         if any(not s.disposition & av.stream.Disposition.attached_pic for s in file.streams.video):
-            raise MediaError(f"{field}: the file is a video, a sound must be mp3, wav, m4a or aac.", field=field)
+            raise MediaError("the file is a video, a sound must be mp3, wav, m4a or aac.", field=field)
         if demux.audio_stream(file, field=field) is None:
-            raise MediaError(f"{field}: the {container} file has no sound that can be read.", field=field)
+            raise MediaError(f"the {container} file has no sound that can be read.", field=field)
     info = _audio_info(path, field=field)
     if info is None:
-        raise MediaError(f"{field}: the sound is empty.", field=field)
+        raise MediaError("the sound is empty.", field=field)
     return info
 
 

@@ -43,11 +43,11 @@ def container(path: Path, *, field: str = "file") -> str:
                 file.seek(audio_start)
             body = file.read(_HEAD_BYTES) if audio_start else head
     except OSError as error:
-        raise MediaError(f"{field}: the file cannot be read ({error.strerror or error}).", field=field) from error
+        raise MediaError(f"the file cannot be read ({error.strerror or error}).", field=field) from error
     name = _name(head, body)
     if name is None:
         what = "is empty" if not head else "is not an mp4, mov, mp3, wav, m4a or aac file"
-        raise MediaError(f"{field}: the content {what}.", field=field)
+        raise MediaError(f"the content {what}.", field=field)
     return name
 
 

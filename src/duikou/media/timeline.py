@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from duikou.errors import InputError
 from duikou.media import decode
-from duikou.media.audio import Sound, again
+from duikou.media.audio import Audio, again
 from duikou.media.decode import Frame
 from duikou.media.demux import Timeline
 from duikou.media.encode import VideoWriter
@@ -58,7 +58,7 @@ def extended_duration_ms(mode: SyncMode | None, video_ms: int, speech_end_ms: in
         return video_ms
     if speech_end_ms > MAX_MS:
         raise InputError(
-            f"sync_mode {mode} would make the video {speech_end_ms} ms long, since the speech ends there; at most "
+            f"{mode} would make the video {speech_end_ms} ms long, since the speech ends there; at most "
             f"{MAX_MS} ms are allowed.",
             field="sync_mode",
         )
@@ -165,7 +165,7 @@ class Extension:
             pts = int(self.timeline.pts[index])
             yield frame.moved(index, pts, self.timeline.ms(pts))
 
-    def sound(self, own: Sound) -> Sound:
+    def sound(self, own: Audio) -> Audio:
         """What is heard of the video's own sound: it repeats with `loop`, and ends with the source otherwise."""
         part = Interval(self.source.ms(int(self.source.pts[0])), self.source.ms(self.source.end))
         begins = self.timeline.pts[1:][np.diff(self.passes) > 0] if self.mode is SyncMode.LOOP else ()

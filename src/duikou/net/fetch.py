@@ -54,7 +54,7 @@ async def fetch(
             await _download(_checked(url, field), part, max_bytes=max_bytes, reach=reach, field=field)
         part.replace(to)
     except TimeoutError as error:
-        raise FetchError(f"{field}: the file was not here within {timeout_s:g} s.", field=field) from error
+        raise FetchError(f"the file was not here within {timeout_s:g} s.", field=field) from error
     except OSError as error:
         raise StorageError(f"{to.name} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -78,7 +78,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: 
         ):
             return answer.status
     except TimeoutError as error:
-        raise FetchError(f"{field}: there was no answer within {timeout_s:g} s.", field=field) from error
+        raise FetchError(f"there was no answer within {timeout_s:g} s.", field=field) from error
 
 
 def check_url(url: str, field: str) -> None:
@@ -90,16 +90,16 @@ def _checked(url: str | URL, field: str) -> URL:
     """The URL as it will be asked for."""
     text = str(url)
     if len(text) > MAX_URL_CHARACTERS:
-        raise FetchError(f"{field}: the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
+        raise FetchError(f"the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
     try:
         parsed = URL(url)
         _ = parsed.port
     except ValueError as error:
-        raise FetchError(f"{field}: this is not a URL.", field=field) from error
+        raise FetchError("this is not a URL.", field=field) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise FetchError(f"{field}: only http and https URLs are taken.", field=field)
+        raise FetchError("only http and https URLs are taken.", field=field)
     if parsed.user is not None or parsed.password is not None:
-        raise FetchError(f"{field}: the URL must not hold a user or a password.", field=field)
+        raise FetchError("the URL must not hold a user or a password.", field=field)
     if is_disguised(parsed.host):
         raise _unreachable(field)
     return parsed
@@ -115,7 +115,7 @@ async def _download(url: URL, part: Path, *, max_bytes: int, reach: Reach, field
                 _check_answer(answer, max_bytes, field)
                 await _save(answer, part, max_bytes, field)
                 return
-    raise FetchError(f"{field}: the URL redirects more than {MAX_REDIRECTS} times.", field=field)
+    raise FetchError(f"the URL redirects more than {MAX_REDIRECTS} times.", field=field)
 
 
 @asynccontextmanager
@@ -153,33 +153,31 @@ async def _outcome(
         async with request as answer:
             yield answer
     except (ClientConnectorCertificateError, ClientConnectorSSLError) as error:
-        raise FetchError(f"{field}: the host has no valid TLS certificate.", field=field) from error
+        raise FetchError("the host has no valid TLS certificate.", field=field) from error
     except aiohttp.SocketTimeoutError as error:
-        raise FetchError(
-            f"{field}: the host did not answer or sent nothing for {IDLE_TIMEOUT_S} s.", field=field
-        ) from error
+        raise FetchError(f"the host did not answer or sent nothing for {IDLE_TIMEOUT_S} s.", field=field) from error
     except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, UnicodeError) as error:
         raise _unreachable(field) from error
     except aiohttp.ClientError as error:
-        raise FetchError(f"{field}: the transfer broke off before the file was whole.", field=field) from error
+        raise FetchError("the transfer broke off before the file was whole.", field=field) from error
 
 
 def _target(answer: aiohttp.ClientResponse, url: URL, field: str) -> URL:
     location = answer.headers.get("Location")
     if not location:
-        raise FetchError(f"{field}: the URL redirects to nowhere.", field=field)
+        raise FetchError("the URL redirects to nowhere.", field=field)
     try:
         target = url.join(URL(location))
     except ValueError as error:
-        raise FetchError(f"{field}: the URL redirects to what is not a URL.", field=field) from error
+        raise FetchError("the URL redirects to what is not a URL.", field=field) from error
     return _checked(target, field)
 
 
 def _check_answer(answer: aiohttp.ClientResponse, max_bytes: int, field: str) -> None:
     if answer.status != 200:
-        raise FetchError(f"{field}: the host answered with status {answer.status}.", field=field)
+        raise FetchError(f"the host answered with status {answer.status}.", field=field)
     if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-        raise FetchError(f"{field}: the host sends the file compressed, it must be sent as it is.", field=field)
+        raise FetchError("the host sends the file compressed, it must be sent as it is.", field=field)
     if answer.content_length is not None and answer.content_length > max_bytes:
         raise _too_large(max_bytes, field)
 
@@ -198,22 +196,20 @@ async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, fiel
             elapsed = time.monotonic() - window_start
             if elapsed >= SLOW_WINDOW_S:
                 if window_bytes < SLOW_BYTES_PER_S * elapsed:
-                    raise FetchError(
-                        f"{field}: the host sends less than {SLOW_BYTES_PER_S} bytes per second.", field=field
-                    )
+                    raise FetchError(f"the host sends less than {SLOW_BYTES_PER_S} bytes per second.", field=field)
                 window_start, window_bytes = time.monotonic(), 0
     if not received:
-        raise FetchError(f"{field}: the file is empty.", field=field)
+        raise FetchError("the file is empty.", field=field)
 
 
 def _unreachable(field: str) -> FetchError:
     """The one answer for all that lies behind a name or an address that leads nowhere, or where we do not go."""
     return FetchError(
-        f"{field}: the host cannot be reached from here (private addresses must be allowed by the operator).",
+        "the host cannot be reached from here (private addresses must be allowed by the operator).",
         field=field,
     )
 
 
 def _too_large(max_bytes: int, field: str) -> FetchError:
     megabytes = f"{max_bytes / 2**20:g} MB" if max_bytes >= 2**20 else f"{max_bytes} bytes"
-    return FetchError(f"{field}: the file is larger than {megabytes}.", field=field)
+    return FetchError(f"the file is larger than {megabytes}.", field=field)

@@ -17,7 +17,7 @@ from duikou.faces.repeat import Repeated
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack
 from duikou.media import decode
-from duikou.media.audio import Sound
+from duikou.media.audio import Audio
 from duikou.media.probe import VideoInfo
 from duikou.media.timeline import Extension
 from duikou.pipeline.choice import FaceChoice
@@ -55,7 +55,7 @@ class Spoken:
 def plan(
     session: Session,
     choice: FaceChoice,
-    sound: Sound,
+    sound: Audio,
     engine: Engine,
     progress: Progress,
     footage: Path,
@@ -73,7 +73,7 @@ def plan(
     else:
         spoken, shown = extension.showing(face.interval, speech)
     if spoken is None or shown is None:  # `check` has seen to it, to within a frame
-        raise InputError(f"face_id {face.id!r} does not show while the speech lasts.", field="face_id")
+        raise InputError(f"face {face.id!r} is not visible while the speech lasts.", field="face_id")
     near = Interval(max(shown.start_ms - EXEMPLAR_REACH_MS, 0), shown.end_ms + EXEMPLAR_REACH_MS)
     first, last = np.searchsorted(times, [near.start_ms, near.end_ms])
     track = smooth(
@@ -81,7 +81,7 @@ def plan(
     )
     if len(track) == 0:
         raise InputError(
-            f"face_id {face.id!r} cannot be seen between {near.start_ms} and {near.end_ms} ms.", field="face_id"
+            f"face {face.id!r} cannot be seen between {near.start_ms} and {near.end_ms} ms.", field="face_id"
         )
     usable, beside = usable_frames(track, session.info, face), _neighbours(face, session.info)
     speaks = usable & (track.times_ms >= face.interval.start_ms) & (track.times_ms < face.interval.end_ms)

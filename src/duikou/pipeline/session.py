@@ -36,7 +36,7 @@ class Session:
             if face.id == face_id:
                 return face
         known = ", ".join(face.id for face in self.faces) or "none"
-        raise NotFoundError(f"face_id {face_id!r} is not a face of this session; its faces: {known}.", field="face_id")
+        raise NotFoundError(f"the session has no face {face_id!r}; its faces: {known}.", field="face_id")
 
     def save(self, folder: Path) -> None:
         """Write faces, tracks and pictures (`face_<id>.jpg`) into `folder`; the video itself stays where it is."""

@@ -12,7 +12,7 @@ from duikou.engines.base import Engine
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.media import decode
-from duikou.media.audio import Insert, mix, read_sound
+from duikou.media.audio import Insert, mix, read_audio
 from duikou.media.encode import VideoWriter
 from duikou.media.probe import VideoInfo, probe_video
 from duikou.media.timeline import Extension, SyncMode
@@ -70,7 +70,7 @@ def lip_sync(
     extension = Extension.of(decode.read_timeline(session.video), sync_mode, last_ms)
     original = None
     if session.info.audio is not None:  # sound may last for hours after the picture
-        original = read_sound(session.video, end_ms=session.info.duration_ms)
+        original = read_audio(session.video, end_ms=session.info.duration_ms)
     if extension and original:
         original = extension.sound(original)
     mixed = mix(original, inserts, extension.duration_ms if extension else session.info.duration_ms)
@@ -120,15 +120,15 @@ def _targets(video: Path, output: str | Path | None, watermark: str | Path | Non
     marked = None if watermark is None else Path(watermark)
     for field, path in (("output", target), ("watermark", marked)):
         if path is not None and path.exists() and path.samefile(video):
-            raise InputError(f"{field} {path.name} is the source video itself; choose another name.", field=field)
+            raise InputError(f"{path.name} is the source video itself; choose another name.", field=field)
     if marked is not None and marked.absolute() == target.absolute():
-        raise InputError(f"watermark {marked.name} is the output itself; choose another name.", field="watermark")
+        raise InputError(f"{marked.name} is the output itself; choose another name.", field="watermark")
     return target, marked
 
 
 def _insert(choice: FaceChoice) -> Insert:
     """A checked choice's speech, read."""
-    sound = read_sound(Path(choice.sound), start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms)
+    sound = read_audio(Path(choice.sound), start_ms=choice.sound_start_ms, end_ms=choice.sound_end_ms)
     return Insert(sound, choice.insert_ms, choice.sound_volume, choice.original_volume)
 
 

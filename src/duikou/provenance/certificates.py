@@ -46,20 +46,14 @@ class Certificate:
         try:
             certificates = x509.load_pem_x509_certificates(chain)
         except ValueError as error:
-            raise InputError(
-                f"c2pa_certificate: {self.chain} holds no certificate in PEM.", field="c2pa_certificate"
-            ) from error
+            raise InputError(f"{self.chain} holds no certificate in PEM.", field="c2pa_certificate") from error
         try:
             private = serialization.load_pem_private_key(key, None)
         except (ValueError, TypeError) as error:
-            raise InputError(
-                f"c2pa_key: {self.key} holds no unencrypted private key in PEM.", field="c2pa_key"
-            ) from error
+            raise InputError(f"{self.key} holds no unencrypted private key in PEM.", field="c2pa_key") from error
         form = Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         if certificates[0].public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
-            raise InputError(
-                f"c2pa_key: {self.key} is not the key of the first certificate in {self.chain}.", field="c2pa_key"
-            )
+            raise InputError(f"{self.key} is not the key of the first certificate in {self.chain}.", field="c2pa_key")
         # Whatever PEM came, C2PA gets PKCS#8.
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return _algorithm(private, self.key), chain, pem
@@ -177,7 +171,7 @@ def _algorithm(key: object, path: Path) -> str:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return "ed25519"
     raise InputError(
-        f"c2pa_key: {path} is of a kind that C2PA does not sign with; it takes P-256, P-384, P-521, RSA and Ed25519.",
+        f"{path} is of a kind that C2PA does not sign with; it takes P-256, P-384, P-521, RSA and Ed25519.",
         field="c2pa_key",
     )
 
@@ -186,7 +180,7 @@ def _read(path: Path, field: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{field}: {path} cannot be read ({error.strerror or error}).", field=field) from error
+        raise InputError(f"{path} cannot be read ({error.strerror or error}).", field=field) from error
 
 
 @contextmanager

@@ -145,9 +145,7 @@ def read(path: Path, *, field: str = "file") -> Credentials | None:
     """
     name = sniff.container(path, field=field)
     if name not in _MIME:
-        raise MediaError(
-            f"{field}: the content is {name}; only mp4 and mov files are read for their origin.", field=field
-        )
+        raise MediaError(f"the content is {name}; only mp4 and mov files are read for their origin.", field=field)
     try:
         with _context() as context, path.open("rb") as file:
             reader = c2pa.Reader.try_create(_MIME[name], file, context=context)
@@ -156,7 +154,7 @@ def read(path: Path, *, field: str = "file") -> Credentials | None:
             with reader:
                 return _told(reader)
     except c2pa.C2paError as error:
-        raise MediaError(f"{field}: the Content Credentials cannot be read ({error}).", field=field) from error
+        raise MediaError(f"the Content Credentials cannot be read ({error}).", field=field) from error
 
 
 def _told(reader: c2pa.Reader) -> Credentials:
@@ -280,6 +278,4 @@ def _context() -> c2pa.Context:
 
 
 def _refused(certificate: Certificate, reason: str) -> InputError:
-    return InputError(
-        f"c2pa_certificate: {certificate.chain} cannot sign Content Credentials ({reason}).", field="c2pa_certificate"
-    )
+    return InputError(f"{certificate.chain} cannot sign Content Credentials ({reason}).", field="c2pa_certificate")

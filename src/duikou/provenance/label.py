@@ -55,7 +55,7 @@ class Label:
         """
         if not _VALUE.fullmatch(producer):
             raise InputError(
-                f"aigc_producer is {producer!r}; it must be printable ASCII without spaces, quotes and backslashes.",
+                f"{producer!r} is not printable ASCII without spaces, quotes and backslashes.",
                 field="aigc_producer",
             )
         return cls("1", producer, produce_id, "", producer, produce_id, "")

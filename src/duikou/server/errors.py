@@ -66,7 +66,7 @@ def api_error(error: DuikouError) -> ApiError:
     text = text if text.endswith(".") else f"{text}."
     match error:
         case InputError():
-            return ApiError(Code.PARAMETER, text if error.field in text else f"{error.field}: {text}")
+            return ApiError(Code.PARAMETER, text)
         case TooManyTasksError():
             return ApiError(Code.TOO_MANY_TASKS, text, headers={"Retry-After": str(RETRY_AFTER_S)})
         case StoppedError():

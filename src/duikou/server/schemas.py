@@ -434,16 +434,16 @@ def sound_bytes(text: str, field: str, max_bytes: int) -> bytes:
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")
         if not comma or not head.lower().endswith(";base64"):
-            raise InputError(f"{field}: a data: URI must hold base64, as in data:audio/mpeg;base64,....", field=field)
+            raise InputError("a data: URI must hold base64, as in data:audio/mpeg;base64,....", field=field)
     packed = "".join(text.split()).rstrip("=")
     if (size := len(packed) * 3 // 4) > max_bytes:
-        raise InputError(f"{field}: the sound has {size} bytes, more than the {max_bytes} allowed.", field=field)
+        raise InputError(f"the sound has {size} bytes, more than the {max_bytes} allowed.", field=field)
     try:
         sound = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InputError(f"{field}: this is neither an http(s) address nor base64.", field=field) from error
+        raise InputError("this is neither an http(s) address nor base64.", field=field) from error
     if not sound:
-        raise InputError(f"{field}: the sound is empty.", field=field)
+        raise InputError("the sound is empty.", field=field)
     return sound
 
 

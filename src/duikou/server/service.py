@@ -31,7 +31,7 @@ from duikou.storage.factory import open_files
 from duikou.tasks import metrics, retention
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import (
-    SOUND_SUFFIXES,
+    AUDIO_SUFFIXES,
     VIDEO_SUFFIXES,
     ChoiceRecord,
     Fault,
@@ -226,9 +226,9 @@ class Jobs:
         info: VideoInfo = await self._probe(self._work.probe_video, path, field)
         return info
 
-    async def probe_sound(self, path: Path, field: str) -> AudioInfo:
+    async def probe_audio(self, path: Path, field: str) -> AudioInfo:
         """A received sound's headers, read in a child process. Raises `MediaError` that names `field`."""
-        info: AudioInfo = await self._probe(self._work.probe_sound, path, field)
+        info: AudioInfo = await self._probe(self._work.probe_audio, path, field)
         return info
 
     async def probe_upload(self, path: Path, field: str) -> Received:
@@ -268,7 +268,7 @@ class Jobs:
         if ended is None:
             raise StoppedError(UNWATCHED)
         if ended.fault == Fault.INPUT:
-            raise InputError(ended.reason, field="video")
+            raise InputError(ended.reason.removeprefix("video: "), field="video")
         if ended.fault:
             raise ERRORS[ended.fault](ended.reason)
         session = await asyncio.to_thread(self.store.session, account, ended.session_id)
@@ -297,7 +297,7 @@ class Jobs:
 
     def keep(self, account: str, received: Path, kind: MediaKind, suffix: str, duration_ms: int) -> Media:
         """Keep a received file, which is taken over."""
-        if suffix not in (*VIDEO_SUFFIXES, *SOUND_SUFFIXES):
+        if suffix not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES):
             raise WorkerError("the worker process gave a file a kind that is none")
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, suffix)
@@ -340,7 +340,7 @@ class Jobs:
         task = _new_task(account, source, self._render_queue)
         choices = []
         for number, (choice, sound) in enumerate(zip(order.choices, order.sounds, strict=True)):
-            key = keys.sound_key(task.id, number)
+            key = keys.audio_key(task.id, number)
             self.files.keep(sound, key)
             choices.append(replace(choice, sound=key))
         task = replace(

@@ -102,5 +102,5 @@ class Links:
         if found is None:
             return None
         if fault := self.signer.fault(parts.path, dict(parse_qsl(parts.query))):
-            raise InputError(f"{field}: the {fault}", field=field)
+            raise InputError(f"the {fault}", field=field)
         return found[1]

@@ -25,22 +25,20 @@ MAX_PIXELS = 1920 * 1080 * 115 // 100  # 4:3, portrait and slightly cropped vide
 
 def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
     """Raise `InputError` for a video that the contract refuses; `any_size` lifts the rules on its size in pixels."""
-    _check_length(info.duration_ms, f"{field}: the video")
+    _check_length(info.duration_ms, "video", field)
     if info.rate > MAX_RATE * 1.01:  # a frame more or less in a few seconds
         raise InputError(
-            f"{field}: the video has {float(info.rate):.6g} frames per second; at most {MAX_RATE} are taken.",
+            f"the video has {float(info.rate):.6g} frames per second; at most {MAX_RATE} are taken.",
             field=field,
         )
     if any_size:
         return
     size = f"{info.width}x{info.height}"
     if not (MIN_SIDE <= info.width <= MAX_SIDE and MIN_SIDE <= info.height <= MAX_SIDE):
-        raise InputError(
-            f"{field}: the video is {size} pixels; each side must have {MIN_SIDE} to {MAX_SIDE}.", field=field
-        )
+        raise InputError(f"the video is {size} pixels; each side must have {MIN_SIDE} to {MAX_SIDE}.", field=field)
     if not MIN_PIXELS <= info.width * info.height <= MAX_PIXELS:
         raise InputError(
-            f"{field}: the video is {size} pixels, {info.width * info.height} in all; only the 720p and 1080p classes "
+            f"the video is {size} pixels, {info.width * info.height} in all; only the 720p and 1080p classes "
             f"are taken, {MIN_PIXELS} to {MAX_PIXELS} pixels.",
             field=field,
         )
@@ -48,7 +46,7 @@ def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
 
 def check_sound(info: AudioInfo, field: str) -> None:
     """Raise `InputError` for a sound that the contract refuses."""
-    _check_length(info.duration_ms, f"{field}: the sound")
+    _check_length(info.duration_ms, "sound", field)
 
 
 def check_choices(choices: Sequence[ChoiceRecord], session: SessionRecord, mode: SyncMode | None) -> list[FaceSummary]:
@@ -138,12 +136,10 @@ def _speech(choice: ChoiceRecord, face: FaceSummary, video_ms: int, mode: SyncMo
     return Interval(wanted.start_ms, end_ms)
 
 
-def _check_length(duration_ms: int, what: str) -> None:
+def _check_length(duration_ms: int, what: str, field: str) -> None:
     if not MIN_MS <= duration_ms <= MAX_MS + END_TOLERANCE_MS:
-        raise InputError(
-            f"{what} lasts {duration_ms} ms; it must last {MIN_MS} ms to {MAX_MS} ms.", field=what.partition(":")[0]
-        )
+        raise InputError(f"the {what} lasts {duration_ms} ms; it must last {MIN_MS} ms to {MAX_MS} ms.", field=field)
 
 
 def _fault(field: str, name: str, sentence: str) -> InputError:
-    return InputError(f"{field}.{name}: {sentence}.", field=f"{field}.{name}")
+    return InputError(f"{sentence}.", field=f"{field}.{name}")

@@ -59,13 +59,11 @@ def articulate(samples: FloatArray, rate: int) -> MouthMotion:
 
 def _check(samples: FloatArray, rate: int) -> None:
     if not 0 < rate <= MAX_RATE:
-        raise InputError(f"rate is {rate} samples per second, which must lie in 1 to {MAX_RATE}", field="rate")
+        raise InputError(f"{rate} samples per second is not between 1 and {MAX_RATE}", field="rate")
     if samples.ndim != 1:
-        raise InputError(f"samples have shape {samples.shape}, which must be that of mono sound, (n,)", field="samples")
+        raise InputError(f"the shape {samples.shape} is not that of mono audio, (n,)", field="samples")
     if not np.isfinite(samples).all():
-        raise InputError(
-            f"samples hold {int((~np.isfinite(samples)).sum())} values that are no numbers", field="samples"
-        )
+        raise InputError(f"{int((~np.isfinite(samples)).sum())} values are not finite numbers", field="samples")
 
 
 def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:

@@ -37,7 +37,7 @@ def task_key(task_id: str) -> str:
     return f"tasks/{task_id}"
 
 
-def sound_key(task_id: str, number: int) -> str:
+def audio_key(task_id: str, number: int) -> str:
     """Speech of a task's choice."""
     return f"{task_key(task_id)}/sound_{number}"
 

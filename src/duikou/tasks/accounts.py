@@ -106,7 +106,7 @@ class Accounts:
             connection.execute(change)
             row = connection.execute(sa.select(t).where(t.c.id == key_id)).one_or_none()
         if row is None:
-            raise NotFoundError(f"key: there is no key {key_id!r}; `duikou keys list` shows them", field="key")
+            raise NotFoundError(f"there is no key {key_id!r}; `duikou keys list` shows them", field="key")
         log.info("key revoked", key_id=key_id)
         return _key(row)
 
@@ -129,7 +129,7 @@ class Accounts:
     def set_priority(self, account: str, priority: int) -> None:
         """Give an account so many times the share of one with priority 1. Raises `InputError`."""
         if not 1 <= priority <= MAX_PRIORITY:
-            raise InputError(f"priority: {priority} lies outside 1 to {MAX_PRIORITY}", field="priority")
+            raise InputError(f"{priority} lies outside 1 to {MAX_PRIORITY}", field="priority")
         if account != OPEN:
             _check_name(account)
         t = tables.accounts
@@ -162,7 +162,7 @@ class Accounts:
 def _check_name(account: str) -> None:
     if not account or len(account) > MAX_NAME or not account.isprintable() or account != account.strip():
         raise InputError(
-            f"account: a name has 1 to {MAX_NAME} printable characters and no space around them, not {account!r}",
+            f"a name has 1 to {MAX_NAME} printable characters and no space around them, not {account!r}",
             field="account",
         )
 

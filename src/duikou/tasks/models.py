@@ -53,7 +53,7 @@ class Fault(StrEnum):
 
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
-SOUND_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
+AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
 
 
 class MediaKind(StrEnum):

@@ -27,7 +27,7 @@ try:
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as error:
-    raise InputError("otel_endpoint: traces need OpenTelemetry; install duikou[otel]", field="otel_endpoint") from error
+    raise InputError("traces need OpenTelemetry; install duikou[otel]", field="otel_endpoint") from error
 
 SEND_EVERY_MS = 2_000
 SEND_S = 5.0  # for one batch, with what is tried again; then it is dropped
@@ -44,7 +44,7 @@ class OtlpTracer:
     def __init__(self, endpoint: str, role: str) -> None:
         if not endpoint.startswith(("http://", "https://")):
             raise InputError(
-                "otel_endpoint: expected the address of a collector, such as http://127.0.0.1:4318",
+                "expected the address of a collector, such as http://127.0.0.1:4318",
                 field="otel_endpoint",
             )
         about = {"service.name": "duikou", "service.version": __version__, "duikou.role": role}

@@ -31,7 +31,7 @@ def queues_of(text: str) -> tuple[Queue, ...]:
     """`render,analysis` as queues. Raises `InputError`."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or set(names) - set(Queue):
-        raise InputError(f"queues: expected some of {', '.join(Queue)}, and not {text!r}", field="queues")
+        raise InputError(f"expected some of {', '.join(Queue)}, and not {text!r}", field="queues")
     return tuple(dict.fromkeys(Queue(name) for name in names))
 
 
@@ -48,7 +48,7 @@ def serve(
     """
     if not settings.broker_url:
         raise InputError(
-            "broker_url: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and "
+            "a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and "
             "DUIKOU_STORAGE_URL as for the servers (`duikou serve` alone needs no worker)",
             field="broker_url",
         )

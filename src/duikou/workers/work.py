@@ -68,7 +68,7 @@ def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     return probe.probe_video(path, field=field)
 
 
-def probe_sound(path: Path, field: str, progress: Progress) -> AudioInfo:
+def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
     """Read a sound's headers. Raises `MediaError` that names `field`."""
     return probe.probe_audio(path, field=field)
 
@@ -138,7 +138,7 @@ class Work:
     """The table of what workers can do. Each entry is a function of a module, since workers import it by its name."""
 
     probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
-    probe_sound: Callable[[Path, str, Progress], AudioInfo] = probe_sound
+    probe_audio: Callable[[Path, str, Progress], AudioInfo] = probe_audio
     probe_upload: Callable[[Path, str, Progress], Received] = probe_upload
     identify: Callable[[Path, Path, Progress], tuple[FaceSummary, ...]] = identify
     render: Callable[[RenderOrder, Progress], int] = render

@@ -26,7 +26,7 @@ from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
 from duikou.server.service import ExternalIdTaken, Jobs, Order
 from duikou.server.signed_urls import Links
-from duikou.tasks.models import SOUND_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
 from duikou.telemetry.traces import traces
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
@@ -73,7 +73,7 @@ async def identify_face(
 ) -> schemas.Envelope[schemas.IdentifyData]:
     """Find the faces of a video that can be lip-synced."""
     if bool(body.video_url) == bool(body.video_id):
-        raise InputError("Exactly one of video_url and video_id must be given.", field="video_url")
+        raise InputError("exactly one of video_url and video_id must be given.", field="video_url")
     await run_in_threadpool(desk.jobs.require_room)
     await run_in_threadpool(desk.jobs.require_turn, account)
     field = "video_id" if body.video_id else "video_url"
@@ -256,7 +256,7 @@ def _naming(field: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{field}: {str(error).removeprefix('video: ')}", field=field) from error
+        raise error.renamed(field) from error
 
 
 async def _own(
@@ -276,20 +276,16 @@ async def _own(
     if media is None or media.suffix not in suffixes:
         what = "video" if suffixes == VIDEO_SUFFIXES else "sound"
         shown = f" {media_id[:80]!r}" if media_id else ""
-        raise InputError(f"{field}: there is no {what}{shown}, or it has expired.", field=field)
+        raise InputError(f"there is no {what}{shown}, or it has expired.", field=field)
     return media
 
 
 async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links: Links) -> Task | schemas.DryRunData:
     session = await run_in_threadpool(desk.jobs.store.session, account, body.session_id)
     if session is None:
-        raise InputError(
-            f"session_id: there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id"
-        )
+        raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
     if len(body.face_choose) > 1 and not desk.settings.several_faces:
-        raise InputError(
-            f"face_choose: exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose"
-        )
+        raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
     if body.callback_url:
         check_url(body.callback_url, "callback_url")
     mode = body.sync_mode
@@ -343,10 +339,10 @@ async def _take_sound(
     """Receive the speech, and the choice as it fits it."""
     entry = f"face_choose[{number}]"
     if bool(asked.sound_file) == bool(asked.audio_id):
-        raise InputError(f"{entry}: exactly one of sound_file and audio_id must be given.", field=entry)
+        raise InputError("exactly one of sound_file and audio_id must be given.", field=entry)
     field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
     sound_file = asked.sound_file or ""
-    media = await _own(desk, account, links, asked.audio_id, sound_file, field, SOUND_SUFFIXES)
+    media = await _own(desk, account, links, asked.audio_id, sound_file, field, AUDIO_SUFFIXES)
     if media is not None:
         await run_in_threadpool(desk.jobs.files.copy, media.key, to)
         await run_in_threadpool(desk.jobs.use, media, as_source=False)
@@ -355,7 +351,7 @@ async def _take_sound(
     else:
         sound = await run_in_threadpool(schemas.sound_bytes, sound_file, field, desk.settings.max_audio_mb * MIB)
         await run_in_threadpool(to.write_bytes, sound)
-    info = await desk.jobs.probe_sound(to, field)
+    info = await desk.jobs.probe_audio(to, field)
     validation.check_sound(info, field)
     return validation.fitted(asked.choice(), entry, info.duration_ms, session, mode)
 
@@ -367,7 +363,7 @@ def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> Task |
     task = jobs.store.task_by_external_id(account, body.external_task_id)
     if task is not None and task.fingerprint != body.fingerprint():
         raise InputError(
-            f"external_task_id: {body.external_task_id!r} is in use by task {task.id}, which has another payload.",
+            f"{body.external_task_id!r} is in use by task {task.id}, which has another payload.",
             field="external_task_id",
         )
     return task

@@ -47,7 +47,7 @@ async def upload_file(
         settings = desk.settings
         most = settings.max_video_mb if found.suffix in VIDEO_SUFFIXES else settings.max_audio_mb
         if (size := path.stat().st_size) > most * MIB:
-            raise InputError(f"file: the file has {size} bytes; at most {most} MB are allowed.", field="file")
+            raise InputError(f"the file has {size} bytes; at most {most} MB are allowed.", field="file")
         media = await run_in_threadpool(
             desk.jobs.keep, account, path, MediaKind.UPLOAD, found.suffix, found.duration_ms
         )
@@ -59,14 +59,14 @@ async def _receive(request: Request, to: Path) -> None:
         async with request.form(max_files=1, max_fields=8) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise InputError("file: the form has no field of that name with a file.", field="file")
+                raise InputError("the form has no field of that name with a file.", field="file")
             await run_in_threadpool(_copy, file, to)
     else:
         async with await anyio.open_file(to, "wb") as out:
             async for chunk in request.stream():
                 await out.write(chunk)
     if not to.stat().st_size:
-        raise InputError("file: the file is empty.", field="file")
+        raise InputError("the file is empty.", field="file")
 
 
 def _copy(file: UploadFile, to: Path) -> None:
