@@ -1,0 +1,20 @@
+"""Names for the arrays that every room uses, and the one soft step between two values."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+Image = npt.NDArray[np.uint8]
+"""(H, W, 3) pixels, blue green red unless said otherwise, or (H, W) grey."""
+
+
+def smoothstep(x: Float64Array) -> Float64Array:
+    """0 below 0, 1 above 1, with no corner between (Hermite's cubic)."""
+    x = np.clip(x, 0, 1)
+    step: Float64Array = x * x * (3 - 2 * x)
+    return step
