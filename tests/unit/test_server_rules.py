@@ -10,19 +10,20 @@ import pytest
 from duikou.errors import InputError
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.timeline import SyncMode
+from duikou.pipeline.choice import FaceChoice
 from duikou.server import validation
-from duikou.tasks.models import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord
+from duikou.tasks.models import FaceRecord, Media, MediaKind, SessionRecord
 from duikou.timebase import Interval
 
 VIDEO = VideoInfo("mp4", "h264", 1280, 720, 0, 250, Fraction(25), 10_000, None)
 SOUND = AudioInfo("mp3", 44_100, 1, 5_000)
-CHOICE = ChoiceRecord("", "0", 0, 5_000, 1_000, 1.0, 1.0)
+CHOICE = FaceChoice("", "0", 0, 5_000, 1_000, 1.0, 1.0)
 
 
 def session(*faces: tuple[int, int], video_ms: int = 10_000) -> SessionRecord:
     """A video and its faces' intervals, by default one that is there throughout."""
     source = Media("1", "", MediaKind.SOURCE, "media/1.mp4", ".mp4", 5, video_ms, 0, 1)
-    found = [FaceSummary(str(n), Interval(*one)) for n, one in enumerate(faces or [(0, video_ms)])]
+    found = [FaceRecord(str(n), Interval(*one)) for n, one in enumerate(faces or [(0, video_ms)])]
     return SessionRecord("2", "", source, tuple(found), 0, 1)
 
 
@@ -109,7 +110,7 @@ def test_the_crop_is_two_seconds_at_least(start: int, end: int, fits: bool) -> N
 def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence: str | None) -> None:
     choice = replace(CHOICE, insert_ms=insert_ms)
     if sentence is None:
-        assert validation.check_choices([choice], session(face), None) == [FaceSummary("0", Interval(*face))]
+        assert validation.check_choices([choice], session(face), None) == [FaceRecord("0", Interval(*face))]
         return
     with pytest.raises(InputError, match=sentence) as caught:
         validation.check_choices([choice], session(face), None)

@@ -11,7 +11,8 @@ from dataclasses import replace
 from duikou.errors import InputError
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.timeline import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
-from duikou.tasks.models import ChoiceRecord, FaceSummary, SessionRecord
+from duikou.pipeline.choice import FaceChoice
+from duikou.tasks.models import FaceRecord, SessionRecord
 from duikou.timebase import END_TOLERANCE_MS, Interval
 
 MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and sounds last 2 s to 60 s
@@ -49,9 +50,9 @@ def check_sound(info: AudioInfo, field: str) -> None:
     _check_length(info.duration_ms, "sound", field)
 
 
-def check_choices(choices: Sequence[ChoiceRecord], session: SessionRecord, mode: SyncMode | None) -> list[FaceSummary]:
+def check_choices(choices: Sequence[FaceChoice], session: SessionRecord, mode: SyncMode | None) -> list[FaceRecord]:
     """What can be said of choices before their sounds are known; the faces that they name."""
-    faces: list[FaceSummary] = []
+    faces: list[FaceRecord] = []
     for number, choice in enumerate(choices):
         entry = f"face_choose[{number}]"
         _check_times(choice, entry)
@@ -63,30 +64,28 @@ def check_choices(choices: Sequence[ChoiceRecord], session: SessionRecord, mode:
     return faces
 
 
-def fitted(
-    choice: ChoiceRecord, entry: str, sound_ms: int, session: SessionRecord, mode: SyncMode | None
-) -> ChoiceRecord:
+def fitted(choice: FaceChoice, entry: str, sound_ms: int, session: SessionRecord, mode: SyncMode | None) -> FaceChoice:
     """The choice with its end brought inside the sound, and inside the video where it overshoots by no more than the
     tolerance or `cut_off` says so.
     """
-    if choice.sound_end_ms > sound_ms + END_TOLERANCE_MS:
+    if _end_ms(choice) > sound_ms + END_TOLERANCE_MS:
         raise _fault(
             entry,
             "sound_end_time",
             f"{choice.sound_end_ms} ms is after the sound's end at {sound_ms} ms",
         )
-    choice = replace(choice, sound_end_ms=min(choice.sound_end_ms, sound_ms))
+    choice = replace(choice, sound_end_ms=min(_end_ms(choice), sound_ms))
     speech = _speech(choice, _face(choice, entry, session), session.source.duration_ms, mode)
     return replace(choice, sound_end_ms=choice.sound_start_ms + speech.duration_ms)
 
 
-def result_ms(choices: Sequence[ChoiceRecord], session: SessionRecord, mode: SyncMode | None) -> int:
+def result_ms(choices: Sequence[FaceChoice], session: SessionRecord, mode: SyncMode | None) -> int:
     """How long the result of fitted choices will be."""
-    ends = [choice.insert_ms + choice.sound_end_ms - choice.sound_start_ms for choice in choices]
+    ends = [choice.insert_ms + _end_ms(choice) - choice.sound_start_ms for choice in choices]
     return extended_duration_ms(mode, session.source.duration_ms, max(ends))
 
 
-def _face(choice: ChoiceRecord, entry: str, session: SessionRecord) -> FaceSummary:
+def _face(choice: FaceChoice, entry: str, session: SessionRecord) -> FaceRecord:
     face = session.face(choice.face_id)
     if face is None:
         known = ", ".join(face.id for face in session.faces) or "none"
@@ -94,8 +93,8 @@ def _face(choice: ChoiceRecord, entry: str, session: SessionRecord) -> FaceSumma
     return face
 
 
-def _check_times(choice: ChoiceRecord, entry: str) -> None:
-    crop_ms = choice.sound_end_ms - choice.sound_start_ms
+def _check_times(choice: FaceChoice, entry: str) -> None:
+    crop_ms = _end_ms(choice) - choice.sound_start_ms
     if crop_ms < MIN_CROP_MS:
         raise _fault(
             entry,
@@ -105,7 +104,7 @@ def _check_times(choice: ChoiceRecord, entry: str) -> None:
         )
 
 
-def _check_place(choice: ChoiceRecord, entry: str, face: FaceSummary, video_ms: int, mode: SyncMode | None) -> None:
+def _check_place(choice: FaceChoice, entry: str, face: FaceRecord, video_ms: int, mode: SyncMode | None) -> None:
     """Whether the speech lies in the video and over the face."""
     speech = _speech(choice, face, video_ms, mode)
     if speech.end_ms > extended_duration_ms(mode, video_ms, speech.end_ms) + END_TOLERANCE_MS:
@@ -127,13 +126,18 @@ def _check_place(choice: ChoiceRecord, entry: str, face: FaceSummary, video_ms: 
         )
 
 
-def _speech(choice: ChoiceRecord, face: FaceSummary, video_ms: int, mode: SyncMode | None) -> Interval:
+def _speech(choice: FaceChoice, face: FaceRecord, video_ms: int, mode: SyncMode | None) -> Interval:
     """Where the speech lies on the video's time line, its end clamped to the video's within the tolerance."""
-    wanted = Interval(choice.insert_ms, choice.insert_ms + choice.sound_end_ms - choice.sound_start_ms)
+    wanted = Interval(choice.insert_ms, choice.insert_ms + _end_ms(choice) - choice.sound_start_ms)
     end_ms = cut_end_ms(mode, video_ms, face.interval, wanted)
     if video_ms < end_ms <= video_ms + END_TOLERANCE_MS:
         end_ms = video_ms
     return Interval(wanted.start_ms, end_ms)
+
+
+def _end_ms(choice: FaceChoice) -> int:
+    assert choice.sound_end_ms is not None, "requests always name the end"
+    return choice.sound_end_ms
 
 
 def _check_length(duration_ms: int, what: str, field: str) -> None:

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from duikou.errors import InputError
 from duikou.media.timeline import SyncMode
 from duikou.net.fetch import check_url, fetch
+from duikou.pipeline.choice import FaceChoice
 from duikou.server import schemas, validation
 from duikou.server.dependencies import Desk, account_of, desk_of, links_of
 from duikou.server.errors import ApiError, Code
@@ -26,7 +27,8 @@ from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
 from duikou.server.service import ExternalIdTaken, Jobs, Order
 from duikou.server.signed_urls import Links
-from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord, TaskCallback
+from duikou.tasks.states import TaskStatus
 from duikou.telemetry.traces import traces
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
@@ -172,7 +174,7 @@ async def get_task(task_id: TaskId, request: Request, desk: At, account: Account
     return await _task_answer(await _found(desk, account, task_id), request)
 
 
-async def _found(desk: Desk, account: str, task_id: str) -> Task:
+async def _found(desk: Desk, account: str, task_id: str) -> RenderTask:
     store = desk.jobs.store
     task = await run_in_threadpool(store.task, account, task_id)
     task = task or await run_in_threadpool(store.task_by_external_id, account, task_id)
@@ -181,7 +183,7 @@ async def _found(desk: Desk, account: str, task_id: str) -> Task:
     return task
 
 
-async def _task_answer(task: Task, request: Request) -> schemas.Envelope[schemas.TaskData]:
+async def _task_answer(task: RenderTask, request: Request) -> schemas.Envelope[schemas.TaskData]:
     places = {}
     if task.status is TaskStatus.SUBMITTED:
         places = await run_in_threadpool(desk_of(request).jobs.store.positions, [task.id])
@@ -189,7 +191,7 @@ async def _task_answer(task: Task, request: Request) -> schemas.Envelope[schemas
     return schemas.Envelope(request_id=request.state.request_id, data=data)
 
 
-async def _changes(desk: Desk, account: str, task: Task | None, links: Links) -> AsyncIterator[bytes]:
+async def _changes(desk: Desk, account: str, task: RenderTask | None, links: Links) -> AsyncIterator[bytes]:
     told, silent_s = b"", 0.0
     while task is not None:
         waits = task.status is TaskStatus.SUBMITTED
@@ -280,7 +282,9 @@ async def _own(
     return media
 
 
-async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links: Links) -> Task | schemas.DryRunData:
+async def _create(
+    desk: Desk, account: str, body: schemas.LipSyncRequest, links: Links
+) -> RenderTask | schemas.DryRunData:
     session = await run_in_threadpool(desk.jobs.store.session, account, body.session_id)
     if session is None:
         raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
@@ -312,10 +316,9 @@ async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links:
             tuple(sounds),
             body.external_task_id or None,
             body.fingerprint(),
-            sync_mode=mode or "",
+            sync_mode=mode,
             watermark=body.watermark,
-            callback_url=body.callback_url or "",
-            files_url=links.base if body.callback_url else "",
+            callback=TaskCallback(body.callback_url, links.base) if body.callback_url else None,
         )
         try:
             return await run_in_threadpool(desk.jobs.submit, account, order)
@@ -335,7 +338,7 @@ async def _take_sound(
     mode: SyncMode | None,
     links: Links,
     to: Path,
-) -> ChoiceRecord:
+) -> FaceChoice:
     """Receive the speech, and the choice as it fits it."""
     entry = f"face_choose[{number}]"
     if bool(asked.sound_file) == bool(asked.audio_id):
@@ -356,7 +359,7 @@ async def _take_sound(
     return validation.fitted(asked.choice(), entry, info.duration_ms, session, mode)
 
 
-def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> Task | None:
+def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
     """The task that this very request made before. Raises `InputError` where its external id made another one."""
     if not body.external_task_id:
         return None
