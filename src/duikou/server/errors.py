@@ -8,7 +8,7 @@ from enum import Enum
 
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.sandbox.process import LimitError, StoppedError
-from duikou.tasks.store import TooManyTasksError
+from duikou.tasks.store.errors import TooManyTasksError
 
 RETRY_AFTER_S = 10  # for what passes by itself: a full queue, a server that makes way for another
 

@@ -70,7 +70,7 @@ async def get_media(
     desk = desk_of(request)
     desk.signer.check(request.url.path, request.query_params)
     media_id, dot, suffix = name.partition(".")
-    media = await run_in_threadpool(desk.jobs.store.media_of_anyone, media_id)
+    media = await run_in_threadpool(desk.jobs.store.media.get, media_id)
     if media is None or media.suffix != dot + suffix or media.expires_at <= now_ms():
         raise _missing(request)
     return await run_in_threadpool(_file, desk, media.key, name, request)
@@ -82,7 +82,7 @@ async def get_face_picture(session_id: str, face_id: str, request: Request) -> R
     """The picture of a session's face."""
     desk = desk_of(request)
     desk.signer.check(request.url.path, request.query_params)
-    session = await run_in_threadpool(desk.jobs.store.session_of_anyone, session_id)
+    session = await run_in_threadpool(desk.jobs.store.sessions.get, session_id)
     face = session.face(face_id) if session else None
     if session is None or face is None:
         raise _missing(request)
