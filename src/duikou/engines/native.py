@@ -15,7 +15,6 @@ import numpy.typing as npt
 from duikou.engines.base import FaceClip, Image
 from duikou.faces import pose
 from duikou.faces.pose import Pose
-from duikou.media import decode
 from duikou.progress import Progress, scaled
 from duikou.render import exemplars, interior, mesh, overlay
 from duikou.render.compose import SHOWS_INSIDE, Exemplar, Mouth, Plane, Source, compose
@@ -176,7 +175,7 @@ def _fill(
     """Read the `wanted` (N,) of the track's frames, without what covers them, into the library."""
     rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
     first, last = min(rows), max(rows)
-    for frame in decode.frames(clip.video, start=first, stop=last + 1):
+    for frame in clip.video.frames(first, last + 1):
         progress("choosing", (frame.index - first + 1) / (last - first + 1))
         if frame.index in rows:
             library.keep(rows[frame.index], covers.bare(frame.index, frame.image))

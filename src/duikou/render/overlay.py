@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from duikou.faces.smooth import runs
 from duikou.faces.track import FaceTrack
-from duikou.media import decode
+from duikou.media.video import Video
 from duikou.progress import Progress, silent
 from duikou.render import mesh
 from duikou.render.step import smoothstep
@@ -190,7 +189,7 @@ class Covers:
 
 
 def find(
-    video: Path, track: FaceTrack, rows: npt.NDArray[np.int64] | None = None, *, progress: Progress = silent
+    video: Video, track: FaceTrack, rows: npt.NDArray[np.int64] | None = None, *, progress: Progress = silent
 ) -> Covers:
     """What is laid over the picture around the lower face of a dense track, by one pass over its frames: from the first
     to the last of `rows`, by default all.
@@ -206,7 +205,7 @@ def find(
     search = _Search(track, shrink, block)
     row_of = {int(frame): row for row, frame in enumerate(track.frames)}
     first, last = int(track.frames[0]), int(track.frames[-1])
-    for frame in decode.frames(video, start=first, stop=last + 1):
+    for frame in video.frames(first, last + 1):
         progress("looking for captions", (frame.index - first + 1) / (last - first + 1))
         if frame.index in row_of:
             search.add(row_of[frame.index], frame.image)
