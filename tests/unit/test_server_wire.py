@@ -71,7 +71,7 @@ def test_the_digest_tells_payloads_apart_and_spellings_not() -> None:
 
 def test_zero_is_a_volume_and_null_the_default() -> None:
     choice = request(sound_volume=0, original_audio_volume=None).face_choose[0].choice()
-    assert (choice.sound_volume, choice.original_volume) == (0.0, 1.0)
+    assert (choice.audio_volume, choice.original_volume) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

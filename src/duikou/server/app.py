@@ -29,7 +29,7 @@ from duikou.server.http.connections import BACKLOG, Connection, room_for
 from duikou.server.routes import docs, files, health, lip_sync, uploads
 from duikou.server.service import Jobs
 from duikou.settings import Settings
-from duikou.tasks.models import Task
+from duikou.tasks.models import RenderTask
 from duikou.telemetry import logs
 from duikou.workers.work import Work
 
@@ -45,8 +45,8 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
     work: what workers do; only tests give another one. Starting raises `StorageError` where the folder is in use.
     """
 
-    def callback_body(task: Task) -> bytes:
-        return schemas.task_json(task, desk.links(task.files_url))
+    def callback_body(task: RenderTask) -> bytes:
+        return schemas.task_json(task, desk.links(task.callback.files_url if task.callback else ""))
 
     jobs = Jobs(settings, work, callback_body)
     desk = Desk(settings, jobs)

@@ -18,9 +18,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from duikou.errors import InputError
 from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import FaceChoice
 from duikou.server.signed_urls import Links
 from duikou.storage import keys
-from duikou.tasks.models import VIDEO_SUFFIXES, ChoiceRecord, FaceSummary, Media, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import VIDEO_SUFFIXES, FaceRecord, Media, RenderTask, SessionRecord
+from duikou.tasks.states import TaskStatus
 
 MAX_MS = 86_400_000  # times beyond a day are a mistake whatever the video; keeps figures in messages readable
 MAX_FACES = 8  # entries of face_choose, where several are allowed: as many faces as are found at once
@@ -126,15 +128,15 @@ class FaceChoose(_Request):
     sound_volume: Volume = Field(default=1.0, description="Loudness of the speech: 1 as it is, 2 twice the amplitude.")
     original_audio_volume: Volume = Field(default=1.0, description="Loudness of the video's own sound.")
 
-    def choice(self) -> ChoiceRecord:
+    def choice(self) -> FaceChoice:
         """The choice as the rooms below know it, its sound still to come."""
-        return ChoiceRecord(
-            sound="",
+        return FaceChoice(
+            audio="",
             face_id=self.face_id,
-            sound_start_ms=self.sound_start_time,
-            sound_end_ms=self.sound_end_time,
+            trim_start_ms=self.sound_start_time,
+            trim_end_ms=self.sound_end_time,
             insert_ms=self.sound_insert_time,
-            sound_volume=self.sound_volume,
+            audio_volume=self.sound_volume,
             original_volume=self.original_audio_volume,
         )
 
@@ -357,44 +359,48 @@ def identify_data(session: SessionRecord, links: Links) -> IdentifyData:
     )
 
 
-def warnings(face: FaceSummary) -> list[FaceWarningData]:
+def warnings(face: FaceRecord) -> list[FaceWarningData]:
     """What is to be said of a face."""
     return [
         FaceWarningData(
-            code=note.code, message=note.message, start_time=note.interval.start_ms, end_time=note.interval.end_ms
+            code=warning.code,
+            message=warning.message,
+            start_time=warning.interval.start_ms,
+            end_time=warning.interval.end_ms,
         )
-        for note in face.notes
+        for warning in face.warnings
     ]
 
 
-def task_data(task: Task, links: Links, position: int | None = None) -> TaskData:
+def task_data(task: RenderTask, links: Links, position: int | None = None) -> TaskData:
     """A task as clients see it; `position` is its place among those that wait."""
     results = []
-    if task.status is TaskStatus.SUCCEED:
+    if task.result is not None:
         key = keys.result_key(task.id, task.attempt)
-        results.append(_video(task.result_id, ".mp4", key, task.result_duration_ms, links))
-        if task.watermark_id:
-            results[0].watermark_url = links.media(task.watermark_id, ".mp4", keys.marked_key(task.id, task.attempt))
-    source_key = keys.source_key(task.source_id, task.source_suffix)
+        results.append(_video(task.result.id, ".mp4", key, task.result.duration_ms, links))
+        if marked := task.result.watermark_id:
+            results[0].watermark_url = links.media(marked, ".mp4", keys.marked_key(task.id, task.attempt))
+    source = task.source
+    source_key = keys.source_key(source.id, source.suffix)
     return TaskData(
         task_id=task.id,
         task_status=STATUSES[task.status],
         task_status_msg=task.reason,
         task_info=TaskInfo(
-            parent_video=_video(task.source_id, task.source_suffix, source_key, task.source_duration_ms, links),
+            parent_video=_video(source.id, source.suffix, source_key, source.duration_ms, links),
             external_task_id=task.external_id,
         ),
         task_result=TaskResult(videos=results),
         progress=round(task.progress, 4),
         stage=task.stage,
-        fault=task.fault or None,
+        fault=task.fault,
         queue_position=position,
         created_at=task.created_at,
         updated_at=task.updated_at,
     )
 
 
-def task_json(task: Task, links: Links) -> bytes:
+def task_json(task: RenderTask, links: Links) -> bytes:
     """The bare task as a callback tells it."""
     return task_data(task, links).model_dump_json().encode()
 

@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, StreamingResponse
 
 from duikou.errors import InputError
-from duikou.media.sync_mode import SyncMode
 from duikou.net.fetch import check_url, fetch
+from duikou.pipeline.choice import FaceChoice, Scene
 from duikou.server import schemas, validation
 from duikou.server.dependencies import Desk, account_of, desk_of, links_of
 from duikou.server.errors import ApiError, Code
@@ -26,7 +26,8 @@ from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
 from duikou.server.service import ExternalIdTaken, Jobs, Order
 from duikou.server.signed_urls import Links
-from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord, TaskCallback
+from duikou.tasks.states import TaskStatus
 from duikou.telemetry.traces import traces
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
@@ -172,7 +173,7 @@ async def get_task(task_id: TaskId, request: Request, desk: At, account: Account
     return await _task_answer(await _found(desk, account, task_id), request)
 
 
-async def _found(desk: Desk, account: str, task_id: str) -> Task:
+async def _found(desk: Desk, account: str, task_id: str) -> RenderTask:
     store = desk.jobs.store
     task = await run_in_threadpool(store.task, account, task_id)
     task = task or await run_in_threadpool(store.task_by_external_id, account, task_id)
@@ -181,7 +182,7 @@ async def _found(desk: Desk, account: str, task_id: str) -> Task:
     return task
 
 
-async def _task_answer(task: Task, request: Request) -> schemas.Envelope[schemas.TaskData]:
+async def _task_answer(task: RenderTask, request: Request) -> schemas.Envelope[schemas.TaskData]:
     places = {}
     if task.status is TaskStatus.SUBMITTED:
         places = await run_in_threadpool(desk_of(request).jobs.store.positions, [task.id])
@@ -189,7 +190,7 @@ async def _task_answer(task: Task, request: Request) -> schemas.Envelope[schemas
     return schemas.Envelope(request_id=request.state.request_id, data=data)
 
 
-async def _changes(desk: Desk, account: str, task: Task | None, links: Links) -> AsyncIterator[bytes]:
+async def _changes(desk: Desk, account: str, task: RenderTask | None, links: Links) -> AsyncIterator[bytes]:
     told, silent_s = b"", 0.0
     while task is not None:
         waits = task.status is TaskStatus.SUBMITTED
@@ -280,7 +281,9 @@ async def _own(
     return media
 
 
-async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links: Links) -> Task | schemas.DryRunData:
+async def _create(
+    desk: Desk, account: str, body: schemas.LipSyncRequest, links: Links
+) -> RenderTask | schemas.DryRunData:
     session = await run_in_threadpool(desk.jobs.store.session, account, body.session_id)
     if session is None:
         raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
@@ -288,23 +291,29 @@ async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links:
         raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
     if body.callback_url:
         check_url(body.callback_url, "callback_url")
-    mode = body.sync_mode
-    faces = validation.check_choices([asked.choice() for asked in body.face_choose], session, mode)
+    scene = validation.scene_of(session, body.sync_mode)
+    choices = [asked.choice() for asked in body.face_choose]
+    validation.check_choices(scene, choices)
     await run_in_threadpool(desk.jobs.require_room)
     await run_in_threadpool(desk.jobs.require_place, account)
     async with AsyncExitStack() as stack:
         sounds, fitted = [], []
         for number, asked in enumerate(body.face_choose):
             sounds.append(await stack.enter_async_context(received(desk.jobs, desk.settings.max_audio_mb)))
-            fitted.append(await _take_sound(desk, account, asked, number, session, mode, links, sounds[-1]))
+            fitted.append(await _take_sound(desk, account, asked, number, scene, links, sounds[-1]))
         if body.dry_run:
-            video_ms = validation.result_ms(fitted, session, mode)
+            video_ms = scene.result_ms(fitted)
             place, seconds = await run_in_threadpool(desk.jobs.estimate, video_ms)
             return schemas.DryRunData(
                 duration=schemas.seconds(video_ms),
                 estimated_time=f"{seconds:.1f}",
                 queue_position=place,
-                warnings=[warning for face in faces for warning in schemas.warnings(face)],
+                warnings=[
+                    warning
+                    for face in session.faces
+                    if face.id in {choice.face_id for choice in choices}
+                    for warning in schemas.warnings(face)
+                ],
             )
         order = Order(
             session,
@@ -312,10 +321,9 @@ async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links:
             tuple(sounds),
             body.external_task_id or None,
             body.fingerprint(),
-            sync_mode=mode or "",
+            sync_mode=body.sync_mode,
             watermark=body.watermark,
-            callback_url=body.callback_url or "",
-            files_url=links.base if body.callback_url else "",
+            callback=TaskCallback(body.callback_url, links.base) if body.callback_url else None,
         )
         try:
             return await run_in_threadpool(desk.jobs.submit, account, order)
@@ -331,11 +339,10 @@ async def _take_sound(
     account: str,
     asked: schemas.FaceChoose,
     number: int,
-    session: SessionRecord,
-    mode: SyncMode | None,
+    scene: Scene,
     links: Links,
     to: Path,
-) -> ChoiceRecord:
+) -> FaceChoice:
     """Receive the speech, and the choice as it fits it."""
     entry = f"face_choose[{number}]"
     if bool(asked.sound_file) == bool(asked.audio_id):
@@ -352,11 +359,11 @@ async def _take_sound(
         sound = await run_in_threadpool(schemas.sound_bytes, sound_file, field, desk.settings.max_audio_mb * MIB)
         await run_in_threadpool(to.write_bytes, sound)
     info = await desk.jobs.probe_audio(to, field)
-    validation.check_sound(info, field)
-    return validation.fitted(asked.choice(), entry, info.duration_ms, session, mode)
+    validation.check_audio(info, field)
+    return validation.fit(scene, asked.choice(), number, info.duration_ms)
 
 
-def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> Task | None:
+def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
     """The task that this very request made before. Raises `InputError` where its external id made another one."""
     if not body.external_task_id:
         return None
