@@ -221,9 +221,9 @@ def test_no_file_is_left_after_an_error(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_without_a_mode_too_long_is_too_long(scene: Scene, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="would end 2000 ms after the video, which lasts 3000 ms") as error:
+    with pytest.raises(InputError, match="ends at 5000 ms, after the video's end at 3000 ms") as error:
         lip_sync(scene.session, [scene.choice()], tmp_path / "out.mp4")
-    assert error.value.field == "sound_insert_time"
+    assert error.value.field == "choices[0].insert_ms"
     assert not list(tmp_path.iterdir())
 
 
