@@ -8,13 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.engines.base import Image
+from duikou.arrays import Float64Array, Image, IntArray
 from duikou.render import mesh
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 COLUMNS = 10
 CELL = 180
@@ -37,7 +33,7 @@ class Strip:
     cells: list[Image]
 
 
-def mouth(image: Image, points: FloatArray) -> Image:
+def mouth(image: Image, points: Float64Array) -> Image:
     """The mouth of landmarks (478, 2), upright and enlarged to a cell."""
     lips = points[list(mesh.OUTER_RING)]
     eyes = points[mesh.EYES[1]] - points[mesh.EYES[0]]
@@ -51,7 +47,7 @@ def mouth(image: Image, points: FloatArray) -> Image:
     return np.asarray(cell, np.uint8)
 
 
-def different(gap: FloatArray, width: FloatArray, count: int = COLUMNS) -> IntArray:
+def different(gap: Float64Array, width: Float64Array, count: int = COLUMNS) -> IntArray:
     """Rows of the `count` most different mouths in time order: each is the furthest from those before it."""
     looks = np.stack([gap, width], 1)
     chosen = [int(np.argmin(gap)), int(np.argmax(gap))]
@@ -66,8 +62,8 @@ def write(
     path: Path,
     title: str,
     strips: list[Strip],
-    times_s: FloatArray,
-    curves: Mapping[str, FloatArray],
+    times_s: Float64Array,
+    curves: Mapping[str, Float64Array],
     closures: list[tuple[float, float]],
 ) -> Path:
     """Write the sheet as PNG and return `path`. curves: by name, each (N,), at `times_s` (N,); the first two are the
@@ -105,7 +101,7 @@ def _text(text: str, colours: tuple[tuple[int, int, int], ...] | None = None) ->
     return row
 
 
-def _plot(times_s: FloatArray, curves: list[FloatArray], closures: list[tuple[float, float]]) -> Image:
+def _plot(times_s: Float64Array, curves: list[Float64Array], closures: list[tuple[float, float]]) -> Image:
     """Curves over time over shaded closures, from the least to the greatest value: the first two together, the others
     each by itself.
     """

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from media_maker import make_video
 
+from duikou.arrays import Float32Array, Image
 from duikou.engines.base import FaceClip
 from duikou.engines.native import NativeEngine
 from duikou.faces.pose import Pose, canonical, from_canonical
@@ -20,7 +21,6 @@ from duikou.render import mesh, overlay
 from duikou.render.warp import Region
 from duikou.speech.motion import CURVES
 
-Image = npt.NDArray[np.uint8]
 WIDTH, HEIGHT, FRAMES, EYES = 320, 240, 40, 100.0
 SWAY = 4.0
 SHOWN = range(12, 30)
@@ -88,7 +88,7 @@ def images(video: Path) -> list[Image]:
     return [frame.image for frame in decode.frames(video)]
 
 
-def alpha(found: overlay.Covers, number: int, image: Image) -> npt.NDArray[np.float32]:
+def alpha(found: overlay.Covers, number: int, image: Image) -> Float32Array:
     """The cover of one frame, over the whole picture."""
     whole = np.zeros((HEIGHT, WIDTH), np.float32)
     seen = found.on(number, image)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from duikou.arrays import Float64Array, Image
 from duikou.faces import pose
 from duikou.render import library as lips_library
 from duikou.render import mesh, shape
@@ -14,16 +14,15 @@ from duikou.render.library import Library, teeth
 
 SIDE, EYES = 400, 140.0
 SKIN, LIPS, TEETH, THROAT = (140, 160, 205), (90, 90, 190), (215, 225, 230), (20, 20, 40)
-Image = npt.NDArray[np.uint8]
 
 
-def landmarks(gap: float) -> npt.NDArray[np.float64]:
+def landmarks(gap: float) -> Float64Array:
     closed = shape.close_lips(pose.canonical()[None].astype(np.float64))
     points = shape.set_gap(closed, np.array([gap]))[0] * EYES
     return points + np.array([SIDE / 2, SIDE / 3, 0])
 
 
-def face(points: npt.NDArray[np.float64], inside: tuple[int, int, int]) -> Image:
+def face(points: Float64Array, inside: tuple[int, int, int]) -> Image:
     image = np.full((SIDE, SIDE, 3), SKIN, np.uint8)
     for ring, colour in ((mesh.OUTER_RING, LIPS), (mesh.INNER_RING, inside)):
         cv2.fillPoly(image, [np.round(points[list(ring), :2]).astype(np.int32)], colour)

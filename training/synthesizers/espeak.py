@@ -15,13 +15,11 @@ from pathlib import Path
 
 import espeakng_loader
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array
 from training import texts
 from training.phones import VOICELESS_PLOSIVES, sounds
 from training.speech import Event, Spoken
-
-FloatArray = npt.NDArray[np.float32]
 
 RANDOM_VOICES = 160
 HELD_OUT_RANDOM = 24  # the last of them
@@ -148,7 +146,7 @@ class Espeak:
         return 0
 
 
-def _events(marks: list[tuple[int, str]], samples: FloatArray, rate: int) -> list[Event]:
+def _events(marks: list[tuple[int, str]], samples: Float32Array, rate: int) -> list[Event]:
     """Marks as events that fill the sound.
 
     espeak-ng marks a voiceless stop where it bursts and a voiced one where it closes; here both begin where they

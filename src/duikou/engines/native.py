@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from duikou.engines.base import FaceClip, Image
+from duikou.arrays import BoolArray, Float64Array, Image, IntArray
+from duikou.engines.base import FaceClip
 from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.media import decode
@@ -21,8 +21,6 @@ from duikou.render import exemplars, interior, mesh, overlay
 from duikou.render.compose import SHOWS_INSIDE, Exemplar, Mouth, Plane, Source, compose
 from duikou.render.library import Library
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
-
-FloatArray = npt.NDArray[np.float64]
 
 SAME_VIEW_DEG = 12.0
 """Difference of yaw and pitch up to which teeth of one frame fit another without turning."""
@@ -36,7 +34,7 @@ class NativeEngine:
 
     name = "native"
 
-    def prepare(self, clip: FaceClip, curves: dict[str, FloatArray], *, progress: Progress) -> NativeRenderer:
+    def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> NativeRenderer:
         """Plan all frames and fetch what may be lent (one pass to find captions, one for the lips)."""
         head = pose.fit(clip.track.landmarks)
         shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
@@ -81,14 +79,14 @@ class NativeRenderer:
         self,
         clip: FaceClip,
         head: Pose,
-        shapes: FloatArray,
-        targets: FloatArray,
-        tongue: FloatArray,
+        shapes: Float64Array,
+        targets: Float64Array,
+        tongue: Float64Array,
         choice: exemplars.Choice | None,
-        changed: npt.NDArray[np.int64],
+        changed: IntArray,
         library: Library,
         covers: overlay.Covers,
-        rest: FloatArray,
+        rest: Float64Array,
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
         self._choice, self._library, self._covers = choice, library, covers
@@ -165,14 +163,12 @@ class NativeRenderer:
         return Plane(scale * turn[:2, :2], place[:2])
 
 
-def _widest(shapes: FloatArray, usable: npt.NDArray[np.bool_]) -> int:
+def _widest(shapes: Float64Array, usable: BoolArray) -> int:
     """The usable row whose lips are the furthest apart."""
     return int(np.where(usable, mesh.lip_gap(shapes), -1).argmax())
 
 
-def _fill(
-    library: Library, clip: FaceClip, covers: overlay.Covers, wanted: npt.NDArray[np.bool_], progress: Progress
-) -> None:
+def _fill(library: Library, clip: FaceClip, covers: overlay.Covers, wanted: BoolArray, progress: Progress) -> None:
     """Read the `wanted` (N,) of the track's frames, without what covers them, into the library."""
     rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
     first, last = min(rows), max(rows)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from duikou.arrays import smoothstep
 from duikou.engines.base import Engine, FaceClip, Renderer
 from duikou.errors import InputError
-from duikou.faces.find import usable_frames
 from duikou.faces.follow import follow
+from duikou.faces.identify import usable_frames
 from duikou.faces.repeat import Repeated
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack
@@ -122,8 +123,7 @@ def ease(
         moving = track.times_ms[here & inside]
         if len(held) and len(moving):
             away = np.abs(moving[:, None] - held[None]).min(1)
-            share = np.clip(away / EASE_MS, 0, 1)
-            strength[here & inside] = share * share * (3 - 2 * share)
+            strength[here & inside] = smoothstep(away / EASE_MS)
         else:
             strength[here & inside] = 1
     return strength

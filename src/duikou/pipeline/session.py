@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from duikou.errors import NotFoundError
-from duikou.faces.find import find_faces
+from duikou.faces.identify import identify_faces
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo, probe_video
 from duikou.progress import Progress, silent
@@ -72,7 +72,7 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     """
     path = Path(video)
     info = probe_video(path)
-    return Session(path, info, find_faces(path, progress=progress))
+    return Session(path, info, identify_faces(path, progress=progress))
 
 
 def _load_face(folder: Path, kept: dict[str, Any]) -> Face:

@@ -10,13 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float64Array, Image, smoothstep
 from duikou.render import mesh
-from duikou.render.step import smoothstep
-
-FloatArray = npt.NDArray[np.float64]
-Image = npt.NDArray[np.uint8]
 
 MM = 1 / 92
 """One millimetre in eye distances."""
@@ -65,10 +61,10 @@ SKIN_SHARES = np.array([0.50, 0.58, 0.78])
 class Light:
     """The light on a face: (2, 3) BGR, 0 to 255, of a white thing held at the left and at the right of the mouth."""
 
-    white: FloatArray
+    white: Float64Array
 
     @classmethod
-    def on(cls, image: Image, points: FloatArray) -> Light:
+    def on(cls, image: Image, points: Float64Array) -> Light:
         """Read it off the cheeks: skin reflects about 0.45, 0.55 and 0.8 of white's blue, green and red."""
         tones = [_skin(image, points, places) for places in CHEEKS]
         seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
@@ -77,13 +73,13 @@ class Light:
         tinted, grey = skin / SKIN_SHARES, (skin @ [0.114, 0.587, 0.299] / 0.62)[:, None]
         return cls(np.clip(0.5 * tinted + 0.5 * grey, 20, 245))
 
-    def at(self, x: FloatArray) -> FloatArray:
+    def at(self, x: Float64Array) -> Float64Array:
         """Of a white thing (M, 3) inside the mouth at canonical x (M,): its sides are as the cheeks are."""
         share = smoothstep(0.5 + x / (2 * CHEEKS_APART))[:, None]
         return np.asarray(self.white[0] + share * (self.white[1] - self.white[0]), np.float64)
 
 
-def _skin(image: Image, points: FloatArray, places: tuple[int, ...]) -> FloatArray | None:
+def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float64Array | None:
     """Median colour (3,) around some landmarks; `None` where they lie outside the picture."""
     height, width = image.shape[:2]
     side = max(int(mesh.eye_distance(points) / 16), 1)
@@ -96,18 +92,18 @@ def _skin(image: Image, points: FloatArray, places: tuple[int, ...]) -> FloatArr
 
 
 def paint(
-    x: FloatArray,
-    y: FloatArray,
+    x: Float64Array,
+    y: Float64Array,
     *,
     pixel: float,
     gap: float,
     jaw: float,
     tongue: float,
-    ceiling: FloatArray,
-    height: FloatArray,
+    ceiling: Float64Array,
+    height: Float64Array,
     teeth: bool,
     light: Light,
-) -> FloatArray:
+) -> Float64Array:
     """Colours (M, 3) BGR float of the mouth's inside at canonical places x, y (M,), y from the line of closed lips.
 
     pixel: size of a pixel in eye distances. gap: of the lips, jaw: lowering of the chin, both in eye distances.
@@ -138,8 +134,8 @@ def paint(
 
 
 def _teeth(
-    x: FloatArray, y: FloatArray, edges: FloatArray, bottoms: FloatArray, pixel: float, *, upper: bool
-) -> tuple[FloatArray, FloatArray]:
+    x: Float64Array, y: Float64Array, edges: Float64Array, bottoms: Float64Array, pixel: float, *, upper: bool
+) -> tuple[Float64Array, Float64Array]:
     """Cover and brightness (M,) of one row of teeth whose borders are `edges` and whose biting edges are `bottoms`."""
     out = np.abs(x)
     tooth = np.clip(np.searchsorted(edges, out, side="right") - 1, 0, len(bottoms) - 1)
@@ -158,6 +154,6 @@ def _teeth(
     return cover, seam * turned * belly * edge
 
 
-def _edge(distance: FloatArray, softness: float) -> FloatArray:
+def _edge(distance: Float64Array, softness: float) -> Float64Array:
     """0 outside, 1 inside an edge, over `softness` on both sides."""
     return smoothstep(0.5 + distance / (2 * softness))

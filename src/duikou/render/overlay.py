@@ -13,20 +13,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.faces.smooth import runs
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
+from duikou.faces.smooth import contiguous_segments
 from duikou.faces.track import FaceTrack
 from duikou.media import decode
 from duikou.progress import Progress, silent
 from duikou.render import mesh
-from duikou.render.step import smoothstep
 from duikou.render.warp import Region
-
-Field = npt.NDArray[np.float32]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-Image = npt.NDArray[np.uint8]
 
 FACE_PIXELS = 100
 """Eye distance, in pixels, down to which large faces are shrunk for the search: strokes are still two pixels wide."""
@@ -87,11 +81,11 @@ class Thing:
 
     place: Region
     mask: BoolArray
-    slopes: Field
+    slopes: Float32Array
     first: int
     last: int
 
-    def share(self, slopes: Field) -> float:
+    def share(self, slopes: Float32Array) -> float:
         """How much of it slopes of its rectangle show, by least squares: 0 where it is not there, 1 where it is."""
         return float(np.vdot(slopes, self.slopes)) / max(float(np.vdot(self.slopes, self.slopes)), 1e-6)
 
@@ -112,7 +106,7 @@ class Cover:
     """
 
     place: Region
-    alpha: Field
+    alpha: Float32Array
     rim: float
 
     def without(self, image: Image) -> Image:
@@ -160,7 +154,7 @@ class Covers:
         cover = self.on(frame, image)
         return image if cover is None else cover.without(image)
 
-    def over_lips(self, frames: npt.NDArray[np.int64], points: FloatArray) -> BoolArray:
+    def over_lips(self, frames: IntArray, points: Float64Array) -> BoolArray:
         """(N,) whether something lies on the lips in frames of which `points` (N, 478, 2) are the landmarks."""
         lips = np.floor(points[:, list(mesh.LIPS)] / self.shrink).astype(int)
         over = np.zeros(len(frames), bool)
@@ -189,9 +183,7 @@ class Covers:
         return Cover(place, alpha.astype(np.float32), RIM * self.unit)
 
 
-def find(
-    video: Path, track: FaceTrack, rows: npt.NDArray[np.int64] | None = None, *, progress: Progress = silent
-) -> Covers:
+def find(video: Path, track: FaceTrack, rows: IntArray | None = None, *, progress: Progress = silent) -> Covers:
     """What is laid over the picture around the lower face of a dense track, by one pass over its frames: from the first
     to the last of `rows`, by default all.
     """
@@ -220,14 +212,14 @@ class _Search:
         self.things: list[Thing] = []
         self._frames, self._shrink, self._block = track.frames, shrink, block
         self._points = (track.landmarks[..., :2].astype(np.float64) - (shrink - 1) / 2) / shrink
-        self._runs = {run.start: run for run in runs(track)}
-        self._blocks: deque[tuple[Field, Field]] = deque(maxlen=MAX_BLOCKS)
+        self._segments = {segment.start: segment for segment in contiguous_segments(track)}
+        self._blocks: deque[tuple[Float32Array, Float32Array]] = deque(maxlen=MAX_BLOCKS)
         self._place, self._start = Region(0, 0, 0, 0), 0
 
     def add(self, row: int, image: Image) -> None:
         """The next frame of the track."""
-        if row in self._runs:
-            self._begin(self._runs[row], image)
+        if row in self._segments:
+            self._begin(self._segments[row], image)
         part = _shrunk(image, self._place, self._shrink).astype(np.float32)
         if (row - self._start) % self._block == 0:
             self._blocks.append((part, part * part))
@@ -237,12 +229,12 @@ class _Search:
         if (row - self._start + 1) % self._block == 0:
             self._look(row + 1)
 
-    def _begin(self, run: slice, image: Image) -> None:
-        """A run of frames: all its surroundings fit into one place."""
+    def _begin(self, segment: slice, image: Image) -> None:
+        """A segment: all its surroundings fit into one place."""
         height, width = (side // self._shrink for side in image.shape[:2])
         self._blocks.clear()
-        self._start = run.start
-        regions = [Region.of(points, width, height) for points in self._points[run]]
+        self._start = segment.start
+        regions = [Region.of(points, width, height) for points in self._points[segment]]
         corners = np.array([(one.x0, one.y0, one.x1, one.y1) for one in regions if one] or [(0, 0, 1, 1)])
         self._place = Region(*(int(side) for side in (*corners[:, :2].min(0), *corners[:, 2:].max(0))))
 
@@ -257,7 +249,7 @@ class _Search:
                 self._found(mean, squares / (count * self._block) - mean**2, rows, motion)
                 return
 
-    def _found(self, mean: Field, variance: Field, rows: slice, motion: FloatArray) -> None:
+    def _found(self, mean: Float32Array, variance: Float32Array, rows: slice, motion: Float64Array) -> None:
         """Keep the things that a window's mean and variance (rows, columns, 3) show; motion: (2, 2) the face's."""
         slopes = _slopes(mean)
         fixed = _fixed(slopes, variance, motion)
@@ -286,7 +278,7 @@ class _Search:
         self.things.append(thing)
 
 
-def _things(mean: Field, fixed: BoolArray, variance: Field, points: FloatArray) -> BoolArray:
+def _things(mean: Float32Array, fixed: BoolArray, variance: Float32Array, points: Float64Array) -> BoolArray:
     """The mask (rows, columns) of things with such fixed edges: those on the face of landmarks (478, 2), what is on one
     line with them, and the flat areas they enclose or border on.
     """
@@ -316,7 +308,7 @@ def _without_holes(mask: BoolArray, radius: float) -> BoolArray:
     return np.asarray(mask | hole[labels][1:-1, 1:-1], np.bool_)
 
 
-def _flat(mean: Field, part: BoolArray, skin: Field) -> BoolArray:
+def _flat(mean: Float32Array, part: BoolArray, skin: Float32Array) -> BoolArray:
     """Where the picture (rows, columns, 3) has one of the colours that a part of it shows most, skin's aside."""
     _, place, counts = np.unique(mean[part].astype(int) // TONE, axis=0, return_inverse=True, return_counts=True)
     found = np.zeros(part.shape, bool)
@@ -336,7 +328,7 @@ def _closed(edges: BoolArray, unit: float) -> BoolArray:
     return np.asarray(enough[labels], np.bool_)
 
 
-def _filled(image: Field, known: Field) -> Field:
+def _filled(image: Float32Array, known: Float32Array) -> Float32Array:
     """The picture (rows, columns, 3) with what is not known (0, else 1) filled in from around it, smoothly.
 
     Pull and push over a pyramid: Gortler, Grzeszczuk, Szeliski and Cohen, The Lumigraph, 1996.
@@ -354,7 +346,7 @@ def _filled(image: Field, known: Field) -> Field:
     return np.asarray(fine + known[..., None] * (image - fine), np.float32)
 
 
-def _face(points: FloatArray, shape: tuple[int, ...]) -> BoolArray:
+def _face(points: Float64Array, shape: tuple[int, ...]) -> BoolArray:
     """Where the lower face of landmarks (478, 2) and the top of the neck are: (rows, columns)."""
     down = NECK * (points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE])
     jaw = points[list(mesh.JAW_LINE)]
@@ -365,7 +357,7 @@ def _face(points: FloatArray, shape: tuple[int, ...]) -> BoolArray:
     return mask > 0
 
 
-def _fixed(slopes: Field, variance: Field, motion: FloatArray) -> BoolArray:
+def _fixed(slopes: Float32Array, variance: Float32Array, motion: Float64Array) -> BoolArray:
     """Sharp edges that stay although the face moves across them: slopes (rows, columns, 6) of a window's mean, its
     variance (rows, columns, 3), and the face's motion (2, 2) in it. Motion along an edge would not show.
     """
@@ -378,14 +370,14 @@ def _fixed(slopes: Field, variance: Field, motion: FloatArray) -> BoolArray:
     return np.asarray((steepest >= SHARP**2) & (across >= MOVED**2 * steepest) & (wavering <= doubt), np.bool_)
 
 
-def _motion(points: FloatArray) -> FloatArray:
+def _motion(points: Float64Array) -> Float64Array:
     """Covariance (2, 2), in square pixels, of how the lower face moves in a window: points (frames, 478, 2)."""
     lower = points[:, [*mesh.JAW_LINE, *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.LIPS]]
     moves = (lower - lower.mean(0)).reshape(-1, 2)
     return np.asarray(moves.T @ moves / len(moves), np.float64)
 
 
-def _slopes(image: npt.NDArray[np.uint8] | Field) -> Field:
+def _slopes(image: Image | Float32Array) -> Float32Array:
     """Grey levels per pixel along x and along y, of three channels each: (rows, columns, 6)."""
     sides = [cv2.Sobel(image, cv2.CV_32F, *way, ksize=3, scale=1 / 8) for way in ((1, 0), (0, 1))]
     return np.asarray(np.concatenate(sides, -1), np.float32)

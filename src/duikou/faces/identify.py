@@ -1,6 +1,6 @@
 """The faces of a video that can be lip-synced: who, where, when, and why not longer.
 
-`find_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
+`identify_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
 """
 
 from __future__ import annotations
@@ -9,33 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Image, IntArray
 from duikou.faces.appearance import same_person
-from duikou.faces.follow import follow
 from duikou.faces.landmarks import roi_of
 from duikou.faces.pose import fit
 from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
-from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
-from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, runs, usable_of
+from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, usable_of, usable_segments
 from duikou.media.decode import frames, read_timeline
 from duikou.media.probe import VideoInfo
 from duikou.memory import return_large_blocks
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
-__all__ = ["find_faces", "follow", "smooth", "usable_frames"]
-
 MIN_FACE_MS = 500  # shorter appearances are not listed
 SHORT_MS = 2_000  # the contract: speech must overlap a face by this much
 SMALL_LIPS_PX = 45.0  # below it the result is soft, which is said
 MAX_SHIFT = 1.5  # in distances of the eye corners: how far a face may be from where it was, to be the same after a gap
 MAX_GROWTH = 1.6  # how much larger or smaller it may be
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class _Clock:
         return cls(edges[:-1], edges[1:])
 
 
-def find_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
+def identify_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
     """The faces of a video, numbered by when they appear, then by size; none where there is no usable one.
 
     A face is one person whose mouth can be changed, without a gap of more than 1 s. Ends are right to a frame or two.
@@ -127,7 +119,7 @@ def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, 
     usable = usable_of(found)
     ends = clock.ends[track.frames]
     faces = []
-    for rows in runs(usable, track.times_ms, ends):
+    for rows in usable_segments(usable, track.times_ms, ends):
         interval = Interval(int(track.times_ms[rows.start]), int(ends[rows.stop - 1]))
         if interval.duration_ms < MIN_FACE_MS:
             continue
