@@ -46,13 +46,14 @@ class NativeEngine:
         targets = model.targets(shapes, angles, rest, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
         seen = np.flatnonzero(clip.usable) if model.talks else changed  # all that may lend lips, else what changes
-        covers = overlay.find(clip.video, clip.track, seen, progress=scaled(progress, 0, 0.5))
-        bare = clip.usable & ~covers.over_lips(clip.track.frames, clip.track.landmarks[..., :2].astype(np.float64))
-        lending = bare if bare.any() else clip.usable
+        overlays = overlay.detect(clip.video, clip.track, seen, progress=scaled(progress, 0, 0.5))
+        points = clip.track.landmarks[..., :2].astype(np.float64)
+        unoccluded = clip.usable & ~overlays.occlude_lips(clip.track.frames, points)
+        lending = unoccluded if unoccluded.any() else clip.usable
         library, filling = Library(clip.track.landmarks), scaled(progress, 0.5, 1)
         choice = None
         if model.talks and len(changed):
-            _fill(library, clip, covers, lending, filling)
+            _fill(library, clip, overlays, lending, filling)
             looks = exemplars.Looks(
                 clip.track.frames,
                 mesh.lip_gap(shapes),
@@ -67,9 +68,9 @@ class NativeEngine:
             asked = replace(looks, gap=mesh.lip_gap(targets), width=mesh.lip_width(targets)).at(changed)
             choice = exemplars.choose(asked, looks, library.kept)
         elif len(changed):
-            _fill(library, clip, covers, np.arange(len(shapes)) == _widest(shapes, lending), filling)
+            _fill(library, clip, overlays, np.arange(len(shapes)) == _widest(shapes, lending), filling)
         tongue = wanted.tongue * wanted.voice
-        return NativeRenderer(clip, head, shapes, targets, tongue, choice, changed, library, covers, rest)
+        return NativeRenderer(clip, head, shapes, targets, tongue, choice, changed, library, overlays, rest)
 
 
 class NativeRenderer:
@@ -85,11 +86,11 @@ class NativeRenderer:
         choice: exemplars.Choice | None,
         changed: IntArray,
         library: Library,
-        covers: overlay.Covers,
+        overlays: overlay.Overlays,
         rest: Float64Array,
     ) -> None:
         self._clip, self._head, self._tongue = clip, head, tongue
-        self._choice, self._library, self._covers = choice, library, covers
+        self._choice, self._library, self._overlays = choice, library, overlays
         shown = np.flatnonzero(library.bared > SHOWS_INSIDE)
         self._smile = int(shown[library.bared[shown].argmax()]) if len(shown) else None
         self._filled = 1.0 if self._smile is None else float(library.filled[self._smile])
@@ -115,8 +116,8 @@ class NativeRenderer:
         row = self._row_of.get(frame)
         if row is None:
             return image
-        covered = self._covers.on(frame, image)
-        bare = image if covered is None else covered.without(image)
+        mask = self._overlays.mask_at(frame, image)
+        bare = image if mask is None else mask.inpaint(image)
         own = Source(bare, self._points[row], float(self._gaps[row]), self._filled)
         strength = float(self._clip.strength[row])
         gap = self._gaps[row] + strength * (self._target_gaps[row] - self._gaps[row])
@@ -134,7 +135,7 @@ class NativeRenderer:
             return image
         region, pixels = painted
         out = image.copy()
-        region.cut(out)[:] = pixels if covered is None else covered.keep(image, region, pixels)
+        region.cut(out)[:] = pixels if mask is None else mask.composite(image, region, pixels)
         return out
 
     def _exemplars(self, row: int) -> list[Exemplar]:
@@ -168,14 +169,14 @@ def _widest(shapes: Float64Array, usable: BoolArray) -> int:
     return int(np.where(usable, mesh.lip_gap(shapes), -1).argmax())
 
 
-def _fill(library: Library, clip: FaceClip, covers: overlay.Covers, wanted: BoolArray, progress: Progress) -> None:
-    """Read the `wanted` (N,) of the track's frames, without what covers them, into the library."""
+def _fill(library: Library, clip: FaceClip, overlays: overlay.Overlays, wanted: BoolArray, progress: Progress) -> None:
+    """Read the `wanted` (N,) of the track's frames, without what overlays them, into the library."""
     rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
     first, last = min(rows), max(rows)
     for frame in decode.frames(clip.video, start=first, stop=last + 1):
         progress("choosing", (frame.index - first + 1) / (last - first + 1))
         if frame.index in rows:
-            library.keep(rows[frame.index], covers.bare(frame.index, frame.image))
+            library.keep(rows[frame.index], overlays.inpaint(frame.index, frame.image))
 
 
 def _linear_part(head: Pose) -> Pose:
