@@ -252,4 +252,5 @@ def _write_sheet(job: _Job, case: _Case, ours: Lips, rows: dict[str, IntArray], 
         "gap asked for": job.asked.at(times_s)[:, 0].astype(np.float64),
         "loudness": job.loud.at(times_s)[:, 0].astype(np.float64),
     }
-    sheet.write(job.sheets / f"{case.name}.png", case.name, strips, times_s, curves, gestures(job.asked, "closure"))
+    plot = sheet.Plot(times_s, curves, gestures(job.asked, "closure"))
+    sheet.write(job.sheets / f"{case.name}.png", case.name, strips, plot)

@@ -55,7 +55,7 @@ def test_a_kept_frame_comes_back_in_its_crops_own_pixels() -> None:
     points = landmarks(0.1).astype(np.float32)
     library = Library(np.stack([points, points]))
     image = face(points.astype(np.float64), THROAT)
-    library.keep(1, image)
+    library.add(1, image)
     assert library.kept.tolist() == [False, True]
     source = library.source(1, 0.1)
     assert source.image.size < image.size / 3
@@ -69,8 +69,8 @@ def test_a_shadow_beside_the_mouth_shows_in_the_skins_colours() -> None:
     lit = face(points.astype(np.float64), LIPS)
     shaded = lit.copy()
     shaded[:, SIDE // 2 :] //= 2
-    library.keep(0, lit)
-    library.keep(1, shaded)
+    library.add(0, lit)
+    library.add(1, shaded)
     change = np.abs(library.skin[1] - library.skin[0]).max(1)
     right = points[list(lips_library.SKIN), 0] > SIDE / 2 + 12
     assert change[right].min() > 30

@@ -365,11 +365,9 @@ def test_a_face_outside_the_picture_changes_nothing() -> None:
 
 
 def paint(x: float, y: float, gap: float = 0.15, height: float | None = None) -> float:
-    colours = interior.paint(
-        np.array([x]), np.array([y]), pixel=0.005, gap=gap, jaw=0.8 * gap, tongue=0.0, ceiling=np.array([0.05]),
-        height=np.array([gap if height is None else height]), teeth=True, light=LIGHT,
-    )  # fmt: skip
-    return float(colours.mean())
+    opening = np.array([gap if height is None else height])
+    pixels = interior.InteriorPixels(np.array([x]), np.array([y]), np.array([0.05]), opening, size=0.005)
+    return float(interior.paint(pixels, interior.InteriorShape(gap, 0.8 * gap, 0.0, teeth=True), LIGHT).mean())
 
 
 def test_upper_teeth_are_bright_the_throat_is_dark_and_a_slit_is_darker() -> None:

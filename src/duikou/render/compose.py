@@ -136,6 +136,21 @@ class Exemplar:
     share: float
 
 
+@dataclass(frozen=True)
+class _Canvas:
+    """The part of a frame around the lips, where mouths are painted.
+
+    warp: of all sources. part: its region. unit: eye distance of the frame's own face in pixels. opening: (rows,
+    columns) coverage of the wanted opening between the lips, 0 to 1.
+    """
+
+    warp: Warp
+    mouth: Mouth
+    part: Region
+    unit: float
+    opening: Float32Array
+
+
 def compose(
     own: Source, mouth: Mouth, exemplars: list[Exemplar], teeth: Source | None = None
 ) -> tuple[Region, Image] | None:
@@ -153,6 +168,7 @@ def compose(
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
     opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
     opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
+    canvas = _Canvas(warp, mouth, part, unit, opening)
     places = warp.lips(0, region)
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
@@ -161,50 +177,46 @@ def compose(
     skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
-        near += opening[..., None] * (
-            _inside(*shown, near, warp, mouth, part, opening, OWN_STRETCH, paint_teeth=True) - near
-        )
-        _seal(near, own, mouth, part, unit)
+        near += opening[..., None] * (_inside(canvas, *shown, near, OWN_STRETCH, paint_teeth=True) - near)
+        _seal(canvas, near, own)
     if exemplars:
-        patches = []
-        for number, exemplar in enumerate(exemplars, 1):
-            source = exemplar.source
-            patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
-            inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH, paint_teeth=False)
-            patch += opening[..., None] * (inside - patch)
-            _seal(patch, source, mouth, part, unit)
-            patches.append(_match_light(patch, near, skin, unit))
-        lent = patches[0]
-        for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
-            # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
-            lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
-        cover = _around_lips(away) * np.maximum(face, _on_the_lips(away))
-        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
-        near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
+        lent = _lent(canvas, exemplars, near, skin)
+        coverage = _around_lips(away) * np.maximum(face, _on_the_lips(away))
+        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], coverage)
+        near += coverage[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
     pixels = _match_detail(
         pixels, region.cut(own.image), changed, _placed(skin, part, region), _placed(opening, part, region)
     )
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
-def _inside(
-    source: Source,
-    number: int,
-    lips: Float32Array,
-    warp: Warp,
-    mouth: Mouth,
-    part: Region,
-    opening: Float32Array,
-    stretch: float,
-    *,
-    paint_teeth: bool,
-) -> Float32Array:
-    """What a source shows between its lips, brought to the target's opening: pixels of `part`.
+def _lent(canvas: _Canvas, exemplars: list[Exemplar], near: Float32Array, skin: Float32Array) -> Float32Array:
+    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`."""
+    patches = []
+    for number, exemplar in enumerate(exemplars, 1):
+        source = exemplar.source
+        patch = sample(source.image, canvas.warp.lips(number, canvas.part)).astype(np.float32)
+        inside = _inside(canvas, source, number, patch, EXEMPLAR_STRETCH, paint_teeth=False)
+        patch += canvas.opening[..., None] * (inside - patch)
+        _seal(canvas, patch, source)
+        patches.append(_match_light(patch, near, skin, canvas.unit))
+    lent = patches[0]
+    for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
+        # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
+        lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * canvas.unit)
+    return lent
 
-    Where the two openings are nearly the same, everything in it is stretched that little; but an idle face's teeth stay
-    as long as they are. Otherwise its teeth are held to the skull, and what its lips hid is painted; with teeth, if the
-    face never shows its own. lips: the warped lips around the opening.
+
+def _inside(
+    canvas: _Canvas, source: Source, number: int, lips: Float32Array, stretch: float, *, paint_teeth: bool
+) -> Float32Array:
+    """What a source shows between its lips, fitted to the target's opening: pixels of the canvas.
+
+    If the two openings are nearly the same, the whole inside is stretched to fit, except that an idle face's teeth keep
+    their length. Otherwise the teeth are held to the skull, and what the source's lips hide is painted, with teeth if
+    the face never shows its own. number: the source's number in the warp. lips: the warped lips around the opening.
     """
+    mouth, part, opening = canvas.mouth, canvas.part, canvas.opening
     if not opening.any():
         return lips
     shows = source.gap > SHOWS_INSIDE
@@ -216,17 +228,17 @@ def _inside(
     if alike < 1:
         result = _painted(mouth, part, opening, teeth=paint_teeth and not shows)
         if shows:
-            teeth, cover = _held_to_skull(source, warp.skull(number, part))
-            # Less light falls on them through a narrower opening, and what falls comes off the lips.
+            teeth, cover = _held_to_skull(source, canvas.warp.skull(number, part))
+            # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
             teeth *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
             result += cover * (teeth - result)
         if not shows and mouth.gap < NARROW[1]:
-            # Narrow lips show no throat, only their own shadow.
+            # Lips that are hardly open show no throat, only their shadow.
             crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
             wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
             result = crease + np.float32(wide) * (result - crease)
     if alike > 0:
-        at = warp.inside(number, part)
+        at = canvas.warp.inside(number, part)
         if paint_teeth and mouth.gap > LONGER_TEETH * source.gap:
             shown, cover = _drawn_apart(source, at, mouth, part)
             opened = _painted(mouth, part, opening, teeth=False)
@@ -237,13 +249,13 @@ def _inside(
     return result
 
 
-def _seal(layer: Float32Array, source: Source, mouth: Mouth, part: Region, unit: float) -> None:
-    """Where a source's parted lips are closed, draw the crease at which they meet, in place: it hides what is left of
-    the teeth beside landmarks that lie a little off the lips' edge.
+def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
+    """Where a source's parted lips are closed, draw the crease at which they meet, in place. It hides remains of the
+    teeth beside landmarks that lie a little off the edge of the lips.
     """
-    closing = np.clip(2 - mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
+    closing = np.clip(2 - canvas.mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
     if closing > 0:
-        crease, cover = _crease(layer, mouth.target, part, unit)
+        crease, cover = _crease(layer, canvas.mouth.target, canvas.part, canvas.unit)
         layer += np.float32(closing) * cover[..., None] * (crease - layer)
 
 
@@ -333,18 +345,8 @@ def _painted(mouth: Mouth, region: Region, opening: Float32Array, *, teeth: bool
     u, v = mouth.plane.canonical(x[where], y[where])
     along, across = along_mouth(mouth.target, x[where], y[where])
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
-    out[where] = interior.paint(
-        u,
-        v,
-        pixel=pixel,
-        gap=mouth.gap,
-        jaw=mouth.jaw,
-        tongue=mouth.tongue,
-        ceiling=(across - upper) * pixel,
-        height=(lower - upper) * pixel,
-        teeth=teeth,
-        light=mouth.light,
-    )
+    pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, pixel)
+    out[where] = interior.paint(pixels, interior.InteriorShape(mouth.gap, mouth.jaw, mouth.tongue, teeth), mouth.light)
     return out
 
 

@@ -71,8 +71,8 @@ class Library:
         """(N,) whether a row has its crop."""
         return np.isin(np.arange(len(self._landmarks)), list(self._crops))
 
-    def keep(self, row: int, image: Image) -> None:
-        """Take the lips of a track row out of its frame. Nothing happens where they lie outside the picture."""
+    def add(self, row: int, image: Image) -> None:
+        """Add the lips of a track row from its frame. Does nothing if they lie outside the picture."""
         points = self._landmarks[row, :, :2].astype(np.float64)
         face = Region.of(points, image.shape[1], image.shape[0])
         if face is None:
