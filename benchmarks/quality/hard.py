@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import LinearNDInterpolator
 
-from benchmarks.quality.clips import DISPLACED_CRF, Clip, frame_count
+from benchmarks.quality.clips import DISPLACED, Clip, frame_count
 from duikou import identify
 from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
 from duikou.errors import MediaError
@@ -22,6 +22,7 @@ from duikou.faces.smooth import smooth
 from duikou.media import decode
 from duikou.media.audio import read_audio
 from duikou.media.encode import VideoWriter
+from duikou.media.video import Video
 from duikou.render import mesh
 
 
@@ -141,7 +142,7 @@ def alter(clip: Clip, folder: Path) -> Clip:
     points = _landmarks(clip.video)
     usual = np.median(list(points.values()), axis=0)
     path = folder / "altered.mp4"
-    with VideoWriter(path, clip.video, read_audio(clip.video), crf=DISPLACED_CRF) as writer:
+    with VideoWriter(path, Video.open(clip.video), read_audio(clip.video), quality=DISPLACED) as writer:
         for frame in decode.frames(clip.video, stop=frame_count(clip)):
             if frame.index not in points:
                 raise MediaError(f"frame {frame.index} of {clip.video.name} shows no face.", field="video")
@@ -153,7 +154,8 @@ def alter(clip: Clip, folder: Path) -> Clip:
 @cache
 def _landmarks(video: Path) -> dict[int, Float64Array]:
     """By frame number the landmarks (478, 3) of the first face, calm from frame to frame."""
-    track = smooth(follow(video, identify(video).faces[0]))
+    session = identify(video)
+    track = smooth(follow(session.source, session.faces[0]))
     return dict(zip(track.frames.tolist(), track.landmarks.astype(np.float64), strict=True))
 
 

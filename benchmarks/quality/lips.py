@@ -17,6 +17,7 @@ from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack
+from duikou.media.video import Video
 from duikou.render import mesh
 from duikou.speech.motion import MouthMotion
 from training.score import correlation
@@ -101,7 +102,7 @@ class Agreement:
 
 def tracked(video: Path, face: Face, frames: int) -> Lips:
     """Follow a face through the first `frames` frames of a video in which it is where `face` was found."""
-    found = follow(video, face, stop_frame=frames)
+    found = follow(Video.open(video), face, stop_frame=frames)
     calm = smooth(found)
     return Lips(calm, _canonical(calm), _canonical(found))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from duikou.arrays import BoolArray, Float64Array, Image
 from duikou.faces.track import FaceTrack
+from duikou.media.video import Video
 from duikou.progress import Progress
 
 
@@ -15,12 +15,13 @@ from duikou.progress import Progress
 class FaceClip:
     """One face of one video, and how far each of its frames is to change.
 
-    video: the file. track: the face, smoothed, at every frame of the part that changes and of its surroundings.
+    video: the footage, on the time line of the result.
+    track: the face, smoothed, at every frame of the part that changes and of its surroundings.
     usable: (N,) whether the mouth can be read and changed at each of the track's frames.
     strength: (N,) 0 leaves a frame as it is, 1 changes it fully; between lies the ease in and out.
     """
 
-    video: Path
+    video: Video
     track: FaceTrack
     usable: BoolArray
     strength: Float64Array

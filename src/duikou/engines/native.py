@@ -15,7 +15,6 @@ from duikou.arrays import BoolArray, Float64Array, Image, IntArray
 from duikou.engines.base import FaceClip
 from duikou.faces import pose
 from duikou.faces.pose import Pose
-from duikou.media import decode
 from duikou.progress import Progress, scaled
 from duikou.render import exemplars, interior, mesh, overlay
 from duikou.render.compose import SHOWS_INSIDE, Exemplar, Mouth, Plane, Source, compose
@@ -186,7 +185,7 @@ def _fill(library: Library, clip: FaceClip, overlays: overlay.Overlays, wanted: 
     """Read the `wanted` (N,) rows of the track into the library, with overlays inpainted."""
     rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
     first, last = min(rows), max(rows)
-    for frame in decode.frames(clip.video, start=first, stop=last + 1):
+    for frame in clip.video.frames(first, last + 1):
         progress("choosing", (frame.index - first + 1) / (last - first + 1))
         if frame.index in rows:
             library.add(rows[frame.index], overlays.inpaint(frame.index, frame.image))

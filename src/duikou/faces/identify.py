@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from duikou.faces.pose import fit
 from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, usable_of, usable_segments
-from duikou.media.decode import frames, read_timeline
 from duikou.media.probe import VideoInfo
+from duikou.media.video import Video
 from duikou.memory import return_large_blocks
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
@@ -38,9 +37,8 @@ class _Clock:
     ends: IntArray
 
     @classmethod
-    def of(cls, path: Path) -> _Clock:
-        timeline = read_timeline(path)
-        edges = np.array([timeline.ms(int(pts)) for pts in (*timeline.pts, timeline.end)], np.int64)
+    def of(cls, video: Video) -> _Clock:
+        edges = video.frame_times.edges_ms
         return cls(edges[:-1], edges[1:])
 
 
@@ -53,20 +51,20 @@ class _CheckedTrack:
     usable: BoolArray
 
 
-def identify_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
+def identify_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, ...]:
     """The faces of a video, numbered by when they appear, then by size; none where there is no usable one.
 
     A face is one person whose mouth can be changed, without a gap of more than 1 s. Ends are right to a frame or two.
     Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
     """
     return_large_blocks()
-    clock = _Clock.of(path)
-    seen = scan(path, clock.starts, progress)
+    clock = _Clock.of(video)
+    seen = scan(video, progress)
     kept = seen.pictures
     found = [one for person in joined(seen.tracklets, clock.ends) for one in _faces(person, clock, seen)]
     found.sort(key=lambda one: (one[0].interval.start_ms, -float(fit(one[0].track.landmarks).scale.mean())))
     return tuple(
-        replace(face, id=str(number), picture=_picture(path, samples, kept))
+        replace(face, id=str(number), picture=_picture(video, samples, kept))
         for number, (face, samples) in enumerate(found)
     )
 
@@ -206,10 +204,10 @@ def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
     return warnings
 
 
-def _picture(path: Path, samples: list[Sample], kept: dict[Sample, Image]) -> Image:
+def _picture(video: Video, samples: list[Sample], kept: dict[Sample, Image]) -> Image:
     """The best of the pictures that were kept of a face, else of its best sample, for which the video is read again."""
     best = max([sample for sample in samples if sample in kept] or samples, key=lambda sample: sample.worth)
     if best in kept:
         return kept[best]
-    (frame,) = frames(path, start=best.frame, stop=best.frame + 1)
+    (frame,) = video.frames(best.frame, best.frame + 1)
     return picture_of(frame, best.seen.landmarks)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
 from duikou.faces.pose import fit
 from duikou.faces.shots import numbered
 from duikou.faces.track import FaceTrack
-from duikou.media.decode import Frame, frames
+from duikou.media.decode import Frame
+from duikou.media.video import Video
 from duikou.parallel import in_order
 from duikou.progress import Progress
 
@@ -88,13 +88,11 @@ class Scan:
         return {one.best: one.picture for one in self.tracklets if one.best is not None and one.picture is not None}
 
 
-def scan(path: Path, times_ms: IntArray, progress: Progress) -> Scan:
-    """Follow every face of a video.
-
-    times_ms: (N,) of all frames. Decoding and looking for cuts run beside measuring.
-    """
+def scan(video: Video, progress: Progress) -> Scan:
+    """Follow every face of a video. Decoding and the search for cuts run beside the measuring."""
+    times_ms = video.frame_times.starts_ms
     scanner = Scanner()
-    parts = chunks(numbered(frames(path)), step_of(times_ms))
+    parts = chunks(numbered(video.frames()), step_of(times_ms))
     for index in in_order(scanner.step, parts, 1):
         progress("finding faces", (index + 1) / len(times_ms))
     return Scan(scanner.finish(), scanner.size, scanner.shot_starts)

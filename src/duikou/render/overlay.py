@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
 from duikou.faces.smooth import contiguous_segments
 from duikou.faces.track import FaceTrack
-from duikou.media import decode
+from duikou.media.video import Video
 from duikou.progress import Progress, silent
 from duikou.render import mesh
 from duikou.render.warp import Region
@@ -187,7 +186,7 @@ class Overlays:
         return OverlayMask(place, alpha.astype(np.float32), RIM * self.unit)
 
 
-def detect(video: Path, track: FaceTrack, rows: IntArray | None = None, *, progress: Progress = silent) -> Overlays:
+def detect(video: Video, track: FaceTrack, rows: IntArray | None = None, *, progress: Progress = silent) -> Overlays:
     """Detect the overlays around the lower face of a dense track in one pass over its frames.
 
     rows: only from the first to the last of these rows of the track, by default all.
@@ -203,7 +202,7 @@ def detect(video: Path, track: FaceTrack, rows: IntArray | None = None, *, progr
     detector = _Detector(track, shrink, block)
     row_of = {int(frame): row for row, frame in enumerate(track.frames)}
     first, last = int(track.frames[0]), int(track.frames[-1])
-    for frame in decode.frames(video, start=first, stop=last + 1):
+    for frame in video.frames(first, last + 1):
         progress("looking for captions", (frame.index - first + 1) / (last - first + 1))
         if frame.index in row_of:
             detector.add(row_of[frame.index], frame.image)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import duikou
 from duikou.media import probe, sniff
+from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import Places
@@ -59,13 +60,13 @@ def probe_upload(path: Path, field: str, progress: Progress) -> Received:
     """Read the headers of a video or a sound. Raises `MediaError` that names `field`."""
     suffix = f".{sniff.container(path, field=field)}"
     if suffix in VIDEO_SUFFIXES:
-        return Received(suffix, probe.probe_video(path, field=field).duration_ms)
+        return Received(suffix, media_video.probe_video(path, field=field).duration_ms)
     return Received(suffix, probe.probe_audio(path, field=field).duration_ms)
 
 
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     """Read a video's headers. Raises `MediaError` that names `field`."""
-    return probe.probe_video(path, field=field)
+    return media_video.probe_video(path, field=field)
 
 
 def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
@@ -94,12 +95,12 @@ def render(order: RenderOrder, progress: Progress) -> int:
     session = duikou.Session.load(order.session, order.video)
     choices = [
         duikou.FaceChoice(
-            sound=sound,
+            audio=sound,
             face_id=choice.face_id,
-            sound_start_ms=choice.sound_start_ms,
-            sound_end_ms=choice.sound_end_ms,
+            trim_start_ms=choice.sound_start_ms,
+            trim_end_ms=choice.sound_end_ms,
             insert_ms=choice.insert_ms,
-            sound_volume=choice.sound_volume,
+            audio_volume=choice.sound_volume,
             original_volume=choice.original_volume,
         )
         for choice, sound in zip(order.choices, order.sounds, strict=True)
@@ -108,10 +109,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
         result = duikou.lip_sync(
             session,
             choices,
-            order.output,
-            watermark=order.watermark,
-            made_by=order.made_by,
-            produce_id=order.produce_id,
+            duikou.Output(order.output, order.watermark, order.made_by, order.produce_id),
             sync_mode=order.sync_mode,
             progress=progress,
         )
