@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.quality.engines import Driven
 from demo import portrait
 from duikou import FaceChoice, identify, lip_sync
-from duikou.engines.base import Image
+from duikou.arrays import Float32Array, Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import decode
 from duikou.media.audio import Audio, read_audio
@@ -111,7 +110,7 @@ class Take:
     sound: Path
 
 
-def displaced(count: int) -> npt.NDArray[np.int64]:
+def displaced(count: int) -> IntArray:
     """Which of `count` pictures shows at each of `count` frames: to and fro without a cut, begun half-way."""
     place = count // 2 + np.arange(count)
     return np.where(place < count, place, 2 * (count - 1) - place)
@@ -184,7 +183,7 @@ def _end_ms(clip: Clip, frames: int) -> int:
     return timeline.ms(int(timeline.pts[frames]) if frames < len(timeline.pts) else int(timeline.end))
 
 
-def _in_order(video: Path, order: npt.NDArray[np.int64]) -> Iterator[Image]:
+def _in_order(video: Path, order: IntArray) -> Iterator[Image]:
     """The pictures of that order, which moves by single frames; few are held at a time."""
     held: dict[int, Image] = {}
     for place, number in enumerate(order):
@@ -197,7 +196,7 @@ def _in_order(video: Path, order: npt.NDArray[np.int64]) -> Iterator[Image]:
         yield held[int(number)]
 
 
-def _faded(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
+def _faded(samples: Float32Array, rate: int) -> Float32Array:
     count = round(FADE_S * rate)
     gain = np.ones(len(samples), np.float32)
     gain[:count] = np.linspace(0, 1, count)

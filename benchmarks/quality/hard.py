@@ -14,7 +14,7 @@ from scipy.interpolate import LinearNDInterpolator
 
 from benchmarks.quality.clips import DISPLACED, Clip, frame_count
 from duikou import identify
-from duikou.engines.base import Image
+from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
 from duikou.errors import MediaError
 from duikou.faces import pose
 from duikou.faces.follow import follow
@@ -24,18 +24,14 @@ from duikou.media.audio import read_audio
 from duikou.media.encode import VideoWriter
 from duikou.media.video import Video
 from duikou.render import mesh
-from duikou.render.step import smoothstep
-
-FloatArray = npt.NDArray[np.float64]
-Field = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Moment:
     """One frame of an easy clip: its landmarks (478, 3) in pixels, their median over the clip, and its time."""
 
-    points: FloatArray
-    usual: FloatArray
+    points: Float64Array
+    usual: Float64Array
     time_s: float
 
     @property
@@ -156,7 +152,7 @@ def alter(clip: Clip, folder: Path) -> Clip:
 
 
 @cache
-def _landmarks(video: Path) -> dict[int, FloatArray]:
+def _landmarks(video: Path) -> dict[int, Float64Array]:
     """By frame number the landmarks (478, 3) of the first face, calm from frame to frame."""
     session = identify(video)
     track = smooth(follow(session.source, session.faces[0]))
@@ -170,7 +166,7 @@ def _moved(image: Image, by: npt.ArrayLike) -> Image:
     return np.asarray(moved, np.uint8)
 
 
-def _depth(points: FloatArray, shape: tuple[int, ...]) -> tuple[Field, Field]:
+def _depth(points: Float64Array, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
     """Of each pixel: how far it lies from the camera, in pixels, and how far outside the face's outline, in eye
     distances, 0 on the face. Hair, ears and neck go back from the outline.
     """

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Float64Array, IntArray
 from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
@@ -20,10 +21,6 @@ from duikou.media.video import Video
 from duikou.render import mesh
 from duikou.speech.motion import MouthMotion
 from training.score import correlation
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 CLOSED = 0.03
 """Gap, in eye distances, below which lips are seen to meet."""
@@ -53,8 +50,8 @@ class Lips:
     """
 
     track: FaceTrack
-    shapes: FloatArray
-    raw: FloatArray
+    shapes: Float64Array
+    raw: Float64Array
 
     @property
     def frames(self) -> IntArray:
@@ -62,12 +59,12 @@ class Lips:
         return self.track.frames
 
     @property
-    def gap(self) -> FloatArray:
+    def gap(self) -> Float64Array:
         """(N,) lip gap."""
         return mesh.lip_gap(self.shapes)
 
     @property
-    def width(self) -> FloatArray:
+    def width(self) -> Float64Array:
         """(N,) mouth width."""
         return mesh.lip_width(self.shapes)
 
@@ -90,7 +87,7 @@ class Agreement:
     r_gap: float
     r_width: float
     lag_ms: int
-    by_lag: FloatArray
+    by_lag: Float64Array
     distance: float
     met: int
     closures: int
@@ -133,7 +130,7 @@ def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agr
     )
 
 
-def by_lag(lips: Lips, asked: MouthMotion) -> FloatArray:
+def by_lag(lips: Lips, asked: MouthMotion) -> Float64Array:
     """(len(LAGS_MS),) r of the lips' gap with the one asked for, the lips thought so much late."""
     found = []
     for lag in LAGS_MS:
@@ -175,11 +172,11 @@ def same_face(face: Face, others: Sequence[Face]) -> Face | None:
     return others[nearest] if away[nearest] < 2 * unit else None
 
 
-def _place(face: Face) -> FloatArray:
+def _place(face: Face) -> Float64Array:
     return np.asarray(np.median(face.track.landmarks[:, list(mesh.EYES), :2].mean(1), axis=0), np.float64)
 
 
-def _canonical(track: FaceTrack) -> FloatArray:
+def _canonical(track: FaceTrack) -> Float64Array:
     return pose.to_canonical(track.landmarks, pose.fit(track.landmarks)).astype(np.float64)
 
 

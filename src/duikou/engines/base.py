@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from duikou.arrays import BoolArray, Float64Array, Image
 from duikou.faces.track import FaceTrack
 from duikou.media.video import Video
 from duikou.progress import Progress
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -27,8 +23,8 @@ class FaceClip:
 
     video: Video
     track: FaceTrack
-    usable: npt.NDArray[np.bool_]
-    strength: npt.NDArray[np.float64]
+    usable: BoolArray
+    strength: Float64Array
 
 
 class Renderer(Protocol):
@@ -46,5 +42,5 @@ class Engine(Protocol):
 
     name: str
 
-    def prepare(self, clip: FaceClip, curves: dict[str, npt.NDArray[np.float64]], *, progress: Progress) -> Renderer:
+    def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> Renderer:
         """Plan the whole clip. `curves`: mouth motion by name, each (N,), at the track's frames."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float64Array
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
 from duikou.faces.track import POINTS, Face, FaceTrack
 from duikou.media.decode import Frame
@@ -86,7 +86,7 @@ class RoiPath:
         return int(self._shots[min(int(np.searchsorted(self._frames, frame)), len(self._shots) - 1)])
 
     @staticmethod
-    def _roi(values: npt.NDArray[np.float64]) -> Roi:
+    def _roi(values: Float64Array) -> Roi:
         return Roi(float(values[0]), float(values[1]), math.exp(values[2]), float(values[3]))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array, Image, IntArray
 from duikou.faces import usable
 from duikou.faces.detector import Detection, Detector, overlap
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
@@ -30,7 +30,6 @@ BETTER = 1.02  # times the worth of the picture that is kept: less is not worth 
 GLIMPSE_MS = 500  # shorter tracklets are hardly ever a face of their own: their pictures are not held
 
 Box = tuple[float, float, float, float]
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +98,7 @@ def scan(video: Video, progress: Progress) -> Scan:
     return Scan(scanner.finish(), scanner.size, scanner.shot_starts)
 
 
-def step_of(times_ms: npt.NDArray[np.int64]) -> int:
+def step_of(times_ms: IntArray) -> int:
     """Frames from one measurement to the next."""
     if len(times_ms) < 2:
         return 1
@@ -243,7 +242,7 @@ class Scanner:
                     tracklet.picture = None
 
 
-def picture_of(frame: Frame, landmarks: npt.NDArray[np.float32]) -> Image:
+def picture_of(frame: Frame, landmarks: Float32Array) -> Image:
     """A face cut out of a frame, with the landmarker's margin: BGR."""
     roi = roi_of(landmarks)
     width, height = frame.pixels.size

@@ -10,8 +10,8 @@ import numpy as np
 from duikou.arrays import BoolArray, Float64Array, IntArray, smoothstep
 from duikou.engines.base import Engine, FaceClip, Renderer
 from duikou.errors import InputError
-from duikou.faces.find import usable_frames
 from duikou.faces.follow import follow
+from duikou.faces.identify import usable_frames
 from duikou.faces.repeat import Repeated
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack

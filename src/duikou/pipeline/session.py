@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from duikou.errors import NotFoundError
-from duikou.faces.find import find_faces
+from duikou.faces.identify import identify_faces
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
@@ -74,7 +74,7 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     Raises `MediaError` for a file that cannot be read, `ModelError` where a face model is missing.
     """
     source = Video.open(video)
-    return Session(source, find_faces(source, progress=progress))
+    return Session(source, identify_faces(source, progress=progress))
 
 
 def _load_face(folder: Path, kept: dict[str, Any]) -> Face:

@@ -1,6 +1,6 @@
 """The faces of a video that can be lip-synced: who, where, when, and why not longer.
 
-`find_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
+`identify_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
 """
 
 from __future__ import annotations
@@ -8,33 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Image, IntArray
 from duikou.faces.appearance import same_person
-from duikou.faces.follow import follow
 from duikou.faces.landmarks import roi_of
 from duikou.faces.pose import fit
 from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
-from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
-from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, runs, usable_of
+from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, usable_of, usable_segments
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
 from duikou.memory import return_large_blocks
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
-__all__ = ["find_faces", "follow", "smooth", "usable_frames"]
-
 MIN_FACE_MS = 500  # shorter appearances are not listed
 SHORT_MS = 2_000  # the contract: speech must overlap a face by this much
 SMALL_LIPS_PX = 45.0  # below it the result is soft, which is said
 MAX_SHIFT = 1.5  # in distances of the eye corners: how far a face may be from where it was, to be the same after a gap
 MAX_GROWTH = 1.6  # how much larger or smaller it may be
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,16 @@ class _Clock:
         return cls(edges[:-1], edges[1:])
 
 
-def find_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, ...]:
+@dataclass(frozen=True)
+class _CheckedTrack:
+    """The track of one person, its checks, and (N,) at which rows no check is broken."""
+
+    track: FaceTrack
+    checks: list[Check]
+    usable: BoolArray
+
+
+def identify_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, ...]:
     """The faces of a video, numbered by when they appear, then by size; none where there is no usable one.
 
     A face is one person whose mouth can be changed, without a gap of more than 1 s. Ends are right to a frame or two.
@@ -123,28 +124,27 @@ def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, 
     track = track_of(person)
     found = checks(track, *seen.size)
     usable = usable_of(found)
+    checked = _CheckedTrack(track, found, usable)
     ends = clock.ends[track.frames]
     faces = []
-    for rows in runs(usable, track.times_ms, ends):
+    for rows in usable_segments(usable, track.times_ms, ends):
         interval = Interval(int(track.times_ms[rows.start]), int(ends[rows.stop - 1]))
         if interval.duration_ms < MIN_FACE_MS:
             continue
-        warnings = _reasons(track, found, usable, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
+        warnings = _reasons(checked, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
         face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
         faces.append((face, [sample for sample, fits in zip(person[rows], face.usable, strict=True) if fits]))
     return faces
 
 
-def _reasons(
-    track: FaceTrack, found: list[Check], usable: BoolArray, rows: slice, clock: _Clock, shot_starts: list[int]
-) -> list[FaceWarning]:
-    """Why the stretch `rows` is not longer and what interrupts it, in time order."""
-    unusable = _gaps(~usable)
+def _reasons(checked: _CheckedTrack, rows: slice, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:
+    """Why the segment `rows` is not longer and what interrupts it, in time order."""
+    track, unusable = checked.track, _gaps(~checked.usable)
     warnings = [
         warning
         for gap in unusable
         if gap.stop >= rows.start and gap.start <= rows.stop
-        for warning in _broken(track, found, gap, clock)
+        for warning in _broken(checked, gap, clock)
     ]
     if not any(gap.stop == rows.start for gap in unusable):
         warnings += _beginning(int(track.frames[rows.start]), clock, shot_starts)
@@ -159,13 +159,13 @@ def _gaps(unusable: BoolArray) -> list[slice]:
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _broken(track: FaceTrack, found: list[Check], gap: slice, clock: _Clock) -> list[FaceWarning]:
-    """One warning for each check that rows of a stretch break, over the frames that break it."""
+def _broken(checked: _CheckedTrack, gap: slice, clock: _Clock) -> list[FaceWarning]:
+    """One warning for each check that is broken within `gap`, over the frames that break it."""
     warnings = []
-    for check in found:
+    for check in checked.checks:
         rows = np.flatnonzero(check.broken[gap])
         if len(rows):
-            first, last = track.frames[gap][rows[[0, -1]]]
+            first, last = checked.track.frames[gap][rows[[0, -1]]]
             interval = Interval(int(clock.starts[first]), int(clock.ends[last]))
             warnings.append(FaceWarning(check.code, check.message(gap), interval))
     return warnings
