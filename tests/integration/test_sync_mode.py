@@ -27,7 +27,6 @@ from duikou.media.audio import read_audio
 from duikou.media.demux import FrameTimes, read_frame_times
 from duikou.media.pixels import Pixels
 from duikou.media.sync_mode import SyncMode
-from duikou.media.video import probe_video
 from duikou.progress import Progress
 from duikou.provenance import credentials
 from duikou.render import mesh
@@ -208,7 +207,7 @@ class Failing:
     frames = 0
 
     def prepare(self, clip: FaceClip, curves: dict[str, npt.NDArray[np.float64]], *, progress: Progress) -> NoReturn:
-        self.frames = probe_video(clip.video).frames
+        self.frames = clip.video.info.frames
         raise RuntimeError("of the engine")
 
 
