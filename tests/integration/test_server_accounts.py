@@ -476,7 +476,7 @@ def test_a_second_signal_ends_a_server_that_drains(tmp_path, site) -> None:
         server.popen.send_signal(signal.SIGTERM)
         until(lambda: server.client.get("/readyz").is_error)
         began = time.monotonic()
-        server.end(signal.SIGTERM)
+        assert server.end(signal.SIGTERM) == -signal.SIGTERM
         assert time.monotonic() - began < 20, "the task would have lasted for a minute"
     assert any("released" in line for line in server.log)
 

@@ -108,11 +108,14 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
     app = create_app(settings, work)
     listener = _listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
-    server = _Server(configure(app, settings, lifespan="off"))
-    server.ready = lambda: ready(f"http://{f'[{host}]' if ':' in host else host}:{port}") if ready else None
-    server.desk, server.drain_s = app.state.desk, settings.drain_s
-    # The jobs are started here and not in the lifespan, where uvicorn would turn a clear error into a trace.
     desk: Desk = app.state.desk
+
+    def started() -> None:
+        if ready:
+            ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    server = _Server(configure(app, settings, lifespan="off"), desk, settings.drain_s, started)
+    # The jobs are started here and not in the lifespan, where uvicorn would turn a clear error into a trace.
     desk.jobs.reach = replace(desk.jobs.reach, own_port=port)
     with listener:
         desk.jobs.start()
@@ -128,39 +131,41 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
 
 
 class _Server(uvicorn.Server):
-    """Tells when it accepts connections, and stops the jobs before it gives the signal that ended it to the process.
+    """Reports when it accepts connections, and stops the jobs before uvicorn raises the signal that ended the server.
 
-    After SIGTERM it goes on for up to `drain_s` while tasks are in hand and refuses new work; a second signal ends it.
+    After SIGTERM it refuses new work and runs on for up to `drain_s` while tasks are in hand. A second signal ends it
+    at once.
     """
 
-    ready: Callable[[], None]
-    desk: Desk
-    drain_s: int
+    def __init__(self, config: uvicorn.Config, desk: Desk, drain_s: int, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._desk, self._drain_s, self._ready = desk, drain_s, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self.ready()
+            self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig == signal.SIGTERM and self.drain_s and not self.desk.jobs.draining:
-            log.info("draining", seconds=self.drain_s)
-            self._captured_signals.append(sig)
-            self.desk.jobs.drain()
-            threading.Thread(target=self._drain, name="duikou-drain", daemon=True).start()
+        drains = sig == signal.SIGTERM and self._drain_s > 0 and not self._desk.jobs.draining
+        self._desk.jobs.drain()
+        if drains:
+            log.info("draining", seconds=self._drain_s)
+            threading.Thread(target=self._exit_when_idle, args=(sig,), name="duikou-drain", daemon=True).start()
         else:
-            self.desk.jobs.drain()
             super().handle_exit(sig, frame)
 
-    def _drain(self) -> None:
-        until = time.monotonic() + self.drain_s
-        while time.monotonic() < until and self.desk.jobs.busy and not self.should_exit:
+    def _exit_when_idle(self, sig: int) -> None:
+        """End the server by this signal once no task is in hand or time is up, unless a second signal ends it first."""
+        until = time.monotonic() + self._drain_s
+        while time.monotonic() < until and self._desk.jobs.busy and not self.should_exit:
             time.sleep(DRAIN_POLL_S)
-        self.should_exit = True
+        if not self.should_exit:
+            super().handle_exit(sig, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        await asyncio.to_thread(self.desk.jobs.stop)
+        await asyncio.to_thread(self._desk.jobs.stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:
