@@ -145,6 +145,16 @@ def test_every_threat_has_tests_that_exist() -> None:
             assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{name}"
 
 
+def test_the_house_has_a_row_for_every_room_in_the_order_of_the_layers() -> None:
+    package = ROOT / "src/duikou"
+    rooms = {folder.name for folder in package.iterdir() if (folder / "__init__.py").exists()}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rows = re.findall(r"^\| `(\w+)/` \|", (ROOT / "docs/architecture/01-house.md").read_text(), re.MULTILINE)
+    assert rows == [name for layer in layers for name in NAME.findall(layer) if name in rooms]
+    assert set(rows) == rooms
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
