@@ -76,7 +76,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
     choice = order.choices[0]
     for number, stage in enumerate(STAGES):
         progress(stage, number / len(STAGES))
-        time.sleep(((choice.sound_end_ms or 0) - choice.sound_start_ms) / 1000 / len(STAGES))
+        time.sleep(((choice.trim_end_ms or 0) - choice.trim_start_ms) / 1000 / len(STAGES))
     order.output.write_bytes(RESULT)
     return VIDEO_MS
 

@@ -62,7 +62,7 @@ def made(store: Store, data: Path, **what: object) -> RenderTask:
     sound = keys.audio_key(asked.id, 0)
     (data / sound).parent.mkdir(parents=True)
     (data / sound).write_bytes(b"speech")
-    return store.tasks.add(replace(asked, choices=(replace(asked.choices[0], sound=sound),)))
+    return store.tasks.add(replace(asked, choices=(replace(asked.choices[0], audio=sound),)))
 
 
 def failed(store: Store, data: Path) -> RenderTask:
@@ -111,7 +111,7 @@ def test_a_failed_task_is_tried_again_from_the_first_try_on(store, data, capsys)
 
 def test_what_cannot_succeed_any_more_is_not_retried(store, data, capsys) -> None:
     over = failed(store, data)
-    (data / over.choices[0].sound).unlink()
+    (data / str(over.choices[0].audio)).unlink()
     assert "the speech of" in fault(capsys, "retry", over.id)
     store.sessions.remove(over.session_id)
     assert "the session of" in fault(capsys, "retry", over.id)

@@ -126,7 +126,7 @@ class _Desk:
         source, session = self.store.media.get(task.source.id), self.store.sessions.get(task.session_id)
         if source is None or session is None:
             raise InputError(f"the session of {task.id} is over; its caller has to make another", field="task")
-        gone = [choice.sound for choice in task.choices if self._files().size(str(choice.sound)) is None]
+        gone = [choice.audio for choice in task.choices if self._files().size(str(choice.audio)) is None]
         if gone:
             raise InputError(f"the speech of {task.id} is no longer kept", field="task")
 

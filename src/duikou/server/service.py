@@ -18,7 +18,7 @@ from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.net.addresses import Reach
 from duikou.pipeline.choice import FaceChoice
 from duikou.sandbox import restrictions
@@ -344,7 +344,7 @@ class Jobs:
         for number, (choice, sound) in enumerate(zip(order.choices, order.sounds, strict=True)):
             key = keys.audio_key(task_id, number)
             self.files.keep(sound, key)
-            choices.append(replace(choice, sound=key))
+            choices.append(replace(choice, audio=key))
         task = RenderTask(
             **_new_task(account, order.session.source, task_id),
             queue=self._render_queue,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from duikou.faces.track import FaceWarning
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.states import UNFINISHED, Fault, Queue, TaskStatus
 from duikou.timebase import Interval

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from duikou.faces.track import FaceWarning
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.models import (
     FaceRecord,
@@ -138,12 +138,12 @@ def _common(values: Values) -> dict[str, Any]:
 
 def _choice_json(choice: FaceChoice) -> dict[str, Any]:
     return {
-        "sound": str(choice.sound),
+        "sound": str(choice.audio),
         "face_id": choice.face_id,
-        "sound_start_ms": choice.sound_start_ms,
-        "sound_end_ms": choice.sound_end_ms,
+        "sound_start_ms": choice.trim_start_ms,
+        "sound_end_ms": choice.trim_end_ms,
         "insert_ms": choice.insert_ms,
-        "sound_volume": choice.sound_volume,
+        "sound_volume": choice.audio_volume,
         "original_volume": choice.original_volume,
     }
 
@@ -152,10 +152,10 @@ def _choice_from(value: Mapping[str, Any]) -> FaceChoice:
     return FaceChoice(
         value["sound"],
         face_id=value["face_id"],
-        sound_start_ms=value["sound_start_ms"],
-        sound_end_ms=value["sound_end_ms"],
+        trim_start_ms=value["sound_start_ms"],
+        trim_end_ms=value["sound_end_ms"],
         insert_ms=value["insert_ms"],
-        sound_volume=value["sound_volume"],
+        audio_volume=value["sound_volume"],
         original_volume=value["original_volume"],
     )
 

@@ -193,7 +193,7 @@ class Executor:
                 session=place.get(keys.session_key(task.session_id)),
                 video=place.get(source.key),
                 choices=task.choices,
-                sounds=tuple(place.get(str(choice.sound)) for choice in task.choices),
+                sounds=tuple(place.get(str(choice.audio)) for choice in task.choices),
                 output=folder / keys.RESULT,
                 made_by=self._terms.made_by,
                 produce_id=task.id,

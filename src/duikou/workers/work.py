@@ -14,8 +14,9 @@ from pathlib import Path
 
 import duikou
 from duikou.media import probe, sniff
+from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
@@ -60,13 +61,13 @@ def probe_upload(path: Path, field: str, progress: Progress) -> Received:
     """Read the headers of a video or a sound. Raises `MediaError` that names `field`."""
     suffix = f".{sniff.container(path, field=field)}"
     if suffix in VIDEO_SUFFIXES:
-        return Received(suffix, probe.probe_video(path, field=field).duration_ms)
+        return Received(suffix, media_video.probe_video(path, field=field).duration_ms)
     return Received(suffix, probe.probe_audio(path, field=field).duration_ms)
 
 
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     """Read a video's headers. Raises `MediaError` that names `field`."""
-    return probe.probe_video(path, field=field)
+    return media_video.probe_video(path, field=field)
 
 
 def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
@@ -85,15 +86,12 @@ def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord,
 def render(order: RenderOrder, progress: Progress) -> int:
     """Lip-sync into `order.output`; the result's length in ms. Raises `InputError`, `StorageError`, `ModelError`."""
     session = duikou.Session.load(order.session, order.video)
-    choices = [replace(choice, sound=sound) for choice, sound in zip(order.choices, order.sounds, strict=True)]
+    choices = [replace(choice, audio=sound) for choice, sound in zip(order.choices, order.sounds, strict=True)]
     with _temporary_files(order.output.parent):
         result = duikou.lip_sync(
             session,
             choices,
-            order.output,
-            watermark=order.watermark,
-            made_by=order.made_by,
-            produce_id=order.produce_id,
+            duikou.Output(order.output, order.watermark, order.made_by, order.produce_id),
             sync_mode=order.sync_mode,
             progress=progress,
         )
