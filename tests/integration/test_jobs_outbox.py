@@ -10,7 +10,7 @@ from rows import END, Clock, media, task
 
 from duikou.database.engine import Database
 from duikou.tasks.models import Fault, MediaKind, TaskStatus
-from duikou.tasks.outbox import ORDERED_TRIES, Callback, Outbox
+from duikou.tasks.outbox import ORDERED_TRIES, Outbox, OutboxEntry
 from duikou.tasks.store import Store
 
 URL = "http://127.0.0.1/"
@@ -22,7 +22,7 @@ def outbox(database: Database, clock: Clock) -> Outbox:
     return Outbox(database, clock=clock)
 
 
-def statuses(callbacks: list[Callback]) -> list[str]:
+def statuses(callbacks: list[OutboxEntry]) -> list[str]:
     return [str(one.task.status) for one in callbacks]
 
 
@@ -61,7 +61,7 @@ def test_callbacks_of_a_task_go_in_order_until_one_has_failed_too_often(store: S
     for tries in range(1, ORDERED_TRIES + 1):
         (refused,) = outbox.claim(9, hold_ms=1)
         assert (refused.task.status, refused.tries) == (TaskStatus.SUBMITTED, tries)
-        outbox.again(refused, wait_ms=0)
+        outbox.retry(refused, wait_ms=0)
     assert statuses(outbox.claim(9, hold_ms=1)) == ["submitted", "processing"]
 
 
@@ -80,7 +80,7 @@ def test_what_is_in_hand_is_due_again_after_a_while(store: Store, outbox: Outbox
     clock.ms += 1
     (second,) = outbox.claim(9, hold_ms=500)
     assert (second.id, second.tries) == (first.id, 2)
-    outbox.again(second, wait_ms=2_000)
+    outbox.retry(second, wait_ms=2_000)
     clock.ms += 1_999
     assert outbox.claim(9, hold_ms=500) == []
     clock.ms += 1

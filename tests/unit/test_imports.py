@@ -21,7 +21,7 @@ def test_the_package_imports_without_the_web_framework() -> None:
 
 def test_a_server_alone_imports_nothing_of_a_fleets() -> None:
     packages = ("celery", "kombu", "obstore", "psycopg", "opentelemetry.sdk", "opentelemetry.exporter")
-    assert loaded("duikou.cli.main, duikou.server, duikou.server.service", *packages) == []
+    assert loaded("duikou.cli.main, duikou.server, duikou.server.startup", *packages) == []
 
 
 def loaded(modules: str, *packages: str) -> list[str]:

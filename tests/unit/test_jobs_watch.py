@@ -18,7 +18,7 @@ from duikou.database.engine import Database
 from duikou.database.ids import now_ms
 from duikou.tasks import stalled
 from duikou.tasks.models import Task
-from duikou.tasks.stalled import DEAD_S, PAUSE_S, Pulses, Watch
+from duikou.tasks.stalled import DEAD_S, PAUSE_S, Pulses, StalledTaskMonitor
 from duikou.tasks.states import Fault, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import MAX_TRIES, RETRY_DELAY_MS, Heartbeat
@@ -143,7 +143,7 @@ def test_what_the_dead_had_in_hand_is_given_to_others(store: Store, hasty: None)
         looks.append(1)
         store.queue.record_heartbeats([Heartbeat(alive, "rendering", 0.5)])
 
-    watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=look)
+    watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, ring=look)
     watcher.start()
     until(lambda: standing(store, "2").status is TaskStatus.SUBMITTED)
     seen = len(looks)
@@ -165,7 +165,7 @@ def test_a_task_that_killed_all_its_workers_fails(database: Database, hasty: Non
         clock.ms += RETRY_DELAY_MS * tries
         claimed = store.queue.claim() or claimed
     stopping = threading.Event()
-    watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=nothing)
+    watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, ring=nothing)
     watcher.start()
     until(lambda: standing(store, "1").finished)
     stopping.set()
@@ -181,7 +181,7 @@ def test_a_database_that_is_away_is_told_of_once_and_watched_again(
 ) -> None:
     begun(store, "1")
     stopping = threading.Event()
-    watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=nothing)
+    watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, ring=nothing)
     with capture_logs() as lines:
         rename(database, "tasks", "hidden")
         watcher.start()
@@ -207,7 +207,7 @@ def test_a_broker_that_is_away_keeps_nobody_from_being_given_up(store: Store, ha
         raise OSError("the broker is away")
 
     with capture_logs() as lines:
-        watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=ring)
+        watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, ring=ring)
         watcher.start()
         until(lambda: standing(store, "1").status is TaskStatus.SUBMITTED)
         stopping.set()
@@ -231,7 +231,7 @@ def test_a_task_that_was_handed_back_meanwhile_is_left_alone(database: Database,
     begun(store, "1")
     stopping, rung = threading.Event(), threading.Event()
     with capture_logs() as lines:
-        watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=rung.set)
+        watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, ring=rung.set)
         watcher.start()
         until(lambda: not store.queue.heartbeats())
         rung.clear()

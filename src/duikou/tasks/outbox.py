@@ -30,7 +30,7 @@ def longest_wait_ms(tries: int) -> int:
 
 
 @dataclass(frozen=True)
-class Callback:
+class OutboxEntry:
     """One change of status to be told. id: the same for every try. task: as it was then."""
 
     number: int
@@ -61,7 +61,7 @@ class Outbox:
     def __init__(self, database: Database, *, clock: Callable[[], int] = now_ms) -> None:
         self._database, self._clock = database, clock
 
-    def claim(self, limit: int, hold_ms: int) -> list[Callback]:
+    def claim(self, limit: int, hold_ms: int) -> list[OutboxEntry]:
         """Callbacks that are due and whose turn it is, held for `hold_ms`: then they are due again."""
         t, now = tables.callbacks, self._clock()
         longest = sa.case(
@@ -85,7 +85,7 @@ class Outbox:
                         hold.values(tries=row.tries + 1, not_before=self._clock() + hold_ms)
                     ).rowcount
                     if held:
-                        claimed.append(Callback(row.number, row.id, render_task_from(row.task), row.tries + 1))
+                        claimed.append(OutboxEntry(row.number, row.id, render_task_from(row.task), row.tries + 1))
         return claimed
 
     def waiting(self) -> int:
@@ -93,22 +93,22 @@ class Outbox:
         with self._database.reading() as connection:
             return connection.scalars(sa.select(sa.func.count()).select_from(tables.callbacks)).one()
 
-    def delivered(self, callback: Callback) -> None:
+    def delivered(self, entry: OutboxEntry) -> None:
         """It was told, or never will be."""
         with self._database.writing() as connection:
-            connection.execute(sa.delete(tables.callbacks).where(tables.callbacks.c.number == callback.number))
+            connection.execute(sa.delete(tables.callbacks).where(tables.callbacks.c.number == entry.number))
 
-    def again(self, callback: Callback, wait_ms: int) -> None:
+    def retry(self, entry: OutboxEntry, wait_ms: int) -> None:
         """Try once more after a while."""
         t = tables.callbacks
         with self._database.writing() as connection:
-            change = sa.update(t).where(t.c.number == callback.number).values(not_before=self._clock() + wait_ms)
+            change = sa.update(t).where(t.c.number == entry.number).values(not_before=self._clock() + wait_ms)
             connection.execute(change)
 
-    def stop(self, callback: Callback) -> None:
+    def stop(self, entry: OutboxEntry) -> None:
         """Tell nothing more of this task: its receiver is gone."""
         with self._database.writing() as connection:
             # The task first, as all who write both: whoever changes it meanwhile is waited for and adds nothing after.
-            gone = sa.update(tables.tasks).where(tables.tasks.c.id == callback.task.id).values(callback_url="")
+            gone = sa.update(tables.tasks).where(tables.tasks.c.id == entry.task.id).values(callback_url="")
             connection.execute(gone)
-            forget(connection, callback.task.id)
+            forget(connection, entry.task.id)

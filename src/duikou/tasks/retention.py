@@ -31,7 +31,7 @@ ORPHAN_S = 3600.0  # a younger file may be one whose row is just being written
 log = structlog.get_logger(__name__)
 
 
-class Sweeper:
+class RetentionSweeper:
     """Two threads: what is over goes every few minutes; orphans, for which all files are listed, a few times a day.
 
     Of those of a fleet one sweeps at a time.

@@ -47,7 +47,7 @@ class Pulses:
         return [attempt for attempt, (_, since) in self._seen.items() if now - since >= DEAD_S]
 
 
-class Watch:
+class StalledTaskMonitor:
     """A thread of its own. ring: called after each look, for messages that were lost."""
 
     def __init__(self, store: Store, ring: Callable[[], None], *, keep_ms: int, stopping: threading.Event) -> None:

@@ -15,7 +15,7 @@ POLL_S = 0.05  # what it adds to a search that takes seconds
 log = structlog.get_logger(__name__)
 
 
-class Waiting:
+class CompletionWaiter:
     """Used from one event loop at a time."""
 
     def __init__(self, store: Store, stopping: threading.Event) -> None:
@@ -23,7 +23,7 @@ class Waiting:
         self._asked: dict[str, asyncio.Future[None]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def until_ended(self, task_id: str) -> None:
+    async def until_finished(self, task_id: str) -> None:
         """Return once a task is over or gone. Raises `StoppedError` where this process stops before."""
         future = self._asked[task_id] = asyncio.get_running_loop().create_future()
         if self._asking is None or self._asking.done():

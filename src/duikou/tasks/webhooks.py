@@ -21,7 +21,7 @@ from duikou.net.addresses import Reach
 from duikou.net.fetch import post
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import RenderTask
-from duikou.tasks.outbox import JITTER, MAX_TRIES, Callback, Outbox, usual_wait_s
+from duikou.tasks.outbox import JITTER, MAX_TRIES, Outbox, OutboxEntry, usual_wait_s
 from duikou.telemetry import metrics
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
@@ -35,7 +35,7 @@ GONE = 410
 log = structlog.get_logger(__name__)
 
 
-class Courier:
+class WebhookSender:
     """A thread of its own. `body` makes what is posted of a task."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Courier:
     ) -> None:
         self._outbox, self._accounts, self._body = outbox, accounts, body
         self._reach, self._stopping = reach, stopping
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="duikou-courier", daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="duikou-webhooks", daemon=True)
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -64,10 +64,8 @@ class Courier:
         under_way: set[asyncio.Task[None]] = set()
         while not self._stopping.is_set():
             try:
-                for callback in (
-                    self._outbox.claim(AT_ONCE - len(under_way), HOLD_MS) if len(under_way) < AT_ONCE else []
-                ):
-                    under_way.add(asyncio.create_task(self._deliver(callback)))
+                for entry in self._outbox.claim(AT_ONCE - len(under_way), HOLD_MS) if len(under_way) < AT_ONCE else []:
+                    under_way.add(asyncio.create_task(self._deliver(entry)))
             except Exception:
                 log.exception("no callback can be claimed")
             if under_way:
@@ -78,24 +76,24 @@ class Courier:
             delivery.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _deliver(self, callback: Callback) -> None:
-        task = callback.task
-        context = {"request_id": task.request_id, "task_id": task.id, "callback_id": callback.id}
-        known: dict[str, str | int] = {"task_id": task.id, "callback_id": callback.id, "tries": callback.tries}
+    async def _deliver(self, entry: OutboxEntry) -> None:
+        task = entry.task
+        context = {"request_id": task.request_id, "task_id": task.id, "callback_id": entry.id}
+        known: dict[str, str | int] = {"task_id": task.id, "callback_id": entry.id, "tries": entry.tries}
         with (
             structlog.contextvars.bound_contextvars(**context),
             traces.span("callback", known, parent=task.trace, kind="client") as span,
         ):
             try:
-                await self._tell(callback, span)
+                await self._send(entry, span)
             except Exception:
                 log.exception("a callback cannot be delivered")  # it is due again once nobody holds it
 
-    async def _tell(self, callback: Callback, span: Span) -> None:
-        receiver = callback.task.callback
+    async def _send(self, entry: OutboxEntry, span: Span) -> None:
+        receiver = entry.task.callback
         assert receiver is not None, "the outbox holds tasks with a callback"
-        body = self._body(callback.task)
-        headers = signed(body, callback.id, int(time.time()), self._accounts.callback_secret(callback.task.account))
+        body = self._body(entry.task)
+        headers = signed(body, entry.id, int(time.time()), self._accounts.callback_secret(entry.task.account))
         try:
             status = await post(receiver.url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
         except FetchError as error:
@@ -107,24 +105,24 @@ class Courier:
             if status >= 300:
                 span.fail(str(status))
             if 200 <= status < 300:
-                self._outbox.delivered(callback)
+                self._outbox.delivered(entry)
                 metrics.callbacks.labels("delivered").inc()
-                log.info("callback delivered", status=str(callback.task.status), tries=callback.tries)
+                log.info("callback delivered", status=str(entry.task.status), tries=entry.tries)
                 return
             if status == GONE:
-                self._outbox.stop(callback)
+                self._outbox.stop(entry)
                 metrics.callbacks.labels("gone").inc()
                 log.info("callbacks stopped: their receiver is gone")
                 return
-        if callback.tries >= MAX_TRIES:
-            self._outbox.delivered(callback)
+        if entry.tries >= MAX_TRIES:
+            self._outbox.delivered(entry)
             metrics.callbacks.labels("given_up").inc()
-            log.warning("callback given up", outcome=outcome, tries=callback.tries)
+            log.warning("callback given up", outcome=outcome, tries=entry.tries)
         else:
-            wait_s = wait_after(callback.tries)
-            self._outbox.again(callback, round(wait_s * 1000))
+            wait_s = wait_after(entry.tries)
+            self._outbox.retry(entry, round(wait_s * 1000))
             metrics.callbacks.labels("failed").inc()
-            log.info("callback failed", outcome=outcome, tries=callback.tries, again_in_s=round(wait_s))
+            log.info("callback failed", outcome=outcome, tries=entry.tries, again_in_s=round(wait_s))
 
 
 def wait_after(tries: int) -> float:

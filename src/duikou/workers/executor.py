@@ -24,19 +24,26 @@ from duikou.storage import keys
 from duikou.storage.base import FULL, Files, unusable
 from duikou.storage.data_folder import DataFolder
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import FaceRecord, IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, Task
+from duikou.tasks.models import (
+    IDENTIFY_KEPT_MS,
+    FaceRecord,
+    IdentifyTask,
+    Media,
+    MediaKind,
+    RenderTask,
+    SessionRecord,
+    Task,
+)
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.errors import IdTakenError
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
+from duikou.units import DAY_MS, HOUR_MS
 from duikou.workers.heartbeat import Held, Pulse
 from duikou.workers.work import RenderOrder, Work
 
 INSIST_S = 1.0  # between attempts at writing an outcome while the database refuses
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-SEARCH_KEPT_MS = HOUR_MS  # a search for faces that is over: its caller reads at once how it ended
 BEAT_S, SHARED_BEAT_S = 0.5, 2.0  # between signs of life: for eyes on one machine, bearable for a thousand of them
 
 Outcome = Callable[[], object]
@@ -170,7 +177,7 @@ class Executor:
             fault, reason = _told(error)
             span.note({"outcome": str(fault)})
             span.fail(str(fault))
-            expires_at = now_ms() + (SEARCH_KEPT_MS if searching else self._terms.keep_ms)
+            expires_at = now_ms() + (IDENTIFY_KEPT_MS if searching else self._terms.keep_ms)
             # A second try could end otherwise where a process died; of a search whose caller waits nowhere else.
             hopeless = fault in (Fault.INPUT, Fault.MODEL, Fault.LIMIT)
             hopeless = hopeless or (searching and not isinstance(error, WorkerError))
@@ -235,7 +242,7 @@ class Executor:
 
     def _found(self, task: IdentifyTask, made: str, session: SessionRecord) -> None:
         """Make what an attempt found the session that was asked for. A late writer loses, and its files go."""
-        expires_at = now_ms() + SEARCH_KEPT_MS
+        expires_at = now_ms() + IDENTIFY_KEPT_MS
         try:
             found = self._store.tasks.complete_identify(task, session, expires_at=expires_at)
         except IdTakenError:
