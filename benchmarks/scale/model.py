@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from duikou.tasks.retention import AT_ONCE
-from duikou.tasks.stalled import WATCH_EVERY_S
+from duikou.tasks.stalled import CHECK_EVERY_S
 from duikou.tasks.waiting import POLL_S
 from duikou.workers.broker import RING_EVERY_S
 from duikou.workers.executor import SHARED_BEAT_S
@@ -138,7 +138,7 @@ def load(demand: Demand, capacity: Capacity | None = None) -> Load:
         "polls": rate * polls * (GATE + POLL),
         "results": rate * LINK,
         "callbacks": rate * demand.callback_share * CHANGES * TOLD + servers / COURIER_EVERY_S,
-        "watch": servers * (1 / WATCH_EVERY_S + 1 / RING_EVERY_S),
+        "watch": servers * (1 / CHECK_EVERY_S + 1 / RING_EVERY_S),
         "figures": servers * SCRAPE / SCRAPE_EVERY_S,
         "sweep": demand.average_per_s * SWEPT,
     }

@@ -181,7 +181,7 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert (task.expires_at, task.result, task.sync_mode) == (None, None, None)
     if "accounts" in rows:
         assert Accounts(database).callback_secret("") == rows["accounts"]["callback_secret"]
-        (callback,) = Outbox(database).claim(9, hold_ms=1)
+        (callback,) = Outbox(database).claim(9, lease_ms=1)
         assert (callback.id, callback.task.id, callback.tries) == ("4", TASK["id"], 2)
     claimed = store.queue.claim()
     assert claimed
@@ -311,7 +311,7 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
         partial(store.queue.record_heartbeats, [Heartbeat(claimed, "rendering", 0.5)]),
         partial(store.tasks.complete_render, claimed, media(kind=MediaKind.RESULT)),
         partial(Accounts(database).callback_secret, ""),
-        partial(Outbox(database).claim, 9, hold_ms=1),
+        partial(Outbox(database).claim, 9, lease_ms=1),
     ]
     logs.configure()
     for stop in (own.stop, own.kill):

@@ -1,6 +1,6 @@
-"""Delivers callbacks: each from the outbox, signed as Standard Webhooks are, again and again until it is heard.
+"""Delivers webhooks from the outbox, signed as Standard Webhooks, and retries until the receiver answers 2xx.
 
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. A task never waits for it.
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. No task waits for it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from duikou.telemetry.traces import traces
 
 AT_ONCE = 16  # deliveries: a few receivers that never answer do not hold up the rest
 TIMEOUT_S = 15.0
-HOLD_MS = 60_000  # how long one delivery has a callback to itself: longer than it can take
-IDLE_S = 0.5  # how soon something new is seen
+LEASE_MS = 60_000  # of an entry during its delivery: longer than a delivery can take
+IDLE_S = 0.5  # between looks at the outbox
 GONE = 410
 
 log = structlog.get_logger(__name__)
 
 
 class WebhookSender:
-    """A thread of its own. `body` makes what is posted of a task."""
+    """A thread that delivers the outbox. body: makes the request's body of a task."""
 
     def __init__(
         self,
@@ -56,25 +56,26 @@ class WebhookSender:
         self._thread.start()
 
     def join(self) -> None:
-        """After the stop was asked for: wait until nothing is on its way; what was, is tried again later."""
+        """Wait, after the stop was requested, until no delivery is under way; interrupted ones are retried later."""
         if self._thread.is_alive():
             self._thread.join()
 
     async def _serve(self) -> None:
-        under_way: set[asyncio.Task[None]] = set()
+        running: set[asyncio.Task[None]] = set()
         while not self._stopping.is_set():
             try:
-                for entry in self._outbox.claim(AT_ONCE - len(under_way), HOLD_MS) if len(under_way) < AT_ONCE else []:
-                    under_way.add(asyncio.create_task(self._deliver(entry)))
+                free = AT_ONCE - len(running)
+                for entry in self._outbox.claim(free, LEASE_MS) if free else []:
+                    running.add(asyncio.create_task(self._deliver(entry)))
             except Exception:
                 log.exception("no callback can be claimed")
-            if under_way:
-                _, under_way = await asyncio.wait(under_way, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
+            if running:
+                _, running = await asyncio.wait(running, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(IDLE_S)
-        for delivery in under_way:
+        for delivery in running:
             delivery.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _deliver(self, entry: OutboxEntry) -> None:
         task = entry.task
@@ -87,35 +88,36 @@ class WebhookSender:
             try:
                 await self._send(entry, span)
             except Exception:
-                log.exception("a callback cannot be delivered")  # it is due again once nobody holds it
+                log.exception("a callback cannot be delivered")  # it is due again when its lease ends
 
     async def _send(self, entry: OutboxEntry, span: Span) -> None:
-        receiver = entry.task.callback
-        assert receiver is not None, "the outbox holds tasks with a callback"
+        callback = entry.task.callback
+        assert callback is not None, "the outbox holds tasks with a callback only"
         body = self._body(entry.task)
-        headers = signed(body, entry.id, int(time.time()), self._accounts.callback_secret(entry.task.account))
+        headers = signed_headers(body, entry.id, int(time.time()), self._accounts.callback_secret(entry.task.account))
         try:
-            status = await post(receiver.url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
+            status = await post(callback.url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
         except FetchError as error:
-            outcome = str(error)
             span.fail("unreachable")
+            self._retry(entry, str(error))
+            return
+        span.note({"http.response.status_code": status})
+        if status >= 300:
+            span.fail(str(status))
+        if 200 <= status < 300:
+            self._outbox.remove(entry)
+            metrics.callbacks.labels("delivered").inc()
+            log.info("callback delivered", status=str(entry.task.status), tries=entry.tries)
+        elif status == GONE:
+            self._outbox.stop(entry)
+            metrics.callbacks.labels("gone").inc()
+            log.info("callbacks stopped: their receiver is gone")
         else:
-            outcome = f"status {status}"
-            span.note({"http.response.status_code": status})
-            if status >= 300:
-                span.fail(str(status))
-            if 200 <= status < 300:
-                self._outbox.delivered(entry)
-                metrics.callbacks.labels("delivered").inc()
-                log.info("callback delivered", status=str(entry.task.status), tries=entry.tries)
-                return
-            if status == GONE:
-                self._outbox.stop(entry)
-                metrics.callbacks.labels("gone").inc()
-                log.info("callbacks stopped: their receiver is gone")
-                return
+            self._retry(entry, f"status {status}")
+
+    def _retry(self, entry: OutboxEntry, outcome: str) -> None:
         if entry.tries >= MAX_TRIES:
-            self._outbox.delivered(entry)
+            self._outbox.remove(entry)
             metrics.callbacks.labels("given_up").inc()
             log.warning("callback given up", outcome=outcome, tries=entry.tries)
         else:
@@ -126,17 +128,17 @@ class WebhookSender:
 
 
 def wait_after(tries: int) -> float:
-    """Seconds until the next try after so many."""
+    """Seconds until the next try after so many, with jitter."""
     return usual_wait_s(tries) * random.uniform(1 - JITTER, 1 + JITTER)
 
 
-def signed(body: bytes, callback_id: str, at_s: int, secret: str) -> dict[str, str]:
-    """The headers of a callback: its id, its time and what proves that it is ours."""
+def signed_headers(body: bytes, webhook_id: str, at_s: int, secret: str) -> dict[str, str]:
+    """The headers of a webhook: its id, its time and its signature. secret: `whsec_` and base64."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
-    mark = hmac.new(key, f"{callback_id}.{at_s}.".encode() + body, hashlib.sha256).digest()
+    signature = hmac.new(key, f"{webhook_id}.{at_s}.".encode() + body, hashlib.sha256).digest()
     return {
         "Content-Type": "application/json",
-        "webhook-id": callback_id,
+        "webhook-id": webhook_id,
         "webhook-timestamp": str(at_s),
-        "webhook-signature": f"v1,{base64.b64encode(mark).decode()}",
+        "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
     }
