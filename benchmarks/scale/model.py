@@ -96,7 +96,7 @@ class Load:
 
     tasks_per_s: float
     render_workers: int
-    analysis_workers: int
+    identify_workers: int
     calls_per_s: float
     servers: int
     transactions_per_s: dict[str, float]
@@ -147,7 +147,7 @@ def load(demand: Demand, capacity: Capacity | None = None) -> Load:
     return Load(
         tasks_per_s=rate,
         render_workers=render,
-        analysis_workers=look,
+        identify_workers=look,
         calls_per_s=calls,
         servers=servers,
         transactions_per_s=transactions,

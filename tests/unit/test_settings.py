@@ -46,7 +46,7 @@ def test_a_fleet_has_a_broker_a_database_and_a_storage(broker: str) -> None:
         ({"database_url": DATABASE}, "database_url needs a storage_url"),
         ({"broker_url": "mq:5672"}, "broker_url must begin with amqp://, amqps://, redis:// or rediss://"),
         ({"storage_links": "open"}, "storage_links"),
-        ({"render_queue": "analysis"}, "render_queue"),
+        ({"render_queue": "identify"}, "render_queue"),
         ({"c2pa_key": "key.pem"}, "c2pa_certificate and c2pa_key must be given together"),
     ],
 )

@@ -36,7 +36,7 @@ from duikou.provenance.producer import configured, user_folder
 
 EXIT_FAULT, EXIT_INPUT, EXIT_TERMINATED = 1, 2, 128 + signal.SIGTERM
 DEBUG_VARIABLE = "DUIKOU_DEBUG"  # when set, an unexpected fault shows its trace
-DEFAULT_QUEUES = "render,analysis"
+DEFAULT_QUEUES = "render,identify"
 SYNC_WEIGHTS = (1, 4)  # shares of identifying and of rendering in the time of `sync`, roughly
 
 app = typer.Typer(
@@ -236,7 +236,7 @@ def serve(
 @app.command()
 def worker(
     queues: Annotated[
-        str, typer.Option(metavar="NAMES", help="Queues to serve: analysis, render, gpu.")
+        str, typer.Option(metavar="NAMES", help="Queues to serve: identify, render, gpu.")
     ] = DEFAULT_QUEUES,
     concurrency: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Tasks at once.", show_default="DUIKOU_WORKERS, else 1")

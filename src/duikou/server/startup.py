@@ -126,7 +126,7 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     else:
         terms = Terms.of(settings, folder, Accounts(database) if database.shared else None)
         executor = Executor(store, files, folder, work, terms, shared=database.shared, stopping=stopping)
-        sizes = {Queue.ANALYSIS: IDENTIFY_WORKERS, Queue(settings.render_queue): settings.workers}
+        sizes = {Queue.IDENTIFY: IDENTIFY_WORKERS, Queue(settings.render_queue): settings.workers}
         dispatcher = LocalDispatcher(executor, sizes, stopping=stopping, draining=draining)
     traces.start(settings.otel_endpoint, "server")
     opened.callback(traces.stop)

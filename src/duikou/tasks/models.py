@@ -143,7 +143,7 @@ class Task:
 class IdentifyTask(Task):
     """The search for a video's faces. session_id: the session that it made, `None` until it succeeds."""
 
-    queue: Queue = Queue.ANALYSIS
+    queue: Queue = Queue.IDENTIFY
     session_id: str | None = None
 
 

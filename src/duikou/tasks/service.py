@@ -173,7 +173,7 @@ class TaskService:
 
     def require_identify_slot(self, account: str) -> None:
         """Raise `TooManyTasksError` where too many videos wait for their faces: callers do not wait for long."""
-        self._store.queue.require_room(account, Queue.ANALYSIS, self._policy.identify_limits)
+        self._store.queue.require_room(account, Queue.IDENTIFY, self._policy.identify_limits)
 
     def require_render_slot(self, account: str) -> None:
         """Raise `TooManyTasksError` where the account or the server has no room for another render."""

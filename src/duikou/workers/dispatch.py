@@ -68,7 +68,7 @@ class LocalDispatcher:
     def _serve(self, queue: Queue, worker: Worker) -> None:
         worker.start()
         while not self._stopping.is_set():
-            begun = queue is Queue.ANALYSIS or not self._draining.is_set()
+            begun = queue is Queue.IDENTIFY or not self._draining.is_set()
             if not (begun and self._executor.do_one(queue, worker)):
                 with self._news:
                     self._news.wait(IDLE_S)

@@ -75,7 +75,7 @@ class Terms:
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
         looking = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
         return Terms(
-            {Queue.ANALYSIS: looking, Queue.RENDER: usual, Queue.GPU: usual},
+            {Queue.IDENTIFY: looking, Queue.RENDER: usual, Queue.GPU: usual},
             configured(settings, folder.root),
             settings.media_days * DAY_MS,
             settings.session_hours * HOUR_MS,

@@ -164,7 +164,7 @@ def test_searches_go_soon_and_leave_the_sessions_that_they_made(
     video = source(store, local, tmp_path, "1", LATER)
     for number in range(3):
         store.tasks.add(identify_task(id=f"2{number}", source_id="1"))
-    found, failed = store.queue.claim(Queue.ANALYSIS), store.queue.claim(Queue.ANALYSIS)
+    found, failed = store.queue.claim(Queue.IDENTIFY), store.queue.claim(Queue.IDENTIFY)
     assert isinstance(found, IdentifyTask)
     assert failed
     store.tasks.complete_identify(found, SessionRecord("3", "", video, (), 1, LATER), expires_at=2_000)
