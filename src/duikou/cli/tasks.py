@@ -49,7 +49,8 @@ def show_all(
 ) -> None:
     """List tasks, newest first."""
     with _desk(data) as desk:
-        found = desk.store.select(status=status, account=account, queue=queue, unfinished=not everything, limit=limit)
+        tasks = desk.store.tasks
+        found = tasks.select(status=status, account=account, queue=queue, unfinished=not everything, limit=limit)
     if as_json:
         typer.echo(json.dumps([_told(task) for task in found], indent=2, ensure_ascii=False))
         return
@@ -88,7 +89,7 @@ def retry(task: TaskId, data: Data = None) -> None:
         if found.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
             raise InputError(f"{task} is {found.status}; only one that failed or was cancelled can", field="task")
         desk.require_inputs(found)
-        if not desk.store.again(found):
+        if not desk.store.tasks.resubmit(found):
             raise InputError(f"{task} has just changed; look at it and try again", field="task")
     typer.echo(f"submitted: {task}")
 
@@ -98,7 +99,7 @@ def cancel(task: TaskId, data: Data = None) -> None:
     """End a task that is not over; its worker is stopped, its caller is told."""
     with _desk(data) as desk:
         found = desk.task(task)
-        ended = desk.store.cancel(found, CANCELLED, expires_at=now_ms() + desk.settings.media_days * DAY_MS)
+        ended = desk.store.tasks.cancel(found, CANCELLED, expires_at=now_ms() + desk.settings.media_days * DAY_MS)
     status = ended.status if ended else "gone"
     if found.finished or status is not TaskStatus.CANCELLED:
         raise InputError(f"{task} is over already: {status}", field="task")
@@ -113,7 +114,7 @@ class _Desk:
 
     def task(self, task_id: str) -> Task:
         """Raises `NotFoundError`."""
-        found = self.store.task_of_anyone(task_id)
+        found = self.store.tasks.get(task_id)
         if found is None:
             raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="task")
         return found
@@ -122,7 +123,7 @@ class _Desk:
         """Raise `InputError` where what the task needs is no longer kept, so that it could only fail."""
         if not isinstance(task, RenderTask):
             raise InputError(f"{task.id} looked for faces, and its caller waits no longer", field="task")
-        source, session = self.store.media_of_anyone(task.source.id), self.store.session_of_anyone(task.session_id)
+        source, session = self.store.media.get(task.source.id), self.store.sessions.get(task.session_id)
         if source is None or session is None:
             raise InputError(f"the session of {task.id} is over; its caller has to make another", field="task")
         gone = [choice.audio for choice in task.choices if self._files().size(str(choice.audio)) is None]
