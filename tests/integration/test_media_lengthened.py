@@ -13,7 +13,8 @@ from media_maker import make_video, read_number
 from duikou.errors import StorageError
 from duikou.media import decode, probe
 from duikou.media.encode import VideoWriter
-from duikou.media.timeline import Extension, SyncMode
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import Extension
 
 MODES = (SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE)
 SOURCES: dict[str, dict[str, Any]] = {

@@ -24,7 +24,7 @@ from duikou.media import decode
 from duikou.media.audio import read_audio
 from duikou.media.pixels import Pixels
 from duikou.media.probe import probe_video
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress
 from duikou.provenance import credentials
 from duikou.render import mesh

@@ -18,7 +18,7 @@ from duikou.cli import main, terminal
 from duikou.errors import InputError, ModelError
 from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress, silent
 from duikou.provenance.producer import Producer, user_folder
 from duikou.timebase import Interval

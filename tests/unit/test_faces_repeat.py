@@ -10,7 +10,8 @@ import pytest
 from duikou.faces.repeat import Repeated
 from duikou.faces.track import POINTS, FaceTrack
 from duikou.media.demux import Timeline
-from duikou.media.timeline import Extension, SyncMode
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import Extension
 
 STEP_MS = 40
 TIMES = np.arange(6) * STEP_MS

@@ -1,11 +1,16 @@
-"""The rooms' import directions, as pyproject.toml draws them."""
+"""The rooms' import directions, as pyproject.toml draws them, and what an import loads."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import duikou
+
 ROOT = Path(__file__).parents[2]
+SERVER_PACKAGES = ("fastapi", "sqlalchemy", "alembic", "uvicorn")
 
 
 def test_rooms_import_one_way_only() -> None:
@@ -15,13 +20,45 @@ def test_rooms_import_one_way_only() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_package_imports_without_the_web_framework() -> None:
-    assert loaded("duikou", "fastapi", "sqlalchemy", "uvicorn") == []
+def test_the_package_itself_imports_no_media_library() -> None:
+    assert loaded("duikou", "av", "cv2", "numpy", "onnxruntime", "scipy", *SERVER_PACKAGES) == []
+
+
+def test_the_library_imports_no_server_packages() -> None:
+    assert loaded("duikou.pipeline.sync, duikou.pipeline.session, duikou.provenance.producer", *SERVER_PACKAGES) == []
 
 
 def test_a_server_alone_imports_nothing_of_a_fleets() -> None:
     packages = ("celery", "kombu", "obstore", "psycopg", "opentelemetry.sdk", "opentelemetry.exporter")
     assert loaded("duikou.cli.main, duikou.server, duikou.server.service", *packages) == []
+
+
+@pytest.mark.parametrize("name", duikou.__all__)
+def test_every_public_name_is_found_and_listed(name: str) -> None:
+    assert getattr(duikou, name) is not None
+    assert name in dir(duikou)
+
+
+def test_a_public_name_can_be_imported_from_the_package() -> None:
+    code = "from duikou import FaceChoice, identify, __version__; print(identify.__module__, __version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["duikou.pipeline.session", duikou.__version__]
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'duikou' has no attribute 'identfy'"):
+        _ = duikou.identfy  # type: ignore[attr-defined]
+
+
+def test_a_sandboxed_child_has_the_whole_work_loaded() -> None:
+    """Once restricted it cannot read the files of modules."""
+    code = (
+        "import duikou.workers.work, sys; before = set(sys.modules);"
+        "import duikou; duikou.identify, duikou.lip_sync, duikou.Session, duikou.FaceChoice;"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def loaded(modules: str, *packages: str) -> list[str]:

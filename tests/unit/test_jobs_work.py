@@ -11,7 +11,7 @@ import pytest
 
 import duikou
 from duikou.media.probe import VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import silent
 from duikou.provenance.certificates import Certificate
 from duikou.provenance.producer import Producer

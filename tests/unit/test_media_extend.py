@@ -10,7 +10,8 @@ import pytest
 from duikou.errors import InputError
 from duikou.media.audio import Audio
 from duikou.media.demux import Timeline
-from duikou.media.timeline import MAX_MS, Extension, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import MAX_MS, Extension, cut_end_ms, extended_duration_ms, shown_ms
 from duikou.timebase import Interval
 
 RATE = 8_000

@@ -14,7 +14,7 @@ from duikou import FaceChoice, Session, lip_sync
 from duikou.errors import InputError, NotFoundError
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import check
 from duikou.pipeline.plan import EASE_MS, _neighbours, ease
 from duikou.timebase import Interval

@@ -9,7 +9,7 @@ import pytest
 
 from duikou.errors import InputError
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.server import validation
 from duikou.tasks.models import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord
 from duikou.timebase import Interval

@@ -27,7 +27,7 @@ from duikou.cli.tasks import tasks_app
 from duikou.cli.terminal import output, read_settings, shown
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.faces.track import Face
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import scaled, split
 from duikou.provenance import credentials, label
 from duikou.provenance.credentials import Credentials

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from duikou.faces.track import FaceTrack
-from duikou.media.timeline import Extension, SyncMode
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import Extension
 
 IntArray = npt.NDArray[np.int64]
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from duikou.media.audio import Audio, again
 from duikou.media.decode import Frame
 from duikou.media.demux import Timeline
 from duikou.media.encode import VideoWriter
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress, silent
 from duikou.timebase import END_TOLERANCE_MS, Interval
 
@@ -32,19 +32,6 @@ MAX_MS = 60_000
 
 NEAR_LOSSLESS_CRF, FASTEST = 8, "ultrafast"
 """x264's settings for the file that engines look at; nothing of it is shown but the lips that an exemplar lends."""
-
-
-class SyncMode(StrEnum):
-    """What to do where speech lasts longer than the video, or than the face can be seen.
-
-    cut_off: the speech ends with the face's interval. loop: the video starts again from its beginning. bounce: it is
-    played backwards, then forwards, and so on. silence: its last frame stands.
-    """
-
-    CUT_OFF = "cut_off"
-    LOOP = "loop"
-    BOUNCE = "bounce"
-    SILENCE = "silence"
 
 
 def extended_duration_ms(mode: SyncMode | None, video_ms: int, speech_end_ms: int) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from duikou.errors import InputError
 from duikou.media.audio import MAX_VOLUME
 from duikou.media.probe import probe_audio
-from duikou.media.timeline import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import cut_end_ms, extended_duration_ms, shown_ms
 from duikou.pipeline.session import Session
 from duikou.timebase import END_TOLERANCE_MS, Interval
 

@@ -15,7 +15,8 @@ from duikou.media import decode
 from duikou.media.audio import Insert, mix, read_audio
 from duikou.media.encode import VideoWriter
 from duikou.media.probe import VideoInfo, probe_video
-from duikou.media.timeline import Extension, SyncMode
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import Extension
 from duikou.pipeline.choice import FaceChoice, check_all
 from duikou.pipeline.paint import paint_all
 from duikou.pipeline.plan import Spoken, plan

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from duikou.errors import InputError
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import cut_end_ms, extended_duration_ms, shown_ms
 from duikou.tasks.models import ChoiceRecord, FaceSummary, SessionRecord
 from duikou.timebase import END_TOLERANCE_MS, Interval
 

@@ -14,7 +14,7 @@ import structlog
 
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.provenance import certificates
 from duikou.provenance.producer import Producer, configured
 from duikou.sandbox.answers import readable

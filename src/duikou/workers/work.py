@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duikou
+import duikou.pipeline.sync  # before the child is confined: later it cannot read the modules' files
 from duikou.media import probe, sniff
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import Places

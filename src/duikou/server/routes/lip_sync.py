@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, StreamingResponse
 
 from duikou.errors import InputError
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.net.fetch import check_url, fetch
 from duikou.server import schemas, validation
 from duikou.server.dependencies import Desk, account_of, desk_of, links_of
