@@ -10,7 +10,22 @@ import pytest
 import duikou
 
 ROOT = Path(__file__).parents[2]
-SERVER_PACKAGES = ("fastapi", "sqlalchemy", "alembic", "uvicorn")
+SERVER_PACKAGES = ("fastapi", "sqlalchemy", "alembic", "uvicorn", "aiohttp", "structlog")
+MEDIA_PACKAGES = ("av", "cv2", "numpy", "scipy", "onnxruntime", "ai_edge_litert", "c2pa", "cryptography")
+
+WITHOUT = """
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+for name in {names!r}:
+    sys.modules.pop(name, None)
+"""
+"""Code after which these packages cannot be imported."""
 
 
 def test_rooms_import_one_way_only() -> None:
@@ -21,7 +36,17 @@ def test_rooms_import_one_way_only() -> None:
 
 
 def test_the_package_itself_imports_no_media_library() -> None:
-    assert loaded("duikou", "av", "cv2", "numpy", "onnxruntime", "scipy", *SERVER_PACKAGES) == []
+    assert loaded("duikou", *MEDIA_PACKAGES, *SERVER_PACKAGES) == []
+
+
+def test_the_command_line_imports_no_heavy_package() -> None:
+    assert loaded("duikou.cli, duikou.cli.main", "rich", "pydantic", *MEDIA_PACKAGES, *SERVER_PACKAGES) == []
+
+
+def test_the_command_line_runs_without_the_modules_that_only_unix_has() -> None:
+    done = run_without(("fcntl", "resource"), "from duikou.cli.main import run; sys.exit(run(['sync', '--help']))")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--sync-mode" in done.stdout
 
 
 def test_the_library_imports_no_server_packages() -> None:
@@ -59,6 +84,12 @@ def test_a_sandboxed_child_has_the_whole_work_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def run_without(packages: tuple[str, ...], code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `code` where these packages are missing."""
+    command = [sys.executable, "-c", WITHOUT.format(names=packages) + code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def loaded(modules: str, *packages: str) -> list[str]:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import ValidationError
 
-from duikou.cli import main
+from duikou.cli.terminal import read_settings
 from duikou.errors import InputError, StorageError
 from duikou.provenance import certificates, credentials
 from duikou.provenance.certificates import Certificate
@@ -162,9 +162,9 @@ def test_certificate_and_key_come_together(monkeypatch: pytest.MonkeyPatch) -> N
         Settings(c2pa_key=Path("key.pem"))
     monkeypatch.setenv("DUIKOU_C2PA_KEY", "key.pem")
     with pytest.raises(InputError, match="c2pa_certificate and c2pa_key must be given together"):
-        main.read_settings()
+        read_settings()
     monkeypatch.setenv("DUIKOU_C2PA_KEY", "")
-    assert main.read_settings().c2pa_key is None
+    assert read_settings().c2pa_key is None
 
 
 def test_where_a_users_certificate_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
