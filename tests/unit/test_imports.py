@@ -1,6 +1,7 @@
 """The rooms' import directions, as pyproject.toml draws them, and what an import loads."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,16 @@ import duikou
 
 ROOT = Path(__file__).parents[2]
 SERVER_PACKAGES = ("fastapi", "sqlalchemy", "alembic", "uvicorn", "aiohttp", "structlog")
+SERVER_EXTRA = (
+    *SERVER_PACKAGES,
+    "aiodns",
+    "h11",
+    "jwt",
+    "limits",
+    "prometheus_client",
+    "python_multipart",
+    "starlette",
+)
 MEDIA_PACKAGES = ("av", "cv2", "numpy", "scipy", "onnxruntime", "ai_edge_litert", "c2pa", "cryptography")
 
 WITHOUT = """
@@ -41,6 +52,26 @@ def test_the_package_itself_imports_no_media_library() -> None:
 
 def test_the_command_line_imports_no_heavy_package() -> None:
     assert loaded("duikou.cli, duikou.cli.main", "rich", "pydantic", *MEDIA_PACKAGES, *SERVER_PACKAGES) == []
+
+
+def test_library_and_commands_need_no_server_packages(tmp_path: Path) -> None:
+    code = "import duikou; duikou.identify, duikou.lip_sync; from duikou.cli.main import run;"
+    code += "assert (run(['--help']), run(['faces', '--help']), run(['sync', '--help'])) == (0, 0, 0);"
+    done = run_without(SERVER_EXTRA, code + "sys.exit(run(['doctor']))", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "H.264 out" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "keys list", "tasks list"])
+def test_a_command_of_the_server_names_the_extra_that_it_needs(command: str, tmp_path: Path) -> None:
+    done = run_without(SERVER_EXTRA, f"from duikou.cli.main import run; sys.exit(run({command.split()!r}))", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"duikou: this command needs the package \w+, which is not installed; "
+        r"run: \S+ -m pip install 'duikou\[server\]'\n",
+        done.stderr,
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_line_runs_without_the_modules_that_only_unix_has() -> None:
