@@ -96,16 +96,15 @@ def _disk(settings: Settings) -> Check:
 
 
 def _signature(settings: Settings) -> Check:
-    from duikou.provenance import credentials
-    from duikou.provenance.certificates import Certificate
     from duikou.provenance.label import Label
+    from duikou.provenance.producer import configured, user_folder
 
-    name, chain, key = "signature", settings.c2pa_certificate, settings.c2pa_key
+    name, chain = "signature", settings.c2pa_certificate
     try:
-        Label.first(settings.aigc_producer, "trial")
-        if chain is None or key is None:
-            return Check(name, True, "a self-made certificate, made when it is first needed")
-        credentials.check(Certificate(chain, key))
+        if chain is None:
+            Label.first(settings.aigc_producer, "trial")
+            return Check(name, True, "a self-signed certificate, created on first use")
+        configured(settings, user_folder())
     except DuikouError as error:
         return Check(name, False, str(error), "set DUIKOU_C2PA_CERTIFICATE, DUIKOU_C2PA_KEY and DUIKOU_AIGC_PRODUCER")
     return Check(name, True, f"the certificate in {chain}")

@@ -57,7 +57,7 @@ def _credentials_rows(signed: Credentials | None) -> Iterator[tuple[str, str]]:
     yield "Content Credentials", "none" if signed is None else _validity(signed)
     if signed is None:
         return
-    limits = ", which shows that the file is unaltered, but not who made it" if signed.self_made else ""
+    limits = ", which shows that the file is unaltered, but not who made it" if signed.self_signed else ""
     yield "  signed by", ", ".join(filter(None, (signed.signer, signed.issuer))) + limits
     yield "  written by", signed.generator
     yield "  title", signed.title

@@ -56,7 +56,7 @@ def lip_sync(
     Frame count, frame times and size are the source's, unless `sync_mode` makes the video longer. Each file appears
     only once it is whole, with the AIGC label and Content Credentials in it.
     watermark: where a second file goes, the same with a visible mark.
-    made_by: who answers for the result, by default `duikou` with this user's self-made certificate.
+    made_by: who answers for the result, by default `duikou` with this user's self-signed certificate.
     produce_id: the result's number in the label, by default a new one.
     sync_mode: what to do with speech that is too long, which by default is an error.
     Raises `InputError` with the field at fault, `MediaError`, `NotFoundError`, `StorageError`.
