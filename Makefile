@@ -16,7 +16,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SETUP := $(VENV)/.setup-done
 TRAINING := $(VENV)/.training-done
 
-.PHONY: help setup demo test test-media lint format bench scale quality fuzz soak faults train clean
+# The public library, then the modules of the values that it takes and returns.
+API := duikou duikou.engines.base duikou.errors duikou.faces.track duikou.media.probe duikou.progress duikou.timebase
+
+# Processes that the tests start find both in their environment.
+COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'
+COVERAGE := $(COVERAGE_ENV) $(BIN)/coverage
+
+.PHONY: help setup demo test test-media lint format docs coverage bench scale quality fuzz soak faults train clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +57,21 @@ lint: $(SETUP) ## style, types and import directions
 format: $(SETUP) ## put the source in its standard form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(SETUP) ## the library's API reference, from its docstrings, in out/docs
+	@rm -rf out/docs
+	@$(BIN)/python -W error -m pdoc --no-show-source --output-directory out/docs $(API)
+	@echo out/docs/index.html
+
+coverage: $(SETUP) ## the tests with their line and branch coverage, children included; report in out/coverage
+	@rm -rf out/coverage
+	@mkdir -p out/coverage/data
+	@$(COVERAGE) run -m pytest tests --ignore tests/media --numprocesses 2 --dist loadfile
+	@$(COVERAGE_ENV) $(BIN)/python tests/helpers/child_coverage.py
+	@$(COVERAGE) combine --quiet
+	@$(COVERAGE) html --quiet
+	@$(COVERAGE) report --skip-covered --sort cover
+	@echo out/coverage/html/index.html
 
 bench: $(SETUP) ## seconds of work per second of video, by stage
 	@$(BIN)/python -m benchmarks.bench

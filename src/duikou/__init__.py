@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from duikou.faces.track import Face
     from duikou.media.sync_mode import SyncMode
     from duikou.pipeline.choice import FaceChoice
+    from duikou.pipeline.output import Output
     from duikou.pipeline.session import Session, identify
     from duikou.pipeline.sync import Result, lip_sync
     from duikou.provenance.producer import Producer, producer
@@ -40,6 +41,7 @@ __all__ = [
     "MediaError",
     "ModelError",
     "NotFoundError",
+    "Output",
     "Producer",
     "Result",
     "Session",
@@ -55,6 +57,7 @@ __all__ = [
 _MODULES: Final = {
     "Face": "duikou.faces.track",
     "FaceChoice": "duikou.pipeline.choice",
+    "Output": "duikou.pipeline.output",
     "Producer": "duikou.provenance.producer",
     "Result": "duikou.pipeline.sync",
     "Session": "duikou.pipeline.session",

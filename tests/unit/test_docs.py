@@ -6,6 +6,8 @@ import ast
 import inspect
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 import duikou
 from duikou.cli.main import app
@@ -20,7 +23,7 @@ from duikou.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / ".github").glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -158,6 +161,16 @@ def test_every_threat_has_tests_that_exist() -> None:
             assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{name}"
 
 
+def test_the_house_has_a_row_for_every_room_in_the_order_of_the_layers() -> None:
+    package = ROOT / "src/duikou"
+    rooms = {folder.name for folder in package.iterdir() if (folder / "__init__.py").exists()}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rows = re.findall(r"^\| `(\w+)/` \|", (ROOT / "docs/architecture/01-house.md").read_text(), re.MULTILINE)
+    assert rows == [name for layer in layers for name in NAME.findall(layer) if name in rooms]
+    assert set(rows) == rooms
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
@@ -168,3 +181,40 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?<!keys )\bmake ([a-z-]+)", README)) <= targets
+
+
+def test_paths_and_make_targets_of_the_contributors_page_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:src|tests|docs|deploy|\.ci)/[\w./-]+)`", page)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", page, re.MULTILINE)) == targets - {"help", "clean"}
+
+
+SCHEMAS = {
+    "workflows": [".github/workflows/ci.yaml"],
+    "issue-forms": [".github/ISSUE_TEMPLATE/bug.yaml", ".github/ISSUE_TEMPLATE/feature.yaml"],
+    "issue-config": [".github/ISSUE_TEMPLATE/config.yml"],
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_files_for_github_keep_to_their_schemas(name: str) -> None:
+    command = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", f"vendor.github-{name}"]
+    done = subprocess.run([*command, *SCHEMAS[name]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_hooks_before_a_commit_are_the_commands_of_make_lint() -> None:
+    recipe = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[0]
+    commands = [line.strip().removeprefix("@$(BIN)/").removesuffix(" .") for line in recipe.splitlines()]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [hook["entry"].removeprefix(".venv/bin/").removesuffix(" --force-exclude") for hook in local["hooks"]]
+    assert hooks == commands
+
+
+def test_the_changelog_has_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    versions = re.findall(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[:2] == ["Unreleased", version]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,7 +14,7 @@ import typer
 from duikou.cli.keys import Data
 from duikou.cli.terminal import AsJson, format_time, print_json, print_table, read_settings, server_packages
 from duikou.errors import InputError, NotFoundError
-from duikou.tasks.models import Queue, TaskStatus
+from duikou.tasks.states import Queue, TaskStatus
 from duikou.units import DAY_MS
 
 if TYPE_CHECKING:
@@ -115,13 +115,15 @@ class _Tasks:
 
     def require_inputs(self, task: Task) -> None:
         """Raise `InputError` if an input of the task is gone, so that it could only fail."""
-        if task.queue is Queue.ANALYSIS:
+        from duikou.tasks.models import RenderTask
+
+        if not isinstance(task, RenderTask):
             raise InputError(f"{task.id} identified faces for a caller who no longer waits", field="task")
-        source, session = self.store.media_of_anyone(task.source_id), self.store.session_of_anyone(task.session_id)
+        source, session = self.store.media_of_anyone(task.source.id), self.store.session_of_anyone(task.session_id)
         if source is None or session is None:
             raise InputError(f"the session of {task.id} has expired; its caller must create a new one", field="task")
         files = self._files()
-        if any(files.size(choice.sound) is None for choice in task.choices):
+        if any(files.size(str(choice.audio)) is None for choice in task.choices):
             raise InputError(f"the speech of {task.id} is no longer stored", field="task")
 
     def _files(self) -> Files:
@@ -147,7 +149,9 @@ def _opened(data: Path | None) -> Iterator[_Tasks]:
 
 def _shown(task: Task) -> dict[str, Any]:
     """The fields of a task that an operator sees, with times for people to read."""
-    values = {name: value for name, value in asdict(task).items() if name not in HIDDEN}
+    from duikou.tasks.rows import task_row
+
+    values = {name: value for name, value in task_row(task).items() if name not in HIDDEN}
     return {name: format_time(value) if name in TIMES else value for name, value in values.items()}
 
 
