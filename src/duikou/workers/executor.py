@@ -58,13 +58,13 @@ class Terms:
     def of(settings: Settings, folder: DataFolder, fleet: Accounts | None = None) -> Terms:
         """The terms of these settings. Raises `InputError` where the settings' certificate cannot sign results.
 
-        fleet: where the self-made certificate is kept that all machines sign with, unless one is configured.
+        fleet: where the self-signed certificate is kept that all machines sign with, unless one is configured.
         """
         if fleet is not None and settings.c2pa_certificate is None:
-            made = certificates.exported(folder.root)
+            made = certificates.export_self_signed(folder.root)
             shared = fleet.secret("certificate", made)
             if shared != made:
-                certificates.adopt(folder.root, shared)
+                certificates.import_self_signed(folder.root, shared)
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
         looking = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
         return Terms(
