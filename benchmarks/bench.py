@@ -37,6 +37,7 @@ from duikou.cli.terminal import shown
 from duikou.media import decode
 from duikou.media.encode import VideoWriter
 from duikou.media.probe import probe_audio
+from duikou.media.video import Video
 from duikou.parallel import cores
 from duikou.progress import Progress
 
@@ -106,7 +107,7 @@ def decode_to_bgr(video: Path, _sound: Path, _output: Path) -> Stages:
 
 def decode_and_encode(video: Path, _sound: Path, output: Path) -> Stages:
     """Every frame decoded and encoded again, nothing else."""
-    with VideoWriter(output, video) as writer:
+    with VideoWriter(output, Video.open(video)) as writer:
         for frame in decode.frames(video):
             writer.copy(frame)
     return {}

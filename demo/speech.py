@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.speech import write_wave
-from training.synthesizers.espeak import Espeak
+from training.synthesizers.espeak import Espeak, Prosody
 
 SENTENCE = "Hello from orbit! My lips move with these words, made by a small, open program on an ordinary computer."
 VOICE = ("en-us", "f3")  # American English, the third female variant
@@ -19,5 +19,5 @@ def speak(path: Path, sentence: str = SENTENCE, voice: tuple[str, str] = VOICE) 
     voice: language and variant. Raises `RuntimeError` where the library cannot be used, `ValueError` for a voice that
     is not there.
     """
-    spoken = Espeak().speak(sentence, *voice, words_per_minute=WORDS_PER_MINUTE, pitch=PITCH)
+    spoken = Espeak().speak(sentence, *voice, prosody=Prosody(WORDS_PER_MINUTE, PITCH))
     return write_wave(path, spoken.samples, spoken.rate)

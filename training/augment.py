@@ -6,19 +6,18 @@ All functions take and return power (B, N, 80): B crops of N rows.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
+from duikou.arrays import Float64Array
 from duikou.speech.features import BANDS
 
-Array = npt.NDArray[np.float64]
 Generator = np.random.Generator
 
 LONGEST_STRETCH = 1.5  # rows of a crop that one row of the stretched one may take
 
 
-def augment(power: Array, others: Array, rng: Generator) -> Array:
+def augment(power: Float64Array, others: Float64Array, rng: Generator) -> Float64Array:
     """Another throat, another room, another microphone, other sounds. `others` (B, N, 80): other people's speech."""
     power = power / (power.mean((1, 2), keepdims=True) + 1e-12)
     others = others / (others.mean((1, 2), keepdims=True) + 1e-12)
@@ -30,7 +29,7 @@ def augment(power: Array, others: Array, rng: Generator) -> Array:
     return power + 10.0 ** rng.uniform(-6.0, -2.5, (len(power), 1, 1))
 
 
-def stretch(power: Array, targets: Array, rows: int, rng: Generator) -> tuple[Array, Array]:
+def stretch(power: Float64Array, targets: Float64Array, rows: int, rng: Generator) -> tuple[Float64Array, Float64Array]:
     """Crops (B, M, c) played faster or slower and unevenly, as (B, rows, c): M must be `LONGEST_STRETCH` times as long.
 
     Synthesizers keep time like clocks; people do not.
@@ -45,7 +44,7 @@ def stretch(power: Array, targets: Array, rows: int, rng: Generator) -> tuple[Ar
     return fast, values + targets[crop, low + 1] * share
 
 
-def warp_formants(power: Array, rng: Generator) -> Array:
+def warp_formants(power: Float64Array, rng: Generator) -> Float64Array:
     """Move the spectrum along the mel axis: throats 15 % shorter to 18 % longer."""
     stretch, shift = rng.uniform(0.85, 1.18, (len(power), 1)), rng.uniform(-2.0, 2.0, (len(power), 1))
     at = np.clip(np.arange(BANDS) * stretch + shift, 0, BANDS - 1.001)
@@ -56,20 +55,20 @@ def warp_formants(power: Array, rng: Generator) -> Array:
     return power[rows, columns, low[:, None, :]] * (1 - share) + power[rows, columns, low[:, None, :] + 1] * share
 
 
-def smear(power: Array, rng: Generator) -> Array:
+def smear(power: Float64Array, rng: Generator) -> Float64Array:
     """Blur formants and harmonics of half of the crops: breathy, nasal, hoarse."""
     for crop in np.flatnonzero(rng.random(len(power)) < 0.5):
         power[crop] = gaussian_filter1d(power[crop], rng.uniform(0.3, 1.5), axis=1)
     return power
 
 
-def texture(power: Array, rng: Generator) -> Array:
+def texture(power: Float64Array, rng: Generator) -> Float64Array:
     """Small random swellings in time and pitch, none to 4 dB: no two periods of a real voice are alike."""
     field = gaussian_filter1d(gaussian_filter1d(rng.normal(0, 1, power.shape), 2.0, axis=2), 1.5, axis=1)
     return np.exp(rng.uniform(0.0, 1.0, (len(power), 1, 1)) * field / field.std())
 
 
-def hole(power: Array, rng: Generator) -> Array:
+def hole(power: Float64Array, rng: Generator) -> Float64Array:
     """A band of up to a quarter of the spectrum missing in 30 % of the crops, (B, 1, 80): no single cue is safe."""
     out = np.ones((len(power), 1, BANDS))
     for crop in np.flatnonzero(rng.random(len(power)) < 0.3):
@@ -78,12 +77,12 @@ def hole(power: Array, rng: Generator) -> Array:
     return out
 
 
-def gain_drift(power: Array, rng: Generator) -> Array:
+def gain_drift(power: Float64Array, rng: Generator) -> Float64Array:
     """People come nearer and go away: up to about 6 dB over a crop, (B, N, 1)."""
     return _curve(rng, len(power), 4, power.shape[1], 0.6)[..., None]
 
 
-def reverberate(power: Array, rng: Generator) -> Array:
+def reverberate(power: Float64Array, rng: Generator) -> Float64Array:
     """Give 60 % of the crops a room: an exponential tail of 20 to 200 ms, duller than the sound."""
     dull = np.exp(-np.linspace(0, 1, BANDS))
     for crop in np.flatnonzero(rng.random(len(power)) < 0.6):
@@ -92,7 +91,7 @@ def reverberate(power: Array, rng: Generator) -> Array:
     return power
 
 
-def noise(power: Array, rng: Generator) -> Array:
+def noise(power: Float64Array, rng: Generator) -> Float64Array:
     """Coloured noise 3 to 45 dB below the speech in 85 % of the crops; a third of it swells and falls."""
     crops, rows, _ = power.shape
     colour = _curve(rng, crops, 8, BANDS, 1.5)[:, None, :]
@@ -102,7 +101,7 @@ def noise(power: Array, rng: Generator) -> Array:
     return level * colour * swell * rng.gamma(2.0, 0.5, power.shape)
 
 
-def music(power: Array, rng: Generator) -> Array:
+def music(power: Float64Array, rng: Generator) -> Float64Array:
     """Chords 5 to 30 dB below the speech in a quarter of the crops: harmonics that start, hold and decay."""
     out = np.zeros_like(power)
     rows = power.shape[1]
@@ -123,13 +122,13 @@ def music(power: Array, rng: Generator) -> Array:
     return out * 10.0 ** (-rng.uniform(5.0, 30.0, (len(power), 1, 1)) / 10)
 
 
-def babble(others: Array, rng: Generator) -> Array:
+def babble(others: Float64Array, rng: Generator) -> Float64Array:
     """One to three other people 8 to 30 dB below, in a third of the crops."""
     crowd = sum(np.roll(others, int(step), axis=0) for step in rng.integers(1, len(others) + 1, rng.integers(1, 4)))
     return np.asarray(crowd * _level(rng, len(others), 0.33, 8.0, 30.0))
 
 
-def equaliser(power: Array, rng: Generator) -> Array:
+def equaliser(power: Float64Array, rng: Generator) -> Float64Array:
     """The microphone's and the file format's colour, (B, 1, 80); a tenth are telephones or low-rate files."""
     colour = _curve(rng, len(power), 6, BANDS, 1.2)
     for crop in np.flatnonzero(rng.random(len(power)) < 0.1):
@@ -138,18 +137,18 @@ def equaliser(power: Array, rng: Generator) -> Array:
     return np.asarray(colour[:, None, :])
 
 
-def _knotted(rng: Generator, count: int, knots: int, length: int, spread: float) -> Array:
+def _knotted(rng: Generator, count: int, knots: int, length: int, spread: float) -> Float64Array:
     """`count` smooth random lines (count, length) through normal knots of that spread."""
     grid = np.linspace(0, knots - 1, length)
     return np.stack([np.interp(grid, np.arange(knots), rng.normal(0, spread, knots)) for _ in range(count)])
 
 
-def _curve(rng: Generator, count: int, knots: int, length: int, spread: float) -> Array:
+def _curve(rng: Generator, count: int, knots: int, length: int, spread: float) -> Float64Array:
     """`count` smooth random gains (count, length), log-normal with that spread in nepers of power."""
     return np.exp(_knotted(rng, count, knots, length, spread))
 
 
-def _level(rng: Generator, crops: int, share: float, nearest_db: float, farthest_db: float) -> Array:
+def _level(rng: Generator, crops: int, share: float, nearest_db: float, farthest_db: float) -> Float64Array:
     """Gains (crops, 1, 1): so many dB down in that share of the crops, else none."""
     gain = 10.0 ** (-rng.uniform(nearest_db, farthest_db, (crops, 1, 1)) / 10)
     return np.where(rng.random((crops, 1, 1)) < share, gain, 0.0)

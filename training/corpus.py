@@ -24,7 +24,6 @@ from training.speech import Event, Spoken
 from training.synthesizers import ALL
 from training.targets import curves
 
-FloatArray = npt.NDArray[np.float32]
 HalfArray = npt.NDArray[np.float16]
 
 CACHE = Path(__file__).parent / "cache"

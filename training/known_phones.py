@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from pocketsphinx import Config, Decoder
 
+from duikou.arrays import Float32Array
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE, RATE, resample
 from duikou.speech.motion import MouthMotion
@@ -32,7 +32,7 @@ SETS = ("grid", "mead_lrs3", "talkvid")  # in English, wholly or mostly
 PHONES_PER_S = 100  # the aligner counts in these
 
 
-def phones(samples: npt.NDArray[np.float32], grammar: str = "") -> list[Event]:
+def phones(samples: Float32Array, grammar: str = "") -> list[Event]:
     """What is said when in sound (n,) at 16 kHz, by `grammar` (JSGF) or in general English; empty where unclear."""
     # A new one for each: it adapts to what it heard before, and one failed alignment spoils the next.
     decoder = Decoder(Config(loglevel="FATAL", samprate=float(RATE), beam=1e-80, wbeam=1e-40, bestpath=False))

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from duikou.arrays import Float32Array, Float64Array
 from duikou.speech.articulation import articulate
 from duikou.speech.features import FRAME_RATE, loudness, mel_power
 from duikou.speech.motion import MouthMotion
@@ -27,18 +28,16 @@ SETS = ("grid", "mead_lrs3", "talkvid", "arabic_news")
 UPPER_LIP, LOWER_LIP, LEFT_CORNER, RIGHT_CORNER = 13, 14, 61, 291
 LAGS_S = np.arange(-0.12, 0.121, 0.02)
 
-FloatArray = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Clip:
     """One speaker's lips and sound: times of the video frames in s, lip gap, mouth width, mono sound, and motions."""
 
     group: str
-    times: FloatArray
-    gap: FloatArray
-    width: FloatArray
-    samples: npt.NDArray[np.float32]
+    times: Float64Array
+    gap: Float64Array
+    width: Float64Array
+    samples: Float32Array
     rate: int
     motion: MouthMotion
     loudness: MouthMotion
@@ -104,7 +103,7 @@ def main() -> None:
         print(f"{lag * 1000:>+8.0f}     " + "".join(f"{mean_r(clips, name, 'gap', float(lag)):13.3f}" for name in SETS))
 
 
-def _sound(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+def _sound(path: Path) -> tuple[Float32Array, int]:
     with av.open(str(path)) as file:
         stream = file.streams.audio[0]
         frames = [frame.to_ndarray() for frame in file.decode(stream)]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from duikou.arrays import Float32Array
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,12 @@ class Event:
 class Spoken:
     """Sound (n,) float32 in -1 to 1 at `rate`, and what is said when."""
 
-    samples: FloatArray
+    samples: Float32Array
     rate: int
     events: list[Event]
 
 
-def write_wave(path: Path, samples: FloatArray, rate: int) -> Path:
+def write_wave(path: Path, samples: Float32Array, rate: int) -> Path:
     """Write samples (n,) in -1 to 1 as a mono file of 16 bits and return `path`."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, 0, "NONE", "not compressed"))
@@ -38,7 +37,7 @@ def write_wave(path: Path, samples: FloatArray, rate: int) -> Path:
     return path
 
 
-def read_wave(path: Path) -> tuple[FloatArray, int]:
+def read_wave(path: Path) -> tuple[Float32Array, int]:
     """Samples (n,) in -1 to 1 and rate of a mono file of 16 bits."""
     with wave.open(str(path), "rb") as file:
         rate, content = file.getframerate(), file.readframes(file.getnframes())

@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from duikou.arrays import Float32Array, Float64Array
 from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import CURVES
 from training.phones import BILABIALS, PHONES, UNSTRESSED, Sound, sounds
 from training.speech import Event
-
-FloatArray = npt.NDArray[np.float32]
 
 LIPS_S = 0.035  # spread of a phone's pull on lips and jaw beyond its core: they cross a syllable in about 100 ms
 ROUND_BEFORE_S = 0.100  # rounding is prepared over the consonants before the vowel (look-ahead model)
@@ -46,7 +44,7 @@ class _Part:
     firm: tuple[float, ...]
 
 
-def curves(events: list[Event], rows: int) -> FloatArray:
+def curves(events: list[Event], rows: int) -> Float32Array:
     """Curves (rows, len(CURVES)) at 100 rows per second of the speech that `events` describe, in time order."""
     parts = _parts(_merge_silence(events))
     times = np.arange(rows, dtype=np.float64)[:, None] / FRAME_RATE
@@ -116,7 +114,7 @@ def _pause(event: Event) -> _Part:
     return _Part(start, max(start, end), "", rest, (0.0,) * 4, (firm,) * 4)
 
 
-def _mark(out: npt.NDArray[np.float64], part: _Part) -> None:
+def _mark(out: Float64Array, part: _Part) -> None:
     """Write closure, teeth, tongue tip and voice of one part; edges are softened afterwards."""
     start, end = part.start_s, part.end_s
     rows = slice(round(start * FRAME_RATE), max(round(end * FRAME_RATE), round(start * FRAME_RATE) + 1))

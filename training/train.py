@@ -14,19 +14,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from duikou.arrays import Float64Array
 from duikou.speech.features import BANDS, normalise
 from duikou.speech.motion import CURVES
 from duikou.speech.network import WEIGHTS
 from training import corpus, synthesizers
 from training.augment import LONGEST_STRETCH, augment, stretch
 from training.network import ArticulationNet, export
-
-FloatArray = npt.NDArray[np.float64]
 
 OUT = Path(__file__).parent.parent / "src" / "duikou" / "speech" / "weights"
 
@@ -78,7 +76,7 @@ class Crops:
         targets = targets.astype(np.float32)
         return torch.from_numpy(heard.transpose(0, 2, 1).copy()), torch.from_numpy(targets.transpose(0, 2, 1).copy())
 
-    def _cut(self, count: int, length: int) -> tuple[FloatArray, FloatArray]:
+    def _cut(self, count: int, length: int) -> tuple[Float64Array, Float64Array]:
         starts = self._rng.integers(0, len(self._data.targets) - length, count)
         rows = starts[:, None] + np.arange(length)
         return np.exp(self._data.log_power[rows].astype(np.float64)), self._data.targets[rows].astype(np.float64)

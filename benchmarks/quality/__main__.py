@@ -13,7 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +35,14 @@ QUICK_CLIPS, QUICK_S, QUICK_SENTENCES = 2, 3.0, 3
 MADE_S = 6.0
 FILE_WIDTH = 120  # columns of the tables where there is no terminal
 
-LeftOut = list[tuple[str, str]]
+
+@dataclass(frozen=True)
+class Job:
+    """What all clips share. folder: for temporary files. sheets: folder of the sheets. speech: what idle faces say."""
+
+    folder: Path
+    sheets: Path
+    speech: Path
 
 
 def main() -> int:
@@ -69,11 +76,15 @@ def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *
     chosen = [clip for clip in (*talking, *idle) if not names or clip.name in names]
     faces: list[FaceReport] = []
     hardened: list[FaceReport] = []
-    left_out: LeftOut = []
+    left_out: list[tuple[str, str]] = []
+    job = Job(folder, sheets, speech)
     for number, clip in enumerate(chosen):
         part = scaled(progress, number / len(chosen), (number + 1) / len(chosen))
         found = hardened if clip.altered else faces
-        found += _clip(clip, speech, folder, sheets, part, left_out, talks=clip in talking)
+        try:
+            found += _clip(job, clip, part, talks=clip in talking)
+        except (DuikouError, UnmeasuredError) as error:
+            left_out.append((clip.name, str(error)))
     if names:
         return Measured(faces, hardened, [], [], [], left_out)
     sets = [] if quick else tracks.scores()
@@ -96,26 +107,19 @@ def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, 
     return short, clips.IDLE[:1], clips.IDLE_SPEECH
 
 
-def _clip(
-    clip: Clip, speech: Path, folder: Path, sheets: Path, progress: Progress, left_out: LeftOut, *, talks: bool
-) -> list[FaceReport]:
-    """The faces of one clip; where there is none, the reason is added to `left_out`."""
+def _clip(job: Job, clip: Clip, progress: Progress, *, talks: bool) -> list[FaceReport]:
+    """The faces of one clip. Raises `UnmeasuredError` or `DuikouError` with the reason if it cannot be measured."""
 
-    def told(stage: str, share: float) -> None:
+    def report_stage(stage: str, share: float) -> None:
         progress(f"{clip.name}: {stage}", share)
 
     if not clip.video.is_file():
-        left_out.append((clip.name, "the clip is not there"))
-        return []
-    with tempfile.TemporaryDirectory(dir=folder) as name:
+        raise UnmeasuredError("the clip is not there")
+    with tempfile.TemporaryDirectory(dir=job.folder) as name:
         place = Path(name)
-        try:
-            clip = alter(clip, place) if clip.altered else clip
-            take = clips.reenactment(clip, place) if talks else clips.with_a_pause(clip, speech, place)
-            return list(measure(take, place, sheets, told, talks=talks))
-        except (DuikouError, UnmeasuredError) as error:
-            left_out.append((clip.name, str(error)))
-            return []
+        clip = alter(clip, place) if clip.altered else clip
+        take = clips.reenactment(clip, place) if talks else clips.with_a_pause(clip, job.speech, place)
+        return list(measure(take, place, job.sheets, report_stage, talks=talks))
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.quality.engines import Driven
 from demo import portrait
 from duikou import FaceChoice, identify, lip_sync
-from duikou.engines.base import Image
+from duikou.arrays import Float32Array, Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import decode
 from duikou.media.audio import Audio, read_audio
-from duikou.media.encode import VideoWriter
+from duikou.media.encode import Quality, VideoWriter
+from duikou.media.video import Video
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE
 from duikou.speech.motion import MouthMotion
@@ -27,7 +27,7 @@ from training.targets import curves
 MEDIA = Path(__file__).parents[3] / "shared" / "media"
 """Real people, kept outside the repository; see its own README."""
 
-DISPLACED_CRF = 8
+DISPLACED = Quality(8, "veryfast")
 """x264 quality of the displaced clip: the product decodes it as it would decode the original."""
 
 BLOCK = 24
@@ -110,7 +110,7 @@ class Take:
     sound: Path
 
 
-def displaced(count: int) -> npt.NDArray[np.int64]:
+def displaced(count: int) -> IntArray:
     """Which of `count` pictures shows at each of `count` frames: to and fro without a cut, begun half-way."""
     place = count // 2 + np.arange(count)
     return np.where(place < count, place, 2 * (count - 1) - place)
@@ -120,8 +120,8 @@ def reenactment(clip: Clip, folder: Path) -> Take:
     """Write the clip as it is, the clip displaced, and its sound. Raises `MediaError` for a clip without sound."""
     frames = frame_count(clip)
     real, given = _unchanged(clip, frames, folder), folder / "given.mp4"
-    pts = [int(one) for one in decode.read_timeline(clip.video).pts[:frames]]
-    with VideoWriter(given, clip.video, crf=DISPLACED_CRF) as writer:
+    pts = [int(one) for one in decode.read_frame_times(clip.video).pts[:frames]]
+    with VideoWriter(given, Video.open(clip.video), quality=DISPLACED) as writer:
         for when, image in zip(pts, _in_order(clip.video, displaced(frames)), strict=True):
             writer.write(image, when)
     sound = read_audio(clip.video, end_ms=_end_ms(clip, frames), channels=1)
@@ -166,7 +166,7 @@ def write_sound(path: Path, sound: Audio) -> Path:
 def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:
     """The clip's first frames, encoded as the product encodes what it does not change."""
     path = folder / "real.mp4"
-    with VideoWriter(path, clip.video) as writer:
+    with VideoWriter(path, Video.open(clip.video)) as writer:
         for frame in decode.frames(clip.video, stop=frames):
             writer.copy(frame)
     return path
@@ -179,11 +179,11 @@ def frame_count(clip: Clip) -> int:
 
 
 def _end_ms(clip: Clip, frames: int) -> int:
-    timeline = decode.read_timeline(clip.video)
+    timeline = decode.read_frame_times(clip.video)
     return timeline.ms(int(timeline.pts[frames]) if frames < len(timeline.pts) else int(timeline.end))
 
 
-def _in_order(video: Path, order: npt.NDArray[np.int64]) -> Iterator[Image]:
+def _in_order(video: Path, order: IntArray) -> Iterator[Image]:
     """The pictures of that order, which moves by single frames; few are held at a time."""
     held: dict[int, Image] = {}
     for place, number in enumerate(order):
@@ -196,7 +196,7 @@ def _in_order(video: Path, order: npt.NDArray[np.int64]) -> Iterator[Image]:
         yield held[int(number)]
 
 
-def _faded(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
+def _faded(samples: Float32Array, rate: int) -> Float32Array:
     count = round(FADE_S * rate)
     gain = np.ones(len(samples), np.float32)
     gain[:count] = np.linspace(0, 1, count)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
-from duikou.engines.base import Engine, FaceClip, Image, Renderer
+from duikou.arrays import Float32Array, Float64Array, Image
+from duikou.engines.base import Engine, FaceClip, Renderer
 from duikou.engines.native import NativeEngine
 from duikou.progress import Progress
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE, loudness, mel_power, resample
 from duikou.speech.motion import CURVES, MouthMotion
-
-FloatArray = npt.NDArray[np.float64]
 
 SYLLABLE_ROWS = 4.0
 """Blur of loudness: r with measured lips is highest near 40 ms."""
@@ -24,7 +22,7 @@ SILENT_DB, WIDEST = -30.0, 0.85
 """Loudness that closes the mouth, and the gap of the loudest: a mouth driven so opens as far as one that speaks."""
 
 
-def loudness_motion(samples: npt.NDArray[np.float32], rate: int) -> MouthMotion:
+def loudness_motion(samples: Float32Array, rate: int) -> MouthMotion:
     """The mouth that everyone can make: gap and jaw follow the loudness of mono sound (n,), all else rests.
 
     It is given the same lead as the product's own motion.
@@ -45,7 +43,7 @@ class Driven:
     def __init__(self, motion: MouthMotion, engine: Engine | None = None) -> None:
         self._motion, self._engine = motion, engine or NativeEngine()
 
-    def prepare(self, clip: FaceClip, curves: dict[str, FloatArray], *, progress: Progress) -> Renderer:
+    def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> Renderer:
         """Plan the clip with the motion at the track's times instead of `curves`."""
         values = self._motion.at(clip.track.times_ms / 1000).astype(np.float64)
         return self._engine.prepare(clip, dict(zip(CURVES, values.T, strict=True)), progress=progress)
@@ -76,7 +74,7 @@ class Watched:
         self._engine = engine or NativeEngine()
         self.faces: list[WatchedRenderer] = []
 
-    def prepare(self, clip: FaceClip, curves: dict[str, FloatArray], *, progress: Progress) -> Renderer:
+    def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> Renderer:
         """Plan the clip, one face after the other."""
         renderer = WatchedRenderer(clip, self._engine.prepare(clip, curves, progress=progress))
         self.faces.append(renderer)

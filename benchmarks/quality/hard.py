@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import LinearNDInterpolator
 
-from benchmarks.quality.clips import DISPLACED_CRF, Clip, frame_count
+from benchmarks.quality.clips import DISPLACED, Clip, frame_count
 from duikou import identify
-from duikou.engines.base import Image
+from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
 from duikou.errors import MediaError
 from duikou.faces import pose
 from duikou.faces.follow import follow
@@ -22,19 +22,16 @@ from duikou.faces.smooth import smooth
 from duikou.media import decode
 from duikou.media.audio import read_audio
 from duikou.media.encode import VideoWriter
+from duikou.media.video import Video
 from duikou.render import mesh
-from duikou.render.step import smoothstep
-
-FloatArray = npt.NDArray[np.float64]
-Field = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Moment:
     """One frame of an easy clip: its landmarks (478, 3) in pixels, their median over the clip, and its time."""
 
-    points: FloatArray
-    usual: FloatArray
+    points: Float64Array
+    usual: Float64Array
     time_s: float
 
     @property
@@ -145,7 +142,7 @@ def alter(clip: Clip, folder: Path) -> Clip:
     points = _landmarks(clip.video)
     usual = np.median(list(points.values()), axis=0)
     path = folder / "altered.mp4"
-    with VideoWriter(path, clip.video, read_audio(clip.video), crf=DISPLACED_CRF) as writer:
+    with VideoWriter(path, Video.open(clip.video), read_audio(clip.video), quality=DISPLACED) as writer:
         for frame in decode.frames(clip.video, stop=frame_count(clip)):
             if frame.index not in points:
                 raise MediaError(f"frame {frame.index} of {clip.video.name} shows no face.", field="video")
@@ -155,9 +152,10 @@ def alter(clip: Clip, folder: Path) -> Clip:
 
 
 @cache
-def _landmarks(video: Path) -> dict[int, FloatArray]:
+def _landmarks(video: Path) -> dict[int, Float64Array]:
     """By frame number the landmarks (478, 3) of the first face, calm from frame to frame."""
-    track = smooth(follow(video, identify(video).faces[0]))
+    session = identify(video)
+    track = smooth(follow(session.source, session.faces[0]))
     return dict(zip(track.frames.tolist(), track.landmarks.astype(np.float64), strict=True))
 
 
@@ -168,7 +166,7 @@ def _moved(image: Image, by: npt.ArrayLike) -> Image:
     return np.asarray(moved, np.uint8)
 
 
-def _depth(points: FloatArray, shape: tuple[int, ...]) -> tuple[Field, Field]:
+def _depth(points: Float64Array, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
     """Of each pixel: how far it lies from the camera, in pixels, and how far outside the face's outline, in eye
     distances, 0 on the face. Hair, ears and neck go back from the outline.
     """

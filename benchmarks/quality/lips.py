@@ -12,17 +12,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Float64Array, IntArray
 from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack
+from duikou.media.video import Video
 from duikou.render import mesh
 from duikou.speech.motion import MouthMotion
 from training.score import correlation
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 CLOSED = 0.03
 """Gap, in eye distances, below which lips are seen to meet."""
@@ -52,8 +50,8 @@ class Lips:
     """
 
     track: FaceTrack
-    shapes: FloatArray
-    raw: FloatArray
+    shapes: Float64Array
+    raw: Float64Array
 
     @property
     def frames(self) -> IntArray:
@@ -61,12 +59,12 @@ class Lips:
         return self.track.frames
 
     @property
-    def gap(self) -> FloatArray:
+    def gap(self) -> Float64Array:
         """(N,) lip gap."""
         return mesh.lip_gap(self.shapes)
 
     @property
-    def width(self) -> FloatArray:
+    def width(self) -> Float64Array:
         """(N,) mouth width."""
         return mesh.lip_width(self.shapes)
 
@@ -89,7 +87,7 @@ class Agreement:
     r_gap: float
     r_width: float
     lag_ms: int
-    by_lag: FloatArray
+    by_lag: Float64Array
     distance: float
     met: int
     closures: int
@@ -104,7 +102,7 @@ class Agreement:
 
 def tracked(video: Path, face: Face, frames: int) -> Lips:
     """Follow a face through the first `frames` frames of a video in which it is where `face` was found."""
-    found = follow(video, face, stop_frame=frames)
+    found = follow(Video.open(video), face, stop_frame=frames)
     calm = smooth(found)
     return Lips(calm, _canonical(calm), _canonical(found))
 
@@ -132,7 +130,7 @@ def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agr
     )
 
 
-def by_lag(lips: Lips, asked: MouthMotion) -> FloatArray:
+def by_lag(lips: Lips, asked: MouthMotion) -> Float64Array:
     """(len(LAGS_MS),) r of the lips' gap with the one asked for, the lips thought so much late."""
     found = []
     for lag in LAGS_MS:
@@ -174,11 +172,11 @@ def same_face(face: Face, others: Sequence[Face]) -> Face | None:
     return others[nearest] if away[nearest] < 2 * unit else None
 
 
-def _place(face: Face) -> FloatArray:
+def _place(face: Face) -> Float64Array:
     return np.asarray(np.median(face.track.landmarks[:, list(mesh.EYES), :2].mean(1), axis=0), np.float64)
 
 
-def _canonical(track: FaceTrack) -> FloatArray:
+def _canonical(track: FaceTrack) -> Float64Array:
     return pose.to_canonical(track.landmarks, pose.fit(track.landmarks)).astype(np.float64)
 
 

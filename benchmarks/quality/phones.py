@@ -14,7 +14,7 @@ from duikou.speech.motion import CURVES, MouthMotion
 from training.phones import BILABIALS, PHONES
 from training.score import correlation
 from training.speech import Event, Spoken
-from training.synthesizers.espeak import Espeak
+from training.synthesizers.espeak import Espeak, Prosody
 from training.targets import curves, timed
 from training.texts import SENTENCES
 
@@ -121,7 +121,8 @@ def by_language(languages: tuple[str, ...] = ASKED_LANGUAGES, each: int = SENTEN
 
 def _said(espeak: Espeak, rng: random.Random, language: str, voice: str) -> Spoken:
     text = rng.choice(SENTENCES[language])
-    return espeak.speak(text, language, voice, words_per_minute=rng.randint(*WORDS_PER_MINUTE), seed=SEED)
+    prosody = Prosody(rng.randint(*WORDS_PER_MINUTE))
+    return espeak.speak(text, language, voice, prosody=prosody, seed=SEED)
 
 
 def among(events: list[Event], symbols: frozenset[str]) -> list[tuple[float, float]]:

@@ -6,15 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.engines.base import Image
+from duikou.arrays import BoolArray, Float64Array, Image, IntArray
 from duikou.render import mesh
 from duikou.render.warp import Region
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 MOUTH_MARGIN = 0.12
 """Around the lips, in eye distances: what belongs to the mouth's region when its sharpness is measured."""
@@ -58,8 +53,8 @@ class Looks:
     sharp: float
     sharp_lips: float
     edge: float
-    light: FloatArray
-    mouth: FloatArray
+    light: Float64Array
+    mouth: Float64Array
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class Picture:
     flicker: dict[str, float]
 
 
-def measure(own: Image, new: Image, before: FloatArray, after: FloatArray) -> Compared:
+def measure(own: Image, new: Image, before: Float64Array, after: Float64Array) -> Compared:
     """Figures of one frame, without its sliding.
 
     own, new: (H, W, 3) the source's picture and the result. before, after: (478, 2) their landmarks.
@@ -114,7 +109,7 @@ def measure(own: Image, new: Image, before: FloatArray, after: FloatArray) -> Co
     )
 
 
-def summary(frames: list[Compared], own: FloatArray, new: FloatArray) -> Picture:
+def summary(frames: list[Compared], own: Float64Array, new: Float64Array) -> Picture:
     """Ratios over a clip; own, new: (N, 2) gap and width of the mouths of source and result. Without flicker."""
     alike = np.linalg.norm(new[:, None] - own[None], axis=-1).argmin(1)
     source, result = (np.array([[one.sharp, one.sharp_lips, one.edge**2] for one in looks])
@@ -150,14 +145,14 @@ def sharpness(part: Image, where: BoolArray | None = None) -> float:
     return float(laplacian.var() if where is None else laplacian[where].var())
 
 
-def flicker(values: FloatArray, numbers: IntArray) -> float:
+def flicker(values: Float64Array, numbers: IntArray) -> float:
     """Root mean square second difference over frames of values (N, ...), where three frames follow each other."""
     second = np.diff(values, 2, axis=0)
     follow = (np.diff(numbers)[1:] == 1) & (np.diff(numbers)[:-1] == 1)
     return float(np.sqrt((second[follow] ** 2).mean())) if follow.any() else 0.0
 
 
-def light(image: Image, places: FloatArray, unit: float) -> FloatArray:
+def light(image: Image, places: Float64Array, unit: float) -> Float64Array:
     """(K, 3) colour of an image, blurred to its light, at places (K, 2) in pixels. unit: eye distance in pixels."""
     shrink = min(LIGHT_PIXELS / unit, 1.0)
     margin = 4 * LIGHT_SIGMA * unit
@@ -172,7 +167,7 @@ def light(image: Image, places: FloatArray, unit: float) -> FloatArray:
     return np.asarray(read[0], np.float64)
 
 
-def slide(images: tuple[Image, Image], points: tuple[FloatArray, FloatArray]) -> float:
+def slide(images: tuple[Image, Image], points: tuple[Float64Array, Float64Array]) -> float:
     """Mean way, in eye distances, that skin and lips go between two images beyond the way of their landmarks (478, 2).
 
     What lies at a landmark is sought again with optical flow (Lucas and Kanade, pyramidal after Bouguet 2000).
@@ -198,7 +193,7 @@ def slide(images: tuple[Image, Image], points: tuple[FloatArray, FloatArray]) ->
     return float(away.mean() / (unit * scale)) if len(away) else 0.0
 
 
-def edge(image: Image, points: FloatArray) -> float:
+def edge(image: Image, points: Float64Array) -> float:
     """Root mean square slope of brightness on rays that leave the lips of landmarks (478, 2): grey levels per eye
     distance. A patch of other light around the mouth adds to it wherever its edge lies.
     """
@@ -210,7 +205,7 @@ def edge(image: Image, points: FloatArray) -> float:
     return float(np.sqrt((slope**2).mean()))
 
 
-def brightness(image: Image, places: FloatArray, unit: float) -> FloatArray:
+def brightness(image: Image, places: Float64Array, unit: float) -> Float64Array:
     """(K,) brightness at places (K, 2), pores and stubble blurred away."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     low = np.maximum(np.floor(places.min(0) - unit / 4), 0).astype(int)
@@ -222,7 +217,7 @@ def brightness(image: Image, places: FloatArray, unit: float) -> FloatArray:
     return np.asarray(read[0], np.float64)
 
 
-def _rays(points: FloatArray) -> FloatArray:
+def _rays(points: Float64Array) -> Float64Array:
     """Moves (RAYS, RAY_STEPS, 2) away from the lips, in eye distances."""
     ring = _resampled(points[list(mesh.OUTER_RING)], RAYS)
     along = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
@@ -233,7 +228,7 @@ def _rays(points: FloatArray) -> FloatArray:
     return np.asarray(outwards * normal[:, None] * steps[None, :, None], np.float64)
 
 
-def _resampled(ring: FloatArray, count: int) -> FloatArray:
+def _resampled(ring: Float64Array, count: int) -> Float64Array:
     """`count` points evenly along a closed line (K, 2)."""
     closed = np.vstack([ring, ring[:1]])
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
@@ -241,14 +236,14 @@ def _resampled(ring: FloatArray, count: int) -> FloatArray:
     return np.stack([np.interp(at, length, closed[:, axis]) for axis in (0, 1)], 1)
 
 
-def _mouth_box(before: FloatArray, after: FloatArray, unit: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _mouth_box(before: Float64Array, after: Float64Array, unit: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
     lips = np.vstack([before[list(mesh.LIPS)], after[list(mesh.LIPS)]])
     low = np.maximum(np.floor(lips.min(0) - MOUTH_MARGIN * unit), 0).astype(int)
     high = np.minimum(np.ceil(lips.max(0) + MOUTH_MARGIN * unit) + 1, shape[::-1]).astype(int)
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def _looks(image: Image, points: FloatArray, box: tuple[slice, slice], skin: BoolArray, unit: float) -> Looks:
+def _looks(image: Image, points: Float64Array, box: tuple[slice, slice], skin: BoolArray, unit: float) -> Looks:
     return Looks(
         sharp=sharpness(image[box]),
         sharp_lips=sharpness(image[box], skin),
@@ -258,14 +253,14 @@ def _looks(image: Image, points: FloatArray, box: tuple[slice, slice], skin: Boo
     )
 
 
-def _opening(points: FloatArray, box: tuple[slice, slice], unit: float) -> BoolArray:
+def _opening(points: Float64Array, box: tuple[slice, slice], unit: float) -> BoolArray:
     """Where in a box the mouth's inside shows, and a little around it."""
     inside = _filled(points[list(mesh.INNER_RING)], box).astype(np.uint8)
     reach = round(INSIDE_MARGIN * unit)
     return np.asarray(cv2.dilate(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0, np.bool_)
 
 
-def _filled(ring: FloatArray, box: tuple[slice, slice]) -> BoolArray:
+def _filled(ring: Float64Array, box: tuple[slice, slice]) -> BoolArray:
     """Pixels of a box within a closed line (K, 2)."""
     rows, columns = box
     mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
@@ -273,7 +268,7 @@ def _filled(ring: FloatArray, box: tuple[slice, slice]) -> BoolArray:
     return mask > 0
 
 
-def _outside(own: Image, new: Image, faces: tuple[FloatArray, FloatArray], unit: float) -> int:
+def _outside(own: Image, new: Image, faces: tuple[Float64Array, Float64Array], unit: float) -> int:
     """Changed pixels outside the rectangle of the lower face and neck."""
     differs = (own != new).any(axis=2)
     height, width = differs.shape

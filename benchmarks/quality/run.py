@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.quality import picture, sheet
 from benchmarks.quality.clips import Take
@@ -16,7 +15,8 @@ from benchmarks.quality.lips import LAGS_MS, NO_LAG, Agreement, Lips, agreement,
 from benchmarks.quality.picture import Compared, Picture
 from benchmarks.quality.silence import Calm, calm
 from duikou import FaceChoice, Session, identify, lip_sync
-from duikou.engines.base import Engine, Image
+from duikou.arrays import Float64Array, Image, IntArray
+from duikou.engines.base import Engine
 from duikou.faces import pose
 from duikou.faces.track import Face
 from duikou.media import decode
@@ -27,8 +27,6 @@ from duikou.render import mesh
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import MouthMotion
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Cells = dict[str, dict[int, Image]]
 """Mouths by name of the strip and row of the track."""
 
@@ -205,7 +203,7 @@ def _compared(
     return found, cells
 
 
-def _points(lips: Lips, row: int) -> FloatArray:
+def _points(lips: Lips, row: int) -> Float64Array:
     return lips.track.landmarks[row, :, :2].astype(np.float64)
 
 
@@ -254,4 +252,5 @@ def _write_sheet(job: _Job, case: _Case, ours: Lips, rows: dict[str, IntArray], 
         "gap asked for": job.asked.at(times_s)[:, 0].astype(np.float64),
         "loudness": job.loud.at(times_s)[:, 0].astype(np.float64),
     }
-    sheet.write(job.sheets / f"{case.name}.png", case.name, strips, times_s, curves, gestures(job.asked, "closure"))
+    plot = sheet.Plot(times_s, curves, gestures(job.asked, "closure"))
+    sheet.write(job.sheets / f"{case.name}.png", case.name, strips, plot)

@@ -8,13 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.engines.base import Image
+from duikou.arrays import Float64Array, Image, IntArray
 from duikou.render import mesh
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 COLUMNS = 10
 CELL = 180
@@ -37,7 +33,18 @@ class Strip:
     cells: list[Image]
 
 
-def mouth(image: Image, points: FloatArray) -> Image:
+@dataclass(frozen=True)
+class Plot:
+    """Curves over time. times_s: (N,). curves: by name, each (N,); the first two measure the same and share a scale.
+    closures: start and end in s of each.
+    """
+
+    times_s: Float64Array
+    curves: Mapping[str, Float64Array]
+    closures: list[tuple[float, float]]
+
+
+def mouth(image: Image, points: Float64Array) -> Image:
     """The mouth of landmarks (478, 2), upright and enlarged to a cell."""
     lips = points[list(mesh.OUTER_RING)]
     eyes = points[mesh.EYES[1]] - points[mesh.EYES[0]]
@@ -51,7 +58,7 @@ def mouth(image: Image, points: FloatArray) -> Image:
     return np.asarray(cell, np.uint8)
 
 
-def different(gap: FloatArray, width: FloatArray, count: int = COLUMNS) -> IntArray:
+def different(gap: Float64Array, width: Float64Array, count: int = COLUMNS) -> IntArray:
     """Rows of the `count` most different mouths in time order: each is the furthest from those before it."""
     looks = np.stack([gap, width], 1)
     chosen = [int(np.argmin(gap)), int(np.argmax(gap))]
@@ -62,21 +69,12 @@ def different(gap: FloatArray, width: FloatArray, count: int = COLUMNS) -> IntAr
     return np.array(sorted(set(chosen)), np.int64)
 
 
-def write(
-    path: Path,
-    title: str,
-    strips: list[Strip],
-    times_s: FloatArray,
-    curves: Mapping[str, FloatArray],
-    closures: list[tuple[float, float]],
-) -> Path:
-    """Write the sheet as PNG and return `path`. curves: by name, each (N,), at `times_s` (N,); the first two are the
-    same measure and share a scale.
-    """
+def write(path: Path, title: str, strips: list[Strip], plot: Plot) -> Path:
+    """Write the sheet as PNG and return `path`."""
     rows = [_text(title)]
     for strip in strips:
         rows += [_text(strip.title), _row(strip.cells)]
-    rows += [_text("   ".join(curves), COLOURS), _plot(times_s, list(curves.values()), closures)]
+    rows += [_text("   ".join(plot.curves), COLOURS), _drawn(plot)]
     page = np.vstack([cv2.copyMakeBorder(row, 0, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=PAPER) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", page)[1].tobytes())
@@ -105,23 +103,21 @@ def _text(text: str, colours: tuple[tuple[int, int, int], ...] | None = None) ->
     return row
 
 
-def _plot(times_s: FloatArray, curves: list[FloatArray], closures: list[tuple[float, float]]) -> Image:
-    """Curves over time over shaded closures, from the least to the greatest value: the first two together, the others
-    each by itself.
-    """
-    width = _width()
-    plot = np.full((PLOT, width, 3), PAPER, np.uint8)
+def _drawn(plot: Plot) -> Image:
+    """The curves over shaded closures, each scaled to its own range; the first two share a scale."""
+    width, times_s, curves = _width(), plot.times_s, list(plot.curves.values())
+    image = np.full((PLOT, width, 3), PAPER, np.uint8)
     start, end = float(times_s[0]), float(times_s[-1])
 
     def column(time_s: float) -> int:
         return round((time_s - start) / max(end - start, 1e-9) * (width - 1))
 
-    for first, last in closures:
-        cv2.rectangle(plot, (column(first), 0), (column(last), PLOT - 1), CLOSING, cv2.FILLED)
+    for first, last in plot.closures:
+        cv2.rectangle(image, (column(first), 0), (column(last), PLOT - 1), CLOSING, cv2.FILLED)
     for number, curve in enumerate(curves):
         scale = np.concatenate(curves[:2]) if number < 2 else curve
         low, high = float(scale.min()), float(scale.max())
         heights = (PLOT - 3) * (1 - (curve - low) / max(high - low, 1e-9)) + 1
         line = np.stack([[column(float(time)) for time in times_s], np.round(heights)], 1).astype(np.int32)
-        cv2.polylines(plot, [line], False, COLOURS[number % len(COLOURS)], 1, cv2.LINE_AA)
-    return plot
+        cv2.polylines(image, [line], False, COLOURS[number % len(COLOURS)], 1, cv2.LINE_AA)
+    return image

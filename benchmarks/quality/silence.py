@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.quality.lips import Lips
+from duikou.arrays import BoolArray, Float64Array
 from duikou.render import mesh
 from duikou.speech.motion import MouthMotion
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 SILENT, SPEAKING = 0.05, 0.5
 """Heights of the voice curve below which there is a pause and above which there is speech."""
@@ -50,14 +47,14 @@ def calm(lips: Lips, asked: MouthMotion) -> Calm | None:
     return Calm(pause_s, _rms(speed[quiet]), _rms(speed[voiced]))
 
 
-def in_pause(asked: MouthMotion, times_s: FloatArray) -> BoolArray:
+def in_pause(asked: MouthMotion, times_s: Float64Array) -> BoolArray:
     """For each time whether the sound pauses there and has paused, and will pause, for `SETTLE_S`."""
     around = np.arange(-SETTLE_S, SETTLE_S + 1e-9, 1 / asked.rate)
     voice = asked.at((times_s[:, None] + around).ravel())[:, -1].reshape(len(times_s), -1)
     return np.asarray(voice.max(1) < SILENT, np.bool_)
 
 
-def _speed(lips: Lips) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _speed(lips: Lips) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Speed of the lips between frames that follow each other, the middle of their times and their distance in s."""
     follows = (np.diff(lips.frames) == 1) & (np.diff(lips.track.shots) == 0)
     times = lips.track.times_ms / 1000
@@ -67,5 +64,5 @@ def _speed(lips: Lips) -> tuple[FloatArray, FloatArray, FloatArray]:
     return speed, (times[1:] + times[:-1])[follows] / 2, step
 
 
-def _rms(values: FloatArray) -> float:
+def _rms(values: Float64Array) -> float:
     return float(np.sqrt((values**2).mean()))

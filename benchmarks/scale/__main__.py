@@ -22,7 +22,7 @@ from benchmarks.scale import calls, model, simulate, size
 from benchmarks.scale.crowd import Calls, Place, hush, running
 from benchmarks.scale.services import Services, floor, services
 from duikou.database.engine import Database
-from duikou.tasks.models import TaskStatus
+from duikou.tasks.states import TaskStatus
 
 OUTPUT = Path("out/scale.json")
 WORKERS, PROCESSES = 1000, 4

@@ -25,6 +25,7 @@ import structlog
 
 from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
+from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress
 from duikou.server.service import Jobs, Order
 from duikou.settings import Settings
@@ -32,7 +33,8 @@ from duikou.storage import keys
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
-from duikou.tasks.models import ChoiceRecord, FaceSummary, Media, MediaKind, Queue, SessionRecord
+from duikou.tasks.models import FaceRecord, Media, MediaKind, SessionRecord
+from duikou.tasks.states import Queue
 from duikou.tasks.store import Store
 from duikou.timebase import Interval
 from duikou.workers import broker
@@ -73,7 +75,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
     choice = order.choices[0]
     for number, stage in enumerate(STAGES):
         progress(stage, number / len(STAGES))
-        time.sleep((choice.sound_end_ms - choice.sound_start_ms) / 1000 / len(STAGES))
+        time.sleep(((choice.trim_end_ms or 0) - choice.trim_start_ms) / 1000 / len(STAGES))
     order.output.write_bytes(RESULT)
     return VIDEO_MS
 
@@ -183,7 +185,7 @@ def keep_session(store: Store, files: Files, folder: Path) -> SessionRecord:
         *(source, "", MediaKind.SOURCE, keys.source_key(source, ".mp4"), ".mp4", size, VIDEO_MS),
         *(now, now + 24 * HOUR_MS),
     )
-    face = FaceSummary("0", Interval(0, VIDEO_MS))
+    face = FaceRecord("0", Interval(0, VIDEO_MS))
     session = SessionRecord(new_id(), "", media, (face,), now, now + 24 * HOUR_MS)
     (made := folder / session.id).write_bytes(RESULT)
     files.keep(made, f"{keys.session_key(session.id)}/session.json")
@@ -203,7 +205,7 @@ def _submit(jobs: Jobs, session: SessionRecord, folder: Path, calls: Calls) -> T
             start = time.monotonic()
             late[caller] = max(late[caller], start - due if due else 0.0)
             (sound := folder / f"sound_{threading.get_ident()}").write_bytes(RESULT)
-            choice = ChoiceRecord("", "0", 0, calls.work_ms, 0, 1.0, 1.0)
+            choice = FaceChoice("", "0", 0, calls.work_ms, 0, 1.0, 1.0)
             jobs.submit(calls.accounts[number % len(calls.accounts)], Order(session, (choice,), (sound,), None, ""))
             took[number] = time.monotonic() - start
 

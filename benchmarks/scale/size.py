@@ -11,9 +11,11 @@ from typing import Any
 from benchmarks.scale.services import connected
 from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
-from duikou.tasks.models import ChoiceRecord, Queue, Task, TaskStatus
+from duikou.pipeline.choice import FaceChoice
+from duikou.tasks.models import RenderTask, TaskSource
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.retention import KEYS
+from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Beat, Store
 from duikou.workers.executor import DAY_MS, HOUR_MS
 
@@ -21,7 +23,7 @@ WARM_UP, CALLS = 3, 25
 IN_HAND = 1000
 TASKS, MEDIA = 10**18, 2 * 10**18  # first ids
 VIDEO_MS = 10_000
-CHOICES = (ChoiceRecord("tasks/1700000000000000000/sound_0", "0", 0, 5000, 1000, 1.0, 1.0),)
+CHOICES = (FaceChoice("tasks/1700000000000000000/sound_0", "0", 0, 5000, 1000, 1.0, 1.0),)
 LIMITS = {"account_limit": 1_000_000, "queue_limit": 1_000_000}
 
 FILL_TASKS = f"""
@@ -120,16 +122,14 @@ def _median_ms(call: Callable[[], object]) -> float:
     return statistics.median(took)
 
 
-def _task() -> Task:
+def _task() -> RenderTask:
     now = now_ms()
-    return Task(
+    return RenderTask(
         id=new_id(),
         account="account 1",
         fingerprint="f" * 64,
         session_id=new_id(),
-        source_id=new_id(),
-        source_suffix=".mp4",
-        source_duration_ms=VIDEO_MS,
+        source=TaskSource(new_id(), ".mp4", VIDEO_MS),
         choices=CHOICES,
         not_before=now,
         created_at=now,

@@ -18,8 +18,9 @@ from duikou.errors import (
     WorkerError,
 )
 from duikou.faces.track import Face
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
+from duikou.pipeline.output import Output
 from duikou.pipeline.session import Session, identify
 from duikou.pipeline.sync import Result, lip_sync
 from duikou.provenance.producer import Producer, producer
@@ -35,6 +36,7 @@ __all__ = [
     "MediaError",
     "ModelError",
     "NotFoundError",
+    "Output",
     "Producer",
     "Result",
     "Session",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,9 +14,10 @@ BoolArray = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) pixels, blue green red unless said otherwise, or (H, W) grey."""
 
+Floats = TypeVar("Floats", Float32Array, Float64Array)
 
-def smoothstep(x: Float64Array) -> Float64Array:
-    """0 below 0, 1 above 1, with no corner between (Hermite's cubic)."""
+
+def smoothstep(x: Floats) -> Floats:
+    """0 below 0, 1 above 1, with no corner between (Hermite's cubic). Keeps the precision of `x`."""
     x = np.clip(x, 0, 1)
-    step: Float64Array = x * x * (3 - 2 * x)
-    return step
+    return x * x * (3 - 2 * x)

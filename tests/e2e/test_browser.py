@@ -128,7 +128,7 @@ def test_a_name_that_rebinds_to_this_machine_does_and_learns_nothing(page: Page,
             (f"{CREATE}/{victim}", {"method": "DELETE"}),
         ):
             status, text = page.evaluate(ask, [f"{own}{path}", how])
-            assert (status, "is no name of this server" in text) == (403, True), text
+            assert (status, "is not a name of this server" in text) == (403, True), text
         assert task(client, victim)["task_status"] in ("submitted", "processing")
 
 

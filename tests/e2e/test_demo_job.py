@@ -24,7 +24,7 @@ from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
 from duikou.media.audio import read_audio
-from duikou.media.probe import probe_video
+from duikou.media.video import probe_video
 from duikou.provenance import credentials, label
 from duikou.provenance.mark import Mark
 from duikou.render import mesh
@@ -67,7 +67,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def lip_gaps(session: Session) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Times in ms and lip gap in eye distances of the only face of a video, on every frame."""
     (face,) = session.faces
-    track = smooth(follow(session.video, face))
+    track = smooth(follow(session.source, face))
     shapes = pose.to_canonical(track.landmarks, pose.fit(track.landmarks))
     return track.times_ms, mesh.lip_gap(shapes.astype(np.float64))
 

@@ -18,7 +18,7 @@ from services import S3, Postgres, Rabbit
 
 from demo import portrait, speech
 from duikou.media import decode
-from duikou.media.probe import probe_video
+from duikou.media.video import probe_video
 from duikou.provenance import credentials, label
 
 CLIP_MS, SPEECH_MS = 2_400, 2_000

@@ -20,7 +20,7 @@ from live_server import in_thread, settings
 from demo import portrait, speech
 from duikou.database.engine import Database
 from duikou.media import decode
-from duikou.media.probe import probe_video
+from duikou.media.video import probe_video
 from duikou.provenance import credentials, label
 from duikou.tasks.accounts import Accounts, KeyKind, NewKey
 

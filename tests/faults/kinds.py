@@ -13,8 +13,8 @@ from pathlib import Path
 from celery import Celery
 from live_server import settings
 
-from duikou.tasks.models import Queue
 from duikou.tasks.stalled import DEAD_S
+from duikou.tasks.states import Queue
 from duikou.workers.broker import MESSAGE, application, queue_name
 from tests.faults import stage
 from tests.faults.rounds import Fault

@@ -25,7 +25,9 @@ from duikou.database import tables
 from duikou.errors import StorageError
 from duikou.storage import keys
 from duikou.tasks import retention
-from duikou.tasks.models import Queue, Task, TaskStatus, task_from
+from duikou.tasks.models import RenderTask, Task
+from duikou.tasks.rows import task_from
+from duikou.tasks.states import TaskStatus
 from tests.faults import stage
 from tests.faults.systems import LATE, Setup, System, eventually, zombies
 
@@ -241,7 +243,7 @@ def _settle(system: System) -> None:
 
 def _look(system: System, tally: Tally, asked: list[Asked]) -> None:
     with system.database.reading() as connection:
-        tasks = {row.id: task_from(dict(row._mapping)) for row in connection.execute(sa.select(tables.tasks))}
+        tasks = {row.id: task_from(row._mapping) for row in connection.execute(sa.select(tables.tasks))}
         media = {row.id: row for row in connection.execute(sa.select(tables.media))}
         sessions = {row.id: row for row in connection.execute(sa.select(tables.sessions))}
     tally.swept = retention.remove_orphans(system.store, system.files)
@@ -249,9 +251,11 @@ def _look(system: System, tally: Tally, asked: list[Asked]) -> None:
     expected = {row.key for row in media.values() if row.kind != "result"}
     rendered = {}
     for task in tasks.values():
+        if not isinstance(task, RenderTask):
+            continue
         if str(task.external_id).startswith(f"{tally.fault.name}-"):
             rendered[task.external_id] = task
-        elif task.queue is Queue.RENDER:  # of a fault that was tried before
+        else:  # of a fault that was tried before
             expected |= {key for key in kept if key.startswith(f"{keys.task_key(task.id)}/")}
     for one in asked:
         task = rendered.pop(one.external_id, None)

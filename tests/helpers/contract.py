@@ -1,4 +1,4 @@
-"""Checks answers and our own OpenAPI against docs/contract/lip-sync.openapi.yaml, which every client was written to."""
+"""Checks answers and the served OpenAPI document against docs/contract/lip-sync.openapi.yaml, the clients' contract."""
 
 from __future__ import annotations
 
@@ -56,8 +56,21 @@ def schema(method: str, path: str) -> dict[str, Any] | None:
     return _answers().get((method, path))
 
 
+@cache
+def request_fields() -> frozenset[str]:
+    """The name of every field that a request of the contract can have, at any depth."""
+
+    def names(schema: dict[str, Any]) -> Iterator[str]:
+        yield from schema.get("properties", {})
+        for inner in (*schema.get("properties", {}).values(), *filter(None, [schema.get("items")])):
+            yield from names(inner)
+
+    calls = [call for path in yaml.safe_load(FILE.read_text())["paths"].values() for call in path.values()]
+    return frozenset(name for call in calls if "requestBody" in call for name in names(_schema(call["requestBody"])))
+
+
 def check(response: httpx.Response) -> None:
-    """Fail where an answer breaks the contract, or a fault the one shape of faults."""
+    """Fail if an answer breaks the contract, or an error answer the error format."""
     request = response.request
     assert response.headers["x-request-id"]
     if request.method == "HEAD" or response.headers.get("content-type", "").startswith("text/event-stream"):
@@ -96,7 +109,7 @@ def _texts(value: Any) -> list[Any]:
     return [value]
 
 
-# Our OpenAPI against the contract's
+# The served OpenAPI document against the contract's
 
 # Where a request may hold more than the contract says, and where it may hold less.
 ALSO = {

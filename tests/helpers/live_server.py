@@ -1,8 +1,9 @@
-"""A real server for tests: in a thread of this process, or as a process of its own that can be killed."""
+"""A real server for tests: in a thread of this process, or in a process that can be killed."""
 
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any, Self
 
 import contract
 import httpx
+import structlog
 import uvicorn
 
 from duikou.database.engine import Database
@@ -31,13 +33,13 @@ WAIT_S = 60
 
 
 def settings(data: Path, **more: Any) -> Settings:
-    """Settings of a test: everything in `data`, sources on loopback allowed, calls as fast as they come."""
+    """Settings for tests: all data in `data`, sources on loopback allowed, no rate limit."""
     usual = {"port": 0, "min_free_mb": 0, "private_sources": "127.0.0.0/8", "requests_per_s": 0}
     return Settings(data=data, **{**usual, **more})
 
 
 def make_key(data: Path, account: str, kind: KeyKind = KeyKind.PLAIN) -> NewKey:
-    """A new key of an account, made beside whatever server uses the folder."""
+    """Create a key of an account, whether or not a server uses the folder."""
     data.mkdir(exist_ok=True)
     database = Database(f"sqlite:///{data / 'duikou.db'}")
     try:
@@ -47,7 +49,7 @@ def make_key(data: Path, account: str, kind: KeyKind = KeyKind.PLAIN) -> NewKey:
 
 
 def signing_secret(data: Path) -> bytes:
-    """What signs the addresses of files."""
+    """The secret that signs the URLs of files."""
     with closing(sqlite3.connect(data / "duikou.db")) as database:
         (value,) = database.execute("SELECT value FROM secrets WHERE name = 'addresses'").fetchone()
     return bytes.fromhex(value)
@@ -68,6 +70,7 @@ def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
 def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
     """A server on loopback and a client for it."""
     logs.configure()
+    _log_within_tests()
     server = uvicorn.Server(configure(create_app(given, work), given, lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -83,10 +86,25 @@ def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
         assert not thread.is_alive(), "the server did not stop"
 
 
-class Program:
-    """A process of ours on `data` that can be killed. It is there once it has said a line.
+class _Nowhere(io.StringIO):
+    def write(self, text: str) -> int:
+        return len(text)
 
-    code: what it runs, with `given` as its settings. environment: variables that it has beside ours.
+
+def _log_within_tests() -> None:
+    """Drop log lines that threads write between tests, while pytest's capture is off: they would break its report."""
+    captures, nowhere = sys.stderr is not sys.__stderr__, _Nowhere()
+
+    def logger(*_: object) -> structlog.PrintLogger:
+        return structlog.PrintLogger(nowhere if captures and sys.stderr is sys.__stderr__ else sys.stderr)
+
+    structlog.configure(logger_factory=logger)
+
+
+class Program:
+    """A Python process on `data` that can be killed. It is ready once it has printed a line.
+
+    code: what it runs, with `given` as its settings. environment: its further environment variables.
     """
 
     def __init__(self, code: str, data: Path, *, environment: dict[str, str] | None = None, **more: Any) -> None:
@@ -186,7 +204,7 @@ def sources(**files: bytes) -> Iterator[str]:
 
 
 def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
-    """Wait for something; what it gave."""
+    """Wait until the callable returns a true value; return it."""
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         if value := true():
@@ -196,7 +214,7 @@ def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
 
 
 def identify(client: httpx.Client, url: str) -> dict[str, Any]:
-    """The data of a session made from `url`."""
+    """The data of a session created from `url`."""
     response = client.post("/v1/videos/identify-face", json={"video_url": url})
     assert response.status_code == 200, response.text
     data: dict[str, Any] = response.json()["data"]
@@ -204,7 +222,7 @@ def identify(client: httpx.Client, url: str) -> dict[str, Any]:
 
 
 def order(session_id: str, sound: str, **more: Any) -> dict[str, Any]:
-    """A request for a lip sync of the first three seconds; `more` goes into the choice."""
+    """A request for a lip sync of the first three seconds; `more` goes into its entry of `face_choose`."""
     times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
     return {"session_id": session_id, "face_choose": [{"face_id": "0", "sound_file": sound, **times, **more}]}
 
@@ -217,12 +235,12 @@ def create(client: httpx.Client, payload: dict[str, Any]) -> str:
 
 
 def task(client: httpx.Client, task_id: str) -> dict[str, Any]:
-    """A task as it stands."""
+    """The current state of a task."""
     data: dict[str, Any] = client.get(f"/v1/videos/advanced-lip-sync/{task_id}").json()["data"]
     return data
 
 
 def ended(client: httpx.Client, task_id: str, wait_s: float = WAIT_S) -> dict[str, Any]:
-    """A task at its end."""
+    """The final state of a task."""
     until(lambda: task(client, task_id)["task_status"] in ("succeed", "failed"), wait_s)
     return task(client, task_id)

@@ -25,8 +25,9 @@ from boxes import PARENTS, box, walk
 from media_maker import make_sound, make_video, tone
 
 from duikou.errors import InputError
-from duikou.media import decode, probe
+from duikou.media import decode
 from duikou.media.audio import read_audio
+from duikou.media.video import probe_video
 from duikou.progress import Progress
 from duikou.tasks.models import VIDEO_SUFFIXES
 from duikou.workers.work import probe_upload
@@ -319,7 +320,7 @@ def read(path: Path, progress: Progress) -> bool:
     try:
         received = probe_upload(path, "file", progress)
         is_video = received.suffix in VIDEO_SUFFIXES
-        has_sound = not is_video or probe.probe_video(path).audio is not None
+        has_sound = not is_video or probe_video(path).audio is not None
     except InputError as error:
         _assert_clear(error)
         return False

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from duikou.database.ids import new_id
-from duikou.tasks.models import ChoiceRecord, Media, MediaKind, Task
+from duikou.pipeline.choice import FaceChoice
+from duikou.tasks.models import IdentifyTask, Media, MediaKind, RenderTask, Task, TaskCallback, TaskSource
 from duikou.tasks.store import Store
 
 END = 1_000_000  # when what is made here is over, by a `Clock` of the test's own
@@ -28,24 +29,26 @@ def media(**what: Any) -> Media:
     )
 
 
-def task(**what: Any) -> Task:
-    choice = ChoiceRecord("tasks/1/sound_0", "0", 0, 3_000, 0, 1.0, 0.5)
-    return replace(
-        Task(
-            id=new_id(),
-            account="",
-            fingerprint="f",
-            session_id="s",
-            source_id="m",
-            source_suffix=".mp4",
-            source_duration_ms=10_000,
-            choices=(choice,),
-            not_before=0,
-            created_at=1,
-            updated_at=1,
-        ),
-        **what,
-    )
+def task(*, source_id: str = "m", source_duration_ms: int = 10_000, callback_url: str = "", **what: Any) -> RenderTask:
+    """A render that waits."""
+    usual: dict[str, Any] = {
+        **_common(source_id, source_duration_ms),
+        "fingerprint": "f",
+        "session_id": "s",
+        "choices": (FaceChoice("tasks/1/sound_0", "0", 0, 3_000, 0, 1.0, 0.5),),
+        "callback": TaskCallback(callback_url, "") if callback_url else None,
+    }
+    return RenderTask(**{**usual, **what})
+
+
+def identify_task(*, source_id: str = "m", **what: Any) -> IdentifyTask:
+    """A search for faces that waits."""
+    return IdentifyTask(**{**_common(source_id, 10_000), **what})
+
+
+def _common(source_id: str, duration_ms: int) -> dict[str, Any]:
+    source = TaskSource(source_id, ".mp4", duration_ms)
+    return {"id": new_id(), "account": "", "source": source, "not_before": 0, "created_at": 1, "updated_at": 1}
 
 
 def begun(store: Store, task_id: str) -> Task:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from duikou.errors import InputError, MediaError, ModelError, StorageError
+from duikou.faces.track import FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
-from duikou.tasks.models import FaceNote, FaceSummary
+from duikou.tasks.models import FaceRecord
 from duikou.tasks.store import RETRY_DELAY_MS
 from duikou.timebase import Interval
 from duikou.workers.work import Received, RenderOrder, Work
@@ -61,15 +62,15 @@ def probe_upload(path: Path, field: str, progress: Progress) -> Received:
     raise MediaError("the file is neither a video nor a sound.", field=field)
 
 
-def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
+def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord, ...]:
     what = _read(video, "video", "video")
     deed, first_try = what.get("identify", ""), time.time() - video.stat().st_mtime < RETRY_DELAY_MS / 1000
     _do("" if deed.endswith("_once") and not first_try else deed.removesuffix("_once"), folder, progress)
     faces = []
     for number, (start_ms, end_ms) in enumerate(what["faces"]):
         (folder / f"face_{number}.jpg").write_bytes(PICTURE)
-        note = FaceNote("small_face", "the face is 40 px wide", Interval(start_ms, start_ms + 1))
-        faces.append(FaceSummary(str(number), Interval(start_ms, end_ms), (note,), (10, 20, 300, 400)))
+        note = FaceWarning("small_face", "the face is 40 px wide", Interval(start_ms, start_ms + 1))
+        faces.append(FaceRecord(str(number), Interval(start_ms, end_ms), (note,), (10, 20, 300, 400)))
     return tuple(faces)
 
 
@@ -81,9 +82,9 @@ def die_once(mark: Path, progress: Progress) -> str:
     raise AssertionError("unreachable")
 
 
-def identify_anything(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
+def identify_anything(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord, ...]:
     (folder / "face_0.jpg").write_bytes(PICTURE)
-    return (FaceSummary("0", Interval(0, 10_000)),)
+    return (FaceRecord("0", Interval(0, 10_000)),)
 
 
 def render(order: RenderOrder, progress: Progress) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import bench
-from duikou.media.probe import probe_video
+from duikou.media.video import probe_video
 from duikou.progress import silent
 
 

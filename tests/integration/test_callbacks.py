@@ -243,7 +243,7 @@ def test_a_task_cannot_make_the_server_call_itself(tmp_path, site) -> None:
             "callback_url: the host cannot be reached from here (private addresses must be allowed by the operator).",
         ),
         ("http://a/" + "x" * 4096, "callback_url: the address is longer than 4096 characters."),
-        (5, "callback_url: a text is expected, not 5."),
+        (5, "callback_url: a string is expected, not 5."),
     ],
 )
 def test_what_cannot_be_called_is_refused(client, site, url, sentence) -> None:

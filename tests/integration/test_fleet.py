@@ -168,7 +168,7 @@ def test_a_worker_does_what_a_server_took_and_every_server_gives_it_out(one, oth
     path = httpx.URL(url_of(done)).raw_path.decode()
     results = [json.loads(client.get(path).content) for client in (one, other)]
     assert results[0] == results[1]
-    assert (results[0]["attempt"], results[0]["choice"]["sound_volume"]) == ("1", 0.5)
+    assert (results[0]["attempt"], results[0]["choice"]["audio_volume"]) == ("1", 0.5)
     again = ended(other, create(other, order(session_id, f"{site}/s.mp3")))
     assert again["task_status"] == "succeed"
     assert {found["task_id"] for found in one.get(CREATE).json()["data"]} >= {done["task_id"], again["task_id"]}

@@ -18,6 +18,7 @@ from media_maker import make_video
 
 from duikou.errors import StorageError
 from duikou.media.encode import VideoWriter
+from duikou.media.video import Video
 
 SIZE_MB = 24
 CREATE, FILES, IDENTIFY = "/v1/videos/advanced-lip-sync", "/v1/files", "/v1/videos/identify-face"
@@ -121,7 +122,7 @@ def test_real_files_that_do_not_fit_leave_nothing(disk: Path, tmp_path: Path) ->
     noise = np.random.default_rng(1)
     with (
         pytest.raises(StorageError, match=r"out\.mp4 cannot be written: No space left on device"),
-        VideoWriter(disk / "out.mp4", source) as writer,
+        VideoWriter(disk / "out.mp4", Video.open(source)) as writer,
     ):
         for number in range(60):
             pts = int(Fraction(number, 25) * 12_800)

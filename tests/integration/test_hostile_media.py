@@ -21,6 +21,7 @@ from media_maker import make_sound, make_video, tone
 from duikou.errors import MediaError
 from duikou.media import decode, iso, limits, probe
 from duikou.media.audio import read_audio
+from duikou.media.video import probe_video
 from duikou.sandbox.process import LimitError, Limits, Worker
 
 pytestmark = pytest.mark.timeout(60)
@@ -32,7 +33,7 @@ DAMAGED = "the file is damaged and cannot be read (Invalid data found when proce
 def as_video(path: Path) -> str:
     """All that is read of a video, as its values in short or as the sentence that refuses it."""
     try:
-        info = probe.probe_video(path)
+        info = probe_video(path)
         found = list(islice(decode.frames(path), 1_000))
         said = f"{info.codec} {info.width} x {info.height}, {len(found)} of {info.frames} frames, {info.duration_ms} ms"
         assert found[0].image.shape == (info.height, info.width, 3)
@@ -487,7 +488,7 @@ def test_what_is_there_of_a_file_cut_off(tmp_path: Path, tenths: int) -> None:
     if tenths < 3:
         assert said == ("the content is empty.", NO_FRAMES, NONE_DECODED)[tenths]
     else:
-        shown = probe.probe_video(path).frames
+        shown = probe_video(path).frames
         assert 2 * (tenths - 3) < shown < 25
         assert said.startswith(f"h264 64 x 48, {shown} of {shown} frames, ")
 

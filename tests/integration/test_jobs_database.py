@@ -22,9 +22,13 @@ from duikou.database import engine as module
 from duikou.database import migrations, tables
 from duikou.database.engine import Database
 from duikou.errors import StorageError
+from duikou.faces.track import FaceWarning
+from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import ChoiceRecord, FaceNote, FaceSummary, MediaKind, Queue, TaskStatus
+from duikou.tasks.models import FaceRecord, MediaKind
 from duikou.tasks.outbox import Outbox
+from duikou.tasks.rows import task_row
+from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Beat, Store
 from duikou.telemetry import logs
 from duikou.timebase import Interval
@@ -160,13 +164,20 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert media
     assert {**media.__dict__} == {**MEDIA, "kind": MediaKind.SOURCE}
     assert session
-    note = FaceNote("small_face", "small", Interval(1, 2))
-    assert session.faces == (FaceSummary("0", Interval(0, 9_000), (note,), (0, 0, 0, 0)),)
+    warning = FaceWarning("small_face", "small", Interval(1, 2))
+    assert session.faces == (FaceRecord("0", Interval(0, 9_000), (warning,), (0, 0, 0, 0)),)
     task = store.task_by_external_id("", "mine")
     assert task
-    kept = {column: getattr(task, column) for column in rows["tasks"]}
-    assert kept == {**rows["tasks"], "choices": (ChoiceRecord(**CHOICE),), "status": TaskStatus.SUBMITTED}
-    assert (task.queue, task.turn, task.beat, task.fault) == (Queue.RENDER, 0.0, 0, "")
+    kept = task_row(task)
+    assert {column: kept[column] for column in rows["tasks"]} == rows["tasks"]
+    assert (task.status, task.source.id, task.began_at) == (
+        TaskStatus.SUBMITTED,
+        MEDIA["id"],
+        rows["tasks"].get("began_at"),
+    )
+    assert task.choices == (FaceChoice("tasks/3/sound_0", "0", 0, 3_000, 500, 1.0, 0.5),)
+    assert (task.queue, task.turn, task.heartbeat, task.fault) == (Queue.RENDER, 0.0, 0, None)
+    assert (task.expires_at, task.result, task.sync_mode) == (None, None, None)
     if "accounts" in rows:
         assert Accounts(database).callback_secret("") == rows["accounts"]["callback_secret"]
         (callback,) = Outbox(database).claim(9, hold_ms=1)

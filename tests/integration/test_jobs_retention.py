@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rows import Clock, media, task
+from rows import Clock, identify_task, media, task
 from services import S3
 
 from duikou.database.ids import new_id, now_ms
@@ -18,8 +18,9 @@ from duikou.storage import keys
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
-from duikou.tasks.models import Fault, Media, MediaKind, Queue, SessionRecord, TaskStatus
+from duikou.tasks.models import IdentifyTask, Media, MediaKind, SessionRecord, TaskResult
 from duikou.tasks.retention import ORPHAN_S, remove_orphans, sweep
+from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.workers.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Terms
 
@@ -137,9 +138,10 @@ def test_an_unfinished_task_keeps_its_session_and_its_source(
 def test_a_result_that_became_a_sessions_source_stays_while_the_session_does(
     store: Store, local: Files, clock: Clock, tmp_path: Path
 ) -> None:
-    for number, column in (("3", "result_id"), ("6", "watermark_id")):
+    for number, marked in (("3", False), ("6", True)):
         key = keys.result_key(number, 1)
-        store.add_task(task(id=number, status=TaskStatus.SUCCEED, expires_at=2_000, **{column: f"{number}4"}))
+        made = TaskResult("9", 10_000, f"{number}4") if marked else TaskResult(f"{number}4", 10_000)
+        store.add_task(task(id=number, status=TaskStatus.SUCCEED, expires_at=2_000, result=made))
         result = media(id=f"{number}4", kind=MediaKind.RESULT, key=key, expires_at=2_000)
         store.add_media(result)
         put(local, tmp_path, key)
@@ -157,9 +159,9 @@ def test_searches_go_soon_and_leave_the_sessions_that_they_made(
 ) -> None:
     video = source(store, local, tmp_path, "1", LATER)
     for number in range(3):
-        store.add_task(task(id=f"2{number}", queue=Queue.ANALYSIS, session_id="", source_id="1"))
+        store.add_task(identify_task(id=f"2{number}", source_id="1"))
     found, failed = store.claim(Queue.ANALYSIS), store.claim(Queue.ANALYSIS)
-    assert found
+    assert isinstance(found, IdentifyTask)
     assert failed
     store.found(found, SessionRecord("3", "", video, (), 1, LATER), expires_at=2_000)
     store.fail(failed, "no", Fault.INPUT, expires_at=2_000)

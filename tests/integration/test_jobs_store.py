@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import pytest
 from crowd import at_once
-from rows import END, Clock, media, task
+from rows import END, Clock, identify_task, media, task
 
 from duikou.database.engine import Database
 from duikou.database.ids import new_id
-from duikou.tasks.models import FaceNote, FaceSummary, Fault, Load, MediaKind, Queue, SessionRecord, TaskStatus
+from duikou.faces.track import FaceWarning
+from duikou.media.timeline import SyncMode
+from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, QueueLoad, SessionRecord
 from duikou.tasks.outbox import Outbox
+from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import ExternalIdTaken, IdTakenError, Store, TooManyTasksError
 from duikou.timebase import Interval
 
 
 def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
     source = media()
-    faces = (FaceSummary("0", Interval(0, 9_000), (FaceNote("small_face", "small", Interval(1, 2)),), (1, 2, 3, 4)),)
+    faces = (FaceRecord("0", Interval(0, 9_000), (FaceWarning("small_face", "small", Interval(1, 2)),), (1, 2, 3, 4)),)
     session = SessionRecord(new_id(), "", source, faces, 1, END)
     store.add_media(source)
     store.add_session(session)
     asked = store.add_task(
-        task(external_id="mine", sync_mode="bounce", watermark=True, request_id="r", trace="t", queue=Queue.GPU)
+        task(external_id="mine", sync_mode=SyncMode.BOUNCE, watermark=True, request_id="r", trace="t", queue=Queue.GPU)
     )
     assert store.media("", source.id) == store.media_at("", source.key) == store.media_of_anyone(source.id) == source
     assert store.session("", session.id) == store.session_of_anyone(session.id) == session
@@ -93,7 +96,7 @@ def test_a_session_goes_with_its_source(store: Store) -> None:
 def test_tasks_come_newest_first_in_pages_and_searches_are_none_of_them(store: Store) -> None:
     for number in range(5):
         store.add_task(task(id=str(number), created_at=number))
-    store.add_task(task(id="9", created_at=9, queue=Queue.ANALYSIS))
+    store.add_task(identify_task(id="9", created_at=9))
     assert [found.id for found in store.tasks("", offset=0, limit=3)] == ["4", "3", "2"]
     assert [found.id for found in store.tasks("", offset=3, limit=3)] == ["1", "0"]
     assert store.tasks("", offset=6, limit=3) == []
@@ -129,11 +132,15 @@ def test_what_is_over_or_gone_has_ended(store: Store) -> None:
 def test_a_queue_tells_what_it_holds(store: Store, clock: Clock) -> None:
     for number, made_at in enumerate((100, 400, 700)):
         store.add_task(task(id=str(number), created_at=made_at))
-    store.add_task(task(queue=Queue.ANALYSIS, not_before=clock.ms + 1))
+    store.add_task(identify_task(not_before=clock.ms + 1))
     store.claim()
     clock.ms = 1_000
-    nothing = Load(0, 0, 0)
-    assert store.loads() == {Queue.ANALYSIS: Load(1, 999, 0), Queue.RENDER: Load(2, 600, 1), Queue.GPU: nothing}
+    nothing = QueueLoad(0, 0, 0)
+    assert store.loads() == {
+        Queue.ANALYSIS: QueueLoad(1, 999, 0),
+        Queue.RENDER: QueueLoad(2, 600, 1),
+        Queue.GPU: nothing,
+    }
     assert [store.waiting(queue) for queue in (Queue.ANALYSIS, Queue.RENDER, Queue.GPU)] == [1, 2, 0]
     assert [store.due(queue, 9) for queue in (Queue.ANALYSIS, Queue.RENDER, Queue.GPU)] == [0, 2, 0]
     assert store.due(Queue.RENDER, 1) == 1, "no more are counted than asked for"
@@ -143,14 +150,14 @@ def test_a_session_whose_id_was_taken_by_chance_leaves_its_search_as_it_was(stor
     source = media()
     store.add_media(source)
     store.add_session(SessionRecord("7", "", source, (), 1, END))
-    store.add_task(task(queue=Queue.ANALYSIS))
+    store.add_task(identify_task())
     search = store.claim(Queue.ANALYSIS)
-    assert search
+    assert isinstance(search, IdentifyTask)
     with pytest.raises(IdTakenError):
         store.found(search, SessionRecord("7", "a", source, (), 1, END), expires_at=END)
     now = store.task_of_anyone(search.id)
-    assert now
-    assert (now.status, now.session_id) == (TaskStatus.PROCESSING, search.session_id)
+    assert isinstance(now, IdentifyTask)
+    assert (now.status, now.session_id) == (TaskStatus.PROCESSING, None)
 
 
 def test_paces_are_seconds_of_work_for_each_second_of_the_last_results(store: Store, clock: Clock) -> None:
@@ -199,7 +206,7 @@ def test_an_account_has_as_many_unfinished_tasks_as_it_may(store: Store) -> None
         with pytest.raises(TooManyTasksError, match="This account has 2 unfinished tasks"):
             refused()
     store.add_task(task(account="b"), **limits)
-    store.add_task(task(queue=Queue.ANALYSIS), **limits)
+    store.add_task(identify_task(), **limits)
     claimed = store.claim()
     assert claimed
     store.fail(claimed, "no", Fault.INPUT, expires_at=END)
@@ -215,7 +222,7 @@ def test_a_full_queue_takes_nothing_more_of_anyone(store: Store) -> None:
 
 def test_searches_count_while_they_wait(store: Store) -> None:
     for number in range(2):
-        store.add_task(task(id=str(number), queue=Queue.ANALYSIS), account_limit=1, queue_limit=2)
+        store.add_task(identify_task(id=str(number)), account_limit=1, queue_limit=2)
     with pytest.raises(TooManyTasksError, match="As many videos as may, 2, wait to be looked at"):
         store.require_room("", Queue.ANALYSIS, account_limit=0, queue_limit=2)
     store.claim(Queue.ANALYSIS)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from crowd import all_claims, at_once, claim_all, processes_at_once
-from rows import END, Clock, media, task
+from rows import END, Clock, identify_task, media, task
 
 from duikou.database import tables
 from duikou.database.engine import Database
-from duikou.tasks.models import TRANSITIONS, UNFINISHED, Fault, Media, MediaKind, Queue, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import IdentifyTask, Media, MediaKind, SessionRecord, Task, TaskResult
+from duikou.tasks.states import TRANSITIONS, UNFINISHED, Fault, Queue, TaskStatus
 from duikou.tasks.store import LONGEST_DELAY_MS, MAX_TRIES, RETRY_DELAY_MS, Beat, Store
 
 ROUNDS = 20  # of a race: enough for each side to win
@@ -107,7 +108,7 @@ def test_only_what_waits_is_claimed(store: Store, start: TaskStatus) -> None:
 
 def changes(claimed: Task) -> dict[str, Any]:
     """What a claim may change."""
-    names = ("status", "attempt", "tries", "beat", "began_at", "updated_at")
+    names = ("status", "attempt", "tries", "heartbeat", "began_at", "updated_at")
     return {name: getattr(claimed, name) for name in names}
 
 
@@ -137,13 +138,15 @@ def test_a_published_result_is_the_tasks_and_can_be_found(store: Store) -> None:
     made, marked = result(duration_ms=9_960), result(duration_ms=9_960, key="media/y.mp4")
     assert store.publish(claimed, made, marked)
     done = now(store, claimed)
-    assert (done.status, done.result_id, done.watermark_id) == (TaskStatus.SUCCEED, made.id, marked.id)
-    assert (done.result_duration_ms, done.progress, done.expires_at, done.finished) == (9_960, 1.0, END, True)
+    assert (done.status, done.result) == (TaskStatus.SUCCEED, TaskResult(made.id, 9_960, marked.id))
+    assert (done.progress, done.expires_at, done.finished) == (1.0, END, True)
     assert (store.media("", made.id), store.media("", marked.id)) == (made, marked)
 
 
 def test_a_search_that_found_faces_gives_a_session(store: Store) -> None:
-    claimed = begun(store, queue=Queue.ANALYSIS, session_id="")
+    store.add_task(identify_task())
+    claimed = store.claim(Queue.ANALYSIS)
+    assert isinstance(claimed, IdentifyTask)
     found = session()
     store.add_media(found.source)
     assert store.found(claimed, found, expires_at=END)
@@ -186,8 +189,8 @@ def test_a_task_that_is_tried_again_has_all_its_tries(store: Store, clock: Clock
     assert store.again(failed)
     assert not store.again(failed), "another one was quicker"
     waits = now(store, claimed)
-    assert (waits.status, waits.reason, waits.fault, waits.tries) == (TaskStatus.SUBMITTED, "", "", 0)
-    assert (waits.progress, waits.stage, waits.expires_at) == (0.0, "", 0)
+    assert (waits.status, waits.reason, waits.fault, waits.tries) == (TaskStatus.SUBMITTED, "", None, 0)
+    assert (waits.progress, waits.stage, waits.expires_at) == (0.0, "", None)
     clock.ms = 2 * END
     begins = store.claim()
     assert begins
@@ -228,7 +231,12 @@ def test_progress_is_kept_and_starts_anew_with_another_attempt(store: Store, clo
     clock.ms = 5_000
     assert store.beat([Beat(claimed, "rendering", 0.25)]) == set()
     seen = now(store, claimed)
-    assert (seen.stage, seen.progress, seen.updated_at, seen.beat) == ("rendering", 0.25, 5_000, claimed.beat + 1)
+    assert (seen.stage, seen.progress, seen.updated_at, seen.heartbeat) == (
+        "rendering",
+        0.25,
+        5_000,
+        claimed.heartbeat + 1,
+    )
     store.retry(claimed, "died", Fault.WORKER, expires_at=END)
     again = now(store, claimed)
     assert (again.stage, again.progress, again.status) == ("", 0.0, TaskStatus.SUBMITTED)
@@ -243,10 +251,14 @@ def test_a_sign_of_life_tells_which_attempts_count_no_longer(store: Store, clock
     clock.ms += RETRY_DELAY_MS
     for _ in range(2):
         store.claim()
-    assert store.beats() == {("0", 1): kept.beat, ("1", 2): released.beat + 1, ("4", 2): given.beat + 1}
+    assert store.beats() == {("0", 1): kept.heartbeat, ("1", 2): released.heartbeat + 1, ("4", 2): given.heartbeat + 1}
     lost = store.beat([Beat(one, "rendering", 0.5) for one in (kept, released, cancelled, gone, given)])
     assert lost == {"1", "2", "3", "4"}
-    assert store.beats() == {("0", 1): kept.beat + 1, ("1", 2): released.beat + 1, ("4", 2): given.beat + 1}
+    assert store.beats() == {
+        ("0", 1): kept.heartbeat + 1,
+        ("1", 2): released.heartbeat + 1,
+        ("4", 2): given.heartbeat + 1,
+    }
     assert store.beat([]) == set()
 
 
@@ -305,7 +317,7 @@ def test_an_attempt_is_published_once(store: Store) -> None:
         assert sorted(done) == [False, True]
         kept = [store.media_of_anyone(one.id) is not None for one in made]
         assert kept == done
-        assert now(store, claimed).result_id == made[done.index(True)].id
+        assert now(store, claimed).result.id == made[done.index(True)].id
 
 
 def test_of_publishing_and_cancelling_one_happens(store: Store) -> None:

@@ -12,7 +12,8 @@ from rows import Clock, media, task
 
 from duikou.database.engine import Database
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import Fault, MediaKind, Queue, Task, TaskStatus
+from duikou.tasks.models import MediaKind, Task
+from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import RETRY_DELAY_MS, Store
 
 

@@ -15,6 +15,7 @@ from media_maker import clicks, make_sound, make_video, numbered, read_number, s
 
 from duikou.errors import MediaError
 from duikou.media import decode, probe
+from duikou.media.video import probe_video
 
 UNEVEN = [0, 100, 700, 1_500, 1_600, 4_000, 4_100, 9_000, 9_100, 9_200]
 
@@ -49,7 +50,7 @@ def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_frame_comes_upright_in_order_and_in_its_colours(video: Path) -> None:
-    info = probe.probe_video(video)
+    info = probe_video(video)
     found = list(decode.frames(video))
     assert [frame.index for frame in found] == list(range(info.frames))
     for frame in found:
@@ -64,7 +65,7 @@ def test_every_frame_comes_upright_in_order_and_in_its_colours(video: Path) -> N
 def test_times_read_from_packets_are_those_of_the_frames(video: Path) -> None:
     found = list(decode.frames(video))
     assert decode.times(video).tolist() == [frame.time_ms for frame in found]
-    assert probe.probe_video(video).frames == len(found)
+    assert probe_video(video).frames == len(found)
 
 
 def test_starting_later_gives_the_same_frames(video: Path) -> None:
@@ -109,7 +110,7 @@ def test_variable_frame_times_are_exact(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", **VIDEOS["last_frame_longer"])
     assert [frame.pts for frame in decode.frames(path)] == UNEVEN
     assert decode.times(path).tolist() == [round(pts / 9) for pts in UNEVEN]
-    info = probe.probe_video(path)
+    info = probe_video(path)
     assert info.duration_ms == round((9_200 + 777) / 9)
     assert info.rate == Fraction(10 * 9_000, 9_977)
 
@@ -117,7 +118,7 @@ def test_variable_frame_times_are_exact(tmp_path: Path) -> None:
 def test_a_picture_that_starts_late_keeps_its_lateness(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", **VIDEOS["late"])
     assert decode.times(path)[0] == 40  # 507 of 12,800
-    assert probe.probe_video(path).duration_ms == 840
+    assert probe_video(path).duration_ms == 840
 
 
 @pytest.mark.parametrize("start_ms", [40, 400, 520])
@@ -128,7 +129,7 @@ def test_what_an_edit_list_cuts_away_is_not_there(tmp_path: Path, start_ms: int)
     found = list(decode.frames(path))
     assert [read_number(frame.image) for frame in found] == list(range(hidden, 50))
     assert decode.times(path).tolist() == [40 * number for number in range(50 - hidden)]
-    assert probe.probe_video(path).frames == 50 - hidden
+    assert probe_video(path).frames == 50 - hidden
     assert [read_number(frame.image) for frame in decode.frames(path, start=7, stop=9)] == [hidden + 7, hidden + 8]
 
 
@@ -136,7 +137,7 @@ def test_the_probe_tells_all_of_a_file(tmp_path: Path) -> None:
     path = make_video(
         tmp_path / "v.mov", size=(128, 192), rotation=90, sound=tone(300, 800, 44_100, 2), sound_rate=44_100
     )
-    info = probe.probe_video(path)
+    info = probe_video(path)
     assert info == probe.VideoInfo(
         "mov", "h264", 128, 192, 90, 25, Fraction(25), 1_000, probe.AudioInfo("aac", 44_100, 2, 800)
     )
@@ -164,7 +165,7 @@ def test_a_file_that_was_cut_off_shows_what_is_there(tmp_path: Path) -> None:
     path.write_bytes(data[: media + (len(data) - media) // 3])
     found = list(decode.frames(path))
     assert 2 < len(found) < 20
-    assert probe.probe_video(path).frames == len(found)
+    assert probe_video(path).frames == len(found)
 
 
 def test_range_borders(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_a_broken_file_is_one_clear_sentence(tmp_path: Path, harm: Callable[[Pat
     path = make_video(tmp_path / "v.mp4", frames=5)
     harm(path)
     with pytest.raises(MediaError, match=r"^video_url: .*\.$") as error:
-        probe.probe_video(path, field="video_url")
+        probe_video(path, field="video_url")
     assert error.value.field == "video_url"
     assert "\n" not in str(error.value)
     with pytest.raises(MediaError):
@@ -210,7 +211,7 @@ def test_an_empty_track_of_sound_is_no_sound(tmp_path: Path) -> None:
     path = trim(whole, tmp_path / "cut.mp4", start_ms=520)
     with av.open(str(path)) as file:
         assert len(file.streams.audio) == 1
-    assert probe.probe_video(path).audio is None
+    assert probe_video(path).audio is None
 
 
 def test_a_cover_is_no_video(tmp_path: Path) -> None:
@@ -225,24 +226,24 @@ def test_a_cover_is_no_video(tmp_path: Path) -> None:
         file.mux(cover.encode(to_yuv(numbered(1, 64, 64), "yuvj420p", full_range=True)))
         file.mux([*sound.encode(None), *cover.encode(None)])
     with pytest.raises(MediaError, match=r"^video: the file has no picture\.$"):
-        probe.probe_video(path)
+        probe_video(path)
     assert probe.probe_audio(path).duration_ms == 200  # a song with its cover is a sound
 
 
 def test_a_sound_is_no_video(tmp_path: Path) -> None:
     wav = make_sound(tmp_path / "v.mp4.wav", tone(300, 200))
     with pytest.raises(MediaError, match=r"video: the file is wav, a video must be mp4 or mov\."):
-        probe.probe_video(wav)
+        probe_video(wav)
     m4a = make_sound(tmp_path / "a.m4a", tone(300, 200))
     with pytest.raises(MediaError, match="a video must be mp4 or mov"):
-        probe.probe_video(m4a)
+        probe_video(m4a)
 
 
 def test_a_picture_too_large_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "v.mp4", frames=2)
     monkeypatch.setattr("duikou.media.limits.MAX_PIXELS", 192 * 128 - 1)
     with pytest.raises(MediaError, match=r"192 x 128 pixels, at most 24575"):
-        probe.probe_video(path)
+        probe_video(path)
 
 
 def test_playlists_never_reach_ffmpeg(tmp_path: Path) -> None:
@@ -253,13 +254,13 @@ def test_playlists_never_reach_ffmpeg(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_text(text)
         with pytest.raises(MediaError, match="content is not"):
-            probe.probe_video(tmp_path / name)
+            probe_video(tmp_path / name)
 
 
 def test_names_that_look_like_protocols_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_video(tmp_path / "v.mp4", frames=3).rename(tmp_path / "concat:a|b.mp4")
-    assert probe.probe_video(Path("concat:a|b.mp4")).frames == 3
+    assert probe_video(Path("concat:a|b.mp4")).frames == 3
 
 
 def test_leaving_early_closes_the_file(tmp_path: Path) -> None:

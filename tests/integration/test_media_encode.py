@@ -12,9 +12,10 @@ import pytest
 from media_maker import clicks, make_video, numbered, onset_ms, read_number, tone
 
 from duikou.errors import MediaError, StorageError
-from duikou.media import decode, probe
+from duikou.media import decode
 from duikou.media.audio import Audio, Insert, mix, read_audio
 from duikou.media.encode import VideoWriter
+from duikou.media.video import Video, probe_video
 
 SOURCES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -43,7 +44,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 
 def copy(source: Path, output: Path, sound: Audio | None = None, *, untouched: bool = False) -> Path:
-    with VideoWriter(output, source, sound) as writer:
+    with VideoWriter(output, Video.open(source), sound) as writer:
         for frame in decode.frames(source):
             if untouched:
                 writer.copy(frame)
@@ -59,12 +60,12 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("untouched", [False, True], ids=["over_bgr", "untouched"])
 def test_the_copy_is_the_source_upright(source: Path, tmp_path: Path, untouched: bool) -> None:
-    sound = read_audio(source) if probe.probe_video(source).audio else None
+    sound = read_audio(source) if probe_video(source).audio else None
     output = copy(source, tmp_path / "copy.mp4", sound, untouched=untouched)
-    was, now = probe.probe_video(source), probe.probe_video(output)
+    was, now = probe_video(source), probe_video(output)
     assert (now.width, now.height, now.frames, now.duration_ms) == (was.width, was.height, was.frames, was.duration_ms)
     assert (now.codec, now.rotation, now.container) == ("h264", 0, "mp4")
-    before, after = decode.read_timeline(source), decode.read_timeline(output)
+    before, after = decode.read_frame_times(source), decode.read_frame_times(output)
     assert after.time_base == before.time_base
     np.testing.assert_array_equal(after.pts, before.pts)
     assert after.last_duration == before.last_duration
@@ -125,7 +126,7 @@ def test_sound_of_any_rate_keeps_its_place_and_length(tmp_path: Path, rate: int,
     source = make_video(tmp_path / "source.mp4", frames=50)
     sound = Audio(clicks([700, 1_300], 2_000, rate, channels), rate)
     output = copy(source, tmp_path / "copy.mp4", sound)
-    info = probe.probe_video(output).audio
+    info = probe_video(output).audio
     assert info is not None
     assert (info.sample_rate, info.channels, info.duration_ms) == (kept, channels, 2_000)
     samples = read_audio(output).samples
@@ -144,7 +145,10 @@ def test_the_index_comes_first_and_sound_lies_beside_its_frames(tmp_path: Path) 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     source = make_video(tmp_path / "source.mp4")
-    with pytest.raises(RuntimeError, match="of the caller"), VideoWriter(tmp_path / "copy.mp4", source) as writer:
+    with (
+        pytest.raises(RuntimeError, match="of the caller"),
+        VideoWriter(tmp_path / "copy.mp4", Video.open(source)) as writer,
+    ):
         for frame in decode.frames(source, stop=5):
             writer.write(frame.image, frame.pts)
         raise RuntimeError("of the caller")
@@ -155,11 +159,11 @@ def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     source = make_video(tmp_path / "source.mp4", frames=3)
     output = tmp_path / "copy.mp4"
     output.write_bytes(b"old")
-    with VideoWriter(output, source) as writer:
+    with VideoWriter(output, Video.open(source)) as writer:
         for frame in decode.frames(source):
             writer.write(frame.image, frame.pts)
             assert output.read_bytes() == b"old"
-    assert probe.probe_video(output).frames == 3
+    assert probe_video(output).frames == 3
 
 
 def _full(*_: object) -> Iterator[None]:
@@ -183,7 +187,7 @@ def test_a_real_limit_on_file_size_is_a_storage_error(tmp_path: Path) -> None:
     try:
         with (
             pytest.raises(StorageError, match=r"^copy\.mp4 cannot be written: "),
-            VideoWriter(tmp_path / "copy.mp4", source) as writer,
+            VideoWriter(tmp_path / "copy.mp4", Video.open(source)) as writer,
         ):
             for frame in decode.frames(source):
                 writer.write(np.roll(noise, frame.index * 7, 0), frame.pts)
@@ -201,9 +205,9 @@ def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
 def test_wrong_frames_are_refused(tmp_path: Path) -> None:
     source = make_video(tmp_path / "source.mp4", frames=5)
     image = numbered(0, 192, 128)
-    with pytest.raises(ValueError, match="no frame was written"), VideoWriter(tmp_path / "a.mp4", source):
+    with pytest.raises(ValueError, match="no frame was written"), VideoWriter(tmp_path / "a.mp4", Video.open(source)):
         pass
-    with VideoWriter(tmp_path / "a.mp4", source) as writer:
+    with VideoWriter(tmp_path / "a.mp4", Video.open(source)) as writer:
         with pytest.raises(ValueError, match=r"it must be \(128, 192, 3\) uint8"):
             writer.write(image[:, :-2], 0)
         with pytest.raises(ValueError, match="no frame at pts 100"):
@@ -217,4 +221,4 @@ def test_wrong_frames_are_refused(tmp_path: Path) -> None:
 def test_a_source_that_is_no_video_is_a_media_error(tmp_path: Path) -> None:
     (tmp_path / "source.mp4").write_text("text")
     with pytest.raises(MediaError):
-        VideoWriter(tmp_path / "copy.mp4", tmp_path / "source.mp4")
+        VideoWriter(tmp_path / "copy.mp4", Video.open(tmp_path / "source.mp4"))

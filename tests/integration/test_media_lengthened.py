@@ -11,9 +11,11 @@ import pytest
 from media_maker import make_video, read_number
 
 from duikou.errors import StorageError
-from duikou.media import decode, probe
+from duikou.media import decode
 from duikou.media.encode import VideoWriter
-from duikou.media.timeline import Extension, SyncMode
+from duikou.media.sync_mode import SyncMode
+from duikou.media.timeline import LengthenedTimeline, Timeline
+from duikou.media.video import Video
 
 MODES = (SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE)
 SOURCES: dict[str, dict[str, Any]] = {
@@ -30,37 +32,36 @@ SOURCES: dict[str, dict[str, Any]] = {
 }
 
 
-def extension(source: Path, mode: SyncMode, times: float = 3.4) -> Extension:
-    made = Extension.of(decode.read_timeline(source), mode, round(probe.probe_video(source).duration_ms * times))
-    assert made is not None
+def longer(source: Video, mode: SyncMode, times: float = 3.4) -> LengthenedTimeline:
+    made = Timeline.of(source.frame_times, mode, round(source.info.duration_ms * times))
+    assert isinstance(made, LengthenedTimeline)
     return made
 
 
 @pytest.fixture(params=SOURCES)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return make_video(tmp_path / "source.mp4", **SOURCES[request.param])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Video:
+    return Video.open(make_video(tmp_path / "source.mp4", **SOURCES[request.param]))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_picture_is_the_right_one(
-    source: Path, mode: SyncMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Video, mode: SyncMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decode, "BLOCK_BYTES", 0)
-    made = extension(source, mode)
-    was = {frame.index: frame.image for frame in decode.frames(source)}
+    made = longer(source, mode)
+    was = {frame.index: frame.image for frame in source.frames()}
     played = list(made.frames(source))
     assert [frame.index for frame in played] == list(range(len(made)))
-    assert [frame.pts for frame in played] == made.timeline.pts.tolist()
-    assert [frame.time_ms for frame in played] == made.edges_ms[:-1].tolist()
+    assert [frame.pts for frame in played] == made.times.pts.tolist()
+    assert [frame.time_ms for frame in played] == made.times.starts_ms.tolist()
     for frame, number in zip(played, made.order.tolist(), strict=True):
         assert np.array_equal(frame.image, was[number])
-    with made.written(source, tmp_path / "out.mp4") as path:
-        assert path.parent == tmp_path
-        timeline = decode.read_timeline(path)
-        info = probe.probe_video(path)
-        images = [frame.image for frame in decode.frames(path)]
-    np.testing.assert_array_equal(timeline.pts, made.timeline.pts)
-    assert (timeline.time_base, timeline.last_duration) == (made.timeline.time_base, made.timeline.last_duration)
+    with made.footage(source, tmp_path / "out.mp4") as footage:
+        assert footage.path.parent == tmp_path
+        times, info = footage.frame_times, footage.info
+        images = [frame.image for frame in footage.frames()]
+    np.testing.assert_array_equal(times.pts, made.times.pts)
+    assert (times.time_base, times.last_duration) == (made.times.time_base, made.times.last_duration)
     assert (info.rotation, info.audio, info.duration_ms) == (0, None, made.duration_ms)
     for image, number in zip(images, made.order.tolist(), strict=True):
         assert read_number(image) == number
@@ -69,18 +70,18 @@ def test_every_picture_is_the_right_one(
 
 
 def test_the_file_goes_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = make_video(tmp_path / "source.mp4", frames=10)
-    made = extension(source, SyncMode.LOOP)
-    with pytest.raises(RuntimeError, match="of the caller"), made.written(source, tmp_path / "out.mp4") as path:
-        assert path.exists()
+    source = Video.open(make_video(tmp_path / "source.mp4", frames=10))
+    made = longer(source, SyncMode.LOOP)
+    with pytest.raises(RuntimeError, match="of the caller"), made.footage(source, tmp_path / "out.mp4") as footage:
+        assert footage.path.exists()
         raise RuntimeError("of the caller")
-    with pytest.raises(StorageError), made.written(source, tmp_path / "nowhere" / "out.mp4"):
+    with pytest.raises(StorageError), made.footage(source, tmp_path / "nowhere" / "out.mp4"):
         pass
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(VideoWriter, "_mux_video", full)
-    with pytest.raises(StorageError, match="No space left"), made.written(source, tmp_path / "out.mp4"):
+    with pytest.raises(StorageError, match="No space left"), made.footage(source, tmp_path / "out.mp4"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]

@@ -27,7 +27,7 @@ from schemathesis.engine import StopReason, events
 from duikou.database.engine import Database
 from duikou.errors import InputError
 from duikou.net.fetch import check_url
-from duikou.server.errors import Code
+from duikou.server.errors import ErrorCode
 from duikou.tasks.accounts import Accounts, KeyKind
 
 LIP_SYNC = "/klingai/v1/videos/advanced-lip-sync"
@@ -186,8 +186,8 @@ def test_every_operation_has_a_name_of_its_own_and_tells_its_faults(document) ->
     ]
     names = Counter(operation["operationId"] for *_, operation in operations)
     assert set(names.values()) == {1}
-    parameter = Code.PARAMETER.value.code
-    known = {(answer.value.status, answer.value.code) for answer in Code} | {(408, parameter), (416, parameter)}
+    parameter = ErrorCode.PARAMETER.code
+    known = {(answer.status, answer.code) for answer in ErrorCode} | {(408, parameter), (416, parameter)}
     for path, method, operation in operations:
         assert "422" not in operation["responses"]
         assert {"200", "500"} <= operation["responses"].keys()

@@ -21,9 +21,10 @@ from media_maker import make_sound, make_video, read_number, tone
 
 from duikou.cli import main
 from duikou.errors import InputError, MediaError, StorageError
-from duikou.media import decode, probe
+from duikou.media import decode
 from duikou.media.audio import Audio
-from duikou.media.encode import VideoWriter
+from duikou.media.encode import Finish, Quality, VideoWriter
+from duikou.media.video import Video, probe_video
 from duikou.provenance import credentials, label
 from duikou.provenance.certificates import Certificate, own
 from duikou.provenance.credentials import Action, Edit, Source
@@ -32,6 +33,7 @@ from duikou.timebase import Interval
 
 FACES = (("0", Interval(200, 800)), ("1", Interval(0, 400)))
 LABEL = Label.first("duikou", "task-7")
+FASTEST = Quality(17, "ultrafast")
 OFFLINE = {"verify": {"remote_manifest_fetch": False}}
 LARGE_MB = 100
 SIGNED_IN_MB = 16  # growth of a process that signs; hashing block by block took 1 to 5
@@ -50,7 +52,7 @@ def write(output: Path, source: Path, certificate: Certificate, *, marked: bool 
         credentials.sign(part, sealed, title=output.name, edit=edit, certificate=certificate)
 
     sound = Audio(tone(440, 1_000), 48_000)
-    with VideoWriter(output, source, sound, preset="ultrafast", tags=LABEL.tags, seal=seal) as writer:
+    with VideoWriter(output, Video.open(source), sound, quality=FASTEST, finish=Finish(LABEL.tags, seal)) as writer:
         for frame in decode.frames(source):
             writer.copy(frame)
     return output
@@ -145,7 +147,7 @@ def test_players_are_not_disturbed(result: Path, source: Path) -> None:
     content = result.read_bytes()
     order = [kind for kind, _, _ in boxes(content)]
     assert order.index(b"moov") < order.index(b"mdat"), "it starts to play before it is loaded"
-    before, after = probe.probe_video(source), probe.probe_video(result)
+    before, after = probe_video(source), probe_video(result)
     assert (after.width, after.height, after.frames, after.rate) == (192, 128, before.frames, before.rate)
     assert after.audio is not None
     assert np.array_equal(decode.times(result), decode.times(source))
@@ -154,7 +156,7 @@ def test_players_are_not_disturbed(result: Path, source: Path) -> None:
 
 def test_the_labels_change_no_frame_and_no_time(source: Path, result: Path, tmp_path: Path) -> None:
     sound = Audio(tone(440, 1_000), 48_000)
-    with VideoWriter(tmp_path / "plain.mp4", source, sound, preset="ultrafast") as writer:
+    with VideoWriter(tmp_path / "plain.mp4", Video.open(source), sound, quality=FASTEST) as writer:
         for frame in decode.frames(source):
             writer.copy(frame)
     with av.open(str(tmp_path / "plain.mp4")) as plain, av.open(str(result)) as labelled:

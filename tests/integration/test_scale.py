@@ -12,7 +12,7 @@ from benchmarks.scale import model, simulate, size
 from benchmarks.scale.crowd import Calls, Fleet, Place, running
 from benchmarks.scale.services import Services
 from duikou.database.engine import Database
-from duikou.tasks.models import TaskStatus
+from duikou.tasks.states import TaskStatus
 from duikou.tasks.store import Store
 
 WORKERS, PROCESSES = 20, 1

@@ -1,4 +1,4 @@
-"""Accounts and keys: who gets in, why somebody does not, and that nobody sees what is another's."""
+"""Accounts and keys: which callers are accepted, why others are not, and that no account sees another's data."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ UNKNOWN_KEY, UNKNOWN_ISS = (
     "The API key is unknown or was revoked.",
     "The access key in the token's iss is unknown or was revoked.",
 )
-FORGED = "Authorization: the token's signature is not the account's."
+FORGED = "Authorization: the signature is not that of the account's key."
 HS256 = "Authorization: the token must be signed with HS256."
 EXPIRED = "Authorization: the token has expired (exp)."
 EARLY = "Authorization: the token is not yet valid (nbf, iat)."
@@ -367,7 +367,7 @@ def test_calls_in_a_second_are_counted_for_each_account(tmp_path) -> None:
             refused = [answer for answer in answers if answer.is_error]
             assert len(answers) - len(refused) <= 6, "three in a second, over no more than two of them"
             assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(429, 1302)}
-            assert refused[0].json()["message"] == "More than 3 calls in a second; try again in 1 s."
+            assert refused[0].json()["message"] == ("The account sent more than 3 calls in a second; try again in 1 s.")
             assert refused[0].headers["retry-after"] == "1"
             assert other.get(CREATE).status_code == 200
             assert client.get("/healthz").status_code == 200
@@ -476,7 +476,7 @@ def test_a_second_signal_ends_a_server_that_drains(tmp_path, site) -> None:
         server.popen.send_signal(signal.SIGTERM)
         until(lambda: server.client.get("/readyz").is_error)
         began = time.monotonic()
-        server.end(signal.SIGTERM)
+        assert server.end(signal.SIGTERM) == -signal.SIGTERM
         assert time.monotonic() - began < 20, "the task would have lasted for a minute"
     assert any("released" in line for line in server.log)
 

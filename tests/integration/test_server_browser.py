@@ -1,4 +1,4 @@
-"""Browsers: pages of other sites may not act here, and no answer of ours may act in a browser."""
+"""Browsers: pages of other sites cannot call the server, and no answer can run in a browser."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_is_no_page_and_what_is_our_own_is_served(client) -> None:
 def test_a_name_that_is_bound_to_our_address_is_not_ours(client, host) -> None:
     status, code, sentence = told(client.get(CREATE, headers={"Host": host}))
     assert (status, code) == (403, 1103)
-    assert re.match(r"Host: '.*' is no name of this server; without keys it answers to its address, ", sentence)
+    assert re.match(r"Host: '.*' is not a name of this server; without keys it accepts its address, ", sentence)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Connections that would hold the server: silent ones, slow ones, too many, and what is no HTTP; over real sockets."""
+"""Connections that would block the server, over real sockets: silent, slow, too many, or not HTTP."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[httpx.Client]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("connections.HEADER_S", "connections.STALL_S", "middleware.SILENT_S", "middleware.DRAIN_S"):
+        for name in ("connections.HEADER_S", "connections.STALL_S", "middleware.SILENT_S", "middleware.DISCARD_S"):
             patch.setattr(f"duikou.server.{name}", LIMIT_S)
         patch.setattr("duikou.server.http.middleware.PACE_S", LIMIT_S / 2)
         with in_thread(settings(data, connections=MOST), stub_work.WORK) as client:
@@ -133,7 +133,7 @@ def test_silent_connections_are_closed(url, capfd) -> None:
         socks = [stack.enter_context(connected(url)) for _ in range(5)]
         healthy(url)
         assert [rest(sock) for sock in socks] == [b""] * 5
-    assert capfd.readouterr().err.count("no whole request in time") == 5
+    assert capfd.readouterr().err.count("the request took too long to arrive") == 5
 
 
 @pytest.mark.parametrize(("begun", "piece"), [(b"", b"G"), (HEALTH, b"X: a\r\n"), (HEALTH + b"X: ", b"a")])
@@ -177,7 +177,7 @@ def test_one_connection_too_many_is_refused_and_the_next_is_served_once_one_goes
         socks = [stack.enter_context(connected(url, HEALTH + b"\r\n")) for _ in range(MOST)]
         assert all(answer(sock)[0].status == 200 for sock in socks)  # all kept
         with connected(url) as sock:
-            found = refused(sock, 503, 5001, f"The server holds {MOST} connections")
+            found = refused(sock, 503, 5001, f"The server has {MOST} connections, its limit")
             assert found.headers["retry-after"] == "10"
             assert rest(sock) == b""
         with caller(url) as client:
@@ -215,7 +215,7 @@ def test_files_are_had_for_as_many_connections_as_may_be(monkeypatch, soft, hard
     limit = [(soft, hard)]
     monkeypatch.setattr("resource.getrlimit", lambda _what: limit[-1])
     monkeypatch.setattr("resource.setrlimit", lambda _what, new: limit.append(new))
-    assert connections.room_for(1000) == room
+    assert connections.connection_limit(1000) == room
     assert limit[1:] == ([(raised, hard)] if raised else [])
 
 
@@ -229,7 +229,7 @@ def test_a_body_that_drips_or_stops_is_refused_and_leaves_nothing(url, data, kin
     with connected(url, UPLOAD + b"Content-Type: " + kind + b"\r\n\r\n" + part) as sock:
         if goes_on:
             drip(sock, b"x" * 100)  # 2 KB/s
-        found = refused(sock, 408, 1201, "comes too slowly: " if goes_on else "stopped: nothing came for 0.8 s.")
+        found = refused(sock, 408, 1201, "arrives too slowly: " if goes_on else "stopped: nothing arrived for 0.8 s.")
         assert found.headers["connection"] == "close"
         assert rest(sock) == b""
 
@@ -255,7 +255,7 @@ class Sender:
 
     def __init__(self) -> None:
         self.wait_s, self.bytes, self.more = 0.05, 1, True
-        self.body = middleware._Body(self.receive)
+        self.body = middleware._BodyReader(self.receive)
 
     async def receive(self) -> dict[str, object]:
         await asyncio.sleep(self.wait_s)
@@ -351,7 +351,7 @@ def test_a_reader_that_takes_nothing_is_cut_and_its_file_closed(url, data, large
     with connected(url, request, receive_bytes=4096):
         until(lambda: held(data) > before + 1, SLACK_S)
         until(lambda: held(data) == before + 1, 5 + LIMIT_S + SLACK_S)  # its own end only
-    assert "the reader takes nothing" in capfd.readouterr().err
+    assert "the client reads nothing" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("whole", [False, True])  # in parts as files are, and as one that is written at once

@@ -83,8 +83,8 @@ def test_a_task_from_beginning_to_end(client, site, session_id, prefix) -> None:
     rendered = client.get(result["url"])
     assert rendered.headers["content-type"] == "video/mp4"
     choice = rendered.json()["choice"]
-    assert (choice["sound_end_ms"], choice["insert_ms"]) == (3_000, 1_000)
-    assert (choice["sound_volume"], choice["original_volume"]) == (1.0, 0.0)
+    assert (choice["trim_end_ms"], choice["insert_ms"]) == (3_000, 1_000)
+    assert (choice["audio_volume"], choice["original_volume"]) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("info", [None, {}, {"enabled": False}, {"enabled": None}])
@@ -106,7 +106,7 @@ def test_small_overshoots_reach_the_worker_clamped(client, site, session_id) -> 
     payload = order(session_id, f"{site}/s.mp3", sound_end_time=5_060, sound_insert_time=5_030)
     done = ended(client, create(client, payload))
     choice = client.get(done["task_result"]["videos"][0]["url"]).json()["choice"]
-    assert choice["sound_end_ms"] == 4_970
+    assert choice["trim_end_ms"] == 4_970
 
 
 def test_a_failed_task_says_why(client, site, session_id) -> None:

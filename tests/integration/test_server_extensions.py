@@ -1,4 +1,4 @@
-"""What we add to the contract: uploads, own links, events, cancel, delete, dry runs and what tasks and faces tell."""
+"""Extensions of the contract: uploads, the server's own URLs, events, cancel, delete, dry runs, further fields."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from live_server import (
     until,
 )
 
-from duikou.server.signed_urls import Signer
+from duikou.server.signed_urls import UrlSigner
+from duikou.units import MIB
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
-MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_an_uploaded_video_and_sound_serve_by_address_and_by_id(client, form, pr
 def test_uploads_that_are_refused_leave_nothing(client, data) -> None:
     before = left(data)
     sound = stub_work.sound(pad="x" * MIB)
-    empty, nameless = "file: the file is empty.", "file: the form has no field of that name with a file."
+    empty, nameless = "file: the file is empty.", "file: the form has no field of this name with a file."
     unreadable = "The request body cannot be read as a form."
     for how, sentence in (
         ({"content": b""}, empty),
@@ -144,7 +144,7 @@ def test_a_client_that_goes_away_leaves_nothing_and_no_alarm(tmp_path) -> None:
         until(lambda: not list((tmp_path / "incoming").iterdir()))
         server.end(signal.SIGTERM)
     events = [json.loads(line)["event"] for line in server.log]
-    assert "the client went away" in events
+    assert "the client disconnected" in events
     assert "request failed" not in events
 
 
@@ -169,7 +169,7 @@ def test_an_upload_that_is_over_or_of_another_kind_is_refused(client, data, sess
     refused(client.get(old["url"]), 404, 1203, f"There is no file {path}, or it has expired.")
 
 
-# Links of our own
+# URLs of the server itself
 
 
 def test_a_result_is_taken_by_its_own_address_though_the_server_may_not_dial_itself(tmp_path) -> None:
@@ -186,11 +186,11 @@ def test_a_result_is_taken_by_its_own_address_though_the_server_may_not_dial_its
 
         bare = result["url"].partition("?")[0]
         path = httpx.URL(bare).path
-        old = str(client.base_url).rstrip("/") + Signer(signing_secret(tmp_path), -2).signed(path)
-        unsigned = f"video_url: the address of {path} is not signed by this server."
-        until_then = f"video_url: the address of {path} worked until {httpx.URL(old).params['expires']} (Unix time); "
+        old = str(client.base_url).rstrip("/") + UrlSigner(signing_secret(tmp_path), -2).sign(path)
+        unsigned = f"video_url: the URL of {path} is not signed by this server."
+        until_then = f"video_url: the URL of {path} expired at {httpx.URL(old).params['expires']} (Unix time); "
         refused(client.post(IDENTIFY, json={"video_url": bare}), 400, 1201, unsigned)
-        refused(client.post(IDENTIFY, json={"video_url": old}), 400, 1201, f"{until_then}ask for a new one.")
+        refused(client.post(IDENTIFY, json={"video_url": old}), 400, 1201, f"{until_then}request a new one.")
         payload = order(again, bare)
         unsigned = unsigned.replace("video_url", "face_choose[0].sound_file")
         refused(client.post(CREATE, json=payload), 400, 1201, unsigned)

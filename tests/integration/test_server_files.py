@@ -1,4 +1,4 @@
-"""Files: whole, in parts, their headers only; and never a path from outside."""
+"""Files: whole, in ranges, headers only; a path from a request never reaches the disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import stub_work
 from live_server import create, ended, identify, in_thread, order, settings, signing_secret, sources
 
-from duikou.server.signed_urls import Signer
+from duikou.server.signed_urls import UrlSigner
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def client(data: Path):
 
 
 @pytest.fixture(scope="module")
-def signer(client, data: Path) -> Signer:
-    return Signer(signing_secret(data), 1)
+def signer(client, data: Path) -> UrlSigner:
+    return UrlSigner(signing_secret(data), 1)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_only_what_is_known_is_served(client, url, session, signer) -> None:
         "/files/sessions/1234567890123456789/faces/0.jpg",
         "/files/sessions/../faces/0.jpg",
     ):
-        answer = client.get(signer.signed(path))
+        answer = client.get(signer.sign(path))
         known = answer.status_code, answer.json()["code"]
         assert known in ((404, 1202), (404, 1203), (403, 1103)), path  # 1103: the path was rewritten on its way
         assert client.get(path).json()["code"] in (1103, 1202), path
@@ -141,20 +141,20 @@ def test_a_link_in_place_of_a_file_is_not_served(client, site, tmp_path) -> None
 
 def test_an_address_is_for_one_file_and_one_time(client, data, url, body) -> None:
     path = httpx.URL(url).path
-    other = Signer(signing_secret(data), -2)
+    other = UrlSigner(signing_secret(data), -2)
     for address, sentence in (
         (path, "is not signed"),
         (url.replace("signature=", "signature=x"), "is not signed"),
         (url.replace("expires=", "expires=1"), "is not signed"),
         (url.replace("expires=", "expires=%C2%B2"), "is not signed"),
         (url.replace("/files/media/", "/files/media/1"), "is not signed"),
-        (Signer(b"guessed", 1).signed(path), "is not signed"),
-        (other.signed(path), "worked until"),
+        (UrlSigner(b"guessed", 1).sign(path), "is not signed"),
+        (other.sign(path), "expired at"),
     ):
         answer = client.get(address)
         assert (answer.status_code, answer.json()["code"]) == (403, 1103), address
         assert sentence in answer.json()["message"], address
-    assert client.get(Signer(signing_secret(data), 1).signed(path)).content == body
+    assert client.get(UrlSigner(signing_secret(data), 1).sign(path)).content == body
 
 
 def test_a_file_is_shown_or_downloaded_under_its_name(client, url) -> None:

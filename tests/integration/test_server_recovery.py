@@ -1,4 +1,4 @@
-"""A task that was accepted ends, whatever dies."""
+"""Every accepted task reaches a final state, even after crashes."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_database_that_is_none_is_told_in_one_sentence(tmp_path) -> None:
 
 
 def test_a_server_without_keys_is_not_opened_to_strangers(tmp_path) -> None:
-    with pytest.raises(StorageError, match=r"^host: 0\.0\.0\.0 can be reached from outside, and there is no key yet"):
+    with pytest.raises(StorageError, match=r"^host: 0\.0\.0\.0 can be reached from other machines, and no key"):
         serve(settings(tmp_path, host="0.0.0.0"), work=stub_work.WORK)
     database = Database(f"sqlite:///{tmp_path / 'duikou.db'}")
     Accounts(database).make("someone", KeyKind.PLAIN)

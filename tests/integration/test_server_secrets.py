@@ -1,4 +1,4 @@
-"""Secrets are in no log line, no answer, no callback and no name of a file; and a file of ours is nobody else's."""
+"""No log line, answer, callback or file name contains a secret, and stored files are private to their owner."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One table of requests: what is asked, and the exact HTTP status, code and sentence of the answer.
+"""One table of requests with the exact HTTP status, code and sentence of each answer.
 
-Stand-in workers read "media files" that say what is in them (`stub_work`); only the rows on containers and codecs, at
-the end, have real files and the real headers' reader. SITE in a request or a sentence is where the files are fetched.
+Stub workers read "media files" in JSON that describe their content (`stub_work`); only the rows on containers and
+codecs, at the end, use real files and the real header parser. SITE in a request or a sentence is the URL of the files.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import stub_work
 from live_server import create, identify, in_thread, order, settings, sources
 from media_maker import make_sound, make_video, tone
 
+from duikou.units import MIB
+
 IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
-MIB = 1 << 20
 
 
 class _Gone:
@@ -74,7 +75,7 @@ def packed(content: bytes) -> str:
 
 OK = (200, 0, "SUCCEED")
 V, F = "video_url", "face_choose[0]"
-ONE_OF = (400, 1201, "Exactly one of video_url and video_id must be given.")
+ONE_OF = (400, 1201, f"{V}: exactly one of video_url and video_id must be given.")
 ONE_SOUND = (400, 1201, f"{F}: exactly one of sound_file and audio_id must be given.")
 UNREACHABLE = "the host cannot be reached from here (private addresses must be allowed by the operator)."
 NO_JSON = (400, 1201, "The request body is not valid JSON.")
@@ -109,11 +110,11 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(), ONE_OF),
     (find(video_url="", video_id=None), ONE_OF),
     (find(video_url="SITE/a.mp4", video_id="1"), ONE_OF),
-    (find(video_url=7), wrong(f"{V}: a text is expected, not 7.")),
-    (find(video_url=["a"]), wrong(f"{V}: a text is expected, not ['a'].")),
-    (find(video_url="\ud800"), wrong(f"{V}: the text must be valid Unicode.")),
-    (find(video_url="http://a\0b/"), wrong(f"{V}: the text must not hold the character U+0000.")),
-    (find(video_id=7), wrong("video_id: a text is expected, not 7.")),
+    (find(video_url=7), wrong(f"{V}: a string is expected, not 7.")),
+    (find(video_url=["a"]), wrong(f"{V}: a string is expected, not ['a'].")),
+    (find(video_url="\ud800"), wrong(f"{V}: the string must be valid Unicode.")),
+    (find(video_url="http://a\0b/"), wrong(f"{V}: the string must not contain the character U+0000.")),
+    (find(video_id=7), wrong("video_id: a string is expected, not 7.")),
     (
         find(video_id="1234567890123456789"),
         wrong("video_id: there is no video '1234567890123456789', or it has expired."),
@@ -148,8 +149,8 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/960x960.mp4"), OK),
     # advanced-lip-sync: the session
     (sync(session_id=GONE), wrong("session_id: a value is required.")),
-    (sync(session_id=None), wrong("session_id: a text is expected, not None.")),
-    (sync(session_id=12), wrong("session_id: a text is expected, not 12.")),
+    (sync(session_id=None), wrong("session_id: a string is expected, not None.")),
+    (sync(session_id=12), wrong("session_id: a string is expected, not 12.")),
     (sync(session_id=""), wrong("session_id: there is no session '', or it has expired.")),
     (sync(session_id="777"), wrong("session_id: there is no session '777', or it has expired.")),
     (sync(session_id="OLD"), wrong("session_id: there is no session 'OLD', or it has expired.")),
@@ -162,9 +163,9 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(face_choose="TWICE"), wrong("face_choose: exactly one entry is expected, not 2.")),
     (face(face_id=1, sound_insert_time=7_000), OK),
     (face(face_id=GONE), wrong(f"{F}.face_id: a value is required.")),
-    (face(face_id=None), wrong(f"{F}.face_id: a text is expected, not None.")),
-    (face(face_id=1.5), wrong(f"{F}.face_id: a text is expected, not 1.5.")),
-    (face(face_id=True), wrong(f"{F}.face_id: a text is expected, not True.")),
+    (face(face_id=None), wrong(f"{F}.face_id: a string is expected, not None.")),
+    (face(face_id=1.5), wrong(f"{F}.face_id: a string is expected, not 1.5.")),
+    (face(face_id=True), wrong(f"{F}.face_id: a string is expected, not True.")),
     (face(face_id="7"), wrong(f"{F}.face_id: the session has no face '7'; its faces: 0, 1.")),
     (face(face_id=-1), wrong(f"{F}.face_id: the session has no face '-1'; its faces: 0, 1.")),
     (sync(session_id="EMPTY"), wrong(f"{F}.face_id: the session has no face '0'; its faces: none.")),
@@ -173,14 +174,14 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_start_time=GONE), wrong(f"{F}.sound_start_time: a value is required.")),
     (face(sound_end_time=GONE), wrong(f"{F}.sound_end_time: a value is required.")),
     (face(sound_insert_time=GONE), wrong(f"{F}.sound_insert_time: a value is required.")),
-    (face(sound_start_time=-1), wrong(f"{F}.sound_start_time: -1 is less than 0, the least allowed.")),
-    (face(sound_end_time=3000.5), wrong(f"{F}.sound_end_time: a whole number is expected, not 3000.5.")),
-    (face(sound_end_time="3000"), wrong(f"{F}.sound_end_time: a whole number is expected, not '3000'.")),
-    (face(sound_end_time=True), wrong(f"{F}.sound_end_time: a whole number is expected, not True.")),
-    (face(sound_end_time=None), wrong(f"{F}.sound_end_time: a whole number is expected, not None.")),
+    (face(sound_start_time=-1), wrong(f"{F}.sound_start_time: -1 is less than the minimum, 0.")),
+    (face(sound_end_time=3000.5), wrong(f"{F}.sound_end_time: an integer is expected, not 3000.5.")),
+    (face(sound_end_time="3000"), wrong(f"{F}.sound_end_time: an integer is expected, not '3000'.")),
+    (face(sound_end_time=True), wrong(f"{F}.sound_end_time: an integer is expected, not True.")),
+    (face(sound_end_time=None), wrong(f"{F}.sound_end_time: an integer is expected, not None.")),
     (
         face(sound_end_time=86_400_001),
-        wrong(f"{F}.sound_end_time: 86400001 is more than 86400000, the most allowed."),
+        wrong(f"{F}.sound_end_time: 86400001 is more than the maximum, 86400000."),
     ),
     (face(sound_end_time=2_000), OK),
     (
@@ -197,7 +198,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         wrong(f"{F}.sound_end_time: 5101 ms is after the sound's end at 5000 ms."),
     ),
     # ... where the speech goes
-    (face(sound_insert_time=-1), wrong(f"{F}.sound_insert_time: -1 is less than 0, the least allowed.")),
+    (face(sound_insert_time=-1), wrong(f"{F}.sound_insert_time: -1 is less than the minimum, 0.")),
     (face(sound_insert_time=7_100), OK),
     (
         face(sound_insert_time=7_101),
@@ -224,10 +225,10 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     # ... volumes
     (face(sound_volume=0, original_audio_volume=2), OK),
     (face(sound_volume=None), OK),
-    (face(sound_volume=2.01), wrong(f"{F}.sound_volume: 2.01 is more than 2, the most allowed.")),
-    (face(sound_volume=-0.1), wrong(f"{F}.sound_volume: -0.1 is less than 0, the least allowed.")),
+    (face(sound_volume=2.01), wrong(f"{F}.sound_volume: 2.01 is more than the maximum, 2.")),
+    (face(sound_volume=-0.1), wrong(f"{F}.sound_volume: -0.1 is less than the minimum, 0.")),
     (face(sound_volume="1"), wrong(f"{F}.sound_volume: a number is expected, not '1'.")),
-    (face(original_audio_volume=3), wrong(f"{F}.original_audio_volume: 3 is more than 2, the most allowed.")),
+    (face(original_audio_volume=3), wrong(f"{F}.original_audio_volume: 3 is more than the maximum, 2.")),
     (face(original_audio_volume=float("nan")), wrong(f"{F}.original_audio_volume: a number is expected, not nan.")),
     # ... the sound
     (face(sound_file=packed(stub_work.sound())), OK),
@@ -240,28 +241,28 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         face(sound_file="", audio_id="77"),
         wrong(f"{F}.audio_id: there is no sound '77', or it has expired."),
     ),
-    (face(sound_file=5), wrong(f"{F}.sound_file: a text is expected, not 5.")),
+    (face(sound_file=5), wrong(f"{F}.sound_file: a string is expected, not 5.")),
     (
         face(sound_file="not base64!"),
-        wrong(f"{F}.sound_file: this is neither an http(s) address nor base64."),
+        wrong(f"{F}.sound_file: the value is neither an http(s) URL nor base64."),
     ),
     (
         face(sound_file="data:audio/mpeg,abc"),
-        wrong(f"{F}.sound_file: a data: URI must hold base64, as in data:audio/mpeg;base64,...."),
+        wrong(f"{F}.sound_file: a data: URI must be in base64, as in data:audio/mpeg;base64,...."),
     ),
-    (face(sound_file="data:audio/mpeg;base64,"), wrong(f"{F}.sound_file: the sound is empty.")),
+    (face(sound_file="data:audio/mpeg;base64,"), wrong(f"{F}.sound_file: the audio is empty.")),
     (
         face(sound_file="data:audio/mpeg;base64;base64,!!!!"),
-        wrong(f"{F}.sound_file: this is neither an http(s) address nor base64."),
+        wrong(f"{F}.sound_file: the value is neither an http(s) URL nor base64."),
     ),
-    (face(sound_file="AAA=AAAA"), wrong(f"{F}.sound_file: this is neither an http(s) address nor base64.")),
-    (face(sound_file="A"), wrong(f"{F}.sound_file: this is neither an http(s) address nor base64.")),
-    (face(sound_file="\u0416" * 8), wrong(f"{F}.sound_file: this is neither an http(s) address nor base64.")),
-    (face(sound_file="=" * 9), wrong(f"{F}.sound_file: the sound is empty.")),
-    (face(sound_file=" \n" * 1000), wrong(f"{F}.sound_file: the sound is empty.")),
+    (face(sound_file="AAA=AAAA"), wrong(f"{F}.sound_file: the value is neither an http(s) URL nor base64.")),
+    (face(sound_file="A"), wrong(f"{F}.sound_file: the value is neither an http(s) URL nor base64.")),
+    (face(sound_file="\u0416" * 8), wrong(f"{F}.sound_file: the value is neither an http(s) URL nor base64.")),
+    (face(sound_file="=" * 9), wrong(f"{F}.sound_file: the audio is empty.")),
+    (face(sound_file=" \n" * 1000), wrong(f"{F}.sound_file: the audio is empty.")),
     (
         face(sound_file=packed(b"x" * (MIB + 1))),
-        wrong(f"{F}.sound_file: the sound has 1048577 bytes, more than the 1048576 allowed."),
+        wrong(f"{F}.sound_file: the audio has 1048577 bytes, more than the 1048576 allowed."),
     ),
     (face(sound_file="SITE/big.mp3"), wrong(f"{F}.sound_file: the file is larger than 1 MB.")),
     (face(sound_file="SITE/nothing.mp3"), wrong(f"{F}.sound_file: the host answered with status 404.")),
@@ -278,11 +279,11 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     ),
     (sync({"face_id": "1", "sound_insert_time": 7_000}, external_task_id="taken"), OK),
     (sync(external_task_id=""), OK),
-    (sync(external_task_id=5), wrong("external_task_id: a text is expected, not 5.")),
+    (sync(external_task_id=5), wrong("external_task_id: a string is expected, not 5.")),
     (sync(external_task_id="x" * 257), wrong("external_task_id: at most 256 characters are allowed.")),
-    (sync(external_task_id="\udfff"), wrong("external_task_id: the text must be valid Unicode.")),
+    (sync(external_task_id="\udfff"), wrong("external_task_id: the string must be valid Unicode.")),
     (sync(callback_url="nonsense"), wrong("callback_url: only http and https URLs are taken.")),
-    (sync(callback_url=["a"]), wrong("callback_url: a text is expected, not ['a'].")),
+    (sync(callback_url=["a"]), wrong("callback_url: a string is expected, not ['a'].")),
     (sync(callback_url=""), OK),
     (sync(watermark_info={"enabled": True}), OK),
     (sync(watermark_info=True), wrong("watermark_info: an object is expected, not True.")),
@@ -291,7 +292,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(sync_mode="loop"), OK),
     (
         sync(sync_mode="stretch"),
-        wrong("sync_mode: 'stretch' is none of 'cut_off', 'loop', 'bounce' or 'silence'."),
+        wrong("sync_mode: 'stretch' is not one of 'cut_off', 'loop', 'bounce' or 'silence'."),
     ),
     (sync(dry_run=1), wrong("dry_run: true or false is expected, not 1.")),
     (sync(dry_run=True), OK),
@@ -309,15 +310,15 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (call("POST", f"{CREATE}/nobody/cancel"), no_task("nobody")),
     (call("DELETE", f"{CREATE}/nobody"), no_task("nobody")),
     (call("GET", f"{CREATE}?pageNum=1000&pageSize=500"), OK),
-    (call("GET", f"{CREATE}?pageNum=0"), wrong("pageNum: '0' is less than 1, the least allowed.")),
-    (call("GET", f"{CREATE}?pageNum=1001"), wrong("pageNum: '1001' is more than 1000, the most allowed.")),
-    (call("GET", f"{CREATE}?pageNum="), wrong("pageNum: a whole number is expected, not ''.")),
-    (call("GET", f"{CREATE}?pageSize=0"), wrong("pageSize: '0' is less than 1, the least allowed.")),
-    (call("GET", f"{CREATE}?pageSize=501"), wrong("pageSize: '501' is more than 500, the most allowed.")),
-    (call("GET", f"{CREATE}?pageSize=many"), wrong("pageSize: a whole number is expected, not 'many'.")),
+    (call("GET", f"{CREATE}?pageNum=0"), wrong("pageNum: '0' is less than the minimum, 1.")),
+    (call("GET", f"{CREATE}?pageNum=1001"), wrong("pageNum: '1001' is more than the maximum, 1000.")),
+    (call("GET", f"{CREATE}?pageNum="), wrong("pageNum: an integer is expected, not ''.")),
+    (call("GET", f"{CREATE}?pageSize=0"), wrong("pageSize: '0' is less than the minimum, 1.")),
+    (call("GET", f"{CREATE}?pageSize=501"), wrong("pageSize: '501' is more than the maximum, 500.")),
+    (call("GET", f"{CREATE}?pageSize=many"), wrong("pageSize: an integer is expected, not 'many'.")),
     (call("POST", "/v1/files", stub_work.sound()), OK),
     (call("POST", "/v1/files", b""), wrong("file: the file is empty.")),
-    (call("GET", "/files/media/1.mp4"), (403, 1103, "The address of /files/media/1.mp4 is not signed by this server.")),
+    (call("GET", "/files/media/1.mp4"), (403, 1103, "The URL of /files/media/1.mp4 is not signed by this server.")),
     # bodies that are no object, too large, or none
     *((call("POST", path, b"{"), NO_JSON) for path in (IDENTIFY, CREATE)),
     *((call("POST", path, b""), NO_OBJECT) for path in (IDENTIFY, CREATE)),
@@ -329,8 +330,8 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (call("POST", CREATE, b'{"session_id": "1", "session_id": "2"}'), twice("session_id")),
     (call("POST", IDENTIFY, b'{"video_url": "a", "x": {"y": 1, "y": 1}}'), twice("y")),
     (call("POST", IDENTIFY, '{"video_url": "a"}'.encode("utf-16")), NO_JSON),
-    (call("POST", IDENTIFY, b'{"video_url": NaN}'), wrong("video_url: a text is expected, not nan.")),
-    (call("POST", IDENTIFY, b'{"video_url": 1e999}'), wrong("video_url: a text is expected, not inf.")),
+    (call("POST", IDENTIFY, b'{"video_url": NaN}'), wrong("video_url: a string is expected, not nan.")),
+    (call("POST", IDENTIFY, b'{"video_url": 1e999}'), wrong("video_url: a string is expected, not inf.")),
     (call("POST", CREATE, b"9" * 5_000), wrong("The request body cannot be read as JSON.")),
     (
         call("POST", CREATE, b" " * (8 * MIB + 1)),

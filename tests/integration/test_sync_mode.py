@@ -11,20 +11,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from media_maker import make_video, numbered, read_number, tone
 
 from demo import portrait
 from demo.speech import speak
-from duikou import FaceChoice, Result, Session, identify, lip_sync
+from duikou import FaceChoice, Output, Result, Session, identify, lip_sync
 from duikou.engines.base import FaceClip
 from duikou.errors import InputError
 from duikou.faces.follow import RoiPath
 from duikou.faces.landmarks import Landmarker
-from duikou.media import decode
+from duikou.media import decode, demux
 from duikou.media.audio import read_audio
+from duikou.media.demux import FrameTimes, read_frame_times
 from duikou.media.pixels import Pixels
-from duikou.media.probe import probe_video
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress
 from duikou.provenance import credentials
 from duikou.render import mesh
@@ -87,6 +89,26 @@ def made(
     result = lip_sync(scene.session, [scene.choice()], folder / "out.mp4", sync_mode=request.param)
     assert [path.name for path in folder.iterdir()] == ["out.mp4"]
     return request.param, result, [frame.image for frame in decode.frames(result.video)]
+
+
+@pytest.mark.parametrize("mode", [None, SyncMode.LOOP])
+def test_the_index_of_the_source_is_read_once(
+    scene: Scene, mode: SyncMode | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counting(file: InputContainer, stream: VideoStream, *, field: str) -> FrameTimes:
+        read.append(Path(file.name).name)
+        return read_frame_times(file, stream, field=field)
+
+    monkeypatch.setattr(demux, "read_frame_times", counting)
+    session = identify(scene.session.video)
+    assert read == ["clip.mp4"]
+    choice = scene.choice() if mode else scene.choice(2_000)
+    lip_sync(session, [choice], Output(tmp_path / "out.mp4", tmp_path / "marked.mp4"), sync_mode=mode)
+    ours = [name for name in read[1:] if name != "out.mp4"]
+    assert len(ours) == (1 if mode else 0)  # the lengthened footage is a file of its own
+    assert "clip.mp4" not in ours
 
 
 def test_the_result_is_as_long_as_the_speech(made: tuple[SyncMode, Result, list[Image]]) -> None:
@@ -185,7 +207,7 @@ class Failing:
     frames = 0
 
     def prepare(self, clip: FaceClip, curves: dict[str, npt.NDArray[np.float64]], *, progress: Progress) -> NoReturn:
-        self.frames = probe_video(clip.video).frames
+        self.frames = clip.video.info.frames
         raise RuntimeError("of the engine")
 
 
@@ -198,9 +220,9 @@ def test_no_file_is_left_after_an_error(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_without_a_mode_too_long_is_too_long(scene: Scene, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="would end 2000 ms after the video, which lasts 3000 ms") as error:
+    with pytest.raises(InputError, match="ends at 5000 ms, after the video's end at 3000 ms") as error:
         lip_sync(scene.session, [scene.choice()], tmp_path / "out.mp4")
-    assert error.value.field == "sound_insert_time"
+    assert error.value.field == "choices[0].insert_ms"
     assert not list(tmp_path.iterdir())
 
 

@@ -17,6 +17,7 @@ from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.faces.track import FaceTrack
 from duikou.media import decode
+from duikou.media.video import Video
 from duikou.pipeline.plan import Spoken
 from duikou.render import mesh
 
@@ -47,7 +48,7 @@ def tracked(result: Path, near: Session, face_id: str = "0") -> FaceTrack:
     """A result's face, found and followed anew: the one nearest to a face of `near`."""
     place = near.face(face_id).track.landmarks[0, 1, 0]
     face = min(identify(result).faces, key=lambda one: abs(one.track.landmarks[0, 1, 0] - place))
-    return smooth(follow(result, face))
+    return smooth(follow(Video.open(result), face))
 
 
 def r(track: FaceTrack, spoken: Spoken) -> float:
@@ -108,7 +109,7 @@ def test_a_clip_made_hard_follows_the_speech(tmp_path: Path, name: str, how: str
     session, result = synced(source, tmp_path, speech("en_18s.mp3", 2600, 200))
     track = tracked(result.video, session)
     assert r(track, result.spoken[0]) >= MIN_R
-    assert light_off(source, smooth(follow(source, session.faces[0])), result.video, track) < (
+    assert light_off(source, smooth(follow(Video.open(source), session.faces[0])), result.video, track) < (
         MAX_LIGHT_OFF_TURNED if how == "turned" else MAX_LIGHT_OFF
     )
 

@@ -20,7 +20,7 @@ from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
 from duikou.media.audio import Audio, read_audio
-from duikou.media.probe import probe_video
+from duikou.media.video import Video, probe_video
 from duikou.pipeline.plan import EASE_MS
 from duikou.render import mesh
 from duikou.speech.articulation import articulate
@@ -116,7 +116,7 @@ def test_the_lips_follow_the_speech(job: Job) -> None:
     speech = job.speech()
     motion = articulate(speech.samples[:, 0], RATE).shifted(INSERT_MS / 1000)
     session = identify(job.result)
-    track = smooth(follow(job.result, session.faces[0]))
+    track = smooth(follow(Video.open(job.result), session.faces[0]))
     shapes = pose.to_canonical(track.landmarks, pose.fit(track.landmarks)).astype(np.float64)
     wanted = motion.at(track.times_ms / 1000)[:, CURVES.index("gap")]
     inside = (track.times_ms > INSERT_MS + EASE_MS) & (track.times_ms < INSERT_MS + SPEECH_MS - EASE_MS)
@@ -131,7 +131,7 @@ def test_a_minute_of_1080p_stays_within_its_memory(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import duikou;"
         "session = duikou.identify(sys.argv[1]);"
-        "choice = duikou.FaceChoice(Path(sys.argv[2]), session.faces[0].id, sound_end_ms=59_900);"
+        "choice = duikou.FaceChoice(Path(sys.argv[2]), session.faces[0].id, trim_end_ms=59_900);"
         "print(duikou.lip_sync(session, [choice], sys.argv[3]).info.frames);"
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     )

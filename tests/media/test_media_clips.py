@@ -7,10 +7,12 @@ import pytest
 
 from duikou.media import decode, probe
 from duikou.media.audio import Audio, Insert, mix, read_audio
-from duikou.media.encode import VideoWriter
+from duikou.media.encode import Quality, VideoWriter
+from duikou.media.video import Video, probe_video
 
 CLIPS = Path(__file__).parents[3] / "shared" / "media"
 VIDEOS = sorted((CLIPS / "video").glob("*.mp4"))
+FASTEST = Quality(17, "ultrafast")
 SPEECH = sorted((CLIPS / "speech").glob("*.*"))
 
 pytestmark = [
@@ -21,21 +23,21 @@ pytestmark = [
 
 @pytest.mark.parametrize("path", VIDEOS, ids=lambda path: path.stem)
 def test_copying_keeps_count_times_size_and_sound(path: Path, tmp_path: Path) -> None:
-    info = probe.probe_video(path)
+    info = probe_video(path)
     sound = read_audio(path) if info.audio else None
     output = tmp_path / "copy.mp4"
     count = 0
-    with VideoWriter(output, path, sound, preset="ultrafast") as writer:
+    with VideoWriter(output, Video.open(path), sound, quality=FASTEST) as writer:
         for frame in decode.frames(path):
             count += 1
             if frame.index % 5:
                 writer.copy(frame)
             else:
                 writer.write(frame.image, frame.pts)
-    copied = probe.probe_video(output)
+    copied = probe_video(output)
     assert count == info.frames == copied.frames
     assert (copied.width, copied.height, copied.duration_ms) == (info.width, info.height, info.duration_ms)
-    np.testing.assert_array_equal(decode.read_timeline(output).pts, decode.read_timeline(path).pts)
+    np.testing.assert_array_equal(decode.read_frame_times(output).pts, decode.read_frame_times(path).pts)
     for start in (0, info.frames // 2):
         old = next(decode.frames(path, start=start)).image.astype(int)
         difference = next(decode.frames(output, start=start)).image - old
@@ -69,9 +71,9 @@ def test_speech_in_a_clip_lies_where_it_was_put(tmp_path: Path) -> None:
     burst = np.zeros((4_410, 1), np.float32)
     burst[:44] = 0.9
     original = read_audio(source)
-    sound = mix(original, [Insert(Audio(burst, 44_100), 1_500, 1.0, 0.0)], probe.probe_video(source).duration_ms)
+    sound = mix(original, [Insert(Audio(burst, 44_100), 1_500, 1.0, 0.0)], probe_video(source).duration_ms)
     output = tmp_path / "copy.mp4"
-    with VideoWriter(output, source, sound) as writer:
+    with VideoWriter(output, Video.open(source), sound) as writer:
         for frame in decode.frames(source):
             writer.copy(frame)
     found = read_audio(output).samples[:, 0]

@@ -11,14 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from known_video import known_video
 
 import duikou
-from duikou import FaceChoice, Result, Session, __version__
+from duikou import FaceChoice, Output, Result, Session, __version__
 from duikou.cli import main, terminal
 from duikou.errors import InputError, ModelError
 from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress, silent
 from duikou.provenance.producer import Producer, user_folder
 from duikou.timebase import Interval
@@ -57,26 +58,24 @@ class Recorder:
     def identify(self, video: str | Path, *, progress: Progress = silent) -> Session:
         for share in (0.0, 0.5, 1.0):
             progress("finding faces", share)
-        return Session(Path(video), INFO, self.faces)
+        return Session(known_video(Path(video), INFO), self.faces)
 
     def lip_sync(
         self,
         session: Session,
         choices: Sequence[FaceChoice],
-        output: Path | None,
+        output: Output,
         *,
-        watermark: Path | None,
-        made_by: Producer,
         sync_mode: SyncMode | None,
         progress: Progress = silent,
     ) -> Result:
         self.sync_modes.append(sync_mode)
         progress("rendering", 1.0)
         self.choices += choices
-        self.made_by.append(made_by)
-        path = output or session.video.with_suffix(".synced.mp4")
+        self.made_by.append(output.made_by)
+        path = output.path or session.video.with_suffix(".synced.mp4")
         path.write_bytes(b"video")
-        return Result(path, INFO, (), watermark)
+        return Result(path, INFO, (), output.watermark)
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import structlog
-from rows import media, task
+from rows import identify_task, media, task
 
 from duikou.cli import main
 from duikou.database.engine import Database
 from duikou.database.ids import now_ms
 from duikou.storage import keys
-from duikou.tasks.models import Fault, Queue, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import RenderTask, SessionRecord
+from duikou.tasks.states import Fault, TaskStatus
 from duikou.tasks.store import Store
 
 FAR = 4_000_000_000_000  # the year 2096
@@ -51,7 +52,7 @@ def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return shown.err.splitlines()[-1]
 
 
-def made(store: Store, data: Path, **what: object) -> Task:
+def made(store: Store, data: Path, **what: object) -> RenderTask:
     """A task whose session, source and speech are all kept."""
     source = media(key="media/1.mp4", expires_at=FAR)
     store.add_media(source)
@@ -61,13 +62,13 @@ def made(store: Store, data: Path, **what: object) -> Task:
     sound = keys.audio_key(asked.id, 0)
     (data / sound).parent.mkdir(parents=True)
     (data / sound).write_bytes(b"speech")
-    return store.add_task(replace(asked, choices=(replace(asked.choices[0], sound=sound),)))
+    return store.add_task(replace(asked, choices=(replace(asked.choices[0], audio=sound),)))
 
 
-def failed(store: Store, data: Path) -> Task:
+def failed(store: Store, data: Path) -> RenderTask:
     made(store, data)
     claimed = store.claim()
-    assert claimed is not None
+    assert isinstance(claimed, RenderTask)
     assert store.fail(claimed, "it did not work", Fault.WORKER, expires_at=FAR)
     return claimed
 
@@ -79,7 +80,7 @@ def listed(capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
 def test_tasks_are_listed_by_status_account_and_queue(store, data, capsys) -> None:
     over = failed(store, data)
     waits = made(store, data, account="alice")
-    search = store.add_task(task(queue=Queue.ANALYSIS, choices=(), created_at=now_ms() + 1))
+    search = store.add_task(identify_task(created_at=now_ms() + 1))
     assert listed(capsys) == [search.id, waits.id]
     assert set(listed(capsys, "--all")) == {over.id, waits.id, search.id}
     assert listed(capsys, "--status", "failed") == [over.id]
@@ -104,13 +105,13 @@ def test_a_failed_task_is_tried_again_from_the_first_try_on(store, data, capsys)
     assert run(capsys, "retry", over.id) == f"submitted: {over.id}\n"
     again = store.claim()
     assert again is not None
-    assert (again.id, again.attempt, again.tries, again.reason, again.fault) == (over.id, 2, 1, "", "")
+    assert (again.id, again.attempt, again.tries, again.reason, again.fault) == (over.id, 2, 1, "", None)
     assert "only one that failed or was cancelled can" in fault(capsys, "retry", over.id)
 
 
 def test_what_cannot_succeed_any_more_is_not_retried(store, data, capsys) -> None:
     over = failed(store, data)
-    (data / over.choices[0].sound).unlink()
+    (data / str(over.choices[0].audio)).unlink()
     assert "the speech of" in fault(capsys, "retry", over.id)
     store.drop_session(over.session_id)
     assert "the session of" in fault(capsys, "retry", over.id)

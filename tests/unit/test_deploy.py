@@ -21,7 +21,7 @@ import yaml
 from duikou.cli.main import app
 from duikou.server.app import GRACE_S
 from duikou.settings import Settings
-from duikou.tasks.models import Queue
+from duikou.tasks.states import Queue
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

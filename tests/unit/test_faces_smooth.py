@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from duikou.faces.pose import Pose, canonical, from_canonical
-from duikou.faces.smooth import runs, smooth
+from duikou.faces.smooth import contiguous_segments, smooth
 from duikou.faces.track import POINTS, FaceTrack
 
 UPPER_LIP, LOWER_LIP, NOSE = 13, 14, 6
@@ -104,4 +104,8 @@ def test_an_empty_track_stays_empty():
 def test_runs_end_at_missing_frames_and_cuts():
     frames = np.array([0, 1, 2, 5, 6, 7, 8])
     shots = np.array([0, 0, 0, 0, 0, 1, 1])
-    assert list(runs(track(talking(np.zeros(7)), shots, frames))) == [slice(0, 3), slice(3, 5), slice(5, 7)]
+    assert list(contiguous_segments(track(talking(np.zeros(7)), shots, frames))) == [
+        slice(0, 3),
+        slice(3, 5),
+        slice(5, 7),
+    ]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from media_maker import make_video
 
-from duikou.faces import find
-from duikou.faces.find import joined, usable_frames
+from duikou.faces import identify
 from duikou.faces.follow import RoiPath
+from duikou.faces.identify import joined, usable_frames
 from duikou.faces.landmarks import Observation, roi_of
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
@@ -19,7 +19,7 @@ from duikou.timebase import Interval
 
 FRAME_MS = 40
 SIZE = (1280, 720)
-CLOCK = find._Clock(np.arange(500) * FRAME_MS, np.arange(1, 501) * FRAME_MS)
+CLOCK = identify._Clock(np.arange(500) * FRAME_MS, np.arange(1, 501) * FRAME_MS)
 LOOKS = np.random.default_rng(0).uniform(60, 200, (9, POINTS, 3)).astype(np.float32)
 
 
@@ -38,7 +38,7 @@ def people(*seen: Tracklet) -> list[list[int]]:
 
 
 def faces(person: list[Sample], shot_starts: tuple[int, ...] = (0,)) -> list[Face]:
-    return [face for face, _ in find._faces(person, CLOCK, Scan([], SIZE, list(shot_starts)))]
+    return [face for face, _ in identify._faces(person, CLOCK, Scan([], SIZE, list(shot_starts)))]
 
 
 def codes(face: Face) -> list[str]:
@@ -130,8 +130,8 @@ def test_a_tracklet_keeps_the_picture_of_its_best_frame():
 def test_the_picture_is_one_that_was_kept_if_its_frame_can_be_used(tmp_path):
     first, second, third = (replace(sample(frame), worth=worth) for frame, worth in ((2, 1.0), (5, 2.0), (8, 3.0)))
     pictures = {one: np.full((1, 1, 3), one.frame, np.uint8) for one in (first, second)}
-    assert find._picture(tmp_path, [first, second, third], pictures)[0, 0, 0] == 5
-    assert find._picture(tmp_path, [first, third], pictures)[0, 0, 0] == 2
+    assert identify._picture(tmp_path, [first, second, third], pictures)[0, 0, 0] == 5
+    assert identify._picture(tmp_path, [first, third], pictures)[0, 0, 0] == 2
 
 
 def test_a_picture_that_was_not_kept_is_cut_out_of_the_best_frame(tmp_path):
@@ -139,7 +139,7 @@ def test_a_picture_that_was_not_kept_is_cut_out_of_the_best_frame(tmp_path):
         return np.full((height, width, 3), 20 * number, np.uint8)
 
     path = make_video(tmp_path / "clip.mp4", size=SIZE, frames=8, paint=paint)
-    picture = find._picture(path, [replace(sample(frame), worth=5.0 - abs(frame - 5)) for frame in (2, 5, 7)], {})
+    picture = identify._picture(path, [replace(sample(frame), worth=5.0 - abs(frame - 5)) for frame in (2, 5, 7)], {})
     assert picture.mean() == pytest.approx(100, abs=3)
     roi = roi_of(sample(5).seen.landmarks)
     assert picture.shape[:2] == pytest.approx((roi.size, roi.size), abs=1)
@@ -147,13 +147,13 @@ def test_a_picture_that_was_not_kept_is_cut_out_of_the_best_frame(tmp_path):
 
 def test_only_usable_samples_are_shown():
     person = [sample(frame, scale=20 if 100 <= frame < 110 else 120) for frame in range(500)]
-    ((_, shown),) = find._faces(person, CLOCK, Scan([], SIZE, [0]))
+    ((_, shown),) = identify._faces(person, CLOCK, Scan([], SIZE, [0]))
     assert [one.frame for one in shown] == [*range(100), *range(110, 500)]
 
 
 def test_a_hidden_mouth_of_the_analysis_holds_for_the_dense_track():
     (face,) = faces([sample(frame) for frame in range(100)])
-    hidden = find.FaceWarning("hidden_mouth", "hidden", Interval(400, 800))
+    hidden = identify.FaceWarning("hidden_mouth", "hidden", Interval(400, 800))
     face = Face(face.id, face.interval, face.track, face.usable, face.picture, (hidden,))
     info = VideoInfo("mp4", "h264", *SIZE, 0, 500, None, 20_000, None)
     usable = usable_frames(face.track, info, face)

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.track import POINTS, FaceTrack
-from duikou.faces.usable import LIPS, MIN_LIPS_PX, checks, lips_width, runs, usable_of
+from duikou.faces.usable import LIPS, MIN_LIPS_PX, checks, lips_width, usable_of, usable_segments
 
 WIDTH, HEIGHT = 1280, 720
 FRAME_MS = 40
@@ -133,26 +133,26 @@ def test_a_gap_of_up_to_one_second_stays_one_face(missing):
     usable = np.ones(80, bool)
     usable[30 : 30 + missing] = False
     start = np.arange(80) * FRAME_MS
-    assert list(runs(usable, start, start + FRAME_MS)) == [slice(0, 80)]
+    assert list(usable_segments(usable, start, start + FRAME_MS)) == [slice(0, 80)]
 
 
 def test_a_gap_of_more_than_one_second_makes_two_faces():
     usable = np.ones(80, bool)
     usable[30:56] = False  # 26 frames of 40 ms
     start = np.arange(80) * FRAME_MS
-    assert list(runs(usable, start, start + FRAME_MS)) == [slice(0, 30), slice(56, 80)]
+    assert list(usable_segments(usable, start, start + FRAME_MS)) == [slice(0, 30), slice(56, 80)]
 
 
 def test_frames_that_are_absent_count_as_gap():
     start = np.array([0, 40, 1080, 1120, 2161])
-    assert list(runs(np.ones(5, bool), start, start + 40)) == [slice(0, 4), slice(4, 5)]
+    assert list(usable_segments(np.ones(5, bool), start, start + 40)) == [slice(0, 4), slice(4, 5)]
 
 
 def test_unusable_ends_are_cut_off():
     usable = np.array([False, False, True, False, True, False])
     start = np.arange(6) * FRAME_MS
-    assert list(runs(usable, start, start + FRAME_MS)) == [slice(2, 5)]
-    assert list(runs(np.zeros(6, bool), start, start + FRAME_MS)) == []
+    assert list(usable_segments(usable, start, start + FRAME_MS)) == [slice(2, 5)]
+    assert list(usable_segments(np.zeros(6, bool), start, start + FRAME_MS)) == []
 
 
 def test_usable_frames_break_no_check():

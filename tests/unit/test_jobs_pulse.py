@@ -46,7 +46,7 @@ def test_all_that_is_in_hand_beats_until_it_is_done(store: Store) -> None:
     assert metrics.in_hand._value.get() == 0
     pulse.join()
     beats = store.beats()
-    assert beats[("1", 1)] > one.beat + 2
+    assert beats[("1", 1)] > one.heartbeat + 2
     pulse.join()
     assert store.beats() == beats
 

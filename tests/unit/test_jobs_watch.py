@@ -17,8 +17,9 @@ from structlog.testing import capture_logs
 from duikou.database.engine import Database
 from duikou.database.ids import now_ms
 from duikou.tasks import stalled
-from duikou.tasks.models import Fault, Task, TaskStatus
+from duikou.tasks.models import Task
 from duikou.tasks.stalled import DEAD_S, PAUSE_S, Pulses, Watch
+from duikou.tasks.states import Fault, TaskStatus
 from duikou.tasks.store import MAX_TRIES, RETRY_DELAY_MS, Beat, Store
 
 ONE, OTHER = ("1", 1), ("2", 1)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from known_video import known_video
 
 import duikou
 from duikou.media.probe import VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import silent
 from duikou.provenance.certificates import Certificate
 from duikou.provenance.producer import Producer
@@ -30,7 +31,7 @@ def test_the_sync_mode_of_an_order_is_handed_on(
         return duikou.Result(tmp_path / "out.mp4", info, ())
 
     def load(_folder: Path, video: Path) -> duikou.Session:
-        return duikou.Session(video, info, ())
+        return duikou.Session(known_video(video, info), ())
 
     monkeypatch.setattr(duikou, "lip_sync", lip_sync)
     monkeypatch.setattr(duikou.Session, "load", load)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from duikou.errors import MediaError
 from duikou.media import demux, limits, probe, sniff
-from duikou.media.demux import Timeline
+from duikou.media.demux import FrameTimes
+from duikou.media.video import probe_video
 from duikou.timebase import ms_to_samples, pts_to_ms, round_half_up, samples_to_ms
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -26,13 +27,13 @@ FILES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 
 @st.composite
-def timelines(draw: st.DrawFn) -> Timeline:
+def timelines(draw: st.DrawFn) -> FrameTimes:
     pts = sorted(draw(st.sets(INT64, min_size=1, max_size=20)))
-    return Timeline(np.array(pts, np.int64), np.array(pts[:1], np.int64), draw(TIME_BASES), draw(POSITIVE))
+    return FrameTimes(np.array(pts, np.int64), np.array(pts[:1], np.int64), draw(TIME_BASES), draw(POSITIVE))
 
 
 @given(timelines())
-def test_a_time_line_adds_up_whatever_its_time_stamps(timeline: Timeline) -> None:
+def test_a_time_line_adds_up_whatever_its_time_stamps(timeline: FrameTimes) -> None:
     pts = [int(one) for one in timeline.pts]
     durations = [timeline.duration(one) for one in pts]
     assert min(durations) > 0
@@ -44,14 +45,14 @@ def test_a_time_line_adds_up_whatever_its_time_stamps(timeline: Timeline) -> Non
 
 
 @given(timelines(), INT64)
-def test_only_frames_of_a_time_line_have_a_duration(timeline: Timeline, pts: int) -> None:
+def test_only_frames_of_a_time_line_have_a_duration(timeline: FrameTimes, pts: int) -> None:
     if pts not in timeline.pts:
         with pytest.raises(ValueError, match=f"no frame at pts {pts}"):
             timeline.duration(pts)
 
 
 @given(timelines(), st.integers(1, limits.MAX_SIDE), st.integers(1, limits.MAX_SIDE))
-def test_any_time_line_is_within_the_limits_or_one_sentence(timeline: Timeline, width: int, height: int) -> None:
+def test_any_time_line_is_within_the_limits_or_one_sentence(timeline: FrameTimes, width: int, height: int) -> None:
     try:
         demux.check(timeline, width, height, field="video")
     except MediaError as error:
@@ -139,7 +140,7 @@ def probed(path: Path) -> object:
     """What a file is, or the one sentence that refuses it."""
     try:
         if sniff.container(path) in ("mp4", "mov"):
-            return probe.probe_video(path, field="file")
+            return probe_video(path, field="file")
         return probe.probe_audio(path, field="file")
     except MediaError as error:
         text = str(error)

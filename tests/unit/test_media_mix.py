@@ -116,7 +116,7 @@ def test_speech_beyond_the_end_is_cut_or_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("at_ms", "volume", "original_volume", "field"),
-    [(-1, 1, 1, "insert_ms"), (0, 2.1, 1, "volume"), (0, -0.1, 1, "volume"), (0, 1, float("nan"), "original_volume")],
+    [(-1, 1, 1, "at_ms"), (0, 2.1, 1, "volume"), (0, -0.1, 1, "volume"), (0, 1, float("nan"), "original_volume")],
 )
 def test_bad_insertions_name_their_field(at_ms: int, volume: float, original_volume: float, field: str) -> None:
     with pytest.raises(InputError) as error:

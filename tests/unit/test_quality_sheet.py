@@ -36,8 +36,9 @@ def test_the_page_holds_every_strip_and_the_curves(tmp_path: Path) -> None:
     cell = np.full((sheet.CELL, sheet.CELL, 3), (0, 200, 0), np.uint8)
     times = np.arange(30) / 25
     curves = {"real": np.sin(times), "ours": np.cos(times)}
+    plot = sheet.Plot(times, curves, [(0.2, 0.4)])
     strips = [sheet.Strip("few", [cell] * 3), sheet.Strip("many", [cell] * 20)]
-    page = cv2.imread(str(sheet.write(tmp_path / "a" / "b.png", "b", strips, times, curves, [(0.2, 0.4)])))
+    page = cv2.imread(str(sheet.write(tmp_path / "a" / "b.png", "b", strips, plot)))
     green = (page == (0, 200, 0)).all(2).sum() / sheet.CELL**2
     assert green == 3 + sheet.COLUMNS
     assert (page == sheet.CLOSING).all(2).any()

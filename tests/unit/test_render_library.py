@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from duikou.arrays import Float64Array, Image
 from duikou.faces import pose
 from duikou.render import library as lips_library
 from duikou.render import mesh, shape
@@ -14,16 +14,15 @@ from duikou.render.library import Library, teeth
 
 SIDE, EYES = 400, 140.0
 SKIN, LIPS, TEETH, THROAT = (140, 160, 205), (90, 90, 190), (215, 225, 230), (20, 20, 40)
-Image = npt.NDArray[np.uint8]
 
 
-def landmarks(gap: float) -> npt.NDArray[np.float64]:
+def landmarks(gap: float) -> Float64Array:
     closed = shape.close_lips(pose.canonical()[None].astype(np.float64))
     points = shape.set_gap(closed, np.array([gap]))[0] * EYES
     return points + np.array([SIDE / 2, SIDE / 3, 0])
 
 
-def face(points: npt.NDArray[np.float64], inside: tuple[int, int, int]) -> Image:
+def face(points: Float64Array, inside: tuple[int, int, int]) -> Image:
     image = np.full((SIDE, SIDE, 3), SKIN, np.uint8)
     for ring, colour in ((mesh.OUTER_RING, LIPS), (mesh.INNER_RING, inside)):
         cv2.fillPoly(image, [np.round(points[list(ring), :2]).astype(np.int32)], colour)
@@ -56,7 +55,7 @@ def test_a_kept_frame_comes_back_in_its_crops_own_pixels() -> None:
     points = landmarks(0.1).astype(np.float32)
     library = Library(np.stack([points, points]))
     image = face(points.astype(np.float64), THROAT)
-    library.keep(1, image)
+    library.add(1, image)
     assert library.kept.tolist() == [False, True]
     source = library.source(1, 0.1)
     assert source.image.size < image.size / 3
@@ -70,8 +69,8 @@ def test_a_shadow_beside_the_mouth_shows_in_the_skins_colours() -> None:
     lit = face(points.astype(np.float64), LIPS)
     shaded = lit.copy()
     shaded[:, SIDE // 2 :] //= 2
-    library.keep(0, lit)
-    library.keep(1, shaded)
+    library.add(0, lit)
+    library.add(1, shaded)
     change = np.abs(library.skin[1] - library.skin[0]).max(1)
     right = points[list(lips_library.SKIN), 0] > SIDE / 2 + 12
     assert change[right].min() > 30

@@ -9,23 +9,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from duikou.arrays import Float64Array, Image
 from duikou.faces import pose
 from duikou.render import exemplars, interior, mesh, shape
 from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
 from duikou.render.warp import Region, Warp, facing
 
-Array = npt.NDArray[np.float64]
 SIDE, EYES = 400, 140.0
 LIGHT = interior.Light(np.full((2, 3), 200.0))
 
 
-def landmarks(gap: float) -> Array:
+def landmarks(gap: float) -> Float64Array:
     """A frontal face (478, 2) in a picture of 400 x 400 pixels, its lips `gap` eye distances apart."""
     closed = shape.close_lips(pose.canonical()[None].astype(np.float64))
     return shape.set_gap(closed, np.array([gap]))[0, :, :2] * EYES + [SIDE / 2, SIDE / 3]
 
 
-def turned(degrees: float, gap: float = 0.0) -> Array:
+def turned(degrees: float, gap: float = 0.0) -> Float64Array:
     """The same face turned to the picture's right."""
     face = shape.set_gap(shape.close_lips(pose.canonical()[None].astype(np.float64)), np.array([gap]))[0]
     turn = np.radians(degrees)
@@ -33,7 +33,7 @@ def turned(degrees: float, gap: float = 0.0) -> Array:
     return np.stack([seen, face[:, 1]], 1) * EYES + [SIDE / 2, SIDE / 3]
 
 
-def picture() -> npt.NDArray[np.uint8]:
+def picture() -> Image:
     """Smooth, textured, without an edge."""
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     shades = [120 + 60 * np.sin(9 * x + 5 * y), 130 + 50 * np.cos(7 * y - 4 * x), 150 + 40 * np.sin(11 * y)]
@@ -365,11 +365,9 @@ def test_a_face_outside_the_picture_changes_nothing() -> None:
 
 
 def paint(x: float, y: float, gap: float = 0.15, height: float | None = None) -> float:
-    colours = interior.paint(
-        np.array([x]), np.array([y]), pixel=0.005, gap=gap, jaw=0.8 * gap, tongue=0.0, ceiling=np.array([0.05]),
-        height=np.array([gap if height is None else height]), teeth=True, light=LIGHT,
-    )  # fmt: skip
-    return float(colours.mean())
+    opening = np.array([gap if height is None else height])
+    pixels = interior.InteriorPixels(np.array([x]), np.array([y]), np.array([0.05]), opening, size=0.005)
+    return float(interior.paint(pixels, interior.InteriorShape(gap, 0.8 * gap, 0.0, teeth=True), LIGHT).mean())
 
 
 def test_upper_teeth_are_bright_the_throat_is_dark_and_a_slit_is_darker() -> None:

@@ -6,32 +6,32 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from duikou.arrays import Float64Array
 from duikou.faces import pose
 from duikou.render import mesh, shape
 from duikou.speech.motion import CURVES
 
 FRAMES, RATE = 60, 25.0
-Array = npt.NDArray[np.float64]
 
 
-def face(gaps: npt.ArrayLike) -> Array:
+def face(gaps: npt.ArrayLike) -> Float64Array:
     """The canonical face with these lip gaps: (N, 478, 3)."""
     gaps = np.asarray(gaps, np.float64)
     closed = shape.close_lips(np.repeat(pose.canonical()[None].astype(np.float64), len(gaps), 0))
     return shape.set_gap(closed, gaps)
 
 
-def curves(**given: float | Array) -> dict[str, Array]:
+def curves(**given: float | Float64Array) -> dict[str, Float64Array]:
     full = {name: np.zeros(FRAMES) for name in CURVES} | {"voice": np.ones(FRAMES)}
     return full | {name: np.broadcast_to(value, FRAMES).astype(np.float64) for name, value in given.items()}
 
 
-def idle() -> tuple[shape.MouthModel, Array, Array]:
+def idle() -> tuple[shape.MouthModel, Float64Array, Float64Array]:
     shapes, angles = face(np.zeros(FRAMES)), np.zeros((FRAMES, 2))
     return shape.MouthModel.fit(shapes, angles, np.ones(FRAMES, bool)), shapes, angles
 
 
-def talking() -> tuple[shape.MouthModel, Array, Array]:
+def talking() -> tuple[shape.MouthModel, Float64Array, Float64Array]:
     gaps = 0.1 + 0.1 * np.sin(np.arange(FRAMES))
     shapes, angles = face(gaps), np.zeros((FRAMES, 2))
     return shape.MouthModel.fit(shapes, angles, np.ones(FRAMES, bool)), shapes, angles

@@ -34,11 +34,11 @@ class Example:
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    from training.synthesizers.espeak import Espeak
+    from training.synthesizers.espeak import Espeak, Prosody
 
     engine, made = Espeak(), []
     for voice, text in SAID:
-        said = engine.speak(text, voice, HELD_OUT, words_per_minute=150)
+        said = engine.speak(text, voice, HELD_OUT, prosody=Prosody(words_per_minute=150))
         sound = resample(said.samples, said.rate) * 0.5
         wanted = dict(zip(CURVES, curves(said.events, 1 + len(sound) // 160).T, strict=True))
         made.append(Example(sound, wanted, articulate(sound, RATE)))

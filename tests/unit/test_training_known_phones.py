@@ -12,7 +12,7 @@ from training.synthesizers import espeak
 
 
 def said(text: str) -> espeak.Spoken:
-    return espeak.Espeak().speak(text, "en-us", words_per_minute=150)
+    return espeak.Espeak().speak(text, "en-us", prosody=espeak.Prosody(words_per_minute=150))
 
 
 def test_phones_are_found_where_they_are_said() -> None:

@@ -10,18 +10,17 @@ import ctypes
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import espeakng_loader
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array
 from training import texts
 from training.phones import VOICELESS_PLOSIVES, sounds
 from training.speech import Event, Spoken
-
-FloatArray = npt.NDArray[np.float32]
 
 RANDOM_VOICES = 160
 HELD_OUT_RANDOM = 24  # the last of them
@@ -46,6 +45,15 @@ def available() -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Prosody:
+    """How a text is spoken. words_per_minute: tempo. pitch, pitch_range: 0 to 100."""
+
+    words_per_minute: int = 170
+    pitch: int = 50
+    pitch_range: int = 50
+
+
 class Voices:
     """Random voices and espeak-ng's own, in every language of `texts`."""
 
@@ -64,8 +72,8 @@ class Voices:
 
         def say() -> Spoken:
             text = texts.draw(language, rng)
-            return self._engine.speak(text, voice, variant, words_per_minute=speed + rng.randint(-15, 15), pitch=pitch,
-                                      pitch_range=spread, seed=rng.randint(1, 1 << 30))  # fmt: skip
+            prosody = Prosody(speed + rng.randint(-15, 15), pitch, spread)
+            return self._engine.speak(text, voice, variant, prosody=prosody, seed=rng.randint(1, 1 << 30))
 
         return say
 
@@ -116,16 +124,22 @@ class Espeak:
         self._marks: list[tuple[int, str]] = []
         self._callback = _Callback(self._receive)  # kept: the library holds only its address
 
-    def speak(self, text: str, language: str, variant: str = "", *, words_per_minute: int = 170, pitch: int = 50,
-              pitch_range: int = 50, seed: int = 0) -> Spoken:  # fmt: skip
-        """Speak `text`. Raises `ValueError` for a voice that is not there."""
+    def speak(
+        self, text: str, language: str, variant: str = "", *, prosody: Prosody | None = None, seed: int = 0
+    ) -> Spoken:
+        """Speak `text`, by default with the prosody `Prosody()`. Raises `ValueError` for an unknown voice."""
+        prosody = prosody or Prosody()
         voice = f"{language}+{variant}" if variant else language
         # An unknown variant would be passed over in silence.
         known = not variant or (self._variants / variant).is_file()
         if not known or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice}")
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
-        for parameter, value in ((_RATE, words_per_minute), (_PITCH, pitch), (_RANGE, pitch_range)):
+        for parameter, value in (
+            (_RATE, prosody.words_per_minute),
+            (_PITCH, prosody.pitch),
+            (_RANGE, prosody.pitch_range),
+        ):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._library.espeak_SetSynthCallback(self._callback)  # here, since others may use the library too
         self._sound.clear()
@@ -148,7 +162,7 @@ class Espeak:
         return 0
 
 
-def _events(marks: list[tuple[int, str]], samples: FloatArray, rate: int) -> list[Event]:
+def _events(marks: list[tuple[int, str]], samples: Float32Array, rate: int) -> list[Event]:
     """Marks as events that fill the sound.
 
     espeak-ng marks a voiceless stop where it bursts and a voiced one where it closes; here both begin where they

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
+from duikou.arrays import Float64Array
 from training import texts
 from training.speech import Event, Spoken
 
@@ -69,7 +69,7 @@ class Voices:
         return Spoken(samples, self._hibari.sample_rate, events)
 
 
-def _events(symbols: list[str], edges_s: npt.NDArray[np.float64]) -> list[Event]:
+def _events(symbols: list[str], edges_s: Float64Array) -> list[Event]:
     """Events of symbols between their edges (one more than symbols); a stress mark's time is its vowel's."""
     events, stressed, begun = [], "", None
     for symbol, (edge, end) in zip(symbols, pairwise(edges_s.tolist()), strict=True):

@@ -27,7 +27,7 @@ from duikou.cli.tasks import tasks_app
 from duikou.cli.terminal import output, read_settings, shown
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.faces.track import Face
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.progress import scaled, split
 from duikou.provenance import credentials, label
 from duikou.provenance.credentials import Credentials
@@ -164,20 +164,18 @@ def sync(
             raise InputError(f"no face of {video.name} can be lip-synced", field="video")
         face_id = face if face is not None else most_visible(session.faces).id
         choice = duikou.FaceChoice(
-            sound=audio,
+            audio=audio,
             face_id=face_id,
-            sound_start_ms=start_ms,
-            sound_end_ms=end_ms,
+            trim_start_ms=start_ms,
+            trim_end_ms=end_ms,
             insert_ms=at,
-            sound_volume=volume,
+            audio_volume=volume,
             original_volume=original_volume,
         )
         result = duikou.lip_sync(
             session,
             [choice],
-            output,
-            watermark=watermark,
-            made_by=made_by,
+            duikou.Output(output, watermark, made_by),
             sync_mode=sync_mode,
             progress=scaled(progress, *rendering),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,9 @@ from duikou.settings import Settings
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
-from duikou.tasks.models import Queue, Task, TaskStatus
+from duikou.tasks.models import RenderTask, Task
+from duikou.tasks.rows import task_row
+from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.telemetry import logs
 from duikou.workers.executor import DAY_MS
@@ -119,12 +120,12 @@ class _Desk:
 
     def require_inputs(self, task: Task) -> None:
         """Raise `InputError` where what the task needs is no longer kept, so that it could only fail."""
-        if task.queue is Queue.ANALYSIS:
+        if not isinstance(task, RenderTask):
             raise InputError(f"{task.id} looked for faces, and its caller waits no longer", field="task")
-        source, session = self.store.media_of_anyone(task.source_id), self.store.session_of_anyone(task.session_id)
+        source, session = self.store.media_of_anyone(task.source.id), self.store.session_of_anyone(task.session_id)
         if source is None or session is None:
             raise InputError(f"the session of {task.id} is over; its caller has to make another", field="task")
-        gone = [choice.sound for choice in task.choices if self._files().size(choice.sound) is None]
+        gone = [choice.audio for choice in task.choices if self._files().size(str(choice.audio)) is None]
         if gone:
             raise InputError(f"the speech of {task.id} is no longer kept", field="task")
 
@@ -143,6 +144,6 @@ def _desk(data: Path | None) -> Iterator[_Desk]:
 
 def _told(task: Task) -> dict[str, Any]:
     """What an operator is told of a task: all but our own bookkeeping."""
-    values = {name: value for name, value in asdict(task).items() if name not in ("fingerprint", "files_url", "beat")}
+    values = {name: value for name, value in task_row(task).items() if name not in ("fingerprint", "files_url", "beat")}
     moments = ("created_at", "updated_at", "began_at", "expires_at", "not_before")
     return {name: moment(value) if name in moments else value for name, value in values.items()}

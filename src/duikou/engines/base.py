@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from duikou.arrays import BoolArray, Float64Array, Image
 from duikou.faces.track import FaceTrack
+from duikou.media.video import Video
 from duikou.progress import Progress
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class FaceClip:
     """One face of one video, and how far each of its frames is to change.
 
-    video: the file. track: the face, smoothed, at every frame of the part that changes and of its surroundings.
+    video: the footage, on the time line of the result.
+    track: the face, smoothed, at every frame of the part that changes and of its surroundings.
     usable: (N,) whether the mouth can be read and changed at each of the track's frames.
     strength: (N,) 0 leaves a frame as it is, 1 changes it fully; between lies the ease in and out.
     """
 
-    video: Path
+    video: Video
     track: FaceTrack
-    usable: npt.NDArray[np.bool_]
-    strength: npt.NDArray[np.float64]
+    usable: BoolArray
+    strength: Float64Array
 
 
 class Renderer(Protocol):
@@ -45,5 +42,5 @@ class Engine(Protocol):
 
     name: str
 
-    def prepare(self, clip: FaceClip, curves: dict[str, npt.NDArray[np.float64]], *, progress: Progress) -> Renderer:
+    def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> Renderer:
         """Plan the whole clip. `curves`: mouth motion by name, each (N,), at the track's frames."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-Image = npt.NDArray[np.uint8]
+from duikou.arrays import Float32Array, Float64Array, Image
 
 BLUR_PX = 5  # of the landmarker's input: each point stands for about 5 mm of skin
 MESH_POINTS = 468  # the irises move with the gaze and say nothing of the person
@@ -15,7 +13,7 @@ SAME_PATTERN = 0.65  # correlation of two moments: 0.69 to 1 for one person (95 
 SAME_TINT = 2.5  # mean difference of a and b: below 2 for one person (99 %), above 2.4 for two (75 %)
 
 
-def colours(crop: Image, points: npt.NDArray[np.float64]) -> FloatArray:
+def colours(crop: Image, points: Float64Array) -> Float32Array:
     """(N, 3) colours of an RGB image at `points` (N, 2): CIE L, a, b, each from 0 to 255."""
     soft = cv2.cvtColor(cv2.blur(crop, (BLUR_PX, BLUR_PX)), cv2.COLOR_RGB2LAB)
     columns, rows = points.T.astype(np.float32)[:, None]
@@ -23,7 +21,7 @@ def colours(crop: Image, points: npt.NDArray[np.float64]) -> FloatArray:
     return np.asarray(picked, np.float32).reshape(len(points), 3)
 
 
-def alike(one: FloatArray, other: FloatArray) -> tuple[float, float]:
+def alike(one: Float32Array, other: Float32Array) -> tuple[float, float]:
     """Correlation of the brightness patterns of two faces (478, 3), and the mean difference of their tints a and b."""
     first, second = one[:MESH_POINTS], other[:MESH_POINTS]
     left, right = first[:, 0] - first[:, 0].mean(), second[:, 0] - second[:, 0].mean()
@@ -33,7 +31,7 @@ def alike(one: FloatArray, other: FloatArray) -> tuple[float, float]:
     return pattern, tint
 
 
-def same_person(one: FloatArray, other: FloatArray) -> bool:
+def same_person(one: Float32Array, other: Float32Array) -> bool:
     """Whether two faces of one video are so alike that a cut between them shows the same person."""
     pattern, tint = alike(one, other)
     return pattern >= SAME_PATTERN and tint <= SAME_TINT

@@ -10,13 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array
 from duikou.faces.landmarks import MARGIN, Roi
 from duikou.faces.networks import detector_network
 from duikou.media.pixels import Pixels, RgbImage
-
-FloatArray = npt.NDArray[np.float32]
 
 INPUT_PX = 192  # side of the network's input
 STRIDE_PX = 4  # one anchor for each 4 x 4 input pixels
@@ -38,7 +36,7 @@ class Detection:
 
     box: tuple[float, float, float, float]
     score: float
-    keypoints: FloatArray
+    keypoints: Float32Array
 
     @property
     def roi(self) -> Roi:
@@ -117,12 +115,12 @@ def _tile_starts(side: int) -> list[int]:
     return [round(index * (side - TILE_PX) / (count - 1)) for index in range(count)]
 
 
-def _letterboxed(image: RgbImage) -> FloatArray:
+def _letterboxed(image: RgbImage) -> Float32Array:
     """(192, 192, 3) RGB from -1 to 1; the image in the top left corner, black around it."""
     tensor = np.full((INPUT_PX, INPUT_PX, 3), -1, np.float32)
     tensor[: image.shape[0], : image.shape[1]] = image * np.float32(2 / 255) - 1
     return tensor
 
 
-def _sigmoid(logits: FloatArray) -> FloatArray:
+def _sigmoid(logits: Float32Array) -> Float32Array:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float32)

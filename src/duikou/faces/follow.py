@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float64Array
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
 from duikou.faces.track import POINTS, Face, FaceTrack
-from duikou.media.decode import Frame, frames
+from duikou.media.decode import Frame
+from duikou.media.video import Video
 from duikou.memory import return_large_blocks
 from duikou.parallel import cores, in_order
 from duikou.progress import Progress, silent
@@ -21,7 +21,7 @@ MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points are not of a face
 
 
 def follow(
-    path: Path,
+    video: Video,
     face: Face,
     *,
     start_frame: int | None = None,
@@ -40,7 +40,7 @@ def follow(
     if start >= stop:
         return track.part(slice(0, 0))
     path_of = RoiPath(track)
-    measured = _measured(path, path_of, start, stop)
+    measured = _measured(video, path_of, start, stop)
     kept: list[tuple[int, int, Observation, int]] = []
     for frame, time_ms, seen in measured:
         progress("following the face", (frame - start + 1) / (stop - start))
@@ -86,11 +86,11 @@ class RoiPath:
         return int(self._shots[min(int(np.searchsorted(self._frames, frame)), len(self._shots) - 1)])
 
     @staticmethod
-    def _roi(values: npt.NDArray[np.float64]) -> Roi:
+    def _roi(values: Float64Array) -> Roi:
         return Roi(float(values[0]), float(values[1]), math.exp(values[2]), float(values[3]))
 
 
-def _measured(path: Path, path_of: RoiPath, start: int, stop: int) -> Iterator[tuple[int, int, Observation | None]]:
+def _measured(video: Video, path_of: RoiPath, start: int, stop: int) -> Iterator[tuple[int, int, Observation | None]]:
     """Frame number, time and, where the face should be, what is seen of it; decoding and measuring overlap."""
     workers = cores()
     idle: SimpleQueue[Landmarker] = SimpleQueue()
@@ -98,7 +98,7 @@ def _measured(path: Path, path_of: RoiPath, start: int, stop: int) -> Iterator[t
         idle.put(Landmarker())
 
     def places() -> Iterator[tuple[Frame, Roi | None]]:
-        for frame in frames(path, start=start, stop=stop):
+        for frame in video.frames(start, stop):
             yield frame, path_of.at(frame.index)
 
     def measure(place: tuple[Frame, Roi | None]) -> tuple[int, int, Observation | None]:

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array, Float64Array
 from duikou.faces.appearance import colours
 from duikou.faces.networks import landmark_network
 from duikou.faces.track import POINTS
 from duikou.media.pixels import Pixels, RgbImage
-
-FloatArray = npt.NDArray[np.float32]
 
 INPUT_PX = 256  # side of the network's input
 MARGIN = 1.5  # side of the region over the extent of the points (MediaPipe's rule)
@@ -38,7 +36,7 @@ class Roi:
     size: float
     angle: float
 
-    def to_frame(self) -> npt.NDArray[np.float64]:
+    def to_frame(self) -> Float64Array:
         """(2, 3) affine map from the network's input pixels to pixels of the frame."""
         scale = self.size / INPUT_PX
         cos, sin = math.cos(self.angle) * scale, math.sin(self.angle) * scale
@@ -48,7 +46,7 @@ class Roi:
         return np.column_stack([turn, np.array([self.x, self.y]) - turn @ [middle, middle]])
 
 
-def roi_of(landmarks: FloatArray) -> Roi:
+def roi_of(landmarks: Float32Array) -> Roi:
     """The region to look in for a face whose points (478, 3) were there a moment ago."""
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     x, y = (low + high) / 2
@@ -63,9 +61,9 @@ class Observation:
     sharpness: variance of the Laplacian in grey levels, at the scale of the network's input.
     """
 
-    landmarks: FloatArray
+    landmarks: Float32Array
     presence: float
-    colours: FloatArray
+    colours: Float32Array
     sharpness: float
 
 
@@ -75,7 +73,7 @@ class Landmarker:
     def __init__(self) -> None:
         self._network = landmark_network()
 
-    def measure(self, frame: Pixels, roi: Roi) -> tuple[FloatArray, float]:
+    def measure(self, frame: Pixels, roi: Roi) -> tuple[Float32Array, float]:
         """Points of the face in `roi` of a frame.
 
         Returns (478, 3) float32, x and y in frame pixels and z in the same unit, and the presence from 0 to 1. Where
@@ -90,7 +88,7 @@ class Landmarker:
         sharpness = float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
         return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]), sharpness)
 
-    def _run(self, frame: Pixels, roi: Roi) -> tuple[RgbImage, npt.NDArray[np.float64], float]:
+    def _run(self, frame: Pixels, roi: Roi) -> tuple[RgbImage, Float64Array, float]:
         """The network's input, the points in its pixels, the presence."""
         if not math.isfinite(roi.x + roi.y + roi.size) or roi.size < MIN_ROI_PX:
             return np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8), np.zeros((POINTS, 3)), 0.0
@@ -100,7 +98,7 @@ class Landmarker:
         return crop, points, _sigmoid(float(outputs["Identity_1"].item()))
 
 
-def _in_frame(points: npt.NDArray[np.float64], roi: Roi) -> FloatArray:
+def _in_frame(points: Float64Array, roi: Roi) -> Float32Array:
     to_frame = roi.to_frame()
     xy = points[:, :2] @ to_frame[:, :2].T + to_frame[:, 2]
     return np.hstack([xy, points[:, 2:] * (roi.size / INPUT_PX)]).astype(np.float32)

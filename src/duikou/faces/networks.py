@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import zipfile
 
-import numpy as np
-import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
+from duikou.arrays import Float32Array
 from duikou.errors import ModelError
 from duikou.model_files import FACE_DETECTOR, FACE_LANDMARKER
-
-FloatArray = npt.NDArray[np.float32]
 
 
 class Network:
@@ -26,7 +23,7 @@ class Network:
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
 
-    def __call__(self, tensor: FloatArray) -> dict[str, FloatArray]:
+    def __call__(self, tensor: Float32Array) -> dict[str, Float32Array]:
         """Run on one input (H, W, 3); outputs by name."""
         self._interpreter.set_tensor(self._input, tensor[None])
         self._interpreter.invoke()

@@ -15,12 +15,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from duikou.arrays import Float32Array, Float64Array
 from duikou.errors import ModelError
 from duikou.faces.networks import bundled
 from duikou.faces.track import POINTS
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 MESH_POINTS = 468  # points of the canonical mesh; the irises follow
 VERTEX_FLOATS = 5  # x, y, z, u, v of one vertex in the mesh's buffer
@@ -43,12 +41,12 @@ class Pose:
     scale: (N,) pixels per canonical unit. rotation: (N, 3, 3). translation: (N, 3) pixels.
     """
 
-    scale: DoubleArray
-    rotation: DoubleArray
-    translation: DoubleArray
+    scale: Float64Array
+    rotation: Float64Array
+    translation: Float64Array
 
     @property
-    def degrees(self) -> DoubleArray:
+    def degrees(self) -> Float64Array:
         """(N, 3) yaw, pitch, roll: positive is the nose to the image's right, the nose down, the head clockwise.
 
         Tait-Bryan angles: the head first nods, then turns, then leans.
@@ -60,7 +58,7 @@ class Pose:
         return np.asarray(np.degrees(np.stack([yaw, pitch, roll], 1)), np.float64)
 
 
-def fit(landmarks: FloatArray) -> Pose:
+def fit(landmarks: Float32Array) -> Pose:
     """Least squares fit of the canonical face's rigid points to `landmarks` (N, 478, 3), frame by frame.
 
     Umeyama, Least-squares estimation of transformation parameters between two point patterns, PAMI 1991.
@@ -77,20 +75,20 @@ def fit(landmarks: FloatArray) -> Pose:
     return Pose(scale, rotation, target_mean - scale[:, None] * (rotation @ source_mean))
 
 
-def to_canonical(landmarks: FloatArray, pose: Pose) -> FloatArray:
+def to_canonical(landmarks: Float32Array, pose: Pose) -> Float32Array:
     """Points (N, K, 3) of frames as seen on the canonical head, in its unit."""
     centred = landmarks - pose.translation[:, None]
     return (centred @ pose.rotation / pose.scale[:, None, None]).astype(np.float32)
 
 
-def from_canonical(points: FloatArray, pose: Pose) -> FloatArray:
+def from_canonical(points: Float32Array, pose: Pose) -> Float32Array:
     """Points (N, K, 3) or (K, 3) of the canonical head put into frames, in pixels."""
     turned = points @ np.swapaxes(pose.rotation, 1, 2)
     return (turned * pose.scale[:, None, None] + pose.translation[:, None]).astype(np.float32)
 
 
 @cache
-def canonical() -> FloatArray:
+def canonical() -> Float32Array:
     """(478, 3) points of the canonical face. Read-only."""
     buffer, _ = _mesh()
     mesh = np.array(buffer).reshape(-1, VERTEX_FLOATS)[:, :3] * [1, -1, -1]  # OpenGL's y is up, its z is to the viewer

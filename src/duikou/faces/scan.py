@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array, Image, IntArray
 from duikou.faces import usable
 from duikou.faces.detector import Detection, Detector, overlap
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
 from duikou.faces.pose import fit
 from duikou.faces.shots import numbered
 from duikou.faces.track import FaceTrack
-from duikou.media.decode import Frame, frames
+from duikou.media.decode import Frame
+from duikou.media.video import Video
 from duikou.parallel import in_order
 from duikou.progress import Progress
 
@@ -30,7 +30,6 @@ BETTER = 1.02  # times the worth of the picture that is kept: less is not worth 
 GLIMPSE_MS = 500  # shorter tracklets are hardly ever a face of their own: their pictures are not held
 
 Box = tuple[float, float, float, float]
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +88,17 @@ class Scan:
         return {one.best: one.picture for one in self.tracklets if one.best is not None and one.picture is not None}
 
 
-def scan(path: Path, times_ms: npt.NDArray[np.int64], progress: Progress) -> Scan:
-    """Follow every face of a video.
-
-    times_ms: (N,) of all frames. Decoding and looking for cuts run beside measuring.
-    """
+def scan(video: Video, progress: Progress) -> Scan:
+    """Follow every face of a video. Decoding and the search for cuts run beside the measuring."""
+    times_ms = video.frame_times.starts_ms
     scanner = Scanner()
-    parts = chunks(numbered(frames(path)), step_of(times_ms))
+    parts = chunks(numbered(video.frames()), step_of(times_ms))
     for index in in_order(scanner.step, parts, 1):
         progress("finding faces", (index + 1) / len(times_ms))
     return Scan(scanner.finish(), scanner.size, scanner.shot_starts)
 
 
-def step_of(times_ms: npt.NDArray[np.int64]) -> int:
+def step_of(times_ms: IntArray) -> int:
     """Frames from one measurement to the next."""
     if len(times_ms) < 2:
         return 1
@@ -245,7 +242,7 @@ class Scanner:
                     tracklet.picture = None
 
 
-def picture_of(frame: Frame, landmarks: npt.NDArray[np.float32]) -> Image:
+def picture_of(frame: Frame, landmarks: Float32Array) -> Image:
     """A face cut out of a frame, with the landmarker's margin: BGR."""
     roi = roi_of(landmarks)
     width, height = frame.pixels.size

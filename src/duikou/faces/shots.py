@@ -12,13 +12,11 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from duikou.arrays import Image
 from duikou.media.decode import Frame
-
-Thumbnail = npt.NDArray[np.uint8]
 
 WIDTH, HEIGHT = 64, 36  # pixels of the pictures that are compared
 MIN_DIFFERENCE = 4.0  # mean grey levels; jump cuts measured 5 to 10, hard cuts over 50, a fast gesture up to 4
@@ -34,11 +32,11 @@ def numbered(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame]]:
     return number(frames, Thumbnails())
 
 
-def number(items: Iterable[T], thumbnail: Callable[[T], Thumbnail]) -> Iterator[tuple[int, T]]:
+def number(items: Iterable[T], thumbnail: Callable[[T], Image]) -> Iterator[tuple[int, T]]:
     """`numbered` for any items of which small pictures can be had."""
     waiting: deque[T] = deque()
     differences: list[float] = []  # of the items waiting, and of NEIGHBOURS before them
-    before: Thumbnail | None = None
+    before: Image | None = None
     shot = 0
     for item in items:
         picture = thumbnail(item)
@@ -61,7 +59,7 @@ class Thumbnails:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: Frame) -> Thumbnail:
+    def __call__(self, frame: Frame) -> Image:
         """(36, 64) grey picture of a frame."""
         stored: VideoFrame | None = frame.stored
         if stored is not None:
@@ -73,7 +71,7 @@ class Thumbnails:
         return np.asarray(cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _difference(one: Thumbnail, other: Thumbnail) -> float:
+def _difference(one: Image, other: Image) -> float:
     return float(cv2.absdiff(one, other).mean())
 
 

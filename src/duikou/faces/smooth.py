@@ -12,13 +12,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 from scipy.signal import savgol_filter
 
+from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from duikou.faces.pose import Pose, canonical, fit, from_canonical, to_canonical
 from duikou.faces.track import FaceTrack
-
-DoubleArray = npt.NDArray[np.float64]
 
 POSE_MS = 220  # seven frames at 30 per second
 SLOW_MS = 400  # cheeks, nose and forehead change shape slowly
@@ -35,12 +33,12 @@ IRIS_CENTRES = (468, 473)
 def smooth(track: FaceTrack) -> FaceTrack:
     """The same track without jitter. Every stretch of consecutive frames of one shot is smoothed by itself."""
     landmarks = track.landmarks.copy()
-    for run in runs(track):
-        landmarks[run] = _smooth_run(track.landmarks[run], _frame_ms(track.times_ms[run]))
+    for segment in contiguous_segments(track):
+        landmarks[segment] = _smooth_segment(track.landmarks[segment], _frame_ms(track.times_ms[segment]))
     return replace(track, landmarks=landmarks)
 
 
-def runs(track: FaceTrack) -> Iterator[slice]:
+def contiguous_segments(track: FaceTrack) -> Iterator[slice]:
     """Stretches of consecutive frames of one shot."""
     breaks = (np.diff(track.frames) != 1) | (np.diff(track.shots) != 0)
     edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(track)]
@@ -49,11 +47,11 @@ def runs(track: FaceTrack) -> Iterator[slice]:
             yield slice(start, stop)
 
 
-def _frame_ms(times_ms: npt.NDArray[np.int64]) -> float:
+def _frame_ms(times_ms: IntArray) -> float:
     return float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 0.0
 
 
-def _smooth_run(landmarks: npt.NDArray[np.float32], frame_ms: float) -> npt.NDArray[np.float32]:
+def _smooth_segment(landmarks: Float32Array, frame_ms: float) -> Float32Array:
     pose = fit(landmarks)
     unit_px = float(np.median(pose.scale))
     shape = to_canonical(landmarks, pose).astype(np.float64)
@@ -75,7 +73,7 @@ def _smooth_pose(pose: Pose, unit_px: float, window: int) -> Pose:
     return Pose(singular.mean(1), u @ vt, affine[:, :, 3])
 
 
-def _filtered(values: DoubleArray, window: int, factor: float) -> DoubleArray:
+def _filtered(values: Float64Array, window: int, factor: float) -> Float64Array:
     """Values (N, ...) in canonical units smoothed along N; what is more than noise is given back."""
     if window <= ORDER + 1:
         return values
@@ -94,7 +92,7 @@ def _window(ms: int, frame_ms: float, frames: int) -> int:
     return min(wanted, frames if frames % 2 else frames - 1)
 
 
-def groups() -> list[tuple[npt.NDArray[np.bool_], int]]:
+def groups() -> list[tuple[BoolArray, int]]:
     """Masks (478,) of points that move together, each with the length of its filter in ms.
 
     Lids and everything below the nose can move within two frames; what one of them does says nothing of the other.

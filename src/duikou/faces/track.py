@@ -6,12 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Float32Array, Image, IntArray
 from duikou.timebase import Interval
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 POINTS = 478
 """Landmarks per face, numbered as in Google's face mesh (468 of the mesh, then 10 of the irises)."""
@@ -33,15 +30,15 @@ class FaceTrack:
 
     frames: IntArray
     times_ms: IntArray
-    landmarks: FloatArray
-    presence: FloatArray
+    landmarks: Float32Array
+    presence: Float32Array
     shots: IntArray
-    colours: FloatArray | None = None
+    colours: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def part(self, keep: npt.NDArray[np.bool_] | IntArray | slice) -> FaceTrack:
+    def part(self, keep: BoolArray | IntArray | slice) -> FaceTrack:
         """The same track at the rows to keep."""
         return replace(
             self,
@@ -101,8 +98,8 @@ class Face:
     id: str
     interval: Interval
     track: FaceTrack
-    usable: npt.NDArray[np.bool_]
-    picture: npt.NDArray[np.uint8]
+    usable: BoolArray
+    picture: Image
     warnings: tuple[FaceWarning, ...] = ()
 
     @property

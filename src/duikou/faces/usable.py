@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from duikou.faces.pose import canonical, fit
 from duikou.faces.track import FaceTrack
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 GAP_SAME_FACE_MS = 1_000  # the contract: a longer gap is a new face
 MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points are not of a face
@@ -64,7 +59,7 @@ class Check:
     """One reason not to use a frame: its code, how bad each frame is (N,), the limit, and who breaks it (N,)."""
 
     code: str
-    figures: DoubleArray
+    figures: Float64Array
     limit: float
     broken: BoolArray
 
@@ -98,7 +93,7 @@ def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
     return found
 
 
-def lips_width(track: FaceTrack) -> DoubleArray:
+def lips_width(track: FaceTrack) -> Float64Array:
     """(N,) pixels from one corner of the mouth to the other, at rest and seen from the front, by the face's size."""
     corners = canonical()[list(LIP_CORNERS)]
     return np.asarray(fit(track.landmarks).scale * np.linalg.norm(corners[1] - corners[0]), np.float64)
@@ -109,7 +104,7 @@ def usable_of(found: list[Check]) -> BoolArray:
     return np.asarray(~np.logical_or.reduce([check.broken for check in found]), np.bool_)
 
 
-def runs(usable: BoolArray, start_ms: IntArray, end_ms: IntArray) -> Iterator[slice]:
+def usable_segments(usable: BoolArray, start_ms: IntArray, end_ms: IntArray) -> Iterator[slice]:
     """Stretches that begin and end usable and within which no gap is longer than `GAP_SAME_FACE_MS`.
 
     usable, start_ms, end_ms: (N,) by frame, in time order; frames may be missing. A gap is the time from the end of a
@@ -123,14 +118,14 @@ def runs(usable: BoolArray, start_ms: IntArray, end_ms: IntArray) -> Iterator[sl
         yield slice(int(stretch[0]), int(stretch[-1]) + 1)
 
 
-def _outside(landmarks: FloatArray, width: int, height: int) -> DoubleArray:
+def _outside(landmarks: Float32Array, width: int, height: int) -> Float64Array:
     """(N,) share of the lower face's points outside the picture."""
     points = landmarks[:, canonical()[:, 1] > LOWER_FACE_Y, :2]
     inside = (points >= -0.5).all(-1) & (points <= [width - 0.5, height - 0.5]).all(-1)
     return np.asarray(1.0 - inside.mean(1), np.float64)
 
 
-def _unlike(colours: FloatArray, yaw: DoubleArray, times_ms: IntArray) -> DoubleArray:
+def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray) -> Float64Array:
     """(N,) share of the points around the lips whose colour is none that they have at other moments of like view.
 
     A hand, a cup or a microphone changes them, speech does not, and light changes the rest of the face as well. What
@@ -156,7 +151,7 @@ def _unlike(colours: FloatArray, yaw: DoubleArray, times_ms: IntArray) -> Double
     return unlike
 
 
-def _around_peaks(values: DoubleArray, peak: float, near: float) -> BoolArray:
+def _around_peaks(values: Float64Array, peak: float, near: float) -> BoolArray:
     """(N,) stretches above `near` that reach `peak` somewhere (hysteresis)."""
     number = np.cumsum(np.diff(values > near, prepend=False))
     reaches = np.zeros(int(number.max(initial=0)) + 1, bool)

@@ -23,10 +23,10 @@ from duikou.errors import InputError, MediaError
 from duikou.media import demux, limits
 from duikou.media.probe import ELEMENTARY
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
+from duikou.units import MAX_VOLUME
 
 Samples = npt.NDArray[np.float32]
 
-MAX_VOLUME: Final = 2.0  # the contract: volumes lie in [0, 2]
 _JITTER_S: Final = Fraction(5, 1000)  # time stamps rounded to a coarse clock are not gaps; 5 ms is below hearing one
 _RAMP_MS: Final = 10  # long enough that a change of gain does not click, short enough to lie within a consonant
 _CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dBFS: full scale, less what the encoder's own rounding may add
@@ -61,19 +61,19 @@ class Audio:
 
 @dataclass(frozen=True)
 class Insert:
-    """Speech laid over a sound from `at_ms` on.
+    """Speech laid over other audio from `at_ms` on.
 
     volume: factor of the speech. original_volume: factor of the original while the speech lasts. Both in [0, 2].
     """
 
-    sound: Audio
+    audio: Audio
     at_ms: int
     volume: float
     original_volume: float
 
     def __post_init__(self) -> None:
         if self.at_ms < 0:
-            raise InputError(f"{self.at_ms} ms is negative.", field="insert_ms")
+            raise InputError(f"{self.at_ms} ms is negative.", field="at_ms")
         for field in ("volume", "original_volume"):
             value = getattr(self, field)
             if not 0 <= value <= MAX_VOLUME:
@@ -230,8 +230,8 @@ def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> 
     if duration_ms < 0:
         raise InputError(f"{duration_ms} ms is negative.", field="duration_ms")
     if original is None:
-        rate = max((insert.sound.rate for insert in inserts), default=48_000)
-        channels = max((insert.sound.channels for insert in inserts), default=1)
+        rate = max((insert.audio.rate for insert in inserts), default=48_000)
+        channels = max((insert.audio.channels for insert in inserts), default=1)
     else:
         rate, channels = original.rate, original.channels
     total = ms_to_samples(duration_ms, rate)
@@ -249,20 +249,20 @@ def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> 
     return Audio(mixed, rate)
 
 
-def again(sound: Audio, part: Interval, starts_ms: Sequence[int]) -> Audio:
-    """`sound` up to the end of `part`, then that part once more at each of `starts_ms`, which rise from its end on.
+def repeated(audio: Audio, part: Interval, starts_ms: Sequence[int]) -> Audio:
+    """`audio` up to the end of `part`, then that part once more at each of `starts_ms`, which rise from its end on.
 
     Where it is cut it fades within 10 ms, so that no seam clicks. What it lacks of `part` is silence.
     """
-    rate, ramp = sound.rate, ms_to_samples(_RAMP_MS, sound.rate)
+    rate, ramp = audio.rate, ms_to_samples(_RAMP_MS, audio.rate)
     first, end = ms_to_samples(part.start_ms, rate), ms_to_samples(part.end_ms, rate)
-    whole = np.zeros((end, sound.channels), np.float32)
-    whole[: len(sound.samples)] = sound.samples[:end]
+    whole = np.zeros((end, audio.channels), np.float32)
+    whole[: len(audio.samples)] = audio.samples[:end]
     _fade(whole[::-1], ramp)
     piece = whole[first:].copy()
     _fade(piece, ramp)
     starts = [ms_to_samples(ms, rate) for ms in starts_ms]
-    out = np.zeros((starts[-1] + len(piece) if starts else end, sound.channels), np.float32)
+    out = np.zeros((starts[-1] + len(piece) if starts else end, audio.channels), np.float32)
     out[:end] = whole
     for start in starts:
         out[start : start + len(piece)] = piece
@@ -290,7 +290,7 @@ class _Placed:
 
 def _place(insert: Insert, rate: int, channels: int, total: int) -> _Placed:
     start = ms_to_samples(insert.at_ms, rate)
-    speech = insert.sound.converted(rate=rate, channels=channels).samples[: max(total - start, 0)]
+    speech = insert.audio.converted(rate=rate, channels=channels).samples[: max(total - start, 0)]
     return _Placed(start, speech * np.float32(insert.volume), insert.original_volume)
 
 

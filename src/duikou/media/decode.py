@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from duikou.arrays import IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
 from duikou.media.picture import BgrImage, Converter, Picture
@@ -78,48 +77,58 @@ class Frame:
         return f"Frame(index={self.index}, pts={self.pts}, time_ms={self.time_ms})"
 
 
-def times(path: Path, *, field: str = "video") -> npt.NDArray[np.int64]:
+def times(path: Path, *, field: str = "video") -> IntArray:
     """(N,) ms at which each frame shows: the `time_ms` of all `frames`, without decoding."""
-    timeline = read_timeline(path, field=field)
-    return np.array([timeline.ms(int(pts)) for pts in timeline.pts], np.int64)
+    return read_frame_times(path, field=field).starts_ms
 
 
-def read_timeline(path: Path, *, field: str = "video") -> demux.Timeline:
+def read_frame_times(path: Path, *, field: str = "video") -> demux.FrameTimes:
     """When each frame of a file shows, from its packets alone."""
     with demux.opened(path, field=field) as (file, _):
-        return demux.read_timeline(file, demux.video_stream(file, field=field), field=field)
+        return demux.read_frame_times(file, demux.video_stream(file, field=field), field=field)
 
 
-def frames(path: Path, *, start: int = 0, stop: int | None = None, field: str = "video") -> Iterator[Frame]:
+def frames(
+    path: Path,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    frame_times: demux.FrameTimes | None = None,
+    field: str = "video",
+) -> Iterator[Frame]:
     """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), a few in memory at a time.
+
+    frame_times: when they show, where the caller knows it; without them the index of the file is read first.
 
     Decoding begins at the key frame before `start`; numbers and pixels are the same as from the beginning. A frame that
     cannot be decoded shows the one before it, as in a player, so that frames and `times` always agree.
     Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
     """
-    timeline = read_timeline(path, field=field)
-    stop = len(timeline) if stop is None else min(stop, len(timeline))
+    frame_times = frame_times or read_frame_times(path, field=field)
+    stop = len(frame_times) if stop is None else min(stop, len(frame_times))
     if start < 0 or start >= stop:
         return
     with demux.opened(path, field=field) as (file, _):
         stream = demux.video_stream(file, field=field)
         converter: Converter | None = None
-        for index, stored in _filled(_from(file, stream, timeline, start, field=field), timeline, start, stop):
+        for index, stored in _filled(_from(file, stream, frame_times, start, field=field), frame_times, start, stop):
             if converter is None:
                 converter = Converter(Picture.of(stream, stored))
-            pts = int(timeline.pts[index])
-            yield Frame(index, pts, timeline.ms(pts), stored=stored, converter=converter)
+            pts = int(frame_times.pts[index])
+            yield Frame(index, pts, frame_times.ms(pts), stored=stored, converter=converter)
         if converter is None:
             raise MediaError("none of the frames can be decoded.", field=field)
 
 
-def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Iterator[Frame]:
+def backwards(
+    path: Path, *, start: int, stop: int, frame_times: demux.FrameTimes | None = None, field: str = "video"
+) -> Iterator[Frame]:
     """The `frames` numbered `start` to `stop`, the last one first, decoded in blocks of about `BLOCK_BYTES`.
 
     Every block is decoded from the key frame before it: the longer a file's groups of pictures, the slower.
     """
-    timeline = read_timeline(path, field=field)
-    stop = min(stop, len(timeline))
+    frame_times = frame_times or read_frame_times(path, field=field)
+    stop = min(stop, len(frame_times))
     # One decoder for all blocks: PyAV keeps every one that was opened until cycles are next collected.
     with demux.opened(path, field=field) as (file, _):
         stream = demux.video_stream(file, field=field)
@@ -127,8 +136,8 @@ def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Ite
         size = MIN_BLOCK
         while stop > start:
             first = max(stop - size, start)
-            file.seek(int(timeline.pts[0]), stream=stream)
-            found = _filled(_from(file, stream, timeline, first, field=field), timeline, first, stop)
+            file.seek(int(frame_times.pts[0]), stream=stream)
+            found = _filled(_from(file, stream, frame_times, first, field=field), frame_times, first, stop)
             block = _within(found, 2 * BLOCK_BYTES)
             if not block:
                 raise MediaError(f"frame {first} cannot be decoded.", field=field)
@@ -140,8 +149,8 @@ def backwards(path: Path, *, start: int, stop: int, field: str = "video") -> Ite
             stop = first
             while block:
                 index, stored = block.pop()
-                pts = int(timeline.pts[index])
-                yield Frame(index, pts, timeline.ms(pts), stored=stored, converter=converter)
+                pts = int(frame_times.pts[index])
+                yield Frame(index, pts, frame_times.ms(pts), stored=stored, converter=converter)
 
 
 def _within(found: Iterator[tuple[int, VideoFrame]], most: int) -> list[tuple[int, VideoFrame]]:
@@ -182,32 +191,32 @@ def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterat
 
 
 def _from(
-    file: InputContainer, stream: VideoStream, timeline: demux.Timeline, start: int, *, field: str
+    file: InputContainer, stream: VideoStream, frame_times: demux.FrameTimes, start: int, *, field: str
 ) -> Iterator[VideoFrame]:
     """Decoded frames from the last key frame whose pts is not after frame `start`.
 
     Frames that are decoded after such a key frame and shown after it do not need anything older, open groups of
     pictures included (their leading frames show before it).
     """
-    wanted = timeline.pts[start]
-    before = timeline.keyframes[timeline.keyframes <= wanted]
-    if len(before) and before[-1] > timeline.pts[0]:
+    wanted = frame_times.pts[start]
+    before = frame_times.keyframes[frame_times.keyframes <= wanted]
+    if len(before) and before[-1] > frame_times.pts[0]:
         file.seek(int(before[-1]), stream=stream)
     return _decoded(file, stream, field=field)
 
 
 def _filled(
-    decoded: Iterator[VideoFrame], timeline: demux.Timeline, start: int, stop: int
+    decoded: Iterator[VideoFrame], frame_times: demux.FrameTimes, start: int, stop: int
 ) -> Iterator[tuple[int, VideoFrame]]:
     """One decoded frame for each number from `start` to `stop`: a missing one is shown as the one before it."""
     index, shown = start, None
     for frame in decoded:
         if frame.pts is None:
             continue
-        while index < stop and timeline.pts[index] < frame.pts:
+        while index < stop and frame_times.pts[index] < frame.pts:
             yield index, shown or frame
             index += 1
-        if index < stop and timeline.pts[index] == frame.pts:
+        if index < stop and frame_times.pts[index] == frame.pts:
             yield index, frame
             index += 1
         shown = frame

@@ -16,13 +16,13 @@ from typing import Final
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
+from duikou.arrays import IntArray
 from duikou.errors import MediaError
 from duikou.media import iso, limits, sniff
 from duikou.timebase import pts_to_ms
@@ -45,7 +45,7 @@ _DECODER_OPTIONS: Final = {"codec_whitelist": _DECODERS, "max_pixels": str(limit
 
 
 @dataclass(frozen=True)
-class Timeline:
+class FrameTimes:
     """When each frame of a video shows.
 
     pts: (N,) int64, strictly rising, in units of `time_base` seconds.
@@ -53,8 +53,8 @@ class Timeline:
     last_duration: how long the last frame stays, in the same unit.
     """
 
-    pts: npt.NDArray[np.int64]
-    keyframes: npt.NDArray[np.int64]
+    pts: IntArray
+    keyframes: IntArray
     time_base: Fraction
     last_duration: int
 
@@ -69,6 +69,21 @@ class Timeline:
     def end(self) -> int:
         """The pts at which the last frame ends."""
         return int(self.pts[-1]) + self.last_duration
+
+    @property
+    def starts_ms(self) -> IntArray:
+        """(N,) when each frame begins to show."""
+        return self.edges_ms[:-1]
+
+    @property
+    def edges_ms(self) -> IntArray:
+        """(N + 1,) when each frame begins to show, and when the last one ends."""
+        return np.array([self.ms(int(pts)) for pts in (*self.pts, self.end)], np.int64)
+
+    @property
+    def duration_ms(self) -> int:
+        """When the last frame ends."""
+        return self.ms(self.end)
 
     @property
     def rate(self) -> Fraction:
@@ -167,7 +182,7 @@ def only(file: InputContainer, wanted: Stream) -> None:
         stream.discard = Discard.default if stream.index == wanted.index else Discard.all
 
 
-def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> Timeline:
+def read_frame_times(file: InputContainer, stream: VideoStream, *, field: str) -> FrameTimes:
     """When each frame shows, from the packets alone; nothing is decoded. Leaves `file` at its end."""
     pts: list[int] = []
     keyframes: list[int] = []
@@ -190,7 +205,7 @@ def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> T
     # Two frames at one moment: a player shows only one of them.
     unique = np.unique(np.array(pts, np.int64))
     last, end = int(unique[-1]), _end(stream, whole=packets >= stream.frames)
-    timeline = Timeline(
+    timeline = FrameTimes(
         unique,
         np.unique(np.array(keyframes, np.int64)),
         stream.time_base,
@@ -200,7 +215,7 @@ def read_timeline(file: InputContainer, stream: VideoStream, *, field: str) -> T
     return timeline
 
 
-def check(timeline: Timeline, width: int, height: int, *, field: str) -> None:
+def check(timeline: FrameTimes, width: int, height: int, *, field: str) -> None:
     """Whether a video of that many pixels may show so many frames, so fast and so long."""
     limits.check_length(timeline.ms(int(timeline.pts[0])), "video", field=field)
     limits.check_length(timeline.ms(timeline.end), "video", field=field)

@@ -15,13 +15,10 @@ from av.packet import Packet
 
 from duikou.errors import MediaError
 from duikou.media import demux, limits
-from duikou.media.decode import first_frame
-from duikou.media.picture import Picture
 from duikou.timebase import round_half_up
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a time line of their own: time 0 is the first sample that sounds."""
-_PICTURE_CONTAINERS: Final = ("mp4", "mov")
 _SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
 
 
@@ -60,35 +57,6 @@ class VideoInfo:
     audio: AudioInfo | None
 
 
-def probe_video(path: Path, *, field: str = "video") -> VideoInfo:
-    """Read a video file's headers and packets, and decode its first frame to see that it can be read.
-
-    Raises `MediaError` that names `field` for what is not an mp4 or mov with one readable picture.
-    """
-    with demux.opened(path, field=field) as (file, container):
-        if container not in _PICTURE_CONTAINERS:
-            raise MediaError(f"the file is {container}, a video must be mp4 or mov.", field=field)
-        stream = demux.video_stream(file, field=field)
-        timeline = demux.read_timeline(file, stream, field=field)
-        audio = demux.audio_stream(file, field=field)
-        codec = stream.codec_context.codec.canonical_name
-    with demux.opened(path, field=field) as (file, _):
-        stream = demux.video_stream(file, field=field)
-        picture = Picture.of(stream, first_frame(file, stream, field=field))
-    width, height = picture.size
-    return VideoInfo(
-        container,
-        codec,
-        width,
-        height,
-        picture.orientation.degrees,
-        len(timeline),
-        timeline.rate,
-        timeline.ms(timeline.end),
-        None if audio is None else _audio_info(path, field=field),
-    )
-
-
 def probe_audio(path: Path, *, field: str = "sound") -> AudioInfo:
     """Read a sound file's headers and packets; nothing is decoded. The content decides, not the file's name.
 
@@ -99,13 +67,13 @@ def probe_audio(path: Path, *, field: str = "sound") -> AudioInfo:
             raise MediaError("the file is a video, a sound must be mp3, wav, m4a or aac.", field=field)
         if demux.audio_stream(file, field=field) is None:
             raise MediaError(f"the {container} file has no sound that can be read.", field=field)
-    info = _audio_info(path, field=field)
+    info = audio_info(path, field=field)
     if info is None:
         raise MediaError("the sound is empty.", field=field)
     return info
 
 
-def _audio_info(path: Path, *, field: str) -> AudioInfo | None:
+def audio_info(path: Path, *, field: str) -> AudioInfo | None:
     """The sound of a file that has a track of it; `None` where the track holds nothing."""
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)

@@ -1,89 +1,158 @@
-"""Which face speaks what, and when; and the one check of it."""
+"""Which face speaks what and when, and the one check of it, for the library, the command line and the server alike.
+
+Light on purpose: nothing here opens a file. Errors name the fields of `FaceChoice`; an edge with other words for them
+renames them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from duikou.errors import InputError
-from duikou.media.audio import MAX_VOLUME
-from duikou.media.probe import probe_audio
-from duikou.media.timeline import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
-from duikou.pipeline.session import Session
+from duikou.errors import InputError, NotFoundError
+from duikou.media.sync_mode import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
 from duikou.timebase import END_TOLERANCE_MS, Interval
+from duikou.units import MAX_VOLUME
 
 
 @dataclass(frozen=True)
 class FaceChoice:
-    """Which face speaks what, where. Times in whole milliseconds.
+    """Which face speaks what, and where. Times are whole milliseconds.
 
-    sound: a sound file (mp3, wav, m4a, aac).
+    audio: the speech, an mp3, wav, m4a or aac file. In the database of a server it is the key of a stored file.
     face_id: a face of the session.
-    sound_start_ms, sound_end_ms: the part of the sound that is used; `None` is its end.
-    insert_ms: where on the video's time line that part begins.
-    sound_volume, original_volume: [0, 2]; the second holds for the original sound while the speech lasts, which is
-        kept as it is outside. The library replaces the original by default; the wire contract's default is 1.
+    trim_start_ms, trim_end_ms: the part of the audio that is used; an end of `None` is the end of the audio.
+    insert_ms: where in the video that part begins.
+    audio_volume, original_volume: factors in [0, 2]. The second one applies to the video's own audio while the speech
+        lasts; outside the speech that audio is unchanged. The library replaces the original by default; the default of
+        the wire contract is 1.
     """
 
-    sound: str | Path
+    audio: str | Path
     face_id: str = "0"
-    sound_start_ms: int = 0
-    sound_end_ms: int | None = None
+    trim_start_ms: int = 0
+    trim_end_ms: int | None = None
     insert_ms: int = 0
-    sound_volume: float = 1.0
+    audio_volume: float = 1.0
     original_volume: float = 0.0
 
 
-def check_all(session: Session, choices: Sequence[FaceChoice], sync_mode: SyncMode | None) -> list[FaceChoice]:
-    """The choices as `check` leaves them. Raises `InputError` where there is none or a face is named twice."""
-    checked = [check(session, choice, sync_mode) for choice in choices]
-    if not checked:
-        raise InputError("face_choose is empty; it must name at least one face.", field="face_choose")
-    if len({choice.face_id for choice in checked}) < len(checked):
-        raise InputError("face_choose names a face twice; each face can speak once.", field="face_choose")
-    return checked
+@dataclass(frozen=True)
+class ChoiceLimits:
+    """How short a choice may be.
+
+    min_trim_ms: the part of the audio. min_overlap_ms: the time that the speech shares with the face's interval.
+    late_ms: how far past the interval's end that shared time may reach, for callers who round the end.
+    """
+
+    min_trim_ms: int = 1
+    min_overlap_ms: int = 1
+    late_ms: int = 0
 
 
-def check(session: Session, choice: FaceChoice, sync_mode: SyncMode | None = None) -> FaceChoice:
-    """The choice with its ends filled in and clamped. Raises `InputError` naming the field and the figure."""
-    face, sound = session.face(choice.face_id), Path(choice.sound)
-    length = probe_audio(sound, field="sound_file").duration_ms
-    end = length if choice.sound_end_ms is None else choice.sound_end_ms
-    if choice.sound_start_ms < 0:
+@dataclass(frozen=True)
+class Scene:
+    """What choices are checked against.
+
+    intervals: the interval of each face, by face id. video_ms: length of the video. sync_mode: what to do with speech
+    that ends too late; `None` refuses it.
+    """
+
+    intervals: Mapping[str, Interval]
+    video_ms: int
+    sync_mode: SyncMode | None = None
+    limits: ChoiceLimits = ChoiceLimits()
+
+    def check(self, choice: FaceChoice, audio_ms: int | None = None) -> FaceChoice:
+        """The choice with its end filled in: inside the audio and, where it is at most 100 ms late, inside the video.
+
+        audio_ms: length of the audio; `None` while it is unknown, which leaves `trim_end_ms` unchecked against it.
+        With `SyncMode.CUT_OFF` the end is also inside the face's interval.
+        Raises `InputError` that names a field of `FaceChoice`, or `sync_mode`; `NotFoundError` for an unknown face.
+        """
+        if choice.face_id not in self.intervals:
+            known = ", ".join(self.intervals) or "none"
+            raise NotFoundError(
+                f"the session has no face {choice.face_id[:80]!r}; its faces: {known}.", field="face_id"
+            )
+        interval = self.intervals[choice.face_id]
+        _check_volumes(choice)
+        speech = self._speech(choice, interval, _checked_end(choice, audio_ms, self.limits.min_trim_ms))
+        visible = Interval(interval.start_ms, interval.end_ms + self.limits.late_ms)
+        shared = shown_ms(self.sync_mode, self.video_ms, visible, speech)
+        if shared < self.limits.min_overlap_ms:
+            raise InputError(
+                f"the speech from {speech.start_ms} ms to {speech.end_ms} ms shares {shared} ms with the interval of "
+                f"face {choice.face_id}, {interval.start_ms} ms to {interval.end_ms} ms; at least "
+                f"{self.limits.min_overlap_ms} ms are needed.",
+                field="insert_ms",
+            )
+        return replace(choice, trim_end_ms=choice.trim_start_ms + speech.duration_ms)
+
+    def check_all(self, choices: Sequence[FaceChoice], audio_ms: Sequence[int | None]) -> list[FaceChoice]:
+        """`check` for several faces; errors name the parameter as in `choices[0].insert_ms`.
+
+        audio_ms: the length of each choice's audio. Raises `InputError` also for no choice and for a face named twice.
+        """
+        if not choices:
+            raise InputError("at least one face must be chosen.", field="choices")
+        checked: list[FaceChoice] = []
+        for number, (choice, length) in enumerate(zip(choices, audio_ms, strict=True)):
+            try:
+                checked.append(self.check(choice, length))
+                if choice.face_id in {one.face_id for one in choices[:number]}:
+                    reason = f"face {choice.face_id} is named twice; each face can speak once."
+                    raise InputError(reason, field="face_id")
+            except InputError as error:
+                if error.field == "sync_mode":
+                    raise
+                raise error.renamed(f"choices[{number}].{error.field}") from error
+        return checked
+
+    def result_ms(self, choices: Sequence[FaceChoice]) -> int:
+        """Length of the result of checked choices."""
+        ends = [one.insert_ms + (one.trim_end_ms or 0) - one.trim_start_ms for one in choices]
+        return extended_duration_ms(self.sync_mode, self.video_ms, max(ends))
+
+    def _speech(self, choice: FaceChoice, interval: Interval, end_ms: int) -> Interval:
+        """Where the speech lies in the video, its end clamped to the video's within the tolerance."""
+        if choice.insert_ms < 0:
+            raise InputError(f"{choice.insert_ms} ms is less than 0.", field="insert_ms")
+        wanted = Interval(choice.insert_ms, choice.insert_ms + end_ms - choice.trim_start_ms)
+        until = cut_end_ms(self.sync_mode, self.video_ms, interval, wanted)
+        late = until - extended_duration_ms(self.sync_mode, self.video_ms, until)
+        if self.sync_mode is None and late > END_TOLERANCE_MS:
+            raise InputError(
+                f"the speech inserted at {choice.insert_ms} ms ends at {until} ms, after the video's end at "
+                f"{self.video_ms} ms.",
+                field="insert_ms",
+            )
+        return replace(wanted, end_ms=max(until - max(late, 0), wanted.start_ms))
+
+
+def _check_volumes(choice: FaceChoice) -> None:
+    for field, volume in (("audio_volume", choice.audio_volume), ("original_volume", choice.original_volume)):
+        if not 0 <= volume <= MAX_VOLUME:  # also for NaN
+            raise InputError(f"{volume:g} is not between 0 and {MAX_VOLUME:g}.", field=field)
+
+
+def _checked_end(choice: FaceChoice, audio_ms: int | None, min_trim_ms: int) -> int:
+    """The end of the trim, in ms of the audio, at most the audio's end."""
+    start, end = choice.trim_start_ms, choice.trim_end_ms
+    if start < 0:
+        raise InputError(f"{start} ms is less than 0.", field="trim_start_ms")
+    if end is None:
+        if audio_ms is None:
+            raise ValueError("a choice without trim_end_ms needs the length of its audio")
+        end = audio_ms
+    if audio_ms is not None:
+        if end > audio_ms + END_TOLERANCE_MS:
+            raise InputError(f"{end} ms is after the audio's end at {audio_ms} ms.", field="trim_end_ms")
+        end = min(end, audio_ms)
+    if end - start < min_trim_ms:
         raise InputError(
-            f"sound_start_time is {choice.sound_start_ms} ms; it must be at least 0.", field="sound_start_time"
+            f"the audio from {start} ms to {end} ms lasts {end - start} ms; at least {min_trim_ms} ms must be left.",
+            field="trim_end_ms",
         )
-    if end > length + END_TOLERANCE_MS:
-        raise InputError(f"sound_end_time is {end} ms; the sound ends at {length} ms.", field="sound_end_time")
-    end = min(end, length)
-    if end <= choice.sound_start_ms:
-        raise InputError(
-            f"sound_end_time is {end} ms; it must be after sound_start_time, {choice.sound_start_ms} ms.",
-            field="sound_end_time",
-        )
-    for field, volume in (("sound_volume", choice.sound_volume), ("original_audio_volume", choice.original_volume)):
-        if not 0 <= volume <= MAX_VOLUME:
-            raise InputError(f"{field} is {volume:g}; it must lie in [0, {MAX_VOLUME:g}].", field=field)
-    if choice.insert_ms < 0:
-        raise InputError(
-            f"sound_insert_time is {choice.insert_ms} ms; it must be at least 0.", field="sound_insert_time"
-        )
-    open_to, video_ms = face.interval, session.info.duration_ms
-    wanted = Interval(choice.insert_ms, choice.insert_ms + end - choice.sound_start_ms)
-    until = cut_end_ms(sync_mode, video_ms, open_to, wanted)
-    late = until - extended_duration_ms(sync_mode, video_ms, until)
-    if sync_mode is None and late > END_TOLERANCE_MS:
-        raise InputError(
-            f"sound_insert_time is {choice.insert_ms} ms; the inserted sound would end {late} ms after the video, "
-            f"which lasts {video_ms} ms.",
-            field="sound_insert_time",
-        )
-    inserted = replace(wanted, end_ms=max(until - max(late, 0), wanted.start_ms))
-    if not shown_ms(sync_mode, video_ms, open_to, inserted):
-        raise InputError(
-            f"sound_insert_time is {choice.insert_ms} ms; the inserted sound ({inserted.start_ms} to "
-            f"{inserted.end_ms} ms) does not meet the face's interval ({open_to.start_ms} to {open_to.end_ms} ms).",
-            field="sound_insert_time",
-        )
-    return replace(choice, sound=sound, sound_end_ms=choice.sound_start_ms + inserted.duration_ms)
+    return end

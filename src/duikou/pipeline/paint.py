@@ -5,33 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import numpy as np
-import numpy.typing as npt
-
+from duikou.arrays import Image
 from duikou.engines.base import Renderer
-from duikou.media import decode
+from duikou.media.decode import Frame
 from duikou.media.encode import VideoWriter
-from duikou.media.timeline import Extension
+from duikou.media.timeline import Timeline
+from duikou.media.video import Video
 from duikou.parallel import cores, in_order
-from duikou.pipeline.session import Session
 from duikou.progress import Progress
 from duikou.provenance.mark import Mark
 
 
-def paint_all(
-    session: Session,
+def paint(
+    source: Video,
+    timeline: Timeline,
     renderers: Sequence[Renderer],
-    plain: VideoWriter,
+    result: VideoWriter,
     marked: VideoWriter | None,
     progress: Progress,
-    extension: Extension | None,
 ) -> None:
-    """Decode and change every frame once and encode it; once more with the mark where there is a second file. Those of
-    a lengthened video come from the source too.
-    """
-    mark = Mark(session.info.width, session.info.height)
+    """Write the result, and the file with the visible mark where there is one. Frames come from the source only."""
+    mark = Mark(source.info.width, source.info.height)
 
-    def paint(frame: decode.Frame) -> tuple[decode.Frame, npt.NDArray[np.uint8] | None]:
+    def painted(frame: Frame) -> tuple[Frame, Image | None]:
         if not any(renderer.changes(frame.index) for renderer in renderers):
             return frame, None
         image = frame.image
@@ -39,16 +35,14 @@ def paint_all(
             image = renderer.render(frame.index, image)
         return frame, image
 
-    frames = extension.frames(session.video) if extension else decode.frames(session.video)
-    count = len(extension) if extension else session.info.frames
     with ExitStack() as files:
-        for file in filter(None, (plain, marked)):
+        for file in filter(None, (result, marked)):
             files.enter_context(file)
-        for frame, image in in_order(paint, frames, cores()):
+        for frame, image in in_order(painted, timeline.frames(source), cores()):
             if image is None:
-                plain.copy(frame)
+                result.copy(frame)
             else:
-                plain.write(image, frame.pts)
+                result.write(image, frame.pts)
             if marked is not None:
                 marked.write(mark.drawn(frame.image if image is None else image), frame.pts)
-            progress("rendering", (frame.index + 1) / count)
+            progress("rendering", (frame.index + 1) / len(timeline))

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Float64Array, IntArray, smoothstep
 from duikou.engines.base import Engine, FaceClip, Renderer
 from duikou.errors import InputError
-from duikou.faces.find import usable_frames
 from duikou.faces.follow import follow
+from duikou.faces.identify import usable_frames
 from duikou.faces.repeat import Repeated
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack
-from duikou.media import decode
 from duikou.media.audio import Audio
 from duikou.media.probe import VideoInfo
-from duikou.media.timeline import Extension
+from duikou.media.timeline import Timeline
+from duikou.media.video import Video
 from duikou.pipeline.choice import FaceChoice
 from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, split
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
 from duikou.timebase import Interval
-
-FloatArray = npt.NDArray[np.float64]
 
 EASE_MS = 160
 """Time over which a mouth passes from its own motion into the speech's and back."""
@@ -46,69 +43,70 @@ class Spoken:
 
     face_id: str
     interval: Interval
-    frames: npt.NDArray[np.int64]
-    times_ms: npt.NDArray[np.int64]
-    gap: FloatArray
-    strength: FloatArray
+    frames: IntArray
+    times_ms: IntArray
+    gap: Float64Array
+    strength: Float64Array
 
 
-def plan(
-    session: Session,
-    choice: FaceChoice,
-    sound: Audio,
-    engine: Engine,
-    progress: Progress,
-    footage: Path,
-    extension: Extension | None,
-) -> tuple[Renderer, Spoken]:
-    """Follow the face, listen to the speech, and have the engine plan the frames. footage: the video, or the file of
-    the lengthened one; the face is followed in the source only.
+@dataclass(frozen=True)
+class Planner:
+    """Plans the faces of one lip sync.
+
+    footage: the picture on `timeline`: the source itself unless it is lengthened. Faces are followed in the source.
     """
-    face = session.face(choice.face_id)
-    speech = Interval(choice.insert_ms, choice.insert_ms + sound.duration_ms)
-    following, listening, planning = split([0.6, 0.1, 0.3])
-    times = decode.times(session.video)
-    if extension is None:
-        spoken = shown = speech.overlap(face.interval)
-    else:
-        spoken, shown = extension.showing(face.interval, speech)
-    if spoken is None or shown is None:  # `check` has seen to it, to within a frame
-        raise InputError(f"face {face.id!r} is not visible while the speech lasts.", field="face_id")
-    near = Interval(max(shown.start_ms - EXEMPLAR_REACH_MS, 0), shown.end_ms + EXEMPLAR_REACH_MS)
-    first, last = np.searchsorted(times, [near.start_ms, near.end_ms])
-    track = smooth(
-        follow(session.video, face, start_frame=int(first), stop_frame=int(last), progress=scaled(progress, *following))
-    )
-    if len(track) == 0:
-        raise InputError(
-            f"face {face.id!r} cannot be seen between {near.start_ms} and {near.end_ms} ms.", field="face_id"
-        )
-    usable, beside = usable_frames(track, session.info, face), _neighbours(face, session.info)
-    speaks = usable & (track.times_ms >= face.interval.start_ms) & (track.times_ms < face.interval.end_ms)
-    if extension is not None:
-        cuts = _cuts(face)
+
+    session: Session
+    timeline: Timeline
+    footage: Video
+    engine: Engine
+
+    def plan(self, choice: FaceChoice, audio: Audio, progress: Progress) -> tuple[Renderer, Spoken]:
+        """Follow the chosen face, listen to the speech, and have the engine plan the frames.
+
+        Raises `InputError` where the face cannot be followed while the speech lasts.
+        """
+        source, face = self.session.source, self.session.face(choice.face_id)
+        speech = Interval(choice.insert_ms, choice.insert_ms + audio.duration_ms)
+        following, listening, planning = split([0.6, 0.1, 0.3])
+        showing = self.timeline.showing(face.interval, speech)
+        if showing is None:  # checked before, to within a frame
+            raise InputError(f"face {face.id!r} is not visible while the speech lasts.", field="face_id")
+        spoken, shown = showing
+        track = self._follow(face, shown, scaled(progress, *following))
+        usable, cuts = usable_frames(track, source.info, face), _cuts(face)
+        speaks = usable & (track.times_ms >= face.interval.start_ms) & (track.times_ms < face.interval.end_ms)
         repeated = Repeated.of(
             track,
-            extension,
+            self.timeline,
             begins_cut=face.interval.start_ms in cuts,
             ends_cut=face.interval.end_ms in cuts,
         )
         track, usable, speaks = repeated.track, usable[repeated.rows], speaks[repeated.rows]
-        beside = repeated.beside(beside, times)
-    strength = ease(track, speaks, spoken, beside)
-    mono = sound.converted(channels=1)
-    motion = articulate(mono.samples[:, 0], mono.rate).shifted(choice.insert_ms / 1000)
-    progress("listening", listening[1])
-    curves = motion.at(track.times_ms / 1000).astype(np.float64)
-    by_name = dict(zip(CURVES, curves.T, strict=True))
-    clip = FaceClip(footage, track, usable, strength)
-    renderer = engine.prepare(clip, by_name, progress=scaled(progress, *planning))
-    return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, by_name["gap"], strength)
+        strength = ease(track, speaks, spoken, repeated.beside(_neighbours(face, source.info)))
+        mono = audio.converted(channels=1)
+        motion = articulate(mono.samples[:, 0], mono.rate).shifted(choice.insert_ms / 1000)
+        progress("listening", listening[1])
+        curves = motion.at(track.times_ms / 1000).astype(np.float64)
+        by_name = dict(zip(CURVES, curves.T, strict=True))
+        clip = FaceClip(self.footage, track, usable, strength)
+        renderer = self.engine.prepare(clip, by_name, progress=scaled(progress, *planning))
+        return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, by_name["gap"], strength)
+
+    def _follow(self, face: Face, shown: Interval, progress: Progress) -> FaceTrack:
+        """The smoothed track of a face while it speaks, and for a while before and after."""
+        source = self.session.source
+        near = Interval(max(shown.start_ms - EXEMPLAR_REACH_MS, 0), shown.end_ms + EXEMPLAR_REACH_MS)
+        first, last = np.searchsorted(source.frame_times.starts_ms, [near.start_ms, near.end_ms])
+        track = smooth(follow(source, face, start_frame=int(first), stop_frame=int(last), progress=progress))
+        if len(track) == 0:
+            raise InputError(
+                f"face {face.id!r} cannot be seen between {near.start_ms} and {near.end_ms} ms.", field="face_id"
+            )
+        return track
 
 
-def ease(
-    track: FaceTrack, usable: npt.NDArray[np.bool_], spoken: Interval, beside: Sequence[tuple[int, int]] = ()
-) -> FloatArray:
+def ease(track: FaceTrack, usable: BoolArray, spoken: Interval, beside: Sequence[tuple[int, int]] = ()) -> Float64Array:
     """How far each of the track's frames changes, (N,) 0 to 1: 0 outside `spoken` and on unusable frames, with a short
     ramp towards them, and towards frames without the face, inside the same shot. At a cut there is nothing to ease
     from. beside: shot and time, in ms, of frames that stay and lie just outside the track.
@@ -122,8 +120,7 @@ def ease(
         moving = track.times_ms[here & inside]
         if len(held) and len(moving):
             away = np.abs(moving[:, None] - held[None]).min(1)
-            share = np.clip(away / EASE_MS, 0, 1)
-            strength[here & inside] = share * share * (3 - 2 * share)
+            strength[here & inside] = smoothstep(away / EASE_MS)
         else:
             strength[here & inside] = 1
     return strength

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import cv2
 import numpy as np
 
 from duikou.errors import NotFoundError
-from duikou.faces.find import find_faces
+from duikou.faces.identify import identify_faces
 from duikou.faces.track import Face, FaceTrack, FaceWarning
-from duikou.media.probe import AudioInfo, VideoInfo, probe_video
+from duikou.media.probe import VideoInfo
+from duikou.media.video import Video
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
@@ -26,12 +26,21 @@ PICTURE_QUALITY = 92
 class Session:
     """A video whose faces are known. Holds no open file; `save` and `load` keep it in a folder."""
 
-    video: Path
-    info: VideoInfo
+    source: Video
     faces: tuple[Face, ...]
 
+    @property
+    def video(self) -> Path:
+        """The video file."""
+        return self.source.path
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the video file is."""
+        return self.source.info
+
     def face(self, face_id: str) -> Face:
-        """The face of that id. Raises `NotFoundError`, which lists the ids there are."""
+        """The face of that id. Raises `NotFoundError`, which lists the known ids."""
         for face in self.faces:
             if face.id == face_id:
                 return face
@@ -46,23 +55,17 @@ class Session:
             np.save(folder / f"usable_{face.id}.npy", face.usable)
             options = [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY]
             (folder / f"face_{face.id}.jpg").write_bytes(cv2.imencode(".jpg", face.picture, options)[1].tobytes())
-        info = asdict(self.info) | {"rate": str(self.info.rate)}
         faces = [
             {"id": face.id, "interval": asdict(face.interval), "warnings": [asdict(one) for one in face.warnings]}
             for face in self.faces
         ]
-        (folder / "session.json").write_text(json.dumps({"info": info, "faces": faces}, indent=1))
+        (folder / "session.json").write_text(json.dumps({"faces": faces}, indent=1))
 
     @classmethod
     def load(cls, folder: Path, video: Path) -> Session:
-        """Read back what `save` wrote."""
+        """Read what `save` wrote, and the index of the video. Raises `MediaError` where the video cannot be read."""
         kept = json.loads((folder / "session.json").read_text())
-        audio = kept["info"].pop("audio")
-        info = VideoInfo(
-            **kept["info"] | {"rate": Fraction(kept["info"]["rate"])},
-            audio=None if audio is None else AudioInfo(**audio),
-        )
-        return cls(video, info, tuple(_load_face(folder, face) for face in kept["faces"]))
+        return cls(Video.open(video), tuple(_load_face(folder, face) for face in kept["faces"]))
 
 
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
@@ -70,9 +73,8 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
 
     Raises `MediaError` for a file that cannot be read, `ModelError` where a face model is missing.
     """
-    path = Path(video)
-    info = probe_video(path)
-    return Session(path, info, find_faces(path, progress=progress))
+    source = Video.open(video)
+    return Session(source, identify_faces(source, progress=progress))
 
 
 def _load_face(folder: Path, kept: dict[str, Any]) -> Face:

@@ -6,16 +6,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
 from duikou.faces.pose import MESH_POINTS, triangles
 from duikou.render import interior, mesh
-from duikou.render.step import smoothstep
 from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
-
-FloatArray = npt.NDArray[np.float64]
-Field = npt.NDArray[np.float32]
-Image = npt.NDArray[np.uint8]
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
 """Around the lips the exemplar's pixels hold fully, then fade into the frame's own; in eye distances."""
@@ -96,7 +91,7 @@ class Source:
     """
 
     image: Image
-    points: FloatArray
+    points: Float64Array
     gap: float
     teeth: float = 1.0
 
@@ -106,10 +101,10 @@ class Plane:
     """The head's mouth plane in the picture: pixel = linear @ canonical + offset, with canonical x, y from the place
     where the closed lips meet. linear: (2, 2). offset: (2,)."""
 
-    linear: FloatArray
-    offset: FloatArray
+    linear: Float64Array
+    offset: Float64Array
 
-    def canonical(self, x: Field, y: Field) -> tuple[FloatArray, FloatArray]:
+    def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float64Array, Float64Array]:
         """Canonical places of pixels."""
         inverse = np.linalg.inv(self.linear)
         dx, dy = x - self.offset[0], y - self.offset[1]
@@ -124,7 +119,7 @@ class Mouth:
     is, 1 changes it fully. plane: where the teeth are. light: on this face.
     """
 
-    target: FloatArray
+    target: Float64Array
     gap: float
     jaw: float
     tongue: float
@@ -139,6 +134,21 @@ class Exemplar:
 
     source: Source
     share: float
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """The part of a frame around the lips, where mouths are painted.
+
+    warp: of all sources. part: its region. unit: eye distance of the frame's own face in pixels. opening: (rows,
+    columns) coverage of the wanted opening between the lips, 0 to 1.
+    """
+
+    warp: Warp
+    mouth: Mouth
+    part: Region
+    unit: float
+    opening: Float32Array
 
 
 def compose(
@@ -158,6 +168,7 @@ def compose(
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
     opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
     opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
+    canvas = _Canvas(warp, mouth, part, unit, opening)
     places = warp.lips(0, region)
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
@@ -166,50 +177,46 @@ def compose(
     skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
         shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
-        near += opening[..., None] * (
-            _inside(*shown, near, warp, mouth, part, opening, OWN_STRETCH, paint_teeth=True) - near
-        )
-        _seal(near, own, mouth, part, unit)
+        near += opening[..., None] * (_inside(canvas, *shown, near, OWN_STRETCH, paint_teeth=True) - near)
+        _seal(canvas, near, own)
     if exemplars:
-        patches = []
-        for number, exemplar in enumerate(exemplars, 1):
-            source = exemplar.source
-            patch = sample(source.image, warp.lips(number, part)).astype(np.float32)
-            inside = _inside(source, number, patch, warp, mouth, part, opening, EXEMPLAR_STRETCH, paint_teeth=False)
-            patch += opening[..., None] * (inside - patch)
-            _seal(patch, source, mouth, part, unit)
-            patches.append(_match_light(patch, near, skin, unit))
-        lent = patches[0]
-        for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
-            # Colours cross-fade, detail does not: two half-seen rows of teeth are a blur.
-            lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * unit)
-        cover = _around_lips(away) * np.maximum(face, _on_the_lips(away))
-        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], cover)
-        near += cover[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
+        lent = _lent(canvas, exemplars, near, skin)
+        coverage = _around_lips(away) * np.maximum(face, _on_the_lips(away))
+        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], coverage)
+        near += coverage[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
     pixels = _match_detail(
         pixels, region.cut(own.image), changed, _placed(skin, part, region), _placed(opening, part, region)
     )
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
-def _inside(
-    source: Source,
-    number: int,
-    lips: Field,
-    warp: Warp,
-    mouth: Mouth,
-    part: Region,
-    opening: Field,
-    stretch: float,
-    *,
-    paint_teeth: bool,
-) -> Field:
-    """What a source shows between its lips, brought to the target's opening: pixels of `part`.
+def _lent(canvas: _Canvas, exemplars: list[Exemplar], near: Float32Array, skin: Float32Array) -> Float32Array:
+    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`."""
+    patches = []
+    for number, exemplar in enumerate(exemplars, 1):
+        source = exemplar.source
+        patch = sample(source.image, canvas.warp.lips(number, canvas.part)).astype(np.float32)
+        inside = _inside(canvas, source, number, patch, EXEMPLAR_STRETCH, paint_teeth=False)
+        patch += canvas.opening[..., None] * (inside - patch)
+        _seal(canvas, patch, source)
+        patches.append(_match_light(patch, near, skin, canvas.unit))
+    lent = patches[0]
+    for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
+        # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
+        lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * canvas.unit)
+    return lent
 
-    Where the two openings are nearly the same, everything in it is stretched that little; but an idle face's teeth stay
-    as long as they are. Otherwise its teeth are held to the skull, and what its lips hid is painted; with teeth, if the
-    face never shows its own. lips: the warped lips around the opening.
+
+def _inside(
+    canvas: _Canvas, source: Source, number: int, lips: Float32Array, stretch: float, *, paint_teeth: bool
+) -> Float32Array:
+    """What a source shows between its lips, fitted to the target's opening: pixels of the canvas.
+
+    If the two openings are nearly the same, the whole inside is stretched to fit, except that an idle face's teeth keep
+    their length. Otherwise the teeth are held to the skull, and what the source's lips hide is painted, with teeth if
+    the face never shows its own. number: the source's number in the warp. lips: the warped lips around the opening.
     """
+    mouth, part, opening = canvas.mouth, canvas.part, canvas.opening
     if not opening.any():
         return lips
     shows = source.gap > SHOWS_INSIDE
@@ -221,17 +228,17 @@ def _inside(
     if alike < 1:
         result = _painted(mouth, part, opening, teeth=paint_teeth and not shows)
         if shows:
-            teeth, cover = _held_to_skull(source, warp.skull(number, part))
-            # Less light falls on them through a narrower opening, and what falls comes off the lips.
+            teeth, cover = _held_to_skull(source, canvas.warp.skull(number, part))
+            # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
             teeth *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
             result += cover * (teeth - result)
         if not shows and mouth.gap < NARROW[1]:
-            # Narrow lips show no throat, only their own shadow.
+            # Lips that are hardly open show no throat, only their shadow.
             crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
             wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
             result = crease + np.float32(wide) * (result - crease)
     if alike > 0:
-        at = warp.inside(number, part)
+        at = canvas.warp.inside(number, part)
         if paint_teeth and mouth.gap > LONGER_TEETH * source.gap:
             shown, cover = _drawn_apart(source, at, mouth, part)
             opened = _painted(mouth, part, opening, teeth=False)
@@ -242,17 +249,17 @@ def _inside(
     return result
 
 
-def _seal(layer: Field, source: Source, mouth: Mouth, part: Region, unit: float) -> None:
-    """Where a source's parted lips are closed, draw the crease at which they meet, in place: it hides what is left of
-    the teeth beside landmarks that lie a little off the lips' edge.
+def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
+    """Where a source's parted lips are closed, draw the crease at which they meet, in place. It hides remains of the
+    teeth beside landmarks that lie a little off the edge of the lips.
     """
-    closing = np.clip(2 - mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
+    closing = np.clip(2 - canvas.mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
     if closing > 0:
-        crease, cover = _crease(layer, mouth.target, part, unit)
+        crease, cover = _crease(layer, canvas.mouth.target, canvas.part, canvas.unit)
         layer += np.float32(closing) * cover[..., None] * (crease - layer)
 
 
-def _crease(layer: Field, target: FloatArray, part: Region, unit: float) -> tuple[Field, Field]:
+def _crease(layer: Float32Array, target: Float64Array, part: Region, unit: float) -> tuple[Float32Array, Float32Array]:
     """The lips of a layer carried on to where they meet, darker there, and the cover (0 to 1) of what it replaces.
 
     The colours come from just above and just below the opening, column by column: a crease has no colour of its own.
@@ -284,7 +291,7 @@ def _crease(layer: Field, target: FloatArray, part: Region, unit: float) -> tupl
     return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), cover.astype(np.float32)
 
 
-def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
+def _held_to_skull(source: Source, at: Map) -> tuple[Float32Array, Float32Array]:
     """The source's mouth inside at the places `at`, and how far it holds there: it ends where its lips hid the rest."""
     u, v = along_mouth(source.points, *at)
     upper = lip_edge(source.points, mesh.UPPER_INNER, u)
@@ -302,7 +309,7 @@ def _held_to_skull(source: Source, at: Map) -> tuple[Field, Field]:
     return sample(source.image, (x, y)).astype(np.float32), (down * aside * shown)[..., None].astype(np.float32)
 
 
-def _drawn_apart(source: Source, at: Map, mouth: Mouth, part: Region) -> tuple[Field, Field]:
+def _drawn_apart(source: Source, at: Map, mouth: Mouth, part: Region) -> tuple[Float32Array, Float32Array]:
     """What a source shows between its lips when they part further, and its cover (0 to 1): teeth hardly grow longer.
 
     They hang below the upper lip, and what lay below them stays at the lower one; what opens between is not covered.
@@ -329,7 +336,7 @@ def _drawn_apart(source: Source, at: Map, mouth: Mouth, part: Region) -> tuple[F
     return sample(source.image, (from_x, from_y)).astype(np.float32), cover[..., None].astype(np.float32)
 
 
-def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Field:
+def _painted(mouth: Mouth, region: Region, opening: Float32Array, *, teeth: bool) -> Float32Array:
     """The painted inside of the mouth over the opening, zeros elsewhere: (rows, columns, 3)."""
     out = np.zeros((*region.shape, 3), np.float32)
     where = opening > 0
@@ -338,22 +345,12 @@ def _painted(mouth: Mouth, region: Region, opening: Field, *, teeth: bool) -> Fi
     u, v = mouth.plane.canonical(x[where], y[where])
     along, across = along_mouth(mouth.target, x[where], y[where])
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
-    out[where] = interior.paint(
-        u,
-        v,
-        pixel=pixel,
-        gap=mouth.gap,
-        jaw=mouth.jaw,
-        tongue=mouth.tongue,
-        ceiling=(across - upper) * pixel,
-        height=(lower - upper) * pixel,
-        teeth=teeth,
-        light=mouth.light,
-    )
+    pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, pixel)
+    out[where] = interior.paint(pixels, interior.InteriorShape(mouth.gap, mouth.jaw, mouth.tongue, teeth), mouth.light)
     return out
 
 
-def _polygon(points: FloatArray, region: Region, *, blur: float) -> Field:
+def _polygon(points: Float64Array, region: Region, *, blur: float) -> Float32Array:
     """Cover, 0 to 1, of a polygon (K, 2) over the region, its edge softened by a Gaussian of `blur` pixels."""
     fixed = np.round((points - [region.x0, region.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
     mask = np.zeros(region.shape, np.uint8)
@@ -362,14 +359,14 @@ def _polygon(points: FloatArray, region: Region, *, blur: float) -> Field:
     return np.asarray(cover, np.float32)
 
 
-def _placed(field: Field, part: Region, region: Region) -> Field:
+def _placed(field: Float32Array, part: Region, region: Region) -> Float32Array:
     """A part's field over the whole region, 0 around it."""
     whole = np.zeros(region.shape, np.float32)
     whole[part.inside(region)] = field
     return whole
 
 
-def _away_from_lips(target: FloatArray, region: Region, unit: float) -> Field:
+def _away_from_lips(target: Float64Array, region: Region, unit: float) -> Float32Array:
     """How far the pixels of a region are from the lips, in eye distances: 0 on them."""
     fixed = np.round(target[list(mesh.OUTER_RING)] - [region.x0, region.y0]).astype(np.int32)
     mask = np.full(region.shape, 255, np.uint8)
@@ -377,22 +374,22 @@ def _away_from_lips(target: FloatArray, region: Region, unit: float) -> Field:
     return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5) / unit, np.float32)
 
 
-def _beside_lips(away: Field) -> Field:
+def _beside_lips(away: Float32Array) -> Float32Array:
     """Cover of the skin around the lips that the exemplar covers."""
     return ((away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)).astype(np.float32)
 
 
-def _around_lips(away: Field) -> Field:
+def _around_lips(away: Float32Array) -> Float32Array:
     """Cover of the exemplar: 1 on the lips and close by, fading to 0."""
     return np.asarray(1 - smoothstep((away.astype(np.float64) - LIP_MARGIN) / LIP_FEATHER), np.float32)
 
 
-def _on_the_lips(away: Field) -> Field:
+def _on_the_lips(away: Float32Array) -> Float32Array:
     """Cover of the lips, fading to 0 beside them: they are shown up to a turned head's outline."""
     return np.asarray(1 - smoothstep(away.astype(np.float64) / LIP_EDGE), np.float32)
 
 
-def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
+def _on_the_face(target: Float64Array, region: Region, unit: float) -> Float32Array:
     """Cover of what is face, 1 well inside its outline: beside a turned head's far cheek begins the background."""
     reach = int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1  # an outline that near counts, though outside
     low = np.array([region.x0, region.y0]) - reach
@@ -406,7 +403,7 @@ def _on_the_face(target: FloatArray, region: Region, unit: float) -> Field:
     return np.asarray(smoothstep((inside.astype(np.float64) - OUTLINE_DOUBT) / OUTLINE_FEATHER), np.float32)
 
 
-def _taking_over(own: Field, lent: Field, share: float, unit: float) -> Field:
+def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: float) -> Float32Array:
     """From the frame's own lips to the exemplar's: as between two exemplars, colours fade and detail does not."""
     if share >= 1:
         return lent
@@ -414,7 +411,7 @@ def _taking_over(own: Field, lent: Field, share: float, unit: float) -> Field:
     return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
-def _match_light(patch: Field, base: Field, skin: Field, unit: float) -> Field:
+def _match_light(patch: Float32Array, base: Float32Array, skin: Float32Array, unit: float) -> Float32Array:
     """The patch under the frame's own light: their low-frequency difference on the `skin` (cover) is added."""
     skin = skin[..., None]
     sigma = LIGHT_SIGMA * unit
@@ -423,14 +420,16 @@ def _match_light(patch: Field, base: Field, skin: Field, unit: float) -> Field:
     return np.asarray(patch + difference / np.maximum(weight, 1e-3), np.float32)
 
 
-def _moved(places: Map, region: Region) -> Field:
+def _moved(places: Map, region: Region) -> Float32Array:
     """How far (0 to 1) the pixels of a region come from between those of their source."""
     x, y = region.grid()
     away = np.maximum(np.abs(places[0] - x), np.abs(places[1] - y))
     return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
 
 
-def _match_detail(new: Field, own: Image, changed: Field, skin: Field, inside: Field) -> Field:
+def _match_detail(
+    new: Float32Array, own: Image, changed: Float32Array, skin: Float32Array, inside: Float32Array
+) -> Float32Array:
     """The new pixels, as sharp where they changed as the frame itself is there.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, as when the head moves:
@@ -449,7 +448,7 @@ def _match_detail(new: Field, own: Image, changed: Field, skin: Field, inside: F
     return new + np.float32(gain - 1) * where[..., None] * fine
 
 
-def _blur(image: Field, sigma: float) -> Field:
+def _blur(image: Float32Array, sigma: float) -> Float32Array:
     """A wide Gaussian blur, done on a smaller copy: light has no detail."""
     shrink = max(int(sigma / 4), 1)
     rows, columns = image.shape[:2]

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Colours = npt.NDArray[np.float32]
+from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
 
 GAP_SCALE, GAP_FLOOR = 0.25, 0.03
 """Ratio of two lip gaps (its logarithm, after adding the floor, in eye distances) that costs 1: what a residual warp
@@ -79,14 +76,14 @@ class Looks:
     """
 
     frames: IntArray
-    gap: FloatArray
-    width: FloatArray
-    angles: FloatArray
-    scale: FloatArray
-    skin: Colours
-    mouth: Colours
-    inside: Colours
-    bared: FloatArray
+    gap: Float64Array
+    width: Float64Array
+    angles: Float64Array
+    scale: Float64Array
+    skin: Float32Array
+    mouth: Float32Array
+    inside: Float32Array
+    bared: Float64Array
 
     def at(self, rows: IntArray) -> Looks:
         """The same at fewer frames."""
@@ -99,10 +96,10 @@ class Choice:
 
     first: IntArray
     second: IntArray
-    share: FloatArray
+    share: Float64Array
 
 
-def choose(wanted: Looks, library: Looks, allowed: npt.NDArray[np.bool_]) -> Choice:
+def choose(wanted: Looks, library: Looks, allowed: BoolArray) -> Choice:
     """The cheapest path, by dynamic programming, through the `allowed` of N library rows for M `wanted` frames.
 
     Of `wanted`, `mouth`, `inside` and `bared` are not looked at: they are what is sought.
@@ -116,7 +113,7 @@ def choose(wanted: Looks, library: Looks, allowed: npt.NDArray[np.bool_]) -> Cho
     return _blend(_cheapest_path(candidates, unary, library), library.frames)
 
 
-def _cheapest_path(candidates: IntArray, unary: FloatArray, library: Looks) -> IntArray:
+def _cheapest_path(candidates: IntArray, unary: Float64Array, library: Looks) -> IntArray:
     """Rows (M,), one of the `candidates` (M, C) for each frame, of the least total cost; `unary` is (M, C).
 
     A state is an exemplar and the way in which the clip runs there, so that a turn can be told from a run.
@@ -135,7 +132,7 @@ def _cheapest_path(candidates: IntArray, unary: FloatArray, library: Looks) -> I
     return np.array(path[::-1], np.int64)
 
 
-def _unary(wanted: Looks, library: Looks, rows: IntArray) -> FloatArray:
+def _unary(wanted: Looks, library: Looks, rows: IntArray) -> Float64Array:
     gap = np.log((wanted.gap[:, None] + GAP_FLOOR) / (library.gap[rows] + GAP_FLOOR)) / GAP_SCALE
     gap *= np.where(gap > 0, np.sqrt(OPENING_COST), 1)
     width = (wanted.width[:, None] - library.width[rows]) / WIDTH_SCALE
@@ -145,11 +142,11 @@ def _unary(wanted: Looks, library: Looks, rows: IntArray) -> FloatArray:
     closed = np.clip(1 - wanted.gap / CLOSED, 0, 1)[:, None]
     teeth = closed * (library.bared[rows] / BARED_SCALE) ** 2
     moving = np.gradient(library.gap, library.frames)[rows] / MOVING_SCALE
-    cost: FloatArray = gap**2 + width**2 + (pose**2).sum(-1) + smaller**2 + light + teeth + moving**2
+    cost: Float64Array = gap**2 + width**2 + (pose**2).sum(-1) + smaller**2 + light + teeth + moving**2
     return cost + (_missing(library.gap[rows], library.bared[rows]) / MISSING_SCALE) ** 2
 
 
-def _missing(gap: FloatArray, bared: FloatArray) -> FloatArray:
+def _missing(gap: Float64Array, bared: Float64Array) -> Float64Array:
     """How much less of their teeth exemplars (R,) show than others of like gap: (R,), in eye distances."""
     order = np.argsort(gap, kind="stable")
     usual = np.empty_like(bared)
@@ -157,7 +154,7 @@ def _missing(gap: FloatArray, bared: FloatArray) -> FloatArray:
     return np.maximum(usual - bared, 0)
 
 
-def _transition(before: IntArray, after: IntArray, library: Looks) -> FloatArray:
+def _transition(before: IntArray, after: IntArray, library: Looks) -> Float64Array:
     """Costs (2 C, 2 C) from each of C exemplars, running forwards or backwards, to each of the next ones."""
     step = library.frames[after][None] - library.frames[before][:, None]
     stutter = np.where((step < 0) & (step > -STUTTER_FRAMES), STUTTER_COST, 0.0)
@@ -168,7 +165,7 @@ def _transition(before: IntArray, after: IntArray, library: Looks) -> FloatArray
     return np.block([[np.minimum(runs[to] + TURN_COST * (to != by), jump) + inside for to in (0, 1)] for by in (0, 1)])
 
 
-def _unlike(one: Colours, other: Colours) -> FloatArray:
+def _unlike(one: Float32Array, other: Float32Array) -> Float64Array:
     """Mean squared difference of colours (M, K, 3) from (N, K, 3): (M, N)."""
     left, right = one.reshape(len(one), -1), other.reshape(len(other), -1)
     squares = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T

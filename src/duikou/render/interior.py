@@ -10,13 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float64Array, Image, smoothstep
 from duikou.render import mesh
-from duikou.render.step import smoothstep
-
-FloatArray = npt.NDArray[np.float64]
-Image = npt.NDArray[np.uint8]
 
 MM = 1 / 92
 """One millimetre in eye distances."""
@@ -65,10 +61,10 @@ SKIN_SHARES = np.array([0.50, 0.58, 0.78])
 class Light:
     """The light on a face: (2, 3) BGR, 0 to 255, of a white thing held at the left and at the right of the mouth."""
 
-    white: FloatArray
+    white: Float64Array
 
     @classmethod
-    def on(cls, image: Image, points: FloatArray) -> Light:
+    def on(cls, image: Image, points: Float64Array) -> Light:
         """Read it off the cheeks: skin reflects about 0.45, 0.55 and 0.8 of white's blue, green and red."""
         tones = [_skin(image, points, places) for places in CHEEKS]
         seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
@@ -77,13 +73,13 @@ class Light:
         tinted, grey = skin / SKIN_SHARES, (skin @ [0.114, 0.587, 0.299] / 0.62)[:, None]
         return cls(np.clip(0.5 * tinted + 0.5 * grey, 20, 245))
 
-    def at(self, x: FloatArray) -> FloatArray:
+    def at(self, x: Float64Array) -> Float64Array:
         """Of a white thing (M, 3) inside the mouth at canonical x (M,): its sides are as the cheeks are."""
         share = smoothstep(0.5 + x / (2 * CHEEKS_APART))[:, None]
         return np.asarray(self.white[0] + share * (self.white[1] - self.white[0]), np.float64)
 
 
-def _skin(image: Image, points: FloatArray, places: tuple[int, ...]) -> FloatArray | None:
+def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float64Array | None:
     """Median colour (3,) around some landmarks; `None` where they lie outside the picture."""
     height, width = image.shape[:2]
     side = max(int(mesh.eye_distance(points) / 16), 1)
@@ -95,26 +91,50 @@ def _skin(image: Image, points: FloatArray, places: tuple[int, ...]) -> FloatArr
     return np.median(tones, axis=0) if tones else None
 
 
-def paint(
-    x: FloatArray,
-    y: FloatArray,
-    *,
-    pixel: float,
-    gap: float,
-    jaw: float,
-    tongue: float,
-    ceiling: FloatArray,
-    height: FloatArray,
-    teeth: bool,
-    light: Light,
-) -> FloatArray:
-    """Colours (M, 3) BGR float of the mouth's inside at canonical places x, y (M,), y from the line of closed lips.
+@dataclass(frozen=True)
+class InteriorPixels:
+    """The M pixels to paint, in eye distances.
 
-    pixel: size of a pixel in eye distances. gap: of the lips, jaw: lowering of the chin, both in eye distances.
-    tongue: 0 lies low, 1 touches the upper teeth. ceiling: (M,) distance below the upper lip's edge, which throws its
-    shadow. height: (M,) of the opening at that x, which lets the light in. teeth: whether to paint any.
+    x, y: (M,) canonical position, y from the line of the closed lips. ceiling: (M,) distance below the edge of the
+    upper lip, which casts a shadow. height: (M,) height of the opening at that x, which lets the light in. size: of a
+    pixel.
     """
-    drop = INCISOR_PER_JAW * jaw
+
+    x: Float64Array
+    y: Float64Array
+    ceiling: Float64Array
+    height: Float64Array
+    size: float
+
+
+@dataclass(frozen=True)
+class InteriorShape:
+    """How the mouth is open. gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: 0
+    lies low, 1 touches the upper teeth. teeth: whether to paint teeth.
+    """
+
+    gap: float
+    jaw: float
+    tongue: float
+    teeth: bool
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of teeth. edges: borders of the teeth from the middle outwards. bites: (5,) y of each tooth's biting
+    edge. tone: (3,) BGR share of the light. upper: whether it is the upper row.
+    """
+
+    edges: Float64Array
+    bites: Float64Array
+    tone: Float64Array
+    upper: bool
+
+
+def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64Array:
+    """Colours (M, 3), BGR float, of the inside of a mouth."""
+    x, y, gap, tongue = pixels.x, pixels.y, shape.gap, shape.tongue
+    drop = INCISOR_PER_JAW * shape.jaw
     colour = np.broadcast_to(CAVITY, (len(x), 3)).copy()
     # The tongue: a soft mound behind the lower teeth, brighter where it rises into the light.
     top = LOWER_EDGE_BELOW_REST + 0.45 * drop * (1 - 0.8 * tongue)
@@ -123,41 +143,40 @@ def paint(
     groove = 1 - 0.12 * np.exp(-((x / (3 * MM)) ** 2))
     colour += lit[:, None] * (TONGUE * groove[:, None] - colour)
     colour *= (1 - 0.6 * np.clip(np.abs(x) / 0.27, 0, 1) ** 2)[:, None]
-    if teeth:
-        for edges, bottoms, tone in (
-            (LOWER_EDGES, LOWER_EDGE_BELOW_REST + drop + 0 * UPPER_LENGTHS, LOWER_TOOTH),
-            (UPPER_EDGES, EDGE_BELOW_REST + UPPER_LENGTHS, UPPER_TOOTH),
+    if shape.teeth:
+        for row in (
+            _Row(LOWER_EDGES, LOWER_EDGE_BELOW_REST + drop + 0 * UPPER_LENGTHS, LOWER_TOOTH, upper=False),
+            _Row(UPPER_EDGES, EDGE_BELOW_REST + UPPER_LENGTHS, UPPER_TOOTH, upper=True),
         ):
-            cover, shade = _teeth(x, y, edges, bottoms, pixel, upper=edges is UPPER_EDGES)
-            colour += cover[:, None] * (tone * shade[:, None] - colour)
-    # Little light falls through a narrow opening and towards its corners, and none just behind the upper lip.
+            coverage, shade = _teeth(pixels, row)
+            colour += coverage[:, None] * (row.tone * shade[:, None] - colour)
+    # Little light falls through a narrow opening and towards its corners, and none directly behind the upper lip.
     wide = 0.4 + 0.6 * smoothstep(np.asarray(gap / (7 * MM)))
-    here = CORNER_SHADE + (1 - CORNER_SHADE) * smoothstep(height / (0.8 * max(gap, MM)))
-    shadow = (0.6 + 0.4 * smoothstep(ceiling / (4 * MM))) * wide * here
+    here = CORNER_SHADE + (1 - CORNER_SHADE) * smoothstep(pixels.height / (0.8 * max(gap, MM)))
+    shadow = (0.6 + 0.4 * smoothstep(pixels.ceiling / (4 * MM))) * wide * here
     return np.asarray(np.clip(colour * shadow[:, None] ** SHADOW_TINT * light.at(x), 0, 255), np.float64)
 
 
-def _teeth(
-    x: FloatArray, y: FloatArray, edges: FloatArray, bottoms: FloatArray, pixel: float, *, upper: bool
-) -> tuple[FloatArray, FloatArray]:
-    """Cover and brightness (M,) of one row of teeth whose borders are `edges` and whose biting edges are `bottoms`."""
-    out = np.abs(x)
-    tooth = np.clip(np.searchsorted(edges, out, side="right") - 1, 0, len(bottoms) - 1)
+def _teeth(pixels: InteriorPixels, row: _Row) -> tuple[Float64Array, Float64Array]:
+    """Coverage and brightness (M,) of one row of teeth."""
+    edges, y, pixel = row.edges, pixels.y, pixels.size
+    out = np.abs(pixels.x)
+    tooth = np.clip(np.searchsorted(edges, out, side="right") - 1, 0, len(row.bites) - 1)
     width = edges[tooth + 1] - edges[tooth]
     within = (out - edges[tooth]) / width * 2 - 1
     rounded = ROUNDING * np.abs(within) ** 4
     softness = max(1.5 * pixel, 0.9 * MM)
-    bite = bottoms[tooth] - rounded if upper else bottoms[tooth] + rounded
-    cover = _edge(bite - y, softness) if upper else _edge(y - bite, softness)
-    cover = cover * _edge(edges[-1] - out, 2 * MM)
+    bite = row.bites[tooth] - rounded if row.upper else row.bites[tooth] + rounded
+    coverage = _edge(bite - y, softness) if row.upper else _edge(y - bite, softness)
+    coverage = coverage * _edge(edges[-1] - out, 2 * MM)
     seam = 1 - 0.10 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
     turned = 1 - 0.6 * np.clip(out / edges[-1], 0, 1) ** 1.5
     # A crown is brightest across its middle, and its biting edge lets light through.
     belly = 1 - 0.14 * within**2
     edge = 1 - 0.10 * np.exp(-((np.abs(bite - y) / (1.2 * MM)) ** 2))
-    return cover, seam * turned * belly * edge
+    return coverage, seam * turned * belly * edge
 
 
-def _edge(distance: FloatArray, softness: float) -> FloatArray:
+def _edge(distance: Float64Array, softness: float) -> Float64Array:
     """0 outside, 1 inside an edge, over `softness` on both sides."""
     return smoothstep(0.5 + distance / (2 * softness))

@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image
 from duikou.render import mesh
 from duikou.render.compose import LIP_FEATHER, LIP_MARGIN, Source
 from duikou.render.warp import Region, mouth_frame
-
-FloatArray = npt.NDArray[np.float64]
-Image = npt.NDArray[np.uint8]
 
 JPEG_QUALITY = 98
 """Crops wait compressed, at a quality whose loss is below the video's own."""
@@ -55,7 +53,7 @@ class Library:
     (N, 478, 3) in pixels. Rows never kept have no crop, and zeros.
     """
 
-    def __init__(self, landmarks: npt.NDArray[np.float32]) -> None:
+    def __init__(self, landmarks: Float32Array) -> None:
         self._landmarks = landmarks
         self._crops: dict[int, tuple[Region, Image]] = {}
         self.skin = np.zeros((len(landmarks), len(SKIN), 3), np.float32)
@@ -64,17 +62,17 @@ class Library:
         self.filled = np.zeros(len(landmarks))
 
     @property
-    def inside(self) -> npt.NDArray[np.float32]:
+    def inside(self) -> Float32Array:
         """(N, 3) mean colour between the inner lips."""
         return np.asarray(self.mouth[:, len(ON_LIPS) :].mean(1), np.float32)
 
     @property
-    def kept(self) -> npt.NDArray[np.bool_]:
+    def kept(self) -> BoolArray:
         """(N,) whether a row has its crop."""
         return np.isin(np.arange(len(self._landmarks)), list(self._crops))
 
-    def keep(self, row: int, image: Image) -> None:
-        """Take the lips of a track row out of its frame. Nothing happens where they lie outside the picture."""
+    def add(self, row: int, image: Image) -> None:
+        """Add the lips of a track row from its frame. Does nothing if they lie outside the picture."""
         points = self._landmarks[row, :, :2].astype(np.float64)
         face = Region.of(points, image.shape[1], image.shape[0])
         if face is None:
@@ -102,7 +100,7 @@ class Library:
         return Source(image, points, gap, float(self.filled[row]))
 
 
-def teeth(image: Image, points: FloatArray) -> tuple[float, float]:
+def teeth(image: Image, points: Float64Array) -> tuple[float, float]:
     """The teeth that landmarks (478, 2) of a picture show: their height, in eye distances, and the share of the height
     between the lips, from above, down to which they reach; 1 where none are seen.
 
@@ -131,14 +129,14 @@ def teeth(image: Image, points: FloatArray) -> tuple[float, float]:
     return float((pale.mean(0) * 2 * half).mean() / unit), filled
 
 
-def _mouth_places(points: FloatArray) -> FloatArray:
+def _mouth_places(points: Float64Array) -> Float64Array:
     """Places on the lips and between them (L, 2), of landmarks (478, 2)."""
     upper, lower = points[list(mesh.UPPER_INNER[2:-2])], points[list(mesh.LOWER_INNER[2:-2])]
     between = [upper + share * (lower - upper) for share in BETWEEN]
     return np.vstack([points[list(ON_LIPS)], *between])
 
 
-def _colours(image: Image, places: FloatArray, unit: float) -> npt.NDArray[np.float32]:
+def _colours(image: Image, places: Float64Array, unit: float) -> Float32Array:
     """Colours (K, 3), CIE L, a, b, of a picture at places (K, 2), seen at `LOOK_PX` pixels to an eye distance."""
     rows, columns = image.shape[:2]
     shrink = min(LOOK_PX / unit, 1.0)
@@ -147,7 +145,7 @@ def _colours(image: Image, places: FloatArray, unit: float) -> npt.NDArray[np.fl
     return _picked(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (places + 0.5) * scale - 0.5)
 
 
-def _picked(image: npt.ArrayLike, places: FloatArray) -> npt.NDArray[np.float32]:
+def _picked(image: npt.ArrayLike, places: Float64Array) -> Float32Array:
     """CIE L, a, b (K, 3), 0 to 255, of a BGR picture at places (K, 2)."""
     x, y = places.astype(np.float32).T[:, None]
     picked = cv2.remap(np.asarray(image), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -7,9 +7,8 @@ the left corner of the mouth to the right one, both corners included, so that ro
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from duikou.arrays import Float64Array
 
 UPPER_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 UPPER_MIDDLE = (62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292)
@@ -90,21 +89,21 @@ UPPER_MID, LOWER_MID = 13, 14
 LEFT_CORNER, RIGHT_CORNER = 61, 291
 
 
-def lip_gap(points: FloatArray) -> FloatArray:
+def lip_gap(points: Float64Array) -> Float64Array:
     """Opening between the inner lips, mean over the middle three pairs: points (..., 478, D) to (...)."""
     upper = points[..., UPPER_INNER[4:7], :]
     lower = points[..., LOWER_INNER[4:7], :]
-    gap: FloatArray = np.linalg.norm(upper - lower, axis=-1).mean(-1)
+    gap: Float64Array = np.linalg.norm(upper - lower, axis=-1).mean(-1)
     return gap
 
 
-def lip_width(points: FloatArray) -> FloatArray:
+def lip_width(points: Float64Array) -> Float64Array:
     """Distance of the mouth's corners: points (..., 478, D) to (...)."""
-    width: FloatArray = np.linalg.norm(points[..., LEFT_CORNER, :] - points[..., RIGHT_CORNER, :], axis=-1)
+    width: Float64Array = np.linalg.norm(points[..., LEFT_CORNER, :] - points[..., RIGHT_CORNER, :], axis=-1)
     return width
 
 
-def eye_distance(points: FloatArray) -> FloatArray:
+def eye_distance(points: Float64Array) -> Float64Array:
     """Distance of the outer eye corners: points (..., 478, D) to (...)."""
-    distance: FloatArray = np.linalg.norm(points[..., EYES[0], :] - points[..., EYES[1], :], axis=-1)
+    distance: Float64Array = np.linalg.norm(points[..., EYES[0], :] - points[..., EYES[1], :], axis=-1)
     return distance

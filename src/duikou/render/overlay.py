@@ -1,130 +1,124 @@
-"""What is laid over the picture and is no part of the face: captions, logos, clocks. It stays where it is.
+"""Overlays: captions, logos and clocks that lie over the picture and occlude the face. They must not move with it.
 
-Such a thing is fixed to the picture to a hundredth of a pixel, which nothing in front of a camera is: while the head
-moves by a pixel or more, its edges stay, and theirs alone. So a window of frames is as long as the head needs to move,
-and an edge in the window's mean counts as laid over where the temporal variance leaves it no room to have moved.
+An overlay is fixed to the picture to a hundredth of a pixel; nothing in front of a camera is. While the head moves by a
+pixel or more, only the edges of overlays stay. A window of frames is therefore as long as the head needs to move, and
+an edge in the window's mean belongs to an overlay where the temporal variance leaves no room for motion.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.faces.smooth import runs
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
+from duikou.faces.smooth import contiguous_segments
 from duikou.faces.track import FaceTrack
-from duikou.media import decode
+from duikou.media.video import Video
 from duikou.progress import Progress, silent
 from duikou.render import mesh
-from duikou.render.step import smoothstep
 from duikou.render.warp import Region
 
-Field = npt.NDArray[np.float32]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-Image = npt.NDArray[np.uint8]
-
 FACE_PIXELS = 100
-"""Eye distance, in pixels, down to which large faces are shrunk for the search: strokes are still two pixels wide."""
+"""Eye distance, in pixels, to which large faces are shrunk for detection: strokes are still two pixels wide."""
 
 BLOCK_MS, MAX_BLOCKS = 200, 20
-"""Frames are summed in blocks; a window is two of them at least and, where the head hardly moves, up to 4 s."""
+"""Frames are summed in blocks. A window has at least two blocks and, where the head hardly moves, up to 4 s."""
 
 MOVED = 1.0
-"""Pixels, root mean square, that the lower face must move in a window, across an edge too: a still head's edges are
-fixed as well."""
+"""Motion of the lower face in a window, and across an edge, that detection needs: pixels, root mean square. The edges
+of a still head are fixed as well."""
 
 FIXED, FIXED_SHARE = 0.1, 1 / 15
-"""Pixels that a fixed edge may seem to move by the noise of coding, and the most as a share of the face's own motion:
-captions measure 0.02 to 0.06 pixels, edges of a face most of its motion."""
+"""How far a fixed edge may seem to move because of coding noise, in pixels, and its maximum as a share of the face's
+motion. Captions measure 0.02 to 0.06 pixels; edges of a face measure most of the face's motion."""
 
 SHARP = 12.0
-"""Grey levels per pixel at such an edge: captions measure 20 to 100."""
+"""Least gradient of a fixed edge, in grey levels per pixel: captions measure 20 to 100."""
 
 LEAST_EDGE = 24
-"""Pixels of fixed edge on the face that make a thing; chance gave 20 at most in clips without any."""
+"""Least number of fixed edge pixels of an overlay on the face; clips without overlays had at most 20 by chance."""
 
 CLOSING = 0.08
 """Eye distances across which fixed edges are joined: strokes, and the letters of a word."""
 
 STILL, TONE, COMMON, UNLIKE_SKIN, REACH = 1.5, 8, 0.1, 30.0, 0.25
-"""A box under a caption, a broad letter or a logo is flat: what lies up to this far (eye distances) from fixed edges
-belongs to them where its variance is this low and its colour, to this many grey levels, fills this share of the space
-between the edges and is this far from the skin's."""
+"""Flat parts of an overlay: the box under a caption, a broad letter, a logo. A pixel belongs to one if its
+variance is at most `STILL`, it lies within `REACH` eye distances of fixed edges, and its colour, to within `TONE` grey
+levels, fills at least the share `COMMON` of the space between the edges and differs from the skin's by more than
+`UNLIKE_SKIN`."""
 
 NOSE_TIP, NECK, EDGE = 4, 0.2, 0.08
-"""The neck belongs to the face's surroundings down to this share of the way from nose bridge to chin; a share of its
-own edge is left out, beside which the background shows."""
+"""The neck belongs to the face's surroundings down to the share `NECK` of the way from nose bridge to chin. The share
+`EDGE` of the jaw's rim is left out, because the background shows beside it."""
 
 GROWTH, SOFTNESS = 0.008, 0.01
-"""By how much a cover reaches beyond its thing, whose rim coding blurs, and the width of its soft edge; eye distances.
-More of it shows as a halo of skin that does not move with the chin."""
+"""How far a mask reaches beyond its overlay, whose rim is blurred by coding, and the width of the mask's soft edge, in
+eye distances. Larger values show as a halo of skin that does not move with the chin."""
 
 RIM = 0.016
-"""Eye distances around a cover that are not trusted to be free of it when what is under it is filled in."""
+"""Width of the rim around a mask that may still show the overlay and is inpainted too, in eye distances."""
 
 MARGIN = 0.08
-"""Eye distances around a cover from which what is under it is filled in."""
+"""Width of the surroundings from which a mask is inpainted, in eye distances."""
 
 SHOWN = 0.25
-"""Share of a thing's contrast from which it counts as there: fading in and out are part of it."""
+"""Share of an overlay's contrast from which it counts as visible, so that its fade in and fade out are included."""
 
 SAME = 0.6
-"""Share of one thing's contrast found in another from which they are one."""
+"""Share of one overlay's contrast found in another from which both are the same overlay."""
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Something laid over the picture, in pixels of the picture shrunk by the search's factor.
+class Overlay:
+    """One overlay, in pixels of the shrunk picture.
 
-    place: its rectangle. mask: (rows, columns) what belongs to it. slopes: (rows, columns, 6) the picture's slopes at
+    place: its bounding box. mask: (rows, columns) its pixels. gradients: (rows, columns, 6) the picture's gradients at
     its fixed edges, 0 elsewhere. first, last: the frames between which it was seen.
     """
 
     place: Region
     mask: BoolArray
-    slopes: Field
+    gradients: Float32Array
     first: int
     last: int
 
-    def share(self, slopes: Field) -> float:
-        """How much of it slopes of its rectangle show, by least squares: 0 where it is not there, 1 where it is."""
-        return float(np.vdot(slopes, self.slopes)) / max(float(np.vdot(self.slopes, self.slopes)), 1e-6)
+    def visibility(self, gradients: Float32Array) -> float:
+        """How much of the overlay the gradients of its bounding box show, by least squares: 0 absent, 1 visible."""
+        return float(np.vdot(gradients, self.gradients)) / max(float(np.vdot(self.gradients, self.gradients)), 1e-6)
 
-    def on(self, place: Region) -> Thing:
-        """The same thing in a larger rectangle."""
+    def padded_to(self, place: Region) -> Overlay:
+        """The same overlay in a larger bounding box."""
         at = self.place.inside(place)
-        mask, slopes = np.zeros(place.shape, bool), np.zeros((*place.shape, 6), np.float32)
-        mask[at], slopes[at] = self.mask, self.slopes
-        return replace(self, place=place, mask=mask, slopes=slopes)
+        mask, gradients = np.zeros(place.shape, bool), np.zeros((*place.shape, 6), np.float32)
+        mask[at], gradients[at] = self.mask, self.gradients
+        return replace(self, place=place, mask=mask, gradients=gradients)
 
 
 @dataclass(frozen=True)
-class Cover:
-    """What stays of one frame.
+class OverlayMask:
+    """The overlays of one frame as an alpha mask.
 
-    place: a rectangle in its pixels. alpha: (rows, columns) 1 where pixels stay. rim: width, in pixels, of what is
-    around it and may still show some of it.
+    place: bounding box in frame pixels. alpha: (rows, columns) 1 where the frame's pixels stay. rim: width, in pixels,
+    of the surroundings that may still show an overlay.
     """
 
     place: Region
-    alpha: Field
+    alpha: Float32Array
     rim: float
 
-    def without(self, image: Image) -> Image:
-        """The picture as if nothing lay over it: what is hidden is filled in from around."""
+    def inpaint(self, image: Image) -> Image:
+        """The picture without its overlays: masked pixels are filled in from their surroundings."""
         out = image.copy()
         part = self.place.cut(out)
         hidden = cv2.dilate((self.alpha > 0).astype(np.uint8), _disc(self.rim))
-        part[:] = np.round(_filled(part.astype(np.float32), 1 - hidden.astype(np.float32))).astype(np.uint8)
+        part[:] = np.round(_inpaint(part.astype(np.float32), 1 - hidden.astype(np.float32))).astype(np.uint8)
         return out
 
-    def keep(self, image: Image, region: Region, pixels: Image) -> Image:
-        """The new pixels of a region of `image`, with the covered ones of `image` before them."""
+    def composite(self, image: Image, region: Region, pixels: Image) -> Image:
+        """New `pixels` of a region of `image` with the overlays of `image` composited over them."""
         x0, y0 = max(self.place.x0, region.x0), max(self.place.y0, region.y0)
         x1, y1 = min(self.place.x1, region.x1), min(self.place.y1, region.y1)
         if x1 <= x0 or y1 <= y0:
@@ -136,98 +130,100 @@ class Cover:
 
 
 @dataclass(frozen=True)
-class Covers:
-    """All that lies over a face's surroundings. shrink: frame pixels in a pixel of the search. unit: eye distance in
-    frame pixels. reach: frames before and after those in which a thing was found, in which it may be there."""
+class Overlays:
+    """All overlays around a face.
 
-    things: tuple[Thing, ...]
+    shrink: frame pixels per pixel of the shrunk picture. unit: eye distance in frame pixels. reach: number of frames
+    before the first and after the last sighting of an overlay in which it may be visible.
+    """
+
+    items: tuple[Overlay, ...]
     shrink: int
     unit: float
     reach: int
 
-    def on(self, frame: int, image: Image) -> Cover | None:
-        """What covers frame number `frame`; `None` where nothing does."""
-        there = [
-            thing
-            for thing in self.things
-            if thing.first - self.reach <= frame <= thing.last + self.reach
-            and thing.share(_slopes(_shrunk(image, thing.place, self.shrink))) > SHOWN
+    def mask_at(self, frame: int, image: Image) -> OverlayMask | None:
+        """The mask of the overlays that frame number `frame` shows; `None` if it shows none."""
+        visible = [
+            overlay
+            for overlay in self.items
+            if overlay.first - self.reach <= frame <= overlay.last + self.reach
+            and overlay.visibility(_gradients(_shrunk(image, overlay.place, self.shrink))) > SHOWN
         ]
-        return self._cover(there, image.shape[1], image.shape[0]) if there else None
+        return self._mask(visible, image.shape[1], image.shape[0]) if visible else None
 
-    def bare(self, frame: int, image: Image) -> Image:
-        """Frame number `frame` without what covers it; the same array where nothing does."""
-        cover = self.on(frame, image)
-        return image if cover is None else cover.without(image)
+    def inpaint(self, frame: int, image: Image) -> Image:
+        """Frame number `frame` without its overlays; the same array if it shows none."""
+        mask = self.mask_at(frame, image)
+        return image if mask is None else mask.inpaint(image)
 
-    def over_lips(self, frames: npt.NDArray[np.int64], points: FloatArray) -> BoolArray:
-        """(N,) whether something lies on the lips in frames of which `points` (N, 478, 2) are the landmarks."""
+    def occlude_lips(self, frames: IntArray, points: Float64Array) -> BoolArray:
+        """(N,) whether an overlay occludes the lips in frames with the landmarks `points` (N, 478, 2)."""
         lips = np.floor(points[:, list(mesh.LIPS)] / self.shrink).astype(int)
-        over = np.zeros(len(frames), bool)
-        for thing in self.things:
-            x, y = lips[..., 0] - thing.place.x0, lips[..., 1] - thing.place.y0
-            rows, columns = thing.mask.shape
+        occluded = np.zeros(len(frames), bool)
+        for overlay in self.items:
+            x, y = lips[..., 0] - overlay.place.x0, lips[..., 1] - overlay.place.y0
+            rows, columns = overlay.mask.shape
             inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
-            on = inside & thing.mask[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)]
-            over |= on.any(1) & (frames >= thing.first - self.reach) & (frames <= thing.last + self.reach)
-        return over
+            on = inside & overlay.mask[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)]
+            occluded |= on.any(1) & (frames >= overlay.first - self.reach) & (frames <= overlay.last + self.reach)
+        return occluded
 
-    def _cover(self, things: list[Thing], width: int, height: int) -> Cover:
-        """Masks of things as one, grown and softened, in frame pixels."""
+    def _mask(self, overlays: list[Overlay], width: int, height: int) -> OverlayMask:
+        """The masks of several overlays as one, grown and softened, in frame pixels."""
         growth, softness = GROWTH * self.unit, max(SOFTNESS * self.unit, 1.0)
         reach = int(np.ceil(growth + softness + MARGIN * self.unit))
-        corners = np.array([(one.place.x0, one.place.y0, one.place.x1, one.place.y1) for one in things]) * self.shrink
+        corners = np.array([(one.place.x0, one.place.y0, one.place.x1, one.place.y1) for one in overlays]) * self.shrink
         x0, y0 = np.maximum(corners[:, :2].min(0) - reach, 0)
         x1, y1 = np.minimum(corners[:, 2:].max(0) + reach, (width, height))
         place = Region(int(x0), int(y0), int(x1), int(y1))
         hard = np.zeros(place.shape, np.uint8)
-        for thing, (left, top, *_) in zip(things, corners - [x0, y0, x0, y0], strict=True):
-            mask = np.repeat(np.repeat(thing.mask, self.shrink, 0), self.shrink, 1)
+        for overlay, (left, top, *_) in zip(overlays, corners - [x0, y0, x0, y0], strict=True):
+            mask = np.repeat(np.repeat(overlay.mask, self.shrink, 0), self.shrink, 1)
             hard[top : top + mask.shape[0], left : left + mask.shape[1]] |= mask
         away = cv2.distanceTransform(1 - hard, cv2.DIST_L2, 5).astype(np.float64)
         alpha = smoothstep((growth + softness - away) / softness)
-        return Cover(place, alpha.astype(np.float32), RIM * self.unit)
+        return OverlayMask(place, alpha.astype(np.float32), RIM * self.unit)
 
 
-def find(
-    video: Path, track: FaceTrack, rows: npt.NDArray[np.int64] | None = None, *, progress: Progress = silent
-) -> Covers:
-    """What is laid over the picture around the lower face of a dense track, by one pass over its frames: from the first
-    to the last of `rows`, by default all.
+def detect(video: Video, track: FaceTrack, rows: IntArray | None = None, *, progress: Progress = silent) -> Overlays:
+    """Detect the overlays around the lower face of a dense track in one pass over its frames.
+
+    rows: only from the first to the last of these rows of the track, by default all.
     """
     if rows is not None:
         track = track.part(slice(int(rows.min()), int(rows.max()) + 1) if len(rows) else slice(0, 0))
     if not len(track):
-        return Covers((), 1, 1.0, 0)
+        return Overlays((), 1, 1.0, 0)
     unit = float(np.median(mesh.eye_distance(track.landmarks[..., :2].astype(np.float64))))
     shrink = max(int(unit // FACE_PIXELS), 1)
     frame_ms = float(np.median(np.diff(track.times_ms))) if len(track) > 1 else BLOCK_MS
     block = max(round(BLOCK_MS / frame_ms), 2)
-    search = _Search(track, shrink, block)
+    detector = _Detector(track, shrink, block)
     row_of = {int(frame): row for row, frame in enumerate(track.frames)}
     first, last = int(track.frames[0]), int(track.frames[-1])
-    for frame in decode.frames(video, start=first, stop=last + 1):
+    for frame in video.frames(first, last + 1):
         progress("looking for captions", (frame.index - first + 1) / (last - first + 1))
         if frame.index in row_of:
-            search.add(row_of[frame.index], frame.image)
-    return Covers(tuple(search.things), shrink, unit, 2 * block)
+            detector.add(row_of[frame.index], frame.image)
+    return Overlays(tuple(detector.found), shrink, unit, 2 * block)
 
 
-class _Search:
-    """Takes in the frames of a track, in order."""
+class _Detector:
+    """Detects overlays in the frames of a track, which it takes in order."""
 
     def __init__(self, track: FaceTrack, shrink: int, block: int) -> None:
-        self.things: list[Thing] = []
+        self.found: list[Overlay] = []
         self._frames, self._shrink, self._block = track.frames, shrink, block
         self._points = (track.landmarks[..., :2].astype(np.float64) - (shrink - 1) / 2) / shrink
-        self._runs = {run.start: run for run in runs(track)}
-        self._blocks: deque[tuple[Field, Field]] = deque(maxlen=MAX_BLOCKS)
+        self._segments = {segment.start: segment for segment in contiguous_segments(track)}
+        self._blocks: deque[tuple[Float32Array, Float32Array]] = deque(maxlen=MAX_BLOCKS)
         self._place, self._start = Region(0, 0, 0, 0), 0
 
     def add(self, row: int, image: Image) -> None:
-        """The next frame of the track."""
-        if row in self._runs:
-            self._begin(self._runs[row], image)
+        """Take the next frame of the track."""
+        if row in self._segments:
+            self._begin(self._segments[row], image)
         part = _shrunk(image, self._place, self._shrink).astype(np.float32)
         if (row - self._start) % self._block == 0:
             self._blocks.append((part, part * part))
@@ -237,32 +233,32 @@ class _Search:
         if (row - self._start + 1) % self._block == 0:
             self._look(row + 1)
 
-    def _begin(self, run: slice, image: Image) -> None:
-        """A run of frames: all its surroundings fit into one place."""
+    def _begin(self, segment: slice, image: Image) -> None:
+        """Start a segment of consecutive frames with one region that holds the face's surroundings in all of them."""
         height, width = (side // self._shrink for side in image.shape[:2])
         self._blocks.clear()
-        self._start = run.start
-        regions = [Region.of(points, width, height) for points in self._points[run]]
+        self._start = segment.start
+        regions = [Region.of(points, width, height) for points in self._points[segment]]
         corners = np.array([(one.x0, one.y0, one.x1, one.y1) for one in regions if one] or [(0, 0, 1, 1)])
         self._place = Region(*(int(side) for side in (*corners[:, :2].min(0), *corners[:, 2:].max(0))))
 
     def _look(self, stop: int) -> None:
-        """Look at the shortest window up to row `stop` in which the head moves enough."""
+        """Search the shortest window up to row `stop` in which the head moves enough."""
         for count in range(2, len(self._blocks) + 1):
             rows = slice(stop - count * self._block, stop)
             motion = _motion(self._points[rows])
             if np.trace(motion) >= MOVED**2:
                 sums, squares = (np.sum(one, axis=0) for one in zip(*list(self._blocks)[-count:], strict=True))
                 mean = sums / (count * self._block)
-                self._found(mean, squares / (count * self._block) - mean**2, rows, motion)
+                self._collect(mean, squares / (count * self._block) - mean**2, rows, motion)
                 return
 
-    def _found(self, mean: Field, variance: Field, rows: slice, motion: FloatArray) -> None:
-        """Keep the things that a window's mean and variance (rows, columns, 3) show; motion: (2, 2) the face's."""
-        slopes = _slopes(mean)
-        fixed = _fixed(slopes, variance, motion)
+    def _collect(self, mean: Float32Array, variance: Float32Array, rows: slice, motion: Float64Array) -> None:
+        """Keep the overlays in a window's mean and variance (rows, columns, 3). motion: (2, 2) of the face."""
+        gradients = _gradients(mean)
+        fixed = _fixed(gradients, variance, motion)
         points = self._points[rows].mean(0) - [self._place.x0, self._place.y0]
-        mask = _things(mean, fixed, variance, points)
+        mask = _overlay_mask(mean, fixed, variance, points)
         frames = int(self._frames[rows][0]), int(self._frames[rows][-1])
         _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
         for label, (x, y, width, height, _) in enumerate(boxes.tolist()[1:], 1):
@@ -270,25 +266,25 @@ class _Search:
             left, top = x + self._place.x0, y + self._place.y0
             own = labels[part] == label
             place = Region(left, top, left + width, top + height)
-            self._keep(Thing(place, own, slopes[part] * (fixed[part] & own)[..., None], *frames))
+            self._keep(Overlay(place, own, gradients[part] * (fixed[part] & own)[..., None], *frames))
 
-    def _keep(self, thing: Thing) -> None:
-        """Add a thing, or widen the one that it is."""
-        for number, known in enumerate(self.things):
-            if thing.first - known.last > MAX_BLOCKS * self._block:
+    def _keep(self, overlay: Overlay) -> None:
+        """Add an overlay, or extend the known one that it is a part of."""
+        for number, known in enumerate(self.found):
+            if overlay.first - known.last > MAX_BLOCKS * self._block:
                 continue
-            place = _around(known.place, thing.place)
-            old, new = known.on(place), thing.on(place)
-            if max(old.share(new.slopes), new.share(old.slopes)) >= SAME:
-                slopes = np.where(old.slopes != 0, old.slopes, new.slopes)
-                self.things[number] = Thing(place, old.mask | new.mask, slopes, known.first, thing.last)
+            place = _around(known.place, overlay.place)
+            old, new = known.padded_to(place), overlay.padded_to(place)
+            if max(old.visibility(new.gradients), new.visibility(old.gradients)) >= SAME:
+                gradients = np.where(old.gradients != 0, old.gradients, new.gradients)
+                self.found[number] = Overlay(place, old.mask | new.mask, gradients, known.first, overlay.last)
                 return
-        self.things.append(thing)
+        self.found.append(overlay)
 
 
-def _things(mean: Field, fixed: BoolArray, variance: Field, points: FloatArray) -> BoolArray:
-    """The mask (rows, columns) of things with such fixed edges: those on the face of landmarks (478, 2), what is on one
-    line with them, and the flat areas they enclose or border on.
+def _overlay_mask(mean: Float32Array, fixed: BoolArray, variance: Float32Array, points: Float64Array) -> BoolArray:
+    """The mask (rows, columns) of overlays with these fixed edges: those on the face of landmarks (478, 2), those in
+    line with them, and the flat areas that they enclose or border on.
     """
     unit = float(mesh.eye_distance(points))
     face = _face(points, fixed.shape)
@@ -306,7 +302,7 @@ def _things(mean: Field, fixed: BoolArray, variance: Field, points: FloatArray) 
 
 
 def _without_holes(mask: BoolArray, radius: float) -> BoolArray:
-    """The mask with its holes, of which no point is farther than `radius` from it: a frame around a face is no disc."""
+    """The mask with its holes filled, except holes deeper than `radius`: a frame around a face is not a disc."""
     outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
     count, labels = cv2.connectedComponents(outside, connectivity=4)
     depth = np.zeros(count, np.float32)
@@ -316,8 +312,8 @@ def _without_holes(mask: BoolArray, radius: float) -> BoolArray:
     return np.asarray(mask | hole[labels][1:-1, 1:-1], np.bool_)
 
 
-def _flat(mean: Field, part: BoolArray, skin: Field) -> BoolArray:
-    """Where the picture (rows, columns, 3) has one of the colours that a part of it shows most, skin's aside."""
+def _flat(mean: Float32Array, part: BoolArray, skin: Float32Array) -> BoolArray:
+    """Where the picture (rows, columns, 3) has one of the most common colours of a part of it, skin excepted."""
     _, place, counts = np.unique(mean[part].astype(int) // TONE, axis=0, return_inverse=True, return_counts=True)
     found = np.zeros(part.shape, bool)
     for number in np.flatnonzero(counts >= COMMON * max(len(place), 1)):
@@ -328,7 +324,7 @@ def _flat(mean: Field, part: BoolArray, skin: Field) -> BoolArray:
 
 
 def _closed(edges: BoolArray, unit: float) -> BoolArray:
-    """Edges joined across gaps, without the joined stretches that hold too few."""
+    """Edges joined across gaps, without the components that hold too few edge pixels."""
     closed = cv2.morphologyEx(edges.astype(np.uint8), cv2.MORPH_CLOSE, _disc(CLOSING * unit / 2))
     count, labels = cv2.connectedComponents(closed, connectivity=8)
     enough = np.bincount(labels[edges], minlength=count) >= LEAST_EDGE
@@ -336,10 +332,10 @@ def _closed(edges: BoolArray, unit: float) -> BoolArray:
     return np.asarray(enough[labels], np.bool_)
 
 
-def _filled(image: Field, known: Field) -> Field:
-    """The picture (rows, columns, 3) with what is not known (0, else 1) filled in from around it, smoothly.
+def _inpaint(image: Float32Array, known: Float32Array) -> Float32Array:
+    """The picture (rows, columns, 3) with unknown pixels (`known` is 0 there, else 1) filled in smoothly.
 
-    Pull and push over a pyramid: Gortler, Grzeszczuk, Szeliski and Cohen, The Lumigraph, 1996.
+    Pull-push over a pyramid: Gortler, Grzeszczuk, Szeliski and Cohen, The Lumigraph, 1996.
     """
     rows, columns = known.shape
     if known.all() or min(rows, columns) < 2:
@@ -349,12 +345,12 @@ def _filled(image: Field, known: Field) -> Field:
     mean = (
         cv2.resize(image * known[..., None], half, interpolation=cv2.INTER_AREA) / np.maximum(weight, 1e-6)[..., None]
     )
-    coarse = _filled(mean.astype(np.float32), (weight > 0).astype(np.float32))
+    coarse = _inpaint(mean.astype(np.float32), (weight > 0).astype(np.float32))
     fine = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_LINEAR)
     return np.asarray(fine + known[..., None] * (image - fine), np.float32)
 
 
-def _face(points: FloatArray, shape: tuple[int, ...]) -> BoolArray:
+def _face(points: Float64Array, shape: tuple[int, ...]) -> BoolArray:
     """Where the lower face of landmarks (478, 2) and the top of the neck are: (rows, columns)."""
     down = NECK * (points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE])
     jaw = points[list(mesh.JAW_LINE)]
@@ -365,11 +361,13 @@ def _face(points: FloatArray, shape: tuple[int, ...]) -> BoolArray:
     return mask > 0
 
 
-def _fixed(slopes: Field, variance: Field, motion: FloatArray) -> BoolArray:
-    """Sharp edges that stay although the face moves across them: slopes (rows, columns, 6) of a window's mean, its
-    variance (rows, columns, 3), and the face's motion (2, 2) in it. Motion along an edge would not show.
+def _fixed(gradients: Float32Array, variance: Float32Array, motion: Float64Array) -> BoolArray:
+    """Sharp edges that stay although the face moves across them; motion along an edge would not show.
+
+    gradients: (rows, columns, 6) of a window's mean. variance: (rows, columns, 3) in the window. motion: (2, 2) of the
+    face.
     """
-    x, y = slopes[..., :3], slopes[..., 3:]
+    x, y = gradients[..., :3], gradients[..., 3:]
     steepness = x * x + y * y
     channel = steepness.argmax(-1)[..., None]
     x, y, steepest, wavering = (np.take_along_axis(one, channel, -1)[..., 0] for one in (x, y, steepness, variance))
@@ -378,27 +376,27 @@ def _fixed(slopes: Field, variance: Field, motion: FloatArray) -> BoolArray:
     return np.asarray((steepest >= SHARP**2) & (across >= MOVED**2 * steepest) & (wavering <= doubt), np.bool_)
 
 
-def _motion(points: FloatArray) -> FloatArray:
-    """Covariance (2, 2), in square pixels, of how the lower face moves in a window: points (frames, 478, 2)."""
+def _motion(points: Float64Array) -> Float64Array:
+    """Covariance (2, 2), in square pixels, of the lower face's motion in a window: points (frames, 478, 2)."""
     lower = points[:, [*mesh.JAW_LINE, *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.LIPS]]
     moves = (lower - lower.mean(0)).reshape(-1, 2)
     return np.asarray(moves.T @ moves / len(moves), np.float64)
 
 
-def _slopes(image: npt.NDArray[np.uint8] | Field) -> Field:
-    """Grey levels per pixel along x and along y, of three channels each: (rows, columns, 6)."""
+def _gradients(image: Image | Float32Array) -> Float32Array:
+    """Gradients of three channels along x, then along y, in grey levels per pixel: (rows, columns, 6)."""
     sides = [cv2.Sobel(image, cv2.CV_32F, *way, ksize=3, scale=1 / 8) for way in ((1, 0), (0, 1))]
     return np.asarray(np.concatenate(sides, -1), np.float32)
 
 
 def _shrunk(image: Image, place: Region, shrink: int) -> Image:
-    """A rectangle of the picture shrunk by a whole factor."""
+    """A region of the picture, given in shrunk pixels, shrunk by a whole factor."""
     part = Region(*(side * shrink for side in (place.x0, place.y0, place.x1, place.y1))).cut(image)
     return np.asarray(cv2.resize(part, place.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _around(one: Region, other: Region) -> Region:
-    """The smallest rectangle around two."""
+    """The smallest rectangle that holds both."""
     low = min(one.x0, other.x0), min(one.y0, other.y0)
     return Region(*low, max(one.x1, other.x1), max(one.y1, other.y1))
 

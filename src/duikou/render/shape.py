@@ -11,13 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, grey_closing, maximum_filter1d
 
+from duikou.arrays import BoolArray, Float64Array, smoothstep
 from duikou.render import mesh
-from duikou.render.step import smoothstep
-
-FloatArray = npt.NDArray[np.float64]
 
 TALKING_SPREAD = 0.03
 """A track whose lip gap spreads by more than this (5th to 95th percentile, eye distances) talks somewhere: idle
@@ -84,14 +81,14 @@ class Wanted:
     tongue: (N,) 0 to 1. voice: (N,) 0 to 1, how far the wanted shape replaces the face's own rest.
     """
 
-    gap: FloatArray
-    width: FloatArray
-    jaw: FloatArray
-    rounding: FloatArray
-    closure: FloatArray
-    dental: FloatArray
-    tongue: FloatArray
-    voice: FloatArray
+    gap: Float64Array
+    width: Float64Array
+    jaw: Float64Array
+    rounding: Float64Array
+    closure: Float64Array
+    dental: Float64Array
+    tongue: Float64Array
+    voice: Float64Array
 
 
 @dataclass(frozen=True)
@@ -108,10 +105,10 @@ class MouthModel:
     spread: float
     rounding: float
     width: float
-    coefficients: FloatArray | None
+    coefficients: Float64Array | None
 
     @classmethod
-    def fit(cls, shapes: FloatArray, angles: FloatArray, usable: npt.NDArray[np.bool_]) -> MouthModel:
+    def fit(cls, shapes: Float64Array, angles: Float64Array, usable: BoolArray) -> MouthModel:
         """Learn a mouth from its track: shapes (N, 478, 3), angles (N, 2) yaw and pitch in degrees, usable (N,)."""
         gaps, widths = mesh.lip_gap(shapes[usable]), mesh.lip_width(shapes[usable])
         if len(gaps) < TALKING_FRAMES or np.ptp(np.percentile(gaps, (5, 95))) < TALKING_SPREAD:
@@ -132,7 +129,7 @@ class MouthModel:
             coefficients=np.asarray(learnt, np.float64),
         )
 
-    def wanted(self, motion: dict[str, FloatArray], rate: float) -> Wanted:
+    def wanted(self, motion: dict[str, Float64Array], rate: float) -> Wanted:
         """Mouth motion, curves by name each (N,) at `rate` frames a second, in this person's measures."""
         gap = np.clip(motion["gap"] / WIDE_GAP, 0, WIDEST) * self.gap_scale
         rounding = np.clip(motion["round"], 0, 1)
@@ -149,8 +146,8 @@ class MouthModel:
         )
 
     def targets(
-        self, shapes: FloatArray, angles: FloatArray, rest: FloatArray, rate: float, wanted: Wanted
-    ) -> FloatArray:
+        self, shapes: Float64Array, angles: Float64Array, rest: Float64Array, rate: float, wanted: Wanted
+    ) -> Float64Array:
         """Shapes that the lower face takes, (N, 478, 3), for a track of shapes (N, 478, 3) at `rate` frames a second.
 
         rest: (N, 478, 3) as `rest_shapes` finds it; where `voice` is 0 the face is there. Only the points of
@@ -175,23 +172,23 @@ class MouthModel:
         return targets
 
 
-def _held(voice: FloatArray, rate: float) -> FloatArray:
+def _held(voice: Float64Array, rate: float) -> Float64Array:
     """How far a face is speaking: its voice (N,) with short pauses bridged and soft ends."""
     reach = round(PAUSE_S / 2 * rate)
     around = np.pad(voice, reach, mode="edge")  # what lies beyond the clip is no pause between two parts of speech
     bridged = grey_closing(around, 2 * reach + 1)[reach : reach + len(voice)]
     wide = maximum_filter1d(bridged, 2 * round(SETTLE_S * rate) + 1, mode="nearest")
-    soft: FloatArray = gaussian_filter1d(wide, SETTLE_S * rate, mode="nearest")
+    soft: Float64Array = gaussian_filter1d(wide, SETTLE_S * rate, mode="nearest")
     return soft
 
 
-def _features(gaps: FloatArray, widths: FloatArray, angles: FloatArray) -> FloatArray:
+def _features(gaps: Float64Array, widths: Float64Array, angles: Float64Array) -> Float64Array:
     """Columns of the regression: 1, gap, width, their product and square, and the head's yaw and pitch."""
     yaw, pitch = np.sin(np.radians(angles)).T
     return np.stack([np.ones_like(gaps), gaps, widths, gaps**2, gaps * widths, yaw, pitch], 1)
 
 
-def rest_shapes(shapes: FloatArray, rate: float) -> FloatArray:
+def rest_shapes(shapes: Float64Array, rate: float) -> Float64Array:
     """The face's own rest at each frame: a running mean over about a second that prefers its most closed frames.
 
     An idle face is its own rest, smile included; a talking one rests where it pauses. shapes: (N, 478, 3).
@@ -200,14 +197,14 @@ def rest_shapes(shapes: FloatArray, rate: float) -> FloatArray:
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
     sigma = REST_WINDOW_S * rate
     total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]
-    mean: FloatArray = gaussian_filter1d(shapes * weight[:, None, None], sigma, axis=0, mode="nearest") / total
+    mean: Float64Array = gaussian_filter1d(shapes * weight[:, None, None], sigma, axis=0, mode="nearest") / total
     calm = np.exp(-(((gaps - mesh.lip_gap(mean)) / REST_SHARPNESS) ** 2))[:, None, None]
     calm = gaussian_filter1d(calm, 0.08 * rate, axis=0, mode="nearest")
-    rest: FloatArray = calm * shapes + (1 - calm) * mean
+    rest: Float64Array = calm * shapes + (1 - calm) * mean
     return rest
 
 
-def set_gap(shapes: FloatArray, gaps: FloatArray) -> FloatArray:
+def set_gap(shapes: Float64Array, gaps: Float64Array) -> Float64Array:
     """Move the lips, and the chin with them, so that the lip gap is exactly `gaps` (N,): shapes (N, 478, 3)."""
     out = shapes.copy()
     for _ in range(2):  # The gap is a distance in three dimensions: a second step takes what the first leaves.
@@ -216,7 +213,7 @@ def set_gap(shapes: FloatArray, gaps: FloatArray) -> FloatArray:
     return out
 
 
-def close_lips(shapes: FloatArray) -> FloatArray:
+def close_lips(shapes: Float64Array) -> Float64Array:
     """The same faces with the lips just touching: shapes (N, 478, 3)."""
     out = shapes.copy()
     _move_jaw(out, JAW_PER_GAP * (shapes[:, mesh.UPPER_MID] - shapes[:, mesh.LOWER_MID]))
@@ -235,7 +232,7 @@ def close_lips(shapes: FloatArray) -> FloatArray:
     return out
 
 
-def relax(closed: FloatArray) -> FloatArray:
+def relax(closed: Float64Array) -> Float64Array:
     """Closed lips (N, 478, 3) with most of a smile taken out of them: narrower, the corners lower."""
     out = closed.copy()
     lips = list(mesh.LIPS)
@@ -249,7 +246,7 @@ def relax(closed: FloatArray) -> FloatArray:
     return out
 
 
-def articulate(neutral: FloatArray, wanted: Wanted) -> FloatArray:
+def articulate(neutral: Float64Array, wanted: Wanted) -> Float64Array:
     """Lips and jaw of a closed, neutral face moved by rule to what is wanted: (N, 478, 3).
 
     The lower lip rides on the jaw, the upper lip makes about a quarter of the gap, the opening is an arch between the
@@ -274,14 +271,14 @@ def articulate(neutral: FloatArray, wanted: Wanted) -> FloatArray:
     return out
 
 
-def _arch(count: int) -> FloatArray:
+def _arch(count: int) -> Float64Array:
     """How much of the gap each column of lip points takes, corners (0) to the middle (1)."""
     across = np.linspace(-1, 1, count)
-    profile: FloatArray = (1 - across**2) ** 0.9
+    profile: Float64Array = (1 - across**2) ** 0.9
     return profile
 
 
-def _open(out: FloatArray, gap: FloatArray, jaw: FloatArray | None) -> None:
+def _open(out: Float64Array, gap: Float64Array, jaw: Float64Array | None) -> None:
     """Open the lips of `out` (N, 478, 3) by `gap` (N,) more, in place, the chin going down by `jaw` (N,)."""
     drop = JAW_PER_GAP * gap if jaw is None else jaw
     _move_jaw(out, np.stack([np.zeros_like(drop), drop, np.zeros_like(drop)], 1))
@@ -294,7 +291,7 @@ def _open(out: FloatArray, gap: FloatArray, jaw: FloatArray | None) -> None:
     out[:, list(mesh.CORNERS), 1] += 0.12 * drop[:, None]
 
 
-def _separate(out: FloatArray) -> None:
+def _separate(out: Float64Array) -> None:
     """Keep the upper inner lip above the lower one at every column, in place: a mouth closes, it does not cross."""
     upper, lower = list(mesh.UPPER_INNER[1:-1]), list(mesh.LOWER_INNER[1:-1])
     crossed = np.maximum(out[:, upper, 1] - out[:, lower, 1], 0) / 2
@@ -302,7 +299,7 @@ def _separate(out: FloatArray) -> None:
     out[:, lower, 1] += crossed
 
 
-def _move_jaw(out: FloatArray, by: FloatArray) -> None:
+def _move_jaw(out: Float64Array, by: Float64Array) -> None:
     """Move chin, lower cheeks and jaw line of `out` (N, 478, 3) in place, the chin's tip by `by` (N, 3).
 
     To be called before the lips move: how much of it a point takes is told by its place below them.

@@ -16,13 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RBFInterpolator
 
+from duikou.arrays import Float32Array, Float64Array, Image
 from duikou.faces.pose import triangles
 from duikou.render import mesh
 
-FloatArray = npt.NDArray[np.float64]
-Field = npt.NDArray[np.float32]
-Image = npt.NDArray[np.uint8]
-Map = tuple[Field, Field]
+Map = tuple[Float32Array, Float32Array]
 
 NODES_PER_EYE_DISTANCE = 18
 """Density of the grid on which the fields are solved; between its nodes they are bilinear."""
@@ -64,7 +62,7 @@ class Region:
     y1: int
 
     @classmethod
-    def of(cls, points: FloatArray, width: int, height: int) -> Region | None:
+    def of(cls, points: Float64Array, width: int, height: int) -> Region | None:
         """Lower face and neck around landmarks (478, 2 or 3), cut at the picture's edges; `None` if outside it."""
         eyes = float(mesh.eye_distance(points[:, :2]))
         outline = points[[*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, mesh.NOSE_BRIDGE], :2]
@@ -76,7 +74,7 @@ class Region:
         return cls(int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 8 and y1 - y0 > 8 else None
 
     @classmethod
-    def around_lips(cls, points: FloatArray, margin: float, within: Region) -> Region:
+    def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
         """The lips of landmarks (478, 2) and `margin` pixels around them, inside another region."""
         low, high = points[list(mesh.LIPS)].min(0) - margin, points[list(mesh.LIPS)].max(0) + margin + 1
         x0, y0 = np.clip(np.floor(low), (within.x0, within.y0), (within.x1 - 1, within.y1 - 1)).astype(int)
@@ -96,7 +94,7 @@ class Region:
         """The region's pixels of a picture, as a view."""
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
-    def grid(self) -> tuple[Field, Field]:
+    def grid(self) -> tuple[Float32Array, Float32Array]:
         """Pixel coordinates x, y of the region, each of its shape."""
         rows, columns = self.shape
         x = np.arange(self.x0, self.x1, dtype=np.float32)
@@ -104,7 +102,7 @@ class Region:
         return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
 
 
-def similarity(source: FloatArray, target: FloatArray) -> FloatArray:
+def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
     """Least-squares similarity (2, 3) that takes points `source` (M, 2) to `target` (M, 2) (Umeyama 1991)."""
     ms, mt = source.mean(0), target.mean(0)
     a, b = (source - ms) @ [1, 1j], (target - mt) @ [1, 1j]
@@ -122,7 +120,7 @@ class Warp:
     region's border follows it. A map is a pair of fields, x and y in the source, of the shape of the part asked for.
     """
 
-    def __init__(self, sources: Sequence[FloatArray], target: FloatArray, region: Region) -> None:
+    def __init__(self, sources: Sequence[Float64Array], target: Float64Array, region: Region) -> None:
         self._region = region
         self._unit = float(mesh.eye_distance(target))
         skull = list(mesh.SKULL)
@@ -140,7 +138,7 @@ class Warp:
         self._smoothing[: len(target)] *= HIDDEN_SMOOTHING ** (1 - trust)
         self._side = lower_side(target, region)[..., None]
         self._upper, self._lower = self._solve(UPPER_NODES), self._solve(LOWER_NODES)
-        self._between: Field | None = None
+        self._between: Float32Array | None = None
 
     def lips(self, source: int, part: Region) -> Map:
         """The face and its lips: each pixel follows the upper or the lower side."""
@@ -157,13 +155,13 @@ class Warp:
         """What moves with the head alone, as the upper teeth do."""
         return self._map(source, part, None)
 
-    def _map(self, source: int, part: Region, move: Field | None) -> Map:
+    def _map(self, source: int, part: Region, move: Float32Array | None) -> Map:
         x, y = part.grid()
         base = self._bases[source].astype(np.float32)
         at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in base)
         return (at_x, at_y) if move is None else (at_x + move[..., 0], at_y + move[..., 1])
 
-    def _solve(self, points: tuple[int, ...]) -> Field:
+    def _solve(self, points: tuple[int, ...]) -> Float32Array:
         """Radial cubic splines through these points' moves, for S sources, on a grid: (rows, columns, 2 S)."""
         index = [*points, *self._border]
         rows, columns = self._region.shape
@@ -174,7 +172,7 @@ class Warp:
         spline = RBFInterpolator(nodes, moves, kernel="cubic", smoothing=smoothing)
         return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
 
-    def _fine(self, coarse: Field, source: int, part: Region) -> Field:
+    def _fine(self, coarse: Float32Array, source: int, part: Region) -> Float32Array:
         """One source's field at the pixels of a part."""
         left, top = (part.x0 - self._region.x0) / self._step, (part.y0 - self._region.y0) / self._step
         place = np.array([[1 / self._step, 0, left], [0, 1 / self._step, top]])
@@ -195,29 +193,29 @@ def sample(image: Image, at: Map) -> Image:
     return np.asarray(moved, np.uint8)
 
 
-def mouth_frame(points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def mouth_frame(points: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Origin and unit axes (along the mouth, across it downwards) of the mouth of landmarks (478, 2)."""
     left, right = points[mesh.LEFT_CORNER], points[mesh.RIGHT_CORNER]
     along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
     return (left + right) / 2, along, np.array([-along[1], along[0]])
 
 
-def along_mouth(points: FloatArray, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def along_mouth(points: Float64Array, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
     """Places x, y (any shape) as distances along and across the mouth of landmarks (478, 2), in pixels."""
     origin, along, across = mouth_frame(points)
     dx, dy = np.asarray(x, np.float64) - origin[0], np.asarray(y, np.float64) - origin[1]
     return dx * along[0] + dy * along[1], dx * across[0] + dy * across[1]
 
 
-def lip_edge(points: FloatArray, row: tuple[int, ...], u: FloatArray) -> FloatArray:
+def lip_edge(points: Float64Array, row: tuple[int, ...], u: Float64Array) -> Float64Array:
     """How far across the mouth a row of lip points lies at the places `u` along it, both in pixels."""
     along, across = along_mouth(points, *points[list(row)].T)
     order = np.argsort(along)
-    edge: FloatArray = np.interp(u, along[order], across[order])
+    edge: Float64Array = np.interp(u, along[order], across[order])
     return edge
 
 
-def lower_side(points: FloatArray, region: Region) -> Field:
+def lower_side(points: Float64Array, region: Region) -> Float32Array:
     """Share of the lower side at each pixel of the region: 0 above the line between the lips, 1 below it.
 
     Sharp between the corners; beyond them, where both sides agree ever more, it softens with the distance.
@@ -232,7 +230,7 @@ def lower_side(points: FloatArray, region: Region) -> Field:
     return np.asarray(np.clip(side, 0, 1), np.float32)
 
 
-def _into_the_lips(source: FloatArray, target: FloatArray) -> FloatArray:
+def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
     """Landmarks `source` with the inner edges of parted lips moved into the red, as far as `target` closes them.
 
     The landmarks lie within a few percent of an opening beside its true edge; where lips close, that would leave a
@@ -250,7 +248,7 @@ def _into_the_lips(source: FloatArray, target: FloatArray) -> FloatArray:
     return moved
 
 
-def facing(points: FloatArray) -> FloatArray:
+def facing(points: Float64Array) -> Float64Array:
     """How far (0 to 1) each of the landmarks (478, 2) is on the side of the head that is seen: (478,)."""
     corners = triangles()
     first, second, third = (points[corners[:, k]] for k in range(3))
@@ -262,14 +260,14 @@ def facing(points: FloatArray) -> FloatArray:
     return np.asarray(np.clip((share - HIDDEN) / (SEEN - HIDDEN), 0, 1), np.float64)
 
 
-def _neck(points: FloatArray, unit: float) -> FloatArray:
+def _neck(points: Float64Array, unit: float) -> Float64Array:
     """Places (K, 2) below the jaw of landmarks (478, 2) that stay: there begin neck and collar."""
     down = points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE]
     down *= unit / max(float(np.linalg.norm(down)), 1e-6)
     return np.vstack([points[list(mesh.JAW_BOTTOM)] + below * down for below in NECK_BELOW])
 
 
-def _border(region: Region) -> FloatArray:
+def _border(region: Region) -> Float64Array:
     x = np.linspace(region.x0, region.x1 - 1, BORDER_NODES)
     y = np.linspace(region.y0, region.y1 - 1, BORDER_NODES)
     top, bottom = (np.stack([x, np.full_like(x, edge)], 1) for edge in (region.y0, region.y1 - 1))

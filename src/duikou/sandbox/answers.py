@@ -17,7 +17,14 @@ MAX_BITS: Final = 128  # of a number in a fraction: rates and time bases are of 
 MAX_BYTES: Final = 16 << 20  # of one answer; the tracks of many faces stay in files, what is told of them is small
 
 _VALUES: Final = frozenset(
-    {"duikou.errors", "duikou.tasks.models", "duikou.workers.work", "duikou.media.probe", "duikou.timebase"}
+    {
+        "duikou.errors",
+        "duikou.faces.track",
+        "duikou.tasks.models",
+        "duikou.workers.work",
+        "duikou.media.probe",
+        "duikou.timebase",
+    }
 )
 """Modules whose own classes may come back."""
 

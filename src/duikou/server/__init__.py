@@ -1,4 +1,4 @@
-"""HTTP only: the contract's wire format, its routes and files, and one table of codes."""
+"""The HTTP server: routes, request and answer formats, error codes, files."""
 
 from duikou.server.app import create_app, serve
 

@@ -1,4 +1,4 @@
-"""The application and the server around it."""
+"""The ASGI application and the server that runs it."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from fastapi import FastAPI
 
 from duikou.errors import StorageError
 from duikou.server import openapi, schemas
-from duikou.server.auth import Gate
+from duikou.server.auth import AuthMiddleware
 from duikou.server.dependencies import Desk
 from duikou.server.http import middleware
-from duikou.server.http.connections import BACKLOG, Connection, room_for
+from duikou.server.http.connections import BACKLOG, Connection, connection_limit
 from duikou.server.routes import docs, files, health, lip_sync, uploads
 from duikou.server.service import Jobs
 from duikou.settings import Settings
-from duikou.tasks.models import Task
+from duikou.tasks.models import RenderTask
 from duikou.telemetry import logs
 from duikou.workers.work import Work
 
-GRACE_S = 30  # after a stop was asked for, answers that are on their way get so long
-DRAIN_POLL_S = 0.2  # how soon it is seen that no task is in hand any more
+GRACE_S = 30  # time for running requests to finish once the server stops
+DRAIN_POLL_S = 0.2  # between checks whether a task is still running
 
 log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
-    """The ASGI application. Its lifespan takes the data folder and starts the workers, and gives both back.
+    """The ASGI application. Its lifespan locks the data folder and starts the workers, and releases both at the end.
 
-    work: what workers do; only tests give another one. Starting raises `StorageError` where the folder is in use.
+    work: what workers do; only tests replace it. Startup raises `StorageError` if the data folder is in use.
     """
 
-    def callback_body(task: Task) -> bytes:
-        return schemas.task_json(task, desk.links(task.files_url))
+    def callback_body(task: RenderTask) -> bytes:
+        return schemas.task_json(task, desk.links(task.callback.files_url if task.callback else ""))
 
     jobs = Jobs(settings, work, callback_body)
     desk = Desk(settings, jobs)
@@ -60,15 +60,15 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
             jobs.stop()
 
     app = FastAPI(
-        **openapi.about(settings.public_url),
+        **openapi.app_info(settings.public_url),
         lifespan=lifespan,
-        openapi_url=None,  # ours are in docs: FastAPI's pages load their scripts from a CDN
+        openapi_url=None,  # served by routes.docs: FastAPI's pages load their scripts from a CDN
         redirect_slashes=False,
-        # Ours are in duikou.telemetry.traces; FastAPI's would send texts of errors where the environment says so.
+        # duikou.telemetry does this; FastAPI's telemetry would send error texts where the environment enables it.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.desk = desk
-    app.add_middleware(Gate)
+    app.add_middleware(AuthMiddleware)
     middleware.install(app)
     for prefix in lip_sync.PREFIXES:
         tags: list[str | Enum] = [f"The same under {prefix}" if prefix else "Calls"]
@@ -81,7 +81,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
 
 
 def configure(app: FastAPI, settings: Settings, *, lifespan: Literal["on", "off"]) -> uvicorn.Config:
-    """How uvicorn serves the application. Raises the process's limit of open files where connections need it."""
+    """uvicorn's configuration for the application. Raises the process's limit of open files for the connections."""
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -90,9 +90,9 @@ def configure(app: FastAPI, settings: Settings, *, lifespan: Literal["on", "off"
         ws="none",
         lifespan=lifespan,
         backlog=BACKLOG,
-        limit_concurrency=room_for(settings.connections),
+        limit_concurrency=connection_limit(settings.connections),
         log_config=None,
-        log_level=logging.ERROR,  # its warnings tell of requests that we answer and log ourselves
+        log_level=logging.ERROR,  # its warnings concern requests that this server answers and logs
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
@@ -100,27 +100,30 @@ def configure(app: FastAPI, settings: Settings, *, lifespan: Literal["on", "off"
 
 
 def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: Work | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; `ready` is called with the address once connections are accepted.
+    """Serve until SIGINT or SIGTERM. Calls `ready` with the URL once the server accepts connections.
 
-    Raises `StorageError` where the data folder or the port cannot be used.
+    Raises `StorageError` if the data folder or the port cannot be used.
     """
     logs.configure()
     app = create_app(settings, work)
     listener = _listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
-    server = _Server(configure(app, settings, lifespan="off"))
-    server.ready = lambda: ready(f"http://{f'[{host}]' if ':' in host else host}:{port}") if ready else None
-    server.desk, server.drain_s = app.state.desk, settings.drain_s
-    # The jobs are started here and not in the lifespan, where uvicorn would turn a clear error into a trace.
     desk: Desk = app.state.desk
+
+    def started() -> None:
+        if ready:
+            ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    server = _Server(configure(app, settings, lifespan="off"), desk, settings.drain_s, started)
+    # Start the jobs here: an error in the lifespan would become a traceback of uvicorn.
     desk.jobs.reach = replace(desk.jobs.reach, own_port=port)
     with listener:
         desk.jobs.start()
         try:
             if not _is_loopback(settings.host) and not desk.jobs.accounts.any():
                 raise StorageError(
-                    f"host: {settings.host} can be reached from outside, and there is no key yet that keeps strangers "
-                    f"out; make one with `duikou keys make NAME --data {settings.data}`"
+                    f"host: {settings.host} can be reached from other machines, and no key exists yet; "
+                    f"create one with `duikou keys make NAME --data {settings.data}`"
                 )
             server.run(sockets=[listener])
         finally:
@@ -128,39 +131,41 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
 
 
 class _Server(uvicorn.Server):
-    """Tells when it accepts connections, and stops the jobs before it gives the signal that ended it to the process.
+    """Calls `ready` when it accepts connections, and stops the jobs before uvicorn re-raises the signal.
 
-    After SIGTERM it goes on for up to `drain_s` while tasks are in hand and refuses new work; a second signal ends it.
+    After SIGTERM it refuses new work and runs on for up to `drain_s` while tasks are running. A second signal ends it
+    at once.
     """
 
-    ready: Callable[[], None]
-    desk: Desk
-    drain_s: int
+    def __init__(self, config: uvicorn.Config, desk: Desk, drain_s: int, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._desk, self._drain_s, self._ready = desk, drain_s, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self.ready()
+            self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig == signal.SIGTERM and self.drain_s and not self.desk.jobs.draining:
-            log.info("draining", seconds=self.drain_s)
-            self._captured_signals.append(sig)
-            self.desk.jobs.drain()
-            threading.Thread(target=self._drain, name="duikou-drain", daemon=True).start()
+        drains = sig == signal.SIGTERM and self._drain_s > 0 and not self._desk.jobs.draining
+        self._desk.jobs.drain()
+        if drains:
+            log.info("draining", seconds=self._drain_s)
+            threading.Thread(target=self._exit_when_idle, args=(sig,), name="duikou-drain", daemon=True).start()
         else:
-            self.desk.jobs.drain()
             super().handle_exit(sig, frame)
 
-    def _drain(self) -> None:
-        until = time.monotonic() + self.drain_s
-        while time.monotonic() < until and self.desk.jobs.busy and not self.should_exit:
+    def _exit_when_idle(self, sig: int) -> None:
+        """Exit by this signal once no task is running or the time is up, unless a second signal comes first."""
+        until = time.monotonic() + self._drain_s
+        while time.monotonic() < until and self._desk.jobs.busy and not self.should_exit:
             time.sleep(DRAIN_POLL_S)
-        self.should_exit = True
+        if not self.should_exit:
+            super().handle_exit(sig, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        await asyncio.to_thread(self.desk.jobs.stop)
+        await asyncio.to_thread(self._desk.jobs.stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ from functools import cached_property
 from fastapi import Request
 
 from duikou.server.service import Jobs
-from duikou.server.signed_urls import Links, Signer
+from duikou.server.signed_urls import FileUrls, UrlSigner
 from duikou.settings import Settings
 
 
@@ -20,14 +20,14 @@ class Desk:
     jobs: Jobs
 
     @cached_property
-    def signer(self) -> Signer:
+    def signer(self) -> UrlSigner:
         """Signs the addresses of files."""
-        return Signer(self.jobs.secret, self.settings.url_hours)
+        return UrlSigner(self.jobs.secret, self.settings.url_hours)
 
-    def links(self, base: str) -> Links:
+    def links(self, base: str) -> FileUrls:
         """Makes addresses that begin with `base`."""
         presigned = self.settings.storage_links == "presigned"
-        return Links(base.rstrip("/"), self.signer, self.jobs.files if presigned else None)
+        return FileUrls(base.rstrip("/"), self.signer, self.jobs.files if presigned else None)
 
 
 def desk_of(request: Request) -> Desk:
@@ -44,7 +44,7 @@ def account_of(request: Request) -> str:
     return account
 
 
-def links_of(request: Request) -> Links:
+def links_of(request: Request) -> FileUrls:
     """Makes the addresses that this request's answer hands out.
 
     Without a setting they begin with the address at which this connection arrived: unlike the Host header it cannot be

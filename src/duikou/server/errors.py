@@ -1,59 +1,52 @@
-"""The one table of answers: what goes wrong, the code clients read, the HTTP status, and who raises it."""
+"""The table of error codes: what went wrong, the code for clients, the HTTP status, and which exception maps to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.sandbox.process import LimitError, StoppedError
 from duikou.tasks.store import TooManyTasksError
 
-RETRY_AFTER_S = 10  # for what passes by itself: a full queue, a server that makes way for another
+RETRY_AFTER_S = 10  # for conditions that pass without help: a full queue, a server that is about to be replaced
+INTERNAL_MESSAGE = "The server failed; its log has the details under this request_id."
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One row of the table."""
+class ErrorCode(Enum):
+    """Every error code of the server: the code in the answer, its HTTP status and its meaning."""
 
-    code: int
-    status: int
-    meaning: str
+    AUTHENTICATION = (1000, 401, "the key is unknown or was revoked")
+    NO_AUTHORIZATION = (1001, 401, "the Authorization header is missing or empty")
+    BAD_AUTHORIZATION = (1002, 401, "the Authorization header cannot be read, or its signature is wrong")
+    NOT_YET_VALID = (1003, 401, "the token is not yet valid")
+    EXPIRED = (1004, 401, "the token has expired")
+    NO_RIGHT = (1103, 403, "the URL or the token does not grant access, or a page of another site made the call")
+    PARAMETER = (1201, 400, "a parameter is missing or out of range")
+    NO_METHOD = (1202, 404, "there is no such path or method")
+    NO_RESOURCE = (1203, 404, "there is no such resource, or it has expired")
+    TOO_MANY_REQUESTS = (1302, 429, "the account calls too often")
+    TOO_MANY_TASKS = (1303, 429, "the account has too many tasks at once, or the queue is full")
+    INTERNAL = (5000, 500, "the server failed")
+    UNAVAILABLE = (5001, 503, "the server accepts no work at the moment")
+    TIMEOUT = (5002, 504, "the work exceeded its time limit")
 
-
-class Code(Enum):
-    """Every answer of the server's."""
-
-    OK = Answer(0, 200, "SUCCEED")
-    AUTHENTICATION = Answer(1000, 401, "the key is unknown or was revoked")
-    NO_AUTHORIZATION = Answer(1001, 401, "the header Authorization is missing or empty")
-    BAD_AUTHORIZATION = Answer(1002, 401, "the header Authorization cannot be read, or its signature is wrong")
-    NOT_YET_VALID = Answer(1003, 401, "the token is not yet valid")
-    EXPIRED = Answer(1004, 401, "the token has expired")
-    NO_RIGHT = Answer(1103, 403, "an address or a token does not give the right, or another site's page calls")
-    PARAMETER = Answer(1201, 400, "a parameter is missing or out of its range")
-    NO_METHOD = Answer(1202, 404, "there is no such path or method")
-    NO_RESOURCE = Answer(1203, 404, "there is no such resource, or it has expired")
-    TOO_MANY_REQUESTS = Answer(1302, 429, "the account calls too often")
-    TOO_MANY_TASKS = Answer(1303, 429, "the account has too many tasks at once, or the queue is full")
-    INTERNAL = Answer(5000, 500, "the server failed")
-    UNAVAILABLE = Answer(5001, 503, "the server takes no work at the moment")
-    TIMEOUT = Answer(5002, 504, "the work took longer than it may")
+    def __init__(self, code: int, status: int, meaning: str) -> None:
+        self.code, self.status, self.meaning = code, status, meaning
 
 
 class ApiError(Exception):
-    """An answer other than success. `message` is one sentence that names the field and the figure.
+    """An error answer. `message` is one sentence that names the field and the figure.
 
-    status: HTTP status where it is not the table's. headers: HTTP headers that belong to the answer.
+    status: HTTP status where it differs from the table's. headers: HTTP headers of the answer.
     """
 
     def __init__(
-        self, code: Code, message: str, *, status: int | None = None, headers: Mapping[str, str] | None = None
+        self, code: ErrorCode, message: str, *, status: int | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.code = code.value.code
-        self.status = status or code.value.status
+        self.code = code.code
+        self.status = status or code.status
         self.message = message
         self.headers = dict(headers or {})
         if self.status == 401:
@@ -66,16 +59,16 @@ def api_error(error: DuikouError) -> ApiError:
     text = text if text.endswith(".") else f"{text}."
     match error:
         case InputError():
-            return ApiError(Code.PARAMETER, text)
+            return ApiError(ErrorCode.PARAMETER, text)
         case TooManyTasksError():
-            return ApiError(Code.TOO_MANY_TASKS, text, headers={"Retry-After": str(RETRY_AFTER_S)})
+            return ApiError(ErrorCode.TOO_MANY_TASKS, text, headers={"Retry-After": str(RETRY_AFTER_S)})
         case StoppedError():
-            return ApiError(Code.UNAVAILABLE, text, headers={"Retry-After": str(RETRY_AFTER_S)})
+            return ApiError(ErrorCode.UNAVAILABLE, text, headers={"Retry-After": str(RETRY_AFTER_S)})
         case StorageError() | ModelError():
-            return ApiError(Code.UNAVAILABLE, text)
+            return ApiError(ErrorCode.UNAVAILABLE, text)
         case LimitError():
-            return ApiError(Code.TIMEOUT, text)
+            return ApiError(ErrorCode.TIMEOUT, text)
         case WorkerError():
-            return ApiError(Code.INTERNAL, text)
+            return ApiError(ErrorCode.INTERNAL, text)
         case _:
-            return ApiError(Code.INTERNAL, "The server failed; its log tells more under this request_id.")
+            return ApiError(ErrorCode.INTERNAL, INTERNAL_MESSAGE)

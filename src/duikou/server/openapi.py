@@ -1,4 +1,4 @@
-"""Our own OpenAPI: FastAPI's, with what it cannot know: faults, keys, headers and the marks of extensions."""
+"""The OpenAPI document: FastAPI's, completed with error answers, authentication, headers and extension marks."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from duikou.server.errors import Code
+from duikou.server.errors import ErrorCode
 from duikou.server.schemas import EXTENSION, ErrorEnvelope
 
-# What any call under /v1 may be answered with, and what those besides that take a body and give work to do.
-CALL = (
-    Code.AUTHENTICATION,
-    Code.NO_AUTHORIZATION,
-    Code.BAD_AUTHORIZATION,
-    Code.NOT_YET_VALID,
-    Code.EXPIRED,
-    Code.NO_RIGHT,
-    Code.TOO_MANY_REQUESTS,
-    Code.INTERNAL,
+CALL_ERRORS = (
+    ErrorCode.AUTHENTICATION,
+    ErrorCode.NO_AUTHORIZATION,
+    ErrorCode.BAD_AUTHORIZATION,
+    ErrorCode.NOT_YET_VALID,
+    ErrorCode.EXPIRED,
+    ErrorCode.NO_RIGHT,
+    ErrorCode.TOO_MANY_REQUESTS,
+    ErrorCode.INTERNAL,
 )
-WORK = (Code.PARAMETER, Code.TOO_MANY_TASKS, Code.UNAVAILABLE, Code.TIMEOUT)
+"""Errors of every call under /v1."""
+WORK_ERRORS = (ErrorCode.PARAMETER, ErrorCode.TOO_MANY_TASKS, ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT)
+"""Further errors of calls that take a body and start work."""
 
 _ABOUT = """\
-Lip sync over HTTP: a video and a piece of speech in, the same video with that face speaking out.
+Lip sync over HTTP: send a video and speech, and get the video back with that face speaking them.
 
-`identify-face` finds the faces, `advanced-lip-sync` makes a task, and the task tells where its result is. Names and
-types are those of Kling's lip sync; what duikou adds is marked `x-duikou-extension` and called an extension.
+`identify-face` finds the faces, `advanced-lip-sync` creates a task, and the finished task has the URL of its result.
+Names and types are those of Kling's lip sync. Whatever duikou adds is called an extension and has the mark
+`x-duikou-extension`.
 
-Every answer in JSON has `code`, `message`, `request_id` and `data`. A path or method that is not listed here is
-answered with 404 and code 1202.
+Every JSON answer has `code`, `message`, `request_id` and `data`. A path or method that is not listed here gets 404 and
+code 1202.
 """
-_BEARER = "An API key, or a JWT signed with a secret key (HS256). A server for which no key was made yet asks for none."
+_BEARER = "An API key, or a JWT signed with a secret key (HS256). A server on which no key was created needs none."
 _HEADERS = {
-    "X-Request-Id": ("The server's id of this request, also in its log.", True),
-    "Retry-After": ("Seconds after which it is worth another try, where that is known.", False),
+    "X-Request-Id": ("The server's id of this request; its log has the same id.", True),
+    "Retry-After": ("Seconds to wait before the next try, where they are known.", False),
     "WWW-Authenticate": ("Bearer.", True),
 }
 _HEADERS_OF = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
 
 
-def about(public_url: str) -> dict[str, Any]:
-    """What the application says of itself. public_url: the setting; where it is empty the server is at the root."""
+def app_info(public_url: str) -> dict[str, Any]:
+    """FastAPI's arguments that describe the application. public_url: the setting; empty means the root of the host."""
     package = metadata("duikou")
     return {
         "title": "duikou",
@@ -58,46 +60,39 @@ def about(public_url: str) -> dict[str, Any]:
 
 
 def extension(**more: Any) -> dict[str, Any]:
-    """Marks an operation as an extension; `more` is added to it as it stands."""
+    """Mark an operation as an extension; `more` is added to the operation as it is."""
     return EXTENSION | more
 
 
-def faults(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """The answers, by HTTP status, that a route may give besides its own."""
+def error_responses(*codes: ErrorCode, status: int | None = None) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route by HTTP status: each code's own, or the one given."""
 
-    def status(code: Code) -> int:
-        return code.value.status
+    def status_of(code: ErrorCode) -> int:
+        return status or code.status
 
-    found: dict[int | str, dict[str, Any]] = {}
-    for one, same in groupby(sorted(codes, key=status), status):
-        found |= fault(one, *same)
-    return found
+    return {one: _error_response(list(same)) for one, same in groupby(sorted(codes, key=status_of), status_of)}
 
 
-def fault(status: int, *codes: Code) -> dict[int | str, dict[str, Any]]:
-    """One HTTP status and what it may mean."""
-    rows = [code.value for code in codes]
-    narrowed = {"properties": {"code": {"enum": [row.code for row in rows]}}}
+def _error_response(codes: list[ErrorCode]) -> dict[str, Any]:
+    narrowed = {"properties": {"code": {"enum": [code.code for code in codes]}}}
     return {
-        status: {
-            "model": ErrorEnvelope,
-            "description": "\n".join(f"* {row.code}: {row.meaning}." for row in rows),
-            "content": {"application/json": {"schema": narrowed}},
-        }
+        "model": ErrorEnvelope,
+        "description": "\n".join(f"* {code.code}: {code.meaning}." for code in codes),
+        "content": {"application/json": {"schema": narrowed}},
     }
 
 
-SLOW = fault(408, Code.PARAMETER)
-"""Besides, where a body comes in: too slowly."""
+SLOW_BODY_ERRORS = error_responses(ErrorCode.PARAMETER, status=408)
+"""Further answers of calls that take a body: the body arrived too slowly."""
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI of an application, made once."""
+    """The OpenAPI document of an application, built once."""
     if app.openapi_schema is None:
         found = app.openapi()
         for path, item in found["paths"].items():
             for method, operation in item.items():
-                _correct(path, method, operation)
+                _complete(path, method, operation)
         parts = found["components"]
         for unused in ("HTTPValidationError", "ValidationError"):
             parts["schemas"].pop(unused)
@@ -110,11 +105,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _correct(path: str, method: str, operation: dict[str, Any]) -> None:
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     if "/v1/" in path:
         operation["security"] = [{"bearer": []}, {}]
     answers: dict[str, Any] = operation["responses"]
-    answers.pop("422", None)  # FastAPI's; ours is 400
+    answers.pop("422", None)  # FastAPI's status for invalid requests; this server sends 400
     for status, answer in answers.items():
         if status == "200":
             answer["description"] = "Success."

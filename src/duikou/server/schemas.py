@@ -1,6 +1,6 @@
-"""The JSON of the contract: what requests may hold and what answers hold. Names and types are Kling's (docs/contract).
+"""The JSON of requests and answers. Names and types are Kling's (docs/contract).
 
-Nothing below this room knows these shapes.
+No other package knows these formats.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 
 from duikou.errors import InputError
-from duikou.media.timeline import SyncMode
-from duikou.server.signed_urls import Links
+from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import FaceChoice
+from duikou.server.signed_urls import FileUrls
 from duikou.storage import keys
-from duikou.tasks.models import VIDEO_SUFFIXES, ChoiceRecord, FaceSummary, Media, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import VIDEO_SUFFIXES, FaceRecord, Media, RenderTask, SessionRecord
+from duikou.tasks.states import TaskStatus
+from duikou.units import DAY_MS
 
-MAX_MS = 86_400_000  # times beyond a day are a mistake whatever the video; keeps figures in messages readable
-MAX_FACES = 8  # entries of face_choose, where several are allowed: as many faces as are found at once
-MAX_EXTERNAL_ID = 256  # characters; the column's width
-SHOWN = 40  # characters of a wrong value that a message repeats
-EXTENSION: dict[str, Any] = {"x-duikou-extension": True}  # marks in our OpenAPI what neither the contract nor Kling has
+MAX_MS = DAY_MS  # a time beyond one day is always a mistake; keeps figures in messages readable
+MAX_FACES = 8  # entries of face_choose where several are allowed: the most faces found in one frame
+MAX_EXTERNAL_ID = 256  # characters, the width of the database column
+MAX_REPR = 40  # characters of a wrong value that a message repeats
+EXTENSION: dict[str, Any] = {"x-duikou-extension": True}  # marks what neither the contract nor Kling has
 
 T = TypeVar("T")
 
@@ -40,7 +43,7 @@ def _encodable(value: str) -> str:
     except UnicodeEncodeError:
         raise ValueError("must be valid Unicode") from None
     if "\0" in value:
-        raise ValueError("must not hold the character U+0000")
+        raise ValueError("must not contain the character U+0000")
     return value
 
 
@@ -66,7 +69,7 @@ STATUSES: dict[TaskStatus, Status] = {
     TaskStatus.PROCESSING: "processing",
     TaskStatus.SUCCEED: "succeed",
     TaskStatus.FAILED: "failed",
-    TaskStatus.CANCELLED: "failed",  # the contract has no other word
+    TaskStatus.CANCELLED: "failed",  # the contract has no other status for it
 }
 Text = Annotated[str, AfterValidator(_encodable)]
 FaceId = Annotated[
@@ -83,105 +86,115 @@ class _Request(BaseModel):
 
 
 def _one_of(first: str, second: str) -> dict[str, Any]:
-    """What JSON Schema can say of "exactly one": an empty text counts as absent, so that both keys may be there."""
+    """JSON Schema's nearest to "exactly one": an empty string counts as absent, so both keys may be present."""
     return {"anyOf": [{"required": [first]}, {"required": [second]}]}
 
 
 class IdentifyRequest(_Request):
-    """Which video to look for faces in: exactly one of the two. Empty and null count as absent."""
+    """The video in which to find faces: exactly one of the two fields. Empty and null count as absent."""
 
     model_config = ConfigDict(json_schema_extra=_one_of("video_url", "video_id"))
 
     video_url: Text | None = Field(
         default=None,
-        description="Where the video is: http or https, .mp4 or .mov, at most 100 MB, 2 s to 60 s, 720p or 1080p, each "
+        description="URL of the video, http or https: .mp4 or .mov, at most 100 MB, 2 s to 60 s, 720p or 1080p, each "
         "side 512 to 2160 pixels (the server's settings may allow more).",
     )
-    video_id: Text | None = Field(default=None, description="Instead: the id of a video that the server keeps.")
+    video_id: Text | None = Field(
+        default=None, description="Id of a video stored on the server, in place of `video_url`."
+    )
 
 
 class FaceChoose(_Request):
-    """One face and what it speaks. Exactly one of `sound_file` and `audio_id`; times in ms."""
+    """A face and the speech for it, with exactly one of `sound_file` and `audio_id`. Times are in ms."""
 
     model_config = ConfigDict(json_schema_extra=_one_of("sound_file", "audio_id"))
 
-    face_id: FaceId = Field(description="Which face speaks, as identify-face calls it.")
+    face_id: FaceId = Field(description="Id of the face that speaks, from identify-face.")
     sound_file: Text | None = Field(
         default=None,
-        description="The speech: an http or https address, or the file itself in base64, bare or as a data: URI. .mp3, "
+        description="The speech: an http or https URL, or the file itself in base64, plain or as a data: URI; .mp3, "
         ".wav, .m4a or .aac, at most 5 MB, 2 s to 60 s.",
     )
-    audio_id: Text | None = Field(default=None, description="Instead: the id of a sound that the server keeps.")
+    audio_id: Text | None = Field(
+        default=None, description="Id of an audio file stored on the server, in place of `sound_file`."
+    )
     sound_start_time: Milliseconds = Field(
-        description="Where the speech is cut, from the sound's start; what is before goes."
+        description="Start of the speech within the audio file; everything before it is trimmed."
     )
     sound_end_time: Milliseconds = Field(
-        description="Where the speech ends, from the sound's start; not after the sound's end. At least 2000 ms must "
-        "be left between the two."
+        description="End of the speech within the audio file, not after the file's end and at least 2000 ms after "
+        "`sound_start_time`."
     )
     sound_insert_time: Milliseconds = Field(
-        description="Where in the video the speech begins. It shares at least 2000 ms with the face's interval, and "
-        "ends within the video unless `sync_mode` says otherwise."
+        description="Time in the video at which the speech begins. The speech must overlap the face's interval by at "
+        "least 2000 ms, and end within the video unless `sync_mode` is set."
     )
-    sound_volume: Volume = Field(default=1.0, description="Loudness of the speech: 1 as it is, 2 twice the amplitude.")
-    original_audio_volume: Volume = Field(default=1.0, description="Loudness of the video's own sound.")
+    sound_volume: Volume = Field(
+        default=1.0, description="Volume of the speech: 1 leaves it as it is, 2 doubles the amplitude."
+    )
+    original_audio_volume: Volume = Field(default=1.0, description="Volume of the video's own audio.")
 
-    def choice(self) -> ChoiceRecord:
+    def choice(self) -> FaceChoice:
         """The choice as the rooms below know it, its sound still to come."""
-        return ChoiceRecord(
-            sound="",
+        return FaceChoice(
+            audio="",
             face_id=self.face_id,
-            sound_start_ms=self.sound_start_time,
-            sound_end_ms=self.sound_end_time,
+            trim_start_ms=self.sound_start_time,
+            trim_end_ms=self.sound_end_time,
             insert_ms=self.sound_insert_time,
-            sound_volume=self.sound_volume,
+            audio_volume=self.sound_volume,
             original_volume=self.original_audio_volume,
         )
 
 
 class WatermarkInfo(_Request):
-    """Whether a second result with a visible mark is made."""
+    """Whether to make a second result with a visible mark."""
 
     enabled: Annotated[bool, _default_for_null(False)] = Field(
-        default=False, description="Make a marked result besides."
+        default=False, description="Make a second result with a visible mark."
     )
 
 
 class LipSyncRequest(_Request):
-    """A lip sync of one session. Empty and null count as absent."""
+    """A lip-sync task for one session. Empty and null count as absent."""
 
-    session_id: Text = Field(description="The session, as identify-face calls it; it can be used for 24 hours.")
+    session_id: Text = Field(description="Id of the session, from identify-face; valid for 24 hours.")
     face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list)] = Field(
         min_length=1,
         max_length=MAX_FACES,
-        description="The face that speaks; a bare object is read as a list of one. More than one entry where the "
-        "server's settings allow it, each for another face.",
+        description="The face that speaks; a single object is read as a list of one. More entries, each for another "
+        "face, where the server's settings allow them.",
     )
     external_task_id: ExternalId | None = Field(
         default=None,
-        description="The caller's own id of the task, unique among the account's tasks; it finds the task as well. The "
-        "same request with the same id makes no second task.",
+        description="The caller's own id of the task, unique among the account's tasks. Calls accept it in place of "
+        "the task's id. The same request with the same id creates no second task.",
     )
     callback_url: Text | None = Field(
-        default=None, description="Where the bare task is posted to at each change of its status; http or https."
+        default=None, description="URL, http or https, to which the server posts the task at each change of its status."
     )
-    watermark_info: WatermarkInfo | None = Field(default=None, description="Whether a marked result is made besides.")
+    watermark_info: WatermarkInfo | None = Field(
+        default=None, description="Whether to make a second result with a visible mark."
+    )
     sync_mode: Annotated[Annotated[SyncMode, Strict(False)] | None, BeforeValidator(_none_for_empty)] = Field(
         default=None,
-        description="An extension: what happens where the speech lasts longer than the video; unset, it is refused.",
+        description="An extension: what to do if the speech ends after the video. If unset, such a request is refused.",
         json_schema_extra=EXTENSION,
     )
     dry_run: Annotated[bool, _default_for_null(False)] = Field(
-        default=False, description="An extension: only check and estimate the request.", json_schema_extra=EXTENSION
+        default=False,
+        description="An extension: check the request and estimate the work without creating a task.",
+        json_schema_extra=EXTENSION,
     )
 
     @property
     def watermark(self) -> bool:
-        """Whether a marked result is asked for."""
+        """Whether the request asks for a marked result."""
         return self.watermark_info is not None and self.watermark_info.enabled
 
     def fingerprint(self) -> str:
-        """Digest of everything that makes the result, to tell a repeated request from another one."""
+        """Digest of everything that determines the result; tells a repeated request from another one."""
         payload = self.model_dump(mode="json", include={"session_id", "face_choose"})
         payload |= {"watermark": self.watermark, "sync_mode": self.sync_mode}
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
@@ -190,38 +203,42 @@ class LipSyncRequest(_Request):
 # Answers
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-class _Extension(_Answer):
+class _ExtensionResponse(_Response):
     model_config = ConfigDict(json_schema_extra=EXTENSION)
 
 
-# A field that is left out where there is nothing to tell: null breaks strict clients.
-Maybe = Annotated[T | SkipJsonSchema[None], Field(exclude_if=lambda value: value is None)]
+# A field that is omitted in place of null, which breaks strict clients.
+OmitNone = Annotated[T | SkipJsonSchema[None], Field(exclude_if=lambda value: value is None)]
 
 
-class Envelope(_Answer, Generic[T]):
-    """What surrounds every answer."""
+class Envelope(_Response, Generic[T]):
+    """The envelope of every successful answer."""
 
-    code: int = Field(default=0, description="0: no fault.")
+    code: int = Field(default=0, description="0: success.")
     message: str = "SUCCEED"
-    request_id: str = Field(description="The server's id of this request, also in its log; the header X-Request-Id.")
+    request_id: str = Field(
+        description="The server's id of this request, also in its log and in the header X-Request-Id."
+    )
     data: T
 
 
-class ErrorEnvelope(_Answer):
-    """What every fault is answered with."""
+class ErrorEnvelope(_Response):
+    """The envelope of every error answer."""
 
-    code: int = Field(description="What is wrong; each code is named beside its HTTP status.")
+    code: int = Field(description="The error code; its meaning is listed with its HTTP status.")
     message: str = Field(description="One sentence that names the field and the figure.")
-    request_id: str = Field(description="The server's id of this request, also in its log; the header X-Request-Id.")
+    request_id: str = Field(
+        description="The server's id of this request, also in its log and in the header X-Request-Id."
+    )
     data: None = None
 
 
-class FaceWarningData(_Extension):
-    """An extension: why a face's interval is no longer, or what may look wrong. Times in ms."""
+class FaceWarningData(_ExtensionResponse):
+    """An extension: why a face's interval ends, or what may look wrong. Times are in ms."""
 
     code: str
     message: str
@@ -229,8 +246,8 @@ class FaceWarningData(_Extension):
     end_time: int
 
 
-class BoxData(_Extension):
-    """An extension: where in the picture a face usually is, in pixels."""
+class BoxData(_ExtensionResponse):
+    """An extension: the usual position of a face in the frame, in pixels."""
 
     x: int
     y: int
@@ -238,108 +255,112 @@ class BoxData(_Extension):
     height: int
 
 
-class FaceData(_Answer):
-    """A face that can be lip-synced; times in ms."""
+class FaceData(_Response):
+    """A face that can be lip-synced. Times are in ms."""
 
-    face_id: str = Field(description="The face within its session; after a gap of more than 1 s it is another one.")
-    face_image: str = Field(description="Where a picture of the face is.")
-    start_time: int = Field(description="Where the interval that can be lip-synced begins.")
-    end_time: int = Field(description="Where it ends.")
-    bbox: BoxData = Field(description="An extension: where the face is.")
+    face_id: str = Field(
+        description="Id of the face within its session; a face that returns after more than 1 s gets a new id."
+    )
+    face_image: str = Field(description="URL of a picture of the face.")
+    start_time: int = Field(description="Start of the interval that can be lip-synced.")
+    end_time: int = Field(description="End of this interval.")
+    bbox: BoxData = Field(description="An extension: the position of the face.")
     warnings: list[FaceWarningData] = Field(
-        description="An extension: what is to be said of the face.", json_schema_extra=EXTENSION
+        description="An extension: what may limit the result for this face.", json_schema_extra=EXTENSION
     )
 
 
-class IdentifyData(_Answer):
+class IdentifyData(_Response):
     """A session and its faces."""
 
-    session_id: str = Field(description="The session; it can be used for 24 hours.")
-    final_unit_deduction: str = Field(default="0", description="What the call cost: nothing.")
-    face_data: list[FaceData] = Field(description="Its faces; none is no fault.")
+    session_id: str = Field(description="Id of the session; valid for 24 hours.")
+    final_unit_deduction: str = Field(default="0", description="Cost of the call, always 0.")
+    face_data: list[FaceData] = Field(description="The faces found; an empty list is a success.")
 
 
-class VideoData(_Answer):
-    """A video that the server keeps for 30 days."""
+class VideoData(_Response):
+    """A video, stored for 30 days."""
 
     id: str
-    url: str = Field(description="Where it is; the address is signed and works without a key until it expires.")
-    duration: str = Field(description="Seconds, as text.")
-    watermark_url: Maybe[str] = Field(default=None, description="Where the same with a visible mark is, if asked for.")
+    url: str = Field(description="Signed URL of the video; needs no key and expires.")
+    duration: str = Field(description="Duration in seconds, as a string.")
+    watermark_url: OmitNone[str] = Field(
+        default=None, description="URL of the result with a visible mark, if requested."
+    )
 
 
-class TaskInfo(_Answer):
-    """What the task was made from."""
+class TaskInfo(_Response):
+    """The input of the task."""
 
     parent_video: VideoData = Field(description="The source video.")
-    external_task_id: Maybe[str] = Field(default=None, description="The caller's own id, if one was given.")
+    external_task_id: OmitNone[str] = Field(default=None, description="The caller's own id of the task, if given.")
 
 
-class TaskResult(_Answer):
-    """What the task made."""
+class TaskResult(_Response):
+    """The output of the task."""
 
-    videos: list[VideoData] = Field(description="The result; empty until the task succeeded.")
+    videos: list[VideoData] = Field(description="The result; empty until the task has succeeded.")
 
 
-class TaskData(_Answer):
-    """A task. Times are Unix ms."""
+class TaskData(_Response):
+    """A task. Times are Unix time in ms."""
 
-    task_id: str = Field(description="The server's id of the task.")
-    task_status: Status = Field(description="How far the task is; the last two are final.")
+    task_id: str = Field(description="Id of the task.")
+    task_status: Status = Field(description="Status of the task; the last two are final.")
     task_status_msg: str = Field(description="Why the task failed; empty otherwise.")
     task_info: TaskInfo
     task_result: TaskResult
-    progress: float = Field(description="An extension: how much of it is done, 0 to 1.", json_schema_extra=EXTENSION)
-    stage: str = Field(description="An extension: what it is at.", json_schema_extra=EXTENSION)
-    fault: Maybe[str] = Field(
+    progress: float = Field(description="An extension: progress from 0 to 1.", json_schema_extra=EXTENSION)
+    stage: str = Field(description="An extension: the current stage of the work.", json_schema_extra=EXTENSION)
+    fault: OmitNone[str] = Field(
         default=None,
-        description="An extension: why it failed in one word: input, limit, model, storage, worker or cancelled.",
+        description="An extension: category of the failure: input, limit, model, storage, worker or cancelled.",
         json_schema_extra=EXTENSION,
     )
-    queue_position: Maybe[int] = Field(
+    queue_position: OmitNone[int] = Field(
         default=None,
-        description="An extension: its place among those that wait; 1 is next.",
+        description="An extension: position among the waiting tasks; 1 is next.",
         json_schema_extra=EXTENSION,
     )
-    created_at: int = Field(description="When the task was made.")
-    updated_at: int = Field(description="When it last changed.")
+    created_at: int = Field(description="When the task was created.")
+    updated_at: int = Field(description="When the task last changed.")
 
 
-class DryRunData(_Extension):
-    """An extension: what a request would make."""
+class DryRunData(_ExtensionResponse):
+    """An extension: what a request would create."""
 
     dry_run: bool = True
-    duration: str = Field(description="Seconds that the result would last, as text.")
-    estimated_time: str = Field(description="Seconds until it would be done, as text.")
-    queue_position: int = Field(description="Its place among those that would wait; 1 is next.")
-    warnings: list[FaceWarningData] = Field(description="What is to be said of the faces that would speak.")
+    duration: str = Field(description="Duration of the result in seconds, as a string.")
+    estimated_time: str = Field(description="Estimated seconds until the task would finish, as a string.")
+    queue_position: int = Field(description="Position that the task would have among the waiting ones; 1 is next.")
+    warnings: list[FaceWarningData] = Field(description="What may limit the result for the chosen faces.")
 
 
-class DeletedData(_Extension):
-    """An extension: a task that is no more."""
+class DeletedData(_ExtensionResponse):
+    """An extension: a task that was deleted."""
 
     task_id: str
     deleted: bool = True
 
 
-class UploadData(_Extension):
+class UploadData(_ExtensionResponse):
     """An extension: a file that was uploaded."""
 
-    id: str = Field(description="Serves as `video_id` or `audio_id`.")
-    url: str = Field(description="Serves as `video_url` or `sound_file`.")
+    id: str = Field(description="Id of the file, for `video_id` or `audio_id`.")
+    url: str = Field(description="Signed URL of the file, for `video_url` or `sound_file`.")
     type: Literal["video", "audio"]
-    size: int = Field(description="Bytes.")
-    duration: str = Field(description="Seconds, as text.")
-    expires_at: int = Field(description="Until when it is kept, Unix ms.")
+    size: int = Field(description="Size in bytes.")
+    duration: str = Field(description="Duration in seconds, as a string.")
+    expires_at: int = Field(description="When the file is deleted, Unix time in ms.")
 
 
-class StatusData(_Extension):
-    """An extension: how the server is."""
+class StatusData(_ExtensionResponse):
+    """An extension: the state of the server."""
 
     status: Literal["ok", "ready"]
 
 
-def identify_data(session: SessionRecord, links: Links) -> IdentifyData:
+def identify_data(session: SessionRecord, links: FileUrls) -> IdentifyData:
     """The answer to identify-face."""
     return IdentifyData(
         session_id=session.id,
@@ -350,148 +371,149 @@ def identify_data(session: SessionRecord, links: Links) -> IdentifyData:
                 start_time=face.interval.start_ms,
                 end_time=face.interval.end_ms,
                 bbox=BoxData(**dict(zip(BoxData.model_fields, face.box, strict=True))),
-                warnings=warnings(face),
+                warnings=face_warnings(face),
             )
             for face in session.faces
         ],
     )
 
 
-def warnings(face: FaceSummary) -> list[FaceWarningData]:
-    """What is to be said of a face."""
+def face_warnings(face: FaceRecord) -> list[FaceWarningData]:
+    """The warnings of a face."""
     return [
         FaceWarningData(
-            code=note.code, message=note.message, start_time=note.interval.start_ms, end_time=note.interval.end_ms
+            code=warning.code,
+            message=warning.message,
+            start_time=warning.interval.start_ms,
+            end_time=warning.interval.end_ms,
         )
-        for note in face.notes
+        for warning in face.warnings
     ]
 
 
-def task_data(task: Task, links: Links, position: int | None = None) -> TaskData:
-    """A task as clients see it; `position` is its place among those that wait."""
+def task_data(task: RenderTask, links: FileUrls, position: int | None = None) -> TaskData:
+    """The answer that describes a task. position: among the waiting tasks."""
     results = []
-    if task.status is TaskStatus.SUCCEED:
+    if task.result is not None:
         key = keys.result_key(task.id, task.attempt)
-        results.append(_video(task.result_id, ".mp4", key, task.result_duration_ms, links))
-        if task.watermark_id:
-            results[0].watermark_url = links.media(task.watermark_id, ".mp4", keys.marked_key(task.id, task.attempt))
-    source_key = keys.source_key(task.source_id, task.source_suffix)
+        results.append(_video(task.result.id, ".mp4", key, task.result.duration_ms, links))
+        if marked := task.result.watermark_id:
+            results[0].watermark_url = links.media(marked, ".mp4", keys.marked_key(task.id, task.attempt))
+    source = task.source
+    source_key = keys.source_key(source.id, source.suffix)
     return TaskData(
         task_id=task.id,
         task_status=STATUSES[task.status],
         task_status_msg=task.reason,
         task_info=TaskInfo(
-            parent_video=_video(task.source_id, task.source_suffix, source_key, task.source_duration_ms, links),
+            parent_video=_video(source.id, source.suffix, source_key, source.duration_ms, links),
             external_task_id=task.external_id,
         ),
         task_result=TaskResult(videos=results),
         progress=round(task.progress, 4),
         stage=task.stage,
-        fault=task.fault or None,
+        fault=task.fault,
         queue_position=position,
         created_at=task.created_at,
         updated_at=task.updated_at,
     )
 
 
-def task_json(task: Task, links: Links) -> bytes:
-    """The bare task as a callback tells it."""
+def task_json(task: RenderTask, links: FileUrls) -> bytes:
+    """The body of a callback: the task without an envelope."""
     return task_data(task, links).model_dump_json().encode()
 
 
-def upload_data(media: Media, links: Links) -> UploadData:
-    """An uploaded file as clients see it."""
+def upload_data(media: Media, links: FileUrls) -> UploadData:
+    """The answer to an upload."""
     return UploadData(
         id=media.id,
         url=links.media(media.id, media.suffix, media.key),
         type="video" if media.suffix in VIDEO_SUFFIXES else "audio",
         size=media.size,
-        duration=seconds(media.duration_ms),
+        duration=seconds_text(media.duration_ms),
         expires_at=media.expires_at,
     )
 
 
-def seconds(ms: int) -> str:
-    """Milliseconds as seconds in text, without needless zeros: 5100 is `5.1`, 10000 is `10`."""
+def seconds_text(ms: int) -> str:
+    """Milliseconds as text in seconds, without trailing zeros: 5100 is `5.1`, 10000 is `10`."""
     whole, rest = divmod(ms, 1000)
     return f"{whole}.{rest:03d}".rstrip("0").rstrip(".")
 
 
-def _video(media_id: str, suffix: str, key: str, duration_ms: int, links: Links) -> VideoData:
-    return VideoData(id=media_id, url=links.media(media_id, suffix, key), duration=seconds(duration_ms))
+def _video(media_id: str, suffix: str, key: str, duration_ms: int, links: FileUrls) -> VideoData:
+    return VideoData(id=media_id, url=links.media(media_id, suffix, key), duration=seconds_text(duration_ms))
 
 
-# Sounds in the request
+# Audio in requests
 
 
 def is_url(text: str) -> bool:
-    """Whether a `sound_file` is an address and not the sound itself."""
+    """Whether a `sound_file` is a URL and not the audio itself."""
     return re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE) is not None
 
 
-def sound_bytes(text: str, field: str, max_bytes: int) -> bytes:
-    """The sound in a raw base64 text or a `data:` URI. Raises `InputError`."""
+def decode_audio(text: str, field: str, max_bytes: int) -> bytes:
+    """The audio file in plain base64 or a `data:` URI. Raises `InputError`."""
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")
         if not comma or not head.lower().endswith(";base64"):
-            raise InputError("a data: URI must hold base64, as in data:audio/mpeg;base64,....", field=field)
+            raise InputError("a data: URI must be in base64, as in data:audio/mpeg;base64,....", field=field)
     packed = "".join(text.split()).rstrip("=")
     if (size := len(packed) * 3 // 4) > max_bytes:
-        raise InputError(f"the sound has {size} bytes, more than the {max_bytes} allowed.", field=field)
+        raise InputError(f"the audio has {size} bytes, more than the {max_bytes} allowed.", field=field)
     try:
-        sound = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+        audio = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InputError("this is neither an http(s) address nor base64.", field=field) from error
-    if not sound:
-        raise InputError("the sound is empty.", field=field)
-    return sound
+        raise InputError("the value is neither an http(s) URL nor base64.", field=field) from error
+    if not audio:
+        raise InputError("the audio is empty.", field=field)
+    return audio
 
 
-# Faults in the request
+# Errors in requests
 
 
-def fault_sentence(errors: Sequence[Any]) -> str:
-    """One sentence on the first of pydantic's errors: the field and what was found there."""
+_TEMPLATES = {
+    "bool_type": "{field}: true or false is expected, not {value}.",
+    "dict_type": "{field}: an object is expected, not {value}.",
+    "enum": "{field}: {value} is not one of {expected}.",
+    "finite_number": "{field}: a number is expected, not {value}.",
+    "float_type": "{field}: a number is expected, not {value}.",
+    "greater_than_equal": "{field}: {value} is less than the minimum, {ge:.0f}.",
+    "int_from_float": "{field}: an integer is expected, not {value}.",
+    "int_parsing": "{field}: an integer is expected, not {value}.",
+    "int_type": "{field}: an integer is expected, not {value}.",
+    "json_invalid": "The request body is not valid JSON.",
+    "less_than_equal": "{field}: {value} is more than the maximum, {le:.0f}.",
+    "list_type": "{field}: a list of one object is expected, not {value}.",
+    "missing": "{field}: a value is required.",
+    "model_attributes_type": "{field}: an object is expected, not {value}.",
+    "model_type": "{field}: an object is expected, not {value}.",
+    "string_too_long": "{field}: at most {max_length} characters are allowed.",
+    "string_type": "{field}: a string is expected, not {value}.",
+    "string_unicode": "{field}: the string must be valid Unicode.",
+    "too_long": f"{{field}}: 1 to {MAX_FACES} entries are expected, not {{actual_length}}.",
+    "too_short": f"{{field}}: 1 to {MAX_FACES} entries are expected, not {{actual_length}}.",
+    "value_error": "{field}: the string {error}.",
+}
+"""Sentences by pydantic's type of error, with the values of its context."""
+
+
+def error_sentence(errors: Sequence[Any]) -> str:
+    """One sentence on the first of pydantic's errors: the field and the value found there."""
     error = errors[0]
     place = [part for part in error["loc"] if part not in ("body", "query", "path", "function-before")]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-    kind, limits, value = error["type"], error.get("ctx", {}), shown(error.get("input"))
-    match kind:
-        case "json_invalid":
-            return "The request body is not valid JSON."
-        case "missing":
-            return f"{field or 'body'}: a value is required." if field else "The request body must be a JSON object."
-        case "model_attributes_type" | "dict_type" | "model_type":
-            return f"{field or 'body'}: an object is expected, not {value}."
-        case "int_type" | "int_from_float" | "int_parsing":
-            return f"{field}: a whole number is expected, not {value}."
-        case "float_type" | "finite_number":
-            return f"{field}: a number is expected, not {value}."
-        case "string_type":
-            return f"{field}: a text is expected, not {value}."
-        case "string_unicode":
-            return f"{field}: the text must be valid Unicode."
-        case "bool_type":
-            return f"{field}: true or false is expected, not {value}."
-        case "enum" | "literal_error":
-            return f"{field}: {value} is none of {limits['expected']}."
-        case "list_type":
-            return f"{field}: a list of one object is expected, not {value}."
-        case "too_short" | "too_long":
-            return f"{field}: 1 to {MAX_FACES} entries are expected, not {limits.get('actual_length')}."
-        case "string_too_long":
-            return f"{field}: at most {limits['max_length']} characters are allowed."
-        case "greater_than_equal":
-            return f"{field}: {value} is less than {limits['ge']:.0f}, the least allowed."
-        case "less_than_equal":
-            return f"{field}: {value} is more than {limits['le']:.0f}, the most allowed."
-        case "value_error":
-            return f"{field}: the text {limits['error']}."
-        case _:
-            return f"{field}: {error['msg']}."
+    if error["type"] == "missing" and not field:
+        return "The request body must be a JSON object."
+    template = _TEMPLATES.get(error["type"], "{field}: {msg}.")
+    values = {"msg": error["msg"], **error.get("ctx", {})}
+    return template.format_map(values | {"field": field or "body", "value": short_repr(error.get("input"))})
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """A wrong value as a message repeats it."""
     text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return text if len(text) <= MAX_REPR else f"{text[:MAX_REPR]}..."

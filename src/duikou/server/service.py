@@ -18,7 +18,9 @@ from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.media.sync_mode import SyncMode
 from duikou.net.addresses import Reach
+from duikou.pipeline.choice import FaceChoice
 from duikou.sandbox import restrictions
 from duikou.sandbox.pool import Lane
 from duikou.sandbox.process import LimitError, StoppedError
@@ -33,17 +35,17 @@ from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import (
     AUDIO_SUFFIXES,
     VIDEO_SUFFIXES,
-    ChoiceRecord,
-    Fault,
+    IdentifyTask,
     Media,
     MediaKind,
-    Queue,
+    RenderTask,
     SessionRecord,
-    Task,
-    TaskStatus,
+    TaskCallback,
+    TaskSource,
 )
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.stalled import Watch
+from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import ExternalIdTaken, Store, TooManyTasksError
 from duikou.tasks.waiting import Waiting
 from duikou.tasks.webhooks import Courier
@@ -79,14 +81,13 @@ class Order:
     """A lip sync to be made. `sounds` are received files, one for each choice; choices' own `sound` is filled in."""
 
     session: SessionRecord
-    choices: tuple[ChoiceRecord, ...]
+    choices: tuple[FaceChoice, ...]
     sounds: tuple[Path, ...]
     external_id: str | None
     fingerprint: str
-    sync_mode: str = ""
+    sync_mode: SyncMode | None = None
     watermark: bool = False
-    callback_url: str = ""
-    files_url: str = ""
+    callback: TaskCallback | None = None
 
 
 class _Part(Protocol):
@@ -105,7 +106,7 @@ class Jobs:
     secret: random bytes that all servers of a fleet share, made at the first start.
     """
 
-    def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[Task], bytes]) -> None:
+    def __init__(self, settings: Settings, work: Work | None, callback_body: Callable[[RenderTask], bytes]) -> None:
         self._settings = settings
         self._keep_ms = settings.media_days * DAY_MS
         self._render_queue = Queue(settings.render_queue)
@@ -180,7 +181,7 @@ class Jobs:
     def _take_up(self) -> None:
         """What a former server of this folder left: whoever waited for a search is gone, renders are begun again."""
         for task in self.store.unfinished():
-            if task.queue is Queue.ANALYSIS:
+            if isinstance(task, IdentifyTask):
                 self.store.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
             elif task.status is TaskStatus.PROCESSING:
                 self.files.remove(keys.attempt_key(task.id, task.attempt))  # half a result, and temporary files
@@ -265,20 +266,20 @@ class Jobs:
             self.store.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
             raise
         ended = await asyncio.to_thread(self.store.task_of_anyone, task.id)
-        if ended is None:
+        if not isinstance(ended, IdentifyTask):
             raise StoppedError(UNWATCHED)
         if ended.fault == Fault.INPUT:
             raise InputError(ended.reason.removeprefix("video: "), field="video")
         if ended.fault:
             raise ERRORS[ended.fault](ended.reason)
-        session = await asyncio.to_thread(self.store.session, account, ended.session_id)
+        session = await asyncio.to_thread(self.store.session, account, ended.session_id or "")
         if session is None:
             raise StorageError("the session that was found is gone")
         log.info("session made", session_id=session.id, faces=len(session.faces))
         return session
 
-    def _search(self, account: str, source: Media) -> Task:
-        task = _new_task(account, source, Queue.ANALYSIS)
+    def _search(self, account: str, source: Media) -> IdentifyTask:
+        task = IdentifyTask(**_new_task(account, source))
         return self.store.add_task(task, queue_limit=self._settings.identify_limit)
 
     def require_room(self) -> None:
@@ -313,11 +314,11 @@ class Jobs:
         if media.kind is MediaKind.UPLOAD:
             self.store.prolong(media.id, now_ms() + more)
 
-    def cancel(self, task: Task) -> Task | None:
+    def cancel(self, task: RenderTask) -> RenderTask | None:
         """End an unfinished task; its worker is stopped. A finished one stays as it is. `None` where it is gone."""
         return self.store.cancel(task, CANCELLED, expires_at=now_ms() + self._keep_ms)
 
-    def delete(self, task: Task) -> None:
+    def delete(self, task: RenderTask) -> None:
         """End a task where it is unfinished and forget it with its results."""
         if (ended := self.cancel(task)) is not None:
             self.files.remove(keys.task_key(ended.id))
@@ -331,28 +332,26 @@ class Jobs:
         waiting = self.store.waiting(self._render_queue)
         return waiting + 1, pace * video_ms / 1000 * (1 + waiting // self._settings.workers)
 
-    def submit(self, account: str, order: Order) -> Task:
+    def submit(self, account: str, order: Order) -> RenderTask:
         """Keep a task and have it done; the sounds are taken over.
 
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
-        source = order.session.source
-        task = _new_task(account, source, self._render_queue)
-        choices = []
+        task_id, choices = new_id(), []
         for number, (choice, sound) in enumerate(zip(order.choices, order.sounds, strict=True)):
-            key = keys.audio_key(task.id, number)
+            key = keys.audio_key(task_id, number)
             self.files.keep(sound, key)
-            choices.append(replace(choice, sound=key))
-        task = replace(
-            task,
+            choices.append(replace(choice, audio=key))
+        task = RenderTask(
+            **_new_task(account, order.session.source, task_id),
+            queue=self._render_queue,
             external_id=order.external_id,
             fingerprint=order.fingerprint,
             session_id=order.session.id,
             choices=tuple(choices),
             sync_mode=order.sync_mode,
             watermark=order.watermark,
-            callback_url=order.callback_url,
-            files_url=order.files_url,
+            callback=order.callback,
         )
         try:
             task = self.store.add_task(task, **self._limits)
@@ -363,22 +362,19 @@ class Jobs:
         return task
 
 
-def _new_task(account: str, source: Media, queue: Queue) -> Task:
-    """A task on a video, by the call that is being answered."""
+def _new_task(account: str, source: Media, task_id: str = "") -> dict[str, Any]:
+    """What every new task on a video has in common, by the call that is being answered."""
     at = now_ms()
-    return Task(
-        id=new_id(),
-        account=account,
-        source_id=source.id,
-        source_suffix=source.suffix,
-        source_duration_ms=source.duration_ms,
-        not_before=at,
-        created_at=at,
-        updated_at=at,
-        queue=queue,
-        request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
-        trace=traces.here(),
-    )
+    return {
+        "id": task_id or new_id(),
+        "account": account,
+        "source": TaskSource(source.id, source.suffix, source.duration_ms),
+        "not_before": at,
+        "created_at": at,
+        "updated_at": at,
+        "request_id": str(structlog.contextvars.get_contextvars().get("request_id", "")),
+        "trace": traces.here(),
+    }
 
 
 __all__ = ["ExternalIdTaken", "Jobs", "Order", "TooManyTasksError"]

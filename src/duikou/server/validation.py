@@ -1,26 +1,42 @@
-"""The contract's own limits on videos, sounds and choices. What any lip sync needs is checked below, in the pipeline.
+"""Kling's limits on videos, audio and choices, and the mapping of the library's words to Kling's.
 
-Each rule answers with one sentence that names the field and the figure.
+The check itself is `duikou.pipeline.choice`; the contract is only stricter. Errors leave here under the names of the
+wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from duikou.errors import InputError
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
-from duikou.tasks.models import ChoiceRecord, FaceSummary, SessionRecord
-from duikou.timebase import END_TOLERANCE_MS, Interval
+from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import ChoiceLimits, FaceChoice, Scene
+from duikou.tasks.models import SessionRecord
+from duikou.timebase import END_TOLERANCE_MS
 
-MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and sounds last 2 s to 60 s
-MIN_CROP_MS = 2_000  # the contract: what is left of the sound is not shorter
-MIN_OVERLAP_MS = 2_000  # the contract: the speech and the face's interval share at least that much
+MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and audio last 2 s to 60 s
+CHOICE = ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000, late_ms=END_TOLERANCE_MS)
+"""The contract: what is left of the audio, and what it shares with the face's interval, is 2 s or longer."""
 MAX_RATE = 120  # frames per second, as phones record at most; the contract names none, and each frame is work
 MIN_SIDE, MAX_SIDE = 512, 2_160  # the contract, pixels
 MIN_PIXELS = 1280 * 720 * 85 // 100  # the contract says "720p and 1080p"; read as a class of pixel counts, so that
 MAX_PIXELS = 1920 * 1080 * 115 // 100  # 4:3, portrait and slightly cropped videos pass
+
+WIRE_FIELDS = {
+    "choices": "face_choose",
+    "face_id": "face_id",
+    "audio": "sound_file",
+    "trim_start_ms": "sound_start_time",
+    "trim_end_ms": "sound_end_time",
+    "insert_ms": "sound_insert_time",
+    "audio_volume": "sound_volume",
+    "original_volume": "original_audio_volume",
+    "sync_mode": "sync_mode",
+}
+"""The library's parameters and what Kling calls them."""
 
 
 def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
@@ -44,102 +60,39 @@ def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
         )
 
 
-def check_sound(info: AudioInfo, field: str) -> None:
-    """Raise `InputError` for a sound that the contract refuses."""
-    _check_length(info.duration_ms, "sound", field)
+def check_audio(info: AudioInfo, field: str) -> None:
+    """Raise `InputError` for audio that the contract refuses."""
+    _check_length(info.duration_ms, "audio", field)
 
 
-def check_choices(choices: Sequence[ChoiceRecord], session: SessionRecord, mode: SyncMode | None) -> list[FaceSummary]:
-    """What can be said of choices before their sounds are known; the faces that they name."""
-    faces: list[FaceSummary] = []
-    for number, choice in enumerate(choices):
-        entry = f"face_choose[{number}]"
-        _check_times(choice, entry)
-        face = _face(choice, entry, session)
-        if face in faces:
-            raise _fault(entry, "face_id", f"face {face.id} is named twice; each face can speak once")
-        _check_place(choice, entry, face, session.source.duration_ms, mode)
-        faces.append(face)
-    return faces
+def scene_of(session: SessionRecord, mode: SyncMode | None) -> Scene:
+    """What choices of a session are checked against, within the limits of the contract."""
+    intervals = {face.id: face.interval for face in session.faces}
+    return Scene(intervals, session.source.duration_ms, mode, CHOICE)
 
 
-def fitted(
-    choice: ChoiceRecord, entry: str, sound_ms: int, session: SessionRecord, mode: SyncMode | None
-) -> ChoiceRecord:
-    """The choice with its end brought inside the sound, and inside the video where it overshoots by no more than the
-    tolerance or `cut_off` says so.
-    """
-    if choice.sound_end_ms > sound_ms + END_TOLERANCE_MS:
-        raise _fault(
-            entry,
-            "sound_end_time",
-            f"{choice.sound_end_ms} ms is after the sound's end at {sound_ms} ms",
-        )
-    choice = replace(choice, sound_end_ms=min(choice.sound_end_ms, sound_ms))
-    speech = _speech(choice, _face(choice, entry, session), session.source.duration_ms, mode)
-    return replace(choice, sound_end_ms=choice.sound_start_ms + speech.duration_ms)
+def check_choices(scene: Scene, choices: Sequence[FaceChoice]) -> None:
+    """Check what can be checked before the audio is known. Raises `InputError` that names a field of the wire."""
+    with wire_words():
+        scene.check_all(choices, [None] * len(choices))
 
 
-def result_ms(choices: Sequence[ChoiceRecord], session: SessionRecord, mode: SyncMode | None) -> int:
-    """How long the result of fitted choices will be."""
-    ends = [choice.insert_ms + choice.sound_end_ms - choice.sound_start_ms for choice in choices]
-    return extended_duration_ms(mode, session.source.duration_ms, max(ends))
+def fit(scene: Scene, choice: FaceChoice, number: int, audio_ms: int) -> FaceChoice:
+    """Choice `number` with its end inside its audio and inside the video. Raises `InputError` as `check_choices`."""
+    with wire_words(f"choices[{number}]."):
+        return scene.check(choice, audio_ms)
 
 
-def _face(choice: ChoiceRecord, entry: str, session: SessionRecord) -> FaceSummary:
-    face = session.face(choice.face_id)
-    if face is None:
-        known = ", ".join(face.id for face in session.faces) or "none"
-        raise _fault(entry, "face_id", f"the session has no face {choice.face_id[:80]!r}; its faces: {known}")
-    return face
-
-
-def _check_times(choice: ChoiceRecord, entry: str) -> None:
-    crop_ms = choice.sound_end_ms - choice.sound_start_ms
-    if crop_ms < MIN_CROP_MS:
-        raise _fault(
-            entry,
-            "sound_end_time",
-            f"the sound from {choice.sound_start_ms} ms to {choice.sound_end_ms} ms lasts {crop_ms} ms; "
-            f"at least {MIN_CROP_MS} ms must be left",
-        )
-
-
-def _check_place(choice: ChoiceRecord, entry: str, face: FaceSummary, video_ms: int, mode: SyncMode | None) -> None:
-    """Whether the speech lies in the video and over the face."""
-    speech = _speech(choice, face, video_ms, mode)
-    if speech.end_ms > extended_duration_ms(mode, video_ms, speech.end_ms) + END_TOLERANCE_MS:
-        raise _fault(
-            entry,
-            "sound_insert_time",
-            f"the speech inserted at {choice.insert_ms} ms ends at {speech.end_ms} ms, after the video's end at "
-            f"{video_ms} ms",
-        )
-    shown = Interval(face.interval.start_ms, face.interval.end_ms + END_TOLERANCE_MS)
-    shared_ms = shown_ms(mode, video_ms, shown, speech)
-    if shared_ms < MIN_OVERLAP_MS:
-        raise _fault(
-            entry,
-            "sound_insert_time",
-            f"the speech from {speech.start_ms} ms to {speech.end_ms} ms shares {shared_ms} ms with the interval "
-            f"of face {face.id}, {face.interval.start_ms} ms to {face.interval.end_ms} ms; at least "
-            f"{MIN_OVERLAP_MS} ms are needed",
-        )
-
-
-def _speech(choice: ChoiceRecord, face: FaceSummary, video_ms: int, mode: SyncMode | None) -> Interval:
-    """Where the speech lies on the video's time line, its end clamped to the video's within the tolerance."""
-    wanted = Interval(choice.insert_ms, choice.insert_ms + choice.sound_end_ms - choice.sound_start_ms)
-    end_ms = cut_end_ms(mode, video_ms, face.interval, wanted)
-    if video_ms < end_ms <= video_ms + END_TOLERANCE_MS:
-        end_ms = video_ms
-    return Interval(wanted.start_ms, end_ms)
+@contextmanager
+def wire_words(prefix: str = "") -> Iterator[None]:
+    """Let errors that name parameters of the library, after `prefix`, name those of the wire."""
+    try:
+        yield
+    except InputError as error:
+        place = error.field if error.field == "sync_mode" else prefix + error.field
+        raise error.renamed(re.sub(r"[a-z_]+", lambda found: WIRE_FIELDS.get(found[0], found[0]), place)) from error
 
 
 def _check_length(duration_ms: int, what: str, field: str) -> None:
     if not MIN_MS <= duration_ms <= MAX_MS + END_TOLERANCE_MS:
         raise InputError(f"the {what} lasts {duration_ms} ms; it must last {MIN_MS} ms to {MAX_MS} ms.", field=field)
-
-
-def _fault(field: str, name: str, sentence: str) -> InputError:
-    return InputError(f"{sentence}.", field=f"{field}.{name}")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
+from duikou.arrays import Float32Array, smoothstep
 from duikou.errors import InputError
 from duikou.speech.features import FRAME_RATE, loudness, mel_power, normalise, resample
 from duikou.speech.motion import CURVES, MouthMotion
 from duikou.speech.network import raw_curves
 from duikou.speech.silence import voice_curve, voice_probability
-
-FloatArray = npt.NDArray[np.float32]
 
 LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths best (docs/models/articulation.md)
 # Trained on squared error, the network hedges: this brings its 95th percentile on held-out voices to the targets'.
@@ -37,7 +35,7 @@ MAX_RATE = 768_000  # samples per second that any sound file has
 _GAP, _JAW, _WIDTH, _ROUND, _CLOSURE, _DENTAL, _TONGUE, _VOICE = range(len(CURVES))
 
 
-def articulate(samples: FloatArray, rate: int) -> MouthMotion:
+def articulate(samples: Float32Array, rate: int) -> MouthMotion:
     """Mouth motion at 100 rows per second of mono sound `samples` (n,) float32 in -1 to 1 at `rate` per second.
 
     The motion is on the sound's own time line and already leads the sound as lips do (`LIP_LEAD_S`): sample it at
@@ -57,7 +55,7 @@ def articulate(samples: FloatArray, rate: int) -> MouthMotion:
     return MouthMotion(_mouth(curves, voice, loudness(power)), float(FRAME_RATE), -LIP_LEAD_S)
 
 
-def _check(samples: FloatArray, rate: int) -> None:
+def _check(samples: Float32Array, rate: int) -> None:
     if not 0 < rate <= MAX_RATE:
         raise InputError(f"{rate} samples per second is not between 1 and {MAX_RATE}", field="rate")
     if samples.ndim != 1:
@@ -66,7 +64,7 @@ def _check(samples: FloatArray, rate: int) -> None:
         raise InputError(f"{int((~np.isfinite(samples)).sum())} values are not finite numbers", field="samples")
 
 
-def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
+def _mouth(raw: Float32Array, voice: Float32Array, level: Float32Array) -> Float32Array:
     """Final curves (N, len(CURVES)) of the network's, given where speech is and how loud each row is in dB."""
     curves = gaussian_filter1d(raw, SMOOTH_ROWS, axis=0, mode="nearest")
     parted = raw[:, _GAP] + SPREAD_PARTS * (raw[:, _WIDTH] - raw[:, _ROUND])
@@ -88,14 +86,8 @@ def _mouth(raw: FloatArray, voice: FloatArray, level: FloatArray) -> FloatArray:
     return np.asarray(curves, np.float32)
 
 
-def _reached(chance: FloatArray, start: float, end: float) -> FloatArray:
+def _reached(chance: Float32Array, start: float, end: float) -> Float32Array:
     """Gestures (N,) that are made wholly or not at all, of how likely they are: half a p is seen as a fault."""
-    peak = maximum_filter1d(chance, PEAK_ROWS)
-    made = _smoothstep(chance / np.maximum(peak, start), SHOULDER_FROM, SHOULDER_AT)
-    return np.asarray(made * _smoothstep(peak, start, end), np.float32)
-
-
-def _smoothstep(values: FloatArray, start: float, end: float) -> FloatArray:
-    """0 below `start`, 1 above `end`, without corners between."""
-    share = np.clip((values - start) / (end - start), 0.0, 1.0)
-    return np.asarray(share * share * (3.0 - 2.0 * share), np.float32)
+    peak = np.asarray(maximum_filter1d(chance, PEAK_ROWS), np.float32)
+    shoulder = (chance / np.maximum(peak, start) - SHOULDER_FROM) / (SHOULDER_AT - SHOULDER_FROM)
+    return np.asarray(smoothstep(shoulder) * smoothstep((peak - start) / (end - start)), np.float32)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
-FloatArray = npt.NDArray[np.float32]
+from duikou.arrays import Float32Array, Float64Array
 
 RATE = 16_000  # samples per second: speech articulation lies below 8 kHz
 HOP = 160  # samples, 10 ms: a closure of two video frames still spans six rows
@@ -22,13 +21,13 @@ SPREAD_GUARD = 0.8  # log units added to the spread, so that steady noise is not
 _CHUNK = 4096  # rows per Fourier transform, for bounded memory
 
 
-def resample(samples: FloatArray, rate: int) -> FloatArray:
+def resample(samples: Float32Array, rate: int) -> Float32Array:
     """Mono sound (n,) at `rate` brought to 16 kHz: (n * 16000 / rate,) float32."""
     samples = np.ascontiguousarray(samples, np.float32)
     return samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
 
 
-def mel_power(samples: FloatArray) -> FloatArray:
+def mel_power(samples: Float32Array) -> Float32Array:
     """Power in mel bands (N, 80) of mono sound (n,) at 16 kHz; row k is centred on sample 160 k, N = 1 + n // 160."""
     padded = np.pad(samples, (WINDOW // 2, WINDOW // 2 + HOP))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][: 1 + len(samples) // HOP]
@@ -38,7 +37,7 @@ def mel_power(samples: FloatArray) -> FloatArray:
     return np.concatenate(power).astype(np.float32)
 
 
-def normalise(power: FloatArray) -> FloatArray:
+def normalise(power: Float32Array) -> Float32Array:
     """Mel power (..., N, 80) as the network takes it, of the same shape.
 
     First the level goes (division by the loud frames' power), then, in log, the mean spectrum and the spread of the
@@ -55,14 +54,14 @@ def normalise(power: FloatArray) -> FloatArray:
     return np.asarray((log - mean) / (spread * 0.5 + SPREAD_GUARD), np.float32)
 
 
-def loudness(power: FloatArray) -> FloatArray:
+def loudness(power: Float32Array) -> Float32Array:
     """Loudness (N,) of each row of mel power (N, 80) in dB below the loud frames' level; 0 dB is loud."""
     energy = power.mean(-1)
     level = np.percentile(energy, LOUD_PERCENTILE)
     return np.asarray(10.0 * np.log10(energy / max(level, 1e-20) + FLOOR), np.float32)
 
 
-def _running_sum(values: FloatArray) -> npt.NDArray[np.float64]:
+def _running_sum(values: Float32Array) -> Float64Array:
     """Sums of (..., N, c) over `CONTEXT` rows to either side, fewer at the ends."""
     rows = values.shape[-2]
     sums = np.cumsum(values, axis=-2, dtype=np.float64)
@@ -72,7 +71,7 @@ def _running_sum(values: FloatArray) -> npt.NDArray[np.float64]:
     return np.asarray(sums[..., last, :] - sums[..., first, :], np.float64)
 
 
-def _mel_bank() -> FloatArray:
+def _mel_bank() -> Float32Array:
     """Triangular filters (FFT / 2 + 1, BANDS), evenly spaced in mel (O'Shaughnessy 1987: 2595 log10(1 + f / 700))."""
     low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (LOW_HZ, HIGH_HZ))
     corners = 700.0 * (10.0 ** (np.linspace(low, high, BANDS + 2) / 2595.0) - 1.0) * FFT / RATE

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from duikou.arrays import Float32Array, Float64Array
 
 CURVES = ("gap", "jaw", "width", "round", "closure", "dental", "tongue", "voice")
 """The named curves, in the order of `MouthMotion.values`' columns. Rest is all zeros.
@@ -32,11 +31,11 @@ class MouthMotion:
     start_s: time of row 0 in seconds on the owner's time line.
     """
 
-    values: FloatArray
+    values: Float32Array
     rate: float
     start_s: float = 0.0
 
-    def __getitem__(self, curve: str) -> FloatArray:
+    def __getitem__(self, curve: str) -> Float32Array:
         return self.values[:, CURVES.index(curve)]
 
     @property
@@ -44,7 +43,7 @@ class MouthMotion:
         """Time just after the last row."""
         return self.start_s + len(self.values) / self.rate
 
-    def at(self, times_s: npt.NDArray[np.float64]) -> FloatArray:
+    def at(self, times_s: Float64Array) -> Float32Array:
         """Curves at `times_s` (M,), linear between rows and at rest (zeros) outside: (M, len(CURVES))."""
         rows = (np.asarray(times_s, np.float64) - self.start_s) * self.rate
         grid = np.arange(len(self.values))

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import Float32Array
 from duikou.errors import ModelError
 from duikou.speech.features import BANDS
 from duikou.speech.motion import CURVES
-
-FloatArray = npt.NDArray[np.float32]
 
 WEIGHTS = ("articulation-1.npz", "articulation-2.npz")  # trained apart; their mean errs less than either (Breiman 1996)
 CHANNELS = 128
@@ -32,7 +30,7 @@ _CHUNK = 4096  # rows at a time, for bounded memory
 class Network:
     """The weights: arrays by name, as `training/network.py` exports them."""
 
-    weights: dict[str, FloatArray]
+    weights: dict[str, Float32Array]
 
     @classmethod
     def load(cls, name: str = WEIGHTS[0]) -> Network:
@@ -49,7 +47,7 @@ class Network:
                 raise ModelError(f"the weights {name} have {array} of shape {found}, not {shape}")
         return cls(weights)
 
-    def run(self, features: FloatArray) -> FloatArray:
+    def run(self, features: Float32Array) -> Float32Array:
         """Raw curves (N, len(CURVES)) of normalised log-mel (N, 80): `gap` to `round` as they are, the rest in 0 to 1.
 
         Long sound is worked on in parts with `REACH` rows of overlap; the result is that of one part.
@@ -62,7 +60,7 @@ class Network:
             parts.append(out[start - first : min(start + _CHUNK, rows) - first])
         return np.concatenate(parts) if parts else np.zeros((0, len(CURVES)), np.float32)
 
-    def _part(self, features: FloatArray) -> FloatArray:
+    def _part(self, features: Float32Array) -> Float32Array:
         w = self.weights
         hidden = _convolve(features, w["input"][None], 1) + w["input_bias"]
         for block, dilation in enumerate(DILATIONS):
@@ -75,24 +73,24 @@ class Network:
         return np.asarray(out, np.float32)
 
 
-def raw_curves(features: FloatArray) -> FloatArray:
+def raw_curves(features: Float32Array) -> Float32Array:
     """Mean over the package's networks of what each makes of normalised log-mel (N, 80): (N, len(CURVES))."""
     outs = [Network.load(name).run(features) for name in WEIGHTS]
     return np.asarray(np.mean(outs, axis=0), np.float32)
 
 
-def _silu(values: FloatArray) -> FloatArray:
+def _silu(values: Float32Array) -> Float32Array:
     with np.errstate(over="ignore"):  # exp of a large number is infinite, its inverse is the 0 that is wanted
         return np.asarray(values / (1.0 + np.exp(-values)), np.float32)
 
 
-def _norm(values: FloatArray, scale: FloatArray, shift: FloatArray) -> FloatArray:
+def _norm(values: Float32Array, scale: Float32Array, shift: Float32Array) -> Float32Array:
     """Layer normalisation of each row (N, C)."""
     centred = values - values.mean(1, keepdims=True)
     return np.asarray(centred / np.sqrt((centred**2).mean(1, keepdims=True) + EPSILON) * scale + shift, np.float32)
 
 
-def _convolve(values: FloatArray, kernel: FloatArray, dilation: int) -> FloatArray:
+def _convolve(values: Float32Array, kernel: Float32Array, dilation: int) -> Float32Array:
     """Grouped dilated convolution along the rows of (N, C) with (groups, out, in, taps), zeros beyond the ends."""
     groups, outs, ins, taps = kernel.shape
     rows, reach = len(values), taps // 2 * dilation

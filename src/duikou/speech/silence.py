@@ -5,15 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
+from duikou.arrays import BoolArray, Float32Array
 from duikou.model_files import VOICE_DETECTOR
 from duikou.speech.features import FRAME_RATE, HOP, RATE
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 STEP = 512  # samples that the detector takes at a time, at 16 kHz
 MEMORY = 64  # samples of the step before that it wants again
@@ -25,7 +22,7 @@ PREPARE_MS = 100  # mouths open this long before the first sound
 SETTLE_MS = 80  # and are back at rest this long after the last
 
 
-def voice_probability(samples: FloatArray) -> FloatArray:
+def voice_probability(samples: Float32Array) -> Float32Array:
     """Probability of a voice (N,) at 100 rows per second in mono sound (n,) at 16 kHz, N = 1 + n // 160.
 
     Raises `ModelError` where the detector's file is missing or altered.
@@ -49,7 +46,7 @@ def voice_probability(samples: FloatArray) -> FloatArray:
     return np.interp(np.arange(1 + len(samples) // HOP), centres, found[warm_up:]).astype(np.float32)
 
 
-def voice_curve(detected: FloatArray, believed: FloatArray) -> FloatArray:
+def voice_curve(detected: Float32Array, believed: Float32Array) -> Float32Array:
     """The `voice` curve (N,), 0 to 1 with soft edges, from the detector's and the network's opinions (N,) each.
 
     The detector knows noise and music from speech; the network knows where, to 10 ms.
@@ -66,7 +63,7 @@ def voice_curve(detected: FloatArray, believed: FloatArray) -> FloatArray:
     return np.asarray(gaussian_filter1d(wide, _rows(PREPARE_MS) / 4, mode="nearest", truncate=2.0), np.float32)
 
 
-def _hysteresis(values: FloatArray) -> BoolArray:
+def _hysteresis(values: Float32Array) -> BoolArray:
     """True from where `values` reach `ON` (and back to where they left `OFF`) until they fall below `OFF`."""
     above = values >= OFF
     starts = np.flatnonzero(above & ~np.concatenate([[False], above[:-1]]))

@@ -8,7 +8,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from duikou.errors import StorageError
-from duikou.tasks.models import Load, Queue, Task
+from duikou.tasks.models import QueueLoad, Task
+from duikou.tasks.states import Queue
 from duikou.telemetry.metrics import tasks_begun, tasks_ended, tasks_handed_back, tasks_waited
 
 
@@ -16,10 +17,10 @@ def count_transition(before: Task, after: Task) -> None:
     """Count a change of a task's status."""
     queue = str(after.queue)
     if after.finished:
-        tasks_ended.labels(queue, str(after.status), after.fault).inc()
+        tasks_ended.labels(queue, str(after.status), after.fault or "").inc()
     elif after.attempt > before.attempt:
         tasks_begun.labels(queue).inc()
-        if after.attempt == 1:
+        if after.attempt == 1 and after.began_at is not None:
             tasks_waited.labels(queue).observe(max(after.began_at - after.created_at, 0) / 1000)
     else:
         tasks_handed_back.labels(queue).inc()
@@ -28,7 +29,7 @@ def count_transition(before: Task, after: Task) -> None:
 class QueueCollector(Collector):
     """What the database holds: asked once for each time that the figures are."""
 
-    def __init__(self, loads: Callable[[], dict[Queue, Load]], callbacks_waiting: Callable[[], int]) -> None:
+    def __init__(self, loads: Callable[[], dict[Queue, QueueLoad]], callbacks_waiting: Callable[[], int]) -> None:
         self._loads, self._callbacks_waiting = loads, callbacks_waiting
 
     def collect(self) -> Iterable[Metric]:

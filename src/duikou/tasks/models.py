@@ -1,56 +1,15 @@
-"""What the store keeps: media, sessions and tasks, as frozen values."""
+"""What the store keeps: media, sessions and tasks, as frozen values. `duikou.tasks.rows` maps them to columns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
+from duikou.faces.track import FaceWarning
+from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import FaceChoice
+from duikou.tasks.states import UNFINISHED, Fault, Queue, TaskStatus
 from duikou.timebase import Interval
-
-
-class TaskStatus(StrEnum):
-    """Where a task stands. `cancelled` is ours: the contract knows only the others, and hears of it as failed."""
-
-    SUBMITTED = "submitted"
-    PROCESSING = "processing"
-    SUCCEED = "succeed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-UNFINISHED = (TaskStatus.SUBMITTED, TaskStatus.PROCESSING)
-TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
-    TaskStatus.SUBMITTED: frozenset({TaskStatus.PROCESSING, TaskStatus.FAILED, TaskStatus.CANCELLED}),
-    TaskStatus.PROCESSING: frozenset(TaskStatus) - {TaskStatus.PROCESSING},
-    TaskStatus.SUCCEED: frozenset(),
-    TaskStatus.FAILED: frozenset({TaskStatus.SUBMITTED}),  # an operator has it tried again
-    TaskStatus.CANCELLED: frozenset({TaskStatus.SUBMITTED}),
-}
-"""What a status may become."""
-
-
-class Queue(StrEnum):
-    """What kind of machine a task waits for. Each has an order of its own."""
-
-    ANALYSIS = "analysis"
-    RENDER = "render"
-    GPU = "gpu"
-
-
-RENDERING = (Queue.RENDER, Queue.GPU)
-
-
-class Fault(StrEnum):
-    """Why a task did not succeed, as a stable word; `reason` is the sentence."""
-
-    INPUT = "input"
-    LIMIT = "limit"
-    MODEL = "model"
-    STORAGE = "storage"
-    WORKER = "worker"
-    CANCELLED = "cancelled"
-
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
@@ -66,9 +25,9 @@ class MediaKind(StrEnum):
 
 @dataclass(frozen=True)
 class Media:
-    """One video or sound that we keep and serve.
+    """One video or audio file that the server keeps and serves.
 
-    key: where its bytes are, relative to the data folder. suffix: `.mp4`, `.mov`, or of a sound `.mp3` and its like.
+    key: its key in the file storage. suffix: `.mp4` or `.mov`, or for audio `.mp3`, `.wav`, `.m4a` or `.aac`.
     """
 
     id: str
@@ -83,24 +42,15 @@ class Media:
 
 
 @dataclass(frozen=True)
-class FaceNote:
-    """One sentence on why a face's interval is no longer or what may look wrong; `code` is a stable word."""
-
-    code: str
-    message: str
-    interval: Interval
-
-
-@dataclass(frozen=True)
-class FaceSummary:
-    """A face as the store knows it; the tracks stay in the session's folder.
+class FaceRecord:
+    """A face as the store knows it; its track stays in the session's folder.
 
     box: usual place in the picture, (x, y, width, height) in pixels.
     """
 
     id: str
     interval: Interval
-    notes: tuple[FaceNote, ...] = ()
+    warnings: tuple[FaceWarning, ...] = ()
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
@@ -111,99 +61,116 @@ class SessionRecord:
     id: str
     account: str
     source: Media
-    faces: tuple[FaceSummary, ...]
+    faces: tuple[FaceRecord, ...]
     created_at: int
     expires_at: int
 
-    def face(self, face_id: str) -> FaceSummary | None:
+    def face(self, face_id: str) -> FaceRecord | None:
         """The face of that id, or `None`."""
         return next((face for face in self.faces if face.id == face_id), None)
 
 
 @dataclass(frozen=True)
-class ChoiceRecord:
-    """One face and what it speaks: `duikou.pipeline.choice.FaceChoice` with the sound as a key in the data folder."""
+class TaskSource:
+    """The video that a task starts from, as it was when the task was created."""
 
-    sound: str
-    face_id: str
-    sound_start_ms: int
-    sound_end_ms: int
-    insert_ms: int
-    sound_volume: float
-    original_volume: float
+    id: str
+    suffix: str
+    duration_ms: int
 
 
 @dataclass(frozen=True)
-class Task:
-    """Work that was asked for: a lip sync, or in the queue `analysis` the search for a video's faces.
+class TaskResult:
+    """What a render made. watermark_id: the second result, with a visible mark, if one was requested."""
 
-    external_id: the caller's own id for it, unique per account; `None` where the caller gave none.
-    fingerprint: digest of the payload, which tells a repeated request from another one under the same external id.
-    source: the video it starts from, as it was when the task was made.
-    session_id: the session that it starts from; of a search the one that it made, empty until then.
-    attempt: number of the claim that holds now; it only rises, and every write of a worker names it.
-    tries: how often work was begun and not handed back; at `MAX_TRIES` the task fails.
-    reason: why it failed, one sentence. progress: 0 to 1. Times are Unix milliseconds; `expires_at` is 0 until the end,
-    `began_at` until an attempt begins.
-    turn: its place among those that wait in its queue, the lowest first; see `Store.add_task`.
-    beat: rises while whoever has the task in hand is alive. request_id, trace: the call that made it, for log lines and
-    traces.
-    sync_mode: what happens to speech that is too long, "" for a fault. watermark: whether a second, marked result is
-    made, whose id is watermark_id. callback_url: who is told of every change, "" for nobody; files_url: what the
-    addresses in that callback begin with.
+    id: str
+    duration_ms: int
+    watermark_id: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskCallback:
+    """Where every change of a render's status is posted. files_url: base of the file addresses in that post."""
+
+    url: str
+    files_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Accepted work: what the queue and the state machine need. `IdentifyTask` and `RenderTask` add what is theirs.
+
+    Times are Unix milliseconds. began_at: `None` until the first attempt. expires_at: `None` until the task is over.
+    attempt: number of the current claim; it only rises, and every write of a worker names it.
+    tries: attempts begun and not handed back; at `MAX_TRIES` the task fails.
+    fault, reason: why it failed, as a word and as a sentence (empty unless it failed).
+    progress: 0 to 1. stage: what the worker is doing, empty before it reports.
+    not_before: earliest time of the next claim. turn: position in its queue, lowest first; see `TaskStore.add`.
+    heartbeat: counter that rises while a worker holds the task.
+    request_id, trace: the call that created it, for logs and traces; empty outside a call.
     """
 
     id: str
     account: str
-    source_id: str
-    source_suffix: str
-    source_duration_ms: int
+    source: TaskSource
+    queue: Queue
     not_before: int
     created_at: int
     updated_at: int
-    external_id: str | None = None
-    fingerprint: str = ""
-    session_id: str = ""
-    choices: tuple[ChoiceRecord, ...] = ()
+    began_at: int | None = None
+    expires_at: int | None = None
     status: TaskStatus = TaskStatus.SUBMITTED
+    fault: Fault | None = None
     reason: str = ""
     attempt: int = 0
     tries: int = 0
     progress: float = 0.0
     stage: str = ""
-    result_id: str = ""
-    result_duration_ms: int = 0
-    expires_at: int = 0
-    sync_mode: str = ""
-    watermark: bool = False
-    watermark_id: str = ""
-    callback_url: str = ""
-    files_url: str = ""
-    began_at: int = 0
-    queue: Queue = Queue.RENDER
     turn: float = 0.0
-    beat: int = 0
-    fault: str = ""
+    heartbeat: int = 0
     request_id: str = ""
     trace: str = ""
 
     @property
     def finished(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the task is over."""
         return self.status not in UNFINISHED
 
 
+@dataclass(frozen=True, kw_only=True)
+class IdentifyTask(Task):
+    """The search for a video's faces. session_id: the session that it made, `None` until it succeeds."""
+
+    queue: Queue = Queue.ANALYSIS
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderTask(Task):
+    """A lip sync.
+
+    session_id: the session that it starts from. choices: their audio is a key in the file storage.
+    fingerprint: digest of the payload; tells a repeated request from another one under the same external id.
+    sync_mode: what to do with speech that is longer than the video; `None` makes that an error.
+    watermark: whether a second, visibly marked result is made.
+    external_id: the caller's own id, unique per account. callback: where changes of status are posted.
+    """
+
+    queue: Queue = Queue.RENDER
+    session_id: str
+    choices: tuple[FaceChoice, ...]
+    fingerprint: str
+    sync_mode: SyncMode | None = None
+    watermark: bool = False
+    external_id: str | None = None
+    callback: TaskCallback | None = None
+    result: TaskResult | None = None
+
+
 @dataclass(frozen=True)
-class Load:
-    """What one queue holds: tasks that wait, ms that the oldest of them has waited, and tasks in hand."""
+class QueueLoad:
+    """Load of one queue: waiting tasks, milliseconds that the oldest of them has waited, and running tasks."""
 
     waiting: int
     age_ms: int
     running: int
-
-
-def task_from(values: dict[str, Any]) -> Task:
-    """A task from its row, or from its own dictionary once that has been through JSON."""
-    choices = tuple(ChoiceRecord(**choice) for choice in values["choices"])
-    typed = {"choices": choices, "status": TaskStatus(values["status"]), "queue": Queue(values.get("queue", "render"))}
-    return Task(**{**values, **typed})

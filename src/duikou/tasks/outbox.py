@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
-from duikou.tasks.models import Task, task_from
+from duikou.tasks.models import RenderTask, Task
+from duikou.tasks.rows import render_task_from, task_row
 
 ORDERED_TRIES = 4  # a receiver that refuses one change this often still hears of the next ones
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 4 * 3600.0  # after a failure; doubles from the first to the longest
@@ -34,15 +35,17 @@ class Callback:
 
     number: int
     id: str
-    task: Task
+    task: RenderTask
     tries: int
 
 
 def add(connection: sa.Connection, task: Task, at: int) -> None:
     """Note that a task has changed, where its caller asked to be told and did not take it back since."""
     t = tables.tasks
-    if task.callback_url and connection.scalar(sa.select(t.c.callback_url).where(t.c.id == task.id)):
-        values = {"id": new_id(), "task_id": task.id, "task": asdict(task), "tries": 0, "not_before": at}
+    if not isinstance(task, RenderTask) or task.callback is None:
+        return
+    if connection.scalar(sa.select(t.c.callback_url).where(t.c.id == task.id)):
+        values = {"id": new_id(), "task_id": task.id, "task": task_row(task), "tries": 0, "not_before": at}
         connection.execute(sa.insert(tables.callbacks).values(values))
 
 
@@ -82,7 +85,7 @@ class Outbox:
                         hold.values(tries=row.tries + 1, not_before=self._clock() + hold_ms)
                     ).rowcount
                     if held:
-                        claimed.append(Callback(row.number, row.id, task_from(row.task), row.tries + 1))
+                        claimed.append(Callback(row.number, row.id, render_task_from(row.task), row.tries + 1))
         return claimed
 
     def waiting(self) -> int:

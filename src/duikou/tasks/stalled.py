@@ -15,7 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from duikou.database.ids import now_ms
-from duikou.tasks.models import Fault, TaskStatus
+from duikou.tasks.states import Fault, TaskStatus
 from duikou.tasks.store import Store
 
 WATCH_EVERY_S = 1.0

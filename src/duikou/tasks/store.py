@@ -8,8 +8,8 @@ who is alive is told by `beat`, and a task waits no longer than it may, however 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -19,28 +19,25 @@ from duikou.database.engine import Database
 from duikou.database.ids import now_ms
 from duikou.errors import DuikouError
 from duikou.tasks import metrics, outbox
-from duikou.tasks.models import (
-    RENDERING,
-    TRANSITIONS,
-    UNFINISHED,
-    FaceNote,
-    FaceSummary,
-    Fault,
-    Load,
-    Media,
-    MediaKind,
-    Queue,
-    SessionRecord,
-    Task,
-    TaskStatus,
+from duikou.tasks.models import IdentifyTask, Media, MediaKind, QueueLoad, RenderTask, SessionRecord, Task, TaskResult
+from duikou.tasks.rows import (
+    media_from,
+    media_row,
+    render_task_from,
+    session_from,
+    session_row,
+    task_columns,
     task_from,
+    task_row,
 )
-from duikou.timebase import Interval
+from duikou.tasks.states import RENDERING, TRANSITIONS, UNFINISHED, Fault, Queue, TaskStatus
 
 MAX_TRIES = 3  # a task that killed three workers will kill the fourth
 RETRY_DELAY_MS = 1_000  # times the number of tries: lets a passing fault (full disk, full memory) pass
 QUEUES = tuple(Queue)  # named where all are meant: the index of what is unfinished begins with the queue
 LONGEST_DELAY_MS = RETRY_DELAY_MS * MAX_TRIES  # one that lasts longer comes from a clock that was set back since
+
+T = TypeVar("T", bound=Task)
 
 log = structlog.get_logger(__name__)
 
@@ -126,8 +123,7 @@ class Store:
             source = connection.execute(sa.select(tables.media).where(tables.media.c.id == row.source_id)).one_or_none()
         if source is None:
             return None
-        faces = tuple(_face(face) for face in row.faces)
-        return SessionRecord(row.id, row.account, _media(source), faces, row.created_at, row.expires_at)
+        return session_from(row._mapping, media_from(source._mapping))
 
     def drop_session(self, session_id: str) -> None:
         """Forget a session."""
@@ -136,7 +132,7 @@ class Store:
 
     # Tasks
 
-    def add_task(self, task: Task, *, account_limit: int = 0, queue_limit: int = 0) -> Task:
+    def add_task(self, task: T, *, account_limit: int = 0, queue_limit: int = 0) -> T:
         """Keep a new task, with its turn. Raises `ExternalIdTaken`, `TooManyTasksError`; a limit of 0 is none.
 
         Turns share a queue out between accounts by their priority, whoever asks how often: each task counts as many
@@ -146,20 +142,22 @@ class Store:
         """
         t = tables.tasks
         over = sa.and_(t.c.expires_at > 0, t.c.expires_at <= self._clock())
-        free = sa.update(t).where(t.c.account == task.account, t.c.external_id == task.external_id, over)
+        external_id = task.external_id if isinstance(task, RenderTask) else None
+        free = sa.update(t).where(t.c.account == task.account, t.c.external_id == external_id, over)
         try:
             with self._database.writing() as connection:
                 self._database.one_by_one(connection, f"tasks of {task.account}")
                 connection.execute(free.values(external_id=None))  # a task that is over but not swept yet
                 _check_room(connection, task.account, task.queue, account_limit, queue_limit)
                 task = replace(task, turn=_turn(connection, task))
-                connection.execute(sa.insert(t).values(asdict(task)))
+                connection.execute(sa.insert(t).values(task_row(task)))
                 outbox.add(connection, task, self._clock())
         except sa.exc.IntegrityError as error:
-            if task.external_id is not None and self.task_by_external_id(task.account, task.external_id):
-                raise ExternalIdTaken(task.external_id) from error
+            if external_id is not None and self.task_by_external_id(task.account, external_id):
+                raise ExternalIdTaken(external_id) from error
             raise
-        log.info("task submitted", task_id=task.id, session_id=task.session_id, queue=str(task.queue))
+        session_id = task.session_id if isinstance(task, RenderTask) else ""
+        log.info("task submitted", task_id=task.id, session_id=session_id, queue=str(task.queue))
         return task
 
     def require_room(self, account: str, queue: Queue, *, account_limit: int, queue_limit: int) -> None:
@@ -179,15 +177,15 @@ class Store:
         with self._database.reading() as connection:
             return asked - set(connection.scalars(query))
 
-    def task(self, account: str, task_id: str) -> Task | None:
+    def task(self, account: str, task_id: str) -> RenderTask | None:
         """A task of the account, or `None`."""
-        return self._one_task(*self._task_lives(account), tables.tasks.c.id == task_id)
+        return self._one_render(*self._task_lives(account), tables.tasks.c.id == task_id)
 
-    def task_by_external_id(self, account: str, external_id: str) -> Task | None:
+    def task_by_external_id(self, account: str, external_id: str) -> RenderTask | None:
         """The task of the account to which the caller gave that id, or `None`."""
-        return self._one_task(*self._task_lives(account), tables.tasks.c.external_id == external_id)
+        return self._one_render(*self._task_lives(account), tables.tasks.c.external_id == external_id)
 
-    def tasks(self, account: str, *, offset: int, limit: int) -> list[Task]:
+    def tasks(self, account: str, *, offset: int, limit: int) -> list[RenderTask]:
         """Tasks of the account, newest first."""
         t = tables.tasks
         query = (
@@ -198,7 +196,7 @@ class Store:
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return [_task(row) for row in connection.execute(query)]
+            return [render_task_from(row._mapping) for row in connection.execute(query)]
 
     def select(
         self, *, status: TaskStatus | None, account: str | None, queue: Queue | None, unfinished: bool, limit: int
@@ -236,7 +234,7 @@ class Store:
                 TaskStatus.PROCESSING,
                 attempt=row.attempt + 1,
                 tries=row.tries + 1,
-                beat=row.beat + 1,
+                heartbeat=row.beat + 1,
                 progress=0.0,
                 stage="",
                 began_at=self._clock(),
@@ -272,7 +270,7 @@ class Store:
         with self._database.reading() as connection:
             return _count(connection, sa.select(sa.func.count()).select_from(waiting.limit(most).subquery()))
 
-    def loads(self) -> dict[Queue, Load]:
+    def loads(self) -> dict[Queue, QueueLoad]:
         """What every queue holds."""
         t, now = tables.tasks, self._clock()
         waits = t.c.status == TaskStatus.SUBMITTED
@@ -289,13 +287,13 @@ class Store:
         with self._database.reading() as connection:
             rows = {row.queue: row for row in connection.execute(query)}
         return {
-            queue: Load(row.waiting, max(now - (row.oldest or now), 0), row.running)
+            queue: QueueLoad(row.waiting, max(now - (row.oldest or now), 0), row.running)
             if (row := rows.get(queue))
-            else Load(0, 0, 0)
+            else QueueLoad(0, 0, 0)
             for queue in Queue
         }
 
-    def found(self, task: Task, session: SessionRecord, *, expires_at: int) -> bool:
+    def found(self, task: IdentifyTask, session: SessionRecord, *, expires_at: int) -> bool:
         """End a search for faces well: the session is there to be used. False for a late writer.
 
         Raises `IdTakenError` where another session has that id.
@@ -310,7 +308,7 @@ class Store:
             raise IdTakenError(session.id) from error
         return done is not None
 
-    def publish(self, task: Task, result: Media, marked: Media | None = None) -> bool:
+    def publish(self, task: RenderTask, result: Media, marked: Media | None = None) -> bool:
         """End an attempt well: what it made, `marked` or not, is the task's. False for a late writer."""
         with self._database.writing() as connection:
             done = self._move(
@@ -319,9 +317,7 @@ class Store:
                 TaskStatus.SUCCEED,
                 progress=1.0,
                 stage="done",
-                result_id=result.id,
-                result_duration_ms=result.duration_ms,
-                watermark_id=marked.id if marked else "",
+                result=TaskResult(result.id, result.duration_ms, marked.id if marked else None),
                 expires_at=result.expires_at,
             )
             if done:
@@ -330,22 +326,30 @@ class Store:
                         _insert_media(connection, media)
         return done is not None
 
-    def cancel(self, task: Task, reason: str, *, expires_at: int) -> Task | None:
+    def cancel(self, task: T, reason: str, *, expires_at: int) -> T | None:
         """End an unfinished task, whoever works on it; a finished one stays as it is. The task as it is then, or
         `None` where it is gone.
         """
-        now: Task | None = task
+        now: T | None = task
         while now is not None and not now.finished:
             with self._database.writing() as connection:
                 ending: dict[str, Any] = {"reason": reason, "fault": Fault.CANCELLED, "expires_at": expires_at}
                 if ended := self._move(connection, now, TaskStatus.CANCELLED, **ending):
                     return ended
-            now = self.task_of_anyone(task.id)  # once more where a worker was quicker
+            found = self.task_of_anyone(task.id)  # once more where a worker was quicker
+            now = found if isinstance(found, type(task)) else None
         return now
 
     def again(self, task: Task) -> bool:
         """Have a task that failed or was cancelled tried again, from the first try on. False for a late writer."""
-        fresh: dict[str, Any] = {"reason": "", "fault": "", "tries": 0, "progress": 0.0, "stage": "", "expires_at": 0}
+        fresh: dict[str, Any] = {
+            "reason": "",
+            "fault": None,
+            "tries": 0,
+            "progress": 0.0,
+            "stage": "",
+            "expires_at": None,
+        }
         with self._database.writing() as connection:
             moved = self._move(connection, task, TaskStatus.SUBMITTED, not_before=self._clock(), why="asked", **fresh)
         return moved is not None
@@ -410,7 +414,8 @@ class Store:
 
     def drop_task(self, task: Task) -> None:
         """Forget a task, its results and what was still to be told of it."""
-        results = (task.result_id, task.watermark_id)
+        result = task.result if isinstance(task, RenderTask) else None
+        results = (result.id, result.watermark_id) if result else ()
         with self._database.writing() as connection:
             connection.execute(sa.delete(tables.media).where(tables.media.c.id.in_(results)))
             connection.execute(sa.delete(tables.tasks).where(tables.tasks.c.id == task.id))
@@ -462,14 +467,16 @@ class Store:
     # Insides
 
     def _move(
-        self, connection: sa.Connection, task: Task, status: TaskStatus, *, why: str = "", **values: Any
-    ) -> Task | None:
+        self, connection: sa.Connection, task: T, status: TaskStatus, *, why: str = "", **values: Any
+    ) -> T | None:
         """The one place where a status changes: compare-and-set from what `task` says, and what comes with it."""
         assert status in TRANSITIONS[task.status], f"no task goes from {task.status} to {status}"
         t = tables.tasks
         values |= {"status": status, "updated_at": self._clock()}
         change = (
-            sa.update(t).where(t.c.id == task.id, t.c.attempt == task.attempt, t.c.status == task.status).values(values)
+            sa.update(t)
+            .where(t.c.id == task.id, t.c.attempt == task.attempt, t.c.status == task.status)
+            .values(task_columns(values))
         )
         if connection.execute(change).rowcount != 1:
             log.info("late writer ignored", task_id=task.id, attempt=task.attempt, status=str(status))
@@ -505,6 +512,11 @@ class Store:
         with self._database.reading() as connection:
             row = connection.execute(sa.select(tables.tasks).where(*match)).one_or_none()
         return _task(row) if row else None
+
+    def _one_render(self, *match: sa.ColumnElement[bool]) -> RenderTask | None:
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(tables.tasks).where(*match)).one_or_none()
+        return render_task_from(row._mapping) if row else None
 
     def _task_lives(self, account: str) -> tuple[sa.ColumnElement[bool], ...]:
         """An account's lip syncs that are not over."""
@@ -568,30 +580,16 @@ def _count(connection: sa.Connection, query: sa.Select[int]) -> int:
 
 
 def _insert_media(connection: sa.Connection, media: Media) -> None:
-    connection.execute(sa.insert(tables.media).values(asdict(media)))
+    connection.execute(sa.insert(tables.media).values(media_row(media)))
 
 
 def _insert_session(connection: sa.Connection, session: SessionRecord) -> None:
-    values = {
-        "id": session.id,
-        "account": session.account,
-        "source_id": session.source.id,
-        "faces": [asdict(face) for face in session.faces],
-        "created_at": session.created_at,
-        "expires_at": session.expires_at,
-    }
-    connection.execute(sa.insert(tables.sessions).values(values))
+    connection.execute(sa.insert(tables.sessions).values(session_row(session)))
 
 
 def _media(row: sa.Row[Any]) -> Media:
-    return Media(**{**row._mapping, "kind": MediaKind(row.kind)})
-
-
-def _face(value: dict[str, Any]) -> FaceSummary:
-    notes = tuple(FaceNote(note["code"], note["message"], Interval(**note["interval"])) for note in value["notes"])
-    x, y, width, height = value.get("box", (0, 0, 0, 0))  # sessions made before it was kept have none
-    return FaceSummary(value["id"], Interval(**value["interval"]), notes, (x, y, width, height))
+    return media_from(row._mapping)
 
 
 def _task(row: sa.Row[Any]) -> Task:
-    return task_from(dict(row._mapping))
+    return task_from(row._mapping)

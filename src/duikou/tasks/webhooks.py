@@ -20,7 +20,7 @@ from duikou.errors import FetchError
 from duikou.net.addresses import Reach
 from duikou.net.fetch import post
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import Task
+from duikou.tasks.models import RenderTask
 from duikou.tasks.outbox import JITTER, MAX_TRIES, Callback, Outbox, usual_wait_s
 from duikou.telemetry import metrics
 from duikou.telemetry.spans import Span
@@ -42,7 +42,7 @@ class Courier:
         self,
         outbox: Outbox,
         accounts: Accounts,
-        body: Callable[[Task], bytes],
+        body: Callable[[RenderTask], bytes],
         *,
         reach: Reach,
         stopping: threading.Event,
@@ -92,10 +92,12 @@ class Courier:
                 log.exception("a callback cannot be delivered")  # it is due again once nobody holds it
 
     async def _tell(self, callback: Callback, span: Span) -> None:
+        receiver = callback.task.callback
+        assert receiver is not None, "the outbox holds tasks with a callback"
         body = self._body(callback.task)
         headers = signed(body, callback.id, int(time.time()), self._accounts.callback_secret(callback.task.account))
         try:
-            status = await post(callback.task.callback_url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
+            status = await post(receiver.url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
         except FetchError as error:
             outcome = str(error)
             span.fail("unreachable")

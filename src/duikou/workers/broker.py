@@ -20,7 +20,7 @@ import structlog
 from duikou.errors import StorageError
 from duikou.sandbox.process import Worker
 from duikou.settings import Settings
-from duikou.tasks.models import Queue
+from duikou.tasks.states import Queue
 from duikou.tasks.store import Store
 from duikou.workers.executor import Executor
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from duikou.sandbox.process import Worker
-from duikou.tasks.models import Queue
+from duikou.tasks.states import Queue
 from duikou.workers.executor import Executor
 
 IDLE_S = 1.0  # how long a retry that fell due may go unseen; new tasks wake the dispatcher at once

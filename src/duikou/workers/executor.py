@@ -14,7 +14,6 @@ import structlog
 
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
-from duikou.media.timeline import SyncMode
 from duikou.provenance import certificates
 from duikou.provenance.producer import Producer, configured
 from duikou.sandbox.answers import readable
@@ -25,7 +24,8 @@ from duikou.storage import keys
 from duikou.storage.base import FULL, Files, unusable
 from duikou.storage.data_folder import DataFolder
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import FaceSummary, Fault, Media, MediaKind, Queue, SessionRecord, Task, TaskStatus
+from duikou.tasks.models import FaceRecord, IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, Task
+from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import IdTakenError, Store
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
@@ -154,11 +154,10 @@ class Executor:
                     return
 
     def _attempt(self, task: Task, worker: Worker, held: Held, span: Span) -> Outcome:
-        searching = task.queue is Queue.ANALYSIS
+        searching = isinstance(task, IdentifyTask)
         made = keys.session_key(new_id()) if searching else keys.attempt_key(task.id, task.attempt)
         try:
-            do = self._search if searching else self._render
-            outcome = do(task, made, worker, held)
+            outcome = self._do(task, made, worker, held)
             span.note({"outcome": "done"})
             return outcome
         except StoppedError:
@@ -177,7 +176,15 @@ class Executor:
             end = self._store.fail if hopeless else self._store.retry
             return lambda: end(task, reason, fault, expires_at=expires_at)
 
-    def _render(self, task: Task, made: str, worker: Worker, held: Held) -> Outcome:
+    def _do(self, task: Task, made: str, worker: Worker, held: Held) -> Outcome:
+        match task:
+            case IdentifyTask():
+                return self._search(task, made, worker, held)
+            case RenderTask():
+                return self._render(task, made, worker, held)
+        raise AssertionError(f"no work for a {type(task).__name__}")
+
+    def _render(self, task: RenderTask, made: str, worker: Worker, held: Held) -> Outcome:
         source = self._source(task)
         with self._files.workspace() as place:
             folder = place.new(made)
@@ -185,19 +192,19 @@ class Executor:
                 session=place.get(keys.session_key(task.session_id)),
                 video=place.get(source.key),
                 choices=task.choices,
-                sounds=tuple(place.get(choice.sound) for choice in task.choices),
+                sounds=tuple(place.get(str(choice.audio)) for choice in task.choices),
                 output=folder / keys.RESULT,
                 made_by=self._terms.made_by,
                 produce_id=task.id,
                 watermark=folder / keys.MARKED if task.watermark else None,
-                sync_mode=SyncMode(task.sync_mode) if task.sync_mode else None,
+                sync_mode=task.sync_mode,
             )
             duration_ms = int(self._run(worker, held, self._work.render, order, places=order.places))
             names = (keys.RESULT, keys.MARKED) if task.watermark else (keys.RESULT,)
             sizes = {key: place.keep(key) for key in (f"{made}/{name}" for name in names)}
         return lambda: self._publish(task, made, sizes, duration_ms)
 
-    def _publish(self, task: Task, made: str, sizes: Mapping[str, int], duration_ms: int) -> None:
+    def _publish(self, task: RenderTask, made: str, sizes: Mapping[str, int], duration_ms: int) -> None:
         """Make what an attempt rendered the task's results. A late writer loses, and its files go."""
         at = now_ms()
         until = at + self._terms.keep_ms
@@ -211,12 +218,12 @@ class Executor:
             if not ours:  # else it was written, and the answer lost
                 self._files.remove(made)
 
-    def _search(self, task: Task, made: str, worker: Worker, held: Held) -> Outcome:
+    def _search(self, task: IdentifyTask, made: str, worker: Worker, held: Held) -> Outcome:
         source = self._source(task)
         with self._files.workspace() as place:
             video, folder = place.get(source.key), place.new(made)
             places = Places((video,), (folder,))
-            faces: tuple[FaceSummary, ...] = self._run(worker, held, self._work.identify, video, folder, places=places)
+            faces: tuple[FaceRecord, ...] = self._run(worker, held, self._work.identify, video, folder, places=places)
             if not all(face.id.isdecimal() for face in faces):  # they become names of files
                 raise WorkerError("the worker process gave a face a name that is none")
             place.keep(made)
@@ -225,7 +232,7 @@ class Executor:
         session = SessionRecord(session_id, task.account, source, faces, at, at + self._terms.session_ms)
         return lambda: self._found(task, made, session)
 
-    def _found(self, task: Task, made: str, session: SessionRecord) -> None:
+    def _found(self, task: IdentifyTask, made: str, session: SessionRecord) -> None:
         """Make what an attempt found the session that was asked for. A late writer loses, and its files go."""
         expires_at = now_ms() + SEARCH_KEPT_MS
         try:
@@ -241,7 +248,7 @@ class Executor:
         return worker.run(function, *args, places=places, limits=limits, tell=held.tell, wanted=lambda: held.wanted)
 
     def _source(self, task: Task) -> Media:
-        source = self._store.media_of_anyone(task.source_id)
+        source = self._store.media_of_anyone(task.source.id)
         if source is None:
             raise InputError("the source video is no longer kept", field="session_id")
         return source

@@ -15,7 +15,7 @@ from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import Queue
+from duikou.tasks.states import Queue
 from duikou.tasks.store import Store
 from duikou.telemetry import logs, metrics
 from duikou.telemetry.traces import traces

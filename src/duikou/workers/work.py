@@ -9,17 +9,19 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duikou
 from duikou.media import probe, sniff
+from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import Places
-from duikou.tasks.models import VIDEO_SUFFIXES, ChoiceRecord, FaceNote, FaceSummary
+from duikou.tasks.models import VIDEO_SUFFIXES, FaceRecord
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class RenderOrder:
 
     session: Path
     video: Path
-    choices: tuple[ChoiceRecord, ...]
+    choices: tuple[FaceChoice, ...]
     sounds: tuple[Path, ...]
     output: Path
     made_by: Producer
@@ -59,13 +61,13 @@ def probe_upload(path: Path, field: str, progress: Progress) -> Received:
     """Read the headers of a video or a sound. Raises `MediaError` that names `field`."""
     suffix = f".{sniff.container(path, field=field)}"
     if suffix in VIDEO_SUFFIXES:
-        return Received(suffix, probe.probe_video(path, field=field).duration_ms)
+        return Received(suffix, media_video.probe_video(path, field=field).duration_ms)
     return Received(suffix, probe.probe_audio(path, field=field).duration_ms)
 
 
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     """Read a video's headers. Raises `MediaError` that names `field`."""
-    return probe.probe_video(path, field=field)
+    return media_video.probe_video(path, field=field)
 
 
 def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
@@ -73,45 +75,23 @@ def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
     return probe.probe_audio(path, field=field)
 
 
-def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceSummary, ...]:
+def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord, ...]:
     """Find a video's faces and keep what is known of them, with their pictures, in `folder`. Raises `MediaError`."""
     with _temporary_files(folder):
         session = duikou.identify(video, progress=progress)
         session.save(folder)
-    return tuple(
-        FaceSummary(
-            face.id,
-            face.interval,
-            tuple(FaceNote(warning.code, warning.message, warning.interval) for warning in face.warnings),
-            face.box,
-        )
-        for face in session.faces
-    )
+    return tuple(FaceRecord(face.id, face.interval, face.warnings, face.box) for face in session.faces)
 
 
 def render(order: RenderOrder, progress: Progress) -> int:
     """Lip-sync into `order.output`; the result's length in ms. Raises `InputError`, `StorageError`, `ModelError`."""
     session = duikou.Session.load(order.session, order.video)
-    choices = [
-        duikou.FaceChoice(
-            sound=sound,
-            face_id=choice.face_id,
-            sound_start_ms=choice.sound_start_ms,
-            sound_end_ms=choice.sound_end_ms,
-            insert_ms=choice.insert_ms,
-            sound_volume=choice.sound_volume,
-            original_volume=choice.original_volume,
-        )
-        for choice, sound in zip(order.choices, order.sounds, strict=True)
-    ]
+    choices = [replace(choice, audio=sound) for choice, sound in zip(order.choices, order.sounds, strict=True)]
     with _temporary_files(order.output.parent):
         result = duikou.lip_sync(
             session,
             choices,
-            order.output,
-            watermark=order.watermark,
-            made_by=order.made_by,
-            produce_id=order.produce_id,
+            duikou.Output(order.output, order.watermark, order.made_by, order.produce_id),
             sync_mode=order.sync_mode,
             progress=progress,
         )
@@ -140,5 +120,5 @@ class Work:
     probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
     probe_audio: Callable[[Path, str, Progress], AudioInfo] = probe_audio
     probe_upload: Callable[[Path, str, Progress], Received] = probe_upload
-    identify: Callable[[Path, Path, Progress], tuple[FaceSummary, ...]] = identify
+    identify: Callable[[Path, Path, Progress], tuple[FaceRecord, ...]] = identify
     render: Callable[[RenderOrder, Progress], int] = render

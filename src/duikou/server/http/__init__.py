@@ -1,1 +1,1 @@
-"""The transport under the routes: connections, middleware and request bodies."""
+"""Below the routes: connections, middleware and request bodies."""

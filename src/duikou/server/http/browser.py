@@ -1,9 +1,9 @@
-"""What browsers are told about our answers, and which of their calls are none: a page of another site may not act here.
+"""Protection of browser users: security headers on every answer, and refusal of calls from pages of other sites.
 
-A browser carries a stranger's page into places that the stranger cannot reach: a server on its user's own machine, open
-since it listens on loopback only. Every browser says which site a call comes from (Fetch Metadata, and Origin for all
-that could change anything), and which name it looked up (Host): a stranger's own, bound to our address for a moment, is
-not one of ours (DNS rebinding).
+A browser runs untrusted pages next to servers that their authors cannot reach, such as one without keys that listens on
+the loopback interface of the user's machine. Browsers report which site a call comes from (Fetch Metadata, and Origin
+on calls that could change anything) and which name they looked up (Host). A host name that is not the server's, briefly
+resolved to the server's address, is DNS rebinding.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from duikou.server.errors import ApiError, Code
+from duikou.server.errors import ApiError, ErrorCode
 
-CALLS = re.compile(r"(?:/klingai|/kling)?/v1(?:/|$)")
-"""Paths of everything that asks for a key or acts."""
+API_PATHS = re.compile(r"(?:/klingai|/kling)?/v1(?:/|$)")
+"""Paths of every call that needs a key or has effects."""
 
-PROTECTION = {
-    # An answer is no page: nothing in it may run, load, be framed or be taken for another type.
+SECURITY_HEADERS = {
+    # An answer is not a page: nothing in it may run, load, be framed or be taken for another type.
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # addresses of files are secrets
+    "Referrer-Policy": "no-referrer",  # URLs of files are secrets
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""Headers of every answer, where its route has none of that name."""
-PRIVATE = "no-store"  # what calls answer holds addresses that work without a key
+"""Headers of every answer whose route does not set them itself."""
+NO_STORE = "no-store"  # answers hold URLs that work without a key
 
 
-class Protection:
-    """Puts `PROTECTION` on every answer."""
+class SecurityHeadersMiddleware:
+    """Adds `SECURITY_HEADERS` to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -41,35 +41,35 @@ class Protection:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
 
-        async def send_protected(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in PROTECTION.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                if CALLS.match(scope["path"]):
-                    headers.setdefault("Cache-Control", PRIVATE)
+                if API_PATHS.match(scope["path"]):
+                    headers.setdefault("Cache-Control", NO_STORE)
             await send(message)
 
-        await self.app(scope, receive, send_protected if scope["type"] == "http" else send)
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def require_same_site(headers: Headers) -> None:
-    """Raise `ApiError` for a call from a page of another site. What no browser sends has neither header."""
+def require_same_origin(headers: Headers) -> None:
+    """Raise `ApiError` for a call from a page of another site. Clients other than browsers send neither header."""
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
     if foreign or site.lower() not in ("none", "same-origin"):
-        raise ApiError(Code.NO_RIGHT, "Origin: pages of other sites may not call this server.")
+        raise ApiError(ErrorCode.NO_RIGHT, "Origin: pages of other sites may not call this server.")
 
 
-def require_own_name(headers: Headers, public_url: str) -> None:
-    """Raise `ApiError` where the caller knows this server by a name that is not its own; for servers without keys."""
+def require_known_host(headers: Headers, public_url: str) -> None:
+    """Raise `ApiError` where the Host header is not a name of this server; for servers without keys."""
     host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-    own = urlsplit(public_url).hostname
-    if not (_is_address(host) or host == "localhost" or host.endswith(".localhost") or host == own):
+    public = urlsplit(public_url).hostname
+    if not (_is_address(host) or host == "localhost" or host.endswith(".localhost") or host == public):
         raise ApiError(
-            Code.NO_RIGHT,
-            f"Host: {host[:80]!r} is no name of this server; without keys it answers to its address, localhost and "
-            "the host in DUIKOU_PUBLIC_URL.",
+            ErrorCode.NO_RIGHT,
+            f"Host: {host[:80]!r} is not a name of this server; without keys it accepts its address, localhost and "
+            "the host of DUIKOU_PUBLIC_URL.",
         )
 
 

@@ -1,6 +1,6 @@
-"""Connections that cannot hold the server: too many of them, too slow ones, and what is no HTTP.
+"""Limits on connections: their number, their slowness, and requests that are not valid HTTP.
 
-uvicorn limits neither the time that a request takes to arrive nor the time that an answer takes to be read.
+uvicorn limits neither the time in which a request arrives nor the time in which an answer is read.
 """
 
 from __future__ import annotations
@@ -19,48 +19,49 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from duikou.server.errors import RETRY_AFTER_S, ApiError, Code
-from duikou.server.http.browser import PROTECTION
-from duikou.server.http.middleware import fault_response
+from duikou.server.errors import RETRY_AFTER_S, ApiError, ErrorCode
+from duikou.server.http.browser import SECURITY_HEADERS
+from duikou.server.http.middleware import error_response
 
-HEADER_S = 15.0  # from the connection, or a request's first byte, to the end of its head: a second will do for anyone
-STALL_S = 60.0  # in which a reader must take something: a player that is paused comes back with a range
-UNSENT_BYTES = 128 << 10  # that the system holds for a reader: it would hold 4 MB, and hide for a minute what is read
+HEADER_S = 15.0  # from the connection, or a request's first byte, to the end of its head: 1 s is enough for any client
+STALL_S = 60.0  # within which a client must read something; a paused player comes back with a range request
+UNSENT_BYTES = 128 << 10  # in the socket's send buffer: the default, 4 MB, would hide for a minute that a client reads
 HEAD_BYTES = 32 << 10  # of a request's first line and headers together
-BACKLOG = 512  # connections that are taken up at once: each needs a file before it can be refused
-FILES_EACH = 2  # per connection: its socket and the file that it sends or receives
-OWN_FILES = 256  # besides: database, workers, fetches, callbacks
+BACKLOG = 512  # connections that wait to be accepted; each needs a file descriptor before it can be refused
+FILES_PER_CONNECTION = 2  # its socket and the file that it sends or receives
+OTHER_FILES = 256  # database, workers, fetches, callbacks
 
 log = structlog.get_logger(__name__)
 
 
-def room_for(connections: int) -> int:
-    """How many of so many connections the process has files for, once its limit is as high as they need or may be."""
-    if sys.platform == "win32":  # which has no such limit
+def connection_limit(connections: int) -> int:
+    """How many connections, up to `connections`, the process has file descriptors for, after raising their limit."""
+    if sys.platform == "win32":  # it has no such limit
         return connections
     import resource
 
-    wanted = OWN_FILES + BACKLOG + FILES_EACH * connections
+    wanted = OTHER_FILES + BACKLOG + FILES_PER_CONNECTION * connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _below(soft, wanted):
-        with suppress(OSError, ValueError):  # macOS has a lower limit than the one it tells
+        with suppress(OSError, ValueError):  # macOS reports a higher limit than it allows
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard if _below(hard, wanted) else wanted, hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = connections
     if _below(soft, wanted):
-        room = max(min(connections, (soft - OWN_FILES) // FILES_EACH), 1)
-        log.warning("few files may be open", files=soft, wanted=wanted, connections=room)
+        room = max(min(connections, (soft - OTHER_FILES) // FILES_PER_CONNECTION), 1)
+        log.warning("the limit of open files is low", files=soft, wanted=wanted, connections=room)
     return room
 
 
 def _below(limit: int, wanted: int) -> bool:
-    return 0 <= limit < wanted  # no limit is a negative number
+    return 0 <= limit < wanted  # a negative number means no limit
 
 
 class Connection(H11Protocol):
-    """One connection: uvicorn's, with an end to every wait for the client.
+    """uvicorn's connection with a limit on every wait for the client.
 
-    How many there may be at once is uvicorn's `limit_concurrency`; one more is answered before its request is read.
+    uvicorn's `limit_concurrency` is the number of connections at once. Further ones get an answer before their request
+    is read.
     """
 
     def __init__(
@@ -71,23 +72,24 @@ class Connection(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = _Http(h11.SERVER, HEAD_BYTES)
-        self._most, self.limit_concurrency = self.limit_concurrency, None  # uvicorn would answer in plain text
+        self.conn = _StrictH11(h11.SERVER, HEAD_BYTES)
+        self._max_connections = self.limit_concurrency
+        self.limit_concurrency = None  # uvicorn would answer in plain text
         self._request_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, or refuse the connection."""
-        full = self._most is not None and len(self.connections) >= self._most
+        """Wait for a request, or refuse the connection."""
+        full = self._max_connections is not None and len(self.connections) >= self._max_connections
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # writing is paused as soon as the reader does not take everything
-        with suppress(AttributeError, OSError):  # not every system can; macOS cannot once the client has gone
+        transport.set_write_buffer_limits(0)  # pause writing as soon as the client does not read everything
+        with suppress(AttributeError, OSError):  # not on every system; on macOS not after the client has left
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         if full:
             self._refuse(
                 ApiError(
-                    Code.UNAVAILABLE,
-                    f"The server holds {self._most} connections, the most it may; try again in {RETRY_AFTER_S} s.",
+                    ErrorCode.UNAVAILABLE,
+                    f"The server has {self._max_connections} connections, its limit; try again in {RETRY_AFTER_S} s.",
                     headers={"Retry-After": str(RETRY_AFTER_S)},
                 )
             )
@@ -95,43 +97,43 @@ class Connection(H11Protocol):
             self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Cancel the timers."""
         _cancel(self._request_timer)
         _cancel(self._reader_timer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take up what has come."""
+        """Process received bytes."""
         super().data_received(data)
         self._await_request()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, where no answer has begun."""
+        """Answer a request that is not valid HTTP, unless an answer has begun."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             self._refuse(
                 ApiError(
-                    Code.PARAMETER,
-                    f"The request cannot be read: it is no valid HTTP, or its head has more than {HEAD_BYTES} bytes.",
+                    ErrorCode.PARAMETER,
+                    f"The request cannot be read: it is not valid HTTP, or its head has more than {HEAD_BYTES} bytes.",
                 )
             )
         else:
-            log.info("no valid HTTP after the answer")
+            log.info("invalid HTTP after the answer")
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """Begin to watch a reader that has left something."""
+        """Watch a client that did not read everything."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """Leave a reader alone that has taken everything."""
+        """Stop watching a client that has read everything."""
         super().resume_writing()
         _cancel(self._reader_timer)
 
     def _await_request(self) -> None:
-        """Have a timer while a request is awaited: its head, or what follows of a body that was answered already.
+        """Run a timer while waiting for a request's head, or for the rest of a body after its answer.
 
-        A body that is still being read is up to who reads it.
+        Whoever reads a body limits the wait for it.
         """
         answered = self.cycle is None or self.cycle.response_complete
         if not answered or self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
@@ -142,7 +144,7 @@ class Connection(H11Protocol):
 
     def _give_up(self) -> None:
         if not self.transport.is_closing():
-            log.info("no whole request in time", seconds=HEADER_S)
+            log.info("the request took too long to arrive", seconds=HEADER_S)
             self.transport.close()
 
     def _watch_reader(self) -> None:
@@ -153,14 +155,14 @@ class Connection(H11Protocol):
         if self.transport.get_write_buffer_size() < left_before:
             self._watch_reader()
         else:
-            log.info("the reader takes nothing", seconds=STALL_S, left_bytes=left_before)
+            log.info("the client reads nothing", seconds=STALL_S, left_bytes=left_before)
             self.transport.abort()
 
-    def _refuse(self, fault: ApiError) -> None:
+    def _refuse(self, error: ApiError) -> None:
         request_id = str(uuid.uuid4())
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            answer = fault_response(fault, request_id)
-        answer.headers.update(PROTECTION)
+            answer = error_response(error, request_id)
+        answer.headers.update(SECURITY_HEADERS)
         headers = [
             *self.server_state.default_headers,
             *answer.raw_headers,
@@ -176,11 +178,11 @@ class Connection(H11Protocol):
         self.transport.close()
 
 
-class _Http(h11.Connection):
-    """h11, but strict where it is not: about other versions, long heads that come at once, and lengths told twice.
+class _StrictH11(h11.Connection):
+    """h11, stricter about HTTP versions, long heads that arrive at once, and requests with two lengths.
 
-    Of two lengths a proxy before us may believe the other one, and hand on as a body what we take for a request
-    (RFC 9112, 11.2).
+    Of two lengths a proxy may use the other one, and forward as a body what this server reads as a request (request
+    smuggling: RFC 9112, 11.2).
     """
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -188,7 +190,7 @@ class _Http(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             if event.http_version not in {b"1.0", b"1.1"}:
-                raise h11.RemoteProtocolError("another version")
+                raise h11.RemoteProtocolError("unknown HTTP version")
             if {b"transfer-encoding", b"content-length"} <= {name for name, _ in event.headers}:
                 raise h11.RemoteProtocolError("two lengths of one body")
             if len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers) > HEAD_BYTES:

@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly: where two readers could understand one text differently, nobody should guess."""
+"""Strict reading of JSON bodies: text that two parsers could read differently is refused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from duikou.server.schemas import shown
+from duikou.server.schemas import short_repr
 
 
 class StrictJsonRoute(APIRoute):
-    """A route whose body is read by `loads`."""
+    """A route that reads its body with `loads`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, given such a request."""
+        """FastAPI's handler with a request that reads JSON strictly."""
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -35,9 +35,9 @@ class _Request(Request):
 def loads(body: bytes) -> Any:
     """The value of a JSON text in UTF-8 (RFC 8259).
 
-    Raises `HTTPException` for a name that stands twice in one object, of which readers take the first or the last;
-    `ValueError` and `RecursionError` for what is no JSON, holds an integer of thousands of digits or is nested too
-    deeply. NaN and its like come through, for the field that has one to be named.
+    Raises `HTTPException` for a name that occurs twice in one object, of which parsers take the first or the last;
+    `ValueError` and `RecursionError` for text that is not JSON, holds an integer of thousands of digits or is nested
+    too deeply. NaN and Infinity pass, so that a later error can name their field.
     """
     try:
         text = body.decode()
@@ -50,6 +50,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise HTTPException(422, f"The request body names {shown(name)} twice in one object.")
+            raise HTTPException(422, f"The request body names {short_repr(name)} twice in one object.")
         found[name] = value
     return found

@@ -1,9 +1,8 @@
-"""What holds for every request, whatever its route: an id, one log line, one shape of fault, a limit on the body."""
+"""Middleware and error handlers for every request: an id, one log line, one error format, limits on the body."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
 import time
 import uuid
@@ -18,42 +17,43 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from duikou.errors import DuikouError, StorageError
+from duikou.errors import DuikouError
 from duikou.server.dependencies import Desk
-from duikou.server.errors import ApiError, Code, api_error
-from duikou.server.http.browser import Protection
-from duikou.server.schemas import ErrorEnvelope, fault_sentence
+from duikou.server.errors import INTERNAL_MESSAGE, ApiError, ErrorCode, api_error
+from duikou.server.http.browser import SecurityHeadersMiddleware
+from duikou.server.schemas import ErrorEnvelope, error_sentence
+from duikou.storage.base import FULL, unusable
 from duikou.telemetry import metrics
 from duikou.telemetry.traces import traces
+from duikou.units import MIB
 
-MIB = 1 << 20
-MAX_BODY = 8 * MIB  # bytes: 5 MB of sound as base64 and the rest of the JSON; more where sounds may be larger
-DRAIN = 64 << 20  # bytes of a refused body that are read all the same: a client that is still sending hears the answer
-DRAIN_S = 10.0  # at most, for those
-SILENT_S = 15.0  # without a byte of a body that is waited for
-PACE_S = 10.0  # of waiting, after which a body's pace is looked at
-PACE = 4096  # bytes per second of waiting: 8 MB of JSON take half an hour at most
-FORM_BYTES = 64 << 10  # of a form around an uploaded file, or of JSON around a sound
-QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: not logged, not traced
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are no names of spans
+MAX_BODY_BYTES = 8 * MIB  # 5 MB of audio as base64 and the rest of the JSON; more where settings allow larger audio
+DISCARD_BYTES = 64 * MIB  # of a refused body that are still read: many clients read no answer before they sent all
+DISCARD_S = 10.0  # limit for reading them
+SILENT_S = 15.0  # longest wait for the next bytes of a body
+PACE_S = 10.0  # of waiting, after which a body's rate is checked
+MIN_BYTES_PER_S = 4096  # 8 MB of JSON take half an hour at most
+FORM_BYTES = 64 << 10  # of the form around an uploaded file, or the JSON around an audio file
+PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # called every few seconds: neither logged nor traced
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others do not become names of spans
 
 log = structlog.get_logger(__name__)
 
 
-class Canonical:
-    """One spelling of what clients write in several ways.
+class NormalizeMiddleware:
+    """Normalizes what clients spell in several ways.
 
-    Paths lose the slash at their end, and `identify-face` its capitals. A body is JSON whatever its type says, since
-    curl calls it a form unless told otherwise; but files come as what they are.
+    Paths lose a slash at their end, and `identify-face` its capitals. A body is JSON whatever its content type, since
+    curl declares a form by default. Uploaded files keep theirs.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on in its one spelling."""
+        """Normalize the request and pass it on."""
         if scope["type"] == "http":
-            raw: bytes = scope["raw_path"]  # a slash that came as %2F belongs to an id
+            raw: bytes = scope["raw_path"]  # a slash sent as %2F belongs to an id
             path: str = scope["path"][: len(scope["path"]) - (len(raw) - len(raw.rstrip(b"/")))]
             scope["path"] = re.sub(r"/identify-face$", "/identify-face", path, flags=re.IGNORECASE) or "/"
             if scope["method"] == "POST" and not _is_upload(scope):
@@ -61,8 +61,8 @@ class Canonical:
         await self.app(scope, receive, send)
 
 
-class Envelope:
-    """Gives each request its id, logs it once, and answers what nobody caught with the code of an internal fault."""
+class RequestMiddleware:
+    """Gives each request an id, logs it once, limits its body, and answers uncaught exceptions as internal errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -84,17 +84,17 @@ class Envelope:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._limited(scope, receive, send_with_id)
+                await self._limit_body(scope, receive, send_with_id)
             except ClientDisconnect:
-                log.info("the client went away")
+                log.info("the client disconnected")
             except Exception:
                 log.exception("request failed", method=scope["method"], path=scope["path"])
                 if status:
-                    raise  # half an answer is on its way: only cutting the connection tells the client
-                fault = ApiError(Code.INTERNAL, "The server failed; its log tells more under this request_id.")
-                await fault_response(fault, request_id)(scope, receive, send_with_id)
-            if scope["path"] not in QUIET:
-                route = getattr(scope.get("route"), "path", "none")  # of ours: what callers send are no labels
+                    raise  # a part of the answer was sent: only closing the connection tells the client
+                error = ApiError(ErrorCode.INTERNAL, INTERNAL_MESSAGE)
+                await error_response(error, request_id)(scope, receive, send_with_id)
+            if scope["path"] not in PROBE_PATHS:
+                route = getattr(scope.get("route"), "path", "none")  # never the caller's path: labels must be few
                 metrics.request_seconds.labels(route).observe(time.monotonic() - began)
                 if status < 400:
                     metrics.answers.labels("0").inc()
@@ -106,47 +106,48 @@ class Envelope:
                     ms=round((time.monotonic() - began) * 1000),
                 )
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a body that says it is too large, and stop one that turns out to be, or comes too slowly."""
+    async def _limit_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a body whose Content-Length is too large, and stop one that grows too large or arrives too slowly."""
         length = Headers(scope=scope).get("content-length", "0")
-        most = _most_bytes(scope)
-        if length.isdecimal() and int(length) > most:
-            await drain(receive)
-            fault = ApiError(Code.PARAMETER, f"The request body has {length} bytes, more than the {most} allowed.")
-            await fault_response(fault, scope["state"]["request_id"])(scope, receive, send)
+        limit = _body_limit(scope)
+        if length.isdecimal() and int(length) > limit:
+            await discard_body(receive)
+            sentence = f"The request body has {length} bytes, more than the {limit} allowed."
+            error = ApiError(ErrorCode.PARAMETER, sentence)
+            await error_response(error, scope["state"]["request_id"])(scope, receive, send)
             return
-        received, body = 0, _Body(receive)
+        received, body = 0, _BodyReader(receive)
 
         async def receive_limited() -> Message:
             nonlocal received
             message = await body.receive()
             received += len(message.get("body", b""))
-            if received > most:
-                await drain(receive)
-                raise HTTPException(413, f"The request body has more than the {most} bytes allowed.")
+            if received > limit:
+                await discard_body(receive)
+                raise HTTPException(413, f"The request body has more than the {limit} bytes allowed.")
             return message
 
-        async def send_noting(message: Message) -> None:
+        async def send_answer(message: Message) -> None:
             body.awaited = False
             await send(message)
 
-        await self.app(scope, receive_limited, send_noting)
+        await self.app(scope, receive_limited, send_answer)
 
 
-class Traced:
-    """Makes each request a span, as a part of its caller's trace where it names one in `traceparent`."""
+class TracingMiddleware:
+    """Makes each request a span, in the caller's trace where the request has a `traceparent` header."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"].rstrip("/") in QUIET:
+        if scope["type"] != "http" or scope["path"].rstrip("/") in PROBE_PATHS:
             await self.app(scope, receive, send)
             return
         status = 0
 
-        async def send_noting(message: Message) -> None:
+        async def send_with_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -155,7 +156,7 @@ class Traced:
         parent = Headers(scope=scope).get("traceparent", "")
         with traces.span("HTTP", parent=parent, kind="server") as span:
             try:
-                await self.app(scope, receive, send_noting)
+                await self.app(scope, receive, send_with_status)
             finally:
                 method = scope["method"] if scope["method"] in METHODS else "HTTP"
                 route = getattr(scope.get("route"), "path", "")
@@ -166,11 +167,11 @@ class Traced:
                     span.fail(str(status))
 
 
-class _Body:
-    """A body as it comes in, and for how long it was waited for: time in which nobody asks does not count.
+class _BodyReader:
+    """Reads a body and measures the time spent waiting for it; time in which nobody reads does not count.
 
-    Once it is over or an answer has begun nobody waits for it any more: then to receive is to wait until the client
-    goes away, however long that takes.
+    Once the body is complete or an answer has begun, the limits end: to receive then means to wait until the client
+    disconnects, however long that takes.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -178,7 +179,7 @@ class _Body:
         self._receive, self._waited_s, self._bytes = receive, 0.0, 0
 
     async def receive(self) -> Message:
-        """The next part. Raises `HTTPException` where it does not come, or comes too slowly."""
+        """The next part. Raises `HTTPException` where it does not arrive, or arrives too slowly."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(SILENT_S if self.awaited else None):
@@ -186,24 +187,27 @@ class _Body:
         except TimeoutError as error:
             if not self.awaited:
                 return await self._receive()
-            sentence = f"The request body stopped: nothing came for {SILENT_S:g} s."
+            sentence = f"The request body stopped: nothing arrived for {SILENT_S:g} s."
             raise HTTPException(408, sentence) from error
         self.awaited = self.awaited and message.get("more_body", False)
         self._waited_s += time.monotonic() - began
         self._bytes += len(message.get("body", b""))
         if self.awaited and self._waited_s >= PACE_S:
-            if self._bytes < PACE * self._waited_s:
-                sentence = f"{self._bytes} bytes in {self._waited_s:.1f} s, less than the {PACE} per second expected."
-                raise HTTPException(408, f"The request body comes too slowly: {sentence}")
+            if self._bytes < MIN_BYTES_PER_S * self._waited_s:
+                sentence = (
+                    f"The request body arrives too slowly: {self._bytes} bytes in {self._waited_s:.1f} s, less than "
+                    f"the {MIN_BYTES_PER_S} per second expected."
+                )
+                raise HTTPException(408, sentence)
             self._waited_s, self._bytes = 0.0, 0
         return message
 
 
-def _most_bytes(scope: Scope) -> int:
-    """How large a body may be: a file and the form around it, or JSON with a sound in base64."""
+def _body_limit(scope: Scope) -> int:
+    """The largest body in bytes: a file and the form around it, or JSON with audio in base64."""
     desk: Desk = scope["app"].state.desk
     video, audio = desk.settings.max_video_mb * MIB, desk.settings.max_audio_mb * MIB
-    return FORM_BYTES + max(video, audio) if _is_upload(scope) else max(MAX_BODY, FORM_BYTES + audio * 4 // 3)
+    return FORM_BYTES + max(video, audio) if _is_upload(scope) else max(MAX_BODY_BYTES, FORM_BYTES + audio * 4 // 3)
 
 
 def _is_upload(scope: Scope) -> bool:
@@ -212,11 +216,11 @@ def _is_upload(scope: Scope) -> bool:
 
 
 def install(app: FastAPI) -> None:
-    """Put all of this around an application."""
-    app.add_middleware(Canonical)
-    app.add_middleware(Envelope)
-    app.add_middleware(Traced)
-    app.add_middleware(Protection)
+    """Add the middleware and the error handlers to an application."""
+    app.add_middleware(NormalizeMiddleware)
+    app.add_middleware(RequestMiddleware)
+    app.add_middleware(TracingMiddleware)
+    app.add_middleware(SecurityHeadersMiddleware)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(DuikouError, _on_duikou_error)
     app.add_exception_handler(OSError, _on_os_error)
@@ -224,28 +228,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
 
 
-def fault_response(fault: ApiError, request_id: str) -> JSONResponse:
-    """The one shape of every fault, and its line in the log."""
-    log.info("refused", code=fault.code, message=fault.message)
-    metrics.answers.labels(str(fault.code)).inc()
-    traces.note({"code": fault.code})
-    body = ErrorEnvelope(code=fault.code, message=fault.message, request_id=request_id)
-    return JSONResponse(body.model_dump(), fault.status, fault.headers)
+def error_response(error: ApiError, request_id: str) -> JSONResponse:
+    """The format of every error answer. Also logs and counts it."""
+    log.info("refused", code=error.code, message=error.message)
+    metrics.answers.labels(str(error.code)).inc()
+    traces.note({"code": error.code})
+    body = ErrorEnvelope(code=error.code, message=error.message, request_id=request_id)
+    return JSONResponse(body.model_dump(), error.status, error.headers)
 
 
-async def drain(receive: Receive) -> None:
-    """Read on for a while what a refused caller is still sending."""
-    drained, more = 0, True
+async def discard_body(receive: Receive) -> None:
+    """Read and discard, within limits, what a refused caller is still sending."""
+    discarded, more = 0, True
     with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            while more and drained < DRAIN:
+        async with asyncio.timeout(DISCARD_S):
+            while more and discarded < DISCARD_BYTES:
                 message = await receive()
-                drained += len(message.get("body", b""))
+                discarded += len(message.get("body", b""))
                 more = message.get("more_body", False)
 
 
-def _answer(request: Request, fault: ApiError) -> JSONResponse:
-    return fault_response(fault, request.state.request_id)
+def _answer(request: Request, error: ApiError) -> JSONResponse:
+    return error_response(error, request.state.request_id)
 
 
 def _on_api_error(request: Request, error: Exception) -> JSONResponse:
@@ -255,22 +259,22 @@ def _on_api_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_duikou_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DuikouError)
-    fault = api_error(error)
-    if fault.code == Code.INTERNAL.value.code:
+    answer = api_error(error)
+    if answer.code == ErrorCode.INTERNAL.code:
         log.error("request failed", error=repr(error), exc_info=error)
-    return _answer(request, fault)
+    return _answer(request, answer)
 
 
 def _on_os_error(request: Request, error: Exception) -> JSONResponse:
-    """A full disk is no fault of the server's, wherever it shows."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _on_duikou_error(request, StorageError("the server's disk is full"))
+    """Report a full disk as such, wherever it shows; any other error of the system is internal."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return _on_duikou_error(request, unusable(error))
     raise error
 
 
 def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return _answer(request, ApiError(Code.PARAMETER, fault_sentence(error.errors())))
+    return _answer(request, ApiError(ErrorCode.PARAMETER, error_sentence(error.errors())))
 
 
 def _on_http(request: Request, error: Exception) -> JSONResponse:
@@ -278,14 +282,14 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
     match error.status_code:
         case 404 | 405:
             sentence = f"There is no {request.method} {request.url.path}."
-            fault = ApiError(Code.NO_METHOD, sentence)  # without Starlette's Allow, which knows one route of the path
+            answer = ApiError(ErrorCode.NO_METHOD, sentence)  # no Allow header: Starlette's lists only one route
         case 408:
-            fault = ApiError(Code.PARAMETER, error.detail, status=408, headers={"Connection": "close"})
+            answer = ApiError(ErrorCode.PARAMETER, error.detail, status=408, headers={"Connection": "close"})
         case 413 | 422:
-            fault = ApiError(Code.PARAMETER, error.detail)
+            answer = ApiError(ErrorCode.PARAMETER, error.detail)
         case 400:
             what = "a form" if _is_upload(request.scope) else "JSON"
-            fault = ApiError(Code.PARAMETER, f"The request body cannot be read as {what}.")
+            answer = ApiError(ErrorCode.PARAMETER, f"The request body cannot be read as {what}.")
         case _:
-            fault = ApiError(Code.INTERNAL, error.detail, status=error.status_code, headers=error.headers)
-    return _answer(request, fault)
+            answer = ApiError(ErrorCode.INTERNAL, error.detail, status=error.status_code, headers=error.headers)
+    return _answer(request, answer)

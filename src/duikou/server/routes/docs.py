@@ -1,4 +1,4 @@
-"""The OpenAPI document and a page that shows it, all from this server and for anyone: no key, no CDN."""
+"""The OpenAPI document and a page that shows it: served by this server alone, without a CDN, and without a key."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from starlette.staticfiles import StaticFiles
 
 from duikou.server.openapi import document
 
-# The package that carries Swagger UI; nothing else of it is used.
+# The package that contains Swagger UI; nothing else of it is used.
 SWAGGER = ("fastapi_standalone_docs", "static/swagger")
-# No script, style or connection from elsewhere, and none that stands in the page. Swagger UI's icons are data: and
-# pictures in answers blob: addresses.
+# No script, style or connection from elsewhere, and no inline script or style. Swagger UI's icons are data: URIs, and
+# pictures in answers blob: URIs.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Addresses are relative: a proxy may serve all this under a path of its own.
+# URLs are relative: a proxy may serve the page under another path.
 PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -34,7 +34,7 @@ PAGE = """\
 </body>
 </html>
 """
-# validatorUrl: unset, Swagger UI would send the document's address to a validator on the internet.
+# validatorUrl: if unset, Swagger UI sends the document's URL to a validator on the internet.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",
@@ -56,19 +56,19 @@ async def openapi_json(request: Request) -> JSONResponse:
 
 @router.get("/docs")
 async def page(request: Request) -> Response:
-    """The document for people."""
-    if request.scope["raw_path"].endswith(b"/"):  # relative addresses would lead elsewhere
+    """The page that shows the document."""
+    if request.scope["raw_path"].endswith(b"/"):  # relative URLs would not resolve
         return RedirectResponse("../docs")
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/docs/start.js")
 async def start() -> Response:
-    """What starts Swagger UI on the page."""
+    """The script that starts Swagger UI."""
     return Response(START, media_type="text/javascript")
 
 
 def install(app: FastAPI) -> None:
-    """Give an application the document, the page and its parts."""
+    """Add the document, the page and its assets to an application."""
     app.include_router(router)
     app.mount("/docs/swagger", StaticFiles(packages=[SWAGGER]))

@@ -1,4 +1,4 @@
-"""What operators ask: whether the server lives, whether it takes work, and its figures."""
+"""Endpoints for operators: liveness, readiness and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from duikou.server import schemas
-from duikou.server.errors import ApiError, Code
-from duikou.server.openapi import extension, faults
+from duikou.server.errors import ApiError, ErrorCode
+from duikou.server.openapi import error_responses, extension
 from duikou.server.routes.lip_sync import At
 from duikou.telemetry import metrics
 
-FIGURES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+METRICS_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 router = APIRouter(tags=["Operation"])
 
 
-@router.get("/healthz", responses=faults(Code.INTERNAL), openapi_extra=extension())
+@router.get("/healthz", responses=error_responses(ErrorCode.INTERNAL), openapi_extra=extension())
 async def healthz(request: Request) -> schemas.Envelope[schemas.StatusData]:
-    """Whether the server runs at all."""
+    """Liveness: whether the server runs."""
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ok"))
 
 
-@router.get("/readyz", responses=faults(Code.INTERNAL, Code.UNAVAILABLE), openapi_extra=extension())
+@router.get("/readyz", responses=error_responses(ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE), openapi_extra=extension())
 async def readyz(request: Request, desk: At) -> schemas.Envelope[schemas.StatusData]:
-    """Whether new work would be taken; names what is missing."""
+    """Readiness: whether the server accepts new work. An error answer names what is missing."""
     missing = await run_in_threadpool(desk.jobs.missing)
     if missing:
-        raise ApiError(Code.UNAVAILABLE, " ".join(f"{what[:1].upper()}{what[1:].rstrip('.')}." for what in missing))
+        sentences = [f"{what[:1].upper()}{what[1:].rstrip('.')}." for what in missing]
+        raise ApiError(ErrorCode.UNAVAILABLE, " ".join(sentences))
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ready"))
 
 
@@ -40,13 +41,15 @@ async def readyz(request: Request, desk: At) -> schemas.Envelope[schemas.StatusD
     "/metrics",
     response_model=None,
     response_class=Response,
-    responses=FIGURES | faults(Code.NO_RIGHT, Code.INTERNAL),
+    responses=METRICS_RESPONSE | error_responses(ErrorCode.NO_RIGHT, ErrorCode.INTERNAL),
     openapi_extra=extension(),
 )
-async def figures(request: Request, desk: At) -> Response:
-    """Figures in Prometheus' text format; those of the queues are left out while the database does not answer."""
+async def get_metrics(request: Request, desk: At) -> Response:
+    """Metrics in Prometheus' text format, without those of the queues while the database does not answer."""
     token = desk.settings.metrics_token
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if token and not hmac.compare_digest(given.encode(), token.encode()):
-        raise ApiError(Code.NO_RIGHT, "Authorization: the figures need Bearer and the token of DUIKOU_METRICS_TOKEN.")
+        raise ApiError(
+            ErrorCode.NO_RIGHT, "Authorization: the metrics need Bearer and the token of DUIKOU_METRICS_TOKEN."
+        )
     return Response(await run_in_threadpool(metrics.text, desk.jobs.fleet), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -17,16 +17,17 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, StreamingResponse
 
 from duikou.errors import InputError
-from duikou.media.timeline import SyncMode
 from duikou.net.fetch import check_url, fetch
+from duikou.pipeline.choice import FaceChoice, Scene
 from duikou.server import schemas, validation
 from duikou.server.dependencies import Desk, account_of, desk_of, links_of
-from duikou.server.errors import ApiError, Code
+from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.http.json_body import StrictJsonRoute
-from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
+from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
 from duikou.server.service import ExternalIdTaken, Jobs, Order
-from duikou.server.signed_urls import Links
-from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, ChoiceRecord, Media, SessionRecord, Task, TaskStatus
+from duikou.server.signed_urls import FileUrls
+from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord, TaskCallback
+from duikou.tasks.states import TaskStatus
 from duikou.telemetry.traces import traces
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
@@ -51,7 +52,7 @@ EVENT = {  # in our OpenAPI: one event of the stream
 T = TypeVar("T")
 
 Account = Annotated[str, Depends(account_of)]
-Addresses = Annotated[Links, Depends(links_of)]
+Addresses = Annotated[FileUrls, Depends(links_of)]
 At = Annotated[Desk, Depends(desk_of)]
 TaskId = Annotated[str, InPath(alias="id", description="The task: the server's id of it, or the caller's own.")]
 
@@ -67,7 +68,7 @@ register_url_convertor("text", _Text())
 api = APIRouter(prefix="/v1/videos", route_class=StrictJsonRoute)
 
 
-@api.post("/identify-face", responses=faults(*CALL, *WORK) | SLOW)
+@api.post("/identify-face", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
 async def identify_face(
     body: schemas.IdentifyRequest, request: Request, desk: At, account: Account, links: Addresses
 ) -> schemas.Envelope[schemas.IdentifyData]:
@@ -86,7 +87,7 @@ async def identify_face(
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.identify_data(session, links))
 
 
-@api.post("/advanced-lip-sync", responses=faults(*CALL, *WORK) | SLOW)
+@api.post("/advanced-lip-sync", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
 async def create_task(
     body: schemas.LipSyncRequest, request: Request, desk: At, account: Account, links: Addresses
 ) -> schemas.Envelope[schemas.TaskData] | schemas.Envelope[schemas.DryRunData]:
@@ -100,7 +101,7 @@ async def create_task(
     return await _task_answer(task, request)
 
 
-@api.get("/advanced-lip-sync", responses=faults(*CALL, Code.PARAMETER))
+@api.get("/advanced-lip-sync", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
 async def list_tasks(
     request: Request,
     desk: At,
@@ -123,7 +124,8 @@ async def list_tasks(
     "/advanced-lip-sync/{id:text}/events",
     response_model=None,
     response_class=StreamingResponse,
-    responses=faults(*CALL, Code.NO_RESOURCE) | {200: {"content": {"text/event-stream": {"schema": EVENT}}}},
+    responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE)
+    | {200: {"content": {"text/event-stream": {"schema": EVENT}}}},
     openapi_extra=extension(),
 )
 async def watch_task(
@@ -144,7 +146,7 @@ async def watch_task(
 
 @api.post(
     "/advanced-lip-sync/{id:text}/cancel",
-    responses=faults(*CALL, Code.NO_RESOURCE),
+    responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE),
     openapi_extra=extension(),
 )
 async def cancel_task(
@@ -156,7 +158,11 @@ async def cancel_task(
     return await _task_answer(ended or task, request)
 
 
-@api.delete("/advanced-lip-sync/{id:text}", responses=faults(*CALL, Code.NO_RESOURCE), openapi_extra=extension())
+@api.delete(
+    "/advanced-lip-sync/{id:text}",
+    responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE),
+    openapi_extra=extension(),
+)
 async def delete_task(
     task_id: TaskId, request: Request, desk: At, account: Account
 ) -> schemas.Envelope[schemas.DeletedData]:
@@ -166,22 +172,22 @@ async def delete_task(
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.DeletedData(task_id=task.id))
 
 
-@api.get("/advanced-lip-sync/{id:text}", responses=faults(*CALL, Code.NO_RESOURCE))
+@api.get("/advanced-lip-sync/{id:text}", responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE))
 async def get_task(task_id: TaskId, request: Request, desk: At, account: Account) -> schemas.Envelope[schemas.TaskData]:
     """One task, by our id or by the caller's own."""
     return await _task_answer(await _found(desk, account, task_id), request)
 
 
-async def _found(desk: Desk, account: str, task_id: str) -> Task:
+async def _found(desk: Desk, account: str, task_id: str) -> RenderTask:
     store = desk.jobs.store
     task = await run_in_threadpool(store.task, account, task_id)
     task = task or await run_in_threadpool(store.task_by_external_id, account, task_id)
     if task is None:
-        raise ApiError(Code.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
+        raise ApiError(ErrorCode.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
     return task
 
 
-async def _task_answer(task: Task, request: Request) -> schemas.Envelope[schemas.TaskData]:
+async def _task_answer(task: RenderTask, request: Request) -> schemas.Envelope[schemas.TaskData]:
     places = {}
     if task.status is TaskStatus.SUBMITTED:
         places = await run_in_threadpool(desk_of(request).jobs.store.positions, [task.id])
@@ -189,7 +195,7 @@ async def _task_answer(task: Task, request: Request) -> schemas.Envelope[schemas
     return schemas.Envelope(request_id=request.state.request_id, data=data)
 
 
-async def _changes(desk: Desk, account: str, task: Task | None, links: Links) -> AsyncIterator[bytes]:
+async def _changes(desk: Desk, account: str, task: RenderTask | None, links: FileUrls) -> AsyncIterator[bytes]:
     told, silent_s = b"", 0.0
     while task is not None:
         waits = task.status is TaskStatus.SUBMITTED
@@ -260,16 +266,16 @@ def _naming(field: str) -> Iterator[None]:
 
 
 async def _own(
-    desk: Desk, account: str, links: Links, given: str | None, url: str | None, field: str, suffixes: tuple[str, ...]
+    desk: Desk, account: str, links: FileUrls, given: str | None, url: str | None, field: str, suffixes: tuple[str, ...]
 ) -> Media | None:
     """The file of ours that the caller gives by its id or by one of our addresses; `None` for an address elsewhere.
 
     Raises `InputError` where the account has no such file, or none of that kind.
     """
     store = desk.jobs.store
-    if media_id := given or links.own_media_id(url or "", field):
+    if media_id := given or links.media_id(url or "", field):
         media = await run_in_threadpool(store.media, account, media_id)
-    elif key := links.own_key(url or ""):
+    elif key := links.storage_key(url or ""):
         media = await run_in_threadpool(store.media_at, account, key)
     else:
         return None
@@ -280,7 +286,9 @@ async def _own(
     return media
 
 
-async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links: Links) -> Task | schemas.DryRunData:
+async def _create(
+    desk: Desk, account: str, body: schemas.LipSyncRequest, links: FileUrls
+) -> RenderTask | schemas.DryRunData:
     session = await run_in_threadpool(desk.jobs.store.session, account, body.session_id)
     if session is None:
         raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
@@ -288,23 +296,29 @@ async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links:
         raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
     if body.callback_url:
         check_url(body.callback_url, "callback_url")
-    mode = body.sync_mode
-    faces = validation.check_choices([asked.choice() for asked in body.face_choose], session, mode)
+    scene = validation.scene_of(session, body.sync_mode)
+    choices = [asked.choice() for asked in body.face_choose]
+    validation.check_choices(scene, choices)
     await run_in_threadpool(desk.jobs.require_room)
     await run_in_threadpool(desk.jobs.require_place, account)
     async with AsyncExitStack() as stack:
         sounds, fitted = [], []
         for number, asked in enumerate(body.face_choose):
             sounds.append(await stack.enter_async_context(received(desk.jobs, desk.settings.max_audio_mb)))
-            fitted.append(await _take_sound(desk, account, asked, number, session, mode, links, sounds[-1]))
+            fitted.append(await _take_sound(desk, account, asked, number, scene, links, sounds[-1]))
         if body.dry_run:
-            video_ms = validation.result_ms(fitted, session, mode)
+            video_ms = scene.result_ms(fitted)
             place, seconds = await run_in_threadpool(desk.jobs.estimate, video_ms)
             return schemas.DryRunData(
-                duration=schemas.seconds(video_ms),
+                duration=schemas.seconds_text(video_ms),
                 estimated_time=f"{seconds:.1f}",
                 queue_position=place,
-                warnings=[warning for face in faces for warning in schemas.warnings(face)],
+                warnings=[
+                    warning
+                    for face in session.faces
+                    if face.id in {choice.face_id for choice in choices}
+                    for warning in schemas.face_warnings(face)
+                ],
             )
         order = Order(
             session,
@@ -312,10 +326,9 @@ async def _create(desk: Desk, account: str, body: schemas.LipSyncRequest, links:
             tuple(sounds),
             body.external_task_id or None,
             body.fingerprint(),
-            sync_mode=mode or "",
+            sync_mode=body.sync_mode,
             watermark=body.watermark,
-            callback_url=body.callback_url or "",
-            files_url=links.base if body.callback_url else "",
+            callback=TaskCallback(body.callback_url, links.base) if body.callback_url else None,
         )
         try:
             return await run_in_threadpool(desk.jobs.submit, account, order)
@@ -331,11 +344,10 @@ async def _take_sound(
     account: str,
     asked: schemas.FaceChoose,
     number: int,
-    session: SessionRecord,
-    mode: SyncMode | None,
-    links: Links,
+    scene: Scene,
+    links: FileUrls,
     to: Path,
-) -> ChoiceRecord:
+) -> FaceChoice:
     """Receive the speech, and the choice as it fits it."""
     entry = f"face_choose[{number}]"
     if bool(asked.sound_file) == bool(asked.audio_id):
@@ -349,14 +361,14 @@ async def _take_sound(
     elif schemas.is_url(sound_file):
         await _fetch(desk, sound_file, to, desk.settings.max_audio_mb, field)
     else:
-        sound = await run_in_threadpool(schemas.sound_bytes, sound_file, field, desk.settings.max_audio_mb * MIB)
+        sound = await run_in_threadpool(schemas.decode_audio, sound_file, field, desk.settings.max_audio_mb * MIB)
         await run_in_threadpool(to.write_bytes, sound)
     info = await desk.jobs.probe_audio(to, field)
-    validation.check_sound(info, field)
-    return validation.fitted(asked.choice(), entry, info.duration_ms, session, mode)
+    validation.check_audio(info, field)
+    return validation.fit(scene, asked.choice(), number, info.duration_ms)
 
 
-def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> Task | None:
+def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
     """The task that this very request made before. Raises `InputError` where its external id made another one."""
     if not body.external_task_id:
         return None

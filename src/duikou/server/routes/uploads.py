@@ -1,4 +1,4 @@
-"""An extension: local files come in over HTTP and get an id and an address that every other call accepts."""
+"""An extension: uploads of local files, whose id and URL every other call accepts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from starlette.datastructures import UploadFile
 
 from duikou.errors import InputError
 from duikou.server import schemas
-from duikou.server.openapi import CALL, SLOW, WORK, extension, faults
-from duikou.server.routes.lip_sync import MIB, Account, Addresses, At, received
+from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
+from duikou.server.routes.lip_sync import Account, Addresses, At, received
 from duikou.tasks.models import VIDEO_SUFFIXES, MediaKind
+from duikou.units import MIB
 
 BODY = {
     "required": True,
     "content": {
         "application/octet-stream": {
-            "schema": {"type": "string", "format": "binary", "description": "The file; any content type will do."}
+            "schema": {"type": "string", "format": "binary", "description": "The file; every content type is accepted."}
         },
         "multipart/form-data": {
             "schema": {
@@ -35,19 +36,23 @@ BODY = {
 router = APIRouter(prefix="/v1")
 
 
-@router.post("/files", responses=faults(*CALL, *WORK) | SLOW, openapi_extra=extension(requestBody=BODY))
+@router.post(
+    "/files",
+    responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS,
+    openapi_extra=extension(requestBody=BODY),
+)
 async def upload_file(
     request: Request, desk: At, account: Account, links: Addresses
 ) -> schemas.Envelope[schemas.UploadData]:
-    """An extension: keep a video or a sound: the body itself, or the field `file` of a form."""
+    """An extension: store a video or an audio file, sent as the body itself or as the field `file` of a form."""
     await run_in_threadpool(desk.jobs.require_room)
     async with received(desk.jobs, max(desk.settings.max_video_mb, desk.settings.max_audio_mb)) as path:
         await _receive(request, path)
         found = await desk.jobs.probe_upload(path, "file")
         settings = desk.settings
-        most = settings.max_video_mb if found.suffix in VIDEO_SUFFIXES else settings.max_audio_mb
-        if (size := path.stat().st_size) > most * MIB:
-            raise InputError(f"the file has {size} bytes; at most {most} MB are allowed.", field="file")
+        max_mb = settings.max_video_mb if found.suffix in VIDEO_SUFFIXES else settings.max_audio_mb
+        if (size := path.stat().st_size) > max_mb * MIB:
+            raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field="file")
         media = await run_in_threadpool(
             desk.jobs.keep, account, path, MediaKind.UPLOAD, found.suffix, found.duration_ms
         )
@@ -59,7 +64,7 @@ async def _receive(request: Request, to: Path) -> None:
         async with request.form(max_files=1, max_fields=8) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise InputError("the form has no field of that name with a file.", field="file")
+                raise InputError("the form has no field of this name with a file.", field="file")
             await run_in_threadpool(_copy, file, to)
     else:
         async with await anyio.open_file(to, "wb") as out:

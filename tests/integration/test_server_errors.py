@@ -1,4 +1,4 @@
-"""Refusals that need a server of their own; the table of all others is in `test_server_table`."""
+"""Error answers that need a server with other settings; all others are in the table of `test_server_table`."""
 
 from __future__ import annotations
 

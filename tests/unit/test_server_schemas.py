@@ -1,4 +1,4 @@
-"""The wire: sounds in the request, texts of durations, digests of payloads and the table of codes."""
+"""Request and answer formats: audio in requests, durations, fingerprints, and the table of error codes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from duikou import errors
 from duikou.sandbox.process import LimitError, StoppedError
-from duikou.server.errors import Code, api_error
-from duikou.server.schemas import LipSyncRequest, is_url, seconds, sound_bytes
+from duikou.server.errors import ErrorCode, api_error
+from duikou.server.schemas import LipSyncRequest, decode_audio, is_url, seconds_text
 
 SOUND = bytes(range(256)) * 4
 PACKED = base64.b64encode(SOUND).decode()
@@ -27,7 +27,7 @@ PACKED = base64.b64encode(SOUND).decode()
     ],
 )
 def test_base64_in_every_usual_dress(text: str) -> None:
-    assert sound_bytes(text, "sound_file", len(SOUND)) == SOUND
+    assert decode_audio(text, "sound_file", len(SOUND)) == SOUND
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_base64_in_every_usual_dress(text: str) -> None:
     [
         ("not base64 at all!", "neither an http"),
         ("äöü", "neither an http"),
-        ("data:audio/mpeg,abc", "must hold base64"),
-        ("data:audio/mpeg;base64", "must hold base64"),
-        ("data:audio/mpeg;base64,", "the sound is empty"),
+        ("data:audio/mpeg,abc", "must be in base64"),
+        ("data:audio/mpeg;base64", "must be in base64"),
+        ("data:audio/mpeg;base64,", "the audio is empty"),
         (PACKED, "has 1024 bytes, more than the 1023 allowed"),
         (PACKED * 2, "more than the 1023 allowed"),
     ],
 )
 def test_what_is_no_sound(text: str, sentence: str) -> None:
     with pytest.raises(errors.InputError, match=sentence) as caught:
-        sound_bytes(text, "face_choose[0].sound_file", 1023)
+        decode_audio(text, "face_choose[0].sound_file", 1023)
     assert caught.value.field == "face_choose[0].sound_file"
 
 
@@ -55,7 +55,7 @@ def test_what_is_an_address() -> None:
 
 @pytest.mark.parametrize(("ms", "text"), [(0, "0"), (5_100, "5.1"), (10_000, "10"), (60_033, "60.033"), (990, "0.99")])
 def test_durations_are_seconds_in_text(ms: int, text: str) -> None:
-    assert seconds(ms) == text
+    assert seconds_text(ms) == text
 
 
 def request(**more: object) -> LipSyncRequest:
@@ -71,27 +71,27 @@ def test_the_digest_tells_payloads_apart_and_spellings_not() -> None:
 
 def test_zero_is_a_volume_and_null_the_default() -> None:
     choice = request(sound_volume=0, original_audio_volume=None).face_choose[0].choice()
-    assert (choice.sound_volume, choice.original_volume) == (0.0, 1.0)
+    assert (choice.audio_volume, choice.original_volume) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (errors.InputError("x", field="y"), Code.PARAMETER),
-        (errors.MediaError("x"), Code.PARAMETER),
-        (errors.FetchError("x"), Code.PARAMETER),
-        (errors.NotFoundError("x"), Code.PARAMETER),
-        (errors.ModelError("x"), Code.UNAVAILABLE),
-        (errors.StorageError("x"), Code.UNAVAILABLE),
-        (StoppedError("x"), Code.UNAVAILABLE),
-        (LimitError("x"), Code.TIMEOUT),
-        (errors.WorkerError("x"), Code.INTERNAL),
-        (errors.DuikouError("x"), Code.INTERNAL),
+        (errors.InputError("x", field="y"), ErrorCode.PARAMETER),
+        (errors.MediaError("x"), ErrorCode.PARAMETER),
+        (errors.FetchError("x"), ErrorCode.PARAMETER),
+        (errors.NotFoundError("x"), ErrorCode.PARAMETER),
+        (errors.ModelError("x"), ErrorCode.UNAVAILABLE),
+        (errors.StorageError("x"), ErrorCode.UNAVAILABLE),
+        (StoppedError("x"), ErrorCode.UNAVAILABLE),
+        (LimitError("x"), ErrorCode.TIMEOUT),
+        (errors.WorkerError("x"), ErrorCode.INTERNAL),
+        (errors.DuikouError("x"), ErrorCode.INTERNAL),
     ],
 )
-def test_every_error_has_its_code(error: errors.DuikouError, code: Code) -> None:
+def test_every_error_has_its_code(error: errors.DuikouError, code: ErrorCode) -> None:
     answer = api_error(error)
-    assert (answer.code, answer.status) == (code.value.code, code.value.status)
+    assert (answer.code, answer.status) == (code.code, code.status)
 
 
 def test_the_field_is_always_named() -> None:
@@ -99,4 +99,4 @@ def test_the_field_is_always_named() -> None:
 
 
 def test_codes_are_unique() -> None:
-    assert len({code.value.code for code in Code}) == len(Code)
+    assert len({code.code for code in ErrorCode}) == len(ErrorCode)

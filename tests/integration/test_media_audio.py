@@ -9,6 +9,7 @@ from media_maker import clicks, make_sound, make_video, onset_ms, tone, trim
 from duikou.errors import InputError, MediaError
 from duikou.media import probe
 from duikou.media.audio import read_audio
+from duikou.media.video import probe_video
 
 RATE = 48_000
 
@@ -93,7 +94,7 @@ def test_an_edit_list_cuts_the_sound_with_the_picture(tmp_path: Path) -> None:
 def test_pcm_in_a_mov(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mov", sound=clicks([250], 1_000), sound_codec="pcm_s16le")
     assert abs(onset_ms(read_audio(path).samples, RATE) - 250) < 0.1
-    audio = probe.probe_video(path).audio
+    audio = probe_video(path).audio
     assert audio == probe.AudioInfo("pcm_s16le", RATE, 1, 1_000)
 
 
@@ -101,7 +102,7 @@ def test_what_has_no_sound_says_so(tmp_path: Path) -> None:
     silent = make_video(tmp_path / "v.mp4", frames=3)
     with pytest.raises(MediaError, match=r"sound: the file has no sound\."):
         read_audio(silent)
-    assert probe.probe_video(silent).audio is None
+    assert probe_video(silent).audio is None
 
 
 def test_a_video_is_not_taken_for_a_sound_file(tmp_path: Path) -> None:

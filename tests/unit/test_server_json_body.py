@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly."""
+"""Strict reading of JSON bodies."""
 
 from __future__ import annotations
 

@@ -9,27 +9,28 @@ import pytest
 
 from duikou.errors import InputError
 from duikou.media.audio import Audio
-from duikou.media.demux import Timeline
-from duikou.media.timeline import MAX_MS, Extension, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
+from duikou.media.demux import FrameTimes
+from duikou.media.sync_mode import MAX_MS, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
+from duikou.media.timeline import LengthenedTimeline, Timeline
 from duikou.timebase import Interval
 
 RATE = 8_000
 LONGER = (SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE)
 
 
-def steady(count: int, *, first: int = 0, step: int = 40) -> Timeline:
+def steady(count: int, *, first: int = 0, step: int = 40) -> FrameTimes:
     """`count` frames, in milliseconds."""
-    return Timeline(first + step * np.arange(count), np.zeros(1, np.int64), Fraction(1, 1000), step)
+    return FrameTimes(first + step * np.arange(count), np.zeros(1, np.int64), Fraction(1, 1000), step)
 
 
-VARIABLE = Timeline(np.array([0, 30, 100, 120]), np.zeros(1, np.int64), Fraction(1, 1000), 50)
+VARIABLE = FrameTimes(np.array([0, 30, 100, 120]), np.zeros(1, np.int64), Fraction(1, 1000), 50)
 """Its frames show for 30, 70, 20 and 50 ms, 170 ms in all."""
 
 
-def longer(source: Timeline, mode: SyncMode, end_ms: int) -> Extension:
-    extension = Extension.of(source, mode, end_ms)
-    assert extension is not None
-    return extension
+def longer(source: FrameTimes, mode: SyncMode, end_ms: int) -> LengthenedTimeline:
+    timeline = Timeline.of(source, mode, end_ms)
+    assert isinstance(timeline, LengthenedTimeline)
+    return timeline
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_frames_are_shown_again_in_the_order_of_the_mode(mode: SyncMode, order: 
     made = longer(steady(4), mode, 40 * len(order))
     assert made.order.tolist() == order
     assert made.passes.tolist() == passes
-    assert made.timeline.pts.tolist() == [40 * number for number in range(len(order))]
+    assert made.times.pts.tolist() == [40 * number for number in range(len(order))]
     assert made.duration_ms == 40 * len(order)
 
 
@@ -57,7 +58,7 @@ def test_the_result_ends_with_the_first_frame_that_ends_with_the_speech_or_later
     assert len(made) == frames
     assert made.duration_ms == frames * 40
     assert made.order[:75].tolist() == list(range(75))
-    assert len(made.timeline) == len(made.order) == len(made.passes)
+    assert len(made.times) == len(made.order) == len(made.passes)
 
 
 @pytest.mark.parametrize(
@@ -71,21 +72,21 @@ def test_the_result_ends_with_the_first_frame_that_ends_with_the_speech_or_later
 )
 def test_added_frames_keep_the_steps_of_a_variable_rate(mode: SyncMode, steps: list[int]) -> None:
     made = longer(VARIABLE, mode, sum(steps))
-    assert np.diff(made.edges_ms).tolist() == steps
-    assert made.timeline.last_duration == steps[-1]
+    assert np.diff(made.times.edges_ms).tolist() == steps
+    assert made.times.last_duration == steps[-1]
     one_less = longer(VARIABLE, mode, sum(steps) - steps[-1])
     assert len(one_less) == len(steps) - 1
-    assert one_less.timeline.last_duration == steps[-2]
+    assert one_less.times.last_duration == steps[-2]
 
 
 @pytest.mark.parametrize("mode", LONGER)
 def test_a_picture_that_starts_late_and_a_coarse_clock(mode: SyncMode) -> None:
     late = longer(steady(10, first=25), mode, 1_000)
-    assert late.timeline.pts[0] == 25
-    assert np.diff(late.edges_ms).tolist() == [40] * len(late)
-    assert late.edges_ms[-2] < 1_000 <= late.duration_ms
-    coarse = longer(Timeline(np.arange(24), np.zeros(1, np.int64), Fraction(1, 24), 1), mode, 1_999)
-    assert coarse.timeline.pts.tolist() == list(range(48))
+    assert late.times.pts[0] == 25
+    assert np.diff(late.times.edges_ms).tolist() == [40] * len(late)
+    assert late.times.edges_ms[-2] < 1_000 <= late.duration_ms
+    coarse = longer(FrameTimes(np.arange(24), np.zeros(1, np.int64), Fraction(1, 24), 1), mode, 1_999)
+    assert coarse.times.pts.tolist() == list(range(48))
 
 
 def test_a_single_frame_stands() -> None:
@@ -97,7 +98,15 @@ def test_a_single_frame_stands() -> None:
 @pytest.mark.parametrize("end_ms", [100, 3_000, 3_100])
 def test_what_is_not_too_long_changes_nothing(mode: SyncMode | None, end_ms: int) -> None:
     assert extended_duration_ms(mode, 3_000, end_ms) == 3_000
-    assert Extension.of(steady(75), mode, end_ms) is None
+    source = steady(75)
+    timeline = Timeline.of(source, mode, end_ms)
+    assert type(timeline) is Timeline
+    assert timeline.times is timeline.source is source
+    assert (len(timeline), timeline.duration_ms, timeline.added) == (75, 3_000, None)
+    own = Audio(np.zeros((8, 1), np.float32), RATE)
+    assert timeline.audio(own) is own
+    assert timeline.showing(Interval(0, 100), Interval(50, 200)) == (Interval(50, 100), Interval(50, 100))
+    assert timeline.showing(Interval(0, 100), Interval(100, 200)) is None
 
 
 def test_only_three_modes_make_a_video_longer() -> None:
@@ -110,7 +119,7 @@ def test_only_three_modes_make_a_video_longer() -> None:
 def test_a_minute_is_the_most(mode: SyncMode) -> None:
     assert extended_duration_ms(mode, 3_000, MAX_MS) == 60_000
     with pytest.raises(InputError) as error:
-        Extension.of(steady(75), mode, 60_001)
+        Timeline.of(steady(75), mode, 60_001)
     assert error.value.field == "sync_mode"
     assert str(error.value) == (
         f"sync_mode: {mode.value} would make the video 60001 ms long, since the speech ends there; at most 60000 ms "
@@ -160,14 +169,14 @@ def test_where_the_face_shows_while_the_speech_lasts() -> None:
     assert looped.showing(face, Interval(160, 245)) == (Interval(200, 245), Interval(40, 81))
     bounced = longer(steady(4), SyncMode.BOUNCE, 400)
     assert bounced.showing(face, Interval(165, 205)) == (Interval(165, 205), Interval(40, 81))
-    assert bounced.showing(face, Interval(240, 280)) == (None, None)
-    assert longer(steady(4), SyncMode.SILENCE, 400).showing(face, Interval(130, 400)) == (None, None)
+    assert bounced.showing(face, Interval(240, 280)) is None
+    assert longer(steady(4), SyncMode.SILENCE, 400).showing(face, Interval(130, 400)) is None
 
 
 def test_the_videos_own_sound_repeats_with_a_loop_only() -> None:
     own = Audio(np.linspace(0.1, 0.9, 300 * RATE // 1000, dtype=np.float32)[:, None], RATE)
     source = steady(5, first=50)  # 50 to 250 ms; the sound begins before and ends after
-    looped = longer(source, SyncMode.LOOP, 600).sound(own).samples
+    looped = longer(source, SyncMode.LOOP, 600).audio(own).samples
     inside = slice(130 * RATE // 1000, 200 * RATE // 1000)
     for start_ms in (0, 200, 400):
         shift = start_ms * RATE // 1000
@@ -177,18 +186,18 @@ def test_the_videos_own_sound_repeats_with_a_loop_only() -> None:
         )
     assert np.array_equal(looped[: 240 * RATE // 1000], own.samples[: 240 * RATE // 1000])
     for mode in (SyncMode.BOUNCE, SyncMode.SILENCE):
-        stopped = longer(source, mode, 600).sound(own).samples
+        stopped = longer(source, mode, 600).audio(own).samples
         assert len(stopped) == 250 * RATE // 1000
         assert np.array_equal(stopped[: 240 * RATE // 1000], own.samples[: 240 * RATE // 1000])
 
 
 def test_no_seam_of_the_sound_clicks() -> None:
     own = Audio(np.full((300 * RATE // 1000, 2), 0.8, np.float32), RATE)
-    looped = longer(steady(5), SyncMode.LOOP, 900).sound(own).samples
+    looped = longer(steady(5), SyncMode.LOOP, 900).audio(own).samples
     assert np.abs(np.diff(looped, axis=0)).max() <= 0.8 / 80 * 1.01  # 80 samples last 10 ms
     assert (looped[100 * RATE // 1000] == 0.8).all()
     assert np.abs(looped[[200 * RATE // 1000, 400 * RATE // 1000]]).max() < 0.02
     short = Audio(np.full((100 * RATE // 1000, 2), 0.8, np.float32), RATE)
-    again = longer(steady(5), SyncMode.LOOP, 900).sound(short).samples
+    again = longer(steady(5), SyncMode.LOOP, 900).audio(short).samples
     assert again[250 * RATE // 1000] == pytest.approx(0.8)
     assert not again[350 * RATE // 1000].any()

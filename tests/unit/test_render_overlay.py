@@ -1,4 +1,4 @@
-"""Captions and logos: found where they are, kept as they are, and nothing else taken for one."""
+"""Captions and logos are found, they stay as they are, and nothing else is taken for one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from media_maker import make_video
 
+from duikou.arrays import Float32Array, Image
 from duikou.engines.base import FaceClip
 from duikou.engines.native import NativeEngine
 from duikou.faces.pose import Pose, canonical, from_canonical
@@ -20,7 +21,6 @@ from duikou.render import mesh, overlay
 from duikou.render.warp import Region
 from duikou.speech.motion import CURVES
 
-Image = npt.NDArray[np.uint8]
 WIDTH, HEIGHT, FRAMES, EYES = 320, 240, 40, 100.0
 SWAY = 4.0
 SHOWN = range(12, 30)
@@ -65,7 +65,7 @@ def face(number: int, width: int, height: int, *, moves: bool = True) -> Image:
 
 
 def letters() -> Image:
-    """Cover, 0 to 255, of the caption's letters."""
+    """Alpha, 0 to 255, of the caption's letters."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.putText(mask, "HELLO", (118, 186), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 255, 3)
     return mask
@@ -79,7 +79,7 @@ def captioned(number: int, width: int, height: int) -> Image:
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("cover") / "captioned.mp4"
+    path = tmp_path_factory.mktemp("overlay") / "captioned.mp4"
     return make_video(path, size=(WIDTH, HEIGHT), frames=FRAMES, paint=captioned, options={"crf": "12"})
 
 
@@ -88,18 +88,18 @@ def images(video: Path) -> list[Image]:
     return [frame.image for frame in decode.frames(video)]
 
 
-def alpha(found: overlay.Covers, number: int, image: Image) -> npt.NDArray[np.float32]:
-    """The cover of one frame, over the whole picture."""
+def alpha(found: overlay.Overlays, number: int, image: Image) -> Float32Array:
+    """The overlay mask of one frame, over the whole picture."""
     whole = np.zeros((HEIGHT, WIDTH), np.float32)
-    seen = found.on(number, image)
+    seen = found.mask_at(number, image)
     if seen is not None:
         rows, columns = seen.place.inside(Region(0, 0, WIDTH, HEIGHT))
         whole[rows, columns] = seen.alpha
     return whole
 
 
-def test_a_caption_is_covered_while_it_is_there(video: Path, images: list[Image]) -> None:
-    found = overlay.find(video, track())
+def test_a_caption_is_masked_while_it_is_visible(video: Path, images: list[Image]) -> None:
+    found = overlay.detect(video, track())
     ink = letters() > LETTERS
     around = cv2.dilate(ink.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     for number, image in enumerate(images):
@@ -117,10 +117,10 @@ def test_a_face_is_no_caption_whether_it_moves_or_not(tmp_path: Path, moves: boo
         return face(number, width, height, moves=moves)
 
     clip = make_video(tmp_path / "face.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint)
-    assert overlay.find(clip, track(moves=moves)).things == ()
+    assert overlay.detect(clip, track(moves=moves)).items == ()
 
 
-def test_a_box_is_covered_with_its_letters(tmp_path: Path) -> None:
+def test_a_box_is_masked_with_its_letters(tmp_path: Path) -> None:
     def paint(number: int, width: int, height: int) -> Image:
         image = face(number, width, height)
         cv2.rectangle(image, (100, 158), (220, 192), (20, 20, 20), -1)
@@ -128,28 +128,28 @@ def test_a_box_is_covered_with_its_letters(tmp_path: Path) -> None:
         return image
 
     clip = make_video(tmp_path / "box.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint, options={"crf": "12"})
-    found = overlay.find(clip, track())
+    found = overlay.detect(clip, track())
     mask = alpha(found, 20, next(frame.image for frame in decode.frames(clip, start=20)))
     assert mask[160:191, 102:219].min() == 1
     assert not mask[:150].any()
 
 
-def test_what_is_under_a_caption_is_filled_in_from_around_it(video: Path, images: list[Image]) -> None:
-    found = overlay.find(video, track())
-    bare = found.bare(20, images[20])
+def test_a_caption_is_inpainted_from_its_surroundings(video: Path, images: list[Image]) -> None:
+    found = overlay.detect(video, track())
+    bare = found.inpaint(20, images[20])
     ink = letters() > LETTERS
     assert images[20][ink].mean() > 240
     assert np.abs(bare[ink].astype(int) - face(20, WIDTH, HEIGHT)[ink]).mean() < 25
-    assert found.bare(2, images[2]) is images[2]
+    assert found.inpaint(2, images[2]) is images[2]
 
 
-def test_exemplars_under_a_caption_are_told(video: Path) -> None:
-    found = overlay.find(video, track())
+def test_exemplars_with_occluded_lips_are_reported(video: Path) -> None:
+    found = overlay.detect(video, track())
     points = track().landmarks[..., :2].astype(np.float64)
     lower = points + np.array([0, 40])
-    assert not found.over_lips(np.arange(FRAMES), points).any()
-    assert found.over_lips(np.arange(FRAMES), lower)[list(SHOWN)].all()
-    assert not found.over_lips(np.arange(FRAMES) + 100, lower).any()
+    assert not found.occlude_lips(np.arange(FRAMES), points).any()
+    assert found.occlude_lips(np.arange(FRAMES), lower)[list(SHOWN)].all()
+    assert not found.occlude_lips(np.arange(FRAMES) + 100, lower).any()
 
 
 def test_the_mouth_moves_behind_the_caption(video: Path, images: list[Image]) -> None:

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 
 import pytest
 
 from duikou.errors import InputError
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import FaceChoice
 from duikou.server import validation
-from duikou.tasks.models import ChoiceRecord, FaceSummary, Media, MediaKind, SessionRecord
+from duikou.server.schemas import FaceChoose
+from duikou.tasks.models import FaceRecord, Media, MediaKind, SessionRecord
 from duikou.timebase import Interval
 
 VIDEO = VideoInfo("mp4", "h264", 1280, 720, 0, 250, Fraction(25), 10_000, None)
 SOUND = AudioInfo("mp3", 44_100, 1, 5_000)
-CHOICE = ChoiceRecord("", "0", 0, 5_000, 1_000, 1.0, 1.0)
+CHOICE = FaceChoice("", "0", 0, 5_000, 1_000, 1.0, 1.0)
 
 
 def session(*faces: tuple[int, int], video_ms: int = 10_000) -> SessionRecord:
     """A video and its faces' intervals, by default one that is there throughout."""
     source = Media("1", "", MediaKind.SOURCE, "media/1.mp4", ".mp4", 5, video_ms, 0, 1)
-    found = [FaceSummary(str(n), Interval(*one)) for n, one in enumerate(faces or [(0, video_ms)])]
+    found = [FaceRecord(str(n), Interval(*one)) for n, one in enumerate(faces or [(0, video_ms)])]
     return SessionRecord("2", "", source, tuple(found), 0, 1)
+
+
+def check(*choices: FaceChoice, faces: tuple[tuple[int, int], ...] = (), mode: SyncMode | None = None) -> None:
+    """Check choices before their audio is known."""
+    validation.check_choices(validation.scene_of(session(*faces), mode), choices)
 
 
 @pytest.mark.parametrize("ms", [2_000, 60_000, 60_100])
 def test_lengths_that_pass(ms: int) -> None:
     validation.check_video(replace(VIDEO, duration_ms=ms), "video_url", any_size=False)
-    validation.check_sound(replace(SOUND, duration_ms=ms), "sound_file")
+    validation.check_audio(replace(SOUND, duration_ms=ms), "sound_file")
 
 
 @pytest.mark.parametrize("ms", [0, 1_999, 60_101, 90_000])
 def test_lengths_that_do_not(ms: int) -> None:
     with pytest.raises(InputError, match=rf"^video_url: the video lasts {ms} ms; it must last 2000 ms to 60000 ms\.$"):
         validation.check_video(replace(VIDEO, duration_ms=ms), "video_url", any_size=False)
-    with pytest.raises(InputError, match=rf"^sound_file: the sound lasts {ms} ms; it must") as caught:
-        validation.check_sound(replace(SOUND, duration_ms=ms), "sound_file")
+    with pytest.raises(InputError, match=rf"^sound_file: the audio lasts {ms} ms; it must") as caught:
+        validation.check_audio(replace(SOUND, duration_ms=ms), "sound_file")
     assert caught.value.field == "sound_file"
 
 
@@ -84,13 +91,13 @@ def test_the_edges_of_the_pixel_count() -> None:
 
 
 @pytest.mark.parametrize(("start", "end", "fits"), [(0, 2_000, True), (0, 1_999, False), (3_000, 1_000, False)])
-def test_the_crop_is_two_seconds_at_least(start: int, end: int, fits: bool) -> None:
-    choice = replace(CHOICE, sound_start_ms=start, sound_end_ms=end)
+def test_the_trim_is_two_seconds_at_least(start: int, end: int, fits: bool) -> None:
+    choice = replace(CHOICE, trim_start_ms=start, trim_end_ms=end)
     if fits:
-        validation.check_choices([choice], session(), None)
+        check(choice)
         return
     with pytest.raises(InputError, match=rf"lasts {end - start} ms; at least 2000 ms must be left") as caught:
-        validation.check_choices([choice], session(), None)
+        check(choice)
     assert caught.value.field == "face_choose[0].sound_end_time"
 
 
@@ -109,15 +116,15 @@ def test_the_crop_is_two_seconds_at_least(start: int, end: int, fits: bool) -> N
 def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence: str | None) -> None:
     choice = replace(CHOICE, insert_ms=insert_ms)
     if sentence is None:
-        assert validation.check_choices([choice], session(face), None) == [FaceSummary("0", Interval(*face))]
+        check(choice, faces=(face,))
         return
     with pytest.raises(InputError, match=sentence) as caught:
-        validation.check_choices([choice], session(face), None)
+        check(choice, faces=(face,))
     assert caught.value.field == "face_choose[0].sound_insert_time"
 
 
 @pytest.mark.parametrize(
-    ("end_ms", "sound_ms", "video_ms", "clamped"),
+    ("end_ms", "audio_ms", "video_ms", "clamped"),
     [
         (5_000, 5_000, 10_000, 5_000),
         (5_000, 4_950, 10_000, 4_950),
@@ -126,43 +133,76 @@ def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence
         (5_000, 9_000, 10_000, 5_000),
     ],
 )
-def test_small_overshoots_are_clamped(end_ms: int, sound_ms: int, video_ms: int, clamped: int) -> None:
-    choice = replace(CHOICE, sound_end_ms=end_ms)
-    fitted = validation.fitted(choice, "face_choose[0]", sound_ms, session(video_ms=video_ms), None)
-    assert fitted.sound_end_ms == clamped
+def test_small_overshoots_are_clamped(end_ms: int, audio_ms: int, video_ms: int, clamped: int) -> None:
+    scene = validation.scene_of(session(video_ms=video_ms), None)
+    assert validation.fit(scene, replace(CHOICE, trim_end_ms=end_ms), 0, audio_ms).trim_end_ms == clamped
 
 
-def test_larger_overshoots_of_the_sound_are_refused() -> None:
-    with pytest.raises(InputError, match="5000 ms is after the sound's end at 4899 ms"):
-        validation.fitted(CHOICE, "face_choose[0]", 4_899, session(), None)
+def test_larger_overshoots_of_the_audio_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"^face_choose\[2\]\.sound_end_time: 5000 ms is after the audio's end at 4899 ms"
+    ):
+        validation.fit(validation.scene_of(session(), None), CHOICE, 2, 4_899)
 
 
 def test_faces_are_known_and_speak_once() -> None:
+    faces = ((0, 9_000), (0, 9_000))
     with pytest.raises(InputError, match=r"face_choose\[0\]\.face_id: the session has no face '7'; its faces: 0, 1\.$"):
-        validation.check_choices([replace(CHOICE, face_id="7")], session((0, 9_000), (0, 9_000)), None)
+        check(replace(CHOICE, face_id="7"), faces=faces)
     with pytest.raises(InputError, match=r"face_choose\[1\]\.face_id: face 0 is named twice") as caught:
-        validation.check_choices([CHOICE, CHOICE], session((0, 9_000), (0, 9_000)), None)
+        check(CHOICE, CHOICE, faces=faces)
     assert caught.value.field == "face_choose[1].face_id"
 
 
 @pytest.mark.parametrize("mode", [SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE])
 def test_speech_that_is_too_long_makes_the_video_longer_where_it_may(mode: SyncMode) -> None:
     choice = replace(CHOICE, insert_ms=8_000)
-    assert validation.check_choices([choice], session(), mode)
-    fitted = validation.fitted(choice, "face_choose[0]", 5_000, session(), mode)
-    assert fitted.sound_end_ms == 5_000
-    assert validation.result_ms([fitted], session(), mode) == 13_000
+    check(choice, mode=mode)
+    scene = validation.scene_of(session(), mode)
+    fitted = validation.fit(scene, choice, 0, 5_000)
+    assert fitted.trim_end_ms == 5_000
+    assert scene.result_ms([fitted]) == 13_000
 
 
 def test_speech_that_is_too_long_is_cut_off_where_it_may_be() -> None:
     choice = replace(CHOICE, insert_ms=6_000)
-    fitted = validation.fitted(choice, "face_choose[0]", 5_000, session((0, 8_500)), SyncMode.CUT_OFF)
-    assert fitted.sound_end_ms == 2_500
-    assert validation.result_ms([fitted], session(), SyncMode.CUT_OFF) == 10_000
+    scene = validation.scene_of(session((0, 8_500)), SyncMode.CUT_OFF)
+    fitted = validation.fit(scene, choice, 0, 5_000)
+    assert fitted.trim_end_ms == 2_500
+    assert scene.result_ms([fitted]) == 10_000
     with pytest.raises(InputError, match="shares 1900 ms"):
-        validation.check_choices([replace(choice, insert_ms=8_100)], session(), SyncMode.CUT_OFF)
+        check(replace(choice, insert_ms=8_100), mode=SyncMode.CUT_OFF)
 
 
 def test_a_result_is_no_longer_than_a_minute() -> None:
-    with pytest.raises(InputError, match="sync_mode: loop would make the video 69000 ms long"):
-        validation.check_choices([replace(CHOICE, sound_end_ms=60_000, insert_ms=9_000)], session(), SyncMode.LOOP)
+    with pytest.raises(InputError, match=r"^sync_mode: loop would make the video 69000 ms long"):
+        check(replace(CHOICE, trim_end_ms=60_000, insert_ms=9_000), mode=SyncMode.LOOP)
+
+
+BAD = [
+    ({"trim_start_ms": -1}, "face_choose[0].sound_start_time"),
+    ({"trim_end_ms": 1}, "face_choose[0].sound_end_time"),
+    ({"insert_ms": -1}, "face_choose[0].sound_insert_time"),
+    ({"audio_volume": 3.0}, "face_choose[0].sound_volume"),
+    ({"original_volume": 3.0}, "face_choose[0].original_audio_volume"),
+    ({"face_id": "9"}, "face_choose[0].face_id"),
+]
+
+
+@pytest.mark.parametrize(("change", "field"), BAD)
+def test_every_error_names_a_field_of_the_wire(change: dict[str, object], field: str) -> None:
+    choice = replace(CHOICE, **change)  # type: ignore[arg-type]
+    for given in (
+        lambda: check(choice),
+        lambda: validation.fit(validation.scene_of(session(), None), choice, 0, 5_000),
+    ):
+        with pytest.raises(InputError) as caught:
+            given()
+        assert caught.value.field == field
+    with pytest.raises(InputError, match=r"^face_choose: at least one face"):
+        check()
+
+
+def test_every_field_of_a_choice_has_a_name_on_the_wire() -> None:
+    assert {field.name for field in fields(FaceChoice)} <= validation.WIRE_FIELDS.keys()
+    assert set(validation.WIRE_FIELDS.values()) - {"face_choose", "sync_mode"} <= FaceChoose.model_fields.keys()

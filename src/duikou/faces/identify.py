@@ -1,41 +1,32 @@
 """The faces of a video that can be lip-synced: who, where, when, and why not longer.
 
-`find_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
+`identify_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from duikou.arrays import BoolArray, Image, IntArray
 from duikou.faces.appearance import same_person
-from duikou.faces.follow import follow
 from duikou.faces.landmarks import roi_of
 from duikou.faces.pose import fit
 from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
-from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
-from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, runs, usable_of
-from duikou.media.decode import frames, read_timeline
+from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, usable_of, usable_segments
 from duikou.media.probe import VideoInfo
+from duikou.media.video import Video
 from duikou.memory import return_large_blocks
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
-
-__all__ = ["find_faces", "follow", "smooth", "usable_frames"]
 
 MIN_FACE_MS = 500  # shorter appearances are not listed
 SHORT_MS = 2_000  # the contract: speech must overlap a face by this much
 SMALL_LIPS_PX = 45.0  # below it the result is soft, which is said
 MAX_SHIFT = 1.5  # in distances of the eye corners: how far a face may be from where it was, to be the same after a gap
 MAX_GROWTH = 1.6  # how much larger or smaller it may be
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -46,26 +37,34 @@ class _Clock:
     ends: IntArray
 
     @classmethod
-    def of(cls, path: Path) -> _Clock:
-        timeline = read_timeline(path)
-        edges = np.array([timeline.ms(int(pts)) for pts in (*timeline.pts, timeline.end)], np.int64)
+    def of(cls, video: Video) -> _Clock:
+        edges = video.frame_times.edges_ms
         return cls(edges[:-1], edges[1:])
 
 
-def find_faces(path: Path, *, progress: Progress = silent) -> tuple[Face, ...]:
+@dataclass(frozen=True)
+class _CheckedTrack:
+    """The track of one person, its checks, and (N,) at which rows no check is broken."""
+
+    track: FaceTrack
+    checks: list[Check]
+    usable: BoolArray
+
+
+def identify_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, ...]:
     """The faces of a video, numbered by when they appear, then by size; none where there is no usable one.
 
     A face is one person whose mouth can be changed, without a gap of more than 1 s. Ends are right to a frame or two.
     Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
     """
     return_large_blocks()
-    clock = _Clock.of(path)
-    seen = scan(path, clock.starts, progress)
+    clock = _Clock.of(video)
+    seen = scan(video, progress)
     kept = seen.pictures
     found = [one for person in joined(seen.tracklets, clock.ends) for one in _faces(person, clock, seen)]
     found.sort(key=lambda one: (one[0].interval.start_ms, -float(fit(one[0].track.landmarks).scale.mean())))
     return tuple(
-        replace(face, id=str(number), picture=_picture(path, samples, kept))
+        replace(face, id=str(number), picture=_picture(video, samples, kept))
         for number, (face, samples) in enumerate(found)
     )
 
@@ -125,28 +124,27 @@ def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, 
     track = track_of(person)
     found = checks(track, *seen.size)
     usable = usable_of(found)
+    checked = _CheckedTrack(track, found, usable)
     ends = clock.ends[track.frames]
     faces = []
-    for rows in runs(usable, track.times_ms, ends):
+    for rows in usable_segments(usable, track.times_ms, ends):
         interval = Interval(int(track.times_ms[rows.start]), int(ends[rows.stop - 1]))
         if interval.duration_ms < MIN_FACE_MS:
             continue
-        warnings = _reasons(track, found, usable, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
+        warnings = _reasons(checked, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
         face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
         faces.append((face, [sample for sample, fits in zip(person[rows], face.usable, strict=True) if fits]))
     return faces
 
 
-def _reasons(
-    track: FaceTrack, found: list[Check], usable: BoolArray, rows: slice, clock: _Clock, shot_starts: list[int]
-) -> list[FaceWarning]:
-    """Why the stretch `rows` is not longer and what interrupts it, in time order."""
-    unusable = _gaps(~usable)
+def _reasons(checked: _CheckedTrack, rows: slice, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:
+    """Why the segment `rows` is not longer and what interrupts it, in time order."""
+    track, unusable = checked.track, _gaps(~checked.usable)
     warnings = [
         warning
         for gap in unusable
         if gap.stop >= rows.start and gap.start <= rows.stop
-        for warning in _broken(track, found, gap, clock)
+        for warning in _broken(checked, gap, clock)
     ]
     if not any(gap.stop == rows.start for gap in unusable):
         warnings += _beginning(int(track.frames[rows.start]), clock, shot_starts)
@@ -161,13 +159,13 @@ def _gaps(unusable: BoolArray) -> list[slice]:
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _broken(track: FaceTrack, found: list[Check], gap: slice, clock: _Clock) -> list[FaceWarning]:
-    """One warning for each check that rows of a stretch break, over the frames that break it."""
+def _broken(checked: _CheckedTrack, gap: slice, clock: _Clock) -> list[FaceWarning]:
+    """One warning for each check that is broken within `gap`, over the frames that break it."""
     warnings = []
-    for check in found:
+    for check in checked.checks:
         rows = np.flatnonzero(check.broken[gap])
         if len(rows):
-            first, last = track.frames[gap][rows[[0, -1]]]
+            first, last = checked.track.frames[gap][rows[[0, -1]]]
             interval = Interval(int(clock.starts[first]), int(clock.ends[last]))
             warnings.append(FaceWarning(check.code, check.message(gap), interval))
     return warnings
@@ -206,10 +204,10 @@ def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
     return warnings
 
 
-def _picture(path: Path, samples: list[Sample], kept: dict[Sample, Image]) -> Image:
+def _picture(video: Video, samples: list[Sample], kept: dict[Sample, Image]) -> Image:
     """The best of the pictures that were kept of a face, else of its best sample, for which the video is read again."""
     best = max([sample for sample in samples if sample in kept] or samples, key=lambda sample: sample.worth)
     if best in kept:
         return kept[best]
-    (frame,) = frames(path, start=best.frame, stop=best.frame + 1)
+    (frame,) = video.frames(best.frame, best.frame + 1)
     return picture_of(frame, best.seen.landmarks)

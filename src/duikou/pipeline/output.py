@@ -1,0 +1,80 @@
+"""Where a result goes, and what it says of its origin."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from duikou.errors import InputError
+from duikou.media.audio import Audio
+from duikou.media.encode import Finish, VideoWriter
+from duikou.media.timeline import Timeline
+from duikou.media.video import Video
+from duikou.provenance import credentials
+from duikou.provenance.credentials import Edit
+from duikou.provenance.label import Label
+from duikou.provenance.producer import Producer, producer, user_folder
+from duikou.timebase import Interval
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a result goes, and who answers for it.
+
+    path: the mp4 file, by default `NAME.synced.mp4` beside the source. watermark: a second file with a visible mark.
+    made_by: who answers for the result, by default `duikou` with this user's self-signed certificate.
+    produce_id: number of the result in the AIGC label, by default a new one.
+    """
+
+    path: Path | None = None
+    watermark: Path | None = None
+    made_by: Producer | None = None
+    produce_id: str = ""
+
+    @classmethod
+    def of(cls, given: str | Path | Output | None) -> Output:
+        """An output, from its path alone too."""
+        return given if isinstance(given, Output) else cls(None if given is None else Path(given))
+
+
+class Outputs:
+    """Makes the writers of one lip sync. `path` is the result, `marked` the file with the visible mark or `None`.
+
+    Raises `InputError` where either would overwrite the source or the other one, or cannot be labelled.
+    """
+
+    def __init__(self, source: Video, wanted: Output) -> None:
+        self._source = source
+        self.path = wanted.path or source.path.with_name(f"{source.path.stem}.synced.mp4")
+        self.marked = wanted.watermark
+        for field, path in (("output", self.path), ("watermark", self.marked)):
+            if path is not None and path.exists() and path.samefile(source.path):
+                raise InputError(f"{path.name} is the source video itself; choose another name.", field=field)
+        if self.marked is not None and self.marked.absolute() == self.path.absolute():
+            raise InputError(f"{self.marked.name} is the output itself; choose another name.", field="watermark")
+        self._maker = wanted.made_by or producer(user_folder())
+        self._label = Label.first(self._maker.name, wanted.produce_id or uuid.uuid4().hex)
+
+    def writers(
+        self, timeline: Timeline, audio: Audio, spoken: Sequence[tuple[str, Interval]]
+    ) -> tuple[VideoWriter, VideoWriter | None]:
+        """Writers of the result and of the marked file. spoken: which face speaks when, for the credentials."""
+        source, added = self._source.path, timeline.added
+        edit = Edit(
+            source,
+            credentials.digest(source),
+            tuple(spoken),
+            added=None if added is None else (added[0], added[1].value),
+        )
+
+        def writer(path: Path, edit: Edit) -> VideoWriter:
+            def seal(part: Path, sealed: Path) -> None:
+                credentials.sign(part, sealed, title=path.name, edit=edit, certificate=self._maker.certificate)
+
+            finish = Finish(self._label.tags, seal)
+            return VideoWriter(path, self._source, audio, frame_times=timeline.times, finish=finish)
+
+        marked = None if self.marked is None else writer(self.marked, replace(edit, marked=True))
+        return writer(self.path, edit), marked

@@ -1,0 +1,48 @@
+"""States of a task, its queues and its error words. Imports nothing heavy: the command line reads it for its help."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TaskStatus(StrEnum):
+    """State of a task. The contract does not know `cancelled`: on the wire such a task is `failed`."""
+
+    SUBMITTED = "submitted"
+    PROCESSING = "processing"
+    SUCCEED = "succeed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (TaskStatus.SUBMITTED, TaskStatus.PROCESSING)
+TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.SUBMITTED: frozenset({TaskStatus.PROCESSING, TaskStatus.FAILED, TaskStatus.CANCELLED}),
+    TaskStatus.PROCESSING: frozenset(TaskStatus) - {TaskStatus.PROCESSING},
+    TaskStatus.SUCCEED: frozenset(),
+    TaskStatus.FAILED: frozenset({TaskStatus.SUBMITTED}),  # an operator retries it
+    TaskStatus.CANCELLED: frozenset({TaskStatus.SUBMITTED}),
+}
+"""The states that may follow each state."""
+
+
+class Queue(StrEnum):
+    """The kind of machine that a task waits for. Each queue has its own order."""
+
+    ANALYSIS = "analysis"
+    RENDER = "render"
+    GPU = "gpu"
+
+
+RENDERING = (Queue.RENDER, Queue.GPU)
+
+
+class Fault(StrEnum):
+    """Why a task did not succeed, as a stable word; the task's `reason` is the sentence."""
+
+    INPUT = "input"
+    LIMIT = "limit"
+    MODEL = "model"
+    STORAGE = "storage"
+    WORKER = "worker"
+    CANCELLED = "cancelled"
