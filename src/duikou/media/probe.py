@@ -17,7 +17,7 @@ from duikou.errors import MediaError
 from duikou.media import demux, limits
 from duikou.media.decode import first_frame
 from duikou.media.picture import Picture
-from duikou.timebase import round_half_up
+from duikou.timebase import Milliseconds, Rate, round_half_up
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a time line of their own: time 0 is the first sample that sounds."""
@@ -32,7 +32,7 @@ class AudioInfo:
     codec: str
     sample_rate: int
     channels: int
-    duration_ms: int
+    duration_ms: Milliseconds
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class VideoInfo:
     height: int
     rotation: int
     frames: int
-    rate: Fraction
-    duration_ms: int
+    rate: Rate
+    duration_ms: Milliseconds
     audio: AudioInfo | None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from duikou.errors import WorkerError
+from duikou.sandbox.messages import UnexpectedError
 from duikou.sandbox.process import LimitError, StoppedError, Worker
 from duikou.sandbox.restrictions import Limits, Places
 
@@ -91,7 +92,7 @@ def _run(worker: Worker, item: _Item) -> Any:
     for left in reversed(range(TRIES)):
         try:
             return worker.run(item.function, *item.args, places=item.places)
-        except (LimitError, StoppedError):
+        except (LimitError, StoppedError, UnexpectedError):
             raise
         except WorkerError:
             if not left:

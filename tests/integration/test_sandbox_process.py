@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import stub_work
 
 from duikou.errors import InputError, MediaError, ModelError, WorkerError
 from duikou.sandbox import restrictions
+from duikou.sandbox.messages import UnexpectedError
 from duikou.sandbox.pool import Lane
 from duikou.sandbox.process import LimitError, StoppedError, Worker
 from duikou.sandbox.restrictions import Limits, Places
@@ -84,8 +86,8 @@ def test_progress_comes_through(worker, tmp_path) -> None:
         ("fault", InputError, "face 0 cannot be made to speak"),
         ("damaged", MediaError, "the video is damaged at frame 7"),
         ("no_model", ModelError, "run: make setup"),
-        ("bug", ZeroDivisionError, "division by zero"),
-        ("odd_bug", WorkerError, "_OddError"),
+        ("bug", UnexpectedError, "unexpected ZeroDivisionError; see the server's log"),
+        ("odd_bug", UnexpectedError, "unexpected _OddError; see the server's log"),
     ],
 )
 def test_errors_come_through_and_the_next_child_waits(worker, tmp_path, deed, error, text) -> None:
@@ -156,20 +158,57 @@ def test_a_child_sees_nothing_but_its_own_files_and_reaches_nobody(worker, tmp_p
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        ("code", "may not answer with posix.system"),
-        ("class", "may not answer with hostile_work._Foreign"),
-        ("function", "may not answer with builtins.print"),
-        ("bomb", "may not answer with such a fraction"),
-        ("error", "may not answer with _pickle.PicklingError"),
-        ("large", "answered with more than 16777216 bytes"),
-        ("noise", "answered with what is no answer"),
+        ("pickle", "sent an invalid message: Invalid JSON"),
+        ("noise", "sent an invalid message: Invalid JSON"),
+        ("deep", "sent an invalid message: Invalid JSON: recursion limit exceeded"),
+        ("surrogate", "sent an invalid message: Invalid JSON"),
+        ("nul", "sent an invalid message: a text contains NUL"),
+        ("inner key", r"sent an invalid message: done\.value\.more: Unexpected keyword argument"),
+        ("negative", r"sent an invalid message: done\.value\.duration_ms: Input should be greater than or equal to 0"),
+        ("bomb", r"sent an invalid message: done\.value\.rate: .*a rate is a fraction of two whole numbers"),
+        ("error's class", r"sent an invalid message: failed\.error: String should match pattern"),
+        ("nan", r"sent an invalid message: progress\.share: Input should be"),
+        ("large", "sent a message of more than 16777216 bytes"),
     ],
 )
 def test_a_child_that_was_taken_over_takes_nobody_along(worker, tmp_path, what, sentence) -> None:
+    began = time.monotonic()
     with pytest.raises(WorkerError, match=sentence):
-        worker.run(hostile_work.answers, what, tmp_path / "mark")
+        worker.run(hostile_work.send, what, tmp_path / "mark")
+    assert time.monotonic() - began < 30
     assert not (tmp_path / "mark").exists()
     assert identify(worker, tmp_path, "")
+
+
+def test_an_error_of_an_unknown_class_is_told_without_its_text(worker) -> None:
+    with pytest.raises(UnexpectedError, match=r"^unexpected SystemExit; see the server's log$"):
+        worker.run(hostile_work.fail, "SystemExit", 0)
+
+
+def test_a_full_disk_is_recognised(worker) -> None:
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            worker.run(hostile_work.fail, "OSError", number)
+        assert caught.value.errno == number
+        assert "private" not in str(caught.value)
+
+
+def test_a_value_of_another_type_is_an_error_of_the_work(worker) -> None:
+    with pytest.raises(UnexpectedError, match="unexpected PydanticSerializationError"):
+        worker.run(hostile_work.wrong_type)
+
+
+def test_texts_that_no_database_takes_are_made_fit(worker, capsys) -> None:
+    structlog.reset_defaults()
+    logs.configure()
+    told = []
+    with pytest.raises(MediaError, match=r"the file . is damaged") as caught:
+        worker.run(hostile_work.odd_texts, tell=lambda stage, share: told.append((stage, share)))
+    assert str(caught.value) == "video: the file ? is damaged"
+    assert told == [("stage ?" + "x" * 57, 1.0)]
+    lines = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    (line,) = [line for line in lines if line["event"] == "odd ?"]
+    assert (line["ratio"], line["name"]) == ("nan", "?")
 
 
 def test_a_child_that_stops_within_a_word_is_stopped(tmp_path, stopping, monkeypatch) -> None:
@@ -177,7 +216,7 @@ def test_a_child_that_stops_within_a_word_is_stopped(tmp_path, stopping, monkeyp
     worker = Worker(Limits(wall_s=1, memory_mb=4096), stopping)
     began = time.monotonic()
     with pytest.raises(WorkerError, match="died by signal SIGKILL"):
-        worker.run(hostile_work.answers, "silence", tmp_path / "mark")
+        worker.run(hostile_work.send, "silence", tmp_path / "mark")
     assert time.monotonic() - began < 20
     worker.stop()
 
