@@ -115,11 +115,6 @@ class Worker:
         self._end()
         atexit.unregister(self.stop)
 
-    @property
-    def pid(self) -> int | None:
-        """Process id of the child, or `None` where there is none."""
-        return self._process.pid if self._process else None
-
     def _alive(self) -> Connection:
         if self._process is not None and self._process.is_alive() and self._pipe is not None:
             return self._pipe
