@@ -16,6 +16,7 @@ from known_video import known_video
 import duikou
 from duikou import FaceChoice, Output, Result, Session, __version__
 from duikou.cli import main, terminal
+from duikou.cli.sync import parse_crop
 from duikou.errors import InputError, ModelError
 from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
@@ -177,7 +178,7 @@ def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys
     assert recorder.choices == [FaceChoice(Path("speech.wav"), "1")]
     shown = capsys.readouterr()
     assert shown.out == "clip.synced.mp4\n"
-    assert "face 1 speaks, the most visible of 2; --face takes 0 too" in shown.err
+    assert "face 1 speaks, the most visible of 2; --face also accepts 0" in shown.err
 
 
 @pytest.mark.parametrize("mode", [None, *SyncMode])
@@ -195,7 +196,7 @@ def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.Mo
         def print(self, text: str, **_options: object) -> None:
             shares.append(float(text.rsplit(" ", 1)[1].rstrip("%")))
 
-    monkeypatch.setattr("duikou.cli.terminal.Console", lambda **_options: Console())
+    monkeypatch.setattr("rich.console.Console", lambda **_options: Console())
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
     assert shares == sorted(shares)
     assert shares[-1] == 100
@@ -256,13 +257,13 @@ def test_errors_of_the_work_become_one_sentence(
     ("text", "crop"), [(":", (0, None)), ("500:", (500, None)), (":900", (0, 900)), ("500:900", (500, 900))]
 )
 def test_crop(text: str, crop: tuple[int, int | None]) -> None:
-    assert main.parse_crop(text) == crop
+    assert parse_crop(text) == crop
 
 
 @pytest.mark.parametrize("text", ["", "500", "a:b", "-1:5", "1.5:2", "1:2:3", "²:4"])
 def test_crop_that_cannot_be_read(text: str) -> None:
     with pytest.raises(InputError, match="--crop must be A:B"):
-        main.parse_crop(text)
+        parse_crop(text)
 
 
 def test_only_usable_frames_count_for_the_size() -> None:
@@ -275,7 +276,7 @@ def test_only_usable_frames_count_for_the_size() -> None:
 
 def test_settings_at_fault_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUIKOU_WORKERS", "0")
-    with pytest.raises(InputError, match=r"workers \(DUIKOU_WORKERS\): .*greater than or equal to 1, not '0'"):
+    with pytest.raises(InputError, match=r"^DUIKOU_WORKERS: .*greater than or equal to 1, not '0'"):
         terminal.read_settings()
 
 

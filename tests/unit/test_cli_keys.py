@@ -92,7 +92,7 @@ def test_revoking_again_changes_nothing(accounts, capsys) -> None:
 def test_no_keys_are_no_fault(data, capsys) -> None:
     assert main.run(["keys", "list"]) == 0
     shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("", "there is no key yet: the server is open, on loopback only\n")
+    assert (shown.out, shown.err) == ("", "there are no keys yet: the server is open, on loopback only\n")
     assert json.loads(answer(capsys, "list", "--json")) == []
 
 

@@ -106,7 +106,7 @@ def test_a_failed_task_is_tried_again_from_the_first_try_on(store, data, capsys)
     again = store.queue.claim()
     assert again is not None
     assert (again.id, again.attempt, again.tries, again.reason, again.fault) == (over.id, 2, 1, "", None)
-    assert "only one that failed or was cancelled can" in fault(capsys, "retry", over.id)
+    assert "only a failed or cancelled task can be retried" in fault(capsys, "retry", over.id)
 
 
 def test_what_cannot_succeed_any_more_is_not_retried(store, data, capsys) -> None:
@@ -127,7 +127,7 @@ def test_a_task_is_cancelled_once(store, data, capsys) -> None:
     assert found is not None
     assert (found.status, found.fault) == (TaskStatus.CANCELLED, "cancelled")
     assert found.reason == "The task was cancelled by the operator."
-    assert "is over already: cancelled" in fault(capsys, "cancel", waits.id)
+    assert "is finished already: cancelled" in fault(capsys, "cancel", waits.id)
 
 
 def test_an_unknown_id_is_told(store, capsys) -> None:

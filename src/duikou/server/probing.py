@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.sandbox.pool import Lane
+from duikou.sandbox.pool import SandboxPool
 from duikou.sandbox.restrictions import Limits, Places
 from duikou.telemetry.traces import traces
 from duikou.workers.work import Received, Work
@@ -22,7 +22,7 @@ class MediaProber:
     """Probes files. Every method raises `MediaError` that names `field`."""
 
     def __init__(self, work: Work, stopping: threading.Event) -> None:
-        self._work, self._pool = work, Lane("probe", PROCESSES, LIMITS, stopping)
+        self._work, self._pool = work, SandboxPool("probe", PROCESSES, LIMITS, stopping)
 
     def start(self) -> None:
         """Start the child process."""
