@@ -133,7 +133,7 @@ def test_an_account_gets_more_of_what_waits_from_now_on(accounts, data, capsys) 
     store, apart = Store(database), []
     for share in (1, 4):
         assert answer(capsys, "priority", "alice", str(share)) == ""
-        first, second = (store.add_task(task(account="alice", source_duration_ms=10_000)) for _ in range(2))
+        first, second = (store.tasks.add(task(account="alice", source_duration_ms=10_000)) for _ in range(2))
         apart.append(second.turn - first.turn)
     assert apart == [10.0, 2.5]
     secret = accounts.callback_secret("alice")

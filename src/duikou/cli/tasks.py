@@ -48,7 +48,9 @@ def show_all(
 ) -> None:
     """List tasks, newest first."""
     with _opened(data) as tasks:
-        found = tasks.store.select(status=status, account=account, queue=queue, unfinished=not everything, limit=limit)
+        found = tasks.store.tasks.select(
+            status=status, account=account, queue=queue, unfinished=not everything, limit=limit
+        )
     if as_json:
         print_json([_shown(task) for task in found])
         return
@@ -76,7 +78,7 @@ def retry(task: TaskId, data: Data = None) -> None:
         if found.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
             raise InputError(f"{task} is {found.status}; only a failed or cancelled task can be retried", field="ID")
         tasks.require_inputs(found)
-        if not tasks.store.again(found):
+        if not tasks.store.tasks.resubmit(found):
             raise InputError(f"{task} has just changed; look at it and try again", field="ID")
     typer.echo(f"submitted: {task}")
 
@@ -102,7 +104,7 @@ class _Tasks:
 
     def find(self, task_id: str) -> Task:
         """The task with that id. Raises `NotFoundError`."""
-        found = self.store.task_of_anyone(task_id)
+        found = self.store.tasks.get(task_id)
         if found is None:
             raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="ID")
         return found
@@ -111,7 +113,7 @@ class _Tasks:
         """The task as it is after cancelling; `None` if it is gone."""
         from duikou.database.ids import now_ms
 
-        return self.store.cancel(task, CANCELLED, expires_at=now_ms() + self.settings.media_days * DAY_MS)
+        return self.store.tasks.cancel(task, CANCELLED, expires_at=now_ms() + self.settings.media_days * DAY_MS)
 
     def require_inputs(self, task: Task) -> None:
         """Raise `InputError` if an input of the task is gone, so that it could only fail."""
@@ -119,7 +121,7 @@ class _Tasks:
 
         if not isinstance(task, RenderTask):
             raise InputError(f"{task.id} identified faces for a caller who no longer waits", field="ID")
-        source, session = self.store.media_of_anyone(task.source.id), self.store.session_of_anyone(task.session_id)
+        source, session = self.store.media.get(task.source.id), self.store.sessions.get(task.session_id)
         if source is None or session is None:
             raise InputError(f"the session of {task.id} has expired; its caller must create a new one", field="ID")
         files = self._files()
