@@ -370,7 +370,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         find(video_url="SITE/dies.mp4"),
         (500, 5000, "the task was given up after 3 tries: the worker process died by signal SIGKILL."),
     ),
-    (find(video_url="SITE/bug.mp4"), (500, 5000, "unexpected ZeroDivisionError; the server's log tells more.")),
+    (find(video_url="SITE/bug.mp4"), (500, 5000, "unexpected ZeroDivisionError; see the server's log.")),
 ]
 
 

@@ -22,7 +22,7 @@ from duikou.media.sync_mode import SyncMode
 from duikou.net.addresses import Reach
 from duikou.pipeline.choice import FaceChoice
 from duikou.sandbox import restrictions
-from duikou.sandbox.pool import Lane
+from duikou.sandbox.pool import SandboxPool
 from duikou.sandbox.process import LimitError, StoppedError
 from duikou.sandbox.restrictions import Limits, Places
 from duikou.settings import Settings
@@ -147,7 +147,7 @@ class Jobs:
             outbox = Outbox(self._database)
             self.fleet = metrics.QueueCollector(self.store.queue.loads, outbox.waiting)
             self._waiting = Waiting(self.store, self._stopping)
-            self._probing = Lane("probe", PROBE_WORKERS, PROBE_LIMITS, self._stopping)
+            self._probing = SandboxPool("probe", PROBE_WORKERS, PROBE_LIMITS, self._stopping)
             courier = Courier(outbox, self.accounts, self._callback_body, reach=self.reach, stopping=self._stopping)
             sweeper = retention.Sweeper(self._database, self.store, self.files, stopping=self._stopping)
             self._parts = [self.dispatcher, self._probing, courier, sweeper]

@@ -16,7 +16,7 @@ from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.provenance import certificates
 from duikou.provenance.producer import Producer, configured
-from duikou.sandbox.answers import readable
+from duikou.sandbox.messages import UnexpectedError, plain_text
 from duikou.sandbox.process import LimitError, StoppedError, Worker
 from duikou.sandbox.restrictions import Limits, Places
 from duikou.settings import Settings
@@ -173,7 +173,8 @@ class Executor:
             expires_at = now_ms() + (SEARCH_KEPT_MS if searching else self._terms.keep_ms)
             # A second try could end otherwise where a process died; of a search whose caller waits nowhere else.
             hopeless = fault in (Fault.INPUT, Fault.MODEL, Fault.LIMIT)
-            hopeless = hopeless or (searching and not isinstance(error, WorkerError))
+            died = isinstance(error, WorkerError) and not isinstance(error, UnexpectedError)
+            hopeless = hopeless or (searching and not died)
             end = self._store.tasks.fail if hopeless else self._store.tasks.retry
             return lambda: end(task, reason, fault, expires_at=expires_at)
 
@@ -271,7 +272,7 @@ def _told(error: Exception) -> tuple[Fault, str]:
         case _:
             fault = Fault.WORKER
     if isinstance(error, DuikouError):
-        return fault, readable(str(error))
+        return fault, plain_text(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)
     # What nobody foresaw may name files of ours: that is for the log.
-    return fault, f"unexpected {type(error).__name__}; the server's log tells more"
+    return fault, f"unexpected {type(error).__name__}; see the server's log"
