@@ -26,7 +26,7 @@ from typing import Any
 
 from demo import portrait, speech
 from demo.sheet import Box, sheet
-from duikou.cli.terminal import shown
+from duikou.cli.terminal import show_progress
 
 OUTPUT = Path("out/demo")
 INSERT_MS = 500
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _make_input(folder: Path) -> tuple[Path, Path]:
-    with shown("making the demo's input") as progress:
+    with show_progress("making the demo's input") as progress:
         sound = speech.speak(folder / "speech.wav")
         video = portrait.write(folder / "portrait.mp4", progress=lambda share: progress("clip", share))
     return video, sound
@@ -71,7 +71,7 @@ def _make_input(folder: Path) -> tuple[Path, Path]:
 
 def lip_sync_over_http(base: str, video_url: str, sound: Path, insert_ms: int, output: Path) -> None:
     """The three calls of the contract for the first face, then the download. Raises `DemoError`."""
-    with shown("identify-face") as progress:
+    with show_progress("identify-face") as progress:
         progress("finding faces", 0.0)
         session = _call(f"{base}/v1/videos/identify-face", {"video_url": video_url})
         progress("done", 1.0)
@@ -95,7 +95,7 @@ def lip_sync_over_http(base: str, video_url: str, sound: Path, insert_ms: int, o
 def _wait(query: str) -> str:
     """Ask until the task has ended; the address of its video."""
     deadline = time.monotonic() + TASK_TIMEOUT_S
-    with shown("advanced-lip-sync") as progress:
+    with show_progress("advanced-lip-sync") as progress:
         while time.monotonic() < deadline:
             task = _call(query)
             progress(task.get("stage") or task["task_status"], float(task.get("progress") or 0.0))

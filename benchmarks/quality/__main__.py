@@ -24,7 +24,7 @@ from benchmarks.quality.hard import alter
 from benchmarks.quality.report import Measured
 from benchmarks.quality.run import FaceReport, UnmeasuredError, measure
 from duikou import __version__
-from duikou.cli.terminal import shown
+from duikou.cli.terminal import show_progress
 from duikou.errors import DuikouError
 from duikou.parallel import cores
 from duikou.progress import Progress, scaled
@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument("--clip", action="append", default=[], help="only this clip; may be given again")
     options = parser.parse_args()
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="duikou-quality-") as name, shown("quality") as progress:
+    with tempfile.TemporaryDirectory(prefix="duikou-quality-") as name, show_progress("quality") as progress:
         found = measured(Path(name), OUTPUT, options.clip, progress, quick=options.quick)
     made = report.tables(found)
     console = Console()

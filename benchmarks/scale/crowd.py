@@ -36,6 +36,7 @@ from duikou.storage.factory import open_files
 from duikou.tasks.models import FaceRecord, Media, MediaKind, SessionRecord
 from duikou.tasks.states import Queue
 from duikou.tasks.store import Store
+from duikou.tasks.store.sessions import insert_session
 from duikou.timebase import Interval
 from duikou.workers import broker
 from duikou.workers.executor import Executor, Terms
@@ -168,14 +169,14 @@ def serve(place: Place, name: str, pipe: Connection) -> None:
     hush()
     jobs = Jobs(place.settings(name, queue_limit=1_000_000), Work(), lambda _: b"")
     jobs.start()
-    session = keep_session(jobs.store, jobs.files, place.folder)
+    session = keep_session(Database(jobs._settings.database_url), jobs.files, place.folder)
     pipe.send("ready")
     while (calls := pipe.recv()) is not None:
         pipe.send(_submit(jobs, session, place.folder, calls))
     jobs.stop()
 
 
-def keep_session(store: Store, files: Files, folder: Path) -> SessionRecord:
+def keep_session(database: Database, files: Files, folder: Path) -> SessionRecord:
     """One video with one face, on which all tasks are. folder: on the disk of the files."""
     now = now_ms()
     source = new_id()
@@ -189,8 +190,9 @@ def keep_session(store: Store, files: Files, folder: Path) -> SessionRecord:
     session = SessionRecord(new_id(), "", media, (face,), now, now + 24 * HOUR_MS)
     (made := folder / session.id).write_bytes(RESULT)
     files.keep(made, f"{keys.session_key(session.id)}/session.json")
-    store.add_media(media)
-    store.add_session(session)
+    Store(database).media.add(media)
+    with database.writing() as connection:
+        insert_session(connection, session)
     return session
 
 

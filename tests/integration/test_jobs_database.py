@@ -29,7 +29,8 @@ from duikou.tasks.models import FaceRecord, MediaKind
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.rows import task_row
 from duikou.tasks.states import Queue, TaskStatus
-from duikou.tasks.store import Beat, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import Heartbeat
 from duikou.telemetry import logs
 from duikou.timebase import Interval
 
@@ -160,13 +161,13 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert differences(empty_url)
     database = Database(empty_url)
     store, (_, rows) = Store(database), OLD[name]
-    media, session = store.media("", MEDIA["id"]), store.session("", SESSION["id"])
+    media, session = store.media.find("", MEDIA["id"]), store.sessions.find("", SESSION["id"])
     assert media
     assert {**media.__dict__} == {**MEDIA, "kind": MediaKind.SOURCE}
     assert session
     warning = FaceWarning("small_face", "small", Interval(1, 2))
     assert session.faces == (FaceRecord("0", Interval(0, 9_000), (warning,), (0, 0, 0, 0)),)
-    task = store.task_by_external_id("", "mine")
+    task = store.tasks.find_by_external_id("", "mine")
     assert task
     kept = task_row(task)
     assert {column: kept[column] for column in rows["tasks"]} == rows["tasks"]
@@ -182,7 +183,7 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
         assert Accounts(database).callback_secret("") == rows["accounts"]["callback_secret"]
         (callback,) = Outbox(database).claim(9, hold_ms=1)
         assert (callback.id, callback.task.id, callback.tries) == ("4", TASK["id"], 2)
-    claimed = store.claim()
+    claimed = store.queue.claim()
     assert claimed
     assert (claimed.id, claimed.attempt, claimed.tries) == (TASK["id"], 2, 2)
     database.close()
@@ -212,7 +213,7 @@ def test_processes_that_open_one_database_at_once_all_succeed(empty_url: str, ol
     processes_at_once(8, open_database, empty_url)
     assert differences(empty_url) == []
     database = Database(empty_url)
-    assert [one.external_id for one in Store(database).unfinished()] == (["mine"] if old else [])
+    assert [one.external_id for one in Store(database).tasks.unfinished()] == (["mine"] if old else [])
     database.close()
 
 
@@ -237,7 +238,7 @@ def test_a_database_of_one_server_has_one_sweeper(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'test.db'}")
     with database.alone("sweep") as alone:
         assert alone
-        Store(database).add_media(media())
+        Store(database).media.add(media())
     database.close()
 
 
@@ -299,16 +300,16 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
     url = own.fresh().replace("postgres@", f"postgres:{PASSWORD}@")
     database = Database(url)
     store = Store(database)
-    store.add_task(task(id="1"))
-    claimed = store.claim()
+    store.tasks.add(task(id="1"))
+    claimed = store.queue.claim()
     assert claimed
     calls = [
-        store.claim,
-        store.loads,
+        store.queue.claim,
+        store.queue.loads,
         database.ping,
-        partial(store.add_task, task(id="2")),
-        partial(store.beat, [Beat(claimed, "rendering", 0.5)]),
-        partial(store.publish, claimed, media(kind=MediaKind.RESULT)),
+        partial(store.tasks.add, task(id="2")),
+        partial(store.queue.record_heartbeats, [Heartbeat(claimed, "rendering", 0.5)]),
+        partial(store.tasks.complete_render, claimed, media(kind=MediaKind.RESULT)),
         partial(Accounts(database).callback_secret, ""),
         partial(Outbox(database).claim, 9, hold_ms=1),
     ]
@@ -323,8 +324,8 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
             structlog.get_logger().error("it failed", exc_info=caught.value)
         own.start()
         assert all(not isinstance(gave, Exception) for gave in at_once(*[database.ping] * 8))
-        assert [one.id for one in store.unfinished()] == ["1"]
-    assert store.publish(claimed, media(kind=MediaKind.RESULT))
+        assert [one.id for one in store.tasks.unfinished()] == ["1"]
+    assert store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
     said = capsys.readouterr().err
     assert said.count("it failed") == 2 * len(calls)
     assert PASSWORD not in said
@@ -342,7 +343,7 @@ def test_what_is_written_when_the_database_dies_is_not_kept(own: Postgres) -> No
         own.start()
         with database.reading() as connection:
             assert list(connection.execute(sa.select(tables.secrets))) == []
-    store.add_task(new)
+    store.tasks.add(new)
     database.close()
 
 

@@ -186,16 +186,16 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_end_time=2_000), OK),
     (
         face(sound_end_time=1_999),
-        wrong(f"{F}.sound_end_time: the sound from 0 ms to 1999 ms lasts 1999 ms; at least 2000 ms must be left."),
+        wrong(f"{F}.sound_end_time: the audio from 0 ms to 1999 ms lasts 1999 ms; at least 2000 ms must be left."),
     ),
     (
         face(sound_start_time=4_000),
-        wrong(f"{F}.sound_end_time: the sound from 4000 ms to 3000 ms lasts -1000 ms; at least 2000 ms must be left."),
+        wrong(f"{F}.sound_end_time: the audio from 4000 ms to 3000 ms lasts -1000 ms; at least 2000 ms must be left."),
     ),
     (face(sound_end_time=5_100, sound_insert_time=0), OK),
     (
         face(sound_end_time=5_101, sound_insert_time=0),
-        wrong(f"{F}.sound_end_time: 5101 ms is after the sound's end at 5000 ms."),
+        wrong(f"{F}.sound_end_time: 5101 ms is after the audio's end at 5000 ms."),
     ),
     # ... where the speech goes
     (face(sound_insert_time=-1), wrong(f"{F}.sound_insert_time: -1 is less than the minimum, 0.")),
@@ -268,10 +268,10 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_file="SITE/nothing.mp3"), wrong(f"{F}.sound_file: the host answered with status 404.")),
     (face(sound_file="http://192.168.1.1/s.mp3"), wrong(f"{F}.sound_file: {UNREACHABLE}")),
     (face(sound_file="file:///etc/passwd"), wrong(f"{F}.sound_file: only http and https URLs are taken.")),
-    (face(sound_file="SITE/1999.mp3"), wrong(f"{F}.sound_file: the sound lasts 1999 ms; {LENGTH}")),
+    (face(sound_file="SITE/1999.mp3"), wrong(f"{F}.sound_file: the audio lasts 1999 ms; {LENGTH}")),
     (face(sound_file="SITE/2000.mp3", sound_end_time=2_000), OK),
     (face(sound_file="SITE/60100.mp3"), OK),
-    (face(sound_file="SITE/60101.mp3"), wrong(f"{F}.sound_file: the sound lasts 60101 ms; {LENGTH}")),
+    (face(sound_file="SITE/60101.mp3"), wrong(f"{F}.sound_file: the audio lasts 60101 ms; {LENGTH}")),
     # ... the rest of the order
     (
         sync(external_task_id="taken"),
@@ -496,8 +496,8 @@ REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a, a video must be mp4 or mov.")),
     (find(video_url="SITE/sound.mp4"), wrong(f"{V}: the file has no picture.")),
     *((speak(f"s.{suffix}"), OK) for suffix in ("mp3", "wav", "m4a", "aac")),
-    (speak("short.wav"), wrong(f"{F}.sound_file: the sound lasts 1999 ms; {LENGTH}")),
-    (speak("long.wav"), wrong(f"{F}.sound_file: the sound lasts 60200 ms; {LENGTH}")),
+    (speak("short.wav"), wrong(f"{F}.sound_file: the audio lasts 1999 ms; {LENGTH}")),
+    (speak("long.wav"), wrong(f"{F}.sound_file: the audio lasts 60200 ms; {LENGTH}")),
     (speak("codec.wav"), wrong(f"{F}.sound_file: sound coded as dfpwm cannot be read.")),
     (speak("large.wav"), wrong(f"{F}.sound_file: the file is larger than 5 MB.")),
     (speak("good.mp4"), wrong(f"{F}.sound_file: the file is a video, a sound must be mp3, wav, m4a or aac.")),

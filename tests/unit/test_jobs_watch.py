@@ -20,7 +20,9 @@ from duikou.tasks import stalled
 from duikou.tasks.models import Task
 from duikou.tasks.stalled import DEAD_S, PAUSE_S, Pulses, Watch
 from duikou.tasks.states import Fault, TaskStatus
-from duikou.tasks.store import MAX_TRIES, RETRY_DELAY_MS, Beat, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import MAX_TRIES, RETRY_DELAY_MS, Heartbeat
+from duikou.tasks.store.tasks import TaskStore
 
 ONE, OTHER = ("1", 1), ("2", 1)
 DAY_MS = 86_400_000
@@ -139,7 +141,7 @@ def test_what_the_dead_had_in_hand_is_given_to_others(store: Store, hasty: None)
 
     def look() -> None:
         looks.append(1)
-        store.beat([Beat(alive, "rendering", 0.5)])
+        store.queue.record_heartbeats([Heartbeat(alive, "rendering", 0.5)])
 
     watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=look)
     watcher.start()
@@ -159,9 +161,9 @@ def test_a_task_that_killed_all_its_workers_fails(database: Database, hasty: Non
     store = Store(database, clock=clock)
     claimed = begun(store, "1")
     for tries in range(1, MAX_TRIES):
-        store.retry(claimed, "the worker died", Fault.WORKER, expires_at=DAY_MS)
+        store.tasks.retry(claimed, "the worker died", Fault.WORKER, expires_at=DAY_MS)
         clock.ms += RETRY_DELAY_MS * tries
-        claimed = store.claim() or claimed
+        claimed = store.queue.claim() or claimed
     stopping = threading.Event()
     watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=nothing)
     watcher.start()
@@ -213,24 +215,25 @@ def test_a_broker_that_is_away_keeps_nobody_from_being_given_up(store: Store, ha
     assert sum(line["event"] == "the fleet cannot be watched" for line in lines) == 1
 
 
-class Late(Store):
-    """A store on which a worker hands its task back just after a watcher has looked at the signs of life."""
+class LateTasks(TaskStore):
+    """A worker hands its task back just after the monitor has read the heartbeats."""
 
-    def task_of_anyone(self, task_id: str) -> Task | None:
-        found = super().task_of_anyone(task_id)
+    def get(self, task_id: str) -> Task | None:
+        found = super().get(task_id)
         if found is not None and found.status is TaskStatus.PROCESSING:
             self.release(found)
-        return super().task_of_anyone(task_id)
+        return super().get(task_id)
 
 
 def test_a_task_that_was_handed_back_meanwhile_is_left_alone(database: Database, hasty: None) -> None:
-    store = Late(database)
+    store = Store(database)
+    store.tasks = LateTasks(database, now_ms)
     begun(store, "1")
     stopping, rung = threading.Event(), threading.Event()
     with capture_logs() as lines:
         watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=rung.set)
         watcher.start()
-        until(lambda: not store.beats())
+        until(lambda: not store.queue.heartbeats())
         rung.clear()
         assert rung.wait(10)
         stopping.set()

@@ -46,7 +46,9 @@ from duikou.tasks.models import (
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.stalled import Watch
 from duikou.tasks.states import Fault, Queue, TaskStatus
-from duikou.tasks.store import ExternalIdTaken, Store, TooManyTasksError
+from duikou.tasks.store import Store
+from duikou.tasks.store.errors import ExternalIdTaken, TooManyTasksError
+from duikou.tasks.store.queue import TaskLimits
 from duikou.tasks.waiting import Waiting
 from duikou.tasks.webhooks import Courier
 from duikou.telemetry.traces import traces
@@ -110,7 +112,8 @@ class Jobs:
         self._settings = settings
         self._keep_ms = settings.media_days * DAY_MS
         self._render_queue = Queue(settings.render_queue)
-        self._limits = {"account_limit": settings.tasks_at_once, "queue_limit": settings.queue_limit}
+        self._limits = TaskLimits(settings.tasks_at_once, settings.queue_limit)
+        self._identify_limits = TaskLimits(queue=settings.identify_limit)
         self._work = work or Work()
         self._callback_body = callback_body
         self._stopping, self._draining = threading.Event(), threading.Event()
@@ -142,7 +145,7 @@ class Jobs:
             traces.start(settings.otel_endpoint, "server")
             opened.callback(traces.stop)
             outbox = Outbox(self._database)
-            self.fleet = metrics.QueueCollector(self.store.loads, outbox.waiting)
+            self.fleet = metrics.QueueCollector(self.store.queue.loads, outbox.waiting)
             self._waiting = Waiting(self.store, self._stopping)
             self._probing = Lane("probe", PROBE_WORKERS, PROBE_LIMITS, self._stopping)
             courier = Courier(outbox, self.accounts, self._callback_body, reach=self.reach, stopping=self._stopping)
@@ -180,13 +183,13 @@ class Jobs:
 
     def _take_up(self) -> None:
         """What a former server of this folder left: whoever waited for a search is gone, renders are begun again."""
-        for task in self.store.unfinished():
+        for task in self.store.tasks.unfinished():
             if isinstance(task, IdentifyTask):
-                self.store.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
+                self.store.tasks.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
             elif task.status is TaskStatus.PROCESSING:
                 self.files.remove(keys.attempt_key(task.id, task.attempt))  # half a result, and temporary files
                 reason = "the server stopped while it worked on it"
-                self.store.retry(task, reason, Fault.WORKER, expires_at=now_ms() + self._keep_ms)
+                self.store.tasks.retry(task, reason, Fault.WORKER, expires_at=now_ms() + self._keep_ms)
 
     def drain(self) -> None:
         """Take no new work from now on, and begin nothing of what waits: it is left to the next server."""
@@ -253,7 +256,7 @@ class Jobs:
             return await self.identify_kept(account, source)
         except BaseException:
             self.files.remove(source.key)
-            self.store.drop_media(source.id)
+            self.store.media.remove(source.id)
             raise
 
     async def identify_kept(self, account: str, source: Media) -> SessionRecord:
@@ -263,16 +266,16 @@ class Jobs:
         try:
             await self._waiting.until_ended(task.id)
         except BaseException:
-            self.store.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
+            self.store.tasks.cancel(task, UNWATCHED, expires_at=now_ms() + SEARCH_KEPT_MS)
             raise
-        ended = await asyncio.to_thread(self.store.task_of_anyone, task.id)
+        ended = await asyncio.to_thread(self.store.tasks.get, task.id)
         if not isinstance(ended, IdentifyTask):
             raise StoppedError(UNWATCHED)
         if ended.fault == Fault.INPUT:
             raise InputError(ended.reason.removeprefix("video: "), field="video")
         if ended.fault:
             raise ERRORS[ended.fault](ended.reason)
-        session = await asyncio.to_thread(self.store.session, account, ended.session_id or "")
+        session = await asyncio.to_thread(self.store.sessions.find, account, ended.session_id or "")
         if session is None:
             raise StorageError("the session that was found is gone")
         log.info("session made", session_id=session.id, faces=len(session.faces))
@@ -280,7 +283,7 @@ class Jobs:
 
     def _search(self, account: str, source: Media) -> IdentifyTask:
         task = IdentifyTask(**_new_task(account, source))
-        return self.store.add_task(task, queue_limit=self._settings.identify_limit)
+        return self.store.tasks.add(task, self._identify_limits)
 
     def require_room(self) -> None:
         """Raise `StorageError` where the disk is too full for new work, `StoppedError` where none is taken any more."""
@@ -290,11 +293,11 @@ class Jobs:
 
     def require_turn(self, account: str) -> None:
         """Raise `TooManyTasksError` where as many videos wait to be looked at as may: callers do not wait for long."""
-        self.store.require_room(account, Queue.ANALYSIS, account_limit=0, queue_limit=self._settings.identify_limit)
+        self.store.queue.require_room(account, Queue.ANALYSIS, self._identify_limits)
 
     def require_place(self, account: str) -> None:
         """Raise `TooManyTasksError` where the account or the server has no place for one more task."""
-        self.store.require_room(account, self._render_queue, **self._limits)
+        self.store.queue.require_room(account, self._render_queue, self._limits)
 
     def keep(self, account: str, received: Path, kind: MediaKind, suffix: str, duration_ms: int) -> Media:
         """Keep a received file, which is taken over."""
@@ -305,31 +308,31 @@ class Jobs:
         size = self.files.keep(received, key)
         until = at + (self._settings.upload_hours * HOUR_MS if kind is MediaKind.UPLOAD else self._keep_ms)
         media = Media(media_id, account, kind, key, suffix, size, duration_ms, at, until)
-        self.store.add_media(media)
+        self.store.media.add(media)
         return media
 
     def use(self, media: Media, *, as_source: bool) -> None:
         """Keep an upload that a call uses for longer: as a source as long as any, else as if it had come now."""
         more = self._keep_ms if as_source else self._settings.upload_hours * HOUR_MS
         if media.kind is MediaKind.UPLOAD:
-            self.store.prolong(media.id, now_ms() + more)
+            self.store.media.extend(media.id, now_ms() + more)
 
     def cancel(self, task: RenderTask) -> RenderTask | None:
         """End an unfinished task; its worker is stopped. A finished one stays as it is. `None` where it is gone."""
-        return self.store.cancel(task, CANCELLED, expires_at=now_ms() + self._keep_ms)
+        return self.store.tasks.cancel(task, CANCELLED, expires_at=now_ms() + self._keep_ms)
 
     def delete(self, task: RenderTask) -> None:
         """End a task where it is unfinished and forget it with its results."""
         if (ended := self.cancel(task)) is not None:
             self.files.remove(keys.task_key(ended.id))
-            self.store.drop_task(ended)
+            self.store.tasks.remove(ended)
 
     def estimate(self, video_ms: int) -> tuple[int, float]:
         """The place in the queue of a new task on a video of that length, and the seconds until it would be done, by
         what the last ones took.
         """
-        pace = statistics.median(self.store.paces(KNOWN_PACES) or [FIRST_PACE])
-        waiting = self.store.waiting(self._render_queue)
+        pace = statistics.median(self.store.queue.paces(KNOWN_PACES) or [FIRST_PACE])
+        waiting = self.store.queue.waiting(self._render_queue)
         return waiting + 1, pace * video_ms / 1000 * (1 + waiting // self._settings.workers)
 
     def submit(self, account: str, order: Order) -> RenderTask:
@@ -354,7 +357,7 @@ class Jobs:
             callback=order.callback,
         )
         try:
-            task = self.store.add_task(task, **self._limits)
+            task = self.store.tasks.add(task, self._limits)
         except BaseException:
             self.files.remove(keys.task_key(task.id))
             raise

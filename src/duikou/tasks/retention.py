@@ -80,18 +80,18 @@ class Sweeper:
 
 def sweep(store: Store, files: Files, batch: int = BATCH) -> int:
     """Forget one batch of each kind of thing that is over; how many were forgotten."""
-    sessions = store.expired_sessions(batch)
+    sessions = store.expiry.sessions(batch)
     _remove(files, [keys.session_key(session_id) for session_id in sessions])
     for session_id in sessions:
-        store.drop_session(session_id)
-    tasks = store.expired_tasks(batch)
+        store.sessions.remove(session_id)
+    tasks = store.expiry.tasks(batch)
     _remove(files, [keys.task_key(task.id) for task in tasks])
     for task in tasks:
-        store.drop_task(task)
-    sources = store.expired_sources(batch)
+        store.tasks.remove(task)
+    sources = store.expiry.sources(batch)
     _remove(files, [media.key for media in sources])
     for media in sources:
-        store.drop_media(media.id)
+        store.media.remove(media.id)
     swept = {"sessions": len(sessions), "tasks": len(tasks), "sources": len(sources)}
     for kind, count in swept.items():
         metrics.swept.labels(kind).inc(count)
@@ -109,7 +109,7 @@ def remove_orphans(
         for some in _batches(files.listed(place)):
             if stopping is not None and stopping.is_set():
                 return removed
-            known = store.known({_owner(stored.key) for stored in some})
+            known = store.expiry.known({_owner(stored.key) for stored in some})
             orphans = [one.key for one in some if one.age_s >= older_than_s and _orphaned(one.key, known)]
             _remove(files, orphans)
             metrics.swept.labels("orphans").inc(len(orphans))

@@ -75,10 +75,10 @@ class Watch:
                 failing = True
 
     def _look(self, pulses: Pulses) -> None:
-        for task_id, attempt in pulses.dead(self._store.beats()):
-            task = self._store.task_of_anyone(task_id)
+        for task_id, attempt in pulses.dead(self._store.queue.heartbeats()):
+            task = self._store.tasks.get(task_id)
             if task is not None and task.attempt == attempt and task.status is TaskStatus.PROCESSING:
                 log.warning("a worker is gone", task_id=task_id, request_id=task.request_id, attempt=attempt)
                 reason = "the worker stopped while it worked on it"
-                self._store.retry(task, reason, Fault.WORKER, expires_at=now_ms() + self._keep_ms)
+                self._store.tasks.retry(task, reason, Fault.WORKER, expires_at=now_ms() + self._keep_ms)
         self._ring()

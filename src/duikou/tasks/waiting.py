@@ -42,7 +42,7 @@ class Waiting:
                         future.set_exception(StoppedError("the server is stopping"))
                 return
             try:
-                ended = await asyncio.to_thread(self._store.ended, list(self._asked))
+                ended = await asyncio.to_thread(self._store.tasks.finished, list(self._asked))
             except Exception:
                 log.warning("what is waited for cannot be asked for", exc_info=True)
                 await asyncio.sleep(1)

@@ -130,7 +130,7 @@ class FleetDispatcher:
     def _ring(self) -> None:
         """Send messages for tasks that are due while the broker holds none, twice in a row."""
         before, self._missing = self._missing, {}
-        due = {name: self._store.due(name, MOST_RUNG) for name in Queue}
+        due = {name: self._store.queue.due(name, MOST_RUNG) for name in Queue}
         if not any(due.values()):
             return
         with self._app.connection_for_read(connect_timeout=ANSWER_S) as connection, connection.channel() as channel:

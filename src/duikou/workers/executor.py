@@ -26,7 +26,8 @@ from duikou.storage.data_folder import DataFolder
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import FaceRecord, IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, Task
 from duikou.tasks.states import Fault, Queue, TaskStatus
-from duikou.tasks.store import IdTakenError, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.errors import IdTakenError
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
 from duikou.workers.heartbeat import Held, Pulse
@@ -57,13 +58,13 @@ class Terms:
     def of(settings: Settings, folder: DataFolder, fleet: Accounts | None = None) -> Terms:
         """The terms of these settings. Raises `InputError` where the settings' certificate cannot sign results.
 
-        fleet: where the self-made certificate is kept that all machines sign with, unless one is configured.
+        fleet: where the self-signed certificate is kept that all machines sign with, unless one is configured.
         """
         if fleet is not None and settings.c2pa_certificate is None:
-            made = certificates.exported(folder.root)
+            made = certificates.export_self_signed(folder.root)
             shared = fleet.secret("certificate", made)
             if shared != made:
-                certificates.adopt(folder.root, shared)
+                certificates.import_self_signed(folder.root, shared)
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
         looking = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
         return Terms(
@@ -114,7 +115,7 @@ class Executor:
         if not self._has_room():
             return False
         try:
-            task = self._store.claim(queue)
+            task = self._store.queue.claim(queue)
         except Exception:
             log.exception("no task can be claimed")
             return False
@@ -163,7 +164,7 @@ class Executor:
         except StoppedError:
             span.note({"outcome": "stopped"})
             self._files.remove(made)
-            return lambda: self._store.release(task)
+            return lambda: self._store.tasks.release(task)
         except Exception as error:
             self._files.remove(made)
             fault, reason = _told(error)
@@ -173,7 +174,7 @@ class Executor:
             # A second try could end otherwise where a process died; of a search whose caller waits nowhere else.
             hopeless = fault in (Fault.INPUT, Fault.MODEL, Fault.LIMIT)
             hopeless = hopeless or (searching and not isinstance(error, WorkerError))
-            end = self._store.fail if hopeless else self._store.retry
+            end = self._store.tasks.fail if hopeless else self._store.tasks.retry
             return lambda: end(task, reason, fault, expires_at=expires_at)
 
     def _do(self, task: Task, made: str, worker: Worker, held: Held) -> Outcome:
@@ -212,8 +213,8 @@ class Executor:
             Media(new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, until)
             for key, size in sizes.items()
         ]
-        if not self._store.publish(task, *kept):
-            now = self._store.task_of_anyone(task.id)
+        if not self._store.tasks.complete_render(task, *kept):
+            now = self._store.tasks.get(task.id)
             ours = now is not None and now.status is TaskStatus.SUCCEED and now.attempt == task.attempt
             if not ours:  # else it was written, and the answer lost
                 self._files.remove(made)
@@ -236,11 +237,11 @@ class Executor:
         """Make what an attempt found the session that was asked for. A late writer loses, and its files go."""
         expires_at = now_ms() + SEARCH_KEPT_MS
         try:
-            found = self._store.found(task, session, expires_at=expires_at)
+            found = self._store.tasks.complete_identify(task, session, expires_at=expires_at)
         except IdTakenError:
-            self._store.retry(task, "the session's id was taken", Fault.WORKER, expires_at=expires_at)
+            self._store.tasks.retry(task, "the session's id was taken", Fault.WORKER, expires_at=expires_at)
             return
-        if not found and self._store.session_of_anyone(session.id) is None:
+        if not found and self._store.sessions.get(session.id) is None:
             self._files.remove(made)
 
     def _run(self, worker: Worker, held: Held, function: Callable[..., Any], *args: object, places: Places) -> Any:
@@ -248,7 +249,7 @@ class Executor:
         return worker.run(function, *args, places=places, limits=limits, tell=held.tell, wanted=lambda: held.wanted)
 
     def _source(self, task: Task) -> Media:
-        source = self._store.media_of_anyone(task.source.id)
+        source = self._store.media.get(task.source.id)
         if source is None:
             raise InputError("the source video is no longer kept", field="session_id")
         return source

@@ -71,7 +71,7 @@ async def get_media(
     desk = desk_of(request)
     desk.signer.verify(request.url.path, request.query_params)
     media_id, dot, suffix = name.partition(".")
-    media = await run_in_threadpool(desk.jobs.store.media_of_anyone, media_id)
+    media = await run_in_threadpool(desk.jobs.store.media.get, media_id)
     if media is None or media.suffix != dot + suffix or media.expires_at <= now_ms():
         raise _missing(request)
     return await run_in_threadpool(_response, desk, _ServedFile(media.key, name), request)
@@ -83,7 +83,7 @@ async def get_face_picture(session_id: str, face_id: str, request: Request) -> R
     """The picture of a face."""
     desk = desk_of(request)
     desk.signer.verify(request.url.path, request.query_params)
-    session = await run_in_threadpool(desk.jobs.store.session_of_anyone, session_id)
+    session = await run_in_threadpool(desk.jobs.store.sessions.get, session_id)
     face = session.face(face_id) if session else None
     if session is None or face is None:
         raise _missing(request)

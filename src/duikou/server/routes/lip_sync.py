@@ -112,8 +112,8 @@ async def list_tasks(
 ) -> schemas.Envelope[list[schemas.TaskData]]:
     """Tasks, newest first; past the end an empty list."""
     store = desk.jobs.store
-    tasks = await run_in_threadpool(store.tasks, account, offset=(pageNum - 1) * pageSize, limit=pageSize)
-    places = await run_in_threadpool(store.positions, [task.id for task in tasks])
+    tasks = await run_in_threadpool(store.tasks.page, account, offset=(pageNum - 1) * pageSize, limit=pageSize)
+    places = await run_in_threadpool(store.queue.positions, [task.id for task in tasks])
     return schemas.Envelope(
         request_id=request.state.request_id,
         data=[schemas.task_data(task, links, places.get(task.id)) for task in tasks],
@@ -135,7 +135,7 @@ async def watch_task(
 
     Each event is named `task` and its data are the JSON of the task, as `data` holds it elsewhere.
     """
-    whole = await run_in_threadpool(desk.jobs.store.task_by_external_id, account, f"{task_id}/events")
+    whole = await run_in_threadpool(desk.jobs.store.tasks.find_by_external_id, account, f"{task_id}/events")
     if whole is not None:  # no call for events at all, but a task that its caller has named like one
         return JSONResponse((await _task_answer(whole, request)).model_dump(mode="json"))
     task = await _found(desk, account, task_id)
@@ -180,8 +180,8 @@ async def get_task(task_id: TaskId, request: Request, desk: At, account: Account
 
 async def _found(desk: Desk, account: str, task_id: str) -> RenderTask:
     store = desk.jobs.store
-    task = await run_in_threadpool(store.task, account, task_id)
-    task = task or await run_in_threadpool(store.task_by_external_id, account, task_id)
+    task = await run_in_threadpool(store.tasks.find, account, task_id)
+    task = task or await run_in_threadpool(store.tasks.find_by_external_id, account, task_id)
     if task is None:
         raise ApiError(ErrorCode.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
     return task
@@ -190,7 +190,7 @@ async def _found(desk: Desk, account: str, task_id: str) -> RenderTask:
 async def _task_answer(task: RenderTask, request: Request) -> schemas.Envelope[schemas.TaskData]:
     places = {}
     if task.status is TaskStatus.SUBMITTED:
-        places = await run_in_threadpool(desk_of(request).jobs.store.positions, [task.id])
+        places = await run_in_threadpool(desk_of(request).jobs.store.queue.positions, [task.id])
     data = schemas.task_data(task, links_of(request), places.get(task.id))
     return schemas.Envelope(request_id=request.state.request_id, data=data)
 
@@ -199,7 +199,7 @@ async def _changes(desk: Desk, account: str, task: RenderTask | None, links: Fil
     told, silent_s = b"", 0.0
     while task is not None:
         waits = task.status is TaskStatus.SUBMITTED
-        places = await run_in_threadpool(desk.jobs.store.positions, [task.id]) if waits else {}
+        places = await run_in_threadpool(desk.jobs.store.queue.positions, [task.id]) if waits else {}
         data = schemas.task_data(task, links, places.get(task.id)).model_dump_json().encode()
         if data != told:
             yield format_sse_event(event="task", data_str=data.decode())
@@ -211,7 +211,7 @@ async def _changes(desk: Desk, account: str, task: RenderTask | None, links: Fil
         if silent_s >= ALIVE_EVERY_S:
             yield b": alive\n\n"
             silent_s = 0.0
-        task = await run_in_threadpool(desk.jobs.store.task, account, task.id)
+        task = await run_in_threadpool(desk.jobs.store.tasks.find, account, task.id)
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -274,9 +274,9 @@ async def _own(
     """
     store = desk.jobs.store
     if media_id := given or links.media_id(url or "", field):
-        media = await run_in_threadpool(store.media, account, media_id)
+        media = await run_in_threadpool(store.media.find, account, media_id)
     elif key := links.storage_key(url or ""):
-        media = await run_in_threadpool(store.media_at, account, key)
+        media = await run_in_threadpool(store.media.find_by_key, account, key)
     else:
         return None
     if media is None or media.suffix not in suffixes:
@@ -289,7 +289,7 @@ async def _own(
 async def _create(
     desk: Desk, account: str, body: schemas.LipSyncRequest, links: FileUrls
 ) -> RenderTask | schemas.DryRunData:
-    session = await run_in_threadpool(desk.jobs.store.session, account, body.session_id)
+    session = await run_in_threadpool(desk.jobs.store.sessions.find, account, body.session_id)
     if session is None:
         raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
     if len(body.face_choose) > 1 and not desk.settings.several_faces:
@@ -372,7 +372,7 @@ def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> Render
     """The task that this very request made before. Raises `InputError` where its external id made another one."""
     if not body.external_task_id:
         return None
-    task = jobs.store.task_by_external_id(account, body.external_task_id)
+    task = jobs.store.tasks.find_by_external_id(account, body.external_task_id)
     if task is not None and task.fingerprint != body.fingerprint():
         raise InputError(
             f"{body.external_task_id!r} is in use by task {task.id}, which has another payload.",
