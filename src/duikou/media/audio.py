@@ -11,7 +11,6 @@ from typing import Final
 
 import av
 import numpy as np
-import numpy.typing as npt
 import soxr
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -19,13 +18,15 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from scipy.ndimage import convolve1d, minimum_filter1d
 
+from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
 from duikou.media import demux, limits
 from duikou.media.probe import ELEMENTARY
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
 
-Samples = npt.NDArray[np.float32]
+Samples = Float32Array
+"""(n, C) audio, full scale is 1."""
 
 _JITTER_S: Final = Fraction(5, 1000)  # time stamps rounded to a coarse clock are not gaps; 5 ms is below hearing one
 _RAMP_MS: Final = 10  # long enough that a change of gain does not click, short enough to lie within a consonant
@@ -305,7 +306,7 @@ def _unions(placed: Sequence[_Placed]) -> list[tuple[int, int]]:
     return stretches
 
 
-def _gain(inside: Sequence[_Placed], start: int, end: int, *, ramp: int) -> npt.NDArray[np.float32]:
+def _gain(inside: Sequence[_Placed], start: int, end: int, *, ramp: int) -> Float32Array:
     """The original's gain over one covered stretch: steps with linear ramps, 1 at both ends."""
     edges = sorted({edge for one in inside for edge in (one.start, one.end)})
     at, gains, before = [start], [1.0], 1.0

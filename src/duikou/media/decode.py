@@ -10,13 +10,14 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from duikou.arrays import IntArray
+from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
-from duikou.media.picture import BgrImage, Converter, Picture
+from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
+from duikou.units import MIB
 
-BLOCK_BYTES, MIN_BLOCK = 96 << 20, 4
+BLOCK_BYTES, MIN_BLOCK = 96 * MIB, 4
 """Stored pixels, and frames, held while a video is played backwards: 30 frames of 1080p."""
 
 
@@ -37,7 +38,7 @@ class Frame:
         index: int,
         pts: int,
         time_ms: int,
-        image: BgrImage | None = None,
+        image: Image | None = None,
         *,
         stored: VideoFrame | None = None,
         converter: Converter | None = None,
@@ -50,7 +51,7 @@ class Frame:
         self._pixels: Pixels | None = None
 
     @property
-    def image(self) -> BgrImage:
+    def image(self) -> Image:
         """(H, W, 3) uint8, blue green red, upright. Converted when first asked for, so skipping frames is cheap."""
         if self._image is None:
             assert self.stored is not None

@@ -19,11 +19,12 @@ from av.container import OutputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from duikou.arrays import Image
 from duikou.errors import StorageError
 from duikou.media.audio import Audio
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
-from duikou.media.picture import BgrImage, Converter
+from duikou.media.picture import Converter
 from duikou.media.video import Video
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
@@ -127,7 +128,7 @@ class VideoWriter:
         finally:
             self._discard()
 
-    def write(self, image: BgrImage, pts: int) -> None:
+    def write(self, image: Image, pts: int) -> None:
         """Encode an upright image (H, W, 3) uint8 BGR that shows at `pts`, one of the source's.
 
         Raises `ValueError` for another size or a pts that the source does not have or that is not later than the last.

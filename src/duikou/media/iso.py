@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from duikou.errors import MediaError
+from duikou.units import MIB
 
-MAX_INDEX_BYTES: Final = 64 << 20  # all but the media itself; a million frames and their sound take about 30 MB
+MAX_INDEX_BYTES: Final = 64 * MIB  # all but the media itself; a million frames and their sound take about 30 MB
 MAX_TRACK_ID: Final = (1 << 31) - 1  # FFmpeg takes larger ones for negative and counts up to them, in each fragment
 MAX_NAMES: Final = 1_000  # of metadata; cameras write up to 30, and FFmpeg compares each with all before it
 _MEDIA: Final = frozenset({b"mdat", b"free", b"skip", b"uuid"})  # boxes that are not looked into
@@ -52,7 +53,7 @@ def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
         if kind not in _MEDIA:
             total += end - at
             if total > MAX_INDEX_BYTES:
-                raise MediaError(f"the file has an index of more than {MAX_INDEX_BYTES >> 20} MB.", field=field)
+                raise MediaError(f"the file has an index of more than {MAX_INDEX_BYTES // MIB} MB.", field=field)
             file.seek(at)
             yield file.read(end - at)
         if end < at + 8:

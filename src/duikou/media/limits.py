@@ -14,6 +14,7 @@ from typing import Final
 import av
 
 from duikou.errors import MediaError
+from duikou.units import DAY_MS, HOUR_MS, MIB
 
 MAX_STREAMS: Final = 64  # cameras write up to about 8; more is made to hurt
 MAX_SIDE: Final = 16_384  # pixels; H.264 and HEVC end near here, and so does swscale
@@ -21,13 +22,13 @@ MAX_PIXELS: Final = 8192 * 4352  # width x height; beyond 8K a frame alone takes
 MAX_RATE: Final = 480  # frames per second, on the mean; slow motion is shot at 240 and shown at 30
 MAX_FRAMES: Final = 1_000_000  # over 4 hours at 60 frames per second
 MAX_TOTAL_PIXELS: Final = 4 * 10**12  # of all frames together: over an hour of 4K at 120 frames per second
-MAX_LENGTH_MS: Final = 24 * 60 * 60 * 1000  # a day, for what is played and for what must be read to get there
+MAX_LENGTH_MS: Final = DAY_MS  # for what is played and for what must be read to get there
 MAX_PACKETS: Final = 1_000_000  # of one stream: over 5 hours of sound in pieces of 20 ms
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 384_000  # samples per second; below telephone's 8,000, above studios' 192,000
 MAX_CHANNELS: Final = 32  # film sound has up to 24
-MAX_SOUND_MS: Final = 60 * 60 * 1000  # an hour of 48 kHz stereo is 1.4 GB as float32; more is refused, not swapped
+MAX_SOUND_MS: Final = HOUR_MS  # an hour of 48 kHz stereo is 1.4 GB as float32; more is refused, not swapped
 MAX_SOUND_SAMPLES: Final = 60 * 60 * 48_000 * 2  # the same hour, for sounds of higher rates
-MAX_BLOCK_BYTES: Final = 256 << 20  # in one piece; the largest plane of a picture takes less than 150 MB
+MAX_BLOCK_BYTES: Final = 256 * MIB  # in one piece; the largest plane of a picture takes less than 150 MB
 OPEN_S: Final = 10  # seconds; good files take a thousandth, names and values by the hundred thousand an hour
 _PADDING: Final = 128  # pixels by which decoders round a side up to whole blocks and lines
 

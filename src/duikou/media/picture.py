@@ -16,15 +16,16 @@ from typing import Final, cast
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-BgrImage = npt.NDArray[np.uint8]
-Plane = npt.NDArray[np.uint8]
+from duikou.arrays import Float64Array, Image
+
+Plane = Image
+"""(H, W) one component of the stored pixels, or (H, W, C) all of them."""
 
 _QUALITY: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _HD_WIDTH, _HD_HEIGHT = 1280, 577  # untagged pictures from here on are taken for BT.709, as mpv and browsers do
@@ -75,13 +76,13 @@ class Orientation:
             return 270 if self.mirror_y else 90
         return 180 if self.mirror_y else 0
 
-    def to_stored(self, width: int, height: int) -> npt.NDArray[np.float64]:
+    def to_stored(self, width: int, height: int) -> Float64Array:
         """(2, 3) affine map from pixels of the upright picture of `width` x `height` to the stored ones."""
         across = [-1, 0, width - 1] if self.mirror_x else [1, 0, 0]
         down = [0, -1, height - 1] if self.mirror_y else [0, 1, 0]
         return np.array([down, across] if self.transpose else [across, down], np.float64)
 
-    def upright(self, image: BgrImage) -> BgrImage:
+    def upright(self, image: Image) -> Image:
         """The upright picture (H, W, 3), contiguous."""
         if self.transpose:
             image = image.transpose(1, 0, 2)
@@ -193,7 +194,7 @@ class Picture:
         )
 
 
-def _bgr_to_yuv(picture: Picture) -> npt.NDArray[np.float64]:
+def _bgr_to_yuv(picture: Picture) -> Float64Array:
     """(3, 4) rows of factors for blue, green and red and an offset, to 8-bit luma, Cb and Cr (H.273, 8.3)."""
     kr, kb = _LUMA_WEIGHTS[picture.yuv_matrix]
     luma = np.array([kb, 1 - kr - kb, kr])
@@ -223,12 +224,12 @@ class Converter:
         factors = np.linalg.inv(self._to_yuv[:, :3])
         self.to_bgr = np.column_stack([factors, -factors @ self._to_yuv[:, 3]])
 
-    def bgr(self, frame: VideoFrame) -> BgrImage:
+    def bgr(self, frame: VideoFrame) -> Image:
         """Upright image (H, W, 3) of a decoded frame."""
         rgb = self.picture.is_rgb
         matrix = None if rgb else self.picture.yuv_matrix
         image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG).to_ndarray()
-        return self.picture.orientation.upright(cast("BgrImage", image))
+        return self.picture.orientation.upright(cast("Image", image))
 
     def planes(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
         """Luma, Cb and Cr of a decoded frame as it is stored, the last two at half its width and height, rounded up.
@@ -262,7 +263,7 @@ class Converter:
             threads=1,
         )
 
-    def yuv(self, image: BgrImage) -> VideoFrame:
+    def yuv(self, image: Image) -> VideoFrame:
         """Stored frame of an upright image (H, W, 3); the picture must be an `encoded` one."""
         picture = self.picture
         luma = cv2.transform(image, self._to_yuv[:1])

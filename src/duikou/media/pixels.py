@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from duikou.media.picture import BgrImage, Converter, Orientation, Plane
+from duikou.arrays import Float32Array, Float64Array, Image
+from duikou.media.picture import Converter, Orientation, Plane
 
-FloatArray = npt.NDArray[np.float64]
-RgbImage = npt.NDArray[np.uint8]
-Part = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+RgbImage = Image
+"""(H, W, 3) pixels, red green blue."""
+Part = Image | Float32Array
+"""Part of a plane, resampled."""
 
 _BGR_TO_BGR = np.eye(3, 4)
 
@@ -27,7 +28,7 @@ class Pixels:
     """One upright frame, in whatever planes it is stored."""
 
     def __init__(
-        self, planes: tuple[Plane, ...], size: tuple[int, int], orientation: Orientation, to_bgr: FloatArray
+        self, planes: tuple[Plane, ...], size: tuple[int, int], orientation: Orientation, to_bgr: Float64Array
     ) -> None:
         """Take planes of (H, W) or (H, W, C), each at the frame's stored size or at half of it (rounded up).
 
@@ -39,7 +40,7 @@ class Pixels:
         self._black = np.linalg.solve(to_bgr[:, :3], -to_bgr[:, 3])
 
     @classmethod
-    def of(cls, image: BgrImage) -> Pixels:
+    def of(cls, image: Image) -> Pixels:
         """Those of an upright BGR image (H, W, 3)."""
         return cls((image,), (image.shape[1], image.shape[0]), Orientation(), _BGR_TO_BGR)
 
@@ -49,7 +50,7 @@ class Pixels:
         picture = converter.picture
         return cls(converter.planes(frame), picture.size, picture.orientation, converter.to_bgr)
 
-    def square(self, to_frame: FloatArray, side: int) -> RgbImage:
+    def square(self, to_frame: Float64Array, side: int) -> RgbImage:
         """(side, side, 3) RGB of any square of the frame, black outside it. Large squares are averaged, not thinned.
 
         to_frame: (2, 3) affine map from the answer's pixels to the frame's, turn, even scale and shift.
@@ -92,14 +93,14 @@ class Pixels:
         return np.clip(np.rint(cv2.transform(merged, self._to_rgb)), 0, 255).astype(np.uint8)
 
 
-def _after(second: FloatArray, first: FloatArray) -> FloatArray:
+def _after(second: Float64Array, first: Float64Array) -> Float64Array:
     """One affine map (2, 3) after another."""
     both = second[:, :2] @ first
     both[:, 2] += second[:, 2]
     return both
 
 
-def _sampled(plane: Plane, to_plane: FloatArray, side: int, black: tuple[float, ...]) -> Part:
+def _sampled(plane: Plane, to_plane: Float64Array, side: int, black: tuple[float, ...]) -> Part:
     """A square of one plane, bilinear. Not rounded: twice to 8 bits makes the points of a still face tremble by 5 %."""
     scale = math.hypot(to_plane[0, 0], to_plane[1, 0])
     # Bilinear sampling of a large square skips pixels; averaging first keeps noise and aliasing out.
@@ -115,7 +116,7 @@ def _sampled(plane: Plane, to_plane: FloatArray, side: int, black: tuple[float, 
     return np.asarray(cv2.warpAffine(part, to_part, (side, side), flags=flags, borderValue=black), np.float32)
 
 
-def _around(plane: Plane, middle: FloatArray, reach: float, shrink: int) -> tuple[Part, FloatArray]:
+def _around(plane: Plane, middle: Float64Array, reach: float, shrink: int) -> tuple[Part, Float64Array]:
     """The part of a plane within `reach` of `middle`, `shrink` times smaller, and where its top left corner was."""
     height, width = plane.shape[:2]
     left, top = (max(int(low), 0) for low in middle - reach)

@@ -12,9 +12,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.media.picture import BgrImage
+from duikou.arrays import Float32Array, Image
 
 HEIGHT: Final = 0.065
 """Height of the Chinese letters over the picture's shorter side; that of "AI", the lower ones, is 0.05."""
@@ -23,8 +22,6 @@ _MARGIN: Final = 0.03  # distance to the edges over the shorter side
 _MIN_PX: Final = 12  # below, strokes run together
 _WHITE: Final = 0.8  # opacity of the letters
 _SHADE: Final = 0.6  # opacity of the black around them, which keeps them legible on white
-
-_Alpha = npt.NDArray[np.float32]
 
 
 class Mark:
@@ -44,8 +41,8 @@ class Mark:
         white = white[: height - self.top, : width - self.left].astype(np.float32)[..., None] / 255
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * halo + 1, 2 * halo + 1))
         shade = cv2.GaussianBlur(cv2.dilate(white, kernel), (0, 0), halo / 3)[..., None]
-        self._kept: _Alpha = ((1 - _SHADE * shade) * (1 - _WHITE * white)).astype(np.float32)
-        self._added: _Alpha = (255 * _WHITE * white).astype(np.float32)
+        self._kept: Float32Array = ((1 - _SHADE * shade) * (1 - _WHITE * white)).astype(np.float32)
+        self._added: Float32Array = (255 * _WHITE * white).astype(np.float32)
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -53,7 +50,7 @@ class Mark:
         height, width = self._kept.shape[:2]
         return self.left, self.top, self.left + width, self.top + height
 
-    def drawn(self, image: BgrImage) -> BgrImage:
+    def drawn(self, image: Image) -> Image:
         """A copy of an image (H, W, 3) uint8 BGR with the mark on it."""
         marked = image.copy()
         left, top, right, bottom = self.box
@@ -63,7 +60,7 @@ class Mark:
 
 
 @cache
-def _letters() -> npt.NDArray[np.uint8]:
+def _letters() -> Image:
     """The letters, (H, W) uint8, 255 where there is ink."""
     content = resources.files(__package__).joinpath("mark.png").read_bytes()
     return np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
