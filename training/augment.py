@@ -107,7 +107,7 @@ def music(power: Float64Array, rng: Generator) -> Float64Array:
     rows = power.shape[1]
     for crop in np.flatnonzero(rng.random(len(power)) < 0.25):
         for _ in range(rng.integers(3, 14)):
-            start, length = rng.integers(-60, rows), rng.integers(15, 150)
+            start, length = int(rng.integers(-60, rows)), int(rng.integers(15, 150))
             hz = 55.0 * 2.0 ** rng.uniform(0, 4) * np.arange(1, 20)
             mel = 2595.0 * np.log10(1 + hz / 700.0)
             bands = np.round(mel / 2840.0 * BANDS).astype(int) - 2
