@@ -40,8 +40,8 @@ are."""
 OWN_STRETCH, EXEMPLAR_STRETCH, OPENING_STRETCH = 0.35, 0.8, 0.9
 """Logarithm of the ratio of two openings up to which the inside of one may be stretched to fit the other; in the second
 half of this range the stretched inside fades out. Closing lips cover the upper teeth of an idle face and do not squeeze
-them; in a talking face, lower teeth and tongue follow the lower lip. If lent lips open further, longer teeth look better
-than two rows at once."""
+them; in a talking face, lower teeth and tongue follow the lower lip. If lent lips open further, longer teeth look
+better than two rows at once."""
 
 LONGER_TEETH = 1.15
 """Factor by which the teeth of an idle face may grow, when its lips part further, before the dark shows below them: a
