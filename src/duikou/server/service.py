@@ -268,7 +268,7 @@ class Jobs:
         if ended is None:
             raise StoppedError(UNWATCHED)
         if ended.fault == Fault.INPUT:
-            raise InputError(ended.reason.removeprefix("video: "), field="video")
+            raise InputError(ended.reason, field="video")
         if ended.fault:
             raise ERRORS[ended.fault](ended.reason)
         session = await asyncio.to_thread(self.store.session, account, ended.session_id)
