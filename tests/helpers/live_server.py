@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import contract
 import httpx
+import stub_work
 import uvicorn
 
 from duikou.database.engine import Database
@@ -27,7 +28,7 @@ from duikou.settings import Settings
 from duikou.tasks.accounts import Accounts, KeyKind, NewKey
 from duikou.telemetry import logs
 
-WAIT_S = 60
+WAIT_S = 120  # for what takes a second or two, on a machine that does much else
 
 
 def settings(data: Path, **more: Any) -> Settings:
@@ -193,6 +194,23 @@ def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
             return value
         time.sleep(0.02)
     raise AssertionError(f"not within {wait_s} s")
+
+
+def held(data: Path, count: int = 1) -> list[Path]:
+    """Wait until `count` pieces of held work are in hand in a data folder; the file that each waits to see gone."""
+
+    def found() -> list[Path]:
+        marks = [Path(folder, stub_work.HELD) for folder, _, names in os.walk(data) if stub_work.HELD in names]
+        return marks if len(marks) >= count else []
+
+    marks: list[Path] = until(found)
+    return marks
+
+
+def release(data: Path, count: int = 1) -> None:
+    """Wait until `count` pieces of held work are in hand in a data folder, and let them go on."""
+    for mark in held(data, count):
+        mark.unlink(missing_ok=True)
 
 
 def identify(client: httpx.Client, url: str) -> dict[str, Any]:
