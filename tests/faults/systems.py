@@ -41,7 +41,7 @@ WORK = (
 )
 LATE = "late writer ignored"  # what is logged where an attempt ends that no longer counts
 POLL_S = 0.1
-GONE_S = 10.0  # after the death of a process, for its children to follow
+GONE_S = 60.0  # after the death of a process, for its children to follow
 DISK_MB = 24
 FLOOR = {"min_free_mb": 8, "max_video_mb": 1, "max_audio_mb": 1}  # on so small a disk
 LASTING = {"session_hours": 72}  # else a session made before a clock jumps is over after it, as it should be
@@ -172,7 +172,7 @@ class System:
         def found() -> list[Part]:
             return [part for part in renderers if part.rendering]
 
-        part: Part = rng.choice(eventually("a task is under way", found, 30))
+        part: Part = rng.choice(eventually("a task is under way", found, 120))
         return part
 
     def kill(self, *parts: Part) -> None:

@@ -184,15 +184,21 @@ class _Comparison:
                 yield f"{place}.{part}: missing"
         if "items" in theirs:
             yield from self.schema(theirs["items"], one.get("items", {}), f"{place}[]", request=request)
-        needed, always = set(theirs.get("required", ())), set(one.get("required", ()))
-        if request:
-            either = {part for part in needed & OR.keys() if one.get("anyOf") == _either(part, OR[part])}
-            if always != needed - either:
-                yield f"{place}: required {sorted(always)} instead of {sorted(needed)}"
-            if "anyOf" in one and not either:
-                yield f"{place}: a choice of {one['anyOf']}"
-        elif needed - always:
-            yield f"{place}: may lack {sorted(needed - always)}"
+        yield from (f"{place}: {line}" for line in _required(theirs, one, request=request))
+
+
+def _required(theirs: dict[str, Any], mine: dict[str, Any], *, request: bool) -> Iterator[str]:
+    """How the required properties of two objects differ."""
+    needed, always = set(theirs.get("required", ())), set(mine.get("required", ()))
+    if not request:
+        if needed - always:
+            yield f"may lack {sorted(needed - always)}"
+        return
+    either = {part for part in needed & OR.keys() if mine.get("anyOf") == _either(part, OR[part])}
+    if always != needed - either:
+        yield f"required {sorted(always)} instead of {sorted(needed)}"
+    if "anyOf" in mine and not either:
+        yield f"a choice of {mine['anyOf']}"
 
 
 def _either(*names: str) -> list[dict[str, list[str]]]:

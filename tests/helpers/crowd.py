@@ -11,7 +11,7 @@ from typing import Any
 from duikou.database.engine import Database
 from duikou.tasks.store import Store
 
-WAIT_S = 60
+WAIT_S = 120
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:

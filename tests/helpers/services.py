@@ -40,8 +40,8 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-START_S = 60  # a broker on a busy machine
-STOP_S = 30
+START_S = 180  # a broker on a busy machine
+STOP_S = 120
 POLL_S = 0.05
 PORTS = range(15_000, 32_000)  # below those of outgoing connections, which would take the port of a killed service
 LOG_TAIL = 4_000  # characters of a service's log that are shown where it does not start

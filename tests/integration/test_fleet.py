@@ -272,7 +272,8 @@ def test_a_cancelled_task_leaves_its_worker_free_at_once(one, other, session_id,
     assert task(one, task_id)["fault"] == "cancelled"
 
 
-def test_a_deleted_task_leaves_nothing(one, other, session_id, common, site, tmp_path, monkeypatch) -> None:
+def test_a_deleted_task_leaves_nothing(fleet, session_id, common, site, tmp_path, monkeypatch) -> None:
+    one, other = (server.client for server in fleet)
     for name, value in S3.environment.items():
         monkeypatch.setenv(name, value)
     files = open_files(common["storage_url"], tmp_path, tmp_path, 10)

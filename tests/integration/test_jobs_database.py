@@ -156,7 +156,7 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert differences(empty_url)
     database = Database(empty_url)
     store, (_, rows) = Store(database), OLD[name]
-    media, session = store.media("", MEDIA["id"]), store.session("", SESSION["id"])
+    media, session = store.media("", str(MEDIA["id"])), store.session("", str(SESSION["id"]))
     assert media
     assert {**media.__dict__} == {**MEDIA, "kind": MediaKind.SOURCE}
     assert session

@@ -227,30 +227,6 @@ def hostile_host(stop: threading.Event) -> tuple[int, list[str]]:
     port = outer.getsockname()[1]
     inner = socket.create_server(("127.0.0.2", port), backlog=128)
 
-    def answer(line: socket.socket, number: int) -> None:
-        with line, suppress(OSError):
-            line.settimeout(60)
-            line.recv(4096)
-            match number % 6:
-                case 0:
-                    line.sendall(
-                        b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: http://127.0.0.2:%d/\r\n\r\n" % port
-                    )
-                case 1:
-                    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort")
-                case 2:
-                    line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                    while not stop.is_set():
-                        line.sendall(bytes(1 << 16))
-                case 3:
-                    for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello":
-                        line.sendall(bytes([byte]))
-                        time.sleep(0.3)
-                case 4:
-                    line.sendall(random.randbytes(300))
-                case _:
-                    stop.wait(20)
-
     def serve(listener: socket.socket) -> None:
         number = 0
         while True:
@@ -260,11 +236,35 @@ def hostile_host(stop: threading.Event) -> tuple[int, list[str]]:
                 inside.append("connected")
                 line.close()
             else:
-                threading.Thread(target=answer, args=(line, number), daemon=True).start()
+                threading.Thread(target=_mislead, args=(line, number, port, stop), daemon=True).start()
 
     for listener in (outer, inner):
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
     return port, inside
+
+
+def _mislead(line: socket.socket, number: int, port: int, stop: threading.Event) -> None:
+    """Answer one request in one of six hostile ways. port: where a redirect leads, on an address inside."""
+    with line, suppress(OSError):
+        line.settimeout(60)
+        line.recv(4096)
+        match number % 6:
+            case 0:
+                line.sendall(b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: http://127.0.0.2:%d/\r\n\r\n" % port)
+            case 1:
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort")
+            case 2:
+                line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not stop.is_set():
+                    line.sendall(bytes(1 << 16))
+            case 3:
+                for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello":
+                    line.sendall(bytes([byte]))
+                    time.sleep(0.3)
+            case 4:
+                line.sendall(random.randbytes(300))
+            case _:
+                stop.wait(20)
 
 
 def sample(pid: int) -> tuple[int, int, int, int]:
@@ -308,11 +308,14 @@ def main() -> int:
             for thread in threads:
                 thread.join(300)
             _settle(base, data)
-            last = (given.seconds, *sample(process.pid))
-            alive = process.poll() is None
-            left = [str(path.relative_to(data)) for path in (data / "incoming").iterdir()]
-            heard = {told.task["task_id"] for told in ear.heard if told.status in ("succeed", "failed")}
-        return _report(given, figures, last, alive, left, heard, inside)
+            end = End(
+                sample=(given.seconds, *sample(process.pid)),
+                alive=process.poll() is None,
+                left=[str(path.relative_to(data)) for path in (data / "incoming").iterdir()],
+                heard={told.task["task_id"] for told in ear.heard if told.status in ("succeed", "failed")},
+                inside=inside,
+            )
+        return _report(given, figures, end)
 
 
 def _guarded(work: Callable[[Place, Figures], None], place: Place, figures: Figures) -> None:
@@ -369,28 +372,35 @@ def _settle(base: str, data: Path) -> None:
     time.sleep(20)  # connections that were left open time out
 
 
-def _report(
-    given: argparse.Namespace,
-    figures: Figures,
-    last: tuple[float, int, int, int, int],
-    alive: bool,
-    left: list[str],
-    heard: set[str],
-    inside: list[str],
-) -> int:
+@dataclass(frozen=True)
+class End:
+    """What is there once all calls are over.
+
+    sample: seconds, and what `sample` gives. alive: whether the server runs. left: temporary files that remain.
+    heard: tasks whose end a callback reported. inside: connections to an address inside.
+    """
+
+    sample: tuple[float, int, int, int, int]
+    alive: bool
+    left: list[str]
+    heard: set[str]
+    inside: list[str]
+
+
+def _report(given: argparse.Namespace, figures: Figures, end: End) -> int:
     warm = [one for one in figures.samples if one[0] >= WARM_UP * given.seconds]
-    first = figures.samples[0]
+    first, last = figures.samples[0], end.sample
     rows = {
         "seconds": round(given.seconds),
         "calls": sum(figures.counts.values()),
         "tasks accepted": len(figures.accepted),
         "tasks ended": sum(figures.ended.values()),
         "tasks failed": figures.ended["failed"],
-        "tasks whose end was told": len(figures.accepted & heard),
-        "server restarts": 0 if alive else 1,
-        "inside addresses reached": len(inside),
+        "tasks whose end was told": len(figures.accepted & end.heard),
+        "server restarts": 0 if end.alive else 1,
+        "inside addresses reached": len(end.inside),
         "answers that are faults of the server": len(figures.faults),
-        "temporary files left": len(left),
+        "temporary files left": len(end.left),
         "open files, first and last": f"{first[2]}, {last[2]}",
         "threads, first and last": f"{first[3]}, {last[3]}",
         "children, first and last": f"{first[4]}, {last[4]}",
@@ -410,7 +420,7 @@ def _report(
     given.output.write_text(json.dumps(found, indent=1))
     lost = len(figures.accepted) - sum(figures.ended.values())
     grown = last[2] > first[2] + 8 or last[4] > first[4]
-    return int(bool(lost or not alive or inside or figures.faults or left or grown))
+    return int(bool(lost or not end.alive or end.inside or figures.faults or end.left or grown))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def around_lips(inner: float, outer: float) -> np.ndarray:
 def measured(own: np.ndarray, new: np.ndarray) -> picture.Compared:
     change = changed_part(own, new)
     assert change is not None
+    assert change is not None
     assert np.array_equal(change.on(own), new)
     return picture.measure(own, new, POINTS, POINTS)
 
