@@ -173,8 +173,8 @@ def _stepwise(place: Path, progress: Progress) -> None:
 def _wait(place: Path, share: float, progress: Progress) -> None:
     mark = place / HELD
     mark.touch()
-    progress("held", share)
     for _ in range(50 * ENDLESS_S):
+        progress("held", share)  # again and again: a worker hands on only some of what comes at short intervals
         if not mark.exists():
             return
         time.sleep(0.02)

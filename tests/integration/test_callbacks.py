@@ -34,6 +34,8 @@ from duikou.net import fetch
 from duikou.tasks import outbox, webhooks
 from duikou.tasks.accounts import Accounts
 
+pytestmark = pytest.mark.long
+
 CREATE = "/v1/videos/advanced-lip-sync"
 ALL = ["submitted", "processing", "succeed"]
 

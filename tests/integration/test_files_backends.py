@@ -693,7 +693,7 @@ def test_a_broker_survives_being_killed() -> None:
         service.kill()
         service.start()
         with kombu.Connection(url) as connection, connection.SimpleQueue("kept") as queue:
-            message = queue.get(timeout=10)
+            message = queue.get(timeout=60)
             assert message.payload == {"n": 1}
             message.ack()
 

@@ -9,6 +9,8 @@ import mutants
 import pytest
 from repeats import repeats
 
+pytestmark = pytest.mark.long
+
 COUNT = repeats(2_000, 300)  # `make fuzz` tries more
 START = 0  # the first number of each seed's mutants
 

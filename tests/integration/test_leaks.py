@@ -15,6 +15,8 @@ from live_server import Process, create, ended, identify, order, sources, until
 from receiver import receiver
 from repeats import repeats
 
+pytestmark = pytest.mark.long
+
 JOBS = repeats(200, 50)
 GOOD, FAULTY, FATAL = "s", "fault", "exit"  # every fifth job fails at once, every fiftieth after three dead workers
 
