@@ -168,6 +168,7 @@ def make_sound(path: Path, sound: Samples, rate: int = 48_000, *, codec: str | N
     container = {"m4a": "ipod", "aac": "adts"}.get(suffix, suffix)
     with av.open(str(path), "w", format=container) as file:
         audio = file.add_stream(codec, rate=rate, layout="mono" if sound.shape[1] == 1 else "stereo")
+        assert isinstance(audio, AudioStream)
         for frame in sound_frames(sound, rate, planar=not codec.startswith("pcm")):
             file.mux(audio.encode(frame))
         file.mux(audio.encode(None))
@@ -209,7 +210,7 @@ def trim(source: Path, output: Path, *, start_ms: int) -> Path:
     with av.open(str(source)) as old, av.open(str(output), "w", format=output.suffix[1:]) as new:
         pairs = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
         for packet in old.demux():
-            if packet.dts is None:
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
                 continue
             stream = pairs[packet.stream.index]
             shift = int(Fraction(start_ms, 1000) / packet.time_base)
@@ -247,6 +248,7 @@ def onset_ms(sound: Samples, rate: int, *, after_ms: int = 0, level: float = 0.3
 
 def _mux(file: OutputContainer, packets: Sequence[av.Packet], ends: dict[int, int]) -> None:
     for packet in packets:
+        assert packet.pts is not None
         packet.duration = ends[packet.pts] - packet.pts  # encoders know only the mean
         file.mux(packet)
 

@@ -424,6 +424,7 @@ def faults_found(url: str, traffic: Traffic) -> list[str]:
 
 
 @pytest.mark.slow_repeats
+@pytest.mark.timeout(1_800)  # 14 operations under generated requests: a minute of processor time
 def test_generated_requests_find_no_answer_outside_the_document(client, site, document) -> None:
     traffic = Traffic(site)
     ended(client, create(client, order(identify(client, f"{site}/a.mp4")["session_id"], f"{site}/s.mp3")))

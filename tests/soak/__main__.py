@@ -1,9 +1,9 @@
-"""The real server under honest and hostile callers at once, watched from outside.
+"""Runs the real server under honest and hostile callers at once, and watches it from outside.
 
-Honest callers make whole jobs on a real clip and get each result. Hostile ones send damaged media, playlists, addresses
-of the inside, hosts that drip and lie, floods of connections, half requests and nonsense, and go away in the middle.
-At the end every accepted task must have ended, the server be the same process, and hold no more open files, children
-or temporary files than at the start.
+Honest callers run whole jobs on a real clip and fetch each result. Hostile callers send damaged media, playlists,
+internal addresses, slow and lying hosts, floods of connections, partial requests and nonsense, and disconnect midway.
+At the end every accepted task must be finished, the server must be the same process, and it must hold no more open
+files, children or temporary files than at the start.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Figures:
     ended: Counter[str] = field(default_factory=Counter)
 
     def count(self, what: str, answer: httpx.Response | None = None) -> None:
-        """Count something, and note an answer that no caller should get."""
+        """Count a call, and record a response that no caller should get."""
         self.counts[what] += 1
         if answer is not None and answer.status_code >= 500 and answer.status_code != 503:
             self.faults.append(f"{what}: {answer.status_code} {answer.text[:200]}")
@@ -93,7 +93,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Place:
-    """Where everything is. site: our files, over HTTP. inside: connections that came to where nobody may get."""
+    """Addresses and files of the run. site: serves the files. inside: forbidden connections."""
 
     base: str
     site: str
@@ -221,7 +221,7 @@ def nonsense(place: Place, figures: Figures) -> None:
 
 
 def hostile_host(stop: threading.Event) -> tuple[int, list[str]]:
-    """A host that drips, lies, never ends and redirects inwards; on the same port inside, one that notes who came."""
+    """A slow, lying, endless host that redirects inwards; an internal one on the same port records connections."""
     inside: list[str] = []
     outer = socket.create_server(("127.0.0.1", 0), backlog=128)
     port = outer.getsockname()[1]
@@ -268,7 +268,7 @@ def _mislead(line: socket.socket, number: int, port: int, stop: threading.Event)
 
 
 def sample(pid: int) -> tuple[int, int, int, int]:
-    """Resident MB, open files, threads and child processes of a process. Raises `OSError` where it is gone."""
+    """Resident MB, open files, threads and child processes of a process. Raises `OSError` if it is gone."""
     place = Path(f"/proc/{pid}")
     status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines() if ":\t" in line)
     children = sum(len(path.read_text().split()) for path in place.glob("task/*/children"))
@@ -281,7 +281,7 @@ def sample(pid: int) -> tuple[int, int, int, int]:
 
 
 def main() -> int:
-    """Run it; exit status 1 where anything was lost, leaked, reached or restarted."""
+    """Run it; the exit status is 1 if anything was lost, leaked, reached or restarted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1800, help="how long callers call (default: 1800)")
     parser.add_argument("--output", type=Path, default=Path("out/soak.json"), help="where the figures go")
@@ -332,7 +332,7 @@ def _guarded(work: Callable[[Place, Figures], None], place: Place, figures: Figu
 
 @contextmanager
 def serving(data: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The real server as its own process, and its address."""
+    """Run the real server as its own process; the process and its URL."""
     command = [sys.executable, "-m", "duikou", "serve", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
     told = {"DUIKOU_PRIVATE_SOURCES": "127.0.0.1/32", "DUIKOU_REQUESTS_PER_S": "0", "DUIKOU_CONNECTIONS": "200"}
     with (
@@ -360,7 +360,7 @@ def _watch(process: subprocess.Popen[bytes], figures: Figures, seconds: float) -
 
 
 def _settle(base: str, data: Path) -> None:
-    """Wait until nothing is in hand any more."""
+    """Wait until all tasks are finished."""
     until = time.monotonic() + SETTLE_S
     with httpx.Client(base_url=base, timeout=60, trust_env=False) as client:
         while time.monotonic() < until:
