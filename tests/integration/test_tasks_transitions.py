@@ -192,7 +192,7 @@ def test_a_retry_waits_and_after_three_tries_the_task_fails_with_its_reason(stor
 
 
 def test_a_task_that_is_tried_again_has_all_its_tries(store: Store, clock: Clock) -> None:
-    claimed = begun(store)
+    claimed: Task = begun(store)
     for tries in range(1, MAX_TRIES + 1):
         assert store.tasks.retry(claimed, "died", Fault.WORKER, expires_at=END)
         clock.ms += RETRY_DELAY_MS * tries
