@@ -193,7 +193,7 @@ def test_the_picture_shows_the_face_of_its_video(tmp_path, portrait):
 
 def test_the_picture_of_a_glimpse_is_not_held_but_read_again(tmp_path, portrait):
     path = clip(tmp_path / "glimpse.mp4", portrait, 13, lambda number: (320, 220))
-    seen = scan(path, times(path), silent)
+    seen = scan(Video.open(path), silent)
     assert [len(seen.tracklets), seen.pictures] == [1, {}]
     (face,) = identify_faces(Video.open(path))
     assert min(face.picture.shape[:2]) > 100
