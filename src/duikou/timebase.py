@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 END_TOLERANCE_MS: Final = 100
-"""Ends that overshoot by up to this are clamped: callers round durations (facts about clients)."""
+"""An end that is late by at most this much is clamped: callers round durations (facts about clients)."""
 _MAX_MS: Final = 2**53 - 1  # every JSON reader keeps integers up to here
 _FRACTION = re.compile(r"[0-9]{1,39}/[1-9][0-9]{0,38}")  # digits of 128 bits; rates and time bases have 64
 
@@ -56,7 +56,7 @@ Rate = Annotated[Fraction, _RateSchema()]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Interval:
-    """A half-open stretch of a time line, `[start_ms, end_ms)`, in whole milliseconds."""
+    """A half-open interval on a time line, `[start_ms, end_ms)`, in whole milliseconds."""
 
     start_ms: Milliseconds
     end_ms: Milliseconds
@@ -71,7 +71,7 @@ class Interval:
         return self.end_ms - self.start_ms
 
     def overlap(self, other: Interval) -> Interval | None:
-        """The part both share, or `None` where they share nothing."""
+        """The part that both share, or `None` if there is none."""
         start, end = max(self.start_ms, other.start_ms), min(self.end_ms, other.end_ms)
         return Interval(start, end) if start < end else None
 
@@ -85,15 +85,15 @@ def round_half_up(value: Fraction) -> int:
 
 
 def pts_to_ms(pts: int, time_base: Fraction) -> int:
-    """Milliseconds of a time stamp `pts` counted in `time_base` seconds."""
+    """A time stamp `pts` in units of `time_base` seconds, in milliseconds."""
     return round_half_up(pts * time_base * 1000)
 
 
 def ms_to_samples(ms: int, rate: int) -> int:
-    """Index of the sample that sounds at `ms`, at `rate` samples per second."""
+    """Index of the sample at `ms`, at `rate` samples per second."""
     return round_half_up(Fraction(ms * rate, 1000))
 
 
 def samples_to_ms(samples: int, rate: int) -> int:
-    """Milliseconds that `samples` at `rate` samples per second last."""
+    """Duration in milliseconds of `samples` at `rate` samples per second."""
     return round_half_up(Fraction(samples * 1000, rate))

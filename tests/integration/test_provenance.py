@@ -394,9 +394,9 @@ def test_inspect_of_a_file_without_labels(source: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("picture.png", "file: the content is not an mp4, mov"),
-        ("speech.wav", "file: the content is wav; only mp4 and mov files are read for their origin"),
-        ("absent.mp4", "file: there is no file"),
+        ("picture.png", "FILE: the content is not an mp4, mov"),
+        ("speech.wav", "FILE: the content is wav; only mp4 and mov files are read for their origin"),
+        ("absent.mp4", "FILE: there is no file"),
     ],
 )
 def test_inspect_of_other_files(name: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

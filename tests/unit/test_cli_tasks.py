@@ -132,4 +132,4 @@ def test_a_task_is_cancelled_once(store, data, capsys) -> None:
 
 def test_an_unknown_id_is_told(store, capsys) -> None:
     for command in ("show", "retry", "cancel"):
-        assert "there is no task '7'" in fault(capsys, command, "7")
+        assert "ID: there is no task '7'" in fault(capsys, command, "7")

@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from duikou.cli.terminal import AsJson, format_time, print_json, print_table, read_settings, server_packages
-from duikou.errors import NotFoundError
+from duikou.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from duikou.tasks.accounts import Accounts
 
-DEFAULT_ACCOUNT = ""  # of a server without keys; `duikou.tasks.accounts.OPEN`
+DEFAULT_ACCOUNT: Final = ""  # of a server without keys; `duikou.tasks.accounts.OPEN`
+ARGUMENTS: Final = {"account": "ACCOUNT", "key": "ID", "priority": "N"}
+"""What the commands call the parameters of `Accounts` that errors name."""
 
 keys_app = typer.Typer(help="Create, list and revoke the keys of the server's accounts.", no_args_is_help=True)
 
@@ -115,4 +117,7 @@ def _accounts(data: Path | None) -> Iterator[Accounts]:
 
     logs.configure()  # to standard error: standard output holds only what was asked for
     with opened(read_settings(data=data)) as database:
-        yield Accounts(database)
+        try:
+            yield Accounts(database)
+        except InputError as error:
+            raise error.renamed(ARGUMENTS.get(error.field, error.field)) from error

@@ -25,6 +25,25 @@ from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, complain
 from duikou.errors import DuikouError, InputError
 
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
+PARAMETERS: Final = {
+    "video": "VIDEO",
+    "audio": "AUDIO",
+    "file": "FILE",
+    "face_id": "--face",
+    "insert_ms": "--at",
+    "trim_start_ms": "--trim",
+    "trim_end_ms": "--trim",
+    "audio_volume": "--volume",
+    "original_volume": "--original-volume",
+    "sync_mode": "--sync-mode",
+    "output": "--output",
+    "watermark": "--watermark",
+    "queues": "--queues",
+    "producer": "DUIKOU_AIGC_PRODUCER",
+    "certificate": "DUIKOU_C2PA_CERTIFICATE",
+    "key": "DUIKOU_C2PA_KEY",
+}
+"""What the command line calls the library's parameters that errors name."""
 DEBUG_VARIABLE: Final = "DUIKOU_DEBUG"  # if set, an unexpected error prints its traceback
 
 app = typer.Typer(
@@ -54,7 +73,7 @@ def run(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR
     except InputError as error:
-        complain(str(error))
+        complain(str(_in_own_words(error)))
         return EXIT_INPUT
     except DuikouError as error:
         complain(str(error))
@@ -67,6 +86,16 @@ def run(arguments: list[str]) -> int:
         complain(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")
         return EXIT_ERROR
     return 0
+
+
+def _in_own_words(error: InputError) -> InputError:
+    """The error with the option, argument or environment variable in place of the library's parameter or setting."""
+    from duikou.settings import Settings
+
+    name = error.field.rpartition(".")[2]  # of `choices[0].insert_ms`
+    if name in PARAMETERS:
+        return error.renamed(PARAMETERS[name])
+    return error.renamed(f"DUIKOU_{name.upper()}") if name in Settings.model_fields else error
 
 
 def _print_version(wanted: bool) -> None:

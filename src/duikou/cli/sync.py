@@ -33,12 +33,13 @@ def sync(
         str | None, typer.Option(metavar="ID", help="A face listed by `duikou faces`.", show_default="the most visible")
     ] = None,
     at: Annotated[int, typer.Option(metavar="MS", help="Time in the video at which the speech begins, in ms.")] = 0,
-    crop: Annotated[
-        str,
+    trim: Annotated[
+        str | None,
         typer.Option(
             metavar="A:B", help="The part of AUDIO to use, in ms; either end may be left out.", show_default="all of it"
         ),
-    ] = ":",
+    ] = None,
+    crop: Annotated[str | None, typer.Option(hidden=True)] = None,  # the former name of --trim
     volume: Annotated[float, typer.Option(metavar="X", help="Volume of the speech, 0 to 2.")] = 1.0,
     original_volume: Annotated[
         float, typer.Option(metavar="Y", help="Volume of the video's own audio during the speech, 0 to 2.")
@@ -62,7 +63,7 @@ def sync(
 
     require_file(video, "video")
     require_file(audio, "audio")
-    start_ms, end_ms = parse_crop(crop)
+    start_ms, end_ms = parse_trim(next((text for text in (trim, crop) if text is not None), ":"))
     made_by = configured(read_settings(), user_folder())
     identifying, rendering = split(STAGE_WEIGHTS)
     with show_progress(video.name) as progress:
@@ -96,11 +97,11 @@ def sync(
         typer.echo(result.watermark)
 
 
-def parse_crop(text: str) -> tuple[int, int | None]:
+def parse_trim(text: str) -> tuple[int, int | None]:
     """`A:B` in whole ms to start and end; a left-out start is 0, a left-out end `None`. Raises `InputError`."""
     start, colon, end = text.partition(":")
     if not colon or not all(part == "" or (part.isascii() and part.isdigit()) for part in (start, end)):
-        raise InputError(f"--crop must be A:B in whole milliseconds, such as 500:4500, and not {text!r}", field="crop")
+        raise InputError(f"expected A:B in whole milliseconds, such as 500:4500, and not {text!r}", field="--trim")
     return int(start or 0), int(end) if end else None
 
 

@@ -76,10 +76,10 @@ def retry(task: TaskId, data: Data = None) -> None:
     with _opened(data) as tasks:
         found = tasks.find(task)
         if found.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
-            raise InputError(f"{task} is {found.status}; only a failed or cancelled task can be retried", field="task")
+            raise InputError(f"{task} is {found.status}; only a failed or cancelled task can be retried", field="ID")
         tasks.require_inputs(found)
         if not tasks.store.tasks.resubmit(found):
-            raise InputError(f"{task} has just changed; look at it and try again", field="task")
+            raise InputError(f"{task} has just changed; look at it and try again", field="ID")
     typer.echo(f"submitted: {task}")
 
 
@@ -91,7 +91,7 @@ def cancel(task: TaskId, data: Data = None) -> None:
         ended = tasks.cancel(found)
     status = ended.status if ended else "gone"
     if found.finished or status is not TaskStatus.CANCELLED:
-        raise InputError(f"{task} is finished already: {status}", field="task")
+        raise InputError(f"{task} is finished already: {status}", field="ID")
     typer.echo(f"cancelled: {task}")
 
 
@@ -106,7 +106,7 @@ class _Tasks:
         """The task with that id. Raises `NotFoundError`."""
         found = self.store.tasks.get(task_id)
         if found is None:
-            raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="task")
+            raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="ID")
         return found
 
     def cancel(self, task: Task) -> Task | None:
@@ -120,13 +120,13 @@ class _Tasks:
         from duikou.tasks.models import RenderTask
 
         if not isinstance(task, RenderTask):
-            raise InputError(f"{task.id} identified faces for a caller who no longer waits", field="task")
+            raise InputError(f"{task.id} identified faces for a caller who no longer waits", field="ID")
         source, session = self.store.media.get(task.source.id), self.store.sessions.get(task.session_id)
         if source is None or session is None:
-            raise InputError(f"the session of {task.id} has expired; its caller must create a new one", field="task")
+            raise InputError(f"the session of {task.id} has expired; its caller must create a new one", field="ID")
         files = self._files()
         if any(files.size(str(choice.audio)) is None for choice in task.choices):
-            raise InputError(f"the speech of {task.id} is no longer stored", field="task")
+            raise InputError(f"the speech of {task.id} is no longer stored", field="ID")
 
     def _files(self) -> Files:
         from duikou.storage.data_folder import DataFolder

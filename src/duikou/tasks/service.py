@@ -274,7 +274,7 @@ class TaskService:
         if not isinstance(ended, IdentifyTask):
             raise StoppedError(ABANDONED)
         if ended.fault is Fault.INPUT:
-            raise InputError(ended.reason.removeprefix("video: "), field="video")
+            raise InputError(ended.reason, field="video")
         if ended.fault is not None:
             raise ERRORS[ended.fault](ended.reason)
         session = await asyncio.to_thread(self.session, account, ended.session_id or "")
