@@ -206,7 +206,7 @@ def test_searches_of_a_former_version_wait_in_the_queue_of_today(empty_url: str)
     make_version(empty_url, "0003", {"tasks": [search, {**TASK, "queue": "gpu"}]})
     database = Database(empty_url)
     with database.reading() as connection:
-        queues = dict(connection.execute(sa.select(tables.tasks.c.id, tables.tasks.c.queue)).tuples())
+        queues = {row.id: row.queue for row in connection.execute(sa.select(tables.tasks))}
     assert queues == {"7": "identify", TASK["id"]: "gpu"}
     claimed = Store(database).queue.claim(Queue.IDENTIFY)
     assert isinstance(claimed, IdentifyTask)

@@ -1,0 +1,44 @@
+"""A start that fails half-way leaves nothing open, and a server that ends can be started again."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import stub_work
+from live_server import settings
+
+from duikou.errors import StorageError
+from duikou.server import startup
+from duikou.tasks.retention import RetentionSweeper
+
+
+def threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("duikou-")]
+
+
+def test_a_start_that_fails_half_way_closes_what_it_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings(tmp_path)
+
+    def start(_: object) -> None:
+        raise StorageError("the sweeper cannot start")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RetentionSweeper, "start", start)
+        with pytest.raises(StorageError, match="the sweeper cannot start"), startup.running(given, stub_work.WORK):
+            raise AssertionError("unreachable")
+    assert threads() == []
+    with startup.running(given, stub_work.WORK) as context:
+        assert context.service.missing() == []
+        assert threads()
+    assert threads() == []
+    assert context.service.draining
+
+
+def test_a_folder_in_use_stays_with_its_server(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    with startup.running(given, stub_work.WORK) as context:
+        with pytest.raises(StorageError, match="is in use by another duikou server"), startup.running(given):
+            raise AssertionError("unreachable")
+        assert context.service.missing() == []
