@@ -18,7 +18,7 @@ from duikou.tasks.retention import KEYS
 from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import Heartbeat, TaskLimits
-from duikou.workers.executor import DAY_MS, HOUR_MS
+from duikou.units import DAY_MS, HOUR_MS
 
 WARM_UP, CALLS = 3, 25
 IN_HAND = 1000

@@ -1,8 +1,8 @@
 """The tree of errors.
 
 Every error that duikou raises on purpose derives from `DuikouError`. Each one also derives from the builtin that fits,
-so plain Python code can catch it without knowing duikou. The text is one sentence that states the figure. A third
-party's error is kept as the cause.
+so code can catch it without importing duikou. The text is one sentence that contains the values involved. An error of
+another library is kept as the cause.
 
     DuikouError
     +-- InputError (ValueError)          bad input; `field` names the parameter
@@ -26,7 +26,7 @@ class DuikouError(Exception):
 class InputError(DuikouError, ValueError):
     """Bad input. The text is `field: reason`.
 
-    field: the parameter at fault, in the words of whoever raises it; empty where there is no single one.
+    field: name of the invalid parameter, as the raising function calls it; empty where there is no single one.
     reason: one sentence without the field's name, so that `renamed` can report it under another name.
     """
 
@@ -35,11 +35,11 @@ class InputError(DuikouError, ValueError):
         self.reason, self.field = reason, field
 
     def renamed(self, field: str) -> Self:
-        """The same error for a caller who knows the parameter as `field`."""
+        """The same error with another name for the parameter."""
         return type(self)(self.reason, field=field)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process borders; keyword-only arguments do not survive the default pickling.
+        # Exceptions cross process boundaries; default pickling loses keyword-only arguments.
         return (_rebuild, (type(self), self.reason, self.field))
 
 

@@ -266,12 +266,12 @@ MANY = 1 << 31
 
 VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
     "64 streams": (lambda: streams(64), f"{GOOD}; {HEARD}"),
-    "100 streams": (lambda: streams(100), "the file has 100 streams, more than 64."),
-    "900 streams": (lambda: streams(900), "the file asks for more streams or memory than it may have."),
+    "100 streams": (lambda: streams(100), "the file has 100 streams; at most 64 are accepted."),
+    "900 streams": (lambda: streams(900), "the file needs more streams or memory than is allowed."),
     "16,384 pixels a side in its own header": (lambda: with_avcc(avcc(16_384, 16_384)), NONE_DECODED),
     "100,000 frames per second": (
         field("mdhd", 12, 51_200_000),
-        "the video has 100000 frames per second, at most 480 can be read.",
+        "the video has 100000 frames per second; at most 480 are accepted.",
     ),
     "no time scale": (field("mdhd", 12, 0), f"h264 64 x 48, 1 of 1 frames, 512000 ms; {HEARD}"),
     "no time scale of the movie": (field("mvhd", 12, 0), f"{GOOD}; aac 48000 Hz 1 ch 1000 ms, read 1003 ms"),
@@ -283,19 +283,19 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
     "largest picture": (field("stsd", 40, 0xFFFFFFFF), f"{GOOD}; {HEARD}"),
     "frames that last for hours": (
         field("stts", 12, MANY - 1),
-        "the video reaches to 167772 s, at most 86400 s can be read.",
+        "the video extends to 167772 s; at most 86400 s are accepted.",
     ),
     "frames that last for nothing": (field("stts", 12, 0), f"h264 64 x 48, 2 of 2 frames, 1000 ms; {HEARD}"),
     "frames that go backwards": (field("stts", 12, 2 * MANY - 1), f"h264 64 x 48, 11 of 11 frames, 82 ms; {HEARD}"),
     "time stamps that wrap": (
         lambda: replaced(mutants.seed("mp4"), "stts", struct.pack(">II", 0, 25) + struct.pack(">II", 1, MANY - 1) * 25),
-        "the video reaches to 167772 s, at most 86400 s can be read.",
+        "the video extends to 167772 s; at most 86400 s are accepted.",
     ),
     "more times than frames": (field("stts", 8, 2 * MANY - 1), f"{GOOD}; {HEARD}"),
     "2,147,483,648 frames": (lambda: samples(MANY, 0), NO_FRAMES),
     "5,000,000 frames": (lambda: samples(5_000_000, 0), NONE_DECODED),
     "2,147,483,648 pieces of sound": (lambda: samples(MANY, 1), GOOD),
-    "5,000,000 pieces of sound": (lambda: samples(5_000_000, 1), f"{GOOD}; the file has no sound that can be decoded."),
+    "5,000,000 pieces of sound": (lambda: samples(5_000_000, 1), f"{GOOD}; the file has no audio that can be decoded."),
     "shown before 0": (lambda: shifts(-(1 << 31)), NO_FRAMES),
     "shown far later": (lambda: shifts(MANY - 1), NO_FRAMES),
     "shown far earlier and far later": (lambda: shifts(MANY - 1, -MANY), NO_FRAMES),
@@ -306,16 +306,16 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut into 1,000": (lambda: edits(*[(40, 0)] * 1_000), NO_FRAMES),
     "sound after 70 minutes of nothing": (
         lambda: edits((70 * 60 * 12_800, -1), (12_800, 1_024), track=1),
-        f"{GOOD}; the sound is longer than 60 minutes.",
+        f"{GOOD}; the audio is longer than 60 minutes.",
     ),
     "sound after 30,000 years of nothing": (
         lambda: edits((10**12 * 12_800, -1), (12_800, 1_024), track=1),
-        "the sound reaches to 1000000000001 s, at most 86400 s can be read.",
+        "the audio extends to 1000000000001 s; at most 86400 s are accepted.",
     ),
     "begins at the end of time": (lambda: begins((1 << 63) - 1), DAMAGED),
     "begins where time wraps": (
         lambda: begins(1 << 63),
-        "the video reaches to -720575940379280 s, at most 86400 s can be read.",
+        "the video extends to -720575940379280 s; at most 86400 s are accepted.",
     ),
     "begins a tick before 0": (
         lambda: begins((1 << 64) - 1),
@@ -327,11 +327,11 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a track of a negative number": (
         lambda: patched(mutants.seed("parts"), "tkhd", 12, struct.pack(">I", 0xFFFF0002), 1),
-        "the file has a track numbered 4294901762, at most 2147483647 can be read.",
+        "the file has track number 4294901762; at most 2147483647 is accepted.",
     ),
     "100,000 names of metadata": (
         lambda: named(100_000),
-        "the file has 100000 names of metadata, more than 1000.",
+        "the file has 100000 metadata keys; at most 1000 are accepted.",
     ),
     "a frame larger than memory": (field("stsz", 12, MANY - 1), NO_FRAMES),
     "no index": (lambda: mutants.seed("mp4")[: boxes.find(mutants.seed("mp4"), "moov").start], DAMAGED),
@@ -343,33 +343,33 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
     "sound relabelled as data": (lambda: relabelled(b"meta", b"mett"), GOOD),
     "pictures of a codec that nobody sends": (
         lambda: coded("qtrle", "rgb24"),
-        "pictures coded as qtrle cannot be read.",
+        "the video codec qtrle is not supported.",
     ),
-    "stills as video": (lambda: coded("png", "rgb24"), "pictures coded as png cannot be read."),
-    "mp3 as video": (lambda: mutants.seed("mp3"), "the file is mp3, a video must be mp4 or mov."),
-    "wav as video": (lambda: mutants.seed("wav"), "the file is wav, a video must be mp4 or mov."),
-    "m4a as video": (lambda: mutants.seed("m4a"), "the file is m4a, a video must be mp4 or mov."),
-    "sound branded as video": (lambda: changed(mutants.seed("m4a"), 8, b"isom"), "the file has no picture."),
+    "stills as video": (lambda: coded("png", "rgb24"), "the video codec png is not supported."),
+    "mp3 as video": (lambda: mutants.seed("mp3"), "the file is mp3; a video must be mp4 or mov."),
+    "wav as video": (lambda: mutants.seed("wav"), "the file is wav; a video must be mp4 or mov."),
+    "m4a as video": (lambda: mutants.seed("m4a"), "the file is m4a; a video must be mp4 or mov."),
+    "sound branded as video": (lambda: changed(mutants.seed("m4a"), 8, b"isom"), "the file has no video track."),
 }
 SOUNDS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "video as sound": (lambda: mutants.seed("mp4"), "the file is a video, a sound must be mp3, wav, m4a or aac."),
-    "no channels": (wav(22, 0, 2), "the sound names no sample rate or no channels."),
-    "32 channels without places": (lambda: pcm(48_000, 32), "sound of 32 channels cannot be mixed to two."),
+    "video as sound": (lambda: mutants.seed("mp4"), "the file is a video; audio must be mp3, wav, m4a or aac."),
+    "no channels": (wav(22, 0, 2), "the audio declares no sample rate or no channels."),
+    "32 channels without places": (lambda: pcm(48_000, 32), "audio of 32 channels cannot be mixed to stereo."),
     "24 channels": (lambda: pcm(48_000, 24), "pcm_s16le 48000 Hz 24 ch 10 ms, read 10 ms"),
-    "33 channels": (wav(22, 33, 2), "the sound has 33 channels, at most 32 can be read."),
-    "65,535 channels": (wav(22, 65_535, 2), "the sound names no sample rate or no channels."),
+    "33 channels": (wav(22, 33, 2), "the audio has 33 channels; at most 32 are accepted."),
+    "65,535 channels": (wav(22, 65_535, 2), "the audio declares no sample rate or no channels."),
     "rate 0": (wav(24, 0), DAMAGED),
-    "rate 999": (wav(24, 999), "the sound has 999 samples per second, 1000 to 384000 can be read."),
-    "rate 384,001": (wav(24, 384_001), "the sound has 384001 samples per second, 1000 to 384000 can be read."),
+    "rate 999": (wav(24, 999), "the audio has 999 samples per second; 1000 to 384000 are accepted."),
+    "rate 384,001": (wav(24, 384_001), "the audio has 384001 samples per second; 1000 to 384000 are accepted."),
     "rate 384,000": (lambda: pcm(384_000, 1, 3_840), "pcm_s16le 384000 Hz 1 ch 10 ms, read 10 ms"),
     "rate 2,147,483,648": (wav(24, MANY), DAMAGED),
     "block of 0": (wav(32, 0, 2), "pcm_s16le 48000 Hz 1 ch 500 ms, read 500 ms"),
     "block of 65,535": (wav(32, 65_535, 2), "pcm_s16le 48000 Hz 1 ch 500 ms, read 500 ms"),
-    "samples of 0 bits": (wav(34, 0, 2), "the wav file has no sound that can be read."),
-    "a codec that nobody sends": (wav(20, 0x270, 2), "sound coded as atrac3 cannot be read."),
+    "samples of 0 bits": (wav(34, 0, 2), "the wav file has no audio that can be read."),
+    "a codec that nobody sends": (wav(20, 0x270, 2), "the audio codec atrac3 is not supported."),
     "mp3 of another rate midway": (
         lambda: sound("mp3", 44_100, 2) + sound("mp3", 48_000, 2),
-        "the sample rate changes from 48000 to 44100 within the sound.",
+        "the sample rate of the audio changes from 48000 to 44100.",
     ),
     "mp3 of another layout midway": (
         lambda: sound("mp3", 44_100, 2) + sound("mp3", 44_100, 1),
@@ -377,7 +377,7 @@ SOUNDS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "aac of another rate midway": (
         lambda: sound("aac", 48_000, 1) + sound("aac", 44_100, 1),
-        "the sample rate changes from 48000 to 44100 within the sound.",
+        "the sample rate of the audio changes from 48000 to 44100.",
     ),
     "aac of another layout midway": (
         lambda: sound("aac", 48_000, 1) + sound("aac", 48_000, 2),
@@ -530,25 +530,25 @@ def test_an_index_that_outweighs_its_media(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(iso, "MAX_INDEX_BYTES", 1 << 20)
     path = tmp_path / "video.mp4"
     path.write_bytes(mutants.seed("mp4") + box("moof", bytes(1 << 20)))
-    assert as_video(path) == "the file has an index of more than 1 MB."
+    assert as_video(path) == "the index of the file is larger than 1 MiB."
 
 
 def test_hours_of_silence_in_a_small_file(tmp_path: Path) -> None:
     path = tmp_path / "sound.aac"
     path.write_bytes(minimal_frames(5_000_000))
     info = probe.probe_audio(path)
-    assert info.duration_ms > 2 * limits.MAX_SOUND_MS
+    assert info.duration_ms > 2 * limits.MAX_AUDIO_MS
     assert read_audio(path, end_ms=1_000).duration_ms == 1_000
 
 
 def test_a_sound_that_outgrows_its_limits_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_sound(tmp_path / "sound.wav", tone(300, 500))
     with monkeypatch.context() as patch:
-        patch.setattr(limits, "MAX_SOUND_SAMPLES", 20_000)
-        assert as_sound(path) == "the sound is longer than 0 minutes."
+        patch.setattr(limits, "MAX_AUDIO_SAMPLES", 20_000)
+        assert as_sound(path) == "the audio is longer than 0 minutes."
     with monkeypatch.context() as patch:
         patch.setattr(limits, "MAX_PACKETS", 2)
-        assert as_sound(path) == "the file has a stream of more than 2 packets."
+        assert as_sound(path) == "a stream of the file has more than 2 packets."
 
 
 def test_a_picture_that_outgrows_its_file_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,7 +558,7 @@ def test_a_picture_that_outgrows_its_file_while_it_is_read(tmp_path: Path, monke
     path.write_bytes(patched(data, "stsd", 40, struct.pack(">2H", 64, 48)))
     assert as_video(path) == "h264 96 x 80, 3 of 3 frames, 120 ms"
     monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 48)
-    assert as_video(path) == "the picture has 96 x 80 pixels, at most 3072 can be read."
+    assert as_video(path) == "the picture is 96 x 80 pixels; at most 3072 in total are accepted."
 
 
 def test_pictures_that_grow_are_played_backwards_in_smaller_blocks(

@@ -1,4 +1,4 @@
-"""Sound is read to the sample, from every container, onto the time line that a player has."""
+"""Audio is read to the sample, from every container, onto the timeline of a player."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_channels_are_mixed_down_and_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at_ms", [0, 100, 512])
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
-def test_a_videos_sound_lies_on_its_time_line(tmp_path: Path, at_ms: int, codec: str) -> None:
+def test_a_videos_audio_lies_on_its_timeline(tmp_path: Path, at_ms: int, codec: str) -> None:
     path = make_video(tmp_path / "v.mp4", sound=clicks([200], 800), sound_at_ms=at_ms, sound_codec=codec)
     sound = read_audio(path)
     # An mp4 of mp3 carries no word about the encoder's delay of 1105 samples unless an edit list cuts it.
@@ -84,7 +84,7 @@ def test_a_videos_sound_lies_on_its_time_line(tmp_path: Path, at_ms: int, codec:
     assert not np.abs(sound.samples[: (at_ms + 150) * 48]).max() > 0.05
 
 
-def test_an_edit_list_cuts_the_sound_with_the_picture(tmp_path: Path) -> None:
+def test_an_edit_list_cuts_the_audio_with_the_picture(tmp_path: Path) -> None:
     whole = make_video(tmp_path / "whole.mp4", frames=50, options={"g": "10"}, sound=clicks([300, 900], 2_000))
     sound = read_audio(trim(whole, tmp_path / "cut.mp4", start_ms=520))
     assert abs(onset_ms(sound.samples, RATE) - 380) < 1
@@ -98,17 +98,17 @@ def test_pcm_in_a_mov(tmp_path: Path) -> None:
     assert audio == probe.AudioInfo("pcm_s16le", RATE, 1, 1_000)
 
 
-def test_what_has_no_sound_says_so(tmp_path: Path) -> None:
+def test_what_has_no_audio_says_so(tmp_path: Path) -> None:
     silent = make_video(tmp_path / "v.mp4", frames=3)
-    with pytest.raises(MediaError, match=r"sound: the file has no sound\."):
+    with pytest.raises(MediaError, match=r"audio: the file has no audio\."):
         read_audio(silent)
     assert probe_video(silent).audio is None
 
 
-def test_a_video_is_not_taken_for_a_sound_file(tmp_path: Path) -> None:
+def test_a_video_is_not_taken_for_an_audio_file(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", frames=3, sound=tone(300, 100))
     with pytest.raises(
-        MediaError, match="sound_file: the file is a video, a sound must be mp3, wav, m4a or aac"
+        MediaError, match="sound_file: the file is a video; audio must be mp3, wav, m4a or aac"
     ) as error:
         probe.probe_audio(path, field="sound_file")
     assert error.value.field == "sound_file"
@@ -119,26 +119,26 @@ def test_bad_parts_are_refused(tmp_path: Path) -> None:
     for start, end in ((-1, 100), (100, 100), (200, 100)):
         with pytest.raises(InputError, match="is empty"):
             read_audio(path, start_ms=start, end_ms=end)
-    with pytest.raises(MediaError, match="no sound between 600 ms and 700 ms"):
+    with pytest.raises(MediaError, match="no audio between 600 ms and 700 ms"):
         read_audio(path, start_ms=600, end_ms=700)
 
 
-def test_more_sound_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duikou.media.limits.MAX_SOUND_MS", 400)
+def test_more_audio_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duikou.media.limits.MAX_AUDIO_MS", 400)
     path = make_sound(tmp_path / "a.wav", tone(300, 500))
     with pytest.raises(MediaError, match="longer than"):
         read_audio(path)
     assert read_audio(path, start_ms=100, end_ms=400).duration_ms == 300
 
 
-def test_damaged_sound_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_damaged_audio_is_one_clear_sentence(tmp_path: Path) -> None:
     path = make_sound(tmp_path / "a.mp3", tone(300, 1_000))
     data = path.read_bytes()
     path.write_bytes(data[:2_000] + np.random.default_rng(1).bytes(1_500) + data[3_500:])
     assert abs(read_audio(path).duration_ms - 1_000) < 200
     empty = tmp_path / "b.wav"
     empty.write_bytes(make_sound(tmp_path / "c.wav", tone(300, 100)).read_bytes()[:44])
-    with pytest.raises(MediaError, match=r"^sound: .*\.$"):
+    with pytest.raises(MediaError, match=r"^audio: .*\.$"):
         probe.probe_audio(empty)
-    with pytest.raises(MediaError, match=r"^sound: .*\.$"):
+    with pytest.raises(MediaError, match=r"^audio: .*\.$"):
         read_audio(empty)

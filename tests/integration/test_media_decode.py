@@ -206,7 +206,7 @@ def test_a_broken_file_is_one_clear_sentence(tmp_path: Path, harm: Callable[[Pat
         list(decode.frames(path))
 
 
-def test_an_empty_track_of_sound_is_no_sound(tmp_path: Path) -> None:
+def test_an_empty_track_of_audio_is_no_audio(tmp_path: Path) -> None:
     whole = make_video(tmp_path / "whole.mp4", frames=30, options={"g": "10"}, sound=tone(300, 100))
     path = trim(whole, tmp_path / "cut.mp4", start_ms=520)
     with av.open(str(path)) as file:
@@ -225,14 +225,14 @@ def test_a_cover_is_no_video(tmp_path: Path) -> None:
             file.mux(sound.encode(frame))
         file.mux(cover.encode(to_yuv(numbered(1, 64, 64), "yuvj420p", full_range=True)))
         file.mux([*sound.encode(None), *cover.encode(None)])
-    with pytest.raises(MediaError, match=r"^video: the file has no picture\.$"):
+    with pytest.raises(MediaError, match=r"^video: the file has no video track\.$"):
         probe_video(path)
-    assert probe.probe_audio(path).duration_ms == 200  # a song with its cover is a sound
+    assert probe.probe_audio(path).duration_ms == 200  # a song with its cover is audio
 
 
-def test_a_sound_is_no_video(tmp_path: Path) -> None:
+def test_audio_is_no_video(tmp_path: Path) -> None:
     wav = make_sound(tmp_path / "v.mp4.wav", tone(300, 200))
-    with pytest.raises(MediaError, match=r"video: the file is wav, a video must be mp4 or mov\."):
+    with pytest.raises(MediaError, match=r"video: the file is wav; a video must be mp4 or mov\."):
         probe_video(wav)
     m4a = make_sound(tmp_path / "a.m4a", tone(300, 200))
     with pytest.raises(MediaError, match="a video must be mp4 or mov"):

@@ -1,4 +1,4 @@
-"""What goes in comes out: size, frame times, colours, sound. Every difficulty of a source is gone from the copy."""
+"""What goes in comes out: size, frame times, colours, audio. The copy has none of the source's difficulties."""
 
 import errno
 from collections.abc import Iterator
@@ -122,7 +122,7 @@ def _onset_by_pts(path: Path) -> float:
 
 
 @pytest.mark.parametrize(("rate", "channels", "kept"), [(16_000, 1, 16_000), (44_100, 2, 44_100), (96_001, 1, 48_000)])
-def test_sound_of_any_rate_keeps_its_place_and_length(tmp_path: Path, rate: int, channels: int, kept: int) -> None:
+def test_audio_of_any_rate_keeps_its_place_and_length(tmp_path: Path, rate: int, channels: int, kept: int) -> None:
     source = make_video(tmp_path / "source.mp4", frames=50)
     sound = Audio(clicks([700, 1_300], 2_000, rate, channels), rate)
     output = copy(source, tmp_path / "copy.mp4", sound)
@@ -134,7 +134,7 @@ def test_sound_of_any_rate_keeps_its_place_and_length(tmp_path: Path, rate: int,
     assert abs(onset_ms(samples, kept, after_ms=1_000) - 1_300) < 1
 
 
-def test_the_index_comes_first_and_sound_lies_beside_its_frames(tmp_path: Path) -> None:
+def test_the_index_comes_first_and_audio_lies_beside_its_frames(tmp_path: Path) -> None:
     source = make_video(tmp_path / "source.mp4", frames=100, sound=tone(440, 4_000))
     data = copy(source, tmp_path / "copy.mp4", read_audio(source)).read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")

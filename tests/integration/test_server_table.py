@@ -370,7 +370,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         find(video_url="SITE/dies.mp4"),
         (500, 5000, "the task was given up after 3 tries: the worker process died by signal SIGKILL."),
     ),
-    (find(video_url="SITE/bug.mp4"), (500, 5000, "unexpected ZeroDivisionError; the server's log tells more.")),
+    (find(video_url="SITE/bug.mp4"), (500, 5000, "unexpected ZeroDivisionError; see the server's log.")),
 ]
 
 
@@ -485,22 +485,22 @@ REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/good.mp4"), OK),
     (find(video_url="SITE/good.mov"), OK),
     (find(video_url="SITE/short.mp4"), wrong(f"{V}: the video lasts 1800 ms; {LENGTH}")),
-    (find(video_url="SITE/codec.mov"), wrong(f"{V}: pictures coded as qtrle cannot be read.")),
+    (find(video_url="SITE/codec.mov"), wrong(f"{V}: the video codec qtrle is not supported.")),
     (
         find(video_url="SITE/cut.mp4"),
         wrong(f"{V}: the file is damaged and cannot be read (Invalid data found when processing input)."),
     ),
     (find(video_url="SITE/list.mp4"), wrong(f"{V}: the content is not an mp4, mov, mp3, wav, m4a or aac file.")),
     (find(video_url="SITE/web.mp4"), wrong(f"{V}: the content is not an mp4, mov, mp3, wav, m4a or aac file.")),
-    (find(video_url="SITE/s.mp3"), wrong(f"{V}: the file is mp3, a video must be mp4 or mov.")),
-    (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a, a video must be mp4 or mov.")),
-    (find(video_url="SITE/sound.mp4"), wrong(f"{V}: the file has no picture.")),
+    (find(video_url="SITE/s.mp3"), wrong(f"{V}: the file is mp3; a video must be mp4 or mov.")),
+    (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a; a video must be mp4 or mov.")),
+    (find(video_url="SITE/sound.mp4"), wrong(f"{V}: the file has no video track.")),
     *((speak(f"s.{suffix}"), OK) for suffix in ("mp3", "wav", "m4a", "aac")),
     (speak("short.wav"), wrong(f"{F}.sound_file: the audio lasts 1999 ms; {LENGTH}")),
     (speak("long.wav"), wrong(f"{F}.sound_file: the audio lasts 60200 ms; {LENGTH}")),
-    (speak("codec.wav"), wrong(f"{F}.sound_file: sound coded as dfpwm cannot be read.")),
+    (speak("codec.wav"), wrong(f"{F}.sound_file: the audio codec dfpwm is not supported.")),
     (speak("large.wav"), wrong(f"{F}.sound_file: the file is larger than 5 MB.")),
-    (speak("good.mp4"), wrong(f"{F}.sound_file: the file is a video, a sound must be mp3, wav, m4a or aac.")),
+    (speak("good.mp4"), wrong(f"{F}.sound_file: the file is a video; audio must be mp3, wav, m4a or aac.")),
     (
         speak("list.mp4"),
         wrong(f"{F}.sound_file: the content is not an mp4, mov, mp3, wav, m4a or aac file."),

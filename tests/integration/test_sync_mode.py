@@ -167,7 +167,7 @@ def test_the_whole_speech_is_heard(scene: Scene, made: tuple[SyncMode, Result, l
         assert np.corrcoef(shifted, said[part])[0, 1] > 0.98
 
 
-def test_the_videos_own_sound_repeats_with_a_loop_and_is_silent_otherwise(
+def test_the_videos_own_audio_repeats_with_a_loop_and_is_silent_otherwise(
     made: tuple[SyncMode, Result, list[Image]],
 ) -> None:
     mode, result, _ = made
@@ -235,7 +235,7 @@ def psnr(one: Image, other: Image) -> float:
 
 
 def own_level(samples: npt.NDArray[np.float32], start_ms: int, end_ms: int) -> float:
-    """Peak level of the clip's own tone in a part of the sound."""
+    """Peak level of the clip's own tone in a part of the audio."""
     part = samples[start_ms * RATE // 1000 : end_ms * RATE // 1000]
     turning = np.exp(-2j * np.pi * HERTZ * np.arange(len(part)) / RATE)
     return float(2 * np.abs((part * turning).mean()))

@@ -22,7 +22,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("path", VIDEOS, ids=lambda path: path.stem)
-def test_copying_keeps_count_times_size_and_sound(path: Path, tmp_path: Path) -> None:
+def test_copying_keeps_count_times_size_and_audio(path: Path, tmp_path: Path) -> None:
     info = probe_video(path)
     sound = read_audio(path) if info.audio else None
     output = tmp_path / "copy.mp4"
@@ -47,7 +47,7 @@ def test_copying_keeps_count_times_size_and_sound(path: Path, tmp_path: Path) ->
         again = read_audio(output)
         # The track's end is written in the picture's ticks, of which one lasts up to four samples.
         assert abs(len(again.samples) - len(sound.samples)) <= 4
-        # AAC moves no sound: copy and source fit best with no lag at all.
+        # AAC adds no delay: copy and source correlate best at lag 0.
         assert _lag(sound.samples[:, 0], again.samples[:, 0]) == 0
 
 

@@ -85,7 +85,7 @@ def test_tasks_are_listed_by_status_account_and_queue(store, data, capsys) -> No
     assert set(listed(capsys, "--all")) == {over.id, waits.id, search.id}
     assert listed(capsys, "--status", "failed") == [over.id]
     assert listed(capsys, "--account", "alice") == [waits.id]
-    assert listed(capsys, "--queue", "analysis") == [search.id]
+    assert listed(capsys, "--queue", "identify") == [search.id]
     assert len(listed(capsys, "--all", "--limit", "1")) == 1
     table = run(capsys, "list", "--all")
     assert "it did not work" in table

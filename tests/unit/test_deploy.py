@@ -377,7 +377,7 @@ def test_nothing_is_killed_before_it_has_drained() -> None:
 
 
 def test_a_worker_that_is_scaled_away_finishes_what_it_has_in_hand() -> None:
-    longest_s = {"analysis": default("identify_timeout_s")}
+    longest_s = {"identify": default("identify_timeout_s")}
     for worker in WORKERS:
         queue = option(container(worker)["args"], "--queues")
         assert int(variables(worker)["DUIKOU_WORKER_DRAIN_S"]) >= longest_s.get(queue, default("task_timeout_s"))

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from duikou.faces.repeat import Repeated
+from duikou.faces.repeat import ResultTrack
 from duikou.faces.track import POINTS, FaceTrack
 from duikou.media.demux import FrameTimes
 from duikou.media.sync_mode import SyncMode
@@ -32,11 +32,11 @@ def track(frames: list[int], shots: list[int] | None = None) -> FaceTrack:
 
 def repeated(
     track: FaceTrack, mode: SyncMode, frames: int, *, begins_cut: bool = False, ends_cut: bool = False
-) -> Repeated:
+) -> ResultTrack:
     source = FrameTimes(TIMES, np.zeros(1, np.int64), Fraction(1, 1000), STEP_MS)
     timeline = Timeline.of(source, mode, frames * STEP_MS)
     assert timeline.added is not None
-    return Repeated.of(track, timeline, begins_cut=begins_cut, ends_cut=ends_cut)
+    return ResultTrack.of(track, timeline, begins_cut=begins_cut, ends_cut=ends_cut)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,19 @@ def test_a_bounce_over_a_face_that_ends_with_a_cut_has_cuts_on_that_side_only() 
 
 def test_frames_beside_the_track_are_beside_every_showing_of_it() -> None:
     beside = [(0, 0), (0, 4 * STEP_MS)]  # frames 0 and 4
-    looped = repeated(track([1, 2, 3]), SyncMode.LOOP, 14).beside(beside)
+    looped = repeated(track([1, 2, 3]), SyncMode.LOOP, 14).neighbours(beside)
     assert sorted(looped) == [(0, 0), (0, 160), (1, 240), (1, 400), (2, 480)]
-    bounced = repeated(track([1, 2, 3]), SyncMode.BOUNCE, 12).beside(beside)
+    bounced = repeated(track([1, 2, 3]), SyncMode.BOUNCE, 12).neighbours(beside)
     assert sorted(bounced) == [(0, 0), (0, 160), (0, 240), (0, 400)]
-    to_the_end = repeated(track([1, 2, 3, 4, 5]), SyncMode.LOOP, 9).beside([(0, 0)])
+    to_the_end = repeated(track([1, 2, 3, 4, 5]), SyncMode.LOOP, 9).neighbours([(0, 0)])
     assert to_the_end == [(0, 0), (1, 240)]  # the row before the second is as near, but before the cut
-    assert repeated(track([1, 2, 3]), SyncMode.LOOP, 14).beside([]) == []
+    assert repeated(track([1, 2, 3]), SyncMode.LOOP, 14).neighbours([]) == []
 
 
-def test_on_the_sources_own_time_line_nothing_is_repeated() -> None:
+def test_on_the_sources_own_timeline_nothing_is_repeated() -> None:
     source = FrameTimes(TIMES, np.zeros(1, np.int64), Fraction(1, 1000), STEP_MS)
     whole = track([1, 2, 3], [0, 2, 2])
-    made = Repeated.of(whole, Timeline(source, source), begins_cut=True, ends_cut=True)
+    made = ResultTrack.of(whole, Timeline(source, source), begins_cut=True, ends_cut=True)
     assert made.track is whole
     assert made.rows.tolist() == [0, 1, 2]
-    assert made.beside([(0, 3), (2, 161)]) == [(0, 3), (2, 161)]
+    assert made.neighbours([(0, 3), (2, 161)]) == [(0, 3), (2, 161)]

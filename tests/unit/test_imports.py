@@ -86,7 +86,7 @@ def test_the_library_imports_no_server_packages() -> None:
 
 def test_a_server_alone_imports_nothing_of_a_fleets() -> None:
     packages = ("celery", "kombu", "obstore", "psycopg", "opentelemetry.sdk", "opentelemetry.exporter")
-    assert loaded("duikou.cli.main, duikou.server, duikou.server.service", *packages) == []
+    assert loaded("duikou.cli.main, duikou.server, duikou.server.startup", *packages) == []
 
 
 @pytest.mark.parametrize("name", duikou.__all__)

@@ -33,7 +33,7 @@ def timelines(draw: st.DrawFn) -> FrameTimes:
 
 
 @given(timelines())
-def test_a_time_line_adds_up_whatever_its_time_stamps(timeline: FrameTimes) -> None:
+def test_a_timeline_adds_up_whatever_its_time_stamps(timeline: FrameTimes) -> None:
     pts = [int(one) for one in timeline.pts]
     durations = [timeline.duration(one) for one in pts]
     assert min(durations) > 0
@@ -45,16 +45,16 @@ def test_a_time_line_adds_up_whatever_its_time_stamps(timeline: FrameTimes) -> N
 
 
 @given(timelines(), INT64)
-def test_only_frames_of_a_time_line_have_a_duration(timeline: FrameTimes, pts: int) -> None:
+def test_only_frames_of_a_timeline_have_a_duration(timeline: FrameTimes, pts: int) -> None:
     if pts not in timeline.pts:
         with pytest.raises(ValueError, match=f"no frame at pts {pts}"):
             timeline.duration(pts)
 
 
 @given(timelines(), st.integers(1, limits.MAX_SIDE), st.integers(1, limits.MAX_SIDE))
-def test_any_time_line_is_within_the_limits_or_one_sentence(timeline: FrameTimes, width: int, height: int) -> None:
+def test_any_timeline_is_within_the_limits_or_one_sentence(timeline: FrameTimes, width: int, height: int) -> None:
     try:
-        demux.check(timeline, width, height, field="video")
+        demux.check_frame_times(timeline, width, height, field="video")
     except MediaError as error:
         assert (error.field, str(error)[:11], str(error)[-1]) == ("video", "video: the ", ".")
     else:
@@ -84,39 +84,39 @@ def test_milliseconds_survive_as_samples(ms: int, rate: int) -> None:
 @pytest.mark.parametrize(
     ("check", "said"),
     [
-        (lambda: limits.check_streams(65, field="f"), "f: the file has 65 streams, more than 64."),
+        (lambda: limits.check_streams(65, field="f"), "f: the file has 65 streams; at most 64 are accepted."),
         (
             lambda: limits.check_picture(16_385, 1, field="f"),
-            "f: the picture has 16385 x 1 pixels, at most 16384 on each side can be read.",
+            "f: the picture is 16385 x 1 pixels; at most 16384 per side are accepted.",
         ),
         (
             lambda: limits.check_picture(8_192, 4_353, field="f"),
-            "f: the picture has 8192 x 4353 pixels, at most 35651584 can be read.",
+            "f: the picture is 8192 x 4353 pixels; at most 35651584 in total are accepted.",
         ),
         (
             lambda: limits.check_picture(0, 9, field="f"),
-            "f: the picture has 0 x 9 pixels, at most 35651584 can be read.",
+            "f: the picture is 0 x 9 pixels; each side must be at least 1.",
         ),
         (lambda: limits.check_frames(1_000_001, field="f"), "f: the video has more than 1000000 frames."),
-        (lambda: limits.check_packets(1_000_001, field="f"), "f: the file has a stream of more than 1000000 packets."),
+        (lambda: limits.check_packets(1_000_001, field="f"), "f: a stream of the file has more than 1000000 packets."),
         (
             lambda: limits.check_length(86_400_001 + 999, "video", field="f"),
-            "f: the video reaches to 86401 s, at most 86400 s can be read.",
+            "f: the video extends to 86401 s; at most 86400 s are accepted.",
         ),
         (
             lambda: limits.check_rate(Fraction(100_000), field="f"),
-            "f: the video has 100000 frames per second, at most 480 can be read.",
+            "f: the video has 100000 frames per second; at most 480 are accepted.",
         ),
         (
             lambda: limits.check_total(8_192, 4_352, 112_198, field="f"),
-            "f: the video has 112198 frames of 8192 x 4352 pixels, at most 4000000000000 pixels in all can be read.",
+            "f: the video has 112198 frames of 8192 x 4352 pixels; at most 4000000000000 pixels in total are accepted.",
         ),
-        (lambda: limits.check_sound(0, 1, field="f"), "f: the sound names no sample rate or no channels."),
+        (lambda: limits.check_audio(0, 1, field="f"), "f: the audio declares no sample rate or no channels."),
         (
-            lambda: limits.check_sound(999, 1, field="f"),
-            "f: the sound has 999 samples per second, 1000 to 384000 can be read.",
+            lambda: limits.check_audio(999, 1, field="f"),
+            "f: the audio has 999 samples per second; 1000 to 384000 are accepted.",
         ),
-        (lambda: limits.check_sound(8_000, 33, field="f"), "f: the sound has 33 channels, at most 32 can be read."),
+        (lambda: limits.check_audio(8_000, 33, field="f"), "f: the audio has 33 channels; at most 32 are accepted."),
     ],
 )
 def test_past_a_limit_is_one_sentence_with_the_figure(check: Callable[[], None], said: str) -> None:
@@ -130,10 +130,10 @@ def test_what_is_within_the_limits_passes() -> None:
     limits.check_picture(8_192, 4_352, field="f")
     limits.check_picture(4_352, 8_192, field="f")
     limits.check_frames(1_000_000, field="f")
-    limits.check_length(-limits.MAX_LENGTH_MS, "sound", field="f")
+    limits.check_length(-limits.MAX_LENGTH_MS, "audio", field="f")
     limits.check_rate(Fraction(480), field="f")
     limits.check_total(8_192, 4_352, 112_196, field="f")
-    limits.check_sound(384_000, 32, field="f")
+    limits.check_audio(384_000, 32, field="f")
 
 
 def probed(path: Path) -> object:

@@ -173,9 +173,9 @@ def test_where_the_face_shows_while_the_speech_lasts() -> None:
     assert longer(steady(4), SyncMode.SILENCE, 400).showing(face, Interval(130, 400)) is None
 
 
-def test_the_videos_own_sound_repeats_with_a_loop_only() -> None:
+def test_the_videos_own_audio_repeats_with_a_loop_only() -> None:
     own = Audio(np.linspace(0.1, 0.9, 300 * RATE // 1000, dtype=np.float32)[:, None], RATE)
-    source = steady(5, first=50)  # 50 to 250 ms; the sound begins before and ends after
+    source = steady(5, first=50)  # 50 to 250 ms; the audio begins before and ends after
     looped = longer(source, SyncMode.LOOP, 600).audio(own).samples
     inside = slice(130 * RATE // 1000, 200 * RATE // 1000)
     for start_ms in (0, 200, 400):
@@ -191,7 +191,7 @@ def test_the_videos_own_sound_repeats_with_a_loop_only() -> None:
         assert np.array_equal(stopped[: 240 * RATE // 1000], own.samples[: 240 * RATE // 1000])
 
 
-def test_no_seam_of_the_sound_clicks() -> None:
+def test_no_seam_of_the_audio_clicks() -> None:
     own = Audio(np.full((300 * RATE // 1000, 2), 0.8, np.float32), RATE)
     looped = longer(steady(5), SyncMode.LOOP, 900).audio(own).samples
     assert np.abs(np.diff(looped, axis=0)).max() <= 0.8 / 80 * 1.01  # 80 samples last 10 ms

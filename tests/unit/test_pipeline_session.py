@@ -1,4 +1,4 @@
-"""Sessions are kept; a lip sync without a picture refuses what it must."""
+"""Sessions are saved and loaded; a lip sync refuses invalid requests before it decodes anything."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def session(tmp_path: Path) -> Session:
 
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
-    """3,000 ms of sound."""
+    """3,000 ms of audio."""
     return make_sound(tmp_path / "speech.wav", np.zeros((48_000, 1), np.float32), 16_000)
 
 

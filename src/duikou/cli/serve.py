@@ -8,8 +8,9 @@ from typing import Annotated, Final
 import typer
 
 from duikou.cli.terminal import read_settings, server_packages
+from duikou.tasks.states import Queue
 
-DEFAULT_QUEUES: Final = "render,analysis"
+DEFAULT_QUEUES: Final = f"{Queue.RENDER},{Queue.IDENTIFY}"
 
 
 def serve(
@@ -30,7 +31,7 @@ def serve(
 
 def worker(
     queues: Annotated[
-        str, typer.Option(metavar="NAMES", help="Queues to serve: analysis, render, gpu.")
+        str, typer.Option(metavar="NAMES", help=f"Queues to serve: {', '.join(Queue)}.")
     ] = DEFAULT_QUEUES,
     concurrency: Annotated[
         int | None,

@@ -1,4 +1,4 @@
-"""The track of a face on the time line of a result: the rows of its one measured track, wherever they show."""
+"""The track of a face on the timeline of a result: the rows of its source track, repeated as the frames are."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from duikou.media.timeline import LengthenedTimeline, Timeline
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """track: the face in the result. rows: (N,) the row of the source's track that each of its rows shows."""
+class ResultTrack:
+    """A face in the result.
+
+    track: its track in the result. rows: (N,) for each row of it, the row of the source's track that it repeats.
+    """
 
     track: FaceTrack
     rows: IntArray
 
     @staticmethod
-    def of(track: FaceTrack, timeline: Timeline, *, begins_cut: bool, ends_cut: bool) -> Repeated:
-        """The track of a source on the time line of a result.
+    def of(track: FaceTrack, timeline: Timeline, *, begins_cut: bool, ends_cut: bool) -> ResultTrack:
+        """Map a track of the source onto the timeline of a result.
 
-        Shots are numbered on: where the video starts again there is a cut. Where it turns there is none, unless the
-        face itself begins (`begins_cut`) or ends (`ends_cut`) with a cut on that side.
+        Shot numbers continue. A restart of the video is a cut. A change of direction is none, unless the face begins
+        (`begins_cut`) or ends (`ends_cut`) with a cut on that side.
         """
         if not isinstance(timeline, LengthenedTimeline):
-            return Repeated(track, np.arange(len(track)))
+            return ResultTrack(track, np.arange(len(track)))
         row_of = np.full(len(timeline.source), -1, np.int64)
         row_of[track.frames] = np.arange(len(track))
-        every = row_of[timeline.order]
-        frames = np.flatnonzero(every >= 0)
-        rows, passes = every[frames], timeline.passes[frames]
+        row_shown = row_of[timeline.order]
+        frames = np.flatnonzero(row_shown >= 0)
+        rows, passes = row_shown[frames], timeline.passes[frames]
         cut = np.diff(track.shots[rows]) != 0
         if timeline.mode is SyncMode.LOOP:
             cut |= np.diff(passes) != 0
@@ -46,25 +49,26 @@ class Repeated:
             times_ms=timeline.times.starts_ms[frames],
             shots=np.concatenate([first, first + np.cumsum(cut)]) if len(rows) else first[:0],
         )
-        return _Again(repeated, rows, timeline)
+        return _RepeatedTrack(repeated, rows, timeline)
 
-    def beside(self, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Shot and time of every showing of frames that lie just outside the source's track.
+    def neighbours(self, source: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Shot and time in ms of frames just outside the track, wherever they show in the result.
 
-        places: their shot and time in the source, in ms.
+        source: shot and time of the same frames in the source.
         """
-        return list(places)
+        return list(source)
 
 
 @dataclass(frozen=True)
-class _Again(Repeated):
+class _RepeatedTrack(ResultTrack):
     timeline: LengthenedTimeline
 
-    def beside(self, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    def neighbours(self, source: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """See `ResultTrack.neighbours`."""
         order, passes = self.timeline.order, self.timeline.passes
         starts, source_ms = self.timeline.times.starts_ms, self.timeline.source.starts_ms
         found = []
-        for _, ms in places:
+        for _, ms in source:
             for frame in np.flatnonzero(order == np.abs(source_ms - ms).argmin()):
                 near = np.flatnonzero(passes[self.track.frames] == passes[frame])
                 if len(near):

@@ -1,1 +1,1 @@
-"""Bytes to frames and sound, and back: fetch, sniff, probe, decode, mix, encode, mux."""
+"""Media files to frames and audio, and back: sniff, probe, decode, mix, encode, mux."""

@@ -1,4 +1,4 @@
-"""Audio: read from any file onto its time line, and speech mixed into it."""
+"""Reads audio from any file onto the file's timeline, and mixes speech into it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Final
 
 import av
 import numpy as np
-import numpy.typing as npt
 import soxr
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -19,18 +18,20 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from scipy.ndimage import convolve1d, minimum_filter1d
 
+from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
 from duikou.media import demux, limits
 from duikou.media.probe import ELEMENTARY
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
 
-Samples = npt.NDArray[np.float32]
+Samples = Float32Array
+"""(n, C) audio, full scale is 1."""
 
-_JITTER_S: Final = Fraction(5, 1000)  # time stamps rounded to a coarse clock are not gaps; 5 ms is below hearing one
-_RAMP_MS: Final = 10  # long enough that a change of gain does not click, short enough to lie within a consonant
-_CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dBFS: full scale, less what the encoder's own rounding may add
-_LOOK_AHEAD_MS: Final = 5  # the limiter's gain falls over this time before a peak and rises as slowly behind it
+_JITTER_S: Final = Fraction(5, 1000)  # time stamps may be rounded to a coarse clock; a gap of 5 ms is inaudible
+_RAMP_MS: Final = 10  # long enough that a change of gain does not click, shorter than a consonant
+_CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dBFS: leaves room for what the encoder's rounding adds
+_LOOK_AHEAD_MS: Final = 5  # the limiter's gain falls over this time before a peak and rises over the same time after it
 _STEREO: Final = 2
 
 
@@ -52,7 +53,7 @@ class Audio:
         return samples_to_ms(len(self.samples), self.rate)
 
     def converted(self, *, rate: int | None = None, channels: int | None = None) -> Audio:
-        """The same sound at another rate (soxr, high quality, no delay) and with other channels."""
+        """The same audio at another rate (soxr, high quality, no delay) and with another number of channels."""
         samples = _with_channels(self.samples, channels or self.channels)
         if rate is None or rate == self.rate:
             return Audio(samples, self.rate)
@@ -61,9 +62,9 @@ class Audio:
 
 @dataclass(frozen=True)
 class Insert:
-    """Speech laid over other audio from `at_ms` on.
+    """Speech mixed over other audio from `at_ms` on.
 
-    volume: factor of the speech. original_volume: factor of the original while the speech lasts. Both in [0, 2].
+    volume: factor of the speech. original_volume: factor of the original during the speech. Both in [0, 2].
     """
 
     audio: Audio
@@ -87,22 +88,22 @@ def read_audio(
     channels: int | None = None,
     start_ms: int = 0,
     end_ms: int | None = None,
-    field: str = "sound",
+    field: str = "audio",
 ) -> Audio:
-    """Read the sound of a sound or video file, from `start_ms` to `end_ms` of its time line (`None` is its end).
+    """Read the audio of an audio or video file, from `start_ms` to `end_ms` of its timeline (`None` is its end).
 
-    Sample 0 of the whole is the moment a player starts: a codec's priming is dropped, and in mp4, mov and m4a edit
-    lists and late starts are honoured (silence where the sound has not begun or has a gap), so the sound of a video
-    lies on the time line of its frames. `rate` resamples, `channels` mixes down or up; neither means as in the file,
-    save that layouts of more than two channels become stereo.
-    Raises `MediaError` that names `field`: no sound, damaged, or longer than `limits.MAX_SOUND_MS`.
+    Time 0 is the moment a player starts: a codec's priming is dropped. In mp4, mov and m4a, edit lists and late starts
+    are applied, and gaps become silence, so the audio of a video lies on the timeline of its frames.
+    rate: resamples; `None` keeps the file's rate.
+    channels: mixes down or up; `None` keeps mono and stereo, and mixes more channels down to stereo.
+    Raises `MediaError` that names `field` for a file without audio, damaged, or longer than `limits.MAX_AUDIO_MS`.
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
-        raise InputError(f"the part from {start_ms} ms to {end_ms} ms is empty.", field=field)
+        raise InputError(f"the range from {start_ms} ms to {end_ms} ms is empty or begins before 0.", field=field)
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         if stream is None:
-            raise MediaError("the file has no sound.", field=field)
+            raise MediaError("the file has no audio.", field=field)
         pieces = _pieces(file, stream, field=field)
         if container in ELEMENTARY:
             pieces = _from_first(pieces)
@@ -120,11 +121,11 @@ class _Piece:
 
 
 def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[_Piece]:
-    """Decoded pieces in time order; a damaged packet is left out."""
+    """Decoded pieces in time order, without damaged packets."""
     resampler: AudioResampler | None = None
     shape: tuple[int, str, str] | None = None
     total = 0
-    demux.only(file, stream)
+    demux.select_stream(file, stream)
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
         try:
@@ -136,12 +137,12 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
                 continue
             if shape is not None and frame.sample_rate != shape[0]:
                 raise MediaError(
-                    f"the sample rate changes from {shape[0]} to {frame.sample_rate} within the sound.",
+                    f"the sample rate of the audio changes from {shape[0]} to {frame.sample_rate}.",
                     field=field,
                 )
-            limits.check_sound(frame.sample_rate, frame.layout.nb_channels, field=field)
+            limits.check_audio(frame.sample_rate, frame.layout.nb_channels, field=field)
             total += frame.samples
-            limits.check_length(samples_to_ms(total, frame.sample_rate), "sound", field=field)
+            limits.check_length(samples_to_ms(total, frame.sample_rate), "audio", field=field)
             start = frame.pts * frame.time_base
             now = (frame.sample_rate, frame.layout.name, frame.format.name)
             if resampler is None or now != shape:
@@ -150,15 +151,15 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
             try:
                 flattened = resampler.resample(frame)
             except av.FFmpegError as error:
-                what = f"sound of {frame.layout.nb_channels} channels cannot be mixed to two"
-                raise MediaError(f"{what}.", field=field) from error
+                channels = frame.layout.nb_channels
+                raise MediaError(f"audio of {channels} channels cannot be mixed to stereo.", field=field) from error
             for flat in flattened:
                 samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
                 yield _Piece(start, samples.astype(np.float32, copy=False), frame.sample_rate)
 
 
 def _from_first(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
-    """The same pieces on a time line that begins with the first of them."""
+    """The same pieces on a timeline that begins with the first one."""
     origin: Fraction | None = None
     for piece in pieces:
         origin = piece.start_s if origin is None else origin
@@ -166,7 +167,7 @@ def _from_first(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
 
 
 def _until(pieces: Iterator[_Piece], end_s: Fraction) -> Iterator[_Piece]:
-    """The same pieces up to the end of the track; a codec's last frame reaches past it."""
+    """The same pieces up to the end of the track. A codec's last frame may extend past it."""
     for piece in pieces:
         room = round_half_up((end_s - piece.start_s) * piece.rate)
         if room > 0:
@@ -174,7 +175,7 @@ def _until(pieces: Iterator[_Piece], end_s: Fraction) -> Iterator[_Piece]:
 
 
 def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, field: str) -> Audio:
-    """Lay pieces on one line by their times and keep the wanted part of it."""
+    """Place pieces by their times and keep the requested range."""
     kept: list[Samples] = []
     rate = width = first = cursor = expected = 0
     last: int | None = None
@@ -193,21 +194,21 @@ def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, fie
         samples = _with_channels(piece.samples, width)[max(cursor - at, 0) :]
         if not len(samples):
             continue
-        most = min(ms_to_samples(limits.MAX_SOUND_MS, rate), limits.MAX_SOUND_SAMPLES // width)
+        most = min(ms_to_samples(limits.MAX_AUDIO_MS, rate), limits.MAX_AUDIO_SAMPLES // width)
         if expected - first > most:
-            raise MediaError(f"the sound is longer than {samples_to_ms(most, rate) // 60_000} minutes.", field=field)
+            raise MediaError(f"the audio is longer than {samples_to_ms(most, rate) // 60_000} minutes.", field=field)
         if at > cursor:
             kept.append(np.zeros((at - cursor, width), np.float32))
         kept.append(samples)
         cursor = expected
     if not kept:
-        what = f"has no sound between {start_ms} ms and {end_ms} ms" if rate else "has no sound that can be decoded"
+        what = f"has no audio between {start_ms} ms and {end_ms} ms" if rate else "has no audio that can be decoded"
         raise MediaError(f"the file {what}.", field=field)
     return Audio(np.concatenate(kept)[: None if last is None else last - first], rate)
 
 
 def _with_channels(samples: Samples, channels: int) -> Samples:
-    """(n, C) samples with `channels` columns: mean for one, the same on left and right for more."""
+    """(n, C) samples with `channels` columns: the mean for one; mono goes to both left and right."""
     has = samples.shape[1]
     if has == channels:
         return samples
@@ -220,12 +221,12 @@ def _with_channels(samples: Samples, channels: int) -> Samples:
 
 
 def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> Audio:
-    """Lay `inserts` over `original` (silence where there is none); the result lasts `duration_ms`.
+    """Mix `inserts` over `original` (silence where it is `None`) for `duration_ms`.
 
-    Outside the insertions the original stays bit for bit. Inside it is original x `original_volume` + speech x
-    `volume`, limited to -0.1 dBFS by a look-ahead limiter that does nothing where nothing is louder. Where speeches
-    overlap, the smallest `original_volume` holds. The original's gain moves within 10 ms, inside the insertion.
-    Rate and channels are the original's, or without one the highest of the inserts'.
+    Outside the inserts the original is unchanged, bit for bit. Inside, the result is original x `original_volume` +
+    speech x `volume`. A look-ahead limiter keeps it below -0.1 dBFS and leaves quieter audio unchanged. Where inserts
+    overlap, the smallest `original_volume` applies. The original's gain changes over 10 ms, inside the insert.
+    Rate and channels are the original's. Without an original they are the highest among the inserts.
     """
     if duration_ms < 0:
         raise InputError(f"{duration_ms} ms is negative.", field="duration_ms")
@@ -250,9 +251,9 @@ def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> 
 
 
 def repeated(audio: Audio, part: Interval, starts_ms: Sequence[int]) -> Audio:
-    """`audio` up to the end of `part`, then that part once more at each of `starts_ms`, which rise from its end on.
+    """`audio` up to the end of `part`, then `part` again at each of `starts_ms`, which rise from its end on.
 
-    Where it is cut it fades within 10 ms, so that no seam clicks. What it lacks of `part` is silence.
+    It fades over 10 ms at every cut to avoid clicks. Where `audio` is shorter than `part`, the rest is silence.
     """
     rate, ramp = audio.rate, ms_to_samples(_RAMP_MS, audio.rate)
     first, end = ms_to_samples(part.start_ms, rate), ms_to_samples(part.end_ms, rate)
@@ -270,14 +271,14 @@ def repeated(audio: Audio, part: Interval, starts_ms: Sequence[int]) -> Audio:
 
 
 def _fade(samples: Samples, ramp: int) -> None:
-    """Let samples begin at nothing, in place."""
+    """Fade samples in over `ramp` samples, in place."""
     count = min(ramp, len(samples))
     samples[:count] *= np.linspace(0, 1, count, endpoint=False, dtype=np.float32)[:, None]
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """Speech at its volume, at sample `start` of the result; `gain` is the original's under it."""
+    """Speech at its volume, from sample `start` of the result. gain: of the original during it."""
 
     start: int
     samples: Samples
@@ -295,7 +296,7 @@ def _place(insert: Insert, rate: int, channels: int, total: int) -> _Placed:
 
 
 def _unions(placed: Sequence[_Placed]) -> list[tuple[int, int]]:
-    """Stretches that are covered without a break, `[start, end)` in samples."""
+    """Ranges that inserts cover without a gap, `[start, end)` in samples."""
     stretches: list[tuple[int, int]] = []
     for one in sorted(placed, key=lambda one: one.start):
         if stretches and one.start <= stretches[-1][1]:
@@ -305,8 +306,8 @@ def _unions(placed: Sequence[_Placed]) -> list[tuple[int, int]]:
     return stretches
 
 
-def _gain(inside: Sequence[_Placed], start: int, end: int, *, ramp: int) -> npt.NDArray[np.float32]:
-    """The original's gain over one covered stretch: steps with linear ramps, 1 at both ends."""
+def _gain(inside: Sequence[_Placed], start: int, end: int, *, ramp: int) -> Float32Array:
+    """(end - start,) the original's gain over one covered range: steps with linear ramps, 1 at both ends."""
     edges = sorted({edge for one in inside for edge in (one.start, one.end)})
     at, gains, before = [start], [1.0], 1.0
     for left, right in pairwise(edges):
@@ -319,10 +320,10 @@ def _gain(inside: Sequence[_Placed], start: int, end: int, *, ramp: int) -> npt.
 
 
 def _limited(samples: Samples, reach: int) -> Samples:
-    """`samples` with peaks brought down to the ceiling by a gain that moves smoothly over `reach` samples each way.
+    """`samples` with peaks reduced to the ceiling by a gain that changes smoothly over `reach` samples each way.
 
-    The smallest gain needed within `reach` holds everywhere around; its weighted mean over the same reach can only be
-    as small as needed or smaller.
+    Each sample first takes the smallest gain needed within `reach`. The weighted mean of these gains over the same
+    reach never exceeds the gain that a sample needs.
     """
     peaks = np.abs(samples).max(axis=1)
     if peaks.max(initial=0.0) <= _CEILING:

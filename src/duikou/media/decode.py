@@ -1,33 +1,37 @@
-"""A video file as a stream of upright frames, in the order and at the times a player shows them."""
+"""Decodes a video file into a stream of upright frames, in the order and at the times a player shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from duikou.arrays import IntArray
+from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
-from duikou.media.picture import BgrImage, Converter, Picture
+from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
+from duikou.units import MIB
 
-BLOCK_BYTES, MIN_BLOCK = 96 << 20, 4
-"""Stored pixels, and frames, held while a video is played backwards: 30 frames of 1080p."""
+BLOCK_BYTES: Final = 96 * MIB
+"""Stored pixels held in memory while a video is played backwards: about 30 frames of 1080p."""
+MIN_BLOCK: Final = 4
+"""Minimum number of frames in a block, for frames of any size."""
 
 
 class Frame:
     """One frame of a video.
 
-    index: from 0, of the frames that a player shows.
-    pts: presentation time in the stream's own units, after the edit list.
-    time_ms: the same in ms, on the time line on which the file's sound begins at 0; so the first frame of a file whose
-        picture starts late is later than 0.
-    stored: the decoded frame in the file's own pixels, which the encoder can take as it is; `None` where there is none.
+    index: number of the frame, from 0, among those that a player shows.
+    pts: presentation time in the stream's time base, after the edit list.
+    time_ms: the same in ms, on the timeline on which the file's audio begins at 0. Where the video starts late, the
+        first frame is later than 0.
+    stored: the decoded frame in the file's pixel format, which the encoder can take unchanged; `None` without one.
     """
 
     __slots__ = ("_converter", "_image", "_pixels", "index", "pts", "stored", "time_ms")
@@ -37,7 +41,7 @@ class Frame:
         index: int,
         pts: int,
         time_ms: int,
-        image: BgrImage | None = None,
+        image: Image | None = None,
         *,
         stored: VideoFrame | None = None,
         converter: Converter | None = None,
@@ -50,8 +54,8 @@ class Frame:
         self._pixels: Pixels | None = None
 
     @property
-    def image(self) -> BgrImage:
-        """(H, W, 3) uint8, blue green red, upright. Converted when first asked for, so skipping frames is cheap."""
+    def image(self) -> Image:
+        """(H, W, 3) uint8, blue green red, upright. Converted on first use, so skipped frames cost nothing."""
         if self._image is None:
             assert self.stored is not None
             assert self._converter is not None
@@ -60,7 +64,7 @@ class Frame:
 
     @property
     def pixels(self) -> Pixels:
-        """The same picture, to take small ones from: far cheaper than `image` where little of it is looked at."""
+        """The same picture, for cutting small parts out of it: far cheaper than `image` where few pixels are read."""
         if self._pixels is None:
             if self._converter is None:
                 self._pixels = Pixels.of(self.image)
@@ -70,7 +74,7 @@ class Frame:
         return self._pixels
 
     def moved(self, index: int, pts: int, time_ms: int) -> Frame:
-        """The same picture under another number and at another time."""
+        """The same picture with another number and time."""
         return Frame(index, pts, time_ms, self._image, stored=self.stored, converter=self._converter)
 
     def __repr__(self) -> str:
@@ -78,12 +82,12 @@ class Frame:
 
 
 def times(path: Path, *, field: str = "video") -> IntArray:
-    """(N,) ms at which each frame shows: the `time_ms` of all `frames`, without decoding."""
+    """(N,) the `time_ms` of all `frames`, without decoding."""
     return read_frame_times(path, field=field).starts_ms
 
 
 def read_frame_times(path: Path, *, field: str = "video") -> demux.FrameTimes:
-    """When each frame of a file shows, from its packets alone."""
+    """Read when each frame of a file shows from its packets."""
     with demux.opened(path, field=field) as (file, _):
         return demux.read_frame_times(file, demux.video_stream(file, field=field), field=field)
 
@@ -98,10 +102,9 @@ def frames(
 ) -> Iterator[Frame]:
     """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), a few in memory at a time.
 
-    frame_times: when they show, where the caller knows it; without them the index of the file is read first.
-
-    Decoding begins at the key frame before `start`; numbers and pixels are the same as from the beginning. A frame that
-    cannot be decoded shows the one before it, as in a player, so that frames and `times` always agree.
+    Decoding begins at the key frame before `start`; numbers and pixels are the same as when decoding from frame 0. A
+    frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree.
+    frame_times: those of the file; without them its index is read first.
     Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
@@ -123,13 +126,13 @@ def frames(
 def backwards(
     path: Path, *, start: int, stop: int, frame_times: demux.FrameTimes | None = None, field: str = "video"
 ) -> Iterator[Frame]:
-    """The `frames` numbered `start` to `stop`, the last one first, decoded in blocks of about `BLOCK_BYTES`.
+    """Stream the `frames` numbered `start` to `stop` in reverse, decoded in blocks of about `BLOCK_BYTES`.
 
-    Every block is decoded from the key frame before it: the longer a file's groups of pictures, the slower.
+    Every block is decoded from the key frame before it, so files with long groups of pictures take longer.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
     stop = min(stop, len(frame_times))
-    # One decoder for all blocks: PyAV keeps every one that was opened until cycles are next collected.
+    # One decoder for all blocks: PyAV frees a closed one only at the next collection of cycles.
     with demux.opened(path, field=field) as (file, _):
         stream = demux.video_stream(file, field=field)
         converter: Converter | None = None
@@ -138,11 +141,11 @@ def backwards(
             first = max(stop - size, start)
             file.seek(int(frame_times.pts[0]), stream=stream)
             found = _filled(_from(file, stream, frame_times, first, field=field), frame_times, first, stop)
-            block = _within(found, 2 * BLOCK_BYTES)
+            block = _block(found, 2 * BLOCK_BYTES)
             if not block:
                 raise MediaError(f"frame {first} cannot be decoded.", field=field)
             if len(block) < stop - first and len(block) > MIN_BLOCK:
-                size = MIN_BLOCK  # its pictures grow: once more with fewer of them
+                size = MIN_BLOCK  # the frames became larger: decode a smaller block
                 continue
             converter = converter or Converter(Picture.of(stream, block[0][1]))
             size = max(BLOCK_BYTES // _bytes(block[0][1]), MIN_BLOCK)
@@ -153,8 +156,8 @@ def backwards(
                 yield Frame(index, pts, frame_times.ms(pts), stored=stored, converter=converter)
 
 
-def _within(found: Iterator[tuple[int, VideoFrame]], most: int) -> list[tuple[int, VideoFrame]]:
-    """The first of the numbered frames, as many as have `most` bytes of stored pixels and `MIN_BLOCK` at least."""
+def _block(found: Iterator[tuple[int, VideoFrame]], most: int) -> list[tuple[int, VideoFrame]]:
+    """The first numbered frames: at least `MIN_BLOCK`, and no more than fit into `most` bytes, by one frame."""
     block: list[tuple[int, VideoFrame]] = []
     held = 0
     for index, stored in found:
@@ -166,27 +169,28 @@ def _within(found: Iterator[tuple[int, VideoFrame]], most: int) -> list[tuple[in
 
 
 def _bytes(stored: VideoFrame) -> int:
+    """Bytes of a frame's stored pixels."""
     return sum(plane.buffer_size for plane in stored.planes)
 
 
 def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
-    """The first frame that can be decoded, of a file that was just opened."""
-    stream.codec_context.thread_count = 1  # more would hold a large picture each, for nothing
+    """The first decodable frame of a file that was just opened."""
+    stream.codec_context.thread_count = 1  # each further thread would allocate a picture and do nothing
     for frame in _decoded(file, stream, field=field):
         return frame
     raise MediaError("none of the frames can be decoded.", field=field)
 
 
 def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[VideoFrame]:
-    demux.only(file, stream)
+    demux.select_stream(file, stream)
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
         try:
             found = packet.decode()
         except av.FFmpegError:
-            continue  # a damaged packet costs its own frame only
+            continue  # a damaged packet loses only its own frame
         for frame in found:
-            limits.check_picture(frame.width, frame.height, field=field)  # a stream may outgrow what its file says
+            limits.check_picture(frame.width, frame.height, field=field)  # may be larger than the header declares
             yield frame
 
 
@@ -195,8 +199,8 @@ def _from(
 ) -> Iterator[VideoFrame]:
     """Decoded frames from the last key frame whose pts is not after frame `start`.
 
-    Frames that are decoded after such a key frame and shown after it do not need anything older, open groups of
-    pictures included (their leading frames show before it).
+    Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
+    pictures too, because their leading frames show before the key frame.
     """
     wanted = frame_times.pts[start]
     before = frame_times.keyframes[frame_times.keyframes <= wanted]
@@ -208,7 +212,7 @@ def _from(
 def _filled(
     decoded: Iterator[VideoFrame], frame_times: demux.FrameTimes, start: int, stop: int
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """One decoded frame for each number from `start` to `stop`: a missing one is shown as the one before it."""
+    """One decoded frame for each number from `start` to `stop`; a missing frame repeats the one before it."""
     index, shown = start, None
     for frame in decoded:
         if frame.pts is None:

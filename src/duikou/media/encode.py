@@ -1,4 +1,4 @@
-"""Frames and audio back into an mp4 that plays everywhere: H.264 and AAC, at the source's own frame times."""
+"""Encodes frames and audio into an mp4 that plays everywhere: H.264 and AAC, at the source's frame times."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from av.container import OutputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from duikou.arrays import Image
 from duikou.errors import StorageError
 from duikou.media.audio import Audio
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
-from duikou.media.picture import BgrImage, Converter
+from duikou.media.picture import Converter
 from duikou.media.video import Video
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
 _AAC_BITS_PER_CHANNEL: Final = 96_000  # bit/s at which FFmpeg's encoder is transparent for speech and music
 _AAC_BITS_PER_SAMPLE: Final = 5  # an AAC frame holds at most 6144 bits for 1024 samples of a channel (ISO 14496-3)
-_AAC_FRAME: Final = 1024  # samples a frame
+_AAC_FRAME: Final = 1024  # samples per channel in a frame
 _AAC_RATES: Final = frozenset(
     {96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350}
 )
@@ -39,25 +40,26 @@ _LAYOUTS: Final = {1: "mono", 2: "stereo"}
 
 @dataclass(frozen=True)
 class Quality:
-    """How x264 encodes. crf: its scale of quality, lower is better. preset: its name for speed against size."""
+    """Settings of x264. crf: constant rate factor, lower is better. preset: trades speed against size."""
 
     crf: int
     preset: str
 
 
 DELIVERY: Final = Quality(17, "veryfast")
-"""Of results. At CRF 18 and below copies cannot be told from the source by eye. The preset is about as fast as decoding
-on two cores; slower presets save bytes, not quality, at the same CRF."""
+"""Quality of results. At CRF 18 and below, copies look like the source. The preset is about as fast as decoding on two
+cores. Slower presets save bytes at the same CRF and do not raise quality."""
 NEAR_LOSSLESS: Final = Quality(8, "ultrafast")
-"""Of files that engines read; nothing of them is shown but the lips that an exemplar lends."""
+"""Quality of temporary files that engines read. Results show nothing of them but the lips of exemplars."""
 
 
 @dataclass(frozen=True)
 class Finish:
-    """What is added to a finished file.
+    """What is added to an encoded file.
 
-    tags: metadata of the file, under names of any kind (`moov.udta.meta`, keys and values).
-    seal: called with the finished file and the path of a second one, which it writes and which becomes the output.
+    tags: metadata of the file, with arbitrary keys (`moov.udta.meta`).
+    seal: called with the path of the encoded file and that of a second file, which it writes and which becomes the
+        output.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -70,12 +72,12 @@ PLAIN: Final = Finish()
 class VideoWriter:
     """Writes an upright copy of a video: same size, colours, frame times and frame count as its source.
 
-    H.264 4:2:0 (4:4:4 where a side is odd, see `Picture.encoded`) and AAC with `faststart`. Time stamps and their unit
-    are the source's, variable frame rates and the last frame's length included; the first audio sample lies at time
-    0. The file grows under a temporary name beside `output` and gets its own name only when it is whole; on any error
-    it is removed. A context manager; frames are written in rising order of `pts`.
+    H.264 4:2:0 (4:4:4 where a side is odd, see `Picture.encoded`) and AAC with `faststart`. Time stamps and time base
+    are the source's, including variable frame rates and the duration of the last frame. The first audio sample is at
+    time 0. The file is written under a temporary name beside `output`, renamed when it is complete, and removed on any
+    error. Use it as a context manager, and write frames in rising order of `pts`.
 
-    frame_times: when its frames show, for a copy with other times than the source's.
+    frame_times: frame times of a copy that differ from the source's.
 
     Raises `StorageError` where the disk is full or cannot be written to.
     """
@@ -93,7 +95,7 @@ class VideoWriter:
         self._output = Path(output)
         self._part = self._output.with_name(f".{self._output.stem}.{uuid.uuid4().hex}.part.mp4")
         self._sealed = self._part.with_suffix(".sealed.mp4")
-        self._finishing = finish
+        self._additions = finish
         self._frame_times = frame_times or source.frame_times
         self._source = source.picture
         self._encoded = self._source.encoded()
@@ -101,8 +103,8 @@ class VideoWriter:
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
         self._last_pts: int | None = None
-        # No B-frames: decoding order is then showing order, so the last frame's length is exact in an mp4, and players
-        # that ignore edit lists show the picture on time too. At one CRF that costs some bytes and no quality.
+        # Without B-frames, decoding order is presentation order. So the last frame's duration is exact in an mp4, and
+        # players that ignore edit lists show the video on time. At one CRF that costs some bytes and no quality.
         self._options = {"crf": str(quality.crf), "preset": quality.preset, "bf": "0"}
         self._file: OutputContainer | None = None
         self._video_stream: VideoStream
@@ -127,7 +129,7 @@ class VideoWriter:
         finally:
             self._discard()
 
-    def write(self, image: BgrImage, pts: int) -> None:
+    def write(self, image: Image, pts: int) -> None:
         """Encode an upright image (H, W, 3) uint8 BGR that shows at `pts`, one of the source's.
 
         Raises `ValueError` for another size or a pts that the source does not have or that is not later than the last.
@@ -138,7 +140,7 @@ class VideoWriter:
         self._encode(self._converter.yuv(image), pts)
 
     def copy(self, frame: Frame) -> None:
-        """Encode a frame of the source that was not changed: without a way over BGR where its pixels allow it."""
+        """Encode an unchanged frame of the source, without converting it to BGR where its pixel format allows."""
         if frame.stored is not None and self._source.passes(frame.stored):
             self._encode(frame.stored, frame.pts)
         else:
@@ -146,18 +148,18 @@ class VideoWriter:
 
     def _open(self) -> None:
         frame_times, picture = self._frame_times, self._encoded
-        # The edit list counts in the movie's own units: milliseconds by default, too coarse for frames and samples.
+        # The edit list counts in the movie's time scale: milliseconds by default, too coarse for frames and samples.
         ticks = str(frame_times.time_base.denominator)
         flags = "+faststart"
-        if self._finishing.tags:
-            flags += "+use_metadata_tags"  # else FFmpeg drops names it has no box for
+        if self._additions.tags:
+            flags += "+use_metadata_tags"  # else FFmpeg drops keys that have no box
         self._file = av.open(
             f"file:{self._part.absolute()}",
             "w",
             format="mp4",
             container_options={"movflags": flags, "movie_timescale": ticks, "video_track_timescale": ticks},
         )
-        self._file.metadata.update(self._finishing.tags)
+        self._file.metadata.update(self._additions.tags)
         rate = frame_times.rate.limit_denominator(1001 * 1000)
         video = self._file.add_stream("libx264", rate=rate, options=self._options)
         video.width, video.height = picture.size
@@ -189,18 +191,18 @@ class VideoWriter:
         duration = self._frame_times.duration(pts)
         frame.pts = pts
         frame.time_base = self._frame_times.time_base
-        frame.pict_type = PictureType.NONE  # a decoded frame remembers its type; x264 would take it for an order
+        frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
         self._last_pts = pts
         with _storage_errors(self._output):
             self._mux_video(frame)
-            # Audio keeps step, so that the muxer never holds much of one while it waits for the other.
+            # Audio is encoded in step with video, so the muxer never buffers much of either.
             self._encode_audio((pts + duration) * self._frame_times.time_base)
 
     def _mux_video(self, frame: VideoFrame | None) -> None:
         assert self._file is not None
         for packet in self._video_stream.encode(frame):
             if packet.pts is not None:
-                packet.duration = self._frame_times.duration(packet.pts)  # the encoder only knows the mean
+                packet.duration = self._frame_times.duration(packet.pts)  # the encoder only knows the mean duration
             self._file.mux_one(packet)
 
     def _encode_audio(self, until_s: Fraction | None) -> None:
@@ -230,17 +232,17 @@ class VideoWriter:
             self._file.mux(self._audio_stream.encode(None))
         self._file.close()
         self._file = None
-        whole = self._part
-        if self._finishing.seal is not None:
-            whole = self._sealed
-            self._finishing.seal(self._part, whole)
-        whole.replace(self._output)
+        complete = self._part
+        if self._additions.seal is not None:
+            complete = self._sealed
+            self._additions.seal(self._part, complete)
+        complete.replace(self._output)
 
     def _discard(self) -> None:
-        """Remove what there is of an unfinished file; nothing after success."""
+        """Remove an unfinished file. Does nothing after success."""
         file, self._file = self._file, None
         if file is not None:
-            # The trailer of a broken file cannot be written either; the first error is the one that counts.
+            # Writing the trailer of a broken file fails too; the first error is the one to report.
             with suppress(av.FFmpegError, OSError, ValueError):
                 file.close()
         self._part.unlink(missing_ok=True)
@@ -248,7 +250,7 @@ class VideoWriter:
 
 
 def _encodable(audio: Audio) -> Audio:
-    """The audio at a rate and with channels that AAC has."""
+    """The audio at a rate and with a number of channels that AAC supports."""
     rate = audio.rate if audio.rate in _AAC_RATES else _AAC_FALLBACK_RATE
     return audio.converted(rate=rate, channels=min(audio.channels, max(_LAYOUTS)))
 

@@ -1,6 +1,6 @@
-"""The index of an mp4 or mov, looked through before FFmpeg sees it: what it would take hours for is refused here.
+"""Checks the index of an mp4 or mov before FFmpeg parses it, and refuses indexes that would keep FFmpeg busy for hours.
 
-Its parser knows each kind of box wherever it stands. So kinds are searched for by name, and not by the way to them.
+FFmpeg accepts each type of box in any place, so boxes are searched for by type and not by their path.
 """
 
 from __future__ import annotations
@@ -11,33 +11,34 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from duikou.errors import MediaError
+from duikou.units import MIB
 
-MAX_INDEX_BYTES: Final = 64 << 20  # all but the media itself; a million frames and their sound take about 30 MB
-MAX_TRACK_ID: Final = (1 << 31) - 1  # FFmpeg takes larger ones for negative and counts up to them, in each fragment
-MAX_NAMES: Final = 1_000  # of metadata; cameras write up to 30, and FFmpeg compares each with all before it
-_MEDIA: Final = frozenset({b"mdat", b"free", b"skip", b"uuid"})  # boxes that are not looked into
-_MAX_BOXES: Final = 100_000  # two for each fragment: over a day in fragments of two seconds
+MAX_INDEX_BYTES: Final = 64 * MIB  # all but the media data; a million frames and their audio take about 30 MB
+MAX_TRACK_ID: Final = (1 << 31) - 1  # FFmpeg reads larger ones as negative and counts up to them in each fragment
+MAX_KEYS: Final = 1_000  # of metadata; cameras write up to 30, and FFmpeg compares each with all earlier ones
+_MEDIA: Final = frozenset({b"mdat", b"free", b"skip", b"uuid"})  # types of boxes that are skipped
+_MAX_BOXES: Final = 100_000  # two per fragment: more than a day in fragments of two seconds
 
 
 def check(path: Path, *, field: str) -> None:
-    """Raises `MediaError` that names `field` where a file's index is made to keep FFmpeg busy."""
+    """Check the index of an mp4 or mov. Raises `MediaError` that names `field`."""
     with Path(path).open("rb") as file:
         index = b"".join(_index(file, field=field))
-    for at in _places(index, b"tkhd"):
+    for at in _positions(index, b"tkhd"):
         track = _number(index, at + (24 if index[at + 4 : at + 5] == b"\1" else 16))
         if track > MAX_TRACK_ID:
-            raise MediaError(f"the file has a track numbered {track}, at most {MAX_TRACK_ID} can be read.", field=field)
-    names = index.count(b"----")
-    for at in _places(index, b"keys"):
+            raise MediaError(f"the file has track number {track}; at most {MAX_TRACK_ID} is accepted.", field=field)
+    keys = index.count(b"----")
+    for at in _positions(index, b"keys"):
         count = _number(index, at + 8)
-        if 8 * count <= _number(index, at - 4):  # else it is the word "keys" in some text
-            names = max(names, count)
-    if names > MAX_NAMES:
-        raise MediaError(f"the file has {names} names of metadata, more than {MAX_NAMES}.", field=field)
+        if 8 * count <= _number(index, at - 4):  # else "keys" is part of some text
+            keys = max(keys, count)
+    if keys > MAX_KEYS:
+        raise MediaError(f"the file has {keys} metadata keys; at most {MAX_KEYS} are accepted.", field=field)
 
 
 def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
-    """The outermost boxes that are not media, up to the first whose size makes no sense."""
+    """The top-level boxes that are not media data, up to the first with an invalid size."""
     size = Path(file.name).stat().st_size
     at = total = 0
     for _ in range(_MAX_BOXES):
@@ -52,7 +53,7 @@ def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
         if kind not in _MEDIA:
             total += end - at
             if total > MAX_INDEX_BYTES:
-                raise MediaError(f"the file has an index of more than {MAX_INDEX_BYTES >> 20} MB.", field=field)
+                raise MediaError(f"the index of the file is larger than {MAX_INDEX_BYTES // MIB} MiB.", field=field)
             file.seek(at)
             yield file.read(end - at)
         if end < at + 8:
@@ -60,7 +61,8 @@ def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
         at = end
 
 
-def _places(index: bytes, kind: bytes) -> Iterator[int]:
+def _positions(index: bytes, kind: bytes) -> Iterator[int]:
+    """Offsets of the four letters of a type of box."""
     at = index.find(kind)
     while at >= 0:
         yield at
@@ -68,5 +70,5 @@ def _places(index: bytes, kind: bytes) -> Iterator[int]:
 
 
 def _number(index: bytes, at: int) -> int:
-    """The four bytes there as a number; what is not there counts as 0."""
+    """The four bytes at an offset as a big-endian number; missing bytes count as 0."""
     return int.from_bytes(index[max(at, 0) : max(at, 0) + 4].ljust(4, b"\0"), "big")

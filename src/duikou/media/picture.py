@@ -1,8 +1,8 @@
-"""What the stored pixels of a video mean: size, colour, and how to turn them upright; and the way to BGR and back.
+"""The format of a video's stored pixels: size, colour and orientation. Converts them to BGR and back.
 
-swscale's defaults darken a picture by almost two grey levels on the way to RGB and back. So accurate rounding and full
-chroma are asked for on the way out, and the way back, where swscale also rounds full-range chroma down, is plain matrix
-arithmetic.
+With its defaults, swscale darkens a picture by almost two grey levels on the way to RGB and back. So the conversion to
+RGB asks for accurate rounding and full chroma. The conversion back is plain matrix arithmetic, because swscale also
+rounds full-range chroma down there.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from typing import Final, cast
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-BgrImage = npt.NDArray[np.uint8]
-Plane = npt.NDArray[np.uint8]
+from duikou.arrays import Float64Array, Image
+
+Plane = Image
+"""(H, W) one component of the stored pixels, or (H, W, C) all of them."""
 
 _QUALITY: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-_HD_WIDTH, _HD_HEIGHT = 1280, 577  # untagged pictures from here on are taken for BT.709, as mpv and browsers do
+_HD_WIDTH, _HD_HEIGHT = 1280, 577  # untagged pictures this wide or this high count as BT.709, as in mpv and browsers
 _RGB_MATRIX: Final = 0  # ITU-T H.273, table 4: matrix coefficients "identity", that is RGB
 _UNSPECIFIED: Final = 2  # H.273: primaries, transfer and matrix "unspecified"
 _BT709: Final = 1  # H.273: BT.709
@@ -40,7 +41,7 @@ _MATRICES: Final = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
-"""H.273 matrix coefficients to swscale's tables."""
+"""H.273 matrix coefficients mapped to swscale's tables."""
 _LUMA_WEIGHTS: Final = {
     Colorspace.ITU709: (0.2126, 0.0722),
     Colorspace.FCC: (0.30, 0.11),
@@ -54,7 +55,7 @@ _PIXEL_FORMATS_420: Final = frozenset({"yuv420p", "yuvj420p"})
 
 @dataclass(frozen=True)
 class Orientation:
-    """How a stored picture is turned upright: first swap rows and columns, then mirror."""
+    """How to turn a stored picture upright: first swap rows and columns, then mirror."""
 
     transpose: bool = False
     mirror_x: bool = False
@@ -70,18 +71,18 @@ class Orientation:
 
     @property
     def degrees(self) -> int:
-        """Degrees clockwise, as far as a mirrored picture has such a thing: 0, 90, 180 or 270."""
+        """Clockwise rotation in degrees, without the mirroring: 0, 90, 180 or 270."""
         if self.transpose:
             return 270 if self.mirror_y else 90
         return 180 if self.mirror_y else 0
 
-    def to_stored(self, width: int, height: int) -> npt.NDArray[np.float64]:
+    def to_stored(self, width: int, height: int) -> Float64Array:
         """(2, 3) affine map from pixels of the upright picture of `width` x `height` to the stored ones."""
         across = [-1, 0, width - 1] if self.mirror_x else [1, 0, 0]
         down = [0, -1, height - 1] if self.mirror_y else [0, 1, 0]
         return np.array([down, across] if self.transpose else [across, down], np.float64)
 
-    def upright(self, image: BgrImage) -> BgrImage:
+    def upright(self, image: Image) -> Image:
         """The upright picture (H, W, 3), contiguous."""
         if self.transpose:
             image = image.transpose(1, 0, 2)
@@ -93,9 +94,10 @@ class Orientation:
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """a, b, c and d of a frame's display matrix; the identity where it has none."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV does not know a kind of side data that this frame also has
+    except ValueError:  # PyAV does not know another kind of side data of this frame
         turn = round(-frame.rotation / 90) % 4
         return ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))[turn]
     if data is None:
@@ -106,10 +108,10 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True)
 class Picture:
-    """What the stored pixels of one video mean.
+    """The format of one video's stored pixels.
 
-    width, height: stored size in pixels. orientation: how it is turned upright.
-    pixel_format: FFmpeg's name. matrix, primaries, transfer: H.273 code points, 2 where the file does not say.
+    width, height: stored size in pixels. orientation: how to turn it upright.
+    pixel_format: FFmpeg's name. matrix, primaries, transfer: H.273 code points, 2 where unspecified.
     full_range: whether black is 0 and white 255 (else 16 and 235).
     sample_aspect_ratio: width of a stored pixel over its height.
     """
@@ -152,7 +154,7 @@ class Picture:
 
     @property
     def yuv_matrix(self) -> Colorspace:
-        """swscale's table for this picture; where the file does not say, what players take."""
+        """swscale's table for this picture; where unspecified, the one that players use."""
         untagged = Colorspace.ITU709 if self.width >= _HD_WIDTH or self.height >= _HD_HEIGHT else Colorspace.ITU601
         return _MATRICES.get(self.matrix, untagged)
 
@@ -162,10 +164,10 @@ class Picture:
         return ColorRange.JPEG if self.full_range else ColorRange.MPEG
 
     def encoded(self) -> Picture:
-        """The picture that an upright copy in 8-bit YUV has: the same colours, size and pixel shape.
+        """The format of an upright copy in 8-bit YUV, with the same colours, size and pixel aspect ratio.
 
-        Odd sizes cannot be cut out of 4:2:0 pictures in H.264 (its crop counts in chroma samples), so they become
-        4:4:4, which fewer players can show.
+        H.264 cannot crop 4:2:0 pictures to odd sizes (its crop counts in chroma samples). These become 4:4:4, which
+        fewer players can show.
         """
         width, height = self.size
         aspect = 1 / self.sample_aspect_ratio if self.orientation.transpose else self.sample_aspect_ratio
@@ -183,7 +185,7 @@ class Picture:
         )
 
     def passes(self, frame: VideoFrame) -> bool:
-        """Whether a decoded frame of this picture can be encoded as `encoded` with no change to its pixels."""
+        """Whether a decoded frame can be encoded as `encoded` without changing its pixels."""
         encoded = self.encoded()
         return (
             self.orientation == Orientation()
@@ -193,8 +195,8 @@ class Picture:
         )
 
 
-def _bgr_to_yuv(picture: Picture) -> npt.NDArray[np.float64]:
-    """(3, 4) rows of factors for blue, green and red and an offset, to 8-bit luma, Cb and Cr (H.273, 8.3)."""
+def _bgr_to_yuv(picture: Picture) -> Float64Array:
+    """(3, 4) affine map from blue, green and red to 8-bit luma, Cb and Cr (H.273, 8.3)."""
     kr, kb = _LUMA_WEIGHTS[picture.yuv_matrix]
     luma = np.array([kb, 1 - kr - kb, kr])
     blue = (np.array([1, 0, 0]) - luma) / (2 * (1 - kb))
@@ -205,35 +207,35 @@ def _bgr_to_yuv(picture: Picture) -> npt.NDArray[np.float64]:
 
 
 def _view(plane: VideoPlane) -> Plane:
-    """(H, W) view of a plane's memory, without what pads its lines."""
+    """(H, W) view of a plane's memory without the padding of its lines."""
     lines = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(-1, plane.line_size)
     return lines[: plane.height, : plane.width]
 
 
 class Converter:
-    """Turns stored frames of one `Picture` into upright BGR images and back, on any thread.
+    """Converts stored frames of one `Picture` to upright BGR images and back, on any thread.
 
-    to_bgr: (3, 4) rows of factors for luma, Cb and Cr of `planes` and an offset, to blue, green and red.
+    to_bgr: (3, 4) affine map from luma, Cb and Cr of `planes` to blue, green and red.
     """
 
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
-        self._own = threading.local()  # a reformatter keeps its state between frames: one for each thread
+        self._local = threading.local()  # a reformatter keeps state between frames, so each thread has one
         self._to_yuv = _bgr_to_yuv(picture)
         factors = np.linalg.inv(self._to_yuv[:, :3])
         self.to_bgr = np.column_stack([factors, -factors @ self._to_yuv[:, 3]])
 
-    def bgr(self, frame: VideoFrame) -> BgrImage:
+    def bgr(self, frame: VideoFrame) -> Image:
         """Upright image (H, W, 3) of a decoded frame."""
         rgb = self.picture.is_rgb
         matrix = None if rgb else self.picture.yuv_matrix
         image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG).to_ndarray()
-        return self.picture.orientation.upright(cast("BgrImage", image))
+        return self.picture.orientation.upright(cast("Image", image))
 
     def planes(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
-        """Luma, Cb and Cr of a decoded frame as it is stored, the last two at half its width and height, rounded up.
+        """Luma, Cb and Cr of a decoded frame in its stored orientation. Cb and Cr have half its sides, rounded up.
 
-        Views of the frame's own memory where it is 8-bit 4:2:0.
+        These are views of the frame's memory where it is 8-bit 4:2:0.
         """
         picture = self.picture
         stored_size = picture.width, picture.height
@@ -246,12 +248,12 @@ class Converter:
         self, frame: VideoFrame, pixel_format: str, matrix: Colorspace | None, color_range: ColorRange
     ) -> VideoFrame:
         picture = self.picture
-        if not hasattr(self._own, "reformatter"):
-            self._own.reformatter = VideoReformatter()
-        reformatter: VideoReformatter = self._own.reformatter
+        if not hasattr(self._local, "reformatter"):
+            self._local.reformatter = VideoReformatter()
+        reformatter: VideoReformatter = self._local.reformatter
         return reformatter.reformat(
             frame,
-            width=picture.width,  # a stream that changes its size midway keeps that of its first frame
+            width=picture.width,  # frames of another size are scaled to that of the first frame
             height=picture.height,
             format=pixel_format,
             src_colorspace=matrix,
@@ -262,13 +264,13 @@ class Converter:
             threads=1,
         )
 
-    def yuv(self, image: BgrImage) -> VideoFrame:
-        """Stored frame of an upright image (H, W, 3); the picture must be an `encoded` one."""
+    def yuv(self, image: Image) -> VideoFrame:
+        """Stored frame of an upright image (H, W, 3). Only for pictures made by `Picture.encoded`."""
         picture = self.picture
         luma = cv2.transform(image, self._to_yuv[:1])
         if picture.pixel_format == "yuv420p":
-            # Chroma of the mean of 2 x 2 pixels, as swscale spreads it out again; each factor row sums to 0, so that
-            # the mean's own rounding cancels.
+            # Chroma of the mean of 2 x 2 pixels, to match swscale's upsampling. Each row of factors sums to 0, so the
+            # rounding of the mean cancels.
             small = cv2.resize(image, (picture.width // 2, picture.height // 2), interpolation=cv2.INTER_AREA)
         else:
             small = image

@@ -1,7 +1,7 @@
-"""Small pictures out of large frames: only what is looked at is turned upright and into RGB.
+"""Cuts small RGB pictures out of large frames, and converts only the pixels that they need.
 
-Turning a whole 1080p frame into BGR costs more than finding the landmarks of a face in it. Sampling and conversion are
-both linear, so the order of the two changes a picture by rounding alone.
+Converting a whole 1080p frame to BGR costs more than finding the landmarks of a face in it. Sampling and conversion are
+both linear, so their order changes a picture only by rounding.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from duikou.media.picture import BgrImage, Converter, Orientation, Plane
+from duikou.arrays import Float32Array, Float64Array, Image
+from duikou.media.picture import Converter, Orientation, Plane
 
-FloatArray = npt.NDArray[np.float64]
-RgbImage = npt.NDArray[np.uint8]
-Part = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+RgbImage = Image
+"""(H, W, 3) pixels, red green blue."""
+Part = Image | Float32Array
+"""Part of a plane, resampled."""
 
 _BGR_TO_BGR = np.eye(3, 4)
 
 
 class Pixels:
-    """One upright frame, in whatever planes it is stored."""
+    """One upright frame, in the planes in which it is stored."""
 
     def __init__(
-        self, planes: tuple[Plane, ...], size: tuple[int, int], orientation: Orientation, to_bgr: FloatArray
+        self, planes: tuple[Plane, ...], size: tuple[int, int], orientation: Orientation, to_bgr: Float64Array
     ) -> None:
-        """Take planes of (H, W) or (H, W, C), each at the frame's stored size or at half of it (rounded up).
+        """planes: (H, W) or (H, W, C) each, at the frame's stored size or at half of it (rounded up).
 
-        size: width and height of the upright frame. to_bgr: (3, 4) factors of the planes' channels, and an offset.
+        size: width and height of the upright frame. to_bgr: (3, 4) affine map from the planes' channels to BGR.
         """
         self.size = size
         self._planes, self._orientation, self._to_rgb = planes, orientation, to_bgr[::-1]
@@ -39,20 +40,20 @@ class Pixels:
         self._black = np.linalg.solve(to_bgr[:, :3], -to_bgr[:, 3])
 
     @classmethod
-    def of(cls, image: BgrImage) -> Pixels:
-        """Those of an upright BGR image (H, W, 3)."""
+    def of(cls, image: Image) -> Pixels:
+        """The pixels of an upright BGR image (H, W, 3)."""
         return cls((image,), (image.shape[1], image.shape[0]), Orientation(), _BGR_TO_BGR)
 
     @classmethod
     def stored(cls, frame: VideoFrame, converter: Converter) -> Pixels:
-        """Those of a decoded frame, whose memory stays in use as long as they live."""
+        """The pixels of a decoded frame. They may refer to its memory and keep it alive."""
         picture = converter.picture
         return cls(converter.planes(frame), picture.size, picture.orientation, converter.to_bgr)
 
-    def square(self, to_frame: FloatArray, side: int) -> RgbImage:
-        """(side, side, 3) RGB of any square of the frame, black outside it. Large squares are averaged, not thinned.
+    def square(self, to_frame: Float64Array, side: int) -> RgbImage:
+        """(side, side, 3) RGB of any square of the frame, black outside it. Large squares are averaged, not subsampled.
 
-        to_frame: (2, 3) affine map from the answer's pixels to the frame's, turn, even scale and shift.
+        to_frame: (2, 3) similarity from the result's pixels to the frame's: rotation, uniform scale and shift.
         """
         to_stored = _after(self._to_stored, to_frame)
         parts = []
@@ -63,9 +64,9 @@ class Pixels:
         return self._rgb(parts)
 
     def reduced(self, box: tuple[int, int, int, int], size: tuple[int, int], samples: int) -> RgbImage:
-        """A box (left, top, right, bottom) as an RGB picture of `size` (width, height), which is smaller.
+        """A box (left, top, right, bottom) of the frame, reduced to an RGB picture of `size` (width, height).
 
-        samples: of a larger plane's pixels, that many along each side of a pixel are averaged at least.
+        samples: each pixel averages at least this many pixels of a larger plane along each side.
         """
         corners = np.array(box, np.float64).reshape(2, 2) - 0.5
         edges = corners @ self._to_stored[:, :2].T + self._to_stored[:, 2] + 0.5
@@ -79,7 +80,7 @@ class Pixels:
         return self._orientation.upright(self._rgb(parts))
 
     def _layers(self) -> Iterator[tuple[Plane, int, tuple[float, ...]]]:
-        """Each plane, how many of the frame's pixels one of its is wide and high, and its channels' black."""
+        """Each plane, the sides of its pixels in pixels of the frame, and the values of black in its channels."""
         width = self.size[1] if self._orientation.transpose else self.size[0]
         channel = 0
         for plane in self._planes:
@@ -88,21 +89,22 @@ class Pixels:
             channel += channels
 
     def _rgb(self, parts: Sequence[Part]) -> RgbImage:
+        """The RGB picture of the same part of every plane."""
         merged = parts[0] if len(parts) == 1 else cv2.merge(parts)
         return np.clip(np.rint(cv2.transform(merged, self._to_rgb)), 0, 255).astype(np.uint8)
 
 
-def _after(second: FloatArray, first: FloatArray) -> FloatArray:
-    """One affine map (2, 3) after another."""
+def _after(second: Float64Array, first: Float64Array) -> Float64Array:
+    """The affine map (2, 3) that applies `first`, then `second`."""
     both = second[:, :2] @ first
     both[:, 2] += second[:, 2]
     return both
 
 
-def _sampled(plane: Plane, to_plane: FloatArray, side: int, black: tuple[float, ...]) -> Part:
-    """A square of one plane, bilinear. Not rounded: twice to 8 bits makes the points of a still face tremble by 5 %."""
+def _sampled(plane: Plane, to_plane: Float64Array, side: int, black: tuple[float, ...]) -> Part:
+    """A square of one plane, bilinear, in floats: rounding twice makes a still face's landmarks jitter by 5 %."""
     scale = math.hypot(to_plane[0, 0], to_plane[1, 0])
-    # Bilinear sampling of a large square skips pixels; averaging first keeps noise and aliasing out.
+    # Bilinear sampling of a large square skips pixels; averaging first prevents noise and aliasing.
     shrink = max(int(scale), 1)
     middle = to_plane @ [(side - 1) / 2, (side - 1) / 2, 1]
     part, origin = _around(plane, middle, scale * side * math.sqrt(0.5) + shrink + 1, shrink)
@@ -115,8 +117,8 @@ def _sampled(plane: Plane, to_plane: FloatArray, side: int, black: tuple[float, 
     return np.asarray(cv2.warpAffine(part, to_part, (side, side), flags=flags, borderValue=black), np.float32)
 
 
-def _around(plane: Plane, middle: FloatArray, reach: float, shrink: int) -> tuple[Part, FloatArray]:
-    """The part of a plane within `reach` of `middle`, `shrink` times smaller, and where its top left corner was."""
+def _around(plane: Plane, middle: Float64Array, reach: float, shrink: int) -> tuple[Part, Float64Array]:
+    """The part of a plane within `reach` of `middle`, `shrink` times smaller, and its top left corner in the plane."""
     height, width = plane.shape[:2]
     left, top = (max(int(low), 0) for low in middle - reach)
     right, bottom = min(int(middle[0] + reach) + 1, width), min(int(middle[1] + reach) + 1, height)
@@ -130,6 +132,7 @@ def _around(plane: Plane, middle: FloatArray, reach: float, shrink: int) -> tupl
 
 
 def _reduced(part: Plane, size: tuple[int, int], samples: int) -> Plane:
+    """Part of a plane, averaged down to `size` (width, height)."""
     skip = max(part.shape[:2]) // (max(size) * samples)
     if skip > 1:  # averaging fewer pixels is four times as fast
         fewer = part.shape[1] // skip, part.shape[0] // skip

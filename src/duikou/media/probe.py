@@ -1,4 +1,4 @@
-"""What a media file is, read from its headers and packets before anything but one frame is decoded."""
+"""Describes media files by their headers and packets, without decoding audio."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from av.packet import Packet
 
 from duikou.errors import MediaError
 from duikou.media import demux, limits
-from duikou.timebase import round_half_up
+from duikou.timebase import Milliseconds, Rate, round_half_up
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
-"""Containers without a time line of their own: time 0 is the first sample that sounds."""
+"""Containers without a timeline: time 0 is the first audible sample."""
 _SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """The sound of a file: codec name, samples per second, channels and length."""
+    """The audio of a file: codec name, samples per second, channels and length."""
 
     codec: str
     sample_rate: int
     channels: int
-    duration_ms: int
+    duration_ms: Milliseconds
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """The picture of a file, as a player shows it.
+    """The video of a file, as a player shows it.
 
     container: `mp4` or `mov`. codec: FFmpeg's name, `h264`, `hevc`, ...
     width, height: pixels of the upright picture, after the rotation flag.
-    rotation: degrees clockwise that the stored picture is turned by to stand upright: 0, 90, 180 or 270.
+    rotation: clockwise degrees by which a player turns the stored picture: 0, 90, 180 or 270.
     frames: number of frames that a player shows.
     rate: mean frames per second.
-    duration_ms: when the last frame ends on the file's time line, on which sound begins at 0. That is the length of the
-        picture, and that much more where the first frame shows later than 0.
-    audio: the sound, or `None` for a silent file. Its length counts from 0 on the same time line.
+    duration_ms: end of the last frame on the file's timeline, on which audio begins at 0. Where the first frame shows
+        later than 0, that time is included.
+    audio: `None` for a file without audio. Its length counts from 0 on the same timeline.
     """
 
     container: str
@@ -52,48 +52,48 @@ class VideoInfo:
     height: int
     rotation: int
     frames: int
-    rate: Fraction
-    duration_ms: int
+    rate: Rate
+    duration_ms: Milliseconds
     audio: AudioInfo | None
 
 
-def probe_audio(path: Path, *, field: str = "sound") -> AudioInfo:
-    """Read a sound file's headers and packets; nothing is decoded. The content decides, not the file's name.
+def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:
+    """Read the headers and packets of an audio file without decoding it. The file name is ignored.
 
-    Raises `MediaError` that names `field` for what is not mp3, wav, m4a or aac.
+    Raises `MediaError` that names `field` for anything but mp3, wav, m4a or aac.
     """
     with demux.opened(path, field=field) as (file, container):
         if any(not s.disposition & av.stream.Disposition.attached_pic for s in file.streams.video):
-            raise MediaError("the file is a video, a sound must be mp3, wav, m4a or aac.", field=field)
+            raise MediaError("the file is a video; audio must be mp3, wav, m4a or aac.", field=field)
         if demux.audio_stream(file, field=field) is None:
-            raise MediaError(f"the {container} file has no sound that can be read.", field=field)
+            raise MediaError(f"the {container} file has no audio that can be read.", field=field)
     info = audio_info(path, field=field)
     if info is None:
-        raise MediaError("the sound is empty.", field=field)
+        raise MediaError("the audio is empty.", field=field)
     return info
 
 
 def audio_info(path: Path, *, field: str) -> AudioInfo | None:
-    """The sound of a file that has a track of it; `None` where the track holds nothing."""
+    """The audio of a file that has an audio track; `None` where the track is empty."""
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         assert stream is not None
         context = stream.codec_context
-        duration = _sounding_ms(file, stream, from_zero=container not in ELEMENTARY, field=field)
-        limits.check_length(duration, "sound", field=field)
+        duration = _audible_ms(file, stream, from_zero=container not in ELEMENTARY, field=field)
+        limits.check_length(duration, "audio", field=field)
         if duration <= 0:
             return None
         return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels, duration)
 
 
-def _sounding_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, field: str) -> int:
-    """Milliseconds up to the end of the last sample, counted from the time line's 0 or from the first sample."""
+def _audible_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, field: str) -> int:
+    """End of the last sample in ms, counted from the timeline's 0 or from the first sample."""
     rate = stream.codec_context.sample_rate
     base = stream.time_base or Fraction(1, rate)
-    # Whole numbers of a unit that both time stamps and samples are multiples of: fractions take ten times as long.
+    # Integer multiples of a unit that divides both time stamps and samples: ten times as fast as fractions.
     unit, tick, sample = Fraction(1, base.denominator * rate), base.numerator * rate, base.denominator
     start, end = None, 0
-    demux.only(file, stream)
+    demux.select_stream(file, stream)
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
         if packet.pts is None or not demux.is_shown(packet):
@@ -110,6 +110,7 @@ def _sounding_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, 
 
 
 def _skipped(packet: Packet[AudioStream]) -> tuple[int, int]:
+    """Samples that a player drops at the start and at the end of a packet."""
     if not packet.has_sidedata(_SKIP_SAMPLES):
         return 0, 0
     first, last = struct.unpack_from("<2I", bytes(packet.get_sidedata(_SKIP_SAMPLES)))

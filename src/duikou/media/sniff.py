@@ -1,7 +1,7 @@
-"""Which container a file is, by its first bytes; the name and what a sender claims count for nothing.
+"""Detects the container of a file by its first bytes. The file name and the declared type are ignored.
 
-FFmpeg guesses a format from the content and from the name, and some of its formats are text that names other files
-(`ffconcat`, HLS playlists). Those must never reach it: only what is recognised here is opened, with its demuxer pinned.
+FFmpeg guesses formats from content and name, and some of its formats are text that refers to other files (`ffconcat`,
+HLS playlists). Those must never reach it, so only files recognised here are opened, each with its demuxer pinned.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from duikou.errors import MediaError
 DEMUXERS: Final = {"mp4": "mov", "mov": "mov", "m4a": "mov", "mp3": "mp3", "wav": "wav", "aac": "aac"}
 """FFmpeg's demuxer for each container; `mov` reads the whole ISO base media family."""
 
-_HEAD_BYTES: Final = 64 * 1024  # enough for any ISO brand, RIFF header and the first two frames of an elementary stream
+_HEAD_BYTES: Final = 64 * 1024  # holds any ISO brand, any RIFF header and the first two frames of an elementary stream
 _ID3_HEAD_BYTES: Final = 10  # "ID3", version, flags and size
-_QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # files older than `ftyp`
-_SOUND_BRANDS: Final = frozenset({b"M4A ", b"M4B ", b"M4P "})
+_QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # files from before `ftyp`
+_AUDIO_BRANDS: Final = frozenset({b"M4A ", b"M4B ", b"M4P "})
 _PICTURE_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif", b"jp2 ", b"jpx ", b"crx "}
-)  # still pictures in the same box format
+)  # still images in the same box format
 
 # MPEG audio layer III, ISO 11172-3 and 13818-3: kbit/s by index, and samples per second.
 _MP3_KBITS_V1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -31,9 +31,9 @@ _AAC_RATE_INDEXES: Final = 13  # ISO 14496-3, table 1.18: 13 known sampling freq
 
 
 def container(path: Path, *, field: str = "file") -> str:
-    """Name of the container that `path` holds: `mp4`, `mov`, `mp3`, `wav`, `m4a` or `aac`.
+    """Name of the container of `path`: `mp4`, `mov`, `mp3`, `wav`, `m4a` or `aac`.
 
-    Raises `MediaError` that names `field` for anything else and for a file that cannot be read.
+    Raises `MediaError` that names `field` for any other content and for a file that cannot be read.
     """
     try:
         with Path(path).open("rb") as file:
@@ -52,7 +52,7 @@ def container(path: Path, *, field: str = "file") -> str:
 
 
 def tag_bytes(path: Path) -> int:
-    """Bytes of the ID3v2 tag at the start of a file: names, covers and chapters, none of them needed to hear it."""
+    """Size in bytes of the ID3v2 tag at the start of a file. Decoding does not need it."""
     with Path(path).open("rb") as file:
         return _after_id3(file.read(_ID3_HEAD_BYTES))
 
@@ -78,11 +78,11 @@ def _iso_name(brand: bytes) -> str | None:
         return None
     if brand == b"qt  ":
         return "mov"
-    return "m4a" if brand in _SOUND_BRANDS else "mp4"
+    return "m4a" if brand in _AUDIO_BRANDS else "mp4"
 
 
 def _after_id3(head: bytes) -> int:
-    """Offset just behind an ID3v2 tag (its size has 7 bits a byte), 0 where there is none."""
+    """Offset of the end of an ID3v2 tag (its size field uses 7 bits per byte), 0 where there is none."""
     if head[:3] != b"ID3" or len(head) < _ID3_HEAD_BYTES:
         return 0
     size = 0
@@ -92,7 +92,7 @@ def _after_id3(head: bytes) -> int:
 
 
 def _two_frames(data: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
-    """Whether `data` starts with a frame that is followed by another one, or by nothing at all."""
+    """Whether `data` starts with a frame that is followed by another one or by the end of the data."""
     size = frame_bytes(data)
     if not size:
         return False
@@ -101,7 +101,7 @@ def _two_frames(data: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
 
 
 def _mp3_frame_bytes(header: bytes) -> int:
-    """Length of the layer III frame that starts here, 0 where none does."""
+    """Length in bytes of the layer III frame at the start of `header`, 0 where there is none."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return 0
     version, padding = header[1] >> 3 & 3, header[2] >> 1 & 1
@@ -113,7 +113,7 @@ def _mp3_frame_bytes(header: bytes) -> int:
 
 
 def _aac_frame_bytes(header: bytes) -> int:
-    """Length of the ADTS frame that starts here, 0 where none does."""
+    """Length in bytes of the ADTS frame at the start of `header`, 0 where there is none."""
     if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
         return 0
     if header[2] >> 2 & 15 >= _AAC_RATE_INDEXES:

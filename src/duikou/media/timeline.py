@@ -1,6 +1,6 @@
-"""The time line of a result: that of the source, or a longer one that shows frames of the source again.
+"""The timeline of a result: that of the source, or a longer one that repeats frames of the source.
 
-Everything above asks a `Timeline` and need not know which of the two it has.
+Callers use a `Timeline` without knowing which of the two it is.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from duikou.timebase import Interval
 
 @dataclass(frozen=True)
 class Timeline:
-    """When each frame of a result shows, and what it shows: here every frame of the source, at its own time.
+    """Which frame of the source a result shows at which time. Here each frame shows once, at its own time.
 
-    source: when the frames of the source show. times: when those of the result do, in the same unit.
+    source: frame times of the source. times: frame times of the result, in the same time base.
     """
 
     source: FrameTimes
@@ -37,7 +37,7 @@ class Timeline:
 
     @staticmethod
     def of(source: FrameTimes, mode: SyncMode | None, speech_end_ms: int) -> Timeline:
-        """What `mode` makes of a video for speech that ends at `speech_end_ms`.
+        """The timeline of a result with `mode` and speech that ends at `speech_end_ms`.
 
         Raises `InputError` that names `sync_mode` where the result would last longer than `sync_mode.MAX_MS`.
         """
@@ -51,46 +51,46 @@ class Timeline:
 
     @property
     def duration_ms(self) -> int:
-        """How long the result lasts."""
+        """Length of the result in ms."""
         return self.times.duration_ms
 
     @property
     def added(self) -> tuple[Interval, SyncMode] | None:
-        """The part that the source does not have and how it was made, or `None`."""
+        """The part that the source lacks and the mode that made it, or `None`."""
         return None
 
     def showing(self, interval: Interval, speech: Interval) -> tuple[Interval, Interval] | None:
-        """Where the source's `interval` shows while `speech` lasts; `None` where it does not.
+        """Where the source's `interval` shows during `speech`; `None` where it does not.
 
-        The first answer reaches from the first to the last such moment of the result. The second one covers the frames
-        that show then, on the time line of the source.
+        Returns two intervals. The first one spans all such moments of the result. The second one spans the frames that
+        show then, on the source's timeline.
         """
         shared = speech.overlap(interval)
         return None if shared is None else (shared, shared)
 
     def frames(self, video: Video) -> Iterator[Frame]:
-        """Play the source `video` on this time line, a few of its frames in memory at a time. Raises `MediaError`."""
+        """Stream the frames of the source `video` on this timeline, a few in memory at a time. Raises `MediaError`."""
         return video.frames()
 
-    def audio(self, own: Audio) -> Audio:
-        """What is heard of the video's own audio."""
-        return own
+    def audio(self, original: Audio) -> Audio:
+        """The source's audio on this timeline."""
+        return original
 
     @contextmanager
     def footage(self, video: Video, beside: Path, *, progress: Progress = silent) -> Iterator[Video]:
-        """The picture on this time line as a file, for as long as the context lasts. Here: the source itself.
+        """A video file with the frames of this timeline, valid inside the context. Here it is the source.
 
-        A longer one is written, near-lossless, into the folder of `beside`. Raises `StorageError`, `MediaError`.
+        A lengthened one is written, near-lossless, into the folder of `beside`. Raises `StorageError`, `MediaError`.
         """
         yield video
 
 
 @dataclass(frozen=True)
 class LengthenedTimeline(Timeline):
-    """A time line that goes on after the source has ended, by showing frames of it again.
+    """A timeline that continues after the end of the source by repeating frames of it.
 
-    order: (K,) number of the source's frame that each frame shows; first all of them as they are.
-    passes: (K,) how many times the video has started again, turned or stood still before each frame.
+    order: (K,) number of the source's frame that each frame shows. It begins with all frames of the source in order.
+    passes: (K,) how many times the video has restarted, changed direction or stopped before each frame.
     """
 
     mode: SyncMode
@@ -99,42 +99,42 @@ class LengthenedTimeline(Timeline):
 
     @classmethod
     def lasting(cls, source: FrameTimes, mode: SyncMode, length_ms: int) -> LengthenedTimeline:
-        """A time line of at least `length_ms`, which is longer than the source; it ends with a whole frame.
+        """A timeline of at least `length_ms`, which is longer than the source. It ends with a whole frame.
 
-        Added frames keep the source's own steps, mirrored where it is played backwards.
+        Added frames keep the durations of the source, in reverse where it is played backwards.
         """
         count, steps = len(source), np.diff([*source.pts, source.end])
-        order, added, run = _cycle(mode, count, steps)
-        wanted = round(Fraction(length_ms, 1000) / source.time_base) - source.end
-        times = 2 + wanted // int(added.sum())
-        every_step = np.concatenate([steps, np.tile(added, times)])
-        edges = int(source.pts[0]) + np.concatenate([[0], np.cumsum(every_step)])
-        # One more than the first edge that is late enough; the frame that ends there is the last.
+        order, added, pass_frames = _cycle(mode, count, steps)
+        missing = round(Fraction(length_ms, 1000) / source.time_base) - source.end
+        cycles = 2 + missing // int(added.sum())
+        durations = np.concatenate([steps, np.tile(added, cycles)])
+        edges = int(source.pts[0]) + np.concatenate([[0], np.cumsum(durations)])
+        # The last frame is the one that ends at the first edge that is late enough.
         stop = count + int(np.searchsorted([source.ms(int(edge)) for edge in edges[count:]], length_ms))
         number = np.arange(stop)
         return cls(
             source=source,
-            times=FrameTimes(edges[:stop], np.zeros(0, np.int64), source.time_base, int(every_step[stop - 1])),
+            times=FrameTimes(edges[:stop], np.zeros(0, np.int64), source.time_base, int(durations[stop - 1])),
             mode=mode,
-            order=np.concatenate([np.arange(count), np.tile(order, times)])[:stop],
-            passes=np.where(number < count, 0, 1 + (number - count) // run),
+            order=np.concatenate([np.arange(count), np.tile(order, cycles)])[:stop],
+            passes=np.where(number < count, 0, 1 + (number - count) // pass_frames),
         )
 
     @property
     def added(self) -> tuple[Interval, SyncMode]:
-        """The part that the source does not have and how it was made."""
+        """The part that the source lacks and the mode that made it."""
         return Interval(self.source.duration_ms, self.duration_ms), self.mode
 
     def showing(self, interval: Interval, speech: Interval) -> tuple[Interval, Interval] | None:
         """See `Timeline.showing`; the interval may show several times."""
         source, edges = self.source.starts_ms[self.order], self.times.edges_ms
-        heard = (edges[1:] > speech.start_ms) & (edges[:-1] < speech.end_ms)
-        seen = np.flatnonzero(heard & (source >= interval.start_ms) & (source < interval.end_ms))
-        if not len(seen):
+        during = (edges[1:] > speech.start_ms) & (edges[:-1] < speech.end_ms)
+        shown = np.flatnonzero(during & (source >= interval.start_ms) & (source < interval.end_ms))
+        if not len(shown):
             return None
-        here = Interval(int(edges[seen[0]]), int(edges[seen[-1] + 1])).overlap(speech)
-        assert here is not None  # what is seen is heard
-        return here, Interval(int(source[seen].min()), int(source[seen].max()) + 1)
+        span = Interval(int(edges[shown[0]]), int(edges[shown[-1] + 1])).overlap(speech)
+        assert span is not None  # every frame of `shown` overlaps the speech
+        return span, Interval(int(source[shown].min()), int(source[shown].max()) + 1)
 
     def frames(self, video: Video) -> Iterator[Frame]:
         """See `Timeline.frames`."""
@@ -142,11 +142,11 @@ class LengthenedTimeline(Timeline):
             pts = int(self.times.pts[index])
             yield frame.moved(index, pts, self.times.ms(pts))
 
-    def audio(self, own: Audio) -> Audio:
-        """What is heard of the video's own audio: it repeats with `loop`, and ends with the source otherwise."""
+    def audio(self, original: Audio) -> Audio:
+        """The source's audio on this timeline: it repeats with `loop`, and ends with the source otherwise."""
         part = Interval(self.source.ms(int(self.source.pts[0])), self.source.duration_ms)
-        begins = self.times.pts[1:][np.diff(self.passes) > 0] if self.mode is SyncMode.LOOP else ()
-        return repeated(own, part, [self.times.ms(int(pts)) for pts in begins])
+        restarts = self.times.pts[1:][np.diff(self.passes) > 0] if self.mode is SyncMode.LOOP else ()
+        return repeated(original, part, [self.times.ms(int(pts)) for pts in restarts])
 
     @contextmanager
     def footage(self, video: Video, beside: Path, *, progress: Progress = silent) -> Iterator[Video]:
@@ -162,6 +162,7 @@ class LengthenedTimeline(Timeline):
             path.unlink(missing_ok=True)
 
     def _played(self, video: Video) -> Iterator[Frame]:
+        """The source's frames in this order, with the source's numbers and times."""
         for number in range(int(self.passes[-1]) + 1):
             shown = self.order[self.passes == number]
             first, last = int(shown[0]), int(shown[-1])
@@ -175,12 +176,15 @@ class LengthenedTimeline(Timeline):
 
 
 def _cycle(mode: SyncMode, count: int, steps: IntArray) -> tuple[IntArray, IntArray, int]:
-    """What is added to `count` frames over and over: numbers, how long each shows, and frames in a pass."""
+    """What repeats after the `count` frames of the source: frame numbers, their durations, and frames in a pass.
+
+    steps: (count,) durations of the source's frames, in its time base.
+    """
     forwards = np.arange(count)
     if mode is SyncMode.LOOP:
         return forwards, steps, count
     if mode is SyncMode.BOUNCE and count > 1:
-        # From a frame back to the one before it takes as long as it took from that one on.
+        # A step backwards takes as long as the same step forwards.
         back, forth = forwards[-2::-1], forwards[1:]
         return (
             np.concatenate([back, forth]),

@@ -1,4 +1,4 @@
-"""A video file whose index was read once: the one value that every pass over it takes."""
+"""A video file whose index has been read. Everything that reads the file takes this value."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from duikou.media import decode, demux
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.picture import Picture
-from duikou.media.probe import AudioInfo, VideoInfo, audio_info
+from duikou.media.probe import VideoInfo, audio_info
 
 _CONTAINERS: Final = ("mp4", "mov")
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video file: what it is, when its frames show and what its stored pixels mean. Holds no open file.
+    """A video file: its description, its frame times and its pixel format. Holds no open file.
 
-    picture: how the first frame is stored; the encoder writes the result the same way.
+    picture: how the first frame is stored; the encoder writes results the same way.
     """
 
     path: Path
@@ -31,14 +31,14 @@ class Video:
 
     @classmethod
     def open(cls, path: str | Path, *, field: str = "video") -> Self:
-        """Read a file's headers and packets, and decode its first frame to see that it can be read.
+        """Read a file's headers and packets, and decode its first frame to verify that it can be read.
 
-        Raises `MediaError` that names `field` for what is not an mp4 or mov with one readable picture.
+        Raises `MediaError` that names `field` for anything but an mp4 or mov with a frame that can be decoded.
         """
         path = Path(path)
         with demux.opened(path, field=field) as (file, container):
             if container not in _CONTAINERS:
-                raise MediaError(f"the file is {container}, a video must be mp4 or mov.", field=field)
+                raise MediaError(f"the file is {container}; a video must be mp4 or mov.", field=field)
             stream = demux.video_stream(file, field=field)
             frame_times = demux.read_frame_times(file, stream, field=field)
             has_audio = demux.audio_stream(file, field=field) is not None
@@ -46,30 +46,30 @@ class Video:
         with demux.opened(path, field=field) as (file, _):
             stream = demux.video_stream(file, field=field)
             picture = Picture.of(stream, decode.first_frame(file, stream, field=field))
-        audio: AudioInfo | None = audio_info(path, field=field) if has_audio else None
+        audio = audio_info(path, field=field) if has_audio else None
         width, height = picture.size
         info = VideoInfo(
-            container,
-            codec,
-            width,
-            height,
-            picture.orientation.degrees,
-            len(frame_times),
-            frame_times.rate,
-            frame_times.duration_ms,
-            audio,
+            container=container,
+            codec=codec,
+            width=width,
+            height=height,
+            rotation=picture.orientation.degrees,
+            frames=len(frame_times),
+            rate=frame_times.rate,
+            duration_ms=frame_times.duration_ms,
+            audio=audio,
         )
         return cls(path, info, frame_times, picture)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), see `decode.frames`."""
+        """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end). See `decode.frames`."""
         return decode.frames(self.path, start=start, stop=stop, frame_times=self.frame_times)
 
     def backwards(self, start: int, stop: int) -> Iterator[Frame]:
-        """The same frames, the last one first, see `decode.backwards`."""
+        """The same frames in reverse. See `decode.backwards`."""
         return decode.backwards(self.path, start=start, stop=stop, frame_times=self.frame_times)
 
 
 def probe_video(path: str | Path, *, field: str = "video") -> VideoInfo:
-    """What a video file is. Raises `MediaError` that names `field` where it cannot be read."""
+    """Describe a video file. Raises `MediaError` that names `field` where it cannot be read."""
     return Video.open(path, field=field).info

@@ -1,7 +1,7 @@
-"""Which face speaks what and when, and the one check of it, for the library, the command line and the server alike.
+"""Which face speaks what and when. The library, the command line and the server all validate it here.
 
-Light on purpose: nothing here opens a file. Errors name the fields of `FaceChoice`; an edge with other words for them
-renames them.
+Nothing here opens a file, so the server can import this module. Errors name the fields of `FaceChoice`; callers with
+other names for them rename the field.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from duikou.units import MAX_VOLUME
 
 @dataclass(frozen=True)
 class FaceChoice:
-    """Which face speaks what, and where. Times are whole milliseconds.
+    """Which face speaks what, and when. Times are whole milliseconds.
 
-    audio: the speech, an mp3, wav, m4a or aac file. In the database of a server it is the key of a stored file.
+    audio: the speech, an mp3, wav, m4a or aac file. In a server's database it is the key of a stored file.
     face_id: a face of the session.
     trim_start_ms, trim_end_ms: the part of the audio that is used; an end of `None` is the end of the audio.
-    insert_ms: where in the video that part begins.
-    audio_volume, original_volume: factors in [0, 2]. The second one applies to the video's own audio while the speech
-        lasts; outside the speech that audio is unchanged. The library replaces the original by default; the default of
-        the wire contract is 1.
+    insert_ms: when in the video that part begins.
+    audio_volume: factor of the speech, in [0, 2].
+    original_volume: factor of the video's own audio during the speech, in [0, 2]. The default replaces it. The default
+        of the HTTP API is 1.
     """
 
     audio: str | Path
@@ -40,10 +40,11 @@ class FaceChoice:
 
 @dataclass(frozen=True)
 class ChoiceLimits:
-    """How short a choice may be.
+    """The shortest choices that are accepted.
 
-    min_trim_ms: the part of the audio. min_overlap_ms: the time that the speech shares with the face's interval.
-    late_ms: how far past the interval's end that shared time may reach, for callers who round the end.
+    min_trim_ms: length of the used part of the audio.
+    min_overlap_ms: time that the speech shares with the face's interval.
+    late_ms: how far this shared time may extend past the interval's end, for callers who round the end.
     """
 
     min_trim_ms: int = 1
@@ -55,8 +56,8 @@ class ChoiceLimits:
 class Scene:
     """What choices are checked against.
 
-    intervals: the interval of each face, by face id. video_ms: length of the video. sync_mode: what to do with speech
-    that ends too late; `None` refuses it.
+    intervals: the interval of each face, by face id. video_ms: length of the video.
+    sync_mode: what to do with speech that ends too late; `None` refuses it.
     """
 
     intervals: Mapping[str, Interval]
@@ -65,10 +66,10 @@ class Scene:
     limits: ChoiceLimits = ChoiceLimits()
 
     def check(self, choice: FaceChoice, audio_ms: int | None = None) -> FaceChoice:
-        """The choice with its end filled in: inside the audio and, where it is at most 100 ms late, inside the video.
+        """Validate a choice, and set its end. An end up to 100 ms after that of the audio or the video is clamped.
 
-        audio_ms: length of the audio; `None` while it is unknown, which leaves `trim_end_ms` unchecked against it.
-        With `SyncMode.CUT_OFF` the end is also inside the face's interval.
+        With `SyncMode.CUT_OFF` the end is clamped to the face's interval too.
+        audio_ms: length of the audio; `None` while it is unknown, which skips the check of `trim_end_ms` against it.
         Raises `InputError` that names a field of `FaceChoice`, or `sync_mode`; `NotFoundError` for an unknown face.
         """
         if choice.face_id not in self.intervals:
@@ -91,9 +92,9 @@ class Scene:
         return replace(choice, trim_end_ms=choice.trim_start_ms + speech.duration_ms)
 
     def check_all(self, choices: Sequence[FaceChoice], audio_ms: Sequence[int | None]) -> list[FaceChoice]:
-        """`check` for several faces; errors name the parameter as in `choices[0].insert_ms`.
+        """`check` several choices. Errors name the field as in `choices[0].insert_ms`.
 
-        audio_ms: the length of each choice's audio. Raises `InputError` also for no choice and for a face named twice.
+        audio_ms: the length of each choice's audio. Also raises `InputError` for no choice and for a face named twice.
         """
         if not choices:
             raise InputError("at least one face must be chosen.", field="choices")
@@ -111,12 +112,12 @@ class Scene:
         return checked
 
     def result_ms(self, choices: Sequence[FaceChoice]) -> int:
-        """Length of the result of checked choices."""
+        """Length in ms of the result of checked choices."""
         ends = [one.insert_ms + (one.trim_end_ms or 0) - one.trim_start_ms for one in choices]
         return extended_duration_ms(self.sync_mode, self.video_ms, max(ends))
 
     def _speech(self, choice: FaceChoice, interval: Interval, end_ms: int) -> Interval:
-        """Where the speech lies in the video, its end clamped to the video's within the tolerance."""
+        """When the speech plays in the video, its end clamped to the video's within the tolerance."""
         if choice.insert_ms < 0:
             raise InputError(f"{choice.insert_ms} ms is less than 0.", field="insert_ms")
         wanted = Interval(choice.insert_ms, choice.insert_ms + end_ms - choice.trim_start_ms)
@@ -138,7 +139,7 @@ def _check_volumes(choice: FaceChoice) -> None:
 
 
 def _checked_end(choice: FaceChoice, audio_ms: int | None, min_trim_ms: int) -> int:
-    """The end of the trim, in ms of the audio, at most the audio's end."""
+    """The end of the used part, in ms of the audio, clamped to the audio's end."""
     start, end = choice.trim_start_ms, choice.trim_end_ms
     if start < 0:
         raise InputError(f"{start} ms is less than 0.", field="trim_start_ms")

@@ -1,4 +1,4 @@
-"""Where a result goes, and what it says of its origin."""
+"""The files that a lip sync writes, and the provenance that they carry."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from duikou.timebase import Interval
 
 @dataclass(frozen=True)
 class Output:
-    """Where a result goes, and who answers for it.
+    """Where to write a result, and who is responsible for it.
 
     path: the mp4 file, by default `NAME.synced.mp4` beside the source. watermark: a second file with a visible mark.
-    made_by: who answers for the result, by default `duikou` with this user's self-signed certificate.
+    made_by: who is responsible for the result, by default `duikou` with this user's self-signed certificate.
     produce_id: number of the result in the AIGC label, by default a new one.
     """
 
@@ -35,32 +35,32 @@ class Output:
 
     @classmethod
     def of(cls, given: str | Path | Output | None) -> Output:
-        """An output, from its path alone too."""
+        """Accept a path in place of an output."""
         return given if isinstance(given, Output) else cls(None if given is None else Path(given))
 
 
-class Outputs:
-    """Makes the writers of one lip sync. `path` is the result, `marked` the file with the visible mark or `None`.
+class OutputFiles:
+    """The files that one lip sync writes. path: the result. marked: the file with the visible mark, or `None`.
 
-    Raises `InputError` where either would overwrite the source or the other one, or cannot be labelled.
+    Raises `InputError` where a file would overwrite the source or the other one, or cannot be labelled.
     """
 
-    def __init__(self, source: Video, wanted: Output) -> None:
+    def __init__(self, source: Video, output: Output) -> None:
         self._source = source
-        self.path = wanted.path or source.path.with_name(f"{source.path.stem}.synced.mp4")
-        self.marked = wanted.watermark
+        self.path = output.path or source.path.with_name(f"{source.path.stem}.synced.mp4")
+        self.marked = output.watermark
         for field, path in (("output", self.path), ("watermark", self.marked)):
             if path is not None and path.exists() and path.samefile(source.path):
                 raise InputError(f"{path.name} is the source video itself; choose another name.", field=field)
         if self.marked is not None and self.marked.absolute() == self.path.absolute():
             raise InputError(f"{self.marked.name} is the output itself; choose another name.", field="watermark")
-        self._maker = wanted.made_by or producer(user_folder())
-        self._label = Label.first(self._maker.name, wanted.produce_id or uuid.uuid4().hex)
+        self._maker = output.made_by or producer(user_folder())
+        self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
         self, timeline: Timeline, audio: Audio, spoken: Sequence[tuple[str, Interval]]
     ) -> tuple[VideoWriter, VideoWriter | None]:
-        """Writers of the result and of the marked file. spoken: which face speaks when, for the credentials."""
+        """Writers of the result and of the marked file. spoken: face ids and when they speak, for the credentials."""
         source, added = self._source.path, timeline.added
         edit = Edit(
             source,

@@ -1,4 +1,4 @@
-"""Decode every frame once, paint those that change, encode all of them."""
+"""Decodes every frame once, paints those that change and encodes all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def paint(
     marked: VideoWriter | None,
     progress: Progress,
 ) -> None:
-    """Write the result, and the file with the visible mark where there is one. Frames come from the source only."""
+    """Write the result, and the file with the visible mark where one is wanted, from frames of the source."""
     mark = Mark(source.info.width, source.info.height)
 
     def painted(frame: Frame) -> tuple[Frame, Image | None]:

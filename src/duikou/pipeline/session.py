@@ -1,4 +1,4 @@
-"""A video whose faces are known: what `identify` finds, and what a lip sync starts from."""
+"""A video and its faces: what `identify` returns, and the input of a lip sync."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICTURE_QUALITY = 92
 
 @dataclass(frozen=True)
 class Session:
-    """A video whose faces are known. Holds no open file; `save` and `load` keep it in a folder."""
+    """A video and its faces. Holds no open file. `save` and `load` store it in a folder."""
 
     source: Video
     faces: tuple[Face, ...]
@@ -36,11 +36,11 @@ class Session:
 
     @property
     def info(self) -> VideoInfo:
-        """What the video file is."""
+        """Description of the video file."""
         return self.source.info
 
     def face(self, face_id: str) -> Face:
-        """The face of that id. Raises `NotFoundError`, which lists the known ids."""
+        """The face with an id. Raises `NotFoundError` that lists the known ids."""
         for face in self.faces:
             if face.id == face_id:
                 return face
@@ -63,9 +63,9 @@ class Session:
 
     @classmethod
     def load(cls, folder: Path, video: Path) -> Session:
-        """Read what `save` wrote, and the index of the video. Raises `MediaError` where the video cannot be read."""
-        kept = json.loads((folder / "session.json").read_text())
-        return cls(Video.open(video), tuple(_load_face(folder, face) for face in kept["faces"]))
+        """Read a saved session and the index of its video. Raises `MediaError` where the video cannot be read."""
+        saved = json.loads((folder / "session.json").read_text())
+        return cls(Video.open(video), tuple(_load_face(folder, face) for face in saved["faces"]))
 
 
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
@@ -77,15 +77,15 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     return Session(source, identify_faces(source, progress=progress))
 
 
-def _load_face(folder: Path, kept: dict[str, Any]) -> Face:
-    picture = cv2.imdecode(np.frombuffer((folder / f"face_{kept['id']}.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+def _load_face(folder: Path, saved: dict[str, Any]) -> Face:
+    picture = cv2.imdecode(np.frombuffer((folder / f"face_{saved['id']}.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     return Face(
-        id=kept["id"],
-        interval=Interval(**kept["interval"]),
-        track=FaceTrack.load(folder / f"track_{kept['id']}.npz"),
-        usable=np.load(folder / f"usable_{kept['id']}.npy", allow_pickle=False),
+        id=saved["id"],
+        interval=Interval(**saved["interval"]),
+        track=FaceTrack.load(folder / f"track_{saved['id']}.npz"),
+        usable=np.load(folder / f"usable_{saved['id']}.npy", allow_pickle=False),
         picture=np.asarray(picture, np.uint8),
         warnings=tuple(
-            FaceWarning(one["code"], one["message"], Interval(**one["interval"])) for one in kept["warnings"]
+            FaceWarning(one["code"], one["message"], Interval(**one["interval"])) for one in saved["warnings"]
         ),
     )

@@ -1,4 +1,4 @@
-"""Make the chosen faces of a session speak."""
+"""Makes the chosen faces of a session speak."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import probe_video
 from duikou.pipeline.choice import FaceChoice, Scene
-from duikou.pipeline.output import Output, Outputs
+from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
 from duikou.pipeline.plan import Planner, Spoken
 from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, silent, split
 
 LENGTHENING, PLANNING, PAINTING = 0.1, 0.35, 0.65
-"""Shares of a lip sync's time, roughly; the first one only where the video becomes longer."""
+"""Approximate shares of a lip sync's time. The first one applies only where the video becomes longer."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished lip sync: the file, what it is, what was asked of each face, and the file with the visible mark."""
+    """A finished lip sync.
+
+    video: the file. info: its description. spoken: the requested motion of each face.
+    watermark: the file with the visible mark, or `None`.
+    """
 
     video: Path
     info: VideoInfo
@@ -45,46 +49,47 @@ def lip_sync(
 ) -> Result:
     """Make the chosen faces speak and write the video to `output` (by default beside the source, `NAME.synced.mp4`).
 
-    Frame count, frame times and size are the source's, unless `sync_mode` makes the video longer. Each file appears
-    only once it is complete, with the AIGC label and Content Credentials in it.
-    output: the path of the mp4 file, or an `Output` that also says who answers for it and asks for a marked file.
-    sync_mode: what to do with speech that is too long, which by default is an error.
-    Raises `InputError` with the parameter at fault, `MediaError`, `NotFoundError`, `StorageError`.
+    Size, frame count and frame times are the source's, unless `sync_mode` makes the video longer. Each file appears
+    when it is complete, and carries the AIGC label and Content Credentials.
+    output: path of the mp4 file, or an `Output` with a responsible producer and a second, visibly marked file.
+    sync_mode: what to do with speech that is too long; by default it is an error.
+    Raises `InputError` that names the parameter, `MediaError`, `NotFoundError`, `StorageError`.
     """
     source = session.source
     scene = Scene({face.id: face.interval for face in session.faces}, source.info.duration_ms, sync_mode)
     checked = scene.check_all(choices, _audio_lengths(choices))
-    outputs = Outputs(source, Output.of(output))
-    inserts = [_insert(choice) for choice in checked]
+    files = OutputFiles(source, Output.of(output))
+    inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
     last_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
     timeline = Timeline.of(source.frame_times, sync_mode, last_ms)
     original = None
-    if source.info.audio is not None:  # audio may go on for hours after the picture
-        original = timeline.audio(read_audio(source.path, end_ms=source.info.duration_ms))
+    if source.info.audio is not None:  # audio may continue for hours after the video
+        original = timeline.audio(read_audio(source.path, end_ms=source.info.duration_ms, field="video"))
     mixed = mix(original, inserts, timeline.duration_ms)
     lengthening, planning, painting = split([LENGTHENING if timeline.added else 0.0, PLANNING, PAINTING])
-    with timeline.footage(source, outputs.path, progress=scaled(progress, *lengthening)) as footage:
+    with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
         planner = Planner(session, timeline, footage, engine or NativeEngine())
         plans = [
             planner.plan(choice, insert.audio, scaled(scaled(progress, *planning), *share))
             for choice, insert, share in zip(checked, inserts, split([1.0] * len(checked)), strict=True)
         ]
         spoken = tuple(one for _, one in plans)
-        result, marked = outputs.writers(timeline, mixed, [(one.face_id, one.interval) for one in spoken])
+        result, marked = files.writers(timeline, mixed, [(one.face_id, one.interval) for one in spoken])
         renderers = [renderer for renderer, _ in plans]
         paint(source, timeline, renderers, result, marked, scaled(progress, *painting))
-    return Result(outputs.path, probe_video(outputs.path), spoken, outputs.marked)
+    return Result(files.path, probe_video(files.path), spoken, files.marked)
 
 
 def _audio_lengths(choices: Sequence[FaceChoice]) -> list[int]:
-    """Length of each choice's audio in ms. Raises `MediaError` that names the choice."""
+    """Length in ms of each choice's audio. Raises `MediaError` that names the choice."""
     return [
         probe_audio(Path(choice.audio), field=f"choices[{number}].audio").duration_ms
         for number, choice in enumerate(choices)
     ]
 
 
-def _insert(choice: FaceChoice) -> Insert:
-    """The speech of a checked choice, read."""
-    audio = read_audio(Path(choice.audio), start_ms=choice.trim_start_ms, end_ms=choice.trim_end_ms)
+def _insert(choice: FaceChoice, number: int) -> Insert:
+    """Read the speech of a checked choice. Raises `MediaError` that names the choice."""
+    start_ms, end_ms = choice.trim_start_ms, choice.trim_end_ms
+    audio = read_audio(Path(choice.audio), start_ms=start_ms, end_ms=end_ms, field=f"choices[{number}].audio")
     return Insert(audio, choice.insert_ms, choice.audio_volume, choice.original_volume)

@@ -12,10 +12,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.arrays import Float32Array
-from duikou.media.picture import BgrImage
+from duikou.arrays import Float32Array, Image
 
 HEIGHT: Final = 0.065
 """Height of the Chinese letters relative to the frame's shorter side; the lower letters "AI" have 0.05."""
@@ -52,7 +50,7 @@ class Mark:
         height, width = self._kept.shape[:2]
         return self.left, self.top, self.left + width, self.top + height
 
-    def drawn(self, image: BgrImage) -> BgrImage:
+    def drawn(self, image: Image) -> Image:
         """A copy of an image (H, W, 3) uint8 BGR with the mark on it."""
         marked = image.copy()
         left, top, right, bottom = self.box
@@ -62,7 +60,7 @@ class Mark:
 
 
 @cache
-def _letters() -> npt.NDArray[np.uint8]:
+def _letters() -> Image:
     """The letters, (H, W) uint8, 255 where there is ink."""
     content = resources.files(__package__).joinpath("mark.png").read_bytes()
     return np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)

@@ -123,7 +123,7 @@ class FleetDispatcher:
         except (OSError, OperationalError) as error:
             raise StorageError("the message broker does not answer") from error
 
-    def ring(self) -> None:
+    def resend_lost_wakeups(self) -> None:
         """Have what was lost sent again. Whoever watches does not wait for the broker."""
         self._compare.set()
 

@@ -168,7 +168,7 @@ class QueueStore:
 def check_room(connection: sa.Connection, account: str, queue: Queue, limits: TaskLimits) -> None:
     """Raise `TooManyTasksError` where a limit is reached. Identify tasks count only while they wait."""
     t = tables.tasks
-    if queue is Queue.ANALYSIS:
+    if queue is Queue.IDENTIFY:
         waiting = sa.select(sa.func.count()).where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED)
         if limits.queue > 0 and _count(connection, waiting) >= limits.queue:
             raise TooManyTasksError(

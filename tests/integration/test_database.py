@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -25,9 +26,9 @@ from duikou.errors import StorageError
 from duikou.faces.track import FaceWarning
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import FaceRecord, MediaKind
+from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind
 from duikou.tasks.outbox import Outbox
-from duikou.tasks.rows import task_row
+from duikou.tasks.rows import task_from, task_row
 from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import Heartbeat
@@ -124,22 +125,32 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def make_old(url: str, name: str) -> None:
     version, rows = OLD[name]
+    make_version(url, version, rows)
+    if name == "unversioned":
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(sa.text("DROP TABLE alembic_version"))
+        engine.dispose()
+
+
+def make_version(url: str, version: str, rows: dict[str, Any]) -> None:
+    """A database of that version with these rows, one or several of a table."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
         config.attributes["connection"] = connection
         command.upgrade(config, version)
-        if name == "unversioned":
-            connection.execute(sa.text("DROP TABLE alembic_version"))
         old = sa.MetaData()
         old.reflect(connection)
         assert ("accounts" in old.tables) == ("callback_url" in old.tables["tasks"].c) == (version > "0001")
-        assert "turn" not in old.tables["tasks"].c
+        assert ("turn" in old.tables["tasks"].c) == (version > "0002")
         for table, row in rows.items():
             # Reflected columns no longer know that they are JSON; today's do.
             today = tables.metadata.tables[table]
-            connection.execute(sa.insert(sa.table(table, *(sa.column(c, today.c[c].type) for c in row))).values(row))
+            some = row if isinstance(row, list) else [row]
+            columns = [sa.column(c, today.c[c].type) for c in some[0]]
+            connection.execute(sa.insert(sa.table(table, *columns)).values(some))
     engine.dispose()
 
 
@@ -181,13 +192,31 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert (task.expires_at, task.result, task.sync_mode) == (None, None, None)
     if "accounts" in rows:
         assert Accounts(database).callback_secret("") == rows["accounts"]["callback_secret"]
-        (callback,) = Outbox(database).claim(9, hold_ms=1)
+        (callback,) = Outbox(database).claim(9, lease_ms=1)
         assert (callback.id, callback.task.id, callback.tries) == ("4", TASK["id"], 2)
     claimed = store.queue.claim()
     assert claimed
     assert (claimed.id, claimed.attempt, claimed.tries) == (TASK["id"], 2, 2)
     database.close()
     assert differences(empty_url) == []
+
+
+def test_searches_of_a_former_version_wait_in_the_queue_of_today(empty_url: str) -> None:
+    search = {**TASK, "id": "7", "external_id": None, "session_id": "", "choices": [], "queue": "analysis"}
+    make_version(empty_url, "0003", {"tasks": [search, {**TASK, "queue": "gpu"}]})
+    database = Database(empty_url)
+    with database.reading() as connection:
+        queues = dict(connection.execute(sa.select(tables.tasks.c.id, tables.tasks.c.queue)).tuples())
+    assert queues == {"7": "identify", TASK["id"]: "gpu"}
+    claimed = Store(database).queue.claim(Queue.IDENTIFY)
+    assert isinstance(claimed, IdentifyTask)
+    assert (claimed.id, claimed.queue, claimed.session_id) == ("7", Queue.IDENTIFY, None)
+    database.close()
+
+
+def test_a_row_that_a_former_server_writes_during_an_upgrade_is_read() -> None:
+    former = task_from({**TASK, "session_id": "", "queue": "analysis"})
+    assert (type(former), former.queue) == (IdentifyTask, Queue.IDENTIFY)
 
 
 def test_a_new_database_has_the_tables_that_the_code_expects(empty_url: str) -> None:
@@ -311,7 +340,7 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
         partial(store.queue.record_heartbeats, [Heartbeat(claimed, "rendering", 0.5)]),
         partial(store.tasks.complete_render, claimed, media(kind=MediaKind.RESULT)),
         partial(Accounts(database).callback_secret, ""),
-        partial(Outbox(database).claim, 9, hold_ms=1),
+        partial(Outbox(database).claim, 9, lease_ms=1),
     ]
     logs.configure()
     for stop in (own.stop, own.kill):

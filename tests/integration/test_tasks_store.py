@@ -149,12 +149,12 @@ def test_a_queue_tells_what_it_holds(store: Store, clock: Clock) -> None:
     clock.ms = 1_000
     nothing = QueueLoad(0, 0, 0)
     assert store.queue.loads() == {
-        Queue.ANALYSIS: QueueLoad(1, 999, 0),
+        Queue.IDENTIFY: QueueLoad(1, 999, 0),
         Queue.RENDER: QueueLoad(2, 600, 1),
         Queue.GPU: nothing,
     }
-    assert [store.queue.waiting(queue) for queue in (Queue.ANALYSIS, Queue.RENDER, Queue.GPU)] == [1, 2, 0]
-    assert [store.queue.due(queue, 9) for queue in (Queue.ANALYSIS, Queue.RENDER, Queue.GPU)] == [0, 2, 0]
+    assert [store.queue.waiting(queue) for queue in (Queue.IDENTIFY, Queue.RENDER, Queue.GPU)] == [1, 2, 0]
+    assert [store.queue.due(queue, 9) for queue in (Queue.IDENTIFY, Queue.RENDER, Queue.GPU)] == [0, 2, 0]
     assert store.queue.due(Queue.RENDER, 1) == 1, "no more are counted than asked for"
 
 
@@ -163,7 +163,7 @@ def test_a_session_whose_id_was_taken_by_chance_leaves_its_search_as_it_was(stor
     store.media.add(source)
     add_session(store, SessionRecord("7", "", source, (), 1, END))
     store.tasks.add(identify_task())
-    search = store.queue.claim(Queue.ANALYSIS)
+    search = store.queue.claim(Queue.IDENTIFY)
     assert isinstance(search, IdentifyTask)
     with pytest.raises(IdTakenError):
         store.tasks.complete_identify(search, SessionRecord("7", "a", source, (), 1, END), expires_at=END)
@@ -236,9 +236,9 @@ def test_searches_count_while_they_wait(store: Store) -> None:
     for number in range(2):
         store.tasks.add(identify_task(id=str(number)), TaskLimits(account=1, queue=2))
     with pytest.raises(TooManyTasksError, match="As many videos as may, 2, wait to be looked at"):
-        store.queue.require_room("", Queue.ANALYSIS, TaskLimits(queue=2))
-    store.queue.claim(Queue.ANALYSIS)
-    store.queue.require_room("", Queue.ANALYSIS, TaskLimits(queue=2))
+        store.queue.require_room("", Queue.IDENTIFY, TaskLimits(queue=2))
+    store.queue.claim(Queue.IDENTIFY)
+    store.queue.require_room("", Queue.IDENTIFY, TaskLimits(queue=2))
 
 
 def test_calls_at_the_same_moment_do_not_pass_an_accounts_limit(store: Store) -> None:

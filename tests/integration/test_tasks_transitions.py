@@ -146,7 +146,7 @@ def test_a_published_result_is_the_tasks_and_can_be_found(store: Store) -> None:
 
 def test_a_search_that_found_faces_gives_a_session(store: Store) -> None:
     store.tasks.add(identify_task())
-    claimed = store.queue.claim(Queue.ANALYSIS)
+    claimed = store.queue.claim(Queue.IDENTIFY)
     assert isinstance(claimed, IdentifyTask)
     found = session()
     store.media.add(found.source)

@@ -4,6 +4,7 @@ stays, and what nobody knows is removed."""
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,21 @@ import pytest
 from rows import Clock, add_session, identify_task, media, task
 from services import S3
 
+from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
-from duikou.server.service import Jobs
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
-from duikou.tasks.models import IdentifyTask, Media, MediaKind, SessionRecord, TaskResult
+from duikou.tasks.models import IDENTIFY_KEPT_MS, IdentifyTask, Media, MediaKind, SessionRecord, TaskResult
 from duikou.tasks.retention import ORPHAN_S, remove_orphans, sweep
+from duikou.tasks.service import NewMedia, ServiceParts, ServicePolicy, TaskService
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
-from duikou.workers.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Terms
+from duikou.units import DAY_MS, HOUR_MS
+from duikou.workers.broker import FleetDispatcher
+from duikou.workers.executor import Terms
 
 LATER = 10_000
 PATIENCE_S = 20.0
@@ -160,7 +164,7 @@ def test_searches_go_soon_and_leave_the_sessions_that_they_made(
     video = source(store, local, tmp_path, "1", LATER)
     for number in range(3):
         store.tasks.add(identify_task(id=f"2{number}", source_id="1"))
-    found, failed = store.queue.claim(Queue.ANALYSIS), store.queue.claim(Queue.ANALYSIS)
+    found, failed = store.queue.claim(Queue.IDENTIFY), store.queue.claim(Queue.IDENTIFY)
     assert isinstance(found, IdentifyTask)
     assert failed
     store.tasks.complete_identify(found, SessionRecord("3", "", video, (), 1, LATER), expires_at=2_000)
@@ -196,18 +200,19 @@ def test_what_is_needed_does_not_hold_up_what_is_not(store: Store, local: Files,
 
 
 @pytest.fixture
-def jobs(store: Store, local: Files, tmp_path: Path) -> Jobs:
-    """The desk with its store and its files, without anything that works."""
-    jobs = Jobs(Settings(data=tmp_path / "data"), None, lambda _: b"")
-    jobs.store, jobs.files = store, local
-    return jobs
+def service(database: Database, store: Store, local: Files, tmp_path: Path) -> TaskService:
+    """The service with its store and its files, and nothing that works."""
+    given, never = Settings(data=tmp_path / "data"), threading.Event()
+    dispatcher = FleetDispatcher(given.model_copy(update={"broker_url": "amqp://127.0.0.1:1"}), store, stopping=never)
+    parts = ServiceParts(database, store, local, DataFolder(given.data), dispatcher, never, never)
+    return TaskService(parts, ServicePolicy.of(given))
 
 
 def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
     folder.make()
     terms = Terms.of(Settings(data=folder.root), folder)
-    assert (terms.session_ms, terms.keep_ms, SEARCH_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
+    assert (terms.session_ms, terms.keep_ms, IDENTIFY_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +226,9 @@ def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path:
     ],
 )
 def test_an_upload_is_kept_for_a_day_unless_it_is_used(
-    jobs: Jobs,
+    service: TaskService,
+    store: Store,
+    local: Files,
     clock: Clock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -232,18 +239,18 @@ def test_an_upload_is_kept_for_a_day_unless_it_is_used(
     received = tmp_path / "received"
     received.write_bytes(b"x")
     made_at = now_ms()
-    monkeypatch.setattr("duikou.server.service.now_ms", lambda: made_at)
-    kept = jobs.keep("", received, kind, ".mp4", 10_000)
+    monkeypatch.setattr("duikou.tasks.service.now_ms", lambda: made_at)
+    kept = service.add_media("", NewMedia(received, kind, ".mp4", 10_000))
     if used is not None:
-        monkeypatch.setattr("duikou.server.service.now_ms", lambda: made_at + 12 * HOUR_MS)
-        jobs.use(kept, as_source=used == "source")
+        monkeypatch.setattr("duikou.tasks.service.now_ms", lambda: made_at + 12 * HOUR_MS)
+        service.extend_upload(kept, as_source=used == "source")
     clock.ms = made_at + kept_ms - 1
-    assert sweep(jobs.store, jobs.files) == 0
-    assert jobs.store.media.find("", kept.id)
+    assert sweep(store, local) == 0
+    assert store.media.find("", kept.id)
     clock.ms += 1
-    assert jobs.store.media.find("", kept.id) is None
-    assert sweep(jobs.store, jobs.files) == 1
-    assert jobs.files.size(kept.key) is None
+    assert store.media.find("", kept.id) is None
+    assert sweep(store, local) == 1
+    assert local.size(kept.key) is None
 
 
 # Orphans

@@ -119,7 +119,7 @@ def test_every_queue_has_an_order_of_its_own(store: Store) -> None:
     ask(store, "b", 1, queue=Queue.GPU)
     assert [one.account for one in (store.queue.claim(Queue.GPU), store.queue.claim(Queue.GPU)) if one] == ["a", "b"]
     assert store.queue.claim(Queue.GPU) is None
-    assert store.queue.claim(Queue.ANALYSIS) is None
+    assert store.queue.claim(Queue.IDENTIFY) is None
 
 
 def test_a_task_that_is_tried_again_keeps_its_turn(store: Store, clock: Clock) -> None:
