@@ -1,23 +1,54 @@
-"""For every test: a user's data folder of its own, so that no certificate is made in the real one; real services."""
+"""Fixtures for every test: a data folder for the user, log lines that stay out of the report, and real services."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
+import structlog
+from hypothesis import HealthCheck, settings
 from services import S3, Postgres, Rabbit, need
+
+# How long an example takes says nothing on a machine that does much else.
+settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _users_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _user_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A data folder for the user, so that no test makes a certificate in the real one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("users-data")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _log_lines_are_captured() -> Iterator[None]:
+    """Send log lines that a server writes between two tests to the captured standard error.
+
+    pytest captures only while a fixture or a test runs. A server in a thread may write its line a moment later, and
+    the line would stand between the dots of the report.
+    """
+    captured, usual = sys.stderr, structlog.PrintLogger
+
+    def logger(file: TextIO) -> structlog.PrintLogger:
+        return usual(captured if file is sys.__stderr__ else file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "PrintLogger", logger)
         yield
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A cluster for all tests of this process; each takes a database of its own. Whoever stops one makes his own."""
+    """A cluster for all tests of this process; each takes its own database. A test that stops one makes its own."""
     need("postgres")
     with Postgres() as service:
         yield service
@@ -25,7 +56,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def rabbit() -> Iterator[Rabbit]:
-    """A broker for all tests of this process; each takes a virtual host of its own."""
+    """A broker for all tests of this process; each takes its own virtual host."""
     need("rabbit")
     with Rabbit() as service:
         yield service
@@ -33,7 +64,7 @@ def rabbit() -> Iterator[Rabbit]:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
-    """An object storage for all tests of this process; each takes a bucket of its own."""
+    """An object storage for all tests of this process; each takes its own bucket."""
     need("s3")
     with S3() as service:
         yield service

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import io
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from typing import Any, Self
 
 import contract
 import httpx
-import structlog
+import stub_work
 import uvicorn
 
 from duikou.database.engine import Database
@@ -29,17 +28,17 @@ from duikou.settings import Settings
 from duikou.tasks.accounts import Accounts, KeyKind, NewKey
 from duikou.telemetry import logs
 
-WAIT_S = 60
+WAIT_S = 120  # for what takes a second or two, on a busy machine
 
 
 def settings(data: Path, **more: Any) -> Settings:
-    """Settings for tests: all data in `data`, sources on loopback allowed, no rate limit."""
+    """Settings for a test: all files in `data`, sources on loopback allowed, no limit on the rate of calls."""
     usual = {"port": 0, "min_free_mb": 0, "private_sources": "127.0.0.0/8", "requests_per_s": 0}
     return Settings(data=data, **{**usual, **more})
 
 
 def make_key(data: Path, account: str, kind: KeyKind = KeyKind.PLAIN) -> NewKey:
-    """Create a key of an account, whether or not a server uses the folder."""
+    """Create an API key for an account; a server may be using the folder."""
     data.mkdir(exist_ok=True)
     database = Database(f"sqlite:///{data / 'duikou.db'}")
     try:
@@ -56,7 +55,7 @@ def signing_secret(data: Path) -> bytes:
 
 
 def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
-    """A client that checks every answer against the contract, with a key where one is given."""
+    """A client that checks every response against the contract and sends the key, if there is one."""
     return httpx.Client(
         base_url=url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -68,9 +67,8 @@ def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
 
 @contextmanager
 def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
-    """A server on loopback and a client for it."""
+    """Run a server on loopback, and yield a client for it."""
     logs.configure()
-    _log_within_tests()
     server = uvicorn.Server(configure(create_app(given, work), given, lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -86,25 +84,10 @@ def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
         assert not thread.is_alive(), "the server did not stop"
 
 
-class _Nowhere(io.StringIO):
-    def write(self, text: str) -> int:
-        return len(text)
-
-
-def _log_within_tests() -> None:
-    """Drop log lines that threads write between tests, while pytest's capture is off: they would break its report."""
-    captures, nowhere = sys.stderr is not sys.__stderr__, _Nowhere()
-
-    def logger(*_: object) -> structlog.PrintLogger:
-        return structlog.PrintLogger(nowhere if captures and sys.stderr is sys.__stderr__ else sys.stderr)
-
-    structlog.configure(logger_factory=logger)
-
-
 class Program:
-    """A Python process on `data` that can be killed. It is ready once it has printed a line.
+    """A Python process on the folder `data`; it is ready once it has printed a line.
 
-    code: what it runs, with `given` as its settings. environment: its further environment variables.
+    code: what it runs, with `given` as its settings. environment: variables in addition to those of this process.
     """
 
     def __init__(self, code: str, data: Path, *, environment: dict[str, str] | None = None, **more: Any) -> None:
@@ -204,7 +187,7 @@ def sources(**files: bytes) -> Iterator[str]:
 
 
 def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
-    """Wait until the callable returns a true value; return it."""
+    """Call `true` until it returns something true, and return that. Raises `AssertionError` after `wait_s`."""
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         if value := true():
@@ -213,8 +196,25 @@ def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
     raise AssertionError(f"not within {wait_s} s")
 
 
+def held(data: Path, count: int = 1) -> list[Path]:
+    """Wait until `count` pieces of held work are in hand in a data folder; the file that each waits to see gone."""
+
+    def found() -> list[Path]:
+        marks = [Path(folder, stub_work.HELD) for folder, _, names in os.walk(data) if stub_work.HELD in names]
+        return marks if len(marks) >= count else []
+
+    marks: list[Path] = until(found)
+    return marks
+
+
+def release(data: Path, count: int = 1) -> None:
+    """Wait until `count` pieces of held work are in hand in a data folder, and let them go on."""
+    for mark in held(data, count):
+        mark.unlink(missing_ok=True)
+
+
 def identify(client: httpx.Client, url: str) -> dict[str, Any]:
-    """The data of a session created from `url`."""
+    """Identify the faces of the video at `url`; the data of the response."""
     response = client.post("/v1/videos/identify-face", json={"video_url": url})
     assert response.status_code == 200, response.text
     data: dict[str, Any] = response.json()["data"]
@@ -222,13 +222,13 @@ def identify(client: httpx.Client, url: str) -> dict[str, Any]:
 
 
 def order(session_id: str, sound: str, **more: Any) -> dict[str, Any]:
-    """A request for a lip sync of the first three seconds; `more` goes into its entry of `face_choose`."""
+    """A request for a lip sync of the first three seconds; `more` goes into `face_choose`."""
     times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
     return {"session_id": session_id, "face_choose": [{"face_id": "0", "sound_file": sound, **times, **more}]}
 
 
 def create(client: httpx.Client, payload: dict[str, Any]) -> str:
-    """The id of a new task."""
+    """Create a task; its id."""
     response = client.post("/v1/videos/advanced-lip-sync", json=payload)
     assert response.status_code == 200, response.text
     return str(response.json()["data"]["task_id"])
@@ -241,6 +241,6 @@ def task(client: httpx.Client, task_id: str) -> dict[str, Any]:
 
 
 def ended(client: httpx.Client, task_id: str, wait_s: float = WAIT_S) -> dict[str, Any]:
-    """The final state of a task."""
+    """Wait until a task reaches a final state, and return it."""
     until(lambda: task(client, task_id)["task_status"] in ("succeed", "failed"), wait_s)
     return task(client, task_id)

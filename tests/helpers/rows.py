@@ -1,4 +1,4 @@
-"""Media and tasks for tests of the store: well unless `what` says otherwise."""
+"""Valid media and tasks for tests of the store; `what` replaces single fields."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from duikou.tasks.models import (
     MediaKind,
     RenderTask,
     SessionRecord,
-    Task,
     TaskCallback,
     TaskSource,
 )
 from duikou.tasks.store import Store
 from duikou.tasks.store.sessions import insert_session
 
-END = 1_000_000  # when what is made here is over, by a `Clock` of the test's own
+END = 1_000_000  # when media made here expire, by the test's own `Clock`
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         self.ms = 1_000
@@ -67,16 +66,16 @@ def add_session(store: Store, session: SessionRecord) -> None:
         insert_session(connection, session)
 
 
-def begun(store: Store, task_id: str) -> Task:
-    """A new task that somebody has in hand."""
+def begun(store: Store, task_id: str) -> RenderTask:
+    """A new task that a worker has claimed."""
     store.tasks.add(task(id=task_id))
     claimed = store.queue.claim()
-    assert claimed is not None
+    assert isinstance(claimed, RenderTask)
     return claimed
 
 
-def standing(store: Store, task_id: str) -> Task:
-    """A task as it is now."""
+def standing(store: Store, task_id: str) -> RenderTask:
+    """The current state of a task."""
     found = store.tasks.get(task_id)
-    assert found is not None
+    assert isinstance(found, RenderTask)
     return found

@@ -1,7 +1,7 @@
-"""Stand-ins for the work of the workers. A "media file" here is JSON that says what is in it and what happens.
+"""Stubs for the work of the workers. A "media file" here is JSON that describes its content and what the work does.
 
 Videos: width, height, duration_ms, container, faces [[start_ms, end_ms], ...], identify (a deed).
-Sounds: duration_ms, render (a deed). Deeds: see `_do`.
+Sounds: duration_ms, render (a deed). Deeds: the keys of `DEEDS`; with the suffix `_once` only the first try does them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,22 @@ from duikou.workers.work import Received, RenderOrder, Work
 RESULT = b"result of attempt "
 MARKED = b"the same with a visible mark"
 PICTURE = b"\xff\xd8picture\xff\xd9"
+HELD = "held"  # the name of the file that a piece of held work waits to see gone
+STEPS = (0.25, 0.5, 0.75)  # progress of stepwise work while it waits for each release
+ENDLESS_S = 600  # longer than any test: only a signal ends such work
+
+Deed = Callable[[Path, Progress], None]  # takes a folder that it may write to
 
 
 def video(**what: Any) -> bytes:
-    """A video that is well unless `what` says otherwise."""
+    """A valid video, with the fields of `what`."""
     return json.dumps(
         {"kind": "video", "width": 1280, "height": 720, "duration_ms": 10_000, "faces": [[0, 10_000]], **what}
     ).encode()
 
 
 def sound(**what: Any) -> bytes:
-    """A sound that is well unless `what` says otherwise."""
+    """A valid sound, with the fields of `what`."""
     return json.dumps({"kind": "sound", "duration_ms": 5_000, **what}).encode()
 
 
@@ -103,50 +109,99 @@ def render(order: RenderOrder, progress: Progress) -> int:
 
 
 def _do(deed: str, place: Path, progress: Progress) -> None:
-    """A deed is a word; callers leave out one that ends with `_once` at any try but the first."""
-    match deed:
-        case "":
-            progress("rendering", 0.5)
-        case "die":
-            progress("dying", 0.3)
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "exit":
-            os._exit(7)
-        case "fault":
-            raise InputError("face 0 cannot be made to speak", field="face_id")
-        case "damaged":
-            raise MediaError("the video is damaged at frame 7", field="video")
-        case "no_model":
-            raise ModelError("the face model is missing; run: make setup")
-        case "bug":
-            raise ZeroDivisionError("division by zero")
-        case "odd_bug":
-            raise _OddError(lambda: None)
-        case "fill":
-            try:
-                with (place / "filling").open("wb") as file:
-                    while True:
-                        file.write(bytes(1 << 20))
-            except OSError as error:
-                raise StorageError(f"result.mp4 cannot be written: {error.strerror}.") from error
-        case "hog":
-            held = bytearray(b"x") * (800 << 20)
-            time.sleep(60)
-            del held
-        case "hang":
-            for step in range(600):
-                progress("hanging", step / 600)
-                time.sleep(0.1)
-        case "slow":
-            for step in range(20):
-                progress("slow", step / 20)
-                time.sleep(0.1)
-        case _:
-            raise AssertionError(f"unknown deed {deed}")
+    """Do a deed of `DEEDS`."""
+    DEEDS[deed](place, progress)
+
+
+def _render(place: Path, progress: Progress) -> None:
+    progress("rendering", 0.5)
+
+
+def _die(place: Path, progress: Progress) -> None:
+    progress("dying", 0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _exit(place: Path, progress: Progress) -> None:
+    os._exit(7)
+
+
+def _raise(error: Exception) -> Deed:
+    def deed(place: Path, progress: Progress) -> None:
+        raise error
+
+    return deed
+
+
+def _fill(place: Path, progress: Progress) -> None:
+    try:
+        with (place / "filling").open("wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+    except OSError as error:
+        raise StorageError(f"result.mp4 cannot be written: {error.strerror}.") from error
+
+
+def _hog(place: Path, progress: Progress) -> None:
+    taken = bytearray(b"x") * (800 << 20)
+    time.sleep(ENDLESS_S)
+    del taken
+
+
+def _hang(place: Path, progress: Progress) -> None:
+    for step in range(10 * ENDLESS_S):
+        progress("hanging", step / (10 * ENDLESS_S))
+        time.sleep(0.1)
+
+
+def _slow(place: Path, progress: Progress) -> None:
+    for step in range(20):
+        progress("slow", step / 20)
+        time.sleep(0.1)
+
+
+def _held(place: Path, progress: Progress) -> None:
+    """Wait until a test releases it: `live_server.release`."""
+    _wait(place, 0.5, progress)
+
+
+def _stepwise(place: Path, progress: Progress) -> None:
+    """Wait for three releases, one after each step."""
+    for share in STEPS:
+        _wait(place, share, progress)
+
+
+def _wait(place: Path, share: float, progress: Progress) -> None:
+    mark = place / HELD
+    mark.touch()
+    for _ in range(50 * ENDLESS_S):
+        progress("held", share)  # again and again: a worker hands on only some of what comes at short intervals
+        if not mark.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("no test released this work")
 
 
 class _OddError(Exception):
     """Cannot be pickled."""
+
+
+DEEDS: dict[str, Deed] = {
+    "": _render,
+    "die": _die,
+    "exit": _exit,
+    "fault": _raise(InputError("face 0 cannot be made to speak", field="face_id")),
+    "damaged": _raise(MediaError("the video is damaged at frame 7", field="video")),
+    "no_model": _raise(ModelError("the face model is missing; run: make setup")),
+    "bug": _raise(ZeroDivisionError("division by zero")),
+    "odd_bug": _raise(_OddError(lambda: None)),
+    "fill": _fill,
+    "hog": _hog,
+    "hang": _hang,
+    "slow": _slow,
+    "held": _held,
+    "stepwise": _stepwise,
+}
 
 
 def _read(path: Path, kind: str, field: str) -> dict[str, Any]:
@@ -164,4 +219,4 @@ WORK = Work(
 )
 
 REAL_HEADERS = Work(identify=identify_anything, render=render)
-"""Takes real files: their headers are read as ever, and one face is in every video."""
+"""Reads the headers of real files, and finds one face in every video."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from duikou.errors import StorageError
 from duikou.faces.track import FaceWarning
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind
+from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, RenderTask
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.rows import task_from, task_row
 from duikou.tasks.states import Queue, TaskStatus
@@ -38,7 +38,7 @@ from duikou.timebase import Interval
 SILENT = "the database does not answer"
 PASSWORD = "geheim-1234"
 
-MEDIA = {
+MEDIA: dict[str, Any] = {
     "id": "1000000000000000001",
     "account": "",
     "kind": "source",
@@ -54,7 +54,7 @@ FACE = {
     "interval": {"start_ms": 0, "end_ms": 9_000},
     "notes": [{"code": "small_face", "message": "small", "interval": {"start_ms": 1, "end_ms": 2}}],
 }
-SESSION = {
+SESSION: dict[str, Any] = {
     "id": "1000000000000000002",
     "account": "",
     "source_id": MEDIA["id"],
@@ -62,7 +62,7 @@ SESSION = {
     "created_at": 1,
     "expires_at": 2**50,
 }
-CHOICE = {
+CHOICE: dict[str, Any] = {
     "sound": "tasks/3/sound_0",
     "face_id": "0",
     "sound_start_ms": 0,
@@ -195,7 +195,7 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
         (callback,) = Outbox(database).claim(9, lease_ms=1)
         assert (callback.id, callback.task.id, callback.tries) == ("4", TASK["id"], 2)
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     assert (claimed.id, claimed.attempt, claimed.tries) == (TASK["id"], 2, 2)
     database.close()
     assert differences(empty_url) == []
@@ -242,7 +242,9 @@ def test_processes_that_open_one_database_at_once_all_succeed(empty_url: str, ol
     processes_at_once(8, open_database, empty_url)
     assert differences(empty_url) == []
     database = Database(empty_url)
-    assert [one.external_id for one in Store(database).tasks.unfinished()] == (["mine"] if old else [])
+    assert [one.external_id for one in Store(database).tasks.unfinished() if isinstance(one, RenderTask)] == (
+        ["mine"] if old else []
+    )
     database.close()
 
 
@@ -331,8 +333,8 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
     store = Store(database)
     store.tasks.add(task(id="1"))
     claimed = store.queue.claim()
-    assert claimed
-    calls = [
+    assert isinstance(claimed, RenderTask)
+    calls: list[Callable[[], object]] = [
         store.queue.claim,
         store.queue.loads,
         database.ping,

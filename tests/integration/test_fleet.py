@@ -10,9 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,8 +24,10 @@ from live_server import (
     caller,
     create,
     ended,
+    held,
     identify,
     order,
+    release,
     settings,
     sources,
     task,
@@ -39,8 +41,9 @@ from duikou.server import serve
 from duikou.storage.factory import open_files
 from duikou.tasks.accounts import Accounts, KeyKind
 
+pytestmark = pytest.mark.long
+
 CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
-CANCEL_S = 6.0  # a worker hears of it with its next sign of life, of which there is one every 2 s
 SOUND = base64.b64encode(stub_work.sound()).decode()
 
 
@@ -90,6 +93,7 @@ def site() -> Iterator[str]:
         a__mp4=stub_work.video(),
         s__mp3=stub_work.sound(),
         slow__mp3=stub_work.sound(render="slow"),
+        held__mp3=stub_work.sound(render="held"),
         hang__mp3=stub_work.sound(render="hang"),
     ) as url:
         yield url
@@ -117,9 +121,13 @@ def common(fresh: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def fleet(common: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, Process]]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")
+def fleet(common: dict[str, Any], place: Path) -> Iterator[tuple[Process, Process]]:
     """Two servers with a worker."""
-    place = tmp_path_factory.mktemp("fleet")
     with (
         Process(place / "a", **common) as one,
         Process(place / "b", storage_links="presigned", **common) as other,
@@ -243,27 +251,31 @@ def test_addresses_of_the_storage_work_and_serve_as_a_source(other, done, s3) ->
 # What callers do with a task
 
 
-def test_events_of_a_task_come_from_a_server_that_did_not_take_it(one, other, session_id, site) -> None:
-    task_id = create(one, order(session_id, f"{site}/slow.mp3"))
+def test_events_of_a_task_come_from_a_server_that_did_not_take_it(one, other, session_id, site, place) -> None:
+    task_id = create(one, order(session_id, f"{site}/held.mp3"))
     told = []
     with other.stream("GET", f"{CREATE}/{task_id}/events") as stream:
-        told += [json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line.startswith("data: ")]
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line.removeprefix("data: ")))
+                if told[-1]["stage"] == "held":
+                    release(place / "worker", 0)
     statuses = list(dict.fromkeys(event["task_status"] for event in told))
     assert statuses[-2:] == ["processing", "succeed"]
-    assert {event["stage"] for event in told} >= {"slow", "done"}
+    assert {event["stage"] for event in told} >= {"held", "done"}
 
 
 def test_a_cancelled_task_leaves_its_worker_free_at_once(one, other, session_id, site) -> None:
     task_id = create(one, order(session_id, f"{site}/hang.mp3"))
     until(lambda: task(one, task_id)["stage"] == "hanging")
-    cancelled = time.monotonic()
     assert other.post(f"{CREATE}/{task_id}/cancel").json()["data"]["task_status"] == "failed"
-    assert ended(one, create(one, order(session_id, f"{site}/s.mp3")))["task_status"] == "succeed"
-    assert time.monotonic() - cancelled < CANCEL_S
+    later = ended(one, create(one, order(session_id, f"{site}/s.mp3")))
+    assert later["task_status"] == "succeed", "the one worker is free, though the cancelled task would never have ended"
     assert task(one, task_id)["fault"] == "cancelled"
 
 
-def test_a_deleted_task_leaves_nothing(one, other, session_id, common, site, tmp_path, monkeypatch) -> None:
+def test_a_deleted_task_leaves_nothing(fleet, session_id, common, site, tmp_path, monkeypatch) -> None:
+    one, other = (server.client for server in fleet)
     for name, value in S3.environment.items():
         monkeypatch.setenv(name, value)
     files = open_files(common["storage_url"], tmp_path, tmp_path, 10)
@@ -285,11 +297,14 @@ def test_accounts_take_turns(fresh, site, tmp_path) -> None:
         many, few = (caller(server.url, keys[name]) for name in ("many", "few"))
         with many, few:
             session_ids = [identify(client, f"{site}/a.mp4")["session_id"] for client in (many, few)]
-            first = [create(many, order(session_ids[0], f"{site}/slow.mp3")) for _ in range(6)]
-            last = create(few, order(session_ids[1], f"{site}/slow.mp3"))
+            first = [create(many, order(session_ids[0], f"{site}/held.mp3")) for _ in range(6)]
+            held(tmp_path / "worker")
+            last = create(few, order(session_ids[1], f"{site}/held.mp3"))
+            for _ in range(3):  # what is in hand, what was next before, then the turn of the other account
+                release(tmp_path / "worker")
             assert ended(few, last)["task_status"] == "succeed"
             states = [task(many, task_id)["task_status"] for task_id in first]
-            assert states.count("submitted") >= 2, "who asked once does not wait for all that another asked before"
+            assert states.count("submitted") >= 3, "who asked once does not wait for all that another asked before"
             for task_id in first:
                 many.post(f"{CREATE}/{task_id}/cancel")
 
@@ -360,7 +375,7 @@ def test_a_worker_says_in_one_sentence_what_it_misses(tmp_path) -> None:
         ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"}, "storage_url"),
     ):
         command = [sys.executable, "-m", "duikou", "worker", "--data", str(tmp_path / "data")]
-        found = subprocess.run(command, env=bare | given, capture_output=True, text=True, timeout=60, check=False)
+        found = subprocess.run(command, env=bare | given, capture_output=True, text=True, timeout=300, check=False)
         assert found.returncode == 2, found
         assert sentence in " ".join(found.stderr.split())
         assert "Traceback" not in found.stderr
@@ -374,7 +389,7 @@ def test_servers_on_one_database_without_a_broker_do_the_work_themselves(postgre
         assert [ended(other.client, one)["task_status"] for one in both] == ["succeed", "succeed"]
         began = {line for log in (server.log, other.log) for line in log if '"event": "task processing"' in line}
         assert len([line for line in began if '"queue": "render"' in line]) == 2
-        last = create(server.client, order(session_id, f"{site}/slow.mp3"))
+        last = create(server.client, order(session_id, f"{site}/hang.mp3"))
         until(lambda: task(other.client, last)["task_status"] == "processing")
 
 

@@ -24,7 +24,7 @@ from duikou.media.audio import read_audio
 from duikou.media.video import probe_video
 from duikou.sandbox.process import LimitError, Limits, Worker
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # no file may take longer, on the busiest machine
 
 UNKNOWN = "the content is not an mp4, mov, mp3, wav, m4a or aac file."
 DAMAGED = "the file is damaged and cannot be read (Invalid data found when processing input)."

@@ -19,7 +19,7 @@ from duikou.storage import keys
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
-from duikou.tasks.models import IDENTIFY_KEPT_MS, IdentifyTask, Media, MediaKind, SessionRecord, TaskResult
+from duikou.tasks.models import IDENTIFY_KEPT_MS, IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, TaskResult
 from duikou.tasks.retention import ORPHAN_S, remove_orphans, sweep
 from duikou.tasks.service import NewMedia, ServiceParts, ServicePolicy, TaskService
 from duikou.tasks.states import Fault, Queue, TaskStatus
@@ -84,7 +84,7 @@ def test_all_that_is_over_goes_and_nothing_else(store: Store, files: Files, cloc
         put(files, tmp_path, keys.picture_key(f"2{number}", "0"))
         store.tasks.add(task(id=f"3{number}", callback_url="http://127.0.0.1/"))
         claimed = store.queue.claim()
-        assert claimed
+        assert isinstance(claimed, RenderTask)
         made = [keys.result_key(claimed.id, 1), keys.marked_key(claimed.id, 1)]
         put(files, tmp_path, keys.audio_key(claimed.id, 0), *made)
         results = (media(id=f"{4 + n}{number}", kind=MediaKind.RESULT, key=made[n], expires_at=end) for n in range(2))
@@ -132,7 +132,7 @@ def test_an_unfinished_task_keeps_its_session_and_its_source(
     clock.ms = LATER
     assert sweep(store, local) == 0
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     assert sweep(store, local) == 0
     store.tasks.fail(claimed, "no", Fault.INPUT, expires_at=2 * LATER)
     assert [sweep(store, local) for _ in range(2)] == [2, 0]
@@ -261,7 +261,7 @@ def test_files_that_belong_to_nothing_are_removed(store: Store, files: Files, tm
     add_session(store, SessionRecord("2", "", media(id="1"), (), 1, LATER))
     store.tasks.add(task(id="3"))
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     assert claimed.attempt == 1
     kept = {"media/1.mp4", "sessions/2/face_0.jpg", "tasks/3/sound_0", "tasks/3/1/result.mp4"}
     put(files, tmp_path, *sorted(kept))
@@ -305,7 +305,7 @@ def test_folders_that_a_dead_server_left_empty_go(store: Store, local: Files, tm
 def test_an_attempt_of_a_task_that_was_deleted_leaves_nothing(store: Store, files: Files, tmp_path: Path) -> None:
     store.tasks.add(task(id="3"))
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     put(files, tmp_path, keys.audio_key("3", 0), keys.result_key("3", 1))
     store.tasks.remove(claimed)
     assert not store.tasks.complete_render(

@@ -10,7 +10,7 @@ from duikou.database.engine import Database
 from duikou.database.ids import new_id
 from duikou.faces.track import FaceWarning
 from duikou.media.timeline import SyncMode
-from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, QueueLoad, SessionRecord
+from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, QueueLoad, RenderTask, SessionRecord
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
@@ -93,7 +93,7 @@ def test_a_file_is_kept_for_longer_and_never_for_less(store: Store) -> None:
     store.media.extend(upload.id, END + 5)
     store.media.extend(upload.id, END + 4)
     found = store.media.find("", upload.id)
-    assert found
+    assert isinstance(found, RenderTask)
     assert found.expires_at == END + 5
 
 
@@ -119,7 +119,7 @@ def test_tasks_come_newest_first_in_pages_and_searches_are_none_of_them(store: S
 def test_a_dropped_task_leaves_neither_results_nor_callbacks(store: Store, database: Database) -> None:
     store.tasks.add(task(id="1", callback_url="http://127.0.0.1/", watermark=True))
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     store.tasks.complete_render(claimed, media(id="2", kind=MediaKind.RESULT), media(id="3", kind=MediaKind.RESULT))
     done = store.tasks.find("", "1")
     assert done
@@ -134,7 +134,7 @@ def test_what_is_over_or_gone_has_ended(store: Store) -> None:
     for number in range(3):
         store.tasks.add(task(id=str(number)))
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     assert store.tasks.finished(["0", "1", "9"]) == {"9"}
     store.tasks.fail(claimed, "no", Fault.INPUT, expires_at=END)
     assert store.tasks.finished(["0", "1", "9"]) == {"0", "9"}
@@ -176,7 +176,7 @@ def test_paces_are_seconds_of_work_for_each_second_of_the_last_results(store: St
     for work_ms, until in ((20_000, 3 * END), (30_000, 4 * END), (40_000, 5 * END)):
         store.tasks.add(task())
         claimed = store.queue.claim()
-        assert claimed
+        assert isinstance(claimed, RenderTask)
         clock.ms += work_ms
         store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT, duration_ms=10_000, expires_at=until))
     assert store.queue.paces(2) == [4.0, 3.0]
@@ -220,7 +220,7 @@ def test_an_account_has_as_many_unfinished_tasks_as_it_may(store: Store) -> None
     store.tasks.add(task(account="b"), limits)
     store.tasks.add(identify_task(), limits)
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     store.tasks.fail(claimed, "no", Fault.INPUT, expires_at=END)
     store.tasks.add(task(), limits)
 

@@ -12,7 +12,7 @@ from rows import Clock, media, task
 
 from duikou.database.engine import Database
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import MediaKind, Task
+from duikou.tasks.models import MediaKind, RenderTask, Task
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import RETRY_DELAY_MS
@@ -33,6 +33,7 @@ def served(store: Store, count: int) -> str:
 def do_all(store: Store) -> None:
     """Do all that waits, to its end."""
     while claimed := store.queue.claim():
+        assert isinstance(claimed, RenderTask)
         store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
 
 
@@ -53,6 +54,7 @@ def do_all_of(store: Store, account: str) -> None:
     """End what an account has in hand."""
     for one in store.tasks.unfinished():
         if one.account == account and one.status is TaskStatus.PROCESSING:
+            assert isinstance(one, RenderTask)
             store.tasks.complete_render(one, media(kind=MediaKind.RESULT))
 
 
@@ -125,9 +127,10 @@ def test_every_queue_has_an_order_of_its_own(store: Store) -> None:
 def test_a_task_that_is_tried_again_keeps_its_turn(store: Store, clock: Clock) -> None:
     first, second, third = ask(store, "a", 3)
     claimed = store.queue.claim()
-    assert claimed
+    assert isinstance(claimed, RenderTask)
     store.tasks.retry(claimed, "died", Fault.WORKER, expires_at=1)
-    assert store.queue.claim().id == second.id
+    following = store.queue.claim()
+    assert following and following.id == second.id
     clock.ms += RETRY_DELAY_MS
     assert store.queue.positions([first.id, third.id]) == {first.id: 1, third.id: 2}
     assert all_claims(store) == [first.id, third.id]

@@ -76,6 +76,7 @@ class Recorder:
         self.sync_modes.append(sync_mode)
         progress("rendering", 1.0)
         self.choices += choices
+        assert output.made_by is not None
         self.made_by.append(output.made_by)
         path = output.path or session.video.with_suffix(".synced.mp4")
         path.write_bytes(b"video")
@@ -105,7 +106,8 @@ def test_faces_prints_a_table_and_writes_pictures(recorder: Recorder, capsys: py
     assert rows[1][:5] == ["0", "0", "2000", "90x120", "clip.faces/face_0.jpg"]
     assert rows[2] == ["1", "400", "1900", "200x260", "clip.faces/face_1.jpg"]
     assert "the lips are 28 px wide" in shown.out
-    assert cv2.imread("clip.faces/face_1.jpg").shape == (40, 30, 3)
+    picture = cv2.imread("clip.faces/face_1.jpg")
+    assert picture is not None and picture.shape == (40, 30, 3)
     assert "clip.mp4: finding faces 50%" in shown.err
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -52,7 +53,7 @@ def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return shown.err.splitlines()[-1]
 
 
-def made(store: Store, data: Path, **what: object) -> RenderTask:
+def made(store: Store, data: Path, **what: Any) -> RenderTask:
     """A task whose session, source and speech are all kept."""
     source = media(key="media/1.mp4", expires_at=FAR)
     store.media.add(source)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from known_video import known_video
 from lips_maker import make_lips
 
 from benchmarks.quality.engines import Driven, Watched, loudness_motion
 from duikou.engines.base import FaceClip, Renderer
+from duikou.media.probe import VideoInfo
 from duikou.progress import silent
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.motion import CURVES, MouthMotion
@@ -36,7 +39,8 @@ class Painter:
 
 def clip() -> FaceClip:
     lips = make_lips(np.linspace(0, 0.2, 10))
-    return FaceClip(Path("clip.mp4"), lips.track, np.ones(10, bool), np.ones(10))
+    info = VideoInfo("mp4", "h264", 720, 720, 0, 10, Fraction(25), 400, None)
+    return FaceClip(known_video(Path("clip.mp4"), info), lips.track, np.ones(10, bool), np.ones(10))
 
 
 def test_another_motion_takes_the_place_of_the_speechs() -> None:
