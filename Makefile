@@ -17,7 +17,7 @@ SETUP := $(VENV)/.setup-done
 TRAINING := $(VENV)/.training-done
 
 # The public library, then the modules of the values that it takes and returns.
-API := duikou duikou.engines.base duikou.errors duikou.faces.track duikou.media.probe duikou.progress duikou.timebase
+API := duikou duikou.engines.base duikou.errors duikou.faces.track duikou.media.probe duikou.media.video duikou.progress duikou.timebase
 
 # Processes that the tests start find both in their environment.
 COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'

@@ -33,7 +33,7 @@ from rich.table import Table
 import duikou
 from demo import portrait, speech
 from duikou import __version__
-from duikou.cli.terminal import shown
+from duikou.cli.terminal import show_progress
 from duikou.media import decode
 from duikou.media.encode import VideoWriter
 from duikou.media.probe import probe_audio
@@ -226,7 +226,7 @@ def main() -> int:
     options = parser.parse_args()
     clips = options.clip or list(CASES)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="duikou-bench-") as name, shown("bench") as progress:
+    with tempfile.TemporaryDirectory(prefix="duikou-bench-") as name, show_progress("bench") as progress:
         for clip in clips:
             rows += bench(clip, options.seconds, options.runs, Path(name), progress)
     print_table(rows)

@@ -1,1 +1,1 @@
-"""A demonstration that needs nothing but the packages: its input is made here, its work is done by the real server."""
+"""A demo that needs only the packages: it makes its own input, and the real server does the work."""

@@ -1,7 +1,7 @@
-"""A lively clip from one photograph: NASA's portrait of Eileen Collins (public domain), carried by scikit-image.
+"""A moving clip from one photograph: NASA's portrait of Eileen Collins (public domain), which scikit-image contains.
 
-The head sways, nods and turns a little against its background, the eyes blink and the camera drifts, so that faces
-are found, followed and changed as in a filmed clip. Every run makes the same pictures.
+The head sways, nods and turns slightly against its background, the eyes blink and the camera drifts, so that faces
+are detected, tracked and changed as in a filmed clip. Every run makes the same frames.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
-FloatArray = npt.NDArray[np.float32]
-Image = npt.NDArray[np.uint8]
+from duikou.arrays import Float32Array, Image
 
 WIDTH, HEIGHT = 720, 1280
-"""Pixels of the clip: the contract's 720p class, upright."""
+"""Pixels of the clip: the contract's 720p class, portrait format."""
 RATE = Fraction(25)
 DURATION_MS = 7_000
 
-ZOOM = 3.5  # clip pixels per photograph pixel: head and shoulders fill the picture, the face is about 300 px wide
+ZOOM = 3.5  # clip pixels per photograph pixel: head and shoulders fill the frame, the face is about 300 px wide
 LEFT, TOP = 119.0, -6.0  # photograph coordinates of the clip's upper left corner
-MARGIN = 48  # clip pixels kept around the picture so that motion never shows an edge
-SHARPEN_SIGMA, SHARPEN_GAIN = 3.0, 0.8  # gives back the crispness that enlarging takes
+MARGIN = 48  # clip pixels around the frame, so that motion never shows an edge
+SHARPEN_SIGMA, SHARPEN_GAIN = 3.0, 0.8  # restores the sharpness lost by enlarging
 GRAIN = 1.5  # standard deviation of the film grain, in grey levels: without it skin looks like plastic
 GRAIN_SEED = 7
-GRAIN_SHIFTS = 64  # pixels by which one sheet of grain is moved at random from frame to frame
-CRF = "17"  # x264 quality: near transparent, as a phone's own recording is
+GRAIN_SHIFTS = 64  # pixels by which the grain moves at random between frames
+CRF = "17"  # x264 quality: nearly transparent, like a phone's recording
 
-# In photograph pixels, read off the picture once.
+# In photograph pixels, measured once.
 NECK = (222.0, 186.0)
 HEAD_CENTRE, HEAD_RADII = (226.0, 108.0), (82.0, 104.0)
 FACE_CENTRE, FACE_RADII = (225.0, 122.0), (50.0, 66.0)
@@ -42,7 +41,7 @@ FACE_CENTRE, FACE_RADII = (225.0, 122.0), (50.0, 66.0)
 
 @dataclass(frozen=True)
 class _Eye:
-    """An eye of the photograph: corners, highest point of the opening and its lowest."""
+    """An eye of the photograph: corners, highest and lowest point of the opening."""
 
     left: float
     right: float
@@ -71,7 +70,7 @@ def _wave(ms: float, period_ms: float, phase: float) -> float:
 
 
 def _blink(ms: float) -> float:
-    """How far the lids are closed at `ms`, 0 to 1."""
+    """How far the lids are closed at `ms`, from 0 to 1."""
     closed = 0.0
     for peak in BLINKS_MS:
         slope = BLINK_CLOSE_MS if ms < peak else BLINK_OPEN_MS
@@ -90,29 +89,29 @@ def _enlarged() -> Image:
     return cv2.addWeighted(large, 1 + SHARPEN_GAIN, soft, -SHARPEN_GAIN, 0).astype(np.uint8)
 
 
-def _bump(x: FloatArray, y: FloatArray, centre: tuple[float, float], radii: tuple[float, float]) -> FloatArray:
-    """1 at the centre of an ellipse, smoothly 0 from its rim on."""
+def _bump(x: Float32Array, y: Float32Array, centre: tuple[float, float], radii: tuple[float, float]) -> Float32Array:
+    """1 at the centre of an ellipse, falling smoothly to 0 at its rim and 0 outside."""
     distance = ((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2
-    inside: FloatArray = np.clip(1 - distance, 0, 1, dtype=np.float32)
+    inside: Float32Array = np.clip(1 - distance, 0, 1, dtype=np.float32)
     return inside * inside
 
 
 class _Warp:
-    """Where each pixel of the clip comes from in the photograph, at any time."""
+    """Maps each pixel of the clip to a place in the photograph, at any time."""
 
     def __init__(self) -> None:
         rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
         self.x = columns / ZOOM + LEFT
         self.y = rows / ZOOM + TOP
         inside = _bump(self.x, self.y, HEAD_CENTRE, HEAD_RADII)
-        self.head = np.minimum(1, 2.2 * inside)  # rigid over the head, giving way over hair rim and collar
-        self.relief = np.sqrt(_bump(self.x, self.y, FACE_CENTRE, FACE_RADII))  # towards the camera: nose more than rim
+        self.head = np.minimum(1, 2.2 * inside)  # rigid over the head, softer at the hair's rim and the collar
+        self.relief = np.sqrt(_bump(self.x, self.y, FACE_CENTRE, FACE_RADII))  # depth: the nose moves more than the rim
 
-    def at(self, ms: float) -> tuple[FloatArray, FloatArray]:
+    def at(self, ms: float) -> tuple[Float32Array, Float32Array]:
         """Photograph coordinates x, y of every clip pixel, each (HEIGHT, WIDTH).
 
-        The waves' periods have no common multiple within a clip, so that no motion is seen to repeat. Amplitudes are
-        photograph pixels, of the tilt degrees: those of somebody who sits still and listens.
+        The periods of the waves have no common multiple within a clip, so that no motion visibly repeats. Amplitudes
+        are in photograph pixels, for the tilt in degrees: those of a person who sits still and listens.
         """
         tilt = np.float32(np.radians(2.2 * _wave(ms, 5_300, 0.1) + 0.9 * _wave(ms, 2_300, 0.4)))
         sway = 2.0 * _wave(ms, 4_900, 0.3) + 0.7 * _wave(ms, 1_900, 0.0)
@@ -129,8 +128,8 @@ class _Warp:
         return x, _under_lids(x, y, _blink(ms))
 
 
-def _under_lids(x: FloatArray, y: FloatArray, closed: float) -> FloatArray:
-    """The rows to sample when the upper lids have come down by the share `closed`: their skin is stretched."""
+def _under_lids(x: Float32Array, y: Float32Array, closed: float) -> Float32Array:
+    """The rows to sample when the upper lids are closed by the share `closed`, which stretches their skin."""
     if closed <= 0:
         return y
     for eye in EYES:
@@ -146,15 +145,15 @@ def _under_lids(x: FloatArray, y: FloatArray, closed: float) -> FloatArray:
     return y
 
 
-def _sheet_of_grain() -> npt.NDArray[np.int16]:
+def _grain() -> npt.NDArray[np.int16]:
     size = (HEIGHT + GRAIN_SHIFTS, WIDTH + GRAIN_SHIFTS, 1)
     grain = np.random.default_rng(GRAIN_SEED).normal(0, GRAIN, size)
     return np.repeat(grain.round().astype(np.int16), 3, axis=2)
 
 
 def frames(duration_ms: int = DURATION_MS) -> Iterator[Image]:
-    """The clip's pictures, (HEIGHT, WIDTH, 3) uint8 BGR, at `RATE` frames per second."""
-    picture, warp, grain = _enlarged(), _Warp(), _sheet_of_grain()
+    """The clip's frames, (HEIGHT, WIDTH, 3) uint8 BGR, at `RATE` frames per second."""
+    picture, warp, grain = _enlarged(), _Warp(), _grain()
     random = np.random.default_rng(GRAIN_SEED)
     for frame in range(int(duration_ms * RATE / 1000)):
         x, y = warp.at(_at_ms(frame))
@@ -168,7 +167,7 @@ def frames(duration_ms: int = DURATION_MS) -> Iterator[Image]:
 def write(
     path: Path, duration_ms: int = DURATION_MS, *, progress: Callable[[float], None] = lambda share: None
 ) -> Path:
-    """Write the clip as a silent H.264 mp4 and return `path`; `progress` is told the share done."""
+    """Write the clip as a silent H.264 mp4 and return `path`; `progress` gets the completed share."""
     with av.open(str(path), "w", format="mp4") as file:
         stream = file.add_stream("libx264", rate=RATE, options={"crf": CRF, "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"

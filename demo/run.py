@@ -1,6 +1,6 @@
-"""The demo: make a clip and a sentence, start the real server, run its three calls, keep the result and a sheet.
+"""The demo: makes a clip and a sentence, starts the real server, runs its three calls, saves the result and a sheet.
 
-Prints, last, `video: PATH` and `sheet: PATH`; progress goes to standard error.
+Finally prints `video: PATH` and `sheet: PATH`; progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from typing import Any
 
 from demo import portrait, speech
 from demo.sheet import Box, sheet
-from duikou.cli.terminal import shown
+from duikou.cli.terminal import show_progress
 
 OUTPUT = Path("out/demo")
 INSERT_MS = 500
 READY = "duikou is ready at "
-START_TIMEOUT_S = 60  # a cold start imports every model's runtime
-CALL_TIMEOUT_S = 120  # identify-face answers when it is done
+START_TIMEOUT_S = 60  # a cold start imports every model runtime
+CALL_TIMEOUT_S = 120  # identify-face answers when it has finished
 TASK_TIMEOUT_S = 1200  # a slow machine renders a second of video in well under a minute
 POLL_S = 0.5
-LOG_LINES = 20  # of the server's log shown where it failed
+LOG_LINES = 20  # of the server's log to show after a failure
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why."""
+    """The demo failed; the text says why."""
 
 
 def main() -> int:
@@ -49,11 +49,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="duikou-demo-") as name:
         work = Path(name)
         try:
-            video, sound = _make_input(work)
+            video, audio = _make_input(work)
             with serving(work) as source, running_server(work / "data", work / "server.log") as base:
-                lip_sync_over_http(base, f"{source}/{video.name}", sound, INSERT_MS, after)
+                lip_sync_over_http(base, f"{source}/{video.name}", audio, INSERT_MS, after)
             shutil.copyfile(video, before)
-            page = sheet(OUTPUT / "sheet.png", before, after, face_box(), sound, INSERT_MS)
+            page = sheet(OUTPUT / "sheet.png", before, after, face_box(), audio, INSERT_MS)
         except DemoError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1
@@ -63,15 +63,15 @@ def main() -> int:
 
 
 def _make_input(folder: Path) -> tuple[Path, Path]:
-    with shown("making the demo's input") as progress:
-        sound = speech.speak(folder / "speech.wav")
+    with show_progress("making the demo's input") as progress:
+        audio = speech.speak(folder / "speech.wav")
         video = portrait.write(folder / "portrait.mp4", progress=lambda share: progress("clip", share))
-    return video, sound
+    return video, audio
 
 
-def lip_sync_over_http(base: str, video_url: str, sound: Path, insert_ms: int, output: Path) -> None:
+def lip_sync_over_http(base: str, video_url: str, audio: Path, insert_ms: int, output: Path) -> None:
     """The three calls of the contract for the first face, then the download. Raises `DemoError`."""
-    with shown("identify-face") as progress:
+    with show_progress("identify-face") as progress:
         progress("finding faces", 0.0)
         session = _call(f"{base}/v1/videos/identify-face", {"video_url": video_url})
         progress("done", 1.0)
@@ -79,9 +79,9 @@ def lip_sync_over_http(base: str, video_url: str, sound: Path, insert_ms: int, o
         raise DemoError("the server found no face in the demo's clip")
     choice = {
         "face_id": session["face_data"][0]["face_id"],
-        "sound_file": base64.b64encode(sound.read_bytes()).decode(),
+        "sound_file": base64.b64encode(audio.read_bytes()).decode(),
         "sound_start_time": 0,
-        "sound_end_time": duration_ms(sound),
+        "sound_end_time": duration_ms(audio),
         "sound_insert_time": insert_ms,
         "original_audio_volume": 0,
     }
@@ -93,9 +93,9 @@ def lip_sync_over_http(base: str, video_url: str, sound: Path, insert_ms: int, o
 
 
 def _wait(query: str) -> str:
-    """Ask until the task has ended; the address of its video."""
+    """Poll until the task has ended; the URL of its video."""
     deadline = time.monotonic() + TASK_TIMEOUT_S
-    with shown("advanced-lip-sync") as progress:
+    with show_progress("advanced-lip-sync") as progress:
         while time.monotonic() < deadline:
             task = _call(query)
             progress(task.get("stage") or task["task_status"], float(task.get("progress") or 0.0))
@@ -104,7 +104,7 @@ def _wait(query: str) -> str:
             if task["task_status"] == "failed":
                 raise DemoError(f"the task failed: {task['task_status_msg']}")
             time.sleep(POLL_S)
-    raise DemoError(f"the task did not end within {TASK_TIMEOUT_S} s")
+    raise DemoError(f"the task did not finish within {TASK_TIMEOUT_S} s")
 
 
 def _call(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -123,12 +123,12 @@ def _call(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_arguments: Any) -> None:
-        """Say nothing for each request."""
+        """Log nothing."""
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """A small web server over `folder` on loopback: what a caller's own storage would be."""
+    """A small web server for `folder` on loopback, in place of a caller's storage."""
     handler = functools.partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -140,8 +140,8 @@ def serving(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def running_server(data: Path, log: Path) -> Iterator[str]:
-    """The real server as its own process on a free port; yields its address, ends it afterwards."""
-    environment = os.environ | {"DUIKOU_PRIVATE_SOURCES": "127.0.0.0/8"}  # the clip comes from this machine
+    """The real server in its own process on a free port. Yields its address and stops it afterwards."""
+    environment = os.environ | {"DUIKOU_PRIVATE_SOURCES": "127.0.0.0/8"}  # the clip is on this machine
     command = [sys.executable, "-m", "duikou", "serve", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
     with (
         log.open("wb") as errors,
@@ -151,7 +151,7 @@ def running_server(data: Path, log: Path) -> Iterator[str]:
             yield address_of(process)
         except DemoError as error:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
-            raise DemoError(f"{error}\nthe server's last words:\n{tail}") from error
+            raise DemoError(f"{error}\nthe end of the server's log:\n{tail}") from error
         finally:
             process.terminate()
             try:
@@ -161,7 +161,7 @@ def running_server(data: Path, log: Path) -> Iterator[str]:
 
 
 def address_of(process: subprocess.Popen[bytes]) -> str:
-    """Where the server says it is ready; a watchdog ends a start that takes too long."""
+    """The address that the server prints when it is ready; a watchdog kills a server that takes too long."""
     watchdog = threading.Timer(START_TIMEOUT_S, process.kill)
     watchdog.start()
     try:
@@ -171,17 +171,17 @@ def address_of(process: subprocess.Popen[bytes]) -> str:
                 return text.removeprefix(READY).rstrip("/")
     finally:
         watchdog.cancel()
-    raise DemoError(f"the server ended, or was not ready within {START_TIMEOUT_S} s")
+    raise DemoError(f"the server exited, or was not ready within {START_TIMEOUT_S} s")
 
 
-def duration_ms(sound: Path) -> int:
-    """Whole milliseconds of a WAV file."""
-    with wave.open(str(sound), "rb") as file:
+def duration_ms(audio: Path) -> int:
+    """Duration of a WAV file in whole milliseconds."""
+    with wave.open(str(audio), "rb") as file:
         return file.getnframes() * 1000 // file.getframerate()
 
 
 def face_box() -> Box:
-    """The face's part of the portrait, with room for its motion."""
+    """The part of the portrait that contains the face, with room for its motion."""
     x, y = portrait.FACE_CENTRE
     half_width, half_height = portrait.FACE_RADII
     corners = (x - half_width, y - half_height, x + half_width, y + half_height)

@@ -1,4 +1,4 @@
-"""One picture that shows what the demo did: the mouth before, the mouth after, and the speech under them."""
+"""One picture of the demo's result: the mouth before, the mouth after, and the loudness of the speech below."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from duikou.arrays import Float64Array, Image
+
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the video."""
 
@@ -25,7 +25,7 @@ LOUDNESS_STEP_MS = 20
 
 
 def sheet(path: Path, before: Path, after: Path, box: Box, speech: Path, insert_ms: int) -> Path:
-    """Write the sheet as PNG and return `path`: `COLUMNS` moments of the speech, equally spaced."""
+    """Write the sheet as PNG and return `path`. It shows `COLUMNS` equally spaced moments of the speech."""
     loudness = _loudness(speech)
     end_ms = insert_ms + len(loudness) * LOUDNESS_STEP_MS
     times = [round(insert_ms + (end_ms - insert_ms) * (n + 0.5) / COLUMNS) for n in range(COLUMNS)]
@@ -39,7 +39,7 @@ def sheet(path: Path, before: Path, after: Path, box: Box, speech: Path, insert_
 
 
 def _frames_at(video: Path, times_ms: list[int]) -> list[Image]:
-    """The frame shown at each of the rising `times_ms`."""
+    """The frame at each of the ascending `times_ms`."""
     found: list[Image] = []
     with av.open(str(video), format="mp4") as file:
         for frame in file.decode(video=0):
@@ -74,8 +74,8 @@ def _text_row(texts: list[str]) -> Image:
     return row
 
 
-def _strip(loudness: npt.NDArray[np.float64]) -> Image:
-    """Loudness over the time of the speech as a filled curve, with a mark at each column's moment."""
+def _strip(loudness: Float64Array) -> Image:
+    """Loudness of the speech over time as a filled curve, with a line at each column's moment."""
     width = _width()
     strip = np.full((STRIP, width, 3), PAPER, np.uint8)
     heights = np.interp(np.linspace(0, len(loudness) - 1, width), np.arange(len(loudness)), loudness)
@@ -87,11 +87,11 @@ def _strip(loudness: npt.NDArray[np.float64]) -> Image:
     return strip
 
 
-def _loudness(speech: Path) -> npt.NDArray[np.float64]:
+def _loudness(speech: Path) -> Float64Array:
     """Root mean square of each `LOUDNESS_STEP_MS` of a 16-bit mono WAV file."""
     with wave.open(str(speech), "rb") as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
         step = file.getframerate() * LOUDNESS_STEP_MS // 1000
     blocks = samples[: len(samples) // step * step].reshape(-1, step)
-    loudness: npt.NDArray[np.float64] = np.sqrt((blocks**2).mean(1))
+    loudness: Float64Array = np.sqrt((blocks**2).mean(1))
     return loudness

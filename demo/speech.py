@@ -1,4 +1,4 @@
-"""A sentence spoken by espeak-ng's library, which comes in the package `espeakng-loader`."""
+"""A sentence spoken by the espeak-ng library in the package `espeakng-loader`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from training.synthesizers.espeak import Espeak, Prosody
 SENTENCE = "Hello from orbit! My lips move with these words, made by a small, open program on an ordinary computer."
 VOICE = ("en-us", "f3")  # American English, the third female variant
 WORDS_PER_MINUTE = 172
-PITCH = 58  # espeak's own scale, 0 to 100
+PITCH = 58  # on espeak's scale, 0 to 100
 
 
 def speak(path: Path, sentence: str = SENTENCE, voice: tuple[str, str] = VOICE) -> Path:
-    """Write `sentence` as mono 16-bit WAV at espeak's own rate (22,050 per second) and return `path`.
+    """Write `sentence` as mono 16-bit WAV at espeak's rate (22,050 per second) and return `path`.
 
-    voice: language and variant. Raises `RuntimeError` where the library cannot be used, `ValueError` for a voice that
-    is not there.
+    voice: language and variant. Raises `RuntimeError` if the library cannot be used, `ValueError` for an unknown
+    voice.
     """
     spoken = Espeak().speak(sentence, *voice, prosody=Prosody(WORDS_PER_MINUTE, PITCH))
     return write_wave(path, spoken.samples, spoken.rate)

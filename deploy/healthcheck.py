@@ -1,4 +1,4 @@
-"""Whether the server or the worker of this container answers: exit status 0 where it does."""
+"""Check that the server or worker of this container answers: exit status 0 if it does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws `src/duikou/provenance/mark.png` again, the letters of the visible mark, from an openly licensed font.
+"""Draws `src/duikou/provenance/mark.png`, the letters of the visible mark, with an openly licensed font.
 
     npm pack @expo-google-fonts/noto-sans-sc@0.4.3 && tar xzf expo-google-fonts-noto-sans-sc-0.4.3.tgz
     python tools/draw_mark.py package/500Medium/NotoSansSC_500Medium.ttf
@@ -17,7 +17,7 @@ OUTPUT = Path(__file__).parents[1] / "src/duikou/provenance/mark.png"
 
 
 def main(font: str) -> None:
-    """Write the letters, white on black, cut to their ink."""
+    """Write the letters, white on black, cropped to their ink."""
     image = Image.new("L", (SIZE * (len(TEXT) + 1), SIZE * 2))
     ImageDraw.Draw(image).text((SIZE // 2, SIZE // 4), TEXT, font=ImageFont.truetype(font, SIZE), fill=255)
     image.crop(image.getbbox()).save(OUTPUT, optimize=True)

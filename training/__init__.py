@@ -1,1 +1,1 @@
-"""How the weights of the articulation network are made; not part of the installed package."""
+"""Training of the articulation network; not part of the installed package."""

@@ -1,4 +1,4 @@
-"""From a synthesizer in a silent box to people in rooms: everything is done to mel power, where it is cheap.
+"""Augmentation that makes clean synthetic speech resemble people in rooms. It works on mel power, where it is cheap.
 
 All functions take and return power (B, N, 80): B crops of N rows.
 """
@@ -14,11 +14,11 @@ from duikou.speech.features import BANDS
 
 Generator = np.random.Generator
 
-LONGEST_STRETCH = 1.5  # rows of a crop that one row of the stretched one may take
+LONGEST_STRETCH = 1.5  # rows of a crop that one row of the stretched crop may span
 
 
 def augment(power: Float64Array, others: Float64Array, rng: Generator) -> Float64Array:
-    """Another throat, another room, another microphone, other sounds. `others` (B, N, 80): other people's speech."""
+    """Vary throat, room, microphone and background. others: (B, N, 80) speech of other people."""
     power = power / (power.mean((1, 2), keepdims=True) + 1e-12)
     others = others / (others.mean((1, 2), keepdims=True) + 1e-12)
     power = smear(warp_formants(power, rng), rng)
@@ -30,9 +30,9 @@ def augment(power: Float64Array, others: Float64Array, rng: Generator) -> Float6
 
 
 def stretch(power: Float64Array, targets: Float64Array, rows: int, rng: Generator) -> tuple[Float64Array, Float64Array]:
-    """Crops (B, M, c) played faster or slower and unevenly, as (B, rows, c): M must be `LONGEST_STRETCH` times as long.
+    """Crops (B, M, c) played faster or slower and unevenly, as (B, rows, c); M must be `LONGEST_STRETCH` times `rows`.
 
-    Synthesizers keep time like clocks; people do not.
+    The tempo of synthesizers is constant; that of people is not.
     """
     crops, given = power.shape[:2]
     tempo = np.exp(_knotted(rng, crops, 8, rows, 0.15) + rng.uniform(-0.2, 0.2, (crops, 1)))
@@ -45,7 +45,7 @@ def stretch(power: Float64Array, targets: Float64Array, rows: int, rng: Generato
 
 
 def warp_formants(power: Float64Array, rng: Generator) -> Float64Array:
-    """Move the spectrum along the mel axis: throats 15 % shorter to 18 % longer."""
+    """Scale and shift the spectrum along the mel axis: throats 15 % shorter to 18 % longer."""
     stretch, shift = rng.uniform(0.85, 1.18, (len(power), 1)), rng.uniform(-2.0, 2.0, (len(power), 1))
     at = np.clip(np.arange(BANDS) * stretch + shift, 0, BANDS - 1.001)
     low = at.astype(int)
@@ -63,13 +63,13 @@ def smear(power: Float64Array, rng: Generator) -> Float64Array:
 
 
 def texture(power: Float64Array, rng: Generator) -> Float64Array:
-    """Small random swellings in time and pitch, none to 4 dB: no two periods of a real voice are alike."""
+    """Small random gains in time and frequency, 0 to 4 dB: no two periods of a real voice are alike."""
     field = gaussian_filter1d(gaussian_filter1d(rng.normal(0, 1, power.shape), 2.0, axis=2), 1.5, axis=1)
     return np.exp(rng.uniform(0.0, 1.0, (len(power), 1, 1)) * field / field.std())
 
 
 def hole(power: Float64Array, rng: Generator) -> Float64Array:
-    """A band of up to a quarter of the spectrum missing in 30 % of the crops, (B, 1, 80): no single cue is safe."""
+    """Gains (B, 1, 80) that remove up to a quarter of the spectrum in 30 % of the crops: no single cue is reliable."""
     out = np.ones((len(power), 1, BANDS))
     for crop in np.flatnonzero(rng.random(len(power)) < 0.3):
         start, width = rng.integers(0, BANDS), rng.integers(2, BANDS // 4)
@@ -78,12 +78,12 @@ def hole(power: Float64Array, rng: Generator) -> Float64Array:
 
 
 def gain_drift(power: Float64Array, rng: Generator) -> Float64Array:
-    """People come nearer and go away: up to about 6 dB over a crop, (B, N, 1)."""
+    """Gains (B, N, 1) of people who come nearer and move away: up to about 6 dB over a crop."""
     return _curve(rng, len(power), 4, power.shape[1], 0.6)[..., None]
 
 
 def reverberate(power: Float64Array, rng: Generator) -> Float64Array:
-    """Give 60 % of the crops a room: an exponential tail of 20 to 200 ms, duller than the sound."""
+    """Add a room to 60 % of the crops: an exponential tail of 20 to 200 ms, duller than the direct sound."""
     dull = np.exp(-np.linspace(0, 1, BANDS))
     for crop in np.flatnonzero(rng.random(len(power)) < 0.6):
         decay, level = np.exp(-1 / rng.uniform(2.0, 20.0)), rng.uniform(0.01, 0.25)
@@ -92,7 +92,7 @@ def reverberate(power: Float64Array, rng: Generator) -> Float64Array:
 
 
 def noise(power: Float64Array, rng: Generator) -> Float64Array:
-    """Coloured noise 3 to 45 dB below the speech in 85 % of the crops; a third of it swells and falls."""
+    """Coloured noise 3 to 45 dB below the speech in 85 % of the crops; a third of it rises and falls."""
     crops, rows, _ = power.shape
     colour = _curve(rng, crops, 8, BANDS, 1.5)[:, None, :]
     swell = _curve(rng, crops, 6, rows, 1.0)[:, :, None]
@@ -102,12 +102,12 @@ def noise(power: Float64Array, rng: Generator) -> Float64Array:
 
 
 def music(power: Float64Array, rng: Generator) -> Float64Array:
-    """Chords 5 to 30 dB below the speech in a quarter of the crops: harmonics that start, hold and decay."""
+    """Chords 5 to 30 dB below the speech in a quarter of the crops: harmonics with attack, hold and decay."""
     out = np.zeros_like(power)
     rows = power.shape[1]
     for crop in np.flatnonzero(rng.random(len(power)) < 0.25):
         for _ in range(rng.integers(3, 14)):
-            start, length = rng.integers(-60, rows), rng.integers(15, 150)
+            start, length = int(rng.integers(-60, rows)), int(rng.integers(15, 150))
             hz = 55.0 * 2.0 ** rng.uniform(0, 4) * np.arange(1, 20)
             mel = 2595.0 * np.log10(1 + hz / 700.0)
             bands = np.round(mel / 2840.0 * BANDS).astype(int) - 2
@@ -123,13 +123,13 @@ def music(power: Float64Array, rng: Generator) -> Float64Array:
 
 
 def babble(others: Float64Array, rng: Generator) -> Float64Array:
-    """One to three other people 8 to 30 dB below, in a third of the crops."""
+    """One to three other speakers 8 to 30 dB below the speech, in a third of the crops."""
     crowd = sum(np.roll(others, int(step), axis=0) for step in rng.integers(1, len(others) + 1, rng.integers(1, 4)))
     return np.asarray(crowd * _level(rng, len(others), 0.33, 8.0, 30.0))
 
 
 def equaliser(power: Float64Array, rng: Generator) -> Float64Array:
-    """The microphone's and the file format's colour, (B, 1, 80); a tenth are telephones or low-rate files."""
+    """Gains (B, 1, 80) of microphone and file format; a tenth are telephones or low-rate files."""
     colour = _curve(rng, len(power), 6, BANDS, 1.2)
     for crop in np.flatnonzero(rng.random(len(power)) < 0.1):
         colour[crop, rng.integers(45, 72) :] *= 1e-4
@@ -149,6 +149,6 @@ def _curve(rng: Generator, count: int, knots: int, length: int, spread: float) -
 
 
 def _level(rng: Generator, crops: int, share: float, nearest_db: float, farthest_db: float) -> Float64Array:
-    """Gains (crops, 1, 1): so many dB down in that share of the crops, else none."""
+    """Gains (crops, 1, 1): between these levels, in dB down, in that share of the crops; 0 in the others."""
     gain = 10.0 ** (-rng.uniform(nearest_db, farthest_db, (crops, 1, 1)) / 10)
     return np.where(rng.random((crops, 1, 1)) < share, gain, 0.0)

@@ -1,8 +1,8 @@
 """The corpus: mel power and phones of hours of synthetic speech, in training voices and in held-out ones.
 
-It is made from fixed seeds in a few processes and cached in `training/cache`, since speaking it takes longer than
-reading it. Speech comes in takes: one voice says several things with pauses between them. What the phones ask of the
-mouth (`training/targets.py`) is worked out when the corpus is loaded.
+It is generated from fixed seeds in several processes and cached in `training/cache`, because synthesis takes longer
+than reading. Speech is organised in takes: one voice says several texts with pauses between them. The targets of the
+mouth (`training/targets.py`) are computed when the corpus is loaded.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ SHARDS = 4  # independent parts, each with its own seed
 PROCESSES = 2
 PAUSE_CHOICES_S = ((0.02, 0.15), (0.15, 0.5), (0.5, 1.6))
 EDGE_PAUSE_S = 0.4
-LOG_FLOOR = 1e-9  # of power; keeps digital silence finite
+LOG_FLOOR = 1e-9  # of power; keeps the log of digital silence finite
 
 
 @dataclass(frozen=True)
 class Take:
-    """Some speech of one voice: log_power (N, 80) float16, natural log of mel power, and what is said."""
+    """Some speech of one voice. log_power: (N, 80) float16, natural log of mel power. events: the spoken phones."""
 
     log_power: HalfArray
     events: list[Event]
@@ -45,7 +45,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Takes, one after the other: log_power (N, 80) float16 and targets (N, len(CURVES)) float16."""
+    """Concatenated takes: log_power (N, 80) float16 and targets (N, len(CURVES)) float16."""
 
     log_power: HalfArray
     targets: HalfArray
@@ -57,12 +57,12 @@ class Corpus:
 
 
 def load(synthesizer: str, minutes: float, *, held_out: bool, seed: int) -> Corpus:
-    """So many minutes of one synthesizer, in training voices or in held-out ones; spoken where the cache has none."""
+    """Speech of one synthesizer, in training or held-out voices, from the cache or generated now."""
     return of(takes(synthesizer, minutes, held_out=held_out, seed=seed))
 
 
 def of(spoken: Sequence[Take]) -> Corpus:
-    """Takes with what the mouth does in them."""
+    """A corpus of takes with the targets of the mouth."""
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         targets = list(pool.map(_targets, spoken, chunksize=8))
     return Corpus(np.concatenate([take.log_power for take in spoken]), np.concatenate(targets))
@@ -74,7 +74,7 @@ def join(parts: Sequence[Corpus]) -> Corpus:
 
 
 def takes(synthesizer: str, minutes: float, *, held_out: bool, seed: int) -> list[Take]:
-    """The speech itself."""
+    """The takes of a corpus, from the cache or generated now."""
     CACHE.mkdir(exist_ok=True)
     path = CACHE / f"{synthesizer}-{'held-out' if held_out else 'train'}-{_key(synthesizer, minutes, seed)}.npz"
     if not path.exists():
@@ -114,7 +114,7 @@ def _targets(take: Take) -> HalfArray:
 
 
 def _key(synthesizer: str, *choices: object) -> str:
-    """Changes with the choices and with every source file that the speech depends on."""
+    """A cache key that changes with the choices and with every source file that the speech depends on."""
     digest = hashlib.sha256(repr(choices).encode())
     here = Path(__file__).parent
     for name in ("corpus.py", "texts.py", f"synthesizers/{synthesizer}.py"):
@@ -134,7 +134,7 @@ def _shard(job: tuple[str, float, bool, int]) -> list[Take]:
 
 
 def take_of(say: Callable[[], Spoken], rng: random.Random) -> Take:
-    """About `TAKE_S` of one voice, pauses between what it says."""
+    """About `TAKE_S` of one voice, with pauses between its texts."""
     sound = [np.zeros(round(EDGE_PAUSE_S * RATE), np.float32)]
     events, now = [Event(0.0, EDGE_PAUSE_S, "")], EDGE_PAUSE_S
     while now < TAKE_S:
@@ -143,7 +143,9 @@ def take_of(say: Callable[[], Spoken], rng: random.Random) -> Take:
         peak = float(np.abs(samples).max(initial=0.0))
         if peak <= 0.0:
             continue
-        sound.append(samples * (0.7 * 10 ** (rng.uniform(-4, 0) / 20) / peak))  # people vary from phrase to phrase
+        sound.append(
+            samples * (0.7 * 10 ** (rng.uniform(-4, 0) / 20) / peak)
+        )  # people vary their level from phrase to phrase
         events += [Event(now + event.start_s, now + event.end_s, event.ipa) for event in spoken.events]
         now = sum(map(len, sound)) / RATE
         pause = rng.uniform(*rng.choice(PAUSE_CHOICES_S)) if now < TAKE_S else EDGE_PAUSE_S

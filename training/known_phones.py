@@ -1,9 +1,9 @@
-"""How well the rules alone fit measured mouths, where the phones are known: `python -m training.known_phones [FOLDER]`.
+"""Score the rules alone against measured mouths with known phones: `python -m training.known_phones [FOLDER]`.
 
 A recogniser finds the words and the time of each phone (PocketSphinx, Huggins-Daines et al. 2006; the sentences of the
 GRID corpus by its grammar, Cooke et al. 2006, other English by a general language model, with mistakes). The rules of
-`training/targets.py` make curves of them, and these are scored like the network's: what the network could reach if it
-heard every phone. For scoring, and for the timing of the rules; needs `training/requirements.txt`.
+`training/targets.py` turn them into curves, which are scored like the network's: the score the network could reach if
+it heard every phone. Used for scoring and for the timing of the rules; needs `training/requirements.txt`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ GRID_GRAMMAR = """#JSGF V1.0; grammar grid;
 public <sentence> = (bin|lay|place|set) (blue|green|red|white) (at|by|in|with) <letter> <digit> (again|now|please|soon);
 <letter> = a.|b.|c.|d.|e.|f.|g.|h.|i.|j.|k.|l.|m.|n.|o.|p.|q.|r.|s.|t.|u.|v.|x.|y.|z.|zed;
 <digit> = zero|one|two|three|four|five|six|seven|eight|nine;"""
-SETS = ("grid", "mead_lrs3", "talkvid")  # in English, wholly or mostly
-PHONES_PER_S = 100  # the aligner counts in these
+SETS = ("grid", "mead_lrs3", "talkvid")  # all or mostly in English
+PHONES_PER_S = 100  # time unit of the aligner
 
 
 def phones(samples: Float32Array, grammar: str = "") -> list[Event]:
-    """What is said when in sound (n,) at 16 kHz, by `grammar` (JSGF) or in general English; empty where unclear."""
-    # A new one for each: it adapts to what it heard before, and one failed alignment spoils the next.
+    """The phones in audio (n,) at 16 kHz, by `grammar` (JSGF) or in general English; empty if unclear."""
+    # A new decoder for each clip: it adapts to earlier audio, and a failed alignment spoils the next.
     decoder = Decoder(Config(loglevel="FATAL", samprate=float(RATE), beam=1e-80, wbeam=1e-40, bestpath=False))
     if grammar:
         decoder.add_jsgf_string("grammar", grammar)
@@ -49,7 +49,7 @@ def phones(samples: Float32Array, grammar: str = "") -> list[Event]:
         _hear(decoder, raw)
         decoder.set_alignment()
         _hear(decoder, raw)
-    except RuntimeError:  # the words do not fit the sound
+    except RuntimeError:  # the words do not fit the audio
         return []
     return [
         Event(phone.start / PHONES_PER_S, (phone.start + phone.duration) / PHONES_PER_S, _ipa(phone.name))
@@ -69,7 +69,7 @@ def _ipa(phone: str) -> str:
 
 
 def main() -> None:
-    """Print r by set and lag on top of the lips' lead: of the rules with known phones, beside the network."""
+    """Print r by set and lag, on top of the lips' lead, of the rules with known phones and of the network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=score.TRACKS)
     heard = []

@@ -1,4 +1,4 @@
-"""The articulation network in torch, for training only, and its export for `duikou.speech.network`."""
+"""The articulation network in PyTorch, for training only, and its export for `duikou.speech.network`."""
 
 from __future__ import annotations
 

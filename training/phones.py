@@ -1,11 +1,11 @@
-"""Articulatory targets of phones: what jaw, lips and tongue aim at while an IPA symbol sounds, and how firmly.
+"""Articulatory targets of phones: the positions of jaw, lips and tongue for an IPA symbol, and their firmness.
 
 The figures follow the phonetic classes (vowel height to jaw and lip opening, rounding and spreading to the lips, place
-of articulation to closure, teeth and tongue tip). The opening of the lips is not that of the jaw: spread lips part and
-show the teeth although the jaw is high, as for i and s; rounded ones leave a small hole although it is low, as for o.
-Firmness follows Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993: lips hold to a labial, a
-velar lets them do what the vowels want. (Bilabials close by the closure curve, not by their pull: it must not flatten
-the vowels around them.)
+of articulation to closure, teeth and tongue tip). The openings of lips and jaw differ: spread lips part and
+show the teeth although the jaw is high, as for i and s; rounded lips leave a small hole although it is low, as for o.
+Firmness follows Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993: lips are bound to a
+labial, whereas a velar lets them follow the vowels. (Bilabials close by the closure curve and not by their pull, which
+would flatten the vowels around them.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Phone:
-    """Targets as in `duikou.speech.motion.CURVES`, and firmness: how strongly lips, jaw and rounding hold to them."""
+    """Targets as in `duikou.speech.motion.CURVES`; firmness: how strongly lips, jaw and rounding are bound to them."""
 
     gap: float
     jaw: float
@@ -108,7 +108,7 @@ class Sound:
 def sounds(ipa: str) -> tuple[Sound, ...]:
     """The symbols of one IPA event such as `ˈaɪ`, `tʃ` or `pʰ`; diacritics, tones and language marks are dropped.
 
-    An `h` after a stop or an affricate's friction is aspiration, no phone of its own.
+    An `h` after a stop or an affricate's friction is aspiration, not a separate phone.
     """
     if ipa.startswith("("):
         return ()
@@ -125,6 +125,6 @@ def sounds(ipa: str) -> tuple[Sound, ...]:
 
 
 def unknown(ipa: str) -> set[str]:
-    """Letters of an IPA event that `PHONES` does not know: none should be left."""
+    """Letters of an IPA event that `PHONES` lacks; there should be none."""
     letters = {char for char in unicodedata.normalize("NFD", ipa) if unicodedata.category(char) in {"Ll", "Lo"}}
     return set() if ipa.startswith("(") else letters - set(PHONES)

@@ -1,8 +1,8 @@
 """Score `articulate` on measured mouths: `python -m training.score [FOLDER]`.
 
-The folder holds tracked lips of real speakers with their sound, for scoring only. Nothing is trained or chosen on it;
-only the lead of the lips over the sound is read off it. Each figure is the mean over the clips of a set of Pearson's r
-between a curve, sampled at the video's times, and the measured lip distance.
+The folder holds tracked lips of real speakers with their audio, for scoring only. Nothing is trained or chosen on it;
+only the lead of the lips over the audio is taken from it. Each figure is the mean over the clips of a set of Pearson's
+r between a curve, sampled at the video's times, and the measured lip distance.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LAGS_S = np.arange(-0.12, 0.121, 0.02)
 
 @dataclass(frozen=True)
 class Clip:
-    """One speaker's lips and sound: times of the video frames in s, lip gap, mouth width, mono sound, and motions."""
+    """One speaker's lips and audio: times of the video frames in s, lip gap, mouth width, mono audio, and motions."""
 
     group: str
     times: Float64Array
@@ -67,7 +67,7 @@ def read(folder: Path, sets: Sequence[str] = SETS) -> list[Clip]:
 
 
 def mean_r(clips: Sequence[Clip], group: str, curve: str, lag_s: float = 0.0) -> float:
-    """Mean over a set's clips of r; `curve` is `gap`, `width` or `loudness`. Clips where nothing moves do not count."""
+    """Mean over a set's clips of r; `curve` is `gap`, `width` or `loudness`. A clip without motion has r 0."""
     found = []
     for clip in clips:
         if clip.group != group:
@@ -85,7 +85,7 @@ def mean_r(clips: Sequence[Clip], group: str, curve: str, lag_s: float = 0.0) ->
 
 
 def correlation(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> float:
-    """Pearson's r; 0 where one of them does not move."""
+    """Pearson's r; 0 if one of the curves is constant."""
     still = min(one.std(), other.std()) < 1e-9
     return 0.0 if still else float(np.corrcoef(one, other)[0, 1])
 

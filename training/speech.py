@@ -1,4 +1,4 @@
-"""What every synthesizer gives: sound, and what is said when."""
+"""The output of every synthesizer: audio and its timed phones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from duikou.arrays import Float32Array
 
 @dataclass(frozen=True)
 class Event:
-    """One spoken event: IPA (empty for silence) from `start_s` to `end_s` of its sound."""
+    """One spoken event: IPA (empty for silence) from `start_s` to `end_s` of the audio."""
 
     start_s: float
     end_s: float
@@ -22,7 +22,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Spoken:
-    """Sound (n,) float32 in -1 to 1 at `rate`, and what is said when."""
+    """Audio (n,) float32 in -1 to 1 at `rate`, and its events."""
 
     samples: Float32Array
     rate: int
@@ -30,7 +30,7 @@ class Spoken:
 
 
 def write_wave(path: Path, samples: Float32Array, rate: int) -> Path:
-    """Write samples (n,) in -1 to 1 as a mono file of 16 bits and return `path`."""
+    """Write samples (n,) in -1 to 1 as a mono 16-bit WAV file and return `path`."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, 0, "NONE", "not compressed"))
         file.writeframes(np.clip(np.round(samples * 32_767), -32_768, 32_767).astype("<i2").tobytes())
@@ -38,7 +38,7 @@ def write_wave(path: Path, samples: Float32Array, rate: int) -> Path:
 
 
 def read_wave(path: Path) -> tuple[Float32Array, int]:
-    """Samples (n,) in -1 to 1 and rate of a mono file of 16 bits."""
+    """Samples (n,) in -1 to 1 and rate of a mono 16-bit WAV file."""
     with wave.open(str(path), "rb") as file:
         rate, content = file.getframerate(), file.readframes(file.getnframes())
     return np.frombuffer(content, np.int16).astype(np.float32) / 32768.0, rate

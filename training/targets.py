@@ -1,8 +1,8 @@
-"""From phones with times to the curves that the network learns.
+"""Turn timed phones into the curves that the network learns.
 
-Coarticulation by dominance functions after Cohen and Massaro (1993): every phone pulls each articulator towards its
-target with a strength that decays around the phone; what is seen is the weighted mean. Rounding starts earlier than
-the sound (look-ahead), bilabials close wholly however open their neighbours are.
+Coarticulation uses dominance functions after Cohen and Massaro (1993): every phone pulls each articulator towards its
+target with a strength that decays around the phone; the result is the weighted mean. Rounding starts before the sound
+(look-ahead), and bilabials close completely, however open their neighbours are.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LIPS_S = 0.035  # spread of a phone's pull on lips and jaw beyond its core: they
 ROUND_BEFORE_S = 0.100  # rounding is prepared over the consonants before the vowel (look-ahead model)
 ROUND_AFTER_S = 0.060
 CORE = 0.5  # middle share of a phone within which its pull is full
-CLOSED_S = 0.060  # least time that lips stay pressed: two frames at 30 per second
-EDGE_S = 0.012  # softness of the closure's, the teeth's and the tongue's edges
+CLOSED_S = 0.060  # least duration of a closure: two frames at 30 per second
+EDGE_S = 0.012  # softness of the edges of closure, teeth and tongue
 PAUSE_S = 0.200  # a silence at least this long is rest; a shorter one is bridged
 PREPARE_S = 0.100  # the mouth opens this long before the first sound
 SETTLE_S = 0.080  # and is back at rest this long after the last
@@ -34,7 +34,7 @@ _GAP, _JAW, _WIDTH, _ROUND, _CLOSURE, _DENTAL, _TONGUE, _VOICE = range(len(CURVE
 
 @dataclass(frozen=True)
 class _Part:
-    """One phone's or pause's place, targets and strengths (of gap, jaw, width and rounding), and whether it is rest."""
+    """One phone or pause: its time, its targets and firmness (of gap, jaw, width, rounding), and whether it is rest."""
 
     start_s: float
     end_s: float
@@ -79,7 +79,7 @@ def timed(event: Event) -> list[tuple[Sound, float, float]]:
 
 
 def _merge_silence(events: list[Event]) -> list[Event]:
-    """Neighbouring silences as one, so that a pause is known by its whole length."""
+    """Merge neighbouring silences, so that a pause has its full length."""
     merged: list[Event] = []
     for event in events:
         silent = not sounds(event.ipa)
@@ -115,7 +115,7 @@ def _pause(event: Event) -> _Part:
 
 
 def _mark(out: Float64Array, part: _Part) -> None:
-    """Write closure, teeth, tongue tip and voice of one part; edges are softened afterwards."""
+    """Write closure, teeth, tongue tip and voice of one part; the caller softens the edges."""
     start, end = part.start_s, part.end_s
     rows = slice(round(start * FRAME_RATE), max(round(end * FRAME_RATE), round(start * FRAME_RATE) + 1))
     if not part.rest:

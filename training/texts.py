@@ -1,7 +1,7 @@
-"""What the synthesizers say: short sentences of our own, common words, made-up words and numbers, in many languages.
+"""Texts for the synthesizers: short sentences, common words, made-up words and numbers, in many languages.
 
-All sentences were written for this file; the common words are those of `wordfreq`. Made-up words balance the phones
-(lips close more often than in prose), and numerals let a synthesizer speak languages that have no words here.
+All sentences were written for this file; the common words come from `wordfreq`. Made-up words balance the phones (lips
+close more often than in prose), and numerals let a synthesizer speak languages that have no words here.
 """
 
 from __future__ import annotations
@@ -179,16 +179,16 @@ WORDS = {
 """Languages with a list of common words, and the list's own name for them (`wordfreq`)."""
 
 ONLY_NUMBERS = ("fa", "te", "he", "eu", "yue", "th")
-"""Languages that are spoken from numerals and made-up words only: their spelling leaves vowels or words untold."""
+"""Languages spoken from numerals and made-up words only: their spelling does not show vowels or word boundaries."""
 
 PLAIN_LATIN = frozenset(
     {"en", "de", "es", "fr", "it", "pt-br", "pl", "tr", "sw", "id"}
     | {"nl", "sv", "da", "hu", "fi", "ro", "cs", "ca", "eu", "ms", "sk", "sl", "hr", "nb"}
 )
-"""Languages whose spelling reads `bamofi` as anyone would."""
+"""Languages in which `bamofi` is pronounced as spelt."""
 
 WEIGHTS = {"en": 4, "cmn": 4, "ar": 2, "ja": 2, "ko": 2, "es": 2, "fr": 2, "de": 2, "hi": 2}
-"""How often a language speaks; 1 where not named."""
+"""Relative frequency of a language; 1 if not listed."""
 
 COMMON = 5000  # of a list's most common words
 _KANA = re.compile(r"[ぁ-ゖァ-ヺー]+")
@@ -199,13 +199,13 @@ _CODAS = ("", "", "", "m", "n", "p", "s", "l", "r")
 
 
 def languages() -> tuple[str, ...]:
-    """Every language that is spoken, as often as it shall be drawn."""
+    """Every language, repeated by its weight."""
     names = dict.fromkeys((*SENTENCES, *WORDS, *ONLY_NUMBERS))
     return tuple(name for name in names for _ in range(WEIGHTS.get(name, 1)))
 
 
 def draw(language: str, rng: random.Random) -> str:
-    """One text to speak: a sentence of our own, common words, made-up words or numbers."""
+    """One text to speak: a sentence, common words, made-up words or numbers."""
     sentences, kind = SENTENCES.get(language), rng.random()
     if sentences and kind < 0.25:
         return rng.choice(sentences)
@@ -221,7 +221,7 @@ def draw(language: str, rng: random.Random) -> str:
 
 @cache
 def _common(words: str) -> tuple[str, ...]:
-    """A language's common words, without abbreviations, numbers and, in Japanese, what only a dictionary can read."""
+    """A language's common words, without abbreviations, numbers and, in Japanese, words in kanji."""
     import wordfreq  # for training only
 
     listed = wordfreq.top_n_list(words, COMMON)

@@ -1,7 +1,7 @@
-"""Make the weights of the articulation network, from nothing: `python -m training.train`.
+"""Train the articulation network from scratch: `python -m training.train`.
 
-Speaks the corpus (or takes it from the cache), trains, chooses the checkpoint on held-out voices, and writes the
-weights and a file of figures beside them into the package. Seeds are fixed.
+Generates the corpus (or reads it from the cache), trains, selects the checkpoint on held-out voices, and writes the
+weights and a file of metrics into the package. Seeds are fixed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OUT = Path(__file__).parent.parent / "src" / "duikou" / "speech" / "weights"
 
 
 MINUTES = {"espeak": 100.0, "flite": 30.0, "festival": 60.0, "open_jtalk": 10.0, "hibari": 25.0}
-"""What each synthesizer says, where it is there: one with more voices says more."""
+"""Minutes of speech of each installed synthesizer: more voices speak for longer."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Recipe:
 
     minutes: dict[str, float] = field(default_factory=lambda: dict(MINUTES))  # of each synthesizer
     held_out_minutes: float = 6.0  # of each that has voices to spare
-    steps: int = 0  # 0 stands for the network's own in `STEPS`
+    steps: int = 0  # 0 stands for the network's value in `STEPS`
     batch: int = 16
-    rows: int = 260  # 2.6 s: a phrase, and the pause beside it
+    rows: int = 260  # 2.6 s: a phrase and the adjacent pause
     peak_rate: float = 6e-3
     weight_decay: float = 0.01
     averaging: float = 0.998  # of the weights, per step
@@ -50,13 +50,13 @@ class Recipe:
     seed: int = 1
 
 
-# Steps of each network. More steps know the synthesizers' voices better, fewer carry over to real ones: both are heard.
+# Steps of each network. More steps fit the synthesizers' voices better, fewer generalise to real voices: both are used.
 STEPS = dict(zip(WEIGHTS, (2600, 5000), strict=True))
 
-# How much each curve counts: the lips' opening is what people see, closures are rare and matter most after it.
+# Weight of each curve: people see the opening of the lips most; closures are rare and matter most after it.
 LOSS = {"gap": 4.0, "jaw": 2.0, "width": 1.0, "round": 2.0, "closure": 1.2, "dental": 0.6, "tongue": 0.2, "voice": 0.3}
 EXAM_BATCHES = 8  # of held-out voices, augmented like the rest, the same at every check
-# Rare curves speak up: a lip that meets teeth now and then too often is better than one that never does.
+# Weight of the positive class of rare curves: lips that touch the teeth too often are better than lips that never do.
 RARE = {"closure": 2.0, "dental": 5.0}
 _SQUARED = 4  # curves learned by squared error; the rest by cross entropy
 
@@ -83,7 +83,7 @@ class Crops:
 
 
 def loss_of(out: Tensor, targets: Tensor) -> Tensor:
-    """One figure for a batch."""
+    """The weighted loss of a batch."""
     total = torch.zeros(())
     for column, name in enumerate(CURVES):
         ours, wanted = out[:, column], targets[:, column]
@@ -109,7 +109,7 @@ def check(net: ArticulationNet, batches: list[tuple[Tensor, Tensor]]) -> dict[st
 
 
 def train(recipe: Recipe, weights: Path) -> dict[str, object]:
-    """Train one network and write its weights, and its figures beside them as `.json`; the figures."""
+    """Train one network, write its weights, and its metrics beside them as `.json`; return the metrics."""
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     started = time.monotonic()
@@ -172,7 +172,7 @@ def train(recipe: Recipe, weights: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """The command line; without arguments it makes what the package ships."""
+    """The command line; without arguments it trains the networks that ship with the package."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--out", type=Path, default=OUT)
     for name in ("held_out_minutes", "steps", "threads", "seed"):
@@ -182,7 +182,7 @@ def main() -> None:
     out: Path = options.pop("out")
     there = synthesizers.available()
     if missing := MINUTES.keys() - there:
-        print(f"not installed: {', '.join(sorted(missing))} (training/README.md); training without", flush=True)
+        print(f"not installed, training without: {', '.join(sorted(missing))} (see training/README.md)", flush=True)
     minutes = {name: MINUTES[name] for name in there}
     steps = options.pop("steps")
     for name, own_steps in STEPS.items():

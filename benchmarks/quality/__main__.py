@@ -1,8 +1,8 @@
-"""Measure how convincing the mouth is and say which bounds are met.
+"""Measure how convincing the mouth is and report which bounds are met.
 
-Takes clips of real people from `../shared/media` and measured mouths from `../shared/tracks`; without them it makes a
-talking portrait of its own. Prints tables, writes `out/quality/quality.json`, one sheet for each face, and, after a
-whole run on real people, the tables of `docs/quality.md`.
+Uses clips of real people from `../shared/media` and measured mouths from `../shared/tracks`; without them it generates
+a talking portrait. Prints tables and writes `out/quality/quality.json`, one sheet for each face and, after a complete
+run on real people, the tables of `docs/quality.md`.
 
     python -m benchmarks.quality [--quick] [--clip NAME]
 """
@@ -24,7 +24,7 @@ from benchmarks.quality.hard import alter
 from benchmarks.quality.report import Measured
 from benchmarks.quality.run import FaceReport, UnmeasuredError, measure
 from duikou import __version__
-from duikou.cli.terminal import shown
+from duikou.cli.terminal import show_progress
 from duikou.errors import DuikouError
 from duikou.parallel import cores
 from duikou.progress import Progress, scaled
@@ -49,10 +49,10 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_CLIPS} clips of {QUICK_S:g} s and one idle one")
-    parser.add_argument("--clip", action="append", default=[], help="only this clip; may be given again")
+    parser.add_argument("--clip", action="append", default=[], help="measure only this clip; may be repeated")
     options = parser.parse_args()
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="duikou-quality-") as name, shown("quality") as progress:
+    with tempfile.TemporaryDirectory(prefix="duikou-quality-") as name, show_progress("quality") as progress:
         found = measured(Path(name), OUTPUT, options.clip, progress, quick=options.quick)
     made = report.tables(found)
     console = Console()
@@ -67,12 +67,12 @@ def main() -> int:
 
 
 def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *, quick: bool) -> Measured:
-    """All measures on what there is. names: only these clips, where any is named; speech alone is left out then."""
+    """All measures on the available clips. names: only these clips, if any; speech alone is then left out."""
     talking, idle, speech = _clips(folder, quick=quick)
     known = [clip.name for clip in (*talking, *idle)]
     unknown = set(names) - set(known)
     if unknown:
-        raise SystemExit(f"there is no clip {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        raise SystemExit(f"unknown clip {', '.join(sorted(unknown))}; the clips are {', '.join(known)}")
     chosen = [clip for clip in (*talking, *idle) if not names or clip.name in names]
     faces: list[FaceReport] = []
     hardened: list[FaceReport] = []
@@ -89,15 +89,13 @@ def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *
         return Measured(faces, hardened, [], [], [], left_out)
     sets = [] if quick else tracks.scores()
     if not sets:
-        left_out.append(
-            ("measured mouths", "a quick run leaves them out" if quick else f"{tracks.FOLDER} is not there")
-        )
+        left_out.append(("measured mouths", "left out of a quick run" if quick else f"{tracks.FOLDER} does not exist"))
     each = QUICK_SENTENCES if quick else phones.SENTENCES_EACH
     return Measured(faces, hardened, sets, phones.heard(each=each), phones.by_language(each=each), left_out)
 
 
 def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], Path]:
-    """Those who talk, the ones made hard last; those who are idle, and what they are to say."""
+    """The talking clips, hard cases last; the idle clips; and the speech for the idle ones."""
     if not clips.MEDIA.is_dir():
         talking, idle, speech = clips.made(folder, QUICK_S if quick else MADE_S)
         return (talking, talking.hardened(clips.MADE_HARD)), (idle,), speech
@@ -114,7 +112,7 @@ def _clip(job: Job, clip: Clip, progress: Progress, *, talks: bool) -> list[Face
         progress(f"{clip.name}: {stage}", share)
 
     if not clip.video.is_file():
-        raise UnmeasuredError("the clip is not there")
+        raise UnmeasuredError("the file does not exist")
     with tempfile.TemporaryDirectory(dir=job.folder) as name:
         place = Path(name)
         clip = alter(clip, place) if clip.altered else clip

@@ -1,4 +1,4 @@
-"""What is measured: clips of real people where they are, else made ones; and the forms in which a job takes them."""
+"""The measured clips: real people if available, else generated ones; and their preparation for a job."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ MEDIA = Path(__file__).parents[3] / "shared" / "media"
 """Real people, kept outside the repository; see its own README."""
 
 DISPLACED = Quality(8, "veryfast")
-"""x264 quality of the displaced clip: the product decodes it as it would decode the original."""
+"""x264 quality of the displaced clip, high enough to stand in for the original."""
 
 BLOCK = 24
-"""Frames held while a clip is played backwards: a minute of 1080p does not fit the memory."""
+"""Frames held while a clip is played backwards: a minute of 1080p does not fit into memory."""
 
 LEAD_S, PAUSE_S, PART_S = 0.5, 2.0, 2.5
-"""Audio for a face that is silent: nothing, speech, a pause, speech again."""
+"""Audio for a silent face: silence, speech, a pause, speech again."""
 
 FADE_S = 0.02
-"""At the ends of a part of speech, so that the cut is no click."""
+"""Fade at the ends of a part of speech, so that the cut does not click."""
 
 MADE_TEXT = (
     "Papa bought a big map before breakfast. My uncle Bob keeps five brave goats and a purple van, if you please."
 )
 MADE_VOICE = ("en-us", "m3")
-"""A voice that the articulation network has never heard in training."""
+"""A voice that the articulation network was not trained on."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of somebody who talks or is idle. seconds: how much of it is used; `None` is all. altered: name of what
-    makes it hard (`hard.ALTERATIONS`), if anything does.
+    """A clip of a talking or idle person. seconds: how much of it is used; `None` is all. altered: name of the
+    alteration (`hard.ALTERATIONS`) that makes it a hard case, if any.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Clip:
     altered: str = ""
 
     def hardened(self, by: str) -> Clip:
-        """The same clip, to be altered."""
+        """The same clip with an alteration."""
         return replace(self, name=f"{self.name}_{by}", altered=by)
 
 
@@ -97,10 +97,10 @@ IDLE_SPEECH = MEDIA / "speech" / "en_18s.mp3"
 
 @dataclass(frozen=True)
 class Take:
-    """A clip made ready. frames: how many of the clip's are used.
+    """A prepared clip. frames: number of its frames that are used.
 
-    real: the clip encoded by the product without a change. given: the clip whose face is to speak, in a re-enactment
-    with its pictures displaced in time. sound: the speech as WAV, from time 0 on.
+    real: the clip encoded by the product without changes. given: the input clip, in a re-enactment with its pictures
+    displaced in time. sound: the speech as WAV, from time 0.
     """
 
     clip: Clip
@@ -111,13 +111,13 @@ class Take:
 
 
 def displaced(count: int) -> IntArray:
-    """Which of `count` pictures shows at each of `count` frames: to and fro without a cut, begun half-way."""
+    """The picture shown at each of `count` frames: forwards and backwards without a cut, from the middle on."""
     place = count // 2 + np.arange(count)
     return np.where(place < count, place, 2 * (count - 1) - place)
 
 
 def reenactment(clip: Clip, folder: Path) -> Take:
-    """Write the clip as it is, the clip displaced, and its sound. Raises `MediaError` for a clip without sound."""
+    """Write the unchanged clip, the displaced clip, and its audio. Raises `MediaError` for a clip without audio."""
     frames = frame_count(clip)
     real, given = _unchanged(clip, frames, folder), folder / "given.mp4"
     pts = [int(one) for one in decode.read_frame_times(clip.video).pts[:frames]]
@@ -129,7 +129,7 @@ def reenactment(clip: Clip, folder: Path) -> Take:
 
 
 def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
-    """The clip as it is with speech that pauses in the middle."""
+    """The unchanged clip, and speech with a pause in the middle."""
     frames = frame_count(clip)
     real = _unchanged(clip, frames, folder)
     said = read_audio(speech, channels=1)
@@ -141,10 +141,10 @@ def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
 
 
 def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
-    """For want of real people: the demo's portrait talking by known phones, the portrait idle, and what it says.
+    """Substitute for real people: the demo's portrait talking by known phones, the idle portrait, and the speech.
 
-    The talking one is painted by the engine itself from the targets of the phones, so it says how well the speech is
-    heard and shown, not how real it looks.
+    The engine itself paints the talking portrait from the targets of the phones. It therefore measures how well the
+    speech is heard and shown, not how real the result looks.
     """
     spoken = Espeak().speak(MADE_TEXT, *MADE_VOICE)
     sound = Audio(spoken.samples[: round(seconds * spoken.rate), None], spoken.rate)
@@ -164,7 +164,7 @@ def write_sound(path: Path, sound: Audio) -> Path:
 
 
 def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:
-    """The clip's first frames, encoded as the product encodes what it does not change."""
+    """The clip's first frames, encoded as the product encodes unchanged frames."""
     path = folder / "real.mp4"
     with VideoWriter(path, Video.open(clip.video)) as writer:
         for frame in decode.frames(clip.video, stop=frames):
@@ -173,7 +173,7 @@ def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:
 
 
 def frame_count(clip: Clip) -> int:
-    """How many of a clip's frames are used."""
+    """Number of frames of a clip that are used."""
     times = decode.times(clip.video)
     return len(times) if clip.seconds is None else int(np.searchsorted(times, clip.seconds * 1000))
 
@@ -184,7 +184,7 @@ def _end_ms(clip: Clip, frames: int) -> int:
 
 
 def _in_order(video: Path, order: IntArray) -> Iterator[Image]:
-    """The pictures of that order, which moves by single frames; few are held at a time."""
+    """The pictures in the given order, whose steps are single frames; holds only a few at a time."""
     held: dict[int, Image] = {}
     for place, number in enumerate(order):
         if number not in held:

@@ -1,4 +1,4 @@
-"""Two engines around the product's own: one is driven by another motion, one remembers what was painted."""
+"""Two engines that wrap the product's engine: one replaces the motion, one records what is painted."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SYLLABLE_ROWS = 4.0
 """Blur of loudness: r with measured lips is highest near 40 ms."""
 
 SILENT_DB, WIDEST = -30.0, 0.85
-"""Loudness that closes the mouth, and the gap of the loudest: a mouth driven so opens as far as one that speaks."""
+"""Loudness that closes the mouth, and gap at the highest loudness: the mouth opens as far as a speaking one."""
 
 
 def loudness_motion(samples: Float32Array, rate: int) -> MouthMotion:
-    """The mouth that everyone can make: gap and jaw follow the loudness of mono sound (n,), all else rests.
+    """Baseline motion: gap and jaw follow the loudness of mono audio (n,), everything else rests.
 
-    It is given the same lead as the product's own motion.
+    It has the same lead as the product's motion.
     """
     level = gaussian_filter1d(loudness(mel_power(resample(samples, rate))), SYLLABLE_ROWS, mode="nearest")
     values = np.zeros((len(level), len(CURVES)), np.float32)
@@ -36,7 +36,7 @@ def loudness_motion(samples: Float32Array, rate: int) -> MouthMotion:
 
 
 class Driven:
-    """Paints another motion than the speech's."""
+    """Paints a given motion in place of the speech's."""
 
     name = "driven"
 
@@ -44,14 +44,14 @@ class Driven:
         self._motion, self._engine = motion, engine or NativeEngine()
 
     def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> Renderer:
-        """Plan the clip with the motion at the track's times instead of `curves`."""
+        """Plan the clip with the given motion instead of `curves`."""
         values = self._motion.at(clip.track.times_ms / 1000).astype(np.float64)
         return self._engine.prepare(clip, dict(zip(CURVES, values.T, strict=True)), progress=progress)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What one frame got: pixels (rows, columns, 3) from (top, left) on, all of those that differ among them."""
+    """The change of one frame: pixels (rows, columns, 3) from (top, left) on, with all that differ."""
 
     top: int
     left: int
@@ -66,7 +66,7 @@ class Change:
 
 
 class Watched:
-    """Keeps what another engine paints, before it is encoded."""
+    """Records what another engine paints, before it is encoded."""
 
     name = "watched"
 
@@ -82,7 +82,7 @@ class Watched:
 
 
 class WatchedRenderer:
-    """Paints one face and keeps what changed: `changes_made` by frame number."""
+    """Paints one face and records what changed: `changes_made` by frame number."""
 
     def __init__(self, clip: FaceClip, renderer: Renderer) -> None:
         self.clip, self._renderer = clip, renderer
@@ -102,7 +102,7 @@ class WatchedRenderer:
 
 
 def changed_part(before: Image, after: Image) -> Change | None:
-    """The smallest rectangle that holds all that differs between two pictures; `None` where nothing does."""
+    """The smallest rectangle that holds all differences of two pictures; `None` if they are equal."""
     differs = (before != after).any(axis=2)
     rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
     if not len(rows):

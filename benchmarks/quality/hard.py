@@ -1,4 +1,4 @@
-"""Hard clips made of easy ones: the head turned, the light from one side, the head tilted, moving fast, far away."""
+"""Hard cases made from easy clips: the head turned, lit from one side, tilted, moving fast, or far away."""
 
 from __future__ import annotations
 
@@ -44,37 +44,38 @@ Alteration = Callable[[Image, Moment], Image]
 """The altered picture, of the same size."""
 
 DEPTH_PX = 60.0
-"""Pixels of an eye distance at which depth is told."""
+"""Eye distance, in pixels, at which depth is computed."""
 
 BEHIND, DEEPEST = 0.9, 0.7
-"""How steeply the head goes back beyond the face's outline, and how far at most, in eye distances."""
+"""Slope of the head's depth beyond the outline of the face, and maximum depth, in eye distances."""
 
 HEAD, NECK = 0.35, 1.6
-"""Distance from the face's outline, in eye distances, up to which all turns with the head, and from which none does."""
+"""Distance from the outline of the face, in eye distances, up to which everything turns with the head, and from which
+nothing does."""
 
 SOFT = 0.05
-"""Blur of the depth, in eye distances: the mesh's triangles are not to be seen."""
+"""Blur of the depth, in eye distances, that hides the triangles of the mesh."""
 
 TURN_DEG, SWAY_DEG, SWAY_S = 46.0, 4.0, 3.1
-"""How far the head is turned, and how far and how fast it sways about that."""
+"""Angle of the turned head, and amplitude and period of its sway."""
 
 LAMP, AMBIENT, DIRECT, BACKGROUND = (-0.93, -0.17, -0.32), 0.15, 1.0, 0.4
-"""Direction to the lamp (right, down, away from the camera), and how much light falls from everywhere, from the lamp,
-and on what is not head."""
+"""Direction to the lamp (right, down, away from the camera); ambient light, light of the lamp, and light on the
+background."""
 
 EDGE = 0.1
-"""Breadth, in eye distances, over which the lamp's light ends beyond the face's outline."""
+"""Width, in eye distances, over which the light of the lamp fades out beyond the outline of the face."""
 
 TILT_DEG = 30.0
 WAY, WAY_S, SHUTTER_S = 0.6, 1.0, 0.02
-"""How far the head moves to either side, in eye distances, how fast to and fro, and how long the shutter is open."""
+"""Amplitude of the head's motion, in eye distances, its period, and the time that the shutter is open."""
 
 LIPS_PX = 34.0
-"""Width of the lips of a face that is far away; 30 is the least that is taken."""
+"""Width of the lips of a face that is far away; the product accepts 30 or more."""
 
 
 def turned(image: Image, at: Moment) -> Image:
-    """The head turned to the image's right about its own axis; the far side of nose and face is hidden."""
+    """The head turned about its axis to the right of the image; the far side of nose and face is hidden."""
     height, width = image.shape[:2]
     away, outside = _depth(at.points, image.shape[:2])
     angle = np.radians(TURN_DEG + SWAY_DEG * np.sin(2 * np.pi * at.time_s / SWAY_S))
@@ -82,7 +83,7 @@ def turned(image: Image, at: Moment) -> Image:
     turns = 1 - smoothstep((outside.astype(np.float64) - HEAD) / (NECK - HEAD))
     x = np.arange(width, dtype=np.float64)
     to = x + turns * ((np.cos(angle) - 1) * (x - oval[:, 0].mean()) - np.sin(angle) * (away - oval[:, 2].max()))
-    seen = np.maximum.accumulate(to, axis=1)  # what lies behind something further to the left stays hidden
+    seen = np.maximum.accumulate(to, axis=1)  # points behind others further to the left stay hidden
     places = np.stack([np.interp(x, row, x) for row in seen]).astype(np.float32)
     rows = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, 1)
     return np.asarray(cv2.remap(image, places, rows, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE), np.uint8)
@@ -97,19 +98,19 @@ def side_lit(image: Image, at: Moment) -> Image:
     lit = AMBIENT + DIRECT * np.clip(normal @ (np.array(LAMP) / np.linalg.norm(LAMP)), 0, None)
     head = 1 - smoothstep(outside.astype(np.float64) / EDGE)
     light = cv2.GaussianBlur(BACKGROUND + head * (lit - BACKGROUND), (0, 0), SOFT * at.unit)
-    # Light adds up in linear values; a picture's are about their square roots.
+    # Light adds up in linear values; pixel values are about their square roots.
     return np.asarray(np.clip(image * np.sqrt(light)[..., None] + 0.5, 0, 255), np.uint8)
 
 
 def tilted(image: Image, at: Moment) -> Image:
-    """The picture turned about the face."""
+    """The picture rotated about the face."""
     middle = at.usual[:, :2].mean(0)
     turn = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), TILT_DEG, 1.0)
     return _moved(image, turn)
 
 
 def fast(image: Image, at: Moment) -> Image:
-    """The picture moves to and fro, blurred as the open shutter blurs it."""
+    """The picture moves back and forth, with the motion blur of the open shutter."""
     pace = 2 * np.pi / WAY_S
     way = WAY * at.unit * np.sin(pace * at.time_s)
     blur = max(round(SHUTTER_S * WAY * at.unit * pace * abs(np.cos(pace * at.time_s))), 1)
@@ -117,7 +118,7 @@ def fast(image: Image, at: Moment) -> Image:
 
 
 def far(image: Image, at: Moment) -> Image:
-    """The picture small, before a blurred copy of itself."""
+    """The picture shrunk, in front of a blurred copy of itself."""
     height, width = image.shape[:2]
     lips = pose.canonical()[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER], 0]
     shrink = LIPS_PX / (float(lips[1] - lips[0]) * float(pose.fit(at.usual[None].astype(np.float32)).scale[0]))

@@ -1,6 +1,6 @@
-"""Lips tracked anew in a finished video, and how well they agree with the real ones.
+"""Track lips in a finished video and measure how well they agree with the real ones.
 
-All shapes are canonical: the head's pose is taken out, the unit is the distance of the outer eye corners.
+All shapes are canonical: the head's pose is removed, the unit is the distance between the outer eye corners.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from duikou.speech.motion import MouthMotion
 from training.score import correlation
 
 CLOSED = 0.03
-"""Gap, in eye distances, below which lips are seen to meet."""
+"""Gap, in eye distances, below which lips look closed."""
 
 ON_TEETH = 0.05
-"""Gap, in eye distances, below which the lower lip is seen at the upper teeth: half of the f and v of measured speakers
-get below 0.02 to 0.04."""
+"""Gap, in eye distances, below which the lower lip seems to touch the upper teeth: half of the f and v of measured
+speakers get below 0.02 to 0.04."""
 
 GESTURE_FROM = 0.5
-"""Height of a gesture's curve from which it is asked for; the analysis makes one whole or not at all."""
+"""Value of a gesture's curve from which the gesture is wanted; `articulate` makes it completely or not at all."""
 
 LAGS_MS = np.arange(-200, 201, 5)
-"""Lags tried: five frames to either side, which is more than a syllable's half."""
+"""Lags tried: five frames to either side, which is more than half a syllable."""
 
 NO_LAG = int(np.flatnonzero(LAGS_MS == 0)[0])
 OWN_LAG_MS = 120
-"""How far sound and picture of a recording may be apart; measured ones are up to 100 ms."""
+"""Largest offset between audio and picture of a recording; measured recordings have up to 100 ms."""
 
 LEAST_FRAMES = 20
-"""Fewer frames in common say nothing."""
+"""Least number of common frames."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,19 @@ class Lips:
         return mesh.lip_width(self.shapes)
 
     def among(self, frames: npt.ArrayLike) -> Lips:
-        """The same at those of its frames that are among `frames`."""
+        """Only the frames that are among `frames`."""
         keep = np.isin(self.frames, frames)
         return Lips(self.track.part(keep), self.shapes[keep], self.raw[keep])
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far lips follow the real ones.
+    """How well lips follow the real ones.
 
     r_gap, r_width: Pearson's r, frame by frame. lag_ms: lag of the lips behind the real ones at which r of the gap is
     highest, and by_lag (len(LAGS_MS),) that r. distance: mean distance of the lower face's landmarks.
-    met, closures: how many of the closures that the speech analysis found are seen. bitten, labiodentals: likewise of
-    its f and v.
+    met, closures: visible closures, and all closures that the speech asks for. bitten, labiodentals: the same for f and
+    v.
     """
 
     r_gap: float
@@ -96,7 +96,7 @@ class Agreement:
 
     @property
     def r_own_lag(self) -> float:
-        """r of the gap at the lag that suits this clip best, whose sound may be late or early itself."""
+        """r of the gap at the best lag for this clip, whose audio may itself be late or early."""
         return float(self.by_lag[np.abs(LAGS_MS) <= OWN_LAG_MS].max())
 
 
@@ -108,7 +108,7 @@ def tracked(video: Path, face: Face, frames: int) -> Lips:
 
 
 def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agreement | None:
-    """Compare at the frame numbers `used`; `None` where fewer than `LEAST_FRAMES` of them were seen in both."""
+    """Compare at the frame numbers `used`; `None` if fewer than `LEAST_FRAMES` of them are in both tracks."""
     common = np.intersect1d(np.intersect1d(lips.frames, real.frames), used)
     if len(common) < LEAST_FRAMES:
         return None
@@ -131,7 +131,7 @@ def agreement(lips: Lips, real: Lips, used: IntArray, asked: MouthMotion) -> Agr
 
 
 def by_lag(lips: Lips, asked: MouthMotion) -> Float64Array:
-    """(len(LAGS_MS),) r of the lips' gap with the one asked for, the lips thought so much late."""
+    """(len(LAGS_MS),) r of the lips' gap with the wanted gap at each lag of the lips."""
     found = []
     for lag in LAGS_MS:
         at = (lips.track.times_ms - lag) / 1000
@@ -141,7 +141,7 @@ def by_lag(lips: Lips, asked: MouthMotion) -> Float64Array:
 
 
 def gestures(asked: MouthMotion, curve: str) -> list[tuple[float, float]]:
-    """Start and end, in s, of each time that a motion's `closure`, or `dental`, is made."""
+    """Start and end, in s, of each gesture in a motion's curve `closure` or `dental`."""
     made = np.concatenate([[False], asked[curve] >= GESTURE_FROM, [False]])
     edges = np.flatnonzero(np.diff(made.astype(np.int8))).reshape(-1, 2)
     return [(asked.start_s + start / asked.rate, asked.start_s + (end - 1) / asked.rate) for start, end in edges]
@@ -162,7 +162,7 @@ def gestures_met(lips: Lips, asked: MouthMotion, curve: str, below: float) -> Bo
 
 
 def same_face(face: Face, others: Sequence[Face]) -> Face | None:
-    """Which of `others` is in the same place; `None` where all are further off than a face is wide."""
+    """The face of `others` in the same position; `None` if all are further away than the width of a face."""
     if not others:
         return None
     here = _place(face)
@@ -181,7 +181,7 @@ def _canonical(track: FaceTrack) -> Float64Array:
 
 
 def _lagged(ours: Lips, theirs: Lips, lag_ms: int) -> float:
-    """r of the gaps where ours is thought `lag_ms` late."""
+    """r of the gaps if ours is `lag_ms` late."""
     times = theirs.track.times_ms
     at = ours.track.times_ms - lag_ms
     inside = (at >= times[0]) & (at <= times[-1])

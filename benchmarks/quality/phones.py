@@ -19,19 +19,19 @@ from training.targets import curves, timed
 from training.texts import SENTENCES
 
 VOICES = ("m3", "m7", "f3", "klatt3", "Annie", "Reed")
-"""Voices of espeak-ng's own that the articulation network has never heard in training."""
+"""Voices of espeak-ng that the articulation network was not trained on."""
 
 SENTENCES_EACH = 24
-"""Sentences of each voice: about a hundred closures a voice, eight minutes of speech in all."""
+"""Sentences per voice: about a hundred closures per voice, eight minutes of speech in all."""
 
 ASKED_LANGUAGES = ("en", "cmn", "de", "ja", "ar", "ko", "hi")
-"""First those that matter most, then those that must not be worse than loudness."""
+"""First the most important languages, then those that must not be worse than loudness."""
 
 LANGUAGES = ("en", "de", "es", "fr", "it", "pl", "id", "sw")
 SEED = 3
 WORDS_PER_MINUTE = (150, 190)
 NEAR_S = 0.04
-"""How far from the phone the lips may meet, a frame's time at 25 per second."""
+"""How far from the phone the lips may meet: one frame at 25 per second."""
 
 
 LABIODENTALS = frozenset(symbol for symbol, phone in PHONES.items() if phone.dental)
@@ -39,8 +39,8 @@ LABIODENTALS = frozenset(symbol for symbol, phone in PHONES.items() if phone.den
 
 @dataclass(frozen=True)
 class Found:
-    """phones: those of a kind that were spoken. met: those during which the motion makes its gesture. made: gestures of
-    the motion. right: those of them that are at such a phone.
+    """Counts for one kind of phone. phones: spoken ones. met: those during which the motion makes the gesture. made:
+    gestures of the motion. right: gestures at such a phone.
     """
 
     phones: int
@@ -53,12 +53,12 @@ class Found:
 
     @property
     def recall(self) -> float:
-        """Share of the phones that are met."""
+        """Share of the phones that have their gesture."""
         return self.met / max(self.phones, 1)
 
     @property
     def precision(self) -> float:
-        """Share of the gestures that are right."""
+        """Share of the gestures that are at a phone of the kind."""
         return self.right / max(self.made, 1)
 
 
@@ -67,7 +67,7 @@ NONE = Found(0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Heard:
-    """What is heard of a voice's p, b and m, and of its f and v."""
+    """Detection of a voice's p, b and m, and of its f and v."""
 
     voice: str
     bilabials: Found
@@ -76,8 +76,8 @@ class Heard:
 
 @dataclass(frozen=True)
 class Language:
-    """r_gap, r_loudness: mean over sentences of r of the gap with what the phones ask for, ours and loudness's.
-    bilabials: its p, b and m.
+    """One language. r_gap, r_loudness: mean over sentences of r between the gap that the phones ask for and that of the
+    product, and of loudness. bilabials: its p, b and m.
     """
 
     language: str
@@ -87,7 +87,7 @@ class Language:
 
 
 def heard(voices: tuple[str, ...] = VOICES, each: int = SENTENCES_EACH) -> list[Heard]:
-    """Speak with every voice and look for the closures in what `articulate` makes of the sound."""
+    """Speak with every voice and look for the closures in the motion that `articulate` makes."""
     espeak, rng = Espeak(), random.Random(SEED)
     found = []
     for voice in voices:
@@ -102,7 +102,7 @@ def heard(voices: tuple[str, ...] = VOICES, each: int = SENTENCES_EACH) -> list[
 
 
 def by_language(languages: tuple[str, ...] = ASKED_LANGUAGES, each: int = SENTENCES_EACH) -> list[Language]:
-    """Speak each language with those voices in turn; loudness is given the same lead."""
+    """Speak each language with these voices in turn; the loudness motion has the same lead."""
     espeak, rng = Espeak(), random.Random(SEED)
     found = []
     for language in languages:
@@ -126,12 +126,12 @@ def _said(espeak: Espeak, rng: random.Random, language: str, voice: str) -> Spok
 
 
 def among(events: list[Event], symbols: frozenset[str]) -> list[tuple[float, float]]:
-    """Start and end in s of each phone that is one of `symbols`; of a longer event its share."""
+    """Start and end in s of each phone among `symbols`; within a longer event, its share of the time."""
     return [(start, end) for event in events for sound, start, end in timed(event) if sound.symbol in symbols]
 
 
 def compare(phones: list[tuple[float, float]], motion: MouthMotion, curve: str) -> Found:
-    """How phones and the gestures of a curve go together. The lead of the lips is taken out."""
+    """Compare phones with the gestures of a curve. The lead of the lips is removed."""
     made = [(start + LIP_LEAD_S, end + LIP_LEAD_S) for start, end in gestures(motion, curve)]
     met = sum(any(_touch(phone, one) for one in made) for phone in phones)
     right = sum(any(_touch(phone, one) for phone in phones) for one in made)

@@ -1,4 +1,4 @@
-"""The picture itself, before encoding: what may not change, sharpness, light, flicker, sliding, and seams."""
+"""Measures of the picture before encoding: changes outside the face, sharpness, light, flicker, sliding, seams."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from duikou.render import mesh
 from duikou.render.warp import Region
 
 MOUTH_MARGIN = 0.12
-"""Around the lips, in eye distances: what belongs to the mouth's region when its sharpness is measured."""
+"""Margin around the lips, in eye distances, of the region whose sharpness is measured."""
 
 FACE_SLACK = 0.15
-"""Around the lower face and neck, in eye distances: under a beard the chin is painted up to 0.09 lower than it is then
-seen to be."""
+"""Margin around the lower face and neck, in eye distances: under a beard the chin is painted up to 0.09 lower than it
+is measured afterwards."""
 
 INSIDE_MARGIN = 0.03
-"""Around the opening, in eye distances: what is left out where lips and skin alone are measured."""
+"""Margin around the opening, in eye distances, that is left out when only lips and skin are measured."""
 
 LIGHT_SIGMA = 0.08
-"""Blur, in eye distances, that leaves light and colour and takes skin and lips' lines."""
+"""Blur, in eye distances, that keeps light and colour and removes pores and lines of the lips."""
 
 LIGHT_PIXELS = 40.0
 """Eye distance, in pixels, of the small copy on which light is measured."""
 
 RAYS, RAY_STEP, RAY_STEPS = 48, 0.02, 14
-"""Rays from the lips' outer edge outwards, on which seams are looked for: across all of the mask's edge, which lies
-within a quarter of the eye distance."""
+"""Rays outwards from the outer edge of the lips, on which seams are searched: across the whole edge of the mask, which
+lies within a quarter of the eye distance."""
 
 SLIDE_PIXELS, SLIDE_WINDOW = 120.0, 21
-"""Eye distance, in pixels, at which skin and lips are followed, and the side of the square that is sought again."""
+"""Eye distance, in pixels, at which skin and lips are followed, and the side of the square that is matched."""
 
 SKIN = (*mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.UNDER_NOSE, *mesh.OUTER_RING)
-"""Points of the lower face at which light is read."""
+"""Points of the lower face at which light is measured."""
 
 SLIDING = (*SKIN, *mesh.UPPER_MIDDLE, *mesh.LOWER_MIDDLE)
-"""Points whose skin is followed from frame to frame."""
+"""Points at which the skin is followed from frame to frame."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Compared:
-    """One changed frame: how its source looks, how it looks, and how many pixels changed outside the face.
+    """One changed frame: the looks of its source, its own looks, and how many pixels changed outside the face.
 
     slide: how far the skin slid against the landmarks since the frame before, in the source and as it is now, in eye
     distances; `None` for the first of a run.
@@ -76,7 +76,7 @@ class Picture:
     """One clip. outside: changed pixels outside the face, of all frames. The others are ratios to the source.
 
     sharpness: of the mouth's region against the same region of the source. sharpness_alike: against that of the
-    source's most similar mouths, which show as much teeth and lip. sharpness_lips: of lips and skin alone.
+    source's most similar mouths, which show as much of teeth and lips. sharpness_lips: of lips and skin alone.
     light: how far the skin's light is from the source's, as a share of it. seam: slope across the mask's edge.
     slide: how far skin and lips slide against the landmarks from frame to frame.
     flicker: of skin's light, of the mouth's colour, of the lower face's landmarks; none for a source whose mouth is
@@ -95,7 +95,7 @@ class Picture:
 
 
 def measure(own: Image, new: Image, before: Float64Array, after: Float64Array) -> Compared:
-    """Figures of one frame, without its sliding.
+    """Measures of one frame, without its sliding.
 
     own, new: (H, W, 3) the source's picture and the result. before, after: (478, 2) their landmarks.
     """
@@ -168,9 +168,9 @@ def light(image: Image, places: Float64Array, unit: float) -> Float64Array:
 
 
 def slide(images: tuple[Image, Image], points: tuple[Float64Array, Float64Array]) -> float:
-    """Mean way, in eye distances, that skin and lips go between two images beyond the way of their landmarks (478, 2).
+    """Mean motion, in eye distances, of skin and lips between two images relative to their landmarks (478, 2).
 
-    What lies at a landmark is sought again with optical flow (Lucas and Kanade, pyramidal after Bouguet 2000).
+    The skin at a landmark is found again with optical flow (Lucas and Kanade, pyramidal after Bouguet 2000).
     """
     unit = float(mesh.eye_distance(points[0]))
     scale = min(SLIDE_PIXELS / unit, 1.0)
@@ -195,7 +195,7 @@ def slide(images: tuple[Image, Image], points: tuple[Float64Array, Float64Array]
 
 def edge(image: Image, points: Float64Array) -> float:
     """Root mean square slope of brightness on rays that leave the lips of landmarks (478, 2): grey levels per eye
-    distance. A patch of other light around the mouth adds to it wherever its edge lies.
+    distance. A patch of different light around the mouth adds to it wherever its edge lies.
     """
     unit = float(mesh.eye_distance(points))
     rays = _rays(points) * unit
@@ -206,7 +206,7 @@ def edge(image: Image, points: Float64Array) -> float:
 
 
 def brightness(image: Image, places: Float64Array, unit: float) -> Float64Array:
-    """(K,) brightness at places (K, 2), pores and stubble blurred away."""
+    """(K,) brightness at positions (K, 2), with pores and stubble blurred away."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     low = np.maximum(np.floor(places.min(0) - unit / 4), 0).astype(int)
     high = np.ceil(places.max(0) + unit / 4 + 1).astype(int)
@@ -218,7 +218,7 @@ def brightness(image: Image, places: Float64Array, unit: float) -> Float64Array:
 
 
 def _rays(points: Float64Array) -> Float64Array:
-    """Moves (RAYS, RAY_STEPS, 2) away from the lips, in eye distances."""
+    """Displacements (RAYS, RAY_STEPS, 2) away from the lips, in eye distances."""
     ring = _resampled(points[list(mesh.OUTER_RING)], RAYS)
     along = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
     normal = np.stack([along[:, 1], -along[:, 0]], 1)
@@ -254,7 +254,7 @@ def _looks(image: Image, points: Float64Array, box: tuple[slice, slice], skin: B
 
 
 def _opening(points: Float64Array, box: tuple[slice, slice], unit: float) -> BoolArray:
-    """Where in a box the mouth's inside shows, and a little around it."""
+    """The pixels of a box that show the inside of the mouth, with a margin."""
     inside = _filled(points[list(mesh.INNER_RING)], box).astype(np.uint8)
     reach = round(INSIDE_MARGIN * unit)
     return np.asarray(cv2.dilate(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0, np.bool_)

@@ -1,4 +1,4 @@
-"""Measures as tables with their verdicts: on the terminal, as JSON, and in the documentation."""
+"""Tables of the measures with verdicts: on the terminal, as JSON, and in the documentation."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ FLICKERS = ("light", "mouth", "landmarks")
 SEAM = SLIDE = 1.2
 SHOWN = 0.8
 SET_R = {"grid": 0.72, "mead_lrs3": 0.55, "talkvid": 0.38, "arabic_news": 0.32}
-"""Bounds; those of seam, sliding and hard cases are our own."""
+"""Least mean r(gap) by set. Of all bounds above, those of seam, sliding and hard cases are duikou's own."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; the first column stands left, the others right. note: what its columns mean."""
+    """A table of texts; the first column is aligned left, the others right. note: the meaning of the columns."""
 
     title: str
     columns: list[str]
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One bound: what is asked and found, and by how much it is missed (0 where it is met)."""
+    """One bound: what is asked and found, and by how much it is missed (0 or less if it is met)."""
 
     about: str
     asked: str
@@ -58,7 +58,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that one run found. hard: faces of clips made hard. left_out: (clip, reason) of what cannot be measured."""
+    """All results of one run. hard: faces of the hard cases. left_out: (clip, reason) of what cannot be measured."""
 
     faces: list[FaceReport]
     hard: list[FaceReport]
@@ -87,7 +87,7 @@ def tables(found: Measured) -> list[Table]:
 
 
 def verdicts(found: Measured) -> list[Verdict]:
-    """Every bound that can be judged by what was measured."""
+    """The verdicts on all bounds for which there are measures."""
     talking = [face for face in found.faces if face.rows]
     made: list[Verdict] = []
     if talking:
@@ -136,7 +136,7 @@ def show(made: Sequence[Table], console: Console) -> None:
 
 
 def write_json(path: Path, found: Measured, about: dict[str, Any]) -> None:
-    """Every figure, for programs."""
+    """Write all measures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = about | {
         "verdicts": [one.__dict__ | {"met": one.short <= 0} for one in verdicts(found)],
@@ -151,7 +151,7 @@ def write_json(path: Path, found: Measured, about: dict[str, Any]) -> None:
 
 
 def write_between_markers(page: Path, made: Sequence[Table]) -> None:
-    """Put the tables into a page, between its markers. Raises `ValueError` for a page without them."""
+    """Put the tables between the markers of a page. Raises `ValueError` for a page without markers."""
     before, begin, rest = page.read_text().partition(MARKERS[0])
     _, end, after = rest.partition(MARKERS[1])
     if not begin or not end:
@@ -161,7 +161,7 @@ def write_between_markers(page: Path, made: Sequence[Table]) -> None:
 
 
 def markdown(table: Table) -> str:
-    """The table for a page."""
+    """The table as Markdown."""
     rule = ["---", *("---:" for _ in table.columns[1:])]
     lines = [" | ".join(row) for row in (table.columns, rule, *table.rows)]
     head = [f"**{table.title}**", "", *([table.note, ""] if table.note else [])]
@@ -220,7 +220,7 @@ def _at_least(about: str, value: float, bound: float) -> Verdict:
 
 
 def _each(about: str, values: dict[str, float], least: float, most: float) -> Verdict:
-    """A bound that holds for every clip; what is missed is the worst clip's."""
+    """A bound that every clip must meet; `short` is that of the worst clip."""
     over = {name: max(least - value, value - most) for name, value in values.items()}
     worst = max(over, key=lambda name: over[name])
     broken = sum(value > 0 for value in over.values())
@@ -231,7 +231,7 @@ def _each(about: str, values: dict[str, float], least: float, most: float) -> Ve
 
 
 def _mean_lag(talking: list[FaceReport], row: str) -> int:
-    """The lag at which the mean over the clips of r is highest."""
+    """The lag at which the mean r over the clips is highest."""
     mean = np.mean([face.rows[row].by_lag for face in talking if row in face.rows], axis=0)
     return int(LAGS_MS[int(np.argmax(mean))])
 
@@ -330,7 +330,7 @@ def _picture_table(title: str, faces: list[FaceReport]) -> Table:
         one = face.picture
         if one is None:
             continue
-        slide = one.slide if one.flicker else None  # beside a mouth that never moves, every motion is too much
+        slide = one.slide if one.flicker else None  # relative to a mouth that never moves, any motion is too much
         ratios = (one.sharpness, one.sharpness_alike, one.sharpness_lips, one.seam, slide)
         figures = [f"{one.light:.1%}", *(_ratio(ratio) for ratio in (*ratios, *map(one.flicker.get, FLICKERS)))]
         rows.append([face.name, str(one.frames), str(one.outside), *figures])

@@ -1,4 +1,4 @@
-"""One clip through the product and all measures on it."""
+"""Run the product on one clip and take all measures."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from duikou.speech.articulation import articulate
 from duikou.speech.motion import MouthMotion
 
 Cells = dict[str, dict[int, Image]]
-"""Mouths by name of the strip and row of the track."""
+"""Mouths by name of the strip, then by row of the track."""
 
 WHOLE = 0.99
-"""Strength from which a frame follows the speech alone."""
+"""Strength from which a frame follows only the speech."""
 
 ROWS = ("real", "ours", "loudness only", "no change")
 STEPS = ("finding faces", "ours", "loudness only", "tracking", "pictures")
@@ -39,14 +39,14 @@ STEPS = ("finding faces", "ours", "loudness only", "tracking", "pictures")
 
 @dataclass(frozen=True)
 class FaceReport:
-    """All that is measured of one face of one clip. rows: agreement by row of `ROWS`. calm: by row.
+    """All measures of one face of one clip. rows: agreement by row of `ROWS`. calm: by row.
 
     yaw: turn of the head to either side, in degrees (5th and 95th percentile).
 
-    heard: r of the gap that the speech asks for with the real one. shown: r of the result's gap with the one asked for,
-    behind_ms: its lag behind that. The result can hardly follow the real lips better than these let it.
+    heard: r of the gap that the speech asks for with the real gap. shown: r of the result's gap with the wanted gap.
+    behind_ms: its lag behind the wanted gap. These limit how well the result can follow the real lips.
 
-    In a clip of somebody silent there is nothing to agree with: only pauses and pictures count.
+    A clip of a silent person has no truth to agree with: only pauses and pictures are measured.
     """
 
     name: str
@@ -63,7 +63,7 @@ class FaceReport:
 
 @dataclass(frozen=True)
 class _Job:
-    """One take: the motion that its sound asks for, that of its loudness, and the folder of the sheets."""
+    """One take, the motion that its speech asks for, the motion of its loudness, and the folder of the sheets."""
 
     take: Take
     asked: MouthMotion
@@ -72,12 +72,12 @@ class _Job:
 
 
 class UnmeasuredError(Exception):
-    """A clip of which nothing can be said; the text says why."""
+    """A clip cannot be measured; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One face and all that is known of it: by row its lips; where it spoke; what was painted."""
+    """One face: its lips by row, when it spoke, and what was painted."""
 
     name: str
     lips: dict[str, Lips]
@@ -86,7 +86,7 @@ class _Case:
 
 
 def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks: bool) -> Iterator[FaceReport]:
-    """Run the job on a take and measure each of its faces. talks: whether its own mouth is the truth.
+    """Run the job on a take and measure each of its faces. talks: whether its real mouth is the truth.
 
     Raises `UnmeasuredError` with the reason.
     """
@@ -176,7 +176,7 @@ def _pictures(job: _Job, case: _Case, progress: Progress) -> Picture | None:
 def _compared(
     take: Take, case: _Case, before: Lips, after: Lips, wanted: set[int], progress: Progress
 ) -> tuple[list[Compared], Cells]:
-    """Each frame beside its source, at the frames that both tracks have; mouths of the rows `wanted`."""
+    """Compare each frame that both tracks have with its source; also the mouths of the rows `wanted`."""
     cells: Cells = {"given": {}, "ours": {}}
     found: list[Compared] = []
     row_of = {int(frame): row for row, frame in enumerate(before.frames)}
@@ -218,7 +218,7 @@ def _lips_flicker(case: _Case, used: IntArray) -> float:
 
 
 def _restless_run(lips: Lips) -> IntArray:
-    """Rows of consecutive frames around the one at which the mouth moves most abruptly."""
+    """Rows of consecutive frames around the most abrupt motion of the mouth."""
     second = np.abs(np.diff(lips.gap, 2))
     middle = int(np.argmax(second)) + 1 if len(second) else 0
     first = int(np.clip(middle - sheet.COLUMNS // 2, 0, max(len(lips.frames) - sheet.COLUMNS, 0)))
@@ -226,7 +226,7 @@ def _restless_run(lips: Lips) -> IntArray:
 
 
 def _real_cells(take: Take, case: _Case, wanted: dict[int, int]) -> dict[int, Image]:
-    """The real clip's mouths at the frames `wanted`, by the rows that these name."""
+    """Mouths of the real clip. wanted: row by frame number."""
     real = case.lips["real"]
     row_of = {int(frame): row for row, frame in enumerate(real.frames)}
     return {

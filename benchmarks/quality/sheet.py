@@ -1,4 +1,4 @@
-"""One picture per face for the eye: mouths of source and result, consecutive frames, and the curves."""
+"""One sheet per face for visual inspection: mouths of source and result, consecutive frames, and the curves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ COLUMNS = 10
 CELL = 180
 """Width and height of a mouth, in pixels; ten fit a wide screen."""
 REACH = 0.42
-"""Half of a cell's side, in eye distances: mouth, chin's upper half and the skin beside them."""
+"""Half the side of a cell, in eye distances: mouth, upper half of the chin and the skin beside them."""
 GAP, BAND, PLOT = 4, 22, 200
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 COLOURS = ((60, 60, 60), (60, 60, 220), (200, 140, 40), (90, 170, 60))
-"""BGR of curves, in the order they are given."""
+"""BGR of the curves, in their order."""
 CLOSING = (225, 225, 245)
 FONT, FONT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 
@@ -45,7 +45,7 @@ class Plot:
 
 
 def mouth(image: Image, points: Float64Array) -> Image:
-    """The mouth of landmarks (478, 2), upright and enlarged to a cell."""
+    """The mouth of landmarks (478, 2), upright and scaled to a cell."""
     lips = points[list(mesh.OUTER_RING)]
     eyes = points[mesh.EYES[1]] - points[mesh.EYES[0]]
     scale = CELL / (2 * REACH * float(np.linalg.norm(eyes)))
@@ -59,7 +59,7 @@ def mouth(image: Image, points: Float64Array) -> Image:
 
 
 def different(gap: Float64Array, width: Float64Array, count: int = COLUMNS) -> IntArray:
-    """Rows of the `count` most different mouths in time order: each is the furthest from those before it."""
+    """Rows of the `count` most different mouths in time order: each is the furthest from those chosen before."""
     looks = np.stack([gap, width], 1)
     chosen = [int(np.argmin(gap)), int(np.argmax(gap))]
     away = np.linalg.norm(looks[:, None] - looks[chosen], axis=-1).min(1)

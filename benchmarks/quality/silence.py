@@ -12,18 +12,18 @@ from duikou.render import mesh
 from duikou.speech.motion import MouthMotion
 
 SILENT, SPEAKING = 0.05, 0.5
-"""Heights of the voice curve below which there is a pause and above which there is speech."""
+"""Values of the voice curve below which there is a pause, and above which there is speech."""
 
 SETTLE_S = 0.15
-"""At both ends of a pause the lips are still on their way to rest and out of it, in real mouths too."""
+"""Part of a pause at each end that is ignored: there the lips still move to or from rest, in real mouths too."""
 
 LEAST_S = 0.2
-"""Less pause than this says nothing."""
+"""Least total length of the pauses."""
 
 
 @dataclass(frozen=True)
 class Calm:
-    """Motion of the lips, root mean square speed in eye distances per second. pause_s: how long the pauses are."""
+    """Motion of the lips: root mean square speed in eye distances per second. pause_s: total length of the pauses."""
 
     pause_s: float
     pauses: float
@@ -36,7 +36,7 @@ class Calm:
 
 
 def calm(lips: Lips, asked: MouthMotion) -> Calm | None:
-    """Motion in pauses and in speech; `None` where there is hardly a pause, or no speech."""
+    """Motion in pauses and in speech; `None` if there is hardly any pause, or no speech."""
     times = lips.track.times_ms / 1000
     speed, middle, step = _speed(lips)
     quiet = in_pause(asked, middle)
@@ -48,14 +48,14 @@ def calm(lips: Lips, asked: MouthMotion) -> Calm | None:
 
 
 def in_pause(asked: MouthMotion, times_s: Float64Array) -> BoolArray:
-    """For each time whether the sound pauses there and has paused, and will pause, for `SETTLE_S`."""
+    """Whether the audio pauses from `SETTLE_S` before to `SETTLE_S` after each time."""
     around = np.arange(-SETTLE_S, SETTLE_S + 1e-9, 1 / asked.rate)
     voice = asked.at((times_s[:, None] + around).ravel())[:, -1].reshape(len(times_s), -1)
     return np.asarray(voice.max(1) < SILENT, np.bool_)
 
 
 def _speed(lips: Lips) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Speed of the lips between frames that follow each other, the middle of their times and their distance in s."""
+    """Speed of the lips between consecutive frames, the middle of their times, and their distance in s."""
     follows = (np.diff(lips.frames) == 1) & (np.diff(lips.track.shots) == 0)
     times = lips.track.times_ms / 1000
     step = np.diff(times)[follows]

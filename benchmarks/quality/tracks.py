@@ -1,4 +1,4 @@
-"""Speech to motion alone: mouth motion against measured mouths, without a picture."""
+"""Score the mouth motion alone against measured mouths, without pictures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from duikou.speech.articulation import LIP_LEAD_S
 from training import score
 
 FOLDER = score.TRACKS
-"""Measured mouths with their sound, kept outside the repository."""
+"""Measured mouths with their audio, kept outside the repository."""
 
 
 @dataclass(frozen=True)
 class SetScore:
-    """One set: mean r of the lip gap at the lead that is applied, beside that of loudness at the same lead."""
+    """One set: mean r of the lip gap, and of loudness, at the applied lead."""
 
     group: str
     clips: int
@@ -26,7 +26,7 @@ class SetScore:
 
 
 def scores() -> list[SetScore]:
-    """All sets of `../shared/tracks`; empty where it is absent."""
+    """All sets of `../shared/tracks`; empty if the folder is absent."""
     if not FOLDER.is_dir():
         return []
     clips = score.read(FOLDER)

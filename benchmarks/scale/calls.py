@@ -24,7 +24,6 @@ from duikou.database.engine import Database
 from duikou.server import serve
 from duikou.settings import Settings
 from duikou.storage.factory import open_files
-from duikou.tasks.store import Store
 
 TASKS = "/v1/videos/advanced-lip-sync"
 CALLERS = 4
@@ -55,7 +54,7 @@ def costs(services: Services, folder: Path, count: int) -> list[Cost]:
         assert ours.poll(READY_S), "the server did not start"
         address = urlsplit(ours.recv()).netloc
         database = Database(place.database_url)
-        session = keep_session(Store(database), open_files(settings.storage_url, folder, folder, 1.0), folder)
+        session = keep_session(database, open_files(settings.storage_url, folder, folder, 1.0), folder)
         database.close()
         times = {"sound_start_time": 0, "sound_end_time": SOUND_S * 1000, "sound_insert_time": 0}
         choice = {"face_id": "0", "sound_file": base64.b64encode(_sound()).decode(), **times}

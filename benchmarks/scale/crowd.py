@@ -2,7 +2,7 @@
 
 Of a worker the consumer, the claim, the signs of life and the outcome are the real ones (`duikou.workers.broker.work`,
 `Executor`, `Store`); what is not is the child process, in whose place the worker's thread sleeps. Of a server all of
-`Jobs` is real, dispatcher, watch, courier and sweeper; what is not is HTTP.
+`startup.running` is real, dispatcher, monitor, webhooks and sweeper; what is not is HTTP.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
 from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress
-from duikou.server.service import Jobs, Order
+from duikou.server import startup
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
 from duikou.tasks.models import FaceRecord, Media, MediaKind, SessionRecord
+from duikou.tasks.service import NewRender, TaskService
 from duikou.tasks.states import Queue
 from duikou.tasks.store import Store
+from duikou.tasks.store.sessions import insert_session
 from duikou.timebase import Interval
 from duikou.workers import broker
 from duikou.workers.executor import Executor, Terms
@@ -166,16 +168,18 @@ class Told:
 def serve(place: Place, name: str, pipe: Connection) -> None:
     """Main function of a process that is a server: answers `Calls` from the pipe with `Told`, until `None`."""
     hush()
-    jobs = Jobs(place.settings(name, queue_limit=1_000_000), Work(), lambda _: b"")
-    jobs.start()
-    session = keep_session(jobs.store, jobs.files, place.folder)
-    pipe.send("ready")
-    while (calls := pipe.recv()) is not None:
-        pipe.send(_submit(jobs, session, place.folder, calls))
-    jobs.stop()
+    settings = place.settings(name, queue_limit=1_000_000)
+    with startup.running(settings) as context:
+        database = Database(settings.database_url)
+        files = open_files(settings.storage_url, place.folder, place.folder, 1.0)
+        session = keep_session(database, files, place.folder)
+        database.close()
+        pipe.send("ready")
+        while (calls := pipe.recv()) is not None:
+            pipe.send(_submit(context.service, session, place.folder, calls))
 
 
-def keep_session(store: Store, files: Files, folder: Path) -> SessionRecord:
+def keep_session(database: Database, files: Files, folder: Path) -> SessionRecord:
     """One video with one face, on which all tasks are. folder: on the disk of the files."""
     now = now_ms()
     source = new_id()
@@ -189,12 +193,13 @@ def keep_session(store: Store, files: Files, folder: Path) -> SessionRecord:
     session = SessionRecord(new_id(), "", media, (face,), now, now + 24 * HOUR_MS)
     (made := folder / session.id).write_bytes(RESULT)
     files.keep(made, f"{keys.session_key(session.id)}/session.json")
-    store.add_media(media)
-    store.add_session(session)
+    Store(database).media.add(media)
+    with database.writing() as connection:
+        insert_session(connection, session)
     return session
 
 
-def _submit(jobs: Jobs, session: SessionRecord, folder: Path, calls: Calls) -> Told:
+def _submit(service: TaskService, session: SessionRecord, folder: Path, calls: Calls) -> Told:
     took, late = [0.0] * calls.count, [0.0] * calls.callers
     begin = time.monotonic()
 
@@ -206,7 +211,8 @@ def _submit(jobs: Jobs, session: SessionRecord, folder: Path, calls: Calls) -> T
             late[caller] = max(late[caller], start - due if due else 0.0)
             (sound := folder / f"sound_{threading.get_ident()}").write_bytes(RESULT)
             choice = FaceChoice("", "0", 0, calls.work_ms, 0, 1.0, 1.0)
-            jobs.submit(calls.accounts[number % len(calls.accounts)], Order(session, (choice,), (sound,), None, ""))
+            new = NewRender(session, (choice,), (sound,), "")
+            service.submit(calls.accounts[number % len(calls.accounts)], new)
             took[number] = time.monotonic() - start
 
     threads = [threading.Thread(target=call, args=(caller,)) for caller in range(calls.callers)]

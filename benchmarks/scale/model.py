@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from duikou.tasks.retention import AT_ONCE
-from duikou.tasks.stalled import WATCH_EVERY_S
+from duikou.tasks.stalled import CHECK_EVERY_S
 from duikou.tasks.waiting import POLL_S
 from duikou.workers.broker import RING_EVERY_S
 from duikou.workers.executor import SHARED_BEAT_S
@@ -96,7 +96,7 @@ class Load:
 
     tasks_per_s: float
     render_workers: int
-    analysis_workers: int
+    identify_workers: int
     calls_per_s: float
     servers: int
     transactions_per_s: dict[str, float]
@@ -138,7 +138,7 @@ def load(demand: Demand, capacity: Capacity | None = None) -> Load:
         "polls": rate * polls * (GATE + POLL),
         "results": rate * LINK,
         "callbacks": rate * demand.callback_share * CHANGES * TOLD + servers / COURIER_EVERY_S,
-        "watch": servers * (1 / WATCH_EVERY_S + 1 / RING_EVERY_S),
+        "watch": servers * (1 / CHECK_EVERY_S + 1 / RING_EVERY_S),
         "figures": servers * SCRAPE / SCRAPE_EVERY_S,
         "sweep": demand.average_per_s * SWEPT,
     }
@@ -147,7 +147,7 @@ def load(demand: Demand, capacity: Capacity | None = None) -> Load:
     return Load(
         tasks_per_s=rate,
         render_workers=render,
-        analysis_workers=look,
+        identify_workers=look,
         calls_per_s=calls,
         servers=servers,
         transactions_per_s=transactions,

@@ -16,15 +16,16 @@ from duikou.tasks.models import RenderTask, TaskSource
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.retention import KEYS
 from duikou.tasks.states import Queue, TaskStatus
-from duikou.tasks.store import Beat, Store
-from duikou.workers.executor import DAY_MS, HOUR_MS
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import Heartbeat, TaskLimits
+from duikou.units import DAY_MS, HOUR_MS
 
 WARM_UP, CALLS = 3, 25
 IN_HAND = 1000
 TASKS, MEDIA = 10**18, 2 * 10**18  # first ids
 VIDEO_MS = 10_000
 CHOICES = (FaceChoice("tasks/1700000000000000000/sound_0", "0", 0, 5000, 1000, 1.0, 1.0),)
-LIMITS = {"account_limit": 1_000_000, "queue_limit": 1_000_000}
+LIMITS = TaskLimits(1_000_000, 1_000_000)
 
 FILL_TASKS = f"""
     INSERT INTO tasks (id, account, fingerprint, session_id, source_id, source_suffix, source_duration_ms, choices,
@@ -87,23 +88,24 @@ def timed(url: str, finished: int, waiting: int) -> list[Timed]:
         rows = connection.execute("SELECT id FROM tasks WHERE status = 'submitted' ORDER BY turn DESC LIMIT 100")
         last = [row[0] for row in rows]
         held = connection.execute("SELECT id FROM tasks WHERE status = 'processing' LIMIT 1").fetchone()
-    in_hand = store.task_of_anyone(held[0]) if held else None
+    in_hand = store.tasks.get(held[0]) if held else None
+    alive = [Heartbeat(in_hand, "rendering", 0.5)] if in_hand else []
     some = [str(TASKS + number) for number in range(KEYS)]
     calls: dict[str, Callable[[], object]] = {
-        "submit": lambda: store.add_task(_task(), **LIMITS),
-        "room for one more": lambda: store.require_room("account 1", Queue.RENDER, **LIMITS),
-        "claim": lambda: store.claim(Queue.RENDER),
-        "claim, nothing waits": lambda: store.claim(Queue.GPU),
-        "sign of life": lambda: store.beat([Beat(in_hand, "rendering", 0.5)] if in_hand else []),
-        "place of the last": lambda: store.positions(last[:1]),
-        "places of the last 100": lambda: store.positions(last),
-        "poll": lambda: store.task("account 1", str(TASKS + 1)),
-        "page of 30": lambda: store.tasks("account 1", offset=0, limit=30),
-        "watch: signs of life": store.beats,
-        "watch and figures: queues": store.loads,
+        "submit": lambda: store.tasks.add(_task(), LIMITS),
+        "room for one more": lambda: store.queue.require_room("account 1", Queue.RENDER, LIMITS),
+        "claim": lambda: store.queue.claim(Queue.RENDER),
+        "claim, nothing waits": lambda: store.queue.claim(Queue.GPU),
+        "sign of life": lambda: store.queue.record_heartbeats(alive),
+        "place of the last": lambda: store.queue.positions(last[:1]),
+        "places of the last 100": lambda: store.queue.positions(last),
+        "poll": lambda: store.tasks.find("account 1", str(TASKS + 1)),
+        "page of 30": lambda: store.tasks.page("account 1", offset=0, limit=30),
+        "watch: signs of life": store.queue.heartbeats,
+        "watch and figures: queues": store.queue.loads,
         "callbacks that are due": lambda: outbox.claim(16, HOUR_MS),
-        "what is over": lambda: store.expired_tasks(100),
-        f"owners of {KEYS} files": lambda: store.known(some),
+        "what is over": lambda: store.expiry.tasks(100),
+        f"owners of {KEYS} files": lambda: store.expiry.known(some),
     }
     try:
         return [Timed(finished, waiting, name, _median_ms(call)) for name, call in calls.items()]

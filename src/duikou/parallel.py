@@ -1,4 +1,4 @@
-"""Work on several threads: NumPy, OpenCV and the models' runtimes let go of the interpreter while they compute."""
+"""Work on several threads: NumPy, OpenCV and the model runtimes release the GIL while they compute."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-MAX_WORKERS = 4  # landmarks are never slower than decoding with more
-WAITING_PER_WORKER = 2  # decoded frames held for each worker: keeps it busy, bounds the memory
+MAX_WORKERS: Final = 4  # with four threads, landmarks keep up with decoding
+PENDING_PER_WORKER: Final = 2  # decoded frames queued for each thread: keeps it busy, limits the memory
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def cores() -> int:
-    """Cores this process may use, at most `MAX_WORKERS`."""
+    """Number of cores that this process may use, at most `MAX_WORKERS`."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, MAX_WORKERS)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`map` on several threads: results in order, few items held at once. Closing it early leaves no thread behind.
+    """`map` on several threads: results in order, few items in memory at once. Closing it early ends the threads.
 
-    Meanwhile the numeric libraries keep to the thread that calls them: BLAS threads that wait for each other halve the
-    speed of small arrays (rendering measured 0.10 s of CPU per frame with them, 0.05 s without).
+    Meanwhile BLAS uses only the thread that calls it: BLAS threads that wait for each other halve the speed on small
+    arrays (rendering took 0.10 s of CPU per frame with them, 0.05 s without).
     """
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)
@@ -35,7 +35,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> It
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) >= workers * WAITING_PER_WORKER:
+                if len(pending) >= workers * PENDING_PER_WORKER:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

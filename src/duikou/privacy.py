@@ -1,6 +1,6 @@
-"""Nothing calls home. Imported before everything else, since runtimes look at these when they are loaded."""
+"""No telemetry. Imported before everything else, since runtimes read these variables when they are loaded."""
 
 import os
 
-# The official builds of ONNX Runtime report to Microsoft since 1.29 (model, machine, a device id) unless this is set.
+# Since 1.29 the official builds of ONNX Runtime report to Microsoft (model, machine, device id) unless this is set.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

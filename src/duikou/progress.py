@@ -1,24 +1,24 @@
-"""How long work tells how far it is."""
+"""Progress of long work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 Progress = Callable[[str, float], None]
-"""Called with the name of the stage and the share of that whole call that is done, from 0 to 1, never falling."""
+"""Called with the name of the stage and the completed share of the whole call, from 0 to 1, never decreasing."""
 
 
 def silent(stage: str, share: float) -> None:
-    """A `Progress` that tells nobody."""
+    """A `Progress` that does nothing."""
 
 
 def scaled(progress: Progress, start: float, end: float) -> Progress:
-    """A `Progress` for a part of the whole call: maps its own 0 to 1 onto `start` to `end`."""
+    """A `Progress` for a part of the call: maps 0 to 1 onto `start` to `end`."""
 
-    def tell(stage: str, share: float) -> None:
+    def report(stage: str, share: float) -> None:
         progress(stage, start + (end - start) * min(max(share, 0.0), 1.0))
 
-    return tell
+    return report
 
 
 def split(weights: Sequence[float]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""One settings class: every knob, its default and its environment variable (`DUIKOU_` and the name in capitals)."""
+"""All settings, their defaults and their environment variables (`DUIKOU_` and the name in capitals)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMESERVER = re.compile(r"\[(.*)\](?::\d+)?$|^([\d.]+):\d+$")  # an address wit
 
 
 class Settings(BaseSettings):
-    """All settings. Read once, at the border; rooms below take plain values."""
+    """All settings. The command line and the server read them once; lower layers take plain values."""
 
     model_config = SettingsConfigDict(env_prefix="DUIKOU_", frozen=True)
 
@@ -24,80 +24,92 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port that the server binds to; 0 picks a free one.")
     data: Path = Field(Path("duikou-data"), description="Folder for the database, sessions, uploads and results.")
     database_url: str = Field(
-        "", description="PostgreSQL for a fleet: postgresql+psycopg://user@host/name; empty, SQLite in the data folder."
+        "",
+        description="PostgreSQL for a fleet: postgresql+psycopg://user@host/name; empty means SQLite in the data "
+        "folder.",
     )
     broker_url: str = Field(
         "",
-        description="RabbitMQ (amqp://) or Redis (redis://) that wakes `duikou worker`; empty, the server works.",
+        description="RabbitMQ (amqp://) or Redis (redis://) that wakes `duikou worker`; empty means that the server "
+        "runs the tasks.",
     )
     storage_url: str = Field(
         "",
-        description="Where files stay: s3://bucket/prefix?endpoint=https://host&region=name, or file:///shared/folder; "
-        "empty, the data folder.",
+        description="Where files are stored: s3://bucket/prefix?endpoint=https://host&region=name, or "
+        "file:///shared/folder; empty means the data folder.",
     )
     storage_links: Literal["streamed", "presigned"] = Field(
         "streamed",
-        description="How files of an S3 storage reach callers: through the server, or by addresses of the storage.",
+        description="How callers get files from S3: through the server, or by presigned URLs of the storage.",
     )
     render_queue: Literal["render", "gpu"] = Field(
-        "render", description="Queue that new tasks go to: workers of the same name take them."
+        "render", description="Queue for new render tasks; workers that serve this queue run them."
     )
-    public_url: str = Field("", description="Base of the URLs handed out; empty means the server's own address.")
+    public_url: str = Field("", description="Base of the URLs in answers; empty means the server's own address.")
     private_sources: Annotated[tuple[Network, ...], NoDecode] = Field(
-        (), description="Private networks that the server may fetch from: comma-separated CIDRs, none by default."
+        (), description="Private networks that the server may fetch from: comma-separated CIDRs; empty means none."
     )
     nameservers: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="DNS servers that resolve the names callers send: comma-separated addresses; none, the system's.",
+        description="DNS servers for the host names that callers send: comma-separated addresses; empty means the "
+        "system's.",
     )
-    workers: int = Field(1, ge=1, description="Child processes that analyse and render.")
+    workers: int = Field(1, ge=1, description="Child processes that identify faces and render.")
     task_timeout_s: int = Field(1800, ge=1, description="Seconds of work after which a task's worker is stopped.")
     task_cpu_s: int = Field(
-        7200, ge=1, description="Seconds of processor time, of all cores together, after which a worker is stopped."
+        7200, ge=1, description="Seconds of processor time, summed over all cores, after which a worker is stopped."
     )
-    task_memory_mb: int = Field(4096, ge=512, description="Memory that one worker may take.")
-    task_file_mb: int = Field(4096, ge=1, description="Size of the largest file that one worker may write.")
+    task_memory_mb: int = Field(4096, ge=512, description="Memory limit of one worker, in MiB.")
+    task_file_mb: int = Field(4096, ge=1, description="Largest file that one worker may write, in MiB.")
     identify_timeout_s: int = Field(
-        180, ge=1, description="Seconds after which a worker that looks for the faces of a video is stopped."
+        180, ge=1, description="Seconds after which a worker that identifies the faces of a video is stopped."
     )
-    max_video_mb: int = Field(100, ge=1, description="Largest video accepted.")
+    max_video_mb: int = Field(100, ge=1, description="Largest accepted video, in MiB.")
     any_size: bool = Field(
         False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes."
     )
     several_faces: bool = Field(
-        False, description="Accept several entries in face_choose, one for each face that is to speak."
+        False, description="Accept several entries in face_choose, one for each face that speaks."
     )
-    max_audio_mb: int = Field(5, ge=1, description="Largest speech accepted.")
-    fetch_timeout_s: int = Field(60, ge=1, description="Seconds that fetching one file may take in all.")
-    session_hours: int = Field(24, ge=1, description="Hours that a session can be used.")
+    max_audio_mb: int = Field(5, ge=1, description="Largest accepted audio file, in MiB.")
+    fetch_timeout_s: int = Field(60, ge=1, description="Seconds after which fetching one file is given up.")
+    session_hours: int = Field(24, ge=1, description="Hours that a session stays valid.")
     media_days: int = Field(30, ge=1, description="Days that source and result videos are kept.")
-    upload_hours: int = Field(24, ge=1, description="Hours that an upload is kept that no call uses.")
-    url_hours: int = Field(
-        720, ge=1, description="Hours that the address of a file works, counted from when it was told."
+    upload_hours: int = Field(24, ge=1, description="Hours that an unused upload is kept.")
+    url_hours: int = Field(720, ge=1, description="Hours that the URL of a file stays valid after it was issued.")
+    connections: int = Field(1000, ge=1, description="Maximum number of open connections; further ones are refused.")
+    requests_per_s: int = Field(
+        50, ge=0, description="Requests that one account may make per second; 0 means no limit."
     )
-    connections: int = Field(1000, ge=1, description="Connections that may be open at once; one more is refused.")
-    requests_per_s: int = Field(50, ge=0, description="Calls that one account may make in a second; 0 is no limit.")
-    tasks_at_once: int = Field(100, ge=0, description="Unfinished tasks that one account may have; 0 is no limit.")
+    tasks_at_once: int = Field(100, ge=0, description="Unfinished tasks that one account may have; 0 means no limit.")
     identify_limit: int = Field(
         8, ge=1, description="Calls of identify-face that may wait; clients give up after 30 seconds."
     )
-    queue_limit: int = Field(1000, ge=0, description="Unfinished tasks that the server holds in all; 0 is no limit.")
+    queue_limit: int = Field(
+        1000, ge=0, description="Unfinished tasks that the server accepts in total; 0 means no limit."
+    )
     drain_s: int = Field(
-        0, ge=0, description="Seconds after SIGTERM in which tasks in hand are finished and new work is refused."
+        0,
+        ge=0,
+        description="Seconds after SIGTERM in which the server finishes its running tasks and refuses new work.",
     )
     worker_drain_s: int = Field(
-        300, ge=0, description="Seconds after SIGTERM in which a worker finishes what it has in hand."
+        300, ge=0, description="Seconds after SIGTERM in which a worker finishes its running tasks."
     )
     worker_metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port on which a worker tells its figures (/metrics); 0 is none."
+        0, ge=0, le=65535, description="Port on which a worker serves Prometheus metrics (/metrics); 0 means none."
     )
     metrics_token: str = Field(
-        "", description="Token that /metrics asks for (Authorization: Bearer); empty, it is open to whoever gets there."
+        "",
+        description="Token that /metrics requires (Authorization: Bearer); empty means that anyone who reaches "
+        "it may read it.",
     )
-    otel_endpoint: str = Field("", description="Where traces go (OpenTelemetry, OTLP over HTTP); empty, none are made.")
-    min_free_mb: int = Field(500, ge=0, description="Free disk below which no new work is taken.")
+    otel_endpoint: str = Field(
+        "", description="Where traces are sent (OpenTelemetry, OTLP over HTTP); empty means no traces."
+    )
+    min_free_mb: int = Field(500, ge=0, description="Free disk space, in MiB, below which new work is refused.")
     c2pa_certificate: Path | None = Field(
-        None, description="Certificate chain (PEM) that signs results; without one, a self-made certificate does."
+        None, description="Certificate chain (PEM) that signs results; empty means a self-signed certificate."
     )
     c2pa_key: Path | None = Field(None, description="The certificate's private key (PEM, PKCS#8, not encrypted).")
     aigc_producer: str = Field("duikou", description="Name or code of the service in the AIGC label, printable ASCII.")
@@ -120,21 +132,25 @@ class Settings(BaseSettings):
 
     @field_validator("c2pa_certificate", "c2pa_key", mode="before")
     @classmethod
-    def _nothing_set(cls, value: object) -> object:
+    def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
     @model_validator(mode="after")
-    def _fleet(self) -> Self:
+    def _check_fleet(self) -> Self:
         if self.broker_url and not self.broker_url.startswith(("amqp://", "amqps://", "redis://", "rediss://")):
-            raise ValueError("broker_url must begin with amqp://, amqps://, redis:// or rediss://")
+            raise ValueError("DUIKOU_BROKER_URL must begin with amqp://, amqps://, redis:// or rediss://")
         if self.broker_url and not self.database_url:
-            raise ValueError("broker_url needs a database_url: workers on other machines cannot read this one's SQLite")
+            raise ValueError(
+                "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL: other machines cannot read this one's SQLite database"
+            )
         if self.database_url and not self.storage_url:
-            raise ValueError("database_url needs a storage_url: others on the same database must find the files, too")
+            raise ValueError(
+                "DUIKOU_DATABASE_URL needs DUIKOU_STORAGE_URL: every server on the database must find the files"
+            )
         return self
 
     @model_validator(mode="after")
-    def _pair(self) -> Self:
+    def _check_certificate(self) -> Self:
         if (self.c2pa_certificate is None) != (self.c2pa_key is None):
-            raise ValueError("c2pa_certificate and c2pa_key must be given together")
+            raise ValueError("DUIKOU_C2PA_CERTIFICATE and DUIKOU_C2PA_KEY must be set together")
         return self

@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 END_TOLERANCE_MS: Final = 100
-"""Ends that overshoot by up to this are clamped: callers round durations (facts about clients)."""
+"""An end that is late by at most this much is clamped: callers round durations (facts about clients)."""
+_MAX_MS: Final = 2**53 - 1  # every JSON reader keeps integers up to here
+_FRACTION = re.compile(r"[0-9]{1,39}/[1-9][0-9]{0,38}")  # digits of 128 bits; rates and time bases have 64
+
+
+class _MillisecondsSchema:
+    """Tells pydantic how to read milliseconds. pydantic is imported by whoever reads."""
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.int_schema(ge=0, le=_MAX_MS, strict=True)
+
+
+class _RateSchema:
+    """Tells pydantic to read and write a fraction as `30000/1001`.
+
+    `Fraction` itself also reads `1e999999999`, which takes all memory.
+    """
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(
+            _read_rate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda rate: f"{rate.numerator}/{rate.denominator}"
+            ),
+        )
+
+
+def _read_rate(text: object) -> Fraction:
+    if not isinstance(text, str) or not _FRACTION.fullmatch(text):
+        raise ValueError("a rate is a fraction of two whole numbers of at most 39 digits, such as 30000/1001")
+    return Fraction(text)
+
+
+Milliseconds = Annotated[int, _MillisecondsSchema()]
+"""A time or length of 0 ms or more."""
+Rate = Annotated[Fraction, _RateSchema()]
+"""Frames per second."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Interval:
-    """A half-open stretch of a time line, `[start_ms, end_ms)`, in whole milliseconds."""
+    """A half-open interval on a time line, `[start_ms, end_ms)`, in whole milliseconds."""
 
-    start_ms: int
-    end_ms: int
+    start_ms: Milliseconds
+    end_ms: Milliseconds
 
     def __post_init__(self) -> None:
         if self.end_ms < self.start_ms:
@@ -27,7 +71,7 @@ class Interval:
         return self.end_ms - self.start_ms
 
     def overlap(self, other: Interval) -> Interval | None:
-        """The part both share, or `None` where they share nothing."""
+        """The part that both share, or `None` if there is none."""
         start, end = max(self.start_ms, other.start_ms), min(self.end_ms, other.end_ms)
         return Interval(start, end) if start < end else None
 
@@ -41,15 +85,15 @@ def round_half_up(value: Fraction) -> int:
 
 
 def pts_to_ms(pts: int, time_base: Fraction) -> int:
-    """Milliseconds of a time stamp `pts` counted in `time_base` seconds."""
+    """A time stamp `pts` in units of `time_base` seconds, in milliseconds."""
     return round_half_up(pts * time_base * 1000)
 
 
 def ms_to_samples(ms: int, rate: int) -> int:
-    """Index of the sample that sounds at `ms`, at `rate` samples per second."""
+    """Index of the sample at `ms`, at `rate` samples per second."""
     return round_half_up(Fraction(ms * rate, 1000))
 
 
 def samples_to_ms(samples: int, rate: int) -> int:
-    """Milliseconds that `samples` at `rate` samples per second last."""
+    """Duration in milliseconds of `samples` at `rate` samples per second."""
     return round_half_up(Fraction(samples * 1000, rate))

@@ -16,13 +16,20 @@ from duikou.sandbox import restrictions
 JOB = """
 import sys, duikou
 from pathlib import Path
-from duikou.jobs import confine
+from duikou.sandbox import restrictions
 video, sound, output = map(Path, sys.argv[1:4])
-assert confine.take_calls(deadly=True)
+restrictions._REFUSAL = restrictions._KILL
+assert restrictions.take_calls()
 session = duikou.identify(video)
 duikou.lip_sync(session, [duikou.FaceChoice(sound, insert_ms=400)], output)
 """
-PROBE = "import socket; from duikou.jobs import confine; confine.take_calls(deadly=True); socket.socket()"
+PROBE = """
+import socket
+from duikou.sandbox import restrictions
+restrictions._REFUSAL = restrictions._KILL
+assert restrictions.take_calls()
+socket.socket()
+"""
 pytestmark = pytest.mark.skipif(not restrictions.can_take_calls(), reason="this system cannot take system calls away")
 
 

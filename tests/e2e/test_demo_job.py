@@ -208,7 +208,7 @@ def test_the_command_line_refuses_what_does_not_fit(
 ) -> None:
     output = tmp_path / "spoken.mp4"
     assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--at", "3000"]) == 2
-    assert "sound_insert_time is 3000 ms" in capsys.readouterr().err
+    assert "--at: the speech inserted at 3000 ms ends at" in capsys.readouterr().err
     assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--face", "7"]) == 2
     assert "its faces: 0" in capsys.readouterr().err
     assert main.run(["sync", str(job.sound), str(job.sound), "-o", str(output)]) == 2

@@ -207,7 +207,7 @@ def doubled(system: System, rng: random.Random) -> float:
     app: Celery = application(settings(system.place, broker_url=system.broker_url, database_url="x", storage_url="x"))
     with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
         for _ in range(MESSAGES):
-            queue = rng.choice((Queue.RENDER, Queue.RENDER, Queue.ANALYSIS))
+            queue = rng.choice((Queue.RENDER, Queue.RENDER, Queue.IDENTIFY))
             app.send_task(MESSAGE, args=[str(queue)], queue=queue_name(queue), producer=producer)
     app.close()
     return at

@@ -179,7 +179,7 @@ def _try(fault: Fault, system: System, rng: random.Random, tally: Tally, asked: 
         finally:
             for call in calls:
                 call.result()
-    eventually("every task is over", lambda: not system.store.unfinished(), RECOVERY_S)
+    eventually("every task is over", lambda: not system.store.tasks.unfinished(), RECOVERY_S)
     eventually("those who come too late give up", lambda: not any(part.rendering for part in system.parts), RECOVERY_S)
     claims = [event for event in system.events if event.status == "processing" and event.queue == "render"]
     fresh = [claim for claim in claims if (claim.task_id, claim.attempt) not in before]
@@ -233,7 +233,7 @@ def _posted(system: System, path: str, body: Any, rng: random.Random, tally: Tal
 
 def _settle(system: System) -> None:
     """Wait until nothing is on its way any more."""
-    eventually("every task is over", lambda: not system.store.unfinished(), RECOVERY_S)
+    eventually("every task is over", lambda: not system.store.tasks.unfinished(), RECOVERY_S)
     eventually("every callback is delivered", lambda: not system.outbox.waiting(), TOLD_S)
     for part in system.parts:
         left = [part.data / "incoming", part.data / "scratch"]
@@ -341,4 +341,4 @@ def _keep_logs(system: System, to: Path) -> None:
             file.write(f"=== {part.name}, process {part.popen.pid}\n")
             file.writelines(list(part.log))
         with suppress(StorageError):
-            file.writelines(f"=== unfinished: {task}\n" for task in system.store.unfinished())
+            file.writelines(f"=== unfinished: {task}\n" for task in system.store.tasks.unfinished())

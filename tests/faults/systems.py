@@ -36,7 +36,7 @@ START = "from tests.faults import stage; stage.follow_clock();"
 SERVE = f"{START} from duikou.server import serve; serve(given, lambda url: print(url, flush=True), stage.WORK)"
 WORK = (
     f"{START} from duikou.workers import fleet_worker; from duikou.tasks.states import Queue;"
-    "queues = (Queue.RENDER, Queue.ANALYSIS);"
+    "queues = (Queue.RENDER, Queue.IDENTIFY);"
     "fleet_worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stage.WORK)"
 )
 LATE = "late writer ignored"  # what is logged where an attempt ends that no longer counts

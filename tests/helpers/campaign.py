@@ -118,6 +118,7 @@ def _tried(
 def _in_a_child(batch: list[tuple[str, int]], folder: Path, tell: Callable[[str, float], bool]) -> list[Outcome]:
     worker = Worker(LIMITS, threading.Event())
     try:
-        return [Outcome(*one) for one in worker.run(mutants.try_all, batch, folder, tell=tell)]
+        outcomes: list[Outcome] = worker.run(mutants.try_all, batch, folder, tell=tell)
+        return outcomes
     finally:
         worker.stop()

@@ -67,6 +67,6 @@ def claim_all(url: str) -> list[str]:
 def all_claims(store: Store) -> list[str]:
     """Claim all that waits; ids of what was claimed, in that order."""
     claimed = []
-    while found := store.claim():
+    while found := store.queue.claim():
         claimed.append(found.id)
     return claimed

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from duikou.errors import InputError
+from duikou.errors import MediaError
+from duikou.media.probe import VideoInfo
 from duikou.progress import Progress
 
 
@@ -92,37 +94,90 @@ class _Evil:
         return (os.system, (f"touch {self.mark}",))
 
 
-class _Foreign:
-    pass
+INFO = (
+    '{"container":"mp4","codec":"h264","width":2,"height":2,"rotation":0,"frames":1,"rate":"25/1","duration_ms":40,'
+    '"audio":null}'
+)
+FALSE_MESSAGES = {
+    "noise": b"noise",
+    "binary": b"\xff\xfe\0",
+    "kind": b'{"kind":"posix.system"}',
+    "no kind": b"[]",
+    "key": b'{"kind":"done","value":%b,"more":1}' % INFO.encode(),
+    "inner key": b'{"kind":"done","value":%b}' % INFO.replace('"rotation"', '"more":1,"rotation"').encode(),
+    "other type": b'{"kind":"done","value":"a text"}',
+    "number as text": b'{"kind":"done","value":%b}' % INFO.replace("40", '"40"').encode(),
+    "negative": b'{"kind":"done","value":%b}' % INFO.replace("40", "-40").encode(),
+    "huge": b'{"kind":"done","value":%b}' % INFO.replace("40", "9" * 5_000).encode(),
+    "bomb": b'{"kind":"done","value":%b}' % INFO.replace("25/1", "1e999999999").encode(),
+    "long rate": b'{"kind":"done","value":%b}' % INFO.replace("25/1", "9" * 40 + "/1").encode(),
+    "no rate": b'{"kind":"done","value":%b}' % INFO.replace("25/1", "1/0").encode(),
+    "nul": b'{"kind":"done","value":%b}' % INFO.replace("h264", "h\\u0000").encode(),
+    "surrogate": b'{"kind":"done","value":%b}' % INFO.replace("h264", "h\\ud800 ").encode(),
+    "long text": b'{"kind":"done","value":%b}' % INFO.replace("h264", "h" * 70_000).encode(),
+    "deep": b'{"kind":"done","value":' + b"[" * 100_000,
+    "error's class": b'{"kind":"failed","error":"posix.system","reason":""}',
+    "error's field": b'{"kind":"failed","error":"InputError","reason":"","field":["x"]}',
+    "error's number": b'{"kind":"failed","error":"OSError","reason":"","errno":-1}',
+    "nan": b'{"kind":"progress","stage":"x","share":NaN}',
+    "infinity": b'{"kind":"progress","stage":"x","share":1e999}',
+    "share": b'{"kind":"progress","stage":"x","share":1.1}',
+    "stage": b'{"kind":"progress","stage":"%b","share":0.5}' % (b"x" * 65),
+    "level": b'{"kind":"log","level":"exit","event":"x","fields":{}}',
+    "field of a line": b'{"kind":"log","level":"info","event":"x","fields":{"x":{"y":1}}}',
+    "many fields": b'{"kind":"log","level":"info","event":"x","fields":{%b}}'
+    % b",".join(b'"%d":1' % number for number in range(65)),
+}
+"""What is no message of a child that returns a `VideoInfo`."""
 
 
-class _Bomb:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Fraction, (1 << 999_999, (1 << 999_999) - 1))
-
-
-def answers(what: str, mark: Path, progress: Progress) -> Any:
-    """Answer with what is no answer."""
+def send(what: str, mark: Path, progress: Progress) -> VideoInfo:
+    """Send what is no message, and go on as if nothing were wrong."""
     match what:
-        case "code":
-            return _Evil(mark)
-        case "class":
-            return _Foreign()
-        case "bomb":
-            return _Bomb()
-        case "function":
-            return print
-        case "error":
-            raise InputError("x", field=pickle.PicklingError)  # type: ignore[arg-type]
+        case "pickle":
+            _write(pickle.dumps(("done", _Evil(mark))))
         case "large":
-            return bytes(32 << 20)
+            _write(b'{"kind":"done","value":"%b"}' % (b"x" * (32 << 20)))
         case "silence":
             os.write(_pipe(), b"\0\0\1\0half a word")
-            time.sleep(600)
-        case "noise":
-            os.write(_pipe(), b"\0\0\0\5noise")
-            time.sleep(600)
+        case _:
+            _write(FALSE_MESSAGES[what])
+    time.sleep(600)
     raise AssertionError(what)
+
+
+def fail(name: str, number: int, progress: Progress) -> int:
+    """Say that an error of that class, and of that number of the system's, was raised."""
+    text = '{"kind":"failed","error":"%s","reason":"/a/private/file","errno":%s}'
+    _write((text % (name, number or "null")).encode())
+    time.sleep(600)
+    raise AssertionError(name)
+
+
+def wrong_type(progress: Progress) -> int:
+    """Return something else than was promised, by mistake."""
+    return "a text"  # type: ignore[return-value]
+
+
+def untyped(progress: Progress):  # type: ignore[no-untyped-def]
+    """Promise nothing."""
+
+
+def odd_texts(progress: Progress) -> str:
+    """Say with every kind of message what no database takes."""
+    import structlog
+
+    structlog.get_logger().info("odd \0", ratio=math.nan, name="\ud800")
+    progress("stage \0" + "x" * 100, 1.5)
+    raise MediaError("the file \ud800 is damaged", field="video")
+
+
+def _write(content: bytes) -> None:
+    """A message as `Connection` frames it."""
+    pipe = _pipe()
+    content = struct.pack("!i", len(content)) + content
+    while content:
+        content = content[os.write(pipe, content) :]
 
 
 def _pipe() -> int:
@@ -144,3 +199,13 @@ def logs(progress: Progress) -> None:
     structlog.get_logger().info("told by the child", figure=7, where=Path("a"))
     for number in range(2_000):
         structlog.get_logger().info("noise", number=number)
+
+
+def meet(folder: Path, number: int, progress: Progress) -> int:
+    """Wait until another call is in the same folder at the same time; this child's process id."""
+    (folder / str(number)).touch()
+    until = time.monotonic() + 20
+    while len(list(folder.iterdir())) < 2:
+        assert time.monotonic() < until, "nobody else came"
+        time.sleep(0.01)
+    return os.getpid()

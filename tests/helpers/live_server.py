@@ -167,7 +167,7 @@ class WorkerProcess(Program):
     """A worker process of a fleet."""
 
     def __init__(
-        self, data: Path, queues: str = "render,analysis", *, environment: dict[str, str] | None = None, **more: Any
+        self, data: Path, queues: str = "render,identify", *, environment: dict[str, str] | None = None, **more: Any
     ) -> None:
         serve = f"from duikou.workers import fleet_worker; queues = fleet_worker.queues_of({queues!r});"
         code = (

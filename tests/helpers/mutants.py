@@ -12,7 +12,7 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import islice
@@ -285,16 +285,13 @@ class Outcome:
     open_files: int
 
 
-def try_all(batch: Sequence[tuple[str, int]], folder: Path, progress: Progress) -> list[tuple[object, ...]]:
-    """Read each mutant as an upload and a piece of work would. Tells the place in the batch of the one in hand.
-
-    Each `Outcome` comes as a plain tuple: workers may answer with no class of ours.
-    """
+def try_all(batch: Sequence[tuple[str, int]], folder: Path, progress: Progress) -> list[Outcome]:
+    """Read each mutant as an upload and a piece of work would. Tells the place in the batch of the one in hand."""
     gc.freeze()  # what was imported need not be looked through after every mutant
     outcomes = []
     for place, (name, number) in enumerate(batch):
         progress(str(place), 0.0)
-        outcomes.append(astuple(attempt(name, number, folder, progress)))
+        outcomes.append(attempt(name, number, folder, progress))
     return outcomes
 
 

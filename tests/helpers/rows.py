@@ -7,8 +7,18 @@ from typing import Any
 
 from duikou.database.ids import new_id
 from duikou.pipeline.choice import FaceChoice
-from duikou.tasks.models import IdentifyTask, Media, MediaKind, RenderTask, Task, TaskCallback, TaskSource
+from duikou.tasks.models import (
+    IdentifyTask,
+    Media,
+    MediaKind,
+    RenderTask,
+    SessionRecord,
+    Task,
+    TaskCallback,
+    TaskSource,
+)
 from duikou.tasks.store import Store
+from duikou.tasks.store.sessions import insert_session
 
 END = 1_000_000  # when what is made here is over, by a `Clock` of the test's own
 
@@ -51,16 +61,22 @@ def _common(source_id: str, duration_ms: int) -> dict[str, Any]:
     return {"id": new_id(), "account": "", "source": source, "not_before": 0, "created_at": 1, "updated_at": 1}
 
 
+def add_session(store: Store, session: SessionRecord) -> None:
+    """A session without the task that found its faces; its source is stored already, or never."""
+    with store.sessions._database.writing() as connection:
+        insert_session(connection, session)
+
+
 def begun(store: Store, task_id: str) -> Task:
     """A new task that somebody has in hand."""
-    store.add_task(task(id=task_id))
-    claimed = store.claim()
+    store.tasks.add(task(id=task_id))
+    claimed = store.queue.claim()
     assert claimed is not None
     return claimed
 
 
 def standing(store: Store, task_id: str) -> Task:
     """A task as it is now."""
-    found = store.task_of_anyone(task_id)
+    found = store.tasks.get(task_id)
     assert found is not None
     return found

@@ -19,7 +19,7 @@ from duikou.faces.track import FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
 from duikou.tasks.models import FaceRecord
-from duikou.tasks.store import RETRY_DELAY_MS
+from duikou.tasks.store.queue import RETRY_DELAY_MS
 from duikou.timebase import Interval
 from duikou.workers.work import Received, RenderOrder, Work
 

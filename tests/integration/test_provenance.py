@@ -25,8 +25,8 @@ from duikou.media import decode
 from duikou.media.audio import Audio
 from duikou.media.encode import Finish, Quality, VideoWriter
 from duikou.media.video import Video, probe_video
-from duikou.provenance import credentials, label
-from duikou.provenance.certificates import Certificate, own
+from duikou.provenance import certificates, credentials, label
+from duikou.provenance.certificates import Certificate, self_signed
 from duikou.provenance.credentials import Action, Edit, Source
 from duikou.provenance.label import Label
 from duikou.timebase import Interval
@@ -41,7 +41,7 @@ SIGNED_IN_MB = 16  # growth of a process that signs; hashing block by block took
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return own(tmp_path_factory.mktemp("own"))
+    return self_signed(tmp_path_factory.mktemp("own"))
 
 
 def write(output: Path, source: Path, certificate: Certificate, *, marked: bool = False) -> Path:
@@ -131,7 +131,7 @@ def test_our_own_reader_says_the_same(result: Path, source: Path) -> None:
     assert found is not None
     assert found.intact
     assert found.faults == ()
-    assert found.self_made
+    assert found.self_signed
     assert found.source == Source("clip.mp4", credentials.digest(source))
     assert [action.name for action in found.actions] == ["c2pa.opened", "c2pa.edited", "c2pa.dubbed"]
     assert "face 0, 0.200 to 0.800 s; face 1, 0.000 to 0.400 s" in found.actions[1].description
@@ -282,7 +282,16 @@ def test_a_configured_certificate_signs(source: Path, tmp_path: Path) -> None:
     found = credentials.read(write(tmp_path / "result.mp4", source, make_certificate(tmp_path / "given")))
     assert found is not None
     assert found.intact
-    assert (found.signer, found.self_made) == (OWNER, False)
+    assert (found.signer, found.self_signed) == (OWNER, False)
+
+
+def test_a_self_signed_certificate_of_an_earlier_version_is_recognised(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "SELF_SIGNED", "duikou self-made certificate")
+    found = credentials.read(write(tmp_path / "result.mp4", source, self_signed(tmp_path / "old")))
+    assert found is not None
+    assert (found.intact, found.issuer, found.self_signed) == (True, "duikou self-made certificate", True)
 
 
 def test_a_certificate_that_went_bad_leaves_nothing(source: Path, certificate: Certificate, tmp_path: Path) -> None:
@@ -315,14 +324,14 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 from duikou.provenance import credentials
-from duikou.provenance.certificates import own
+from duikou.provenance.certificates import self_signed
 from duikou.provenance.credentials import Edit
 peaks = []
 for name in sys.argv[1:]:
     video = Path(name)
     edit = Edit(video, credentials.digest(video), ())
     signed = video.with_suffix(".signed.mp4")
-    credentials.sign(video, signed, title="x", edit=edit, certificate=own(video.parent))
+    credentials.sign(video, signed, title="x", edit=edit, certificate=self_signed(video.parent))
     assert credentials.read(signed).intact
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 print(peaks[1] - peaks[0])
@@ -349,7 +358,7 @@ def test_inspect_tells_both_labels(result: Path, source: Path, capsys: pytest.Ca
     assert "AI-generated or synthesized" in lines["AIGC label"]
     assert lines["ProduceID"].split() == ["ProduceID", "task-7"]
     assert "the signature holds" in lines["Content Credentials"]
-    assert "self-made" in lines["signed by"]
+    assert "self-signed" in lines["signed by"]
     assert f"clip.mp4, SHA-256 {credentials.digest(source)}" in lines["source"]
     assert "mouths were changed" in lines["c2pa.edited"]
 
@@ -385,9 +394,9 @@ def test_inspect_of_a_file_without_labels(source: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("picture.png", "file: the content is not an mp4, mov"),
-        ("speech.wav", "file: the content is wav; only mp4 and mov files are read for their origin"),
-        ("absent.mp4", "file: there is no file"),
+        ("picture.png", "FILE: the content is not an mp4, mov"),
+        ("speech.wav", "FILE: the content is wav; only mp4 and mov files are read for their origin"),
+        ("absent.mp4", "FILE: there is no file"),
     ],
 )
 def test_inspect_of_other_files(name: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

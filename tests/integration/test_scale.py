@@ -62,7 +62,7 @@ def test_one_place_is_the_same_among_many(some: Services) -> None:
     database = Database(url)
     size.fill(url, TaskStatus.SUBMITTED, 0, 20)
     store, tasks = Store(database), [str(size.TASKS + number) for number in range(20)]
-    assert store.positions(tasks) == {task: store.positions([task])[task] for task in tasks}
+    assert store.queue.positions(tasks) == {task: store.queue.positions([task])[task] for task in tasks}
     database.close()
 
 

@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(data: Path) -> Iterator[httpx.Client]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connections.HEADER_S", "connections.STALL_S", "middleware.SILENT_S", "middleware.DISCARD_S"):
-            patch.setattr(f"duikou.server.{name}", LIMIT_S)
+            patch.setattr(f"duikou.server.http.{name}", LIMIT_S)
         patch.setattr("duikou.server.http.middleware.PACE_S", LIMIT_S / 2)
         with in_thread(settings(data, connections=MOST), stub_work.WORK) as client:
             yield client

@@ -368,7 +368,7 @@ def test_a_dry_run_checks_and_estimates_and_leaves_nothing(client, data, site) -
     payload["face_choose"][0] |= {"sound_insert_time": 8_000, "sound_end_time": 5_000}
     assert client.post(CREATE, json=payload).json()["data"]["duration"] == "13"
     payload["face_choose"][0]["sound_end_time"] = 5_101
-    sentence = "face_choose[0].sound_end_time: 5101 ms is after the sound's end at 5000 ms."
+    sentence = "face_choose[0].sound_end_time: 5101 ms is after the audio's end at 5000 ms."
     refused(client.post(CREATE, json=payload), 400, 1201, sentence)
     assert left(data) == before
     assert client.get(CREATE).json()["data"] == tasks

@@ -102,7 +102,7 @@ def test_a_task_that_kills_its_workers_fails_after_three_tries(tmp_path, site) -
             "the task was given up after 3 tries: the worker process died by signal SIGKILL"
         )
         assert ended(client, bug)["task_status_msg"] == (
-            "the task was given up after 3 tries: unexpected ZeroDivisionError; the server's log tells more"
+            "the task was given up after 3 tries: unexpected ZeroDivisionError; see the server's log"
         )
         assert not list((tmp_path / "tasks" / always).glob("[0-9]"))
 

@@ -195,7 +195,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_end_time=5_100, sound_insert_time=0), OK),
     (
         face(sound_end_time=5_101, sound_insert_time=0),
-        wrong(f"{F}.sound_end_time: 5101 ms is after the sound's end at 5000 ms."),
+        wrong(f"{F}.sound_end_time: 5101 ms is after the audio's end at 5000 ms."),
     ),
     # ... where the speech goes
     (face(sound_insert_time=-1), wrong(f"{F}.sound_insert_time: -1 is less than the minimum, 0.")),
@@ -370,7 +370,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         find(video_url="SITE/dies.mp4"),
         (500, 5000, "the task was given up after 3 tries: the worker process died by signal SIGKILL."),
     ),
-    (find(video_url="SITE/bug.mp4"), (500, 5000, "unexpected ZeroDivisionError; the server's log tells more.")),
+    (find(video_url="SITE/bug.mp4"), (500, 5000, "unexpected ZeroDivisionError; see the server's log.")),
 ]
 
 

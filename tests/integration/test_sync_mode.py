@@ -127,9 +127,7 @@ def test_the_credentials_tell_of_the_added_part(made: tuple[SyncMode, Result, li
     assert found is not None
     assert found.intact
     assert [action.name for action in found.actions] == ["c2pa.opened", "c2pa.edited", "c2pa.edited", "c2pa.dubbed"]
-    assert found.actions[1].description == (
-        f"The video was made longer out of its own frames ({mode}, 3.000 to 5.000 s)."
-    )
+    assert found.actions[1].description == (f"The video was lengthened with its own frames ({mode}, 3.000 to 5.000 s).")
     assert "face 0, 0.600 to 5.000 s" in found.actions[2].description
 
 

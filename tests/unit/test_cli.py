@@ -11,15 +11,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer.main
 from known_video import known_video
+from media_maker import make_sound
 
 import duikou
 from duikou import FaceChoice, Output, Result, Session, __version__
 from duikou.cli import main, terminal
+from duikou.cli.sync import parse_trim
 from duikou.errors import InputError, ModelError
 from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
+from duikou.pipeline import sync as pipeline_sync
 from duikou.progress import Progress, silent
 from duikou.provenance.producer import Producer, user_folder
 from duikou.timebase import Interval
@@ -137,13 +141,97 @@ def test_no_face_is_not_a_success(recorder: Recorder, capsys: pytest.CaptureFixt
 
 
 def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    where = ["--face", "0", "--at", "1500", "--crop", "250:4000"]
+    where = ["--face", "0", "--at", "1500", "--trim", "250:4000"]
     loud = ["--volume", "1.5", "--original-volume", "0.25"]
     assert main.run(["sync", "clip.mp4", "speech.wav", *where, *loud, "-o", "out.mp4"]) == 0
     assert recorder.choices == [FaceChoice(Path("speech.wav"), "0", 250, 4000, 1500, 1.5, 0.25)]
     shown = capsys.readouterr()
     assert shown.out == "out.mp4\n"
     assert "speaks" not in shown.err
+
+
+def test_the_former_name_of_trim_still_works(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--crop", ":4000"]) == 0
+    assert recorder.choices[0].trim_end_ms == 4000
+    capsys.readouterr()
+    assert main.run(["sync", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--trim" in shown
+    assert "--crop" not in shown
+
+
+BAD_OPTIONS = [
+    (["--face", "7"], "--face: the session has no face '7'; its faces: 0, 1."),
+    (["--at", "-5"], "--at: -5 ms is less than 0."),
+    (["--at", "99999"], "--at: the speech inserted at 99999 ms ends at"),
+    (["--trim", "x"], "--trim: expected A:B in whole milliseconds"),
+    (["--trim", "500:200"], "--trim: the audio from 500 ms to 200 ms lasts -300 ms"),
+    (["--trim", ":4000"], "--trim: 4000 ms is after the audio's end at 1000 ms."),
+    (["--volume", "3"], "--volume: 3 is not between 0 and 2."),
+    (["--volume", "nan"], "--volume: nan is not between 0 and 2."),
+    (["--original-volume", "-1"], "--original-volume: -1 is not between 0 and 2."),
+    (["--sync-mode", "loop", "--at", "60000"], "--sync-mode: loop would make the video 61000 ms long"),
+    (["--output", "clip.mp4"], "--output: clip.mp4 is the source video itself"),
+    (["--watermark", "clip.mp4"], "--watermark: clip.mp4 is the source video itself"),
+    (["--output", "out.mp4", "--watermark", "out.mp4"], "--watermark: out.mp4 is the output itself"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), BAD_OPTIONS)
+def test_a_complaint_of_the_library_names_the_option(
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(duikou, "lip_sync", pipeline_sync.lip_sync)
+    make_sound(Path("speech.wav"), np.zeros((16_000, 1), np.float32), 16_000)
+    assert main.run(["sync", "clip.mp4", "speech.wav", *options]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"duikou: {sentence}")
+    assert sorted(path.name for path in Path().iterdir()) == ["clip.mp4", "speech.wav"]
+
+
+def test_every_option_of_sync_has_a_complaint_that_names_it() -> None:
+    found = typer.main.get_command(main.app).commands["sync"]  # type: ignore[attr-defined]
+    options = {max(parameter.opts, key=len) for parameter in found.params if not getattr(parameter, "hidden", False)}
+    assert {"video", "audio"} | {sentence.partition(":")[0] for _, sentence in BAD_OPTIONS} == options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["faces", "junk"], "VIDEO: the content is not"),
+        (["sync", "junk", "junk"], "VIDEO: the content is not"),
+        (["inspect", "junk"], "FILE: the content is not"),
+    ],
+)
+def test_a_complaint_of_a_file_names_the_argument(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("junk").write_bytes(b"junk" * 100)
+    assert main.run(arguments) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"duikou: {sentence}")
+
+
+def test_speech_that_cannot_be_read_names_the_argument(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(duikou, "lip_sync", pipeline_sync.lip_sync)
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("duikou: AUDIO: ")
+
+
+@pytest.mark.parametrize(("given", "name"), [({"port": -1}, "--port"), ({"workers": 0}, "--concurrency")])
+def test_a_complaint_of_a_setting_names_the_option_that_gave_it(given: dict[str, int], name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        terminal.read_settings(**given, options={"workers": "--concurrency"})
+    assert caught.value.field == name
 
 
 def test_sync_names_the_marked_file_below_the_other(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +256,7 @@ def test_a_certificate_that_cannot_sign_is_found_before_the_work(
     monkeypatch.setenv("DUIKOU_C2PA_KEY", "speech.wav")
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
     shown = capsys.readouterr()
-    assert shown.err == "duikou: c2pa_certificate: speech.wav holds no certificate in PEM.\n"
+    assert shown.err == "duikou: DUIKOU_C2PA_CERTIFICATE: speech.wav holds no certificate in PEM.\n"
     assert not recorder.choices
 
 
@@ -177,7 +265,7 @@ def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys
     assert recorder.choices == [FaceChoice(Path("speech.wav"), "1")]
     shown = capsys.readouterr()
     assert shown.out == "clip.synced.mp4\n"
-    assert "face 1 speaks, the most visible of 2; --face takes 0 too" in shown.err
+    assert "face 1 speaks, the most visible of 2; --face also accepts 0" in shown.err
 
 
 @pytest.mark.parametrize("mode", [None, *SyncMode])
@@ -195,7 +283,7 @@ def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.Mo
         def print(self, text: str, **_options: object) -> None:
             shares.append(float(text.rsplit(" ", 1)[1].rstrip("%")))
 
-    monkeypatch.setattr("duikou.cli.terminal.Console", lambda **_options: Console())
+    monkeypatch.setattr("rich.console.Console", lambda **_options: Console())
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
     assert shares == sorted(shares)
     assert shares[-1] == 100
@@ -204,9 +292,9 @@ def test_progress_of_sync_never_falls(recorder: Recorder, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["faces", "absent.mp4"], "video: there is no file absent.mp4"),
-        (["sync", "clip.mp4", "absent.wav"], "audio: there is no file absent.wav"),
-        (["sync", "clip.mp4", "speech.wav", "--crop", "1s:2s"], "--crop must be A:B in whole milliseconds"),
+        (["faces", "absent.mp4"], "VIDEO: there is no file absent.mp4"),
+        (["sync", "clip.mp4", "absent.wav"], "AUDIO: there is no file absent.wav"),
+        (["sync", "clip.mp4", "speech.wav", "--trim", "1s:2s"], "--trim: expected A:B in whole milliseconds"),
         (["sync", "clip.mp4", "speech.wav", "--at", "soon"], "--at"),
         (["sync", "clip.mp4", "speech.wav", "--sync-mode", "rewind"], "--sync-mode"),
         (["sync", "clip.mp4"], "AUDIO"),
@@ -227,7 +315,9 @@ def test_faults_of_the_caller(
 @pytest.mark.parametrize(
     ("error", "status", "sentence"),
     [
-        (InputError("sound_volume must lie in 0 to 2, not 3", field="sound_volume"), 2, "sound_volume must lie"),
+        (InputError("3 is not between 0 and 2", field="choices[0].audio_volume"), 2, "--volume: 3 is not between"),
+        (InputError("is too old", field="c2pa_key"), 2, "duikou: DUIKOU_C2PA_KEY: is too old"),
+        (InputError("the input is wrong"), 2, "duikou: the input is wrong"),
         (ModelError("the model x is not installed; run: pip install x"), 1, "duikou: the model x is not installed"),
         (KeyError("a fault of ours"), 1, "unexpected KeyError"),
         (KeyboardInterrupt(), 130, ""),
@@ -253,16 +343,16 @@ def test_errors_of_the_work_become_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("text", "crop"), [(":", (0, None)), ("500:", (500, None)), (":900", (0, 900)), ("500:900", (500, 900))]
+    ("text", "trim"), [(":", (0, None)), ("500:", (500, None)), (":900", (0, 900)), ("500:900", (500, 900))]
 )
-def test_crop(text: str, crop: tuple[int, int | None]) -> None:
-    assert main.parse_crop(text) == crop
+def test_trim(text: str, trim: tuple[int, int | None]) -> None:
+    assert parse_trim(text) == trim
 
 
 @pytest.mark.parametrize("text", ["", "500", "a:b", "-1:5", "1.5:2", "1:2:3", "²:4"])
-def test_crop_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(InputError, match="--crop must be A:B"):
-        main.parse_crop(text)
+def test_trim_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(InputError, match=r"^--trim: expected A:B"):
+        parse_trim(text)
 
 
 def test_only_usable_frames_count_for_the_size() -> None:
@@ -275,7 +365,7 @@ def test_only_usable_frames_count_for_the_size() -> None:
 
 def test_settings_at_fault_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUIKOU_WORKERS", "0")
-    with pytest.raises(InputError, match=r"workers \(DUIKOU_WORKERS\): .*greater than or equal to 1, not '0'"):
+    with pytest.raises(InputError, match=r"^DUIKOU_WORKERS: .*greater than or equal to 1, not '0'"):
         terminal.read_settings()
 
 

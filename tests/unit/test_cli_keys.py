@@ -92,7 +92,7 @@ def test_revoking_again_changes_nothing(accounts, capsys) -> None:
 def test_no_keys_are_no_fault(data, capsys) -> None:
     assert main.run(["keys", "list"]) == 0
     shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("", "there is no key yet: the server is open, on loopback only\n")
+    assert (shown.out, shown.err) == ("", "there are no keys yet: the server is open, on loopback only\n")
     assert json.loads(answer(capsys, "list", "--json")) == []
 
 
@@ -108,17 +108,17 @@ def test_an_accounts_callbacks_are_signed_with_one_secret(accounts, capsys) -> N
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("make", " alice"), "account: a name has 1 to 64 printable characters and no space around them, not ' alice'"),
-        (("make", ""), "account: a name has 1 to 64 printable characters"),
-        (("make", "x" * 65), "account: a name has 1 to 64 printable characters"),
-        (("make", "a\nb"), "account: a name has 1 to 64 printable characters"),
-        (("revoke", "12"), "key: there is no key '12'; `duikou keys list` shows them"),
-        (("callback", "nobody"), "account: there is no account 'nobody'; `duikou keys list` shows them"),
-        (("priority", "alice", "0"), "priority: 0 lies outside 1 to 100"),
-        (("priority", "alice", "101"), "priority: 101 lies outside 1 to 100"),
+        (("make", " alice"), "ACCOUNT: a name has 1 to 64 printable characters and no space around them, not ' alice'"),
+        (("make", ""), "ACCOUNT: a name has 1 to 64 printable characters"),
+        (("make", "x" * 65), "ACCOUNT: a name has 1 to 64 printable characters"),
+        (("make", "a\nb"), "ACCOUNT: a name has 1 to 64 printable characters"),
+        (("revoke", "12"), "ID: there is no key '12'; `duikou keys list` shows them"),
+        (("callback", "nobody"), "ACCOUNT: there is no account 'nobody'; `duikou keys list` shows them"),
+        (("priority", "alice", "0"), "N: 0 lies outside 1 to 100"),
+        (("priority", "alice", "101"), "N: 101 lies outside 1 to 100"),
         (("priority", "alice", "much"), "Invalid value for 'N'"),
         (("priority", "alice"), "N"),
-        (("priority", "x" * 65, "2"), "account: a name has 1 to 64 printable characters"),
+        (("priority", "x" * 65, "2"), "ACCOUNT: a name has 1 to 64 printable characters"),
         (("make",), "ACCOUNT"),
         (("dance",), "dance"),
     ],
@@ -133,7 +133,7 @@ def test_an_account_gets_more_of_what_waits_from_now_on(accounts, data, capsys) 
     store, apart = Store(database), []
     for share in (1, 4):
         assert answer(capsys, "priority", "alice", str(share)) == ""
-        first, second = (store.add_task(task(account="alice", source_duration_ms=10_000)) for _ in range(2))
+        first, second = (store.tasks.add(task(account="alice", source_duration_ms=10_000)) for _ in range(2))
         apart.append(second.turn - first.turn)
     assert apart == [10.0, 2.5]
     secret = accounts.callback_secret("alice")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from rows import identify_task, media, task
+from rows import add_session, identify_task, media, task
 
 from duikou.cli import main
 from duikou.database.engine import Database
@@ -55,21 +55,21 @@ def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def made(store: Store, data: Path, **what: object) -> RenderTask:
     """A task whose session, source and speech are all kept."""
     source = media(key="media/1.mp4", expires_at=FAR)
-    store.add_media(source)
+    store.media.add(source)
     session = SessionRecord(source.id[::-1], "", source, (), 1, FAR)
-    store.add_session(session)
+    add_session(store, session)
     asked = task(source_id=source.id, session_id=session.id, created_at=now_ms(), **what)
     sound = keys.audio_key(asked.id, 0)
     (data / sound).parent.mkdir(parents=True)
     (data / sound).write_bytes(b"speech")
-    return store.add_task(replace(asked, choices=(replace(asked.choices[0], audio=sound),)))
+    return store.tasks.add(replace(asked, choices=(replace(asked.choices[0], audio=sound),)))
 
 
 def failed(store: Store, data: Path) -> RenderTask:
     made(store, data)
-    claimed = store.claim()
+    claimed = store.queue.claim()
     assert isinstance(claimed, RenderTask)
-    assert store.fail(claimed, "it did not work", Fault.WORKER, expires_at=FAR)
+    assert store.tasks.fail(claimed, "it did not work", Fault.WORKER, expires_at=FAR)
     return claimed
 
 
@@ -80,12 +80,12 @@ def listed(capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
 def test_tasks_are_listed_by_status_account_and_queue(store, data, capsys) -> None:
     over = failed(store, data)
     waits = made(store, data, account="alice")
-    search = store.add_task(identify_task(created_at=now_ms() + 1))
+    search = store.tasks.add(identify_task(created_at=now_ms() + 1))
     assert listed(capsys) == [search.id, waits.id]
     assert set(listed(capsys, "--all")) == {over.id, waits.id, search.id}
     assert listed(capsys, "--status", "failed") == [over.id]
     assert listed(capsys, "--account", "alice") == [waits.id]
-    assert listed(capsys, "--queue", "analysis") == [search.id]
+    assert listed(capsys, "--queue", "identify") == [search.id]
     assert len(listed(capsys, "--all", "--limit", "1")) == 1
     table = run(capsys, "list", "--all")
     assert "it did not work" in table
@@ -103,19 +103,19 @@ def test_a_task_is_shown_whole_with_times_that_people_read(store, data, capsys) 
 def test_a_failed_task_is_tried_again_from_the_first_try_on(store, data, capsys) -> None:
     over = failed(store, data)
     assert run(capsys, "retry", over.id) == f"submitted: {over.id}\n"
-    again = store.claim()
+    again = store.queue.claim()
     assert again is not None
     assert (again.id, again.attempt, again.tries, again.reason, again.fault) == (over.id, 2, 1, "", None)
-    assert "only one that failed or was cancelled can" in fault(capsys, "retry", over.id)
+    assert "only a failed or cancelled task can be retried" in fault(capsys, "retry", over.id)
 
 
 def test_what_cannot_succeed_any_more_is_not_retried(store, data, capsys) -> None:
     over = failed(store, data)
     (data / str(over.choices[0].audio)).unlink()
     assert "the speech of" in fault(capsys, "retry", over.id)
-    store.drop_session(over.session_id)
+    store.sessions.remove(over.session_id)
     assert "the session of" in fault(capsys, "retry", over.id)
-    found = store.task_of_anyone(over.id)
+    found = store.tasks.get(over.id)
     assert found is not None
     assert found.status is TaskStatus.FAILED
 
@@ -123,13 +123,13 @@ def test_what_cannot_succeed_any_more_is_not_retried(store, data, capsys) -> Non
 def test_a_task_is_cancelled_once(store, data, capsys) -> None:
     waits = made(store, data)
     assert run(capsys, "cancel", waits.id) == f"cancelled: {waits.id}\n"
-    found = store.task_of_anyone(waits.id)
+    found = store.tasks.get(waits.id)
     assert found is not None
     assert (found.status, found.fault) == (TaskStatus.CANCELLED, "cancelled")
     assert found.reason == "The task was cancelled by the operator."
-    assert "is over already: cancelled" in fault(capsys, "cancel", waits.id)
+    assert "is finished already: cancelled" in fault(capsys, "cancel", waits.id)
 
 
 def test_an_unknown_id_is_told(store, capsys) -> None:
     for command in ("show", "retry", "cancel"):
-        assert "there is no task '7'" in fault(capsys, command, "7")
+        assert "ID: there is no task '7'" in fault(capsys, command, "7")

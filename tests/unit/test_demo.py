@@ -113,5 +113,5 @@ def test_the_servers_address_is_read() -> None:
 
 
 def test_a_server_that_does_not_start_is_an_error() -> None:
-    with started("print('no'); raise SystemExit(3)") as process, pytest.raises(run.DemoError, match="server ended"):
+    with started("print('no'); raise SystemExit(3)") as process, pytest.raises(run.DemoError, match="server exited"):
         run.address_of(process)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,13 @@ def test_the_image_does_not_run_as_root_and_its_last_stage_only_copies() -> None
     assert f"USER {USER}:{USER}\n" in last
     assert f"--uid {USER} " in last
     assert not re.search(r"\bpip\b|\bapt", last)
+
+
+def test_the_image_has_the_packages_of_servers_and_workers() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (installed,) = re.findall(r"'\.\[([a-z,]+)\]'", DOCKERFILE)
+    assert {"fleet", "otel"} <= set(installed.split(","))
+    assert "duikou[server]" in extras["fleet"]
 
 
 def test_the_image_starts_the_server() -> None:
@@ -369,7 +377,7 @@ def test_nothing_is_killed_before_it_has_drained() -> None:
 
 
 def test_a_worker_that_is_scaled_away_finishes_what_it_has_in_hand() -> None:
-    longest_s = {"analysis": default("identify_timeout_s")}
+    longest_s = {"identify": default("identify_timeout_s")}
     for worker in WORKERS:
         queue = option(container(worker)["args"], "--queues")
         assert int(variables(worker)["DUIKOU_WORKER_DRAIN_S"]) >= longest_s.get(queue, default("task_timeout_s"))

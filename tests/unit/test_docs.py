@@ -69,13 +69,26 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 
 
 def test_every_dependency_is_explained() -> None:
-    explained = {
-        cell.strip().strip("`").lower()
-        for line in (ROOT / "docs/dependencies.md").read_text().splitlines()
-        if line.startswith("| `")
-        for cell in line.split("|")[1].split(",")
-    }
+    explained = packages_of((ROOT / "docs/dependencies.md").read_text())
     assert requirements() <= explained, "docs/dependencies.md lacks these"
+
+
+def packages_of(text: str) -> set[str]:
+    """Names of the packages in the tables of some Markdown."""
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    return {cell.strip().strip("`").lower() for line in rows for cell in line.split("|")[1].split(",")}
+
+
+@pytest.mark.parametrize("extra", ["", "server", "fleet", "otel"])
+def test_every_dependency_is_explained_under_its_extra(extra: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    names = {NAME.match(line).group().lower() for line in asked} - {"duikou"}  # type: ignore[union-attr]
+    _, title, rest = (
+        (ROOT / "docs/dependencies.md").read_text().partition(f"`duikou[{extra}]`\n" if extra else "## At run time\n")
+    )
+    assert title
+    assert packages_of(re.split(r"^##", rest, flags=re.MULTILINE)[0]) == names
 
 
 def test_dependencies_are_pinned() -> None:
@@ -116,7 +129,8 @@ def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 def test_every_command_and_option_is_in_the_readme() -> None:
     for name, command in leaves(typer.main.get_command(app)):
         assert f"duikou {name}" in README
-        options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+        options = {option for parameter in shown for option in parameter.opts if option.startswith("--")}
         for option in options - {"--help", "--output"}:
             assert option in README, f"`duikou {name} {option}` is not in the README"
 

@@ -15,6 +15,7 @@ from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
 from duikou.faces.track import POINTS, Face
 from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
+from duikou.media.video import Video
 from duikou.timebase import Interval
 
 FRAME_MS = 40
@@ -139,7 +140,9 @@ def test_a_picture_that_was_not_kept_is_cut_out_of_the_best_frame(tmp_path):
         return np.full((height, width, 3), 20 * number, np.uint8)
 
     path = make_video(tmp_path / "clip.mp4", size=SIZE, frames=8, paint=paint)
-    picture = identify._picture(path, [replace(sample(frame), worth=5.0 - abs(frame - 5)) for frame in (2, 5, 7)], {})
+    picture = identify._picture(
+        Video.open(path), [replace(sample(frame), worth=5.0 - abs(frame - 5)) for frame in (2, 5, 7)], {}
+    )
     assert picture.mean() == pytest.approx(100, abs=3)
     roi = roi_of(sample(5).seen.landmarks)
     assert picture.shape[:2] == pytest.approx((roi.size, roi.size), abs=1)

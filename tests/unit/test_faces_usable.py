@@ -56,7 +56,10 @@ def test_a_message_holds_the_figure_and_the_limit():
     found = {check.code: check for check in checks(track(scale=40), WIDTH, HEIGHT)}
     figure = float(lips_width(track(scale=40))[0])
     assert figure < MIN_LIPS_PX
-    assert found["small_face"].message(slice(0, 1)) == f"the mouth is only {figure:.0f} pixels wide; 30 are needed"
+    assert (
+        found["small_face"].message(slice(0, 1))
+        == f"the mouth is only {figure:.0f} pixels wide; at least 30 are needed"
+    )
 
 
 def test_the_width_of_the_mouth_does_not_shrink_as_the_head_turns():
@@ -82,14 +85,14 @@ def test_speech_and_light_hide_nothing():
     assert hidden(talking_colours(60)) == []
 
 
-def test_a_hand_before_the_mouth_is_told():
+def test_a_hand_before_the_mouth_is_detected():
     colours = talking_colours(60)
     lower = canonical()[:, 1] > 0.15
     colours[20:28, lower] = np.random.default_rng(5).uniform(120, 150, (lower.sum(), 3))
     assert hidden(colours) == list(range(20, 28))
 
 
-def test_a_hand_is_told_from_its_first_touch_to_its_last():
+def test_a_hand_is_detected_from_its_first_touch_to_its_last():
     colours = talking_colours(60)
     side = (canonical()[:, 1] > 0.15) & (canonical()[:, 0] > 0.16)
     colours[18:30, side] = 120

@@ -40,15 +40,15 @@ def test_all_that_is_in_hand_beats_until_it_is_done(store: Store) -> None:
         with pulse.holding(other):
             assert pulse.busy
             assert metrics.in_hand._value.get() == 2
-            until(lambda: min(store.beats().values()) > 3)
+            until(lambda: min(store.queue.heartbeats().values()) > 3)
         assert pulse.busy
     assert not pulse.busy
     assert metrics.in_hand._value.get() == 0
     pulse.join()
-    beats = store.beats()
+    beats = store.queue.heartbeats()
     assert beats[("1", 1)] > one.heartbeat + 2
     pulse.join()
-    assert store.beats() == beats
+    assert store.queue.heartbeats() == beats
 
 
 def test_a_new_stage_is_written_at_once_and_progress_with_the_next_sign(store: Store) -> None:
@@ -86,11 +86,11 @@ def test_what_counts_no_longer_is_not_wanted_and_stays_so(store: Store) -> None:
     pulse = Pulse(store, SOON_S)
     pulse.start()
     with pulse.holding(kept) as one, pulse.holding(cancelled) as two, pulse.holding(gone) as three:
-        until(lambda: min(store.beats().values()) > 1)
+        until(lambda: min(store.queue.heartbeats().values()) > 1)
         assert (one.wanted, two.wanted, three.wanted) == (True, True, True)
-        store.cancel(cancelled, "no", expires_at=END)
+        store.tasks.cancel(cancelled, "no", expires_at=END)
         until(lambda: not two.wanted)
-        store.drop_task(gone)
+        store.tasks.remove(gone)
         until(lambda: not three.wanted)
         assert one.wanted
     pulse.join()

@@ -39,7 +39,7 @@ def test_what_is_no_label_is_none(text: str) -> None:
 def test_a_name_that_the_standard_cannot_write_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="printable ASCII") as caught:
         Label.first(name, "1")
-    assert caught.value.field == "aigc_producer"
+    assert caught.value.field == "producer"
 
 
 def test_the_elements_stand_in_the_standards_order() -> None:

@@ -16,6 +16,7 @@ from duikou.engines.native import NativeEngine
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.track import FaceTrack
 from duikou.media import decode
+from duikou.media.video import Video
 from duikou.progress import silent
 from duikou.render import mesh, overlay
 from duikou.render.warp import Region
@@ -78,14 +79,14 @@ def captioned(number: int, width: int, height: int) -> Image:
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
     path = tmp_path_factory.mktemp("overlay") / "captioned.mp4"
-    return make_video(path, size=(WIDTH, HEIGHT), frames=FRAMES, paint=captioned, options={"crf": "12"})
+    return Video.open(make_video(path, size=(WIDTH, HEIGHT), frames=FRAMES, paint=captioned, options={"crf": "12"}))
 
 
 @pytest.fixture(scope="module")
-def images(video: Path) -> list[Image]:
-    return [frame.image for frame in decode.frames(video)]
+def images(video: Video) -> list[Image]:
+    return [frame.image for frame in video.frames()]
 
 
 def alpha(found: overlay.Overlays, number: int, image: Image) -> Float32Array:
@@ -98,7 +99,7 @@ def alpha(found: overlay.Overlays, number: int, image: Image) -> Float32Array:
     return whole
 
 
-def test_a_caption_is_masked_while_it_is_visible(video: Path, images: list[Image]) -> None:
+def test_a_caption_is_masked_while_it_is_visible(video: Video, images: list[Image]) -> None:
     found = overlay.detect(video, track())
     ink = letters() > LETTERS
     around = cv2.dilate(ink.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
@@ -117,7 +118,7 @@ def test_a_face_is_no_caption_whether_it_moves_or_not(tmp_path: Path, moves: boo
         return face(number, width, height, moves=moves)
 
     clip = make_video(tmp_path / "face.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint)
-    assert overlay.detect(clip, track(moves=moves)).items == ()
+    assert overlay.detect(Video.open(clip), track(moves=moves)).items == ()
 
 
 def test_a_box_is_masked_with_its_letters(tmp_path: Path) -> None:
@@ -128,13 +129,13 @@ def test_a_box_is_masked_with_its_letters(tmp_path: Path) -> None:
         return image
 
     clip = make_video(tmp_path / "box.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint, options={"crf": "12"})
-    found = overlay.detect(clip, track())
+    found = overlay.detect(Video.open(clip), track())
     mask = alpha(found, 20, next(frame.image for frame in decode.frames(clip, start=20)))
     assert mask[160:191, 102:219].min() == 1
     assert not mask[:150].any()
 
 
-def test_a_caption_is_inpainted_from_its_surroundings(video: Path, images: list[Image]) -> None:
+def test_a_caption_is_inpainted_from_its_surroundings(video: Video, images: list[Image]) -> None:
     found = overlay.detect(video, track())
     bare = found.inpaint(20, images[20])
     ink = letters() > LETTERS
@@ -143,7 +144,7 @@ def test_a_caption_is_inpainted_from_its_surroundings(video: Path, images: list[
     assert found.inpaint(2, images[2]) is images[2]
 
 
-def test_exemplars_with_occluded_lips_are_reported(video: Path) -> None:
+def test_exemplars_with_occluded_lips_are_reported(video: Video) -> None:
     found = overlay.detect(video, track())
     points = track().landmarks[..., :2].astype(np.float64)
     lower = points + np.array([0, 40])
@@ -152,7 +153,7 @@ def test_exemplars_with_occluded_lips_are_reported(video: Path) -> None:
     assert not found.occlude_lips(np.arange(FRAMES) + 100, lower).any()
 
 
-def test_the_mouth_moves_behind_the_caption(video: Path, images: list[Image]) -> None:
+def test_the_mouth_moves_behind_the_caption(video: Video, images: list[Image]) -> None:
     """Letters stay as they are to the grey level, the chin around them does not."""
     clip = FaceClip(video, track(), np.ones(FRAMES, bool), np.ones(FRAMES))
     curves = {name: np.zeros(FRAMES) for name in CURVES} | {"gap": np.ones(FRAMES), "voice": np.ones(FRAMES)}

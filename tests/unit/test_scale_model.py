@@ -17,7 +17,7 @@ def test_a_million_tasks_a_day_are_twelve_a_second_and_thrice_that_at_the_peak()
 def test_workers_are_the_work_of_a_second_over_what_they_are_to_be_busy() -> None:
     demand = Demand(86_400, peak_factor=1, video_s=10, pace=4, look_pace=0.5)
     found = load(demand, Capacity(use=0.8))
-    assert (found.render_workers, found.analysis_workers) == (50, 7)
+    assert (found.render_workers, found.identify_workers) == (50, 7)
     assert found.render_workers == load(demand, Capacity(use=0.4)).render_workers / 2
 
 

@@ -41,13 +41,13 @@ def test_a_fleet_has_a_broker_a_database_and_a_storage(broker: str) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"broker_url": "amqp://mq"}, "broker_url needs a database_url"),
-        ({"broker_url": "amqp://mq", "storage_url": STORAGE}, "broker_url needs a database_url"),
-        ({"database_url": DATABASE}, "database_url needs a storage_url"),
-        ({"broker_url": "mq:5672"}, "broker_url must begin with amqp://, amqps://, redis:// or rediss://"),
+        ({"broker_url": "amqp://mq"}, "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL"),
+        ({"broker_url": "amqp://mq", "storage_url": STORAGE}, "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL"),
+        ({"database_url": DATABASE}, "DUIKOU_DATABASE_URL needs DUIKOU_STORAGE_URL"),
+        ({"broker_url": "mq:5672"}, "DUIKOU_BROKER_URL must begin with amqp://, amqps://, redis:// or rediss://"),
         ({"storage_links": "open"}, "storage_links"),
-        ({"render_queue": "analysis"}, "render_queue"),
-        ({"c2pa_key": "key.pem"}, "c2pa_certificate and c2pa_key must be given together"),
+        ({"render_queue": "identify"}, "render_queue"),
+        ({"c2pa_key": "key.pem"}, "DUIKOU_C2PA_CERTIFICATE and DUIKOU_C2PA_KEY must be set together"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(given: dict[str, str], sentence: str) -> None:

@@ -7,12 +7,12 @@ import io
 import pytest
 from rich.console import Console
 
-from duikou.cli.terminal import PLAIN_STEPS, shown
+from duikou.cli.terminal import PLAIN_STEPS, show_progress
 
 
 def test_plain_lines_are_few() -> None:
     text = io.StringIO()
-    with shown("clip.mp4", Console(file=text)) as progress:
+    with show_progress("clip.mp4", Console(file=text)) as progress:
         for n in range(1001):
             progress("rendering", n / 1000)
     lines = text.getvalue().splitlines()
@@ -23,7 +23,7 @@ def test_plain_lines_are_few() -> None:
 
 def test_each_stage_gets_a_line() -> None:
     text = io.StringIO()
-    with shown("clip", Console(file=text)) as progress:
+    with show_progress("clip", Console(file=text)) as progress:
         progress("[decode]", 0.1)
         progress("render", 0.1)
     assert text.getvalue().splitlines() == ["clip: [decode] 10%", "clip: render 10%"]
@@ -31,12 +31,15 @@ def test_each_stage_gets_a_line() -> None:
 
 def test_a_bar_on_a_terminal_is_cleared_at_the_end() -> None:
     text = io.StringIO()
-    with shown("clip[1]", Console(file=text, force_terminal=True, width=80)) as progress:
+    with show_progress("clip[1]", Console(file=text, force_terminal=True, width=80)) as progress:
         progress("render", 0.4)
     assert "clip[1]" in text.getvalue()
     assert "\x1b[2K" in text.getvalue()
 
 
 def test_the_bar_ends_with_an_error() -> None:
-    with pytest.raises(ValueError, match="boom"), shown("clip", Console(file=io.StringIO(), force_terminal=True)):
+    with (
+        pytest.raises(ValueError, match="boom"),
+        show_progress("clip", Console(file=io.StringIO(), force_terminal=True)),
+    ):
         raise ValueError("boom")

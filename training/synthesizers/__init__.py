@@ -1,7 +1,7 @@
-"""Speech synthesizers that tell the time of every phone. One module each; `ALL` names them in a fixed order.
+"""Speech synthesizers that report the time of every phone. One module each; `ALL` lists them in a fixed order.
 
-espeak-ng and hibari come with `make train`; flite, festival and Open JTalk are programs that the system has or has not
-(`training/README.md`): without them there are fewer voices, and the weights come out a little worse.
+`make train` installs espeak-ng and hibari. flite, festival and Open JTalk are system programs (`training/README.md`):
+without them there are fewer voices, and the weights are slightly worse.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from training.speech import Spoken
 from training.synthesizers import espeak, festival, flite, hibari, open_jtalk
 
 Speaker = Callable[[], Spoken]
-"""One voice in one manner: every call says something else."""
+"""One voice with one prosody: every call speaks another text."""
 
 
 class Synthesizer(Protocol):
     """One engine with all its voices."""
 
     def speaker(self, rng: random.Random, *, held_out: bool) -> Speaker:
-        """A voice drawn from those that are trained on, or from those that are not."""
+        """A voice drawn from the training voices, or from the held-out voices."""
 
 
 ALL: dict[str, tuple[Callable[[], bool], Callable[[Path], Synthesizer]]] = {
@@ -39,5 +39,5 @@ HELD_OUT = ("espeak", "flite", "festival")
 
 
 def available() -> list[str]:
-    """Names of the synthesizers that are there."""
+    """Names of the installed synthesizers."""
     return [name for name, (there, _) in ALL.items() if there()]

@@ -1,4 +1,4 @@
-"""The phones of American English as flite and festival name them (the `radio` phone set), in IPA."""
+"""IPA of the phones of American English as named by flite and festival (the `radio` phone set)."""
 
 IPA = {
     "aa": "ɑ", "ae": "æ", "ah": "ʌ", "ao": "ɔ", "aw": "aʊ", "ax": "ə", "axr": "ɚ", "ay": "aɪ", "b": "b", "brth": "",
@@ -9,7 +9,7 @@ IPA = {
 }  # fmt: skip
 
 REDUCED = frozenset({"ax", "axr", "ih", "el", "em", "en"})
-"""Neither program tells stress; these are mostly unstressed."""
+"""Neither program reports stress; these phones are mostly unstressed."""
 
 
 def ipa(phone: str) -> str:

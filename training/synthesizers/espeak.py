@@ -1,6 +1,6 @@
 """Speech with phone times from espeak-ng's library (as carried by `espeakng-loader`), in voices drawn at random.
 
-The library is spoken to through ctypes (its `speak_lib.h`): it is one global engine per process. Random voices are
+The library is called through ctypes (its `speak_lib.h`): it is one global engine per process. Random voices are
 voice variant files (formant shifts, breath, flutter, tone, Klatt synthesis) in a private copy of its data folder.
 """
 
@@ -36,12 +36,12 @@ _PHONEME_EVENTS, _PHONEME_IPA = 1, 2  # espeakINITIALIZE_...
 _EVENT_END, _EVENT_PHONEME = 0, 7  # espeakEVENT_LIST_TERMINATED, espeakEVENT_PHONEME
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeakRATE (words per minute), espeakPITCH, espeakRANGE (0 to 100)
 _UTF8 = 1
-SILENT = 0.004  # of full scale: below lies the synthesizer's silence
-LONGEST_HOLD_S = 0.12  # a voiceless stop is held no longer
+SILENT = 0.004  # of full scale: below it the synthesizer is silent
+LONGEST_HOLD_S = 0.12  # longest hold of a voiceless stop
 
 
 def available() -> bool:
-    """It comes with the package's demo."""
+    """Always true: it comes with the `demo` extra."""
     return True
 
 
@@ -55,7 +55,7 @@ class Prosody:
 
 
 class Voices:
-    """Random voices and espeak-ng's own, in every language of `texts`."""
+    """Random voices and espeak-ng's named voices, in every language of `texts`."""
 
     def __init__(self, scratch: Path) -> None:
         data = scratch / "espeak-ng-data"
@@ -102,7 +102,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 def _start(folder: Path) -> tuple[ctypes.CDLL, int]:
     """The library, started on a data folder, and its samples per second.
 
-    It is one for the whole process, and is started once: one that was ended and started again was seen to crash.
+    It is global to the process and started once: a library that was ended and started again crashed.
     """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     options = _PHONEME_EVENTS | _PHONEME_IPA
@@ -113,10 +113,10 @@ def _start(folder: Path) -> tuple[ctypes.CDLL, int]:
 
 
 class Espeak:
-    """The engine. All of a process are the same one, on the data of the last made."""
+    """The engine. All instances in a process share one library, with the data folder of the latest instance."""
 
     def __init__(self, data: Path | None = None) -> None:
-        """`data`: the data folder (`espeak-ng-data`); by default the wheel's own."""
+        """data: the data folder (`espeak-ng-data`); by default that of the wheel."""
         folder = data or Path(espeakng_loader.get_data_path())
         self._variants = folder / "voices" / "!v"
         self._library, self.rate = _start(folder)
@@ -130,7 +130,7 @@ class Espeak:
         """Speak `text`, by default with the prosody `Prosody()`. Raises `ValueError` for an unknown voice."""
         prosody = prosody or Prosody()
         voice = f"{language}+{variant}" if variant else language
-        # An unknown variant would be passed over in silence.
+        # espeak-ng would silently ignore an unknown variant.
         known = not variant or (self._variants / variant).is_file()
         if not known or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice}")
@@ -141,7 +141,7 @@ class Espeak:
             (_RANGE, prosody.pitch_range),
         ):
             self._library.espeak_SetParameter(parameter, value, 0)
-        self._library.espeak_SetSynthCallback(self._callback)  # here, since others may use the library too
+        self._library.espeak_SetSynthCallback(self._callback)  # set here, because other code may use the library too
         self._sound.clear()
         self._marks.clear()
         encoded = text.encode()
@@ -163,10 +163,10 @@ class Espeak:
 
 
 def _events(marks: list[tuple[int, str]], samples: Float32Array, rate: int) -> list[Event]:
-    """Marks as events that fill the sound.
+    """Marks as events that fill the audio.
 
-    espeak-ng marks a voiceless stop where it bursts and a voiced one where it closes; here both begin where they
-    close, so the silence before a burst is given to the stop.
+    espeak-ng marks a voiceless stop at its burst and a voiced stop at its closure. Here both begin at the closure, so
+    the silence before a burst belongs to the stop.
     """
     starts = [min(sample, len(samples)) for sample, _ in marks]
     for index, (_, ipa) in enumerate(marks):
@@ -182,9 +182,9 @@ def _events(marks: list[tuple[int, str]], samples: Float32Array, rate: int) -> l
 
 
 def random_voices(folder: Path, count: int, seed: int, keep: Sequence[str] = ()) -> list[str]:
-    """Copy the data folder to `folder` with `count` random voice variants; their names, in order.
+    """Copy the data folder to `folder`, add `count` random voice variants, and return their names in order.
 
-    Of espeak-ng's own variants only those in `keep` are copied: it knows no more than 350 voices in all.
+    Of espeak-ng's variants only those in `keep` are copied, because it supports at most 350 voices in all.
     """
     shutil.copytree(espeakng_loader.get_data_path(), folder, dirs_exist_ok=True)
     for file in (folder / "voices" / "!v").iterdir():

@@ -15,8 +15,8 @@ from training.speech import Event, Spoken, read_wave
 from training.synthesizers import american
 
 VOICE_FOLDER = Path("/usr/share/festival/voices")
-BATCH = 8  # texts of one start of the program
-LIMIT_S = 120  # for a batch: a word that a voice cannot read may hang it
+BATCH = 8  # texts per run of the program
+LIMIT_S = 120  # seconds for a batch: a word that a voice cannot read may hang the program
 
 _ITALIAN = {
     **dict(zip("ieEaoOu", "ieɛaoɔu", strict=True)),

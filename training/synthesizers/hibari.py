@@ -1,4 +1,4 @@
-"""Hibari (PyPI's `hibari-tts`): a small neural American voice, which knows how long it holds each symbol."""
+"""Hibari (PyPI's `hibari-tts`): a small neural American voice that predicts the duration of each symbol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.speech import Event, Spoken
 
 HOP = 600  # samples of one of its durations' frames (two of its spectra), at its 24 kHz
 _DURATIONS = "/Clip_output_0"  # inside its graph: frames of each symbol, 1 or more
-EARLY_S = 0.075  # its sound runs ahead of its durations by so much: stops' silences and s, against flite's
+EARLY_S = 0.075  # its audio is ahead of its durations by this much: silences of stops and s, compared with flite
 _IPA = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "Q": "əʊ", "T": "ɾ", "ʤ": "dʒ", "ʧ": "tʃ", "ᵊ": "ə"}
 _STRESS = "ˈˌ"
 
@@ -28,7 +28,7 @@ def available() -> bool:
 
 
 class Voices:
-    """Hibari's own voice."""
+    """Hibari's voice."""
 
     def __init__(self, scratch: Path) -> None:
         import onnx
@@ -45,9 +45,9 @@ class Voices:
         self._told = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def speaker(self, rng: random.Random, *, held_out: bool) -> Callable[[], Spoken]:
-        """The voice at one tempo; there is none held out."""
+        """The voice at one tempo; there is no held-out voice."""
         if held_out:
-            raise ValueError("hibari has one voice, which is trained on")
+            raise ValueError("hibari has only one voice, which is used for training")
         speed = rng.uniform(0.8, 1.35)
         return lambda: self._speak(texts.draw("en", rng), speed, rng.randint(1, 1 << 30))
 

@@ -32,7 +32,7 @@ def _voice() -> Path | None:
 
 
 def available() -> bool:
-    """Whether the program, its dictionary and the voice are there."""
+    """Whether the program, its dictionary and the voice are installed."""
     return shutil.which("open_jtalk") is not None and DICTIONARY.is_dir() and _voice() is not None
 
 
@@ -43,9 +43,9 @@ class Voices:
         self._scratch = scratch
 
     def speaker(self, rng: random.Random, *, held_out: bool) -> Callable[[], Spoken]:
-        """The voice at one tempo, pitch and length of the throat; there is none held out."""
+        """The voice at one tempo, pitch and length of the throat; there is no held-out voice."""
         if held_out:
-            raise ValueError("Open JTalk has one voice, which is trained on")
+            raise ValueError("Open JTalk has only one voice, which is used for training")
         manner = {"-r": rng.uniform(0.75, 1.35), "-fm": rng.uniform(-6.0, 4.0), "-a": rng.uniform(0.50, 0.60)}
         return lambda: speak(texts.draw("ja", rng), manner, self._scratch)
 

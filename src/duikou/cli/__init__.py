@@ -1,1 +1,1 @@
-"""The `duikou` command."""
+"""The `duikou` command. Its modules import heavy packages only inside the commands that need them."""

@@ -1,4 +1,4 @@
-"""What this machine has of what duikou needs: the checks behind `duikou doctor`."""
+"""`duikou doctor`: whether this machine has what duikou needs."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-import av
-import av.codec
-import onnxruntime
+import typer
 
+from duikou.cli.terminal import EXIT_ERROR, print_table, read_settings
 from duikou.errors import DuikouError
 from duikou.model_files import MODELS
-from duikou.provenance import credentials
-from duikou.provenance.certificates import Certificate
-from duikou.provenance.label import Label
-from duikou.sandbox import restrictions
-from duikou.settings import Settings
+from duikou.units import MIB
 
-OLDEST_PYTHON = (3, 11)
-CODECS = (("libx264", "w", "H.264 out"), ("aac", "w", "AAC out"), ("h264", "r", "H.264 in"), ("hevc", "r", "HEVC in"))
-"""FFmpeg's name, `r` to decode or `w` to encode, and what it is for."""
-REINSTALL_MEDIA = f"{sys.executable} -m pip install --force-reinstall av"
-MIB = 1 << 20
+if TYPE_CHECKING:
+    from duikou.settings import Settings
+
+OLDEST_PYTHON: Final = (3, 11)
+CODECS: Final = (
+    ("libx264", "w", "H.264 out"),
+    ("aac", "w", "AAC out"),
+    ("h264", "r", "H.264 in"),
+    ("hevc", "r", "HEVC in"),
+)
+"""FFmpeg's name, `r` to decode or `w` to encode, and the purpose."""
+REINSTALL_MEDIA: Final = f"{sys.executable} -m pip install --force-reinstall av"
+HEADER: Final = ("", "what", "found", "remedy")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: whether it is as needed, what was found, and the remedy where it is not."""
+    """The result of one check: whether it passed, what was found, and the remedy if it failed."""
 
     name: str
     ok: bool
@@ -39,10 +43,18 @@ class Check:
     remedy: str = ""
 
 
+def doctor() -> None:
+    """Check Python, codecs, models, disk and devices. The exit status is 1 if something needed is missing."""
+    checks = examine(read_settings())
+    print_table([("ok" if check.ok else "NO", check.name, check.found, check.remedy) for check in checks], HEADER)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(EXIT_ERROR)
+
+
 def examine(settings: Settings) -> tuple[Check, ...]:
-    """Look at everything. Nothing raises: a fault is a check that is not ok."""
+    """Run every check. None of them raises."""
     found = (_python(), *_codecs(), *_models(), _disk(settings), _signature(settings))
-    return (*found, _confinement(), _cores(), _devices())
+    return (*found, _sandbox(), _cores(), _devices())
 
 
 def _python() -> Check:
@@ -54,14 +66,17 @@ def _python() -> Check:
 
 
 def _codecs() -> Iterator[Check]:
-    versions = getattr(av, "ffmpeg_version_info", "unknown")
+    import av
+    import av.codec
+
+    ffmpeg = getattr(av, "ffmpeg_version_info", "unknown")
     for name, mode, purpose in CODECS:
         try:
             av.codec.Codec(name, "w" if mode == "w" else "r")
         except ValueError:  # av.codec.codec.UnknownCodecError
             yield Check(purpose, False, f"PyAV {av.__version__} has no {name}", REINSTALL_MEDIA)
         else:
-            yield Check(purpose, True, f"{name} of FFmpeg {versions} in PyAV {av.__version__}")
+            yield Check(purpose, True, f"{name} of FFmpeg {ffmpeg} in PyAV {av.__version__}")
 
 
 def _models() -> Iterator[Check]:
@@ -73,30 +88,37 @@ def _models() -> Iterator[Check]:
 
 def _disk(settings: Settings) -> Check:
     folder = settings.data.absolute()
-    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(place).free // MIB
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free // MIB
     ok = free >= settings.min_free_mb
     remedy = "" if ok else f"free {settings.min_free_mb - free} MiB or set DUIKOU_DATA to another disk"
     return Check("disk", ok, f"{free} MiB free at {folder}, {settings.min_free_mb} needed", remedy)
 
 
 def _signature(settings: Settings) -> Check:
-    name, chain, key = "signature", settings.c2pa_certificate, settings.c2pa_key
+    from duikou.provenance.label import Label
+    from duikou.provenance.producer import configured, user_folder
+
+    name, chain = "signature", settings.c2pa_certificate
     try:
-        Label.first(settings.aigc_producer, "trial")
-        if chain is None or key is None:
-            return Check(name, True, "a self-made certificate, made when it is first needed")
-        credentials.check(Certificate(chain, key))
+        if chain is None:
+            Label.first(settings.aigc_producer, "trial")
+            return Check(name, True, "a self-signed certificate, created on first use")
+        configured(settings, user_folder())
     except DuikouError as error:
         return Check(name, False, str(error), "set DUIKOU_C2PA_CERTIFICATE, DUIKOU_C2PA_KEY and DUIKOU_AIGC_PRODUCER")
     return Check(name, True, f"the certificate in {chain}")
 
 
-def _confinement() -> Check:
-    """Whether what decodes strangers' files can be kept from network and files; a server runs without it as well."""
-    calls = "have no network and start no programs (seccomp)" if restrictions.can_take_calls() else "reach the network"
+def _sandbox() -> Check:
+    """How far the server's workers can be sandboxed. The server runs without a sandbox too."""
+    from duikou.sandbox import restrictions
+
+    calls = (
+        "have no network and start no programs (seccomp)" if restrictions.can_take_calls() else "can use the network"
+    )
     version = restrictions.landlock_version()
-    files = f"see only a job's own files (Landlock {version})" if version else "see all of this user's files"
+    files = f"see only the files of their task (Landlock {version})" if version else "see all files of this user"
     return Check("workers", True, f"{calls}; {files}")
 
 
@@ -106,6 +128,8 @@ def _cores() -> Check:
 
 
 def _devices() -> Check:
+    import onnxruntime
+
     providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
-    graphics = " and an NVIDIA device" if Path("/dev/nvidia0").exists() else ""
-    return Check("devices", True, f"ONNX Runtime on {providers}{graphics}; the native engine needs the CPU only")
+    gpu = " and an NVIDIA device" if Path("/dev/nvidia0").exists() else ""
+    return Check("devices", True, f"ONNX Runtime on {providers}{gpu}; the native engine needs only the CPU")

@@ -1,40 +1,47 @@
-"""`duikou keys`: who may call the server. Works on the data folder's database, whether a server runs on it or not."""
+"""`duikou keys`: who may call the server. Works on the server's database, whether a server is running or not."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.table import Table
 
-from duikou.cli.terminal import output, read_settings
-from duikou.database.engine import opened
-from duikou.errors import NotFoundError
-from duikou.tasks.accounts import OPEN, Accounts, KeyKind
-from duikou.telemetry import logs
+from duikou.cli.terminal import AsJson, format_time, print_json, print_table, read_settings, server_packages
+from duikou.errors import InputError, NotFoundError
 
-keys_app = typer.Typer(help="Make, list and revoke the keys of the server's accounts.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from duikou.tasks.accounts import Accounts
+
+DEFAULT_ACCOUNT: Final = ""  # of a server without keys; `duikou.tasks.accounts.OPEN`
+ARGUMENTS: Final = {"account": "ACCOUNT", "key": "ID", "priority": "N"}
+"""What the commands call the parameters of `Accounts` that errors name."""
+
+keys_app = typer.Typer(help="Create, list and revoke the keys of the server's accounts.", no_args_is_help=True)
 
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="The server's data folder.", show_default="duikou-data")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 @keys_app.command("make")
 def make(
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose key it is; a new name is a new account.")],
+    account: Annotated[
+        str, typer.Argument(metavar="ACCOUNT", help="The key's account; an unknown name creates an account.")
+    ],
     signing: Annotated[
-        bool, typer.Option("--jwt", help="A pair for signed tokens (JWT, HS256) and no plain API key.")
+        bool, typer.Option("--jwt", help="Create a pair for signed tokens (JWT, HS256) instead of a plain API key.")
     ] = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key for ACCOUNT and show it, this once: keep it safe. With the first key the server is open no longer."""
+    """Create a key for ACCOUNT and show it, only this once: keep it safe. Creating the first key closes the server to
+    anonymous calls.
+    """
     with _accounts(data) as accounts:
+        from duikou.tasks.accounts import KeyKind
+
         made = accounts.make(account, KeyKind.SIGNING if signing else KeyKind.PLAIN)
     shown = {"id": made.key.id, "account": account}
     shown |= {"access_key": made.access, "secret_key": made.secret} if signing else {"api_key": made.secret}
@@ -43,7 +50,7 @@ def make(
 
 @keys_app.command("list")
 def show(data: Data = None, as_json: AsJson = False) -> None:
-    """List all keys by their beginnings; what was revoked is listed too."""
+    """List all keys by their first characters, revoked ones included."""
     with _accounts(data) as accounts:
         found = accounts.all()
     rows = [
@@ -52,28 +59,25 @@ def show(data: Data = None, as_json: AsJson = False) -> None:
             "account": key.account,
             "kind": str(key.kind),
             "begins": key.hint,
-            "made": moment(key.created_at),
-            "revoked": moment(key.revoked_at),
+            "made": format_time(key.created_at),
+            "revoked": format_time(key.revoked_at),
         }
         for key in found
     ]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    elif not rows:
-        typer.echo("there is no key yet: the server is open, on loopback only", err=True)
+        print_json(rows)
+    elif rows:
+        print_table([tuple(row.values()) for row in rows], tuple(rows[0]))
     else:
-        table = Table(*rows[0], box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*row.values())
-        output().print(table)
+        typer.echo("there are no keys yet: the server is open, on loopback only", err=True)
 
 
 @keys_app.command("revoke")
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `duikou keys list` shows it.")],
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `duikou keys list`.")],
     data: Data = None,
 ) -> None:
-    """Revoke a key, at once and for good; sessions and tasks of its account stay."""
+    """Revoke a key, immediately and permanently. The sessions and tasks of its account stay."""
     with _accounts(data) as accounts:
         revoked = accounts.revoke(key)
     typer.echo(f"revoked: {revoked.id}, {revoked.account}, {revoked.hint}...")
@@ -82,37 +86,38 @@ def revoke(
 @keys_app.command("callback")
 def callback(
     account: Annotated[
-        str, typer.Argument(metavar="[ACCOUNT]", help="Left out: the one of a server without keys.")
-    ] = OPEN,
+        str, typer.Argument(metavar="[ACCOUNT]", help="If left out, the account of a server without keys.")
+    ] = DEFAULT_ACCOUNT,
     data: Data = None,
 ) -> None:
     """Show the secret that signs an account's callbacks (Standard Webhooks)."""
     with _accounts(data) as accounts:
-        if account != OPEN and account not in {key.account for key in accounts.all()}:
+        if account != DEFAULT_ACCOUNT and account not in {key.account for key in accounts.all()}:
             raise NotFoundError(f"there is no account {account!r}; `duikou keys list` shows them", field="account")
         typer.echo(accounts.callback_secret(account))
 
 
 @keys_app.command("priority")
 def priority(
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose tasks; a new name is a new account.")],
-    share: Annotated[
-        int, typer.Argument(metavar="N", help="How many times the share of an ordinary account, 1 to 100.")
-    ],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose tasks; an unknown name creates an account.")],
+    share: Annotated[int, typer.Argument(metavar="N", help="Multiple of an ordinary account's share, 1 to 100.")],
     data: Data = None,
 ) -> None:
-    """Give the tasks of ACCOUNT, from now on, N times the share of an ordinary account where many wait."""
+    """Give new tasks of ACCOUNT N times the share of an ordinary account's while tasks are queued."""
     with _accounts(data) as accounts:
         accounts.set_priority(account, share)
 
 
 @contextmanager
 def _accounts(data: Path | None) -> Iterator[Accounts]:
-    logs.configure()  # to the standard error: what is asked for stands alone on the standard output
-    with opened(read_settings(**({} if data is None else {"data": data}))) as database:
-        yield Accounts(database)
+    with server_packages():
+        from duikou.database.engine import opened
+        from duikou.tasks.accounts import Accounts
+        from duikou.telemetry import logs
 
-
-def moment(ms: int) -> str:
-    """A Unix time in ms as a person reads it; empty for none."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if ms else ""
+    logs.configure()  # to standard error: standard output holds only what was asked for
+    with opened(read_settings(data=data)) as database:
+        try:
+            yield Accounts(database)
+        except InputError as error:
+            raise error.renamed(ARGUMENTS.get(error.field, error.field)) from error

@@ -1,149 +1,167 @@
-"""`duikou tasks`: what the server has accepted, seen and changed by its operator, whether a server runs or not."""
+"""`duikou tasks`: list, show and change the tasks that the server has accepted, whether a server is running or not."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
-from duikou.cli.keys import AsJson, Data, moment
-from duikou.cli.terminal import output, read_settings
-from duikou.database.engine import opened
-from duikou.database.ids import now_ms
+from duikou.cli.keys import Data
+from duikou.cli.terminal import AsJson, format_time, print_json, print_table, read_settings, server_packages
 from duikou.errors import InputError, NotFoundError
-from duikou.settings import Settings
-from duikou.storage.base import Files
-from duikou.storage.data_folder import DataFolder
-from duikou.storage.factory import open_files
-from duikou.tasks.models import RenderTask, Task
-from duikou.tasks.rows import task_row
 from duikou.tasks.states import Queue, TaskStatus
-from duikou.tasks.store import Store
-from duikou.telemetry import logs
-from duikou.workers.executor import DAY_MS
+from duikou.units import DAY_MS
 
-CANCELLED = "The task was cancelled by the operator."
-PATIENCE_S = 10.0  # with a file storage that does not answer
+if TYPE_CHECKING:
+    from duikou.settings import Settings
+    from duikou.storage.base import Files
+    from duikou.tasks.models import Task
+    from duikou.tasks.store import Store
+
+CANCELLED: Final = "The task was cancelled by the operator."
+PATIENCE_S: Final = 10.0  # how long to wait for a file storage that does not answer
+HEADER: Final = ("id", "account", "queue", "status", "done", "stage", "tries", "made", "reason")
+HIDDEN: Final = ("fingerprint", "files_url", "beat")  # fields that only the server needs
+TIMES: Final = ("created_at", "updated_at", "began_at", "expires_at", "not_before")
 
 tasks_app = typer.Typer(help="List, show, retry and cancel the tasks of all accounts.", no_args_is_help=True)
 
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, as `duikou tasks list` shows it.")]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, from `duikou tasks list`.")]
 
 
 @tasks_app.command("list")
 def show_all(
     status: Annotated[
-        TaskStatus | None, typer.Option(help="Only tasks of this status.", show_default="those that are not over")
+        TaskStatus | None, typer.Option(help="Only tasks with this status.", show_default="unfinished ones")
     ] = None,
     account: Annotated[str | None, typer.Option(metavar="NAME", help="Only tasks of this account.")] = None,
-    queue: Annotated[Queue | None, typer.Option(help="Only tasks of this queue.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many, newest first.")] = 50,
+    queue: Annotated[Queue | None, typer.Option(help="Only tasks in this queue.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Include finished tasks.")] = False,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The maximum number of tasks.")] = 50,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """List tasks, newest first."""
-    with _desk(data) as desk:
-        found = desk.store.select(status=status, account=account, queue=queue, unfinished=not everything, limit=limit)
+    with _opened(data) as tasks:
+        found = tasks.store.tasks.select(
+            status=status, account=account, queue=queue, unfinished=not everything, limit=limit
+        )
     if as_json:
-        typer.echo(json.dumps([_told(task) for task in found], indent=2, ensure_ascii=False))
+        print_json([_shown(task) for task in found])
         return
-    table = Table(
-        "id", "account", "queue", "status", "done", "stage", "tries", "made", "reason", box=None, pad_edge=False
-    )
-    for task in found:
-        done = f"{task.progress:.0%}"
-        row = (task.id, task.account, task.queue, task.status, done, task.stage, task.tries, moment(task.created_at))
-        table.add_row(*map(str, row), task.reason)
-    output().print(table)
+    print_table([_row(task) for task in found], HEADER)
     if len(found) == limit:
         typer.echo(f"these are the newest {limit}; --limit shows more", err=True)
 
 
 @tasks_app.command("show")
 def show(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
-    """Show all that is known of a task."""
-    with _desk(data) as desk:
-        told = _told(desk.task(task))
+    """Show everything that is known about a task."""
+    with _opened(data) as tasks:
+        shown = _shown(tasks.find(task))
     if as_json:
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        print_json(shown)
         return
-    table = Table("", "", show_header=False, box=None, pad_edge=False)
-    for name, value in told.items():
-        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
-        table.add_row(name, shown or "-")
-    output().print(table)
+    print_table([(name, _text(value)) for name, value in shown.items()])
 
 
 @tasks_app.command("retry")
 def retry(task: TaskId, data: Data = None) -> None:
-    """Have a task that failed or was cancelled tried again, with as many tries as a new one."""
-    with _desk(data) as desk:
-        found = desk.task(task)
+    """Run a failed or cancelled task again, with as many tries as a new one."""
+    with _opened(data) as tasks:
+        found = tasks.find(task)
         if found.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
-            raise InputError(f"{task} is {found.status}; only one that failed or was cancelled can", field="task")
-        desk.require_inputs(found)
-        if not desk.store.again(found):
-            raise InputError(f"{task} has just changed; look at it and try again", field="task")
+            raise InputError(f"{task} is {found.status}; only a failed or cancelled task can be retried", field="ID")
+        tasks.require_inputs(found)
+        if not tasks.store.tasks.resubmit(found):
+            raise InputError(f"{task} has just changed; look at it and try again", field="ID")
     typer.echo(f"submitted: {task}")
 
 
 @tasks_app.command("cancel")
 def cancel(task: TaskId, data: Data = None) -> None:
-    """End a task that is not over; its worker is stopped, its caller is told."""
-    with _desk(data) as desk:
-        found = desk.task(task)
-        ended = desk.store.cancel(found, CANCELLED, expires_at=now_ms() + desk.settings.media_days * DAY_MS)
+    """Cancel an unfinished task: its worker is stopped and its caller gets the callback."""
+    with _opened(data) as tasks:
+        found = tasks.find(task)
+        ended = tasks.cancel(found)
     status = ended.status if ended else "gone"
     if found.finished or status is not TaskStatus.CANCELLED:
-        raise InputError(f"{task} is over already: {status}", field="task")
+        raise InputError(f"{task} is finished already: {status}", field="ID")
     typer.echo(f"cancelled: {task}")
 
 
-class _Desk:
-    """The store and the files of these settings."""
+@dataclass(frozen=True)
+class _Tasks:
+    """The tasks and the files of these settings."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self.settings, self.store = settings, store
+    settings: Settings
+    store: Store
 
-    def task(self, task_id: str) -> Task:
-        """Raises `NotFoundError`."""
-        found = self.store.task_of_anyone(task_id)
+    def find(self, task_id: str) -> Task:
+        """The task with that id. Raises `NotFoundError`."""
+        found = self.store.tasks.get(task_id)
         if found is None:
-            raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="task")
+            raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="ID")
         return found
 
+    def cancel(self, task: Task) -> Task | None:
+        """The task as it is after cancelling; `None` if it is gone."""
+        from duikou.database.ids import now_ms
+
+        return self.store.tasks.cancel(task, CANCELLED, expires_at=now_ms() + self.settings.media_days * DAY_MS)
+
     def require_inputs(self, task: Task) -> None:
-        """Raise `InputError` where what the task needs is no longer kept, so that it could only fail."""
+        """Raise `InputError` if an input of the task is gone, so that it could only fail."""
+        from duikou.tasks.models import RenderTask
+
         if not isinstance(task, RenderTask):
-            raise InputError(f"{task.id} looked for faces, and its caller waits no longer", field="task")
-        source, session = self.store.media_of_anyone(task.source.id), self.store.session_of_anyone(task.session_id)
+            raise InputError(f"{task.id} identified faces for a caller who no longer waits", field="ID")
+        source, session = self.store.media.get(task.source.id), self.store.sessions.get(task.session_id)
         if source is None or session is None:
-            raise InputError(f"the session of {task.id} is over; its caller has to make another", field="task")
-        gone = [choice.audio for choice in task.choices if self._files().size(str(choice.audio)) is None]
-        if gone:
-            raise InputError(f"the speech of {task.id} is no longer kept", field="task")
+            raise InputError(f"the session of {task.id} has expired; its caller must create a new one", field="ID")
+        files = self._files()
+        if any(files.size(str(choice.audio)) is None for choice in task.choices):
+            raise InputError(f"the speech of {task.id} is no longer stored", field="ID")
 
     def _files(self) -> Files:
+        from duikou.storage.data_folder import DataFolder
+        from duikou.storage.factory import open_files
+
         folder = DataFolder(self.settings.data)
         return open_files(self.settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
 
 
 @contextmanager
-def _desk(data: Path | None) -> Iterator[_Desk]:
-    logs.configure()  # to the standard error: what is asked for stands alone on the standard output
-    settings = read_settings(**({} if data is None else {"data": data}))
+def _opened(data: Path | None) -> Iterator[_Tasks]:
+    with server_packages():
+        from duikou.database.engine import opened
+        from duikou.tasks.store import Store
+        from duikou.telemetry import logs
+
+    logs.configure()  # to standard error: standard output holds only what was asked for
+    settings = read_settings(data=data)
     with opened(settings) as database:
-        yield _Desk(settings, Store(database))
+        yield _Tasks(settings, Store(database))
 
 
-def _told(task: Task) -> dict[str, Any]:
-    """What an operator is told of a task: all but our own bookkeeping."""
-    values = {name: value for name, value in task_row(task).items() if name not in ("fingerprint", "files_url", "beat")}
-    moments = ("created_at", "updated_at", "began_at", "expires_at", "not_before")
-    return {name: moment(value) if name in moments else value for name, value in values.items()}
+def _shown(task: Task) -> dict[str, Any]:
+    """The fields of a task that an operator sees, with times for people to read."""
+    from duikou.tasks.rows import task_row
+
+    values = {name: value for name, value in task_row(task).items() if name not in HIDDEN}
+    return {name: format_time(value) if name in TIMES else value for name, value in values.items()}
+
+
+def _row(task: Task) -> tuple[str, ...]:
+    progress, made = f"{task.progress:.0%}", format_time(task.created_at)
+    found = (task.id, task.account, task.queue, task.status, progress, task.stage, task.tries, made, task.reason)
+    return tuple(map(str, found))
+
+
+def _text(value: object) -> str:
+    return (json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else str(value)) or "-"

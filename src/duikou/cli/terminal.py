@@ -1,27 +1,75 @@
-"""What all commands share: settings, tables on standard output, progress on standard error, as a bar or in lines."""
+"""What all commands share: exit statuses, settings, tables and JSON on standard output, progress on standard error."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import typer
 
-from duikou import progress
 from duikou.errors import InputError
-from duikou.settings import Settings
 
-PIPE_WIDTH = 250  # columns of a table that goes into a file or a pipe: wide enough that rows stay on one line
-PLAIN_STEPS = 4  # lines per stage where there is no terminal: enough to see life, few enough to read a log
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from duikou.progress import Progress
+    from duikou.settings import Settings
+
+EXIT_ERROR: Final = 1
+EXIT_INPUT: Final = 2
+PIPE_WIDTH: Final = 250  # columns of a table in a file or a pipe: wide enough that each row stays on one line
+PLAIN_STEPS: Final = 4  # lines per stage without a terminal: enough to see progress, few enough to read a log
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def complain(sentence: str) -> None:
+    """Print one sentence on standard error."""
+    typer.echo(f"duikou: {sentence}", err=True)
+
+
+def require_file(path: Path, field: str) -> None:
+    """Raise `InputError` that names `field` where `path` is not a file."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", field=field)
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
+    """Print rows of text in columns, below a header if there is one. A pipe gets rows that are not wrapped."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=None, pad_edge=False, show_header=bool(header))
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False).print(table)
+
+
+def format_time(ms: int) -> str:
+    """A Unix time in ms for people to read; empty for 0, which means none."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if ms else ""
 
 
 @contextmanager
-def shown(title: str, console: Console | None = None) -> Iterator[progress.Progress]:
-    """Show `title` and the progress told to the yielded callback until the block ends, on `console` or stderr."""
+def show_progress(title: str, console: Console | None = None) -> Iterator[Progress]:
+    """Show `title` and what the yielded callback reports until the block ends, on `console` or standard error.
+
+    A terminal gets a bar, anything else a few plain lines.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield _plain_lines(title, console)
@@ -33,42 +81,62 @@ def shown(title: str, console: Console | None = None) -> Iterator[progress.Progr
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
 
-        def tell(stage: str, share: float) -> None:
+        def update(stage: str, share: float) -> None:
             bar.update(task, description=f"{title}: {stage}", completed=share)
 
-        yield tell
+        yield update
 
 
-def _plain_lines(title: str, console: Console) -> progress.Progress:
+def _plain_lines(title: str, console: Console) -> Progress:
     last: tuple[str, int] | None = None
 
-    def tell(stage: str, share: float) -> None:
+    def update(stage: str, share: float) -> None:
         nonlocal last
         step = (stage, int(share * PLAIN_STEPS))
         if step != last:
             last = step
             console.print(f"{title}: {stage} {share:.0%}", highlight=False, markup=False, soft_wrap=True)
 
-    return tell
+    return update
 
 
-def output() -> Console:
-    """Where tables go: standard output, as wide as its terminal."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False)
+def read_settings(*, options: dict[str, str] | None = None, **given: Any) -> Settings:
+    """The settings from the environment; values in `given` take precedence, except `None`.
 
+    options: names of the command-line options for settings in `given`, where they differ from `--SETTING`.
+    Raises `InputError` that names the option or the environment variable with the wrong value.
+    """
+    from pydantic import ValidationError
 
-def read_settings(**given: Any) -> Settings:
-    """The settings from the environment, with `given` before them. Raises `InputError` naming the setting at fault."""
+    from duikou.settings import Settings
+
+    given = {name: value for name, value in given.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise InputError(
-            f"{name} (DUIKOU_{name.upper()}): {first['msg']}, not {first['input']!r}", field=name
-        ) from error
-    except ValueError as error:  # a network that cannot be read
-        raise InputError(f"the settings cannot be read: {error}", field="settings") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # a rule over several settings, whose sentence names them
+            raise InputError(reason) from error
+        name = str(first["loc"][0])
+        field = (options or {}).get(name, f"--{name}") if name in given else f"DUIKOU_{name.upper()}"
+        raise InputError(f"{reason}, not {first['input']!r}", field=field) from error
+
+
+@contextmanager
+def server_packages() -> Iterator[None]:
+    """For the imports of a command that needs `duikou[server]`: without its packages, say so and exit."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "duikou" or package in sys.stdlib_module_names:
+            raise
+        complain(
+            f"this command needs the package {package}, which is not installed; "
+            f"run: {sys.executable} -m pip install 'duikou[server]'"
+        )
+        raise typer.Exit(EXIT_ERROR) from error

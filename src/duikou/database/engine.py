@@ -1,4 +1,4 @@
-"""The database: how it is opened, brought up to date, read and written. SQLite for one server, PostgreSQL for many."""
+"""Opens, migrates, reads and writes the database. SQLite for one server, PostgreSQL for several."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from duikou.errors import StorageError
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
 
-BUSY_TIMEOUT_MS = 10_000  # how long a SQLite writer waits for another one; writes here take milliseconds
-CONNECT_S = 5  # to a PostgreSQL server that says nothing
-STATEMENT_MS = 30_000  # of one statement; ours take milliseconds
-SILENT_MS = 10_000  # after which a connection whose other end answers nothing counts as cut
-POOL, POOL_MORE = 8, 24  # connections to PostgreSQL that one process keeps, and more at a peak
+BUSY_TIMEOUT_MS = 10_000  # that a SQLite writer waits for another one; writes here take milliseconds
+CONNECT_S = 5  # for a connection to PostgreSQL
+STATEMENT_MS = 30_000  # for one statement; they take milliseconds
+SILENT_MS = 10_000  # after which a connection whose other end is silent counts as broken
+POOL, POOL_MORE = 8, 24  # connections to PostgreSQL of one process, and additional ones at a peak
 MIGRATION = "migration"
 
 
@@ -30,26 +30,26 @@ class Database:
     """Connections to one database. Safe to use from several threads."""
 
     def __init__(self, url: str) -> None:
-        """Open the database and bring its tables up to date. Raises `StorageError`."""
+        """Open the database and migrate its tables. Raises `StorageError`."""
         try:
             parsed = sa.make_url(url)
             self.shared = parsed.get_backend_name() != "sqlite"
-            """Whether other processes, on other machines too, may use it at the same time."""
-            # Errors show the statement only: what goes into it are secrets and what callers sent.
+            """Whether other processes may use it at the same time, on other machines too."""
+            # Errors show the statement only: its parameters include secrets and what callers sent.
             self._engine = sa.create_engine(parsed, hide_parameters=True, **(_POSTGRESQL if self.shared else {}))
-        except ValueError as error:  # which repeats what it could not read, a part of a password perhaps
+        except ValueError as error:  # its text repeats what it could not parse, which may be part of a password
             raise StorageError("database_url: the database cannot be opened: its port is no number") from error
         except (SQLAlchemyError, ImportError) as error:
             missing = isinstance(error, ImportError | NoSuchModuleError)
             remedy = "; it needs duikou[fleet] and an address such as postgresql+psycopg://" if missing else ""
             raise StorageError(f"database_url: the database cannot be opened: {error}{remedy}") from error
         field = "database_url" if self.shared else "data"
-        shown = parsed.set(query={})  # it may hold a password too; the one before the host is not shown anyway
+        shown = parsed.set(query={})  # it may hold a password too; SQLAlchemy hides the one before the host
         try:
             if not self.shared:
-                _tame_sqlite(self._engine)
+                _configure_sqlite(self._engine)
             with self.writing() as connection:
-                if self.shared:  # many starters may wait for the first one, and an old database for its new columns
+                if self.shared:  # several servers may wait for the first, which may have columns to add
                     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
                 self.one_by_one(connection, MIGRATION)
                 migrate(connection)
@@ -74,21 +74,22 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction; with SQLite the only one to write. Raises `StorageError` where the database has no room or
-        does not answer.
+        """A transaction; with SQLite the only one that writes.
+
+        Raises `StorageError` where the database is full or does not answer.
         """
-        with self._told(), self._engine.begin() as connection:
+        with self._translated_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A transaction that only reads. Raises `StorageError` where the database does not answer."""
-        with self._told(), self._engine.connect().execution_options(reading=True) as connection:
+        with self._translated_errors(), self._engine.connect().execution_options(reading=True) as connection:
             yield connection
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
-        """Whether no other process does what is called `name` until the block ends."""
+        """Whether this process holds the lock `name` until the block ends; false where another process holds it."""
         if not self.shared:
             yield True
             return
@@ -97,12 +98,12 @@ class Database:
             yield bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_number(name)))))
 
     def one_by_one(self, connection: sa.Connection, name: str) -> None:
-        """Wait until no other transaction that asked for the same name is under way. SQLite has one writer anyway."""
+        """Take the lock `name` until the transaction ends, waiting for it. SQLite has one writer anyway."""
         if self.shared:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number(name))))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except PoolTimeoutError as error:
@@ -110,14 +111,14 @@ class Database:
         except (OperationalError, InterfaceError, InternalError) as error:
             if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL":
                 raise StorageError("the server's disk is full") from error
-            if self.shared:  # refused, cut, restarting, read-only, out of its own disk: it passes
+            if self.shared:  # refused, broken, restarting, read-only, disk full: it passes
                 raise StorageError("the database does not answer") from error
             raise
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
-    """The database of these settings, whether a server uses it or not. Raises `StorageError`."""
+    """The database of these settings, also while a server uses it. Raises `StorageError`."""
     folder = DataFolder(settings.data)
     if not settings.database_url:
         folder.make()
@@ -143,25 +144,25 @@ _POSTGRESQL: dict[str, Any] = {
 
 
 def _reason(error: BaseException) -> str:
-    """What the driver itself said, on one line."""
+    """The driver's own message, on one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())
 
 
 def _number(name: str) -> int:
-    """The number that stands for a name among PostgreSQL's advisory locks."""
+    """The number of a PostgreSQL advisory lock, from its name."""
     return zlib.crc32(f"duikou {name}".encode())
 
 
-def _tame_sqlite(engine: sa.Engine) -> None:
-    """A file for its owner alone, WAL, full waits, and transactions begun by us.
+def _configure_sqlite(engine: sa.Engine) -> None:
+    """A private file, WAL, long waits for the lock, and transactions that SQLAlchemy begins.
 
     The driver's own begin comes too late for a compare-and-set.
 
     https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#transactions-with-sqlite-and-the-sqlite3-driver
     """
-    if engine.url.database:  # it holds signing secrets; SQLite gives the files beside it the same mode
+    if engine.url.database:  # it holds signing secrets; SQLite gives its side files the same mode
         Path(engine.url.database).touch(0o600)
 
     @sa.event.listens_for(engine, "connect")
@@ -172,6 +173,6 @@ def _tame_sqlite(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # A writer takes the lock at once: two that read first and write later would block each other for good.
+        # A writer takes the lock at once: two that read first and write later would deadlock.
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

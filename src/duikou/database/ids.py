@@ -14,5 +14,5 @@ def now_ms() -> int:
 
 
 def new_id() -> str:
-    """A new id: the millisecond, then random digits. Sorts by time, unlikely to be met by guessing."""
+    """A new id: the millisecond, then random digits. Ids sort by time and are hard to guess."""
     return f"{now_ms()}{secrets.randbelow(10**RANDOM_DIGITS):0{RANDOM_DIGITS}d}"

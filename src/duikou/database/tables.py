@@ -1,4 +1,4 @@
-"""The tables, as SQLite and PostgreSQL both know them. Every change here needs a migration in `migrations/versions`."""
+"""The tables, for SQLite and PostgreSQL alike. Every change here needs a migration in `migrations/versions`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The port through which a clip and mouth motion become frames, and its adapters."""
+"""The engine interface, which turns a clip and mouth motion into frames, and its implementations."""

@@ -1,4 +1,4 @@
-"""The port between what is wanted and what is painted: every engine takes a clip and mouth motion, none takes sound."""
+"""The interface of an engine, which takes a clip and mouth motion. No engine takes audio."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from duikou.progress import Progress
 
 @dataclass(frozen=True)
 class FaceClip:
-    """One face of one video, and how far each of its frames is to change.
+    """One face of one video, and how far each of its frames changes.
 
     video: the footage, on the time line of the result.
-    track: the face, smoothed, at every frame of the part that changes and of its surroundings.
-    usable: (N,) whether the mouth can be read and changed at each of the track's frames.
-    strength: (N,) 0 leaves a frame as it is, 1 changes it fully; between lies the ease in and out.
+    track: the smoothed face in every frame of the part that changes and around it.
+    usable: (N,) whether the mouth can be measured and changed in each frame of the track.
+    strength: (N,) 0 leaves a frame as it is, 1 changes it fully; values between ease in and out.
     """
 
     video: Video
@@ -34,7 +34,7 @@ class Renderer(Protocol):
         """Whether frame number `frame` changes at all."""
 
     def render(self, frame: int, image: Image) -> Image:
-        """Frame number `frame` with its new mouth; the very same array where nothing changes. `image` is kept."""
+        """Frame number `frame` with its new mouth; the same array if nothing changes. `image` is not modified."""
 
 
 class Engine(Protocol):
@@ -43,4 +43,4 @@ class Engine(Protocol):
     name: str
 
     def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> Renderer:
-        """Plan the whole clip. `curves`: mouth motion by name, each (N,), at the track's frames."""
+        """Plan the whole clip. curves: mouth motion by name, each (N,), at the frames of the track."""

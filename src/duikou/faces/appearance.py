@@ -1,4 +1,4 @@
-"""What a face looks like: the colours at its landmarks. They move with the face, so two moments can be compared."""
+"""Appearance of a face: the colours at its landmarks. They move with the face, so two frames can be compared."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 
 from duikou.arrays import Float32Array, Float64Array, Image
 
-BLUR_PX = 5  # of the landmarker's input: each point stands for about 5 mm of skin
-MESH_POINTS = 468  # the irises move with the gaze and say nothing of the person
-SAME_PATTERN = 0.65  # correlation of two moments: 0.69 to 1 for one person (95 %), below 0.68 for two (95 %)
+BLUR_PX = 5  # of the landmarker's input: each point covers about 5 mm of skin
+MESH_POINTS = 468  # the irises move with the gaze and do not identify the person
+SAME_PATTERN = 0.65  # correlation of two frames: 0.69 to 1 for one person (95 %), below 0.68 for two (95 %)
 SAME_TINT = 2.5  # mean difference of a and b: below 2 for one person (99 %), above 2.4 for two (75 %)
 
 
@@ -22,7 +22,7 @@ def colours(crop: Image, points: Float64Array) -> Float32Array:
 
 
 def alike(one: Float32Array, other: Float32Array) -> tuple[float, float]:
-    """Correlation of the brightness patterns of two faces (478, 3), and the mean difference of their tints a and b."""
+    """Correlation of the brightness patterns of two faces (478, 3), and mean difference of their a and b channels."""
     first, second = one[:MESH_POINTS], other[:MESH_POINTS]
     left, right = first[:, 0] - first[:, 0].mean(), second[:, 0] - second[:, 0].mean()
     size = float(np.linalg.norm(left) * np.linalg.norm(right))
@@ -32,6 +32,6 @@ def alike(one: Float32Array, other: Float32Array) -> tuple[float, float]:
 
 
 def same_person(one: Float32Array, other: Float32Array) -> bool:
-    """Whether two faces of one video are so alike that a cut between them shows the same person."""
+    """Whether two faces of one video, before and after a cut, are the same person."""
     pattern, tint = alike(one, other)
     return pattern >= SAME_PATTERN and tint <= SAME_TINT

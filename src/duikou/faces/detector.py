@@ -1,7 +1,7 @@
-"""Where the faces of a frame are: Google's full-range detector (BlazeFace, arXiv:1907.05047), on frames and on tiles.
+"""Face detection with Google's full-range detector (BlazeFace, arXiv:1907.05047), on frames and on tiles.
 
-The network sees 192 pixels, whatever the frame has: a face of 9 of them scores about 0.6. Large frames are therefore
-looked at in overlapping tiles as well, so that a face with a usable mouth is always large enough.
+The network's input has 192 pixels, whatever the frame's size; a face of 9 input pixels scores about 0.6. Large frames
+are therefore searched in overlapping tiles as well, so that every face with a usable mouth is large enough.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from duikou.media.pixels import Pixels, RgbImage
 INPUT_PX = 192  # side of the network's input
 STRIDE_PX = 4  # one anchor for each 4 x 4 input pixels
 MIN_SCORE = 0.5  # MediaPipe's default
-SAME_FACE_IOU = 0.3  # MediaPipe's: boxes that share more are one face
-TILE_PX = 1280  # longest side that one look covers: a face of 90 px is then 13 px of the input and scores above 0.7
-TILE_OVERLAP_PX = 240  # wider than the largest face that only tiles find, so that each lies whole in one tile
-SAMPLES = 3  # frame pixels averaged along each side of an input pixel, at least: finds the same faces as all of them
+SAME_FACE_IOU = 0.3  # MediaPipe's default: boxes that overlap more are the same face
+TILE_PX = 1280  # longest side of a tile: a face of 90 px has then 13 input pixels and scores above 0.7
+TILE_OVERLAP_PX = 240  # wider than the largest face that only tiles find, so that each face lies completely in one tile
+SAMPLES = (
+    3  # least number of frame pixels averaged along each side of an input pixel: finds the same faces as all of them
+)
 EYES = (0, 1)  # keypoints: image left, image right
 
 
@@ -57,7 +59,7 @@ class Detector:
         self._anchors = ((np.stack([columns, rows], 1) + 0.5) * STRIDE_PX).astype(np.float32)
 
     def find(self, frame: Pixels, *, tiles: bool = True) -> list[Detection]:
-        """The faces of a frame, best first; `tiles=False` looks at the frame as a whole only."""
+        """The faces of a frame, best first; `tiles=False` searches only the whole frame."""
         width, height = frame.size
         found = self._look(frame, (0, 0, width, height))
         if tiles and max(width, height) > TILE_PX:
@@ -99,7 +101,7 @@ def overlap(one: tuple[float, float, float, float], other: tuple[float, float, f
 
 
 def _distinct(found: list[Detection]) -> list[Detection]:
-    """Non-maximum suppression: the best of each heap of boxes."""
+    """Non-maximum suppression: the best of each cluster of boxes."""
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda one: -one.score):
         if all(overlap(detection.box, other.box) < SAME_FACE_IOU for other in kept):
@@ -108,7 +110,7 @@ def _distinct(found: list[Detection]) -> list[Detection]:
 
 
 def _tile_starts(side: int) -> list[int]:
-    """Where tiles begin along a side: evenly spread, overlapping by at least `TILE_OVERLAP_PX`."""
+    """Start of each tile along a side: evenly spread, overlapping by at least `TILE_OVERLAP_PX`."""
     if side <= TILE_PX:
         return [0]
     count = math.ceil((side - TILE_OVERLAP_PX) / (TILE_PX - TILE_OVERLAP_PX))

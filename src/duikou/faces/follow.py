@@ -1,4 +1,4 @@
-"""The dense pass: landmarks on every frame of a face whose place is already known at some frames."""
+"""The dense pass: landmarks in every frame of a face whose position is known at some frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from duikou.memory import return_large_blocks
 from duikou.parallel import cores, in_order
 from duikou.progress import Progress, silent
 
-MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points are not of a face
+MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points do not lie on a face
 
 
 def follow(
@@ -30,8 +30,9 @@ def follow(
 ) -> FaceTrack:
     """Landmarks and colours of one face on every frame of `[start_frame, stop_frame)`, unsmoothed.
 
-    The default is all of the face's track. Frames outside the track, between two shots or without the face are absent
-    from the answer; unusable ones are there where they can be measured. Raises `MediaError` for an unreadable file.
+    The default is the whole track of the face. Frames outside the track, between two shots or without the face are
+    absent from the result. Unusable frames are included if they can be measured. Raises `MediaError` for an unreadable
+    file.
     """
     return_large_blocks()
     track = face.track
@@ -57,19 +58,19 @@ def follow(
 
 
 class RoiPath:
-    """Where a face is at any frame, from its track at some frames: linear between two frames of one shot."""
+    """The region of a face at any frame, interpolated linearly between two tracked frames of one shot."""
 
     def __init__(self, track: FaceTrack) -> None:
         regions = [roi_of(points) for points in track.landmarks]
         angles = np.unwrap([roi.angle for roi in regions])
-        # Sizes are mixed by their logarithm: they stay positive, and a zoom is even.
+        # Sizes are interpolated as logarithms: they stay positive, and a zoom is even.
         self._values = np.array(
             [(roi.x, roi.y, math.log(roi.size), angle) for roi, angle in zip(regions, angles, strict=True)]
         )
         self._frames, self._shots = track.frames, track.shots
 
     def at(self, frame: int) -> Roi | None:
-        """The region to look in, or `None` outside the track and between two shots."""
+        """The region to search, or `None` outside the track and between two shots."""
         after = int(np.searchsorted(self._frames, frame))
         if after == len(self._frames):
             return None
@@ -82,7 +83,7 @@ class RoiPath:
         return self._roi((1 - share) * self._values[after - 1] + share * self._values[after])
 
     def shot(self, frame: int) -> int:
-        """Number of the shot of a frame inside the track."""
+        """Number of the shot that contains a frame of the track."""
         return int(self._shots[min(int(np.searchsorted(self._frames, frame)), len(self._shots) - 1)])
 
     @staticmethod
@@ -91,7 +92,7 @@ class RoiPath:
 
 
 def _measured(video: Video, path_of: RoiPath, start: int, stop: int) -> Iterator[tuple[int, int, Observation | None]]:
-    """Frame number, time and, where the face should be, what is seen of it; decoding and measuring overlap."""
+    """Number, time and observation of each frame; `None` where no region is known. Decoding and measuring overlap."""
     workers = cores()
     idle: SimpleQueue[Landmarker] = SimpleQueue()
     for _ in range(workers):

@@ -1,6 +1,6 @@
-"""The faces of a video that can be lip-synced: who, where, when, and why not longer.
+"""Find the faces of a video that can be lip-synced: where they are, when, and why not longer.
 
-`identify_faces` is the analysis, `follow` (in `duikou.faces.follow`) the dense pass for one face.
+`identify_faces` makes a sparse pass over the video; `duikou.faces.follow` makes the dense pass for one face.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from duikou.timebase import Interval
 
 MIN_FACE_MS = 500  # shorter appearances are not listed
 SHORT_MS = 2_000  # the contract: speech must overlap a face by this much
-SMALL_LIPS_PX = 45.0  # below it the result is soft, which is said
-MAX_SHIFT = 1.5  # in distances of the eye corners: how far a face may be from where it was, to be the same after a gap
-MAX_GROWTH = 1.6  # how much larger or smaller it may be
+SMALL_LIPS_PX = 45.0  # below it the result is soft, which a warning says
+MAX_SHIFT = 1.5  # eye distances that a face may move during a gap and still be the same face
+MAX_GROWTH = 1.6  # factor by which it may grow or shrink during a gap
 
 
 @dataclass(frozen=True)
 class _Clock:
-    """When each frame of the clip begins to show and when it stops: (N,) ms each."""
+    """When the display of each frame starts and ends: (N,) ms each."""
 
     starts: IntArray
     ends: IntArray
@@ -52,10 +52,10 @@ class _CheckedTrack:
 
 
 def identify_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, ...]:
-    """The faces of a video, numbered by when they appear, then by size; none where there is no usable one.
+    """The usable faces of a video, numbered by when they appear, then by size.
 
-    A face is one person whose mouth can be changed, without a gap of more than 1 s. Ends are right to a frame or two.
-    Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
+    A face is one person whose mouth can be changed, without a gap of more than 1 s. Its ends are accurate to one or two
+    frames. Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
     """
     return_large_blocks()
     clock = _Clock.of(video)
@@ -70,10 +70,10 @@ def identify_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, 
 
 
 def usable_frames(track: FaceTrack, info: VideoInfo, face: Face | None = None) -> BoolArray:
-    """(N,) for each frame of a dense track, whether the mouth can be changed there.
+    """(N,) whether the mouth can be changed in each frame of a dense track.
 
-    A hidden mouth is told from the track's own colours, and from the `face` it was followed from, whose analysis may
-    have seen more of the video.
+    A hidden mouth is detected by the track's colours and by the warnings of its `face`, which may be based on more of
+    the video.
     """
     usable = usable_of(checks(track, info.width, info.height)) if len(track) else np.zeros(0, bool)
     for warning in face.warnings if face else ():
@@ -84,9 +84,9 @@ def usable_frames(track: FaceTrack, info: VideoInfo, face: Face | None = None) -
 
 
 def joined(tracklets: list[Tracklet], ends_ms: IntArray) -> list[list[Sample]]:
-    """The tracklets of one face put together across gaps of at most 1 s, cuts included. Each answer is in time order.
+    """The samples of each face: its tracklets joined across gaps of at most 1 s, cuts included, in time order.
 
-    ends_ms: (N,) when each frame of the clip stops showing.
+    ends_ms: (N,) when the display of each frame ends.
     """
     people: list[list[Sample]] = []
     for tracklet in sorted(tracklets, key=lambda one: one.samples[0].frame):
@@ -106,7 +106,7 @@ def joined(tracklets: list[Tracklet], ends_ms: IntArray) -> list[list[Sample]]:
 
 
 def _same_face(before: Sample, after: Sample) -> bool:
-    """Whether a face that was lost and one that was found are one: place and size, across a cut looks as well."""
+    """Whether a lost face and a found one are the same, by position and size, and across a cut by appearance too."""
     growth = roi_of(after.seen.landmarks).size / roi_of(before.seen.landmarks).size
     if _distance(before, after) > MAX_SHIFT or not 1 / MAX_GROWTH < growth < MAX_GROWTH:
         return False
@@ -114,13 +114,13 @@ def _same_face(before: Sample, after: Sample) -> bool:
 
 
 def _distance(one: Sample, other: Sample) -> float:
-    """Between the middles of two faces, in distances of the outer eye corners."""
+    """Distance between the centres of two faces, in eye distances."""
     pose = fit(np.stack([one.seen.landmarks, other.seen.landmarks]))
     return float(np.linalg.norm(pose.translation[1, :2] - pose.translation[0, :2]) / pose.scale.mean())
 
 
 def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, list[Sample]]]:
-    """The usable stretches of one person as faces, without number and picture, each with its usable samples."""
+    """The usable segments of one person as faces, without id and picture, each with its usable samples."""
     track = track_of(person)
     found = checks(track, *seen.size)
     usable = usable_of(found)
@@ -154,7 +154,7 @@ def _reasons(checked: _CheckedTrack, rows: slice, clock: _Clock, shot_starts: li
 
 
 def _gaps(unusable: BoolArray) -> list[slice]:
-    """Stretches of consecutive rows that are unusable."""
+    """Segments of consecutive unusable rows."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], unusable, [False]]).astype(np.int8)))
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
@@ -172,40 +172,40 @@ def _broken(checked: _CheckedTrack, gap: slice, clock: _Clock) -> list[FaceWarni
 
 
 def _beginning(frame: int, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:
-    """Why a face that is usable from its first frame on does not begin earlier."""
+    """Why a face that is usable from its first frame does not begin earlier."""
     ms = int(clock.starts[frame])
     if frame == 0:
         return []
     if frame in shot_starts:
         return [FaceWarning("shot_cut", f"the shot begins at {ms} ms", Interval(ms, ms))]
-    return [FaceWarning("face_lost", f"the face is not seen before {ms} ms", Interval(ms, ms))]
+    return [FaceWarning("face_lost", f"the face is not visible before {ms} ms", Interval(ms, ms))]
 
 
 def _ending(frame: int, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:
-    """Why a face that is usable up to its last frame does not go on."""
+    """Why a face that is usable until its last frame does not continue."""
     ms = int(clock.ends[frame])
     if frame == len(clock.ends) - 1:
         return []
     if frame + 1 in shot_starts:
         return [FaceWarning("shot_cut", f"the shot ends at {ms} ms", Interval(ms, ms))]
-    return [FaceWarning("face_lost", f"the face is not seen after {ms} ms", Interval(ms, ms))]
+    return [FaceWarning("face_lost", f"the face is not visible after {ms} ms", Interval(ms, ms))]
 
 
 def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
-    """What makes a good result of a usable face unlikely."""
+    """Warnings that a usable face may not give a good result."""
     warnings = []
     if interval.duration_ms < SHORT_MS:
-        message = f"the face is there for {interval.duration_ms} ms only; speech must overlap it by {SHORT_MS} ms"
+        message = f"the face is visible for only {interval.duration_ms} ms; speech must overlap it by {SHORT_MS} ms"
         warnings.append(FaceWarning("short", message, interval))
     lips_px = float(np.median(lips_width(track)))
     if lips_px < SMALL_LIPS_PX:
-        message = f"the mouth is {lips_px:.0f} pixels wide; below {SMALL_LIPS_PX:.0f} the result is soft"
+        message = f"the mouth is {lips_px:.0f} pixels wide; below {SMALL_LIPS_PX:.0f} pixels the result is soft"
         warnings.append(FaceWarning("small_face", message, interval))
     return warnings
 
 
 def _picture(video: Video, samples: list[Sample], kept: dict[Sample, Image]) -> Image:
-    """The best of the pictures that were kept of a face, else of its best sample, for which the video is read again."""
+    """The best picture kept of a face; without one, its best sample is decoded again."""
     best = max([sample for sample in samples if sample in kept] or samples, key=lambda sample: sample.worth)
     if best in kept:
         return kept[best]

@@ -1,7 +1,7 @@
-"""Where the 478 points of one face lie, given about where the face is.
+"""The 478 landmarks of one face, given the approximate region of the face.
 
-The region rule is MediaPipe's (`face_landmark_landmarks_to_roi.pbtxt`): a square around the points, turned so that the
-line of the eyes is level, 1.5 times as large as the points' extent.
+The region rule is MediaPipe's (`face_landmark_landmarks_to_roi.pbtxt`): a square around the points, rotated so that
+the eyes are level, 1.5 times as large as the extent of the points.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from duikou.media.pixels import Pixels, RgbImage
 
 INPUT_PX = 256  # side of the network's input
 MARGIN = 1.5  # side of the region over the extent of the points (MediaPipe's rule)
-INDEX_OFFSET_PX = (
-    0.5  # the network counts from a pixel's corner, we from its centre (mirrored inputs sum to 256, not 255)
-)
+INDEX_OFFSET_PX = 0.5
+"""The network counts from a pixel's corner, duikou from its centre (mirrored inputs sum to 256, not 255)."""
+
 EYES = (33, 263)  # outer eye corners: image left, image right
-MIN_ROI_PX = 4.0  # below it there is nothing to measure, and the warp loses its scale
+MIN_ROI_PX = 4.0  # below it there is nothing to measure and the warp degenerates
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Roi:
         scale = self.size / INPUT_PX
         cos, sin = math.cos(self.angle) * scale, math.sin(self.angle) * scale
         turn = np.array([[cos, -sin], [sin, cos]])
-        # Both images count pixels from their centres, so the middle of the input is at (side - 1) / 2.
+        # Pixel centres have integer coordinates in both images, so the middle of the input is at (side - 1) / 2.
         middle = (INPUT_PX - 1) / 2
         return np.column_stack([turn, np.array([self.x, self.y]) - turn @ [middle, middle]])
 
 
 def roi_of(landmarks: Float32Array) -> Roi:
-    """The region to look in for a face whose points (478, 3) were there a moment ago."""
+    """The region to search for a face whose last known points are `landmarks` (478, 3)."""
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     x, y = (low + high) / 2
     eyes = landmarks[EYES[1], :2] - landmarks[EYES[0], :2]
@@ -56,9 +56,10 @@ def roi_of(landmarks: Float32Array) -> Roi:
 
 @dataclass(frozen=True)
 class Observation:
-    """One face in one frame: what `Landmarker.measure` tells, the colours (478, 3) at its points, and how sharp it is.
+    """One face in one frame: landmarks and presence as `Landmarker.measure` returns them.
 
-    sharpness: variance of the Laplacian in grey levels, at the scale of the network's input.
+    colours: (478, 3) at its landmarks. sharpness: variance of the Laplacian in grey levels, at the scale of the
+    network's input.
     """
 
     landmarks: Float32Array
@@ -76,20 +77,20 @@ class Landmarker:
     def measure(self, frame: Pixels, roi: Roi) -> tuple[Float32Array, float]:
         """Points of the face in `roi` of a frame.
 
-        Returns (478, 3) float32, x and y in frame pixels and z in the same unit, and the presence from 0 to 1. Where
-        no face is there the points mean nothing and the presence is near 0.
+        Returns (478, 3) float32, x and y in frame pixels and z in the same unit, and the presence from 0 to 1. If the
+        region shows no face, the points are meaningless and the presence is near 0.
         """
         _, points, presence = self._run(frame, roi)
         return _in_frame(points, roi), presence
 
     def observe(self, frame: Pixels, roi: Roi) -> Observation:
-        """As `measure`, with the face's colours and its sharpness."""
+        """Like `measure`, with the face's colours and sharpness."""
         crop, points, presence = self._run(frame, roi)
         sharpness = float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
         return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]), sharpness)
 
     def _run(self, frame: Pixels, roi: Roi) -> tuple[RgbImage, Float64Array, float]:
-        """The network's input, the points in its pixels, the presence."""
+        """The network's input, the points in input pixels, the presence."""
         if not math.isfinite(roi.x + roi.y + roi.size) or roi.size < MIN_ROI_PX:
             return np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8), np.zeros((POINTS, 3)), 0.0
         crop = frame.square(roi.to_frame(), INPUT_PX)

@@ -1,4 +1,4 @@
-"""The face models as things that run: one LiteRT interpreter per object, for one thread at a time."""
+"""The face models: one LiteRT interpreter per object, not thread-safe."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from duikou.model_files import FACE_DETECTOR, FACE_LANDMARKER
 
 
 class Network:
-    """A TFLite network on one core. Not for several threads at once."""
+    """A TFLite network on one core. Not thread-safe."""
 
     def __init__(self, content: bytes) -> None:
-        # The interpreter reads the buffer in place: it must live as long as the interpreter does.
+        # The interpreter reads the buffer in place, so the buffer must live as long as the interpreter.
         self._content = content
         self._interpreter = Interpreter(model_content=content, num_threads=1)
         self._interpreter.allocate_tensors()

@@ -1,7 +1,7 @@
-"""Head pose: the similarity that carries the canonical face onto measured points, and back.
+"""Head pose: the similarity transform between the canonical face and measured points.
 
 The canonical face is the mesh inside the landmarker's bundle (Google's `canonical_face_model`). Here it has the
-orientation of image points: x right in the image, y down, z away from the camera; its unit is the distance of the
+orientation of image points: x right in the image, y down, z away from the camera. Its unit is the distance between the
 outer eye corners (points 33 and 263).
 """
 
@@ -24,14 +24,14 @@ MESH_POINTS = 468  # points of the canonical mesh; the irises follow
 VERTEX_FLOATS = 5  # x, y, z, u, v of one vertex in the mesh's buffer
 EYES = (33, 263)  # outer eye corners: image left, image right
 IRISES = ((468, (33, 133, 159, 145)), (473, (263, 362, 386, 374)))  # first iris point; corners and lids of its eye
-IRIS_RADIUS = 0.07  # of the distance of the outer eye corners, as the landmarker itself puts it on frontal faces
+IRIS_RADIUS = 0.07  # in eye distances, as the landmarker places it on frontal faces
 
 RIGID = (
     *(10, 338, 297, 332, 284, 251, 389, 127, 162, 21, 54, 103, 67, 109, 168, 6, 197),
     *(195, 5, 4, 1, 8, 9, 151, 70, 300, 105, 334),
 )
-"""Points that move with the skull and hardly with the mouth: forehead, temples, nose. The corners of the eyes are none:
-in a blink the landmarker moves them by a fortieth of their distance, and painted lips would tremble with it."""
+"""Points that move with the skull and hardly with the mouth: forehead, temples, nose. The corners of the eyes are left
+out: in a blink the landmarker moves them by a fortieth of their distance, and painted lips would jitter."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Pose:
 
     @property
     def degrees(self) -> Float64Array:
-        """(N, 3) yaw, pitch, roll: positive is the nose to the image's right, the nose down, the head clockwise.
+        """(N, 3) yaw, pitch, roll. Positive: nose to the right of the image, nose down, head clockwise.
 
-        Tait-Bryan angles: the head first nods, then turns, then leans.
+        Tait-Bryan angles in the order pitch, yaw, roll.
         """
         matrix = self.rotation
         yaw = np.arcsin(np.clip(matrix[:, 2, 0], -1, 1))
@@ -69,20 +69,20 @@ def fit(landmarks: Float32Array) -> Pose:
     source, target = source - source_mean, target - target_mean[:, None]
     u, singular, vt = np.linalg.svd(np.einsum("npi,pj->nij", target, source))
     sign = np.ones_like(singular)
-    sign[:, 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))  # a reflection is no pose
+    sign[:, 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))  # a reflection is not a pose
     rotation = (u * sign[:, None]) @ vt
     scale = (singular * sign).sum(1) / (source**2).sum()
     return Pose(scale, rotation, target_mean - scale[:, None] * (rotation @ source_mean))
 
 
 def to_canonical(landmarks: Float32Array, pose: Pose) -> Float32Array:
-    """Points (N, K, 3) of frames as seen on the canonical head, in its unit."""
+    """Points (N, K, 3) of frames in canonical coordinates."""
     centred = landmarks - pose.translation[:, None]
     return (centred @ pose.rotation / pose.scale[:, None, None]).astype(np.float32)
 
 
 def from_canonical(points: Float32Array, pose: Pose) -> Float32Array:
-    """Points (N, K, 3) or (K, 3) of the canonical head put into frames, in pixels."""
+    """Canonical points (N, K, 3) or (K, 3) in the coordinates of frames, in pixels."""
     turned = points @ np.swapaxes(pose.rotation, 1, 2)
     return (turned * pose.scale[:, None, None] + pose.translation[:, None]).astype(np.float32)
 

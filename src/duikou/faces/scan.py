@@ -1,4 +1,4 @@
-"""The sparse pass: every face of a video, measured some ten times a second, its ends found to the frame."""
+"""The sparse pass: measure every face of a video about ten times a second and find its ends to the frame."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from duikou.parallel import in_order
 from duikou.progress import Progress
 
 MEASURE_MS = 110  # 8 to 11 measurements a second at the usual frame rates
-DETECT_MS = 400  # between two looks for new faces while others are followed; without one every measurement looks
-TILES_MS = 1_000  # between two looks for small faces in large frames
-MIN_BOX_PX = 40.0  # a smaller face's mouth has some 12 px: it is not worth following
-MAX_FACES = 8  # followed at once, the largest; a crowd would take minutes
-SAME_PLACE = 0.3  # intersection over union of two boxes that are one face
+DETECT_MS = 400  # between two detections of new faces while others are followed; without any, each measurement detects
+TILES_MS = 1_000  # between two detections of small faces in large frames
+MIN_BOX_PX = 40.0  # the mouth of a smaller face has about 12 px: it is not worth following
+MAX_FACES = 8  # the largest are followed at once; a crowd would take minutes
+SAME_PLACE = 0.3  # intersection over union of two boxes of the same face
 MAX_RESIZE = 1.7  # a face does not grow or shrink by more between two measurements
-BETTER = 1.02  # times the worth of the picture that is kept: less is not worth another
-GLIMPSE_MS = 500  # shorter tracklets are hardly ever a face of their own: their pictures are not held
+BETTER = 1.02  # factor by which a new picture must be better than the kept one to replace it
+GLIMPSE_MS = 500  # shorter tracklets are rarely a separate face: their pictures are not kept
 
 Box = tuple[float, float, float, float]
 
@@ -40,26 +40,26 @@ class Sample:
     time_ms: int
     shot: int
     seen: Observation
-    good: bool = True  # whether size, pose and place allow to change the mouth
-    worth: float = 0.0  # of a picture of the face: from the front, large, sharp
+    good: bool = True  # whether size, pose and position allow the mouth to be changed
+    worth: float = 0.0  # quality of its picture: frontal, large and sharp is best
 
     @property
     def box(self) -> Box:
-        """Extent of the points: left, top, right, bottom."""
+        """Bounding box of the points: left, top, right, bottom."""
         low, high = self.seen.landmarks[:, :2].min(0), self.seen.landmarks[:, :2].max(0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
 @dataclass(eq=False)
 class Tracklet:
-    """A face followed without a break, in one shot. `best` shows it well in `picture`, BGR."""
+    """A face followed without a gap in one shot. best: the sample that `picture` (BGR) shows."""
 
     samples: list[Sample] = field(default_factory=list)
     best: Sample | None = None
     picture: Image | None = None
 
     def add(self, sample: Sample, frame: Frame) -> None:
-        """Go on with what was seen in a frame."""
+        """Add the sample of the next frame."""
         self.samples.append(sample)
         if sample.good and (self.best is None or sample.worth > BETTER * self.best.worth):
             self.best, self.picture = sample, picture_of(frame, sample.seen.landmarks)
@@ -67,7 +67,7 @@ class Tracklet:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive frames of one shot, of which the last is measured. `opens`: the first of its shot."""
+    """Consecutive frames of one shot, of which the last is measured. opens: whether it is the first of its shot."""
 
     shot: int
     frames: tuple[Frame, ...]
@@ -76,7 +76,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Scan:
-    """All that was seen: the faces, the picture's width and height, the first frame of every shot."""
+    """The result of the pass. size: width and height of the picture. shot_starts: first frame of every shot."""
 
     tracklets: list[Tracklet]
     size: tuple[int, int]
@@ -84,7 +84,7 @@ class Scan:
 
     @property
     def pictures(self) -> dict[Sample, Image]:
-        """The pictures that were kept, of the sample that each shows."""
+        """The pictures that were kept, by the sample that each shows."""
         return {one.best: one.picture for one in self.tracklets if one.best is not None and one.picture is not None}
 
 
@@ -106,7 +106,7 @@ def step_of(times_ms: IntArray) -> int:
 
 
 def chunks(numbered_frames: Iterable[tuple[int, Frame]], step: int) -> Iterator[Chunk]:
-    """Cut a stream of frames into chunks of `step`; the first frame of a shot is a chunk, and so is its remainder."""
+    """Split frames into chunks of `step`. The first frame of a shot and its last, shorter part are chunks too."""
     held: list[Frame] = []
     now, opens = -1, False
     for shot, frame in numbered_frames:
@@ -123,19 +123,19 @@ def chunks(numbered_frames: Iterable[tuple[int, Frame]], step: int) -> Iterator[
 
 
 class Scanner:
-    """Follows the faces through chunks, in order. One thread at a time."""
+    """Follows the faces through chunks, in order. Not thread-safe."""
 
     def __init__(self) -> None:
         self._detector, self._landmarker = Detector(), Landmarker()
         self._live: list[Tracklet] = []
         self._done: list[Tracklet] = []
-        self._recent: list[Frame] = []  # of this shot, since the last look for faces
+        self._recent: list[Frame] = []  # of this shot, since the last detection
         self._looked_ms = self._tiled_ms = 0
         self.size = (0, 0)
         self.shot_starts: list[int] = []
 
     def step(self, chunk: Chunk) -> int:
-        """Take in a chunk; the number of its last frame."""
+        """Process a chunk and return the number of its last frame."""
         frame = chunk.frames[-1]
         self.size = frame.pixels.size
         if chunk.opens:
@@ -152,12 +152,12 @@ class Scanner:
         return frame.index
 
     def finish(self) -> list[Tracklet]:
-        """Every face there was."""
+        """All faces."""
         self._close(self._live)
         return self._done
 
     def _continue(self, tracklet: Tracklet, chunk: Chunk) -> None:
-        """Measure a followed face; where it comes, goes or turns good or bad, on every frame of the chunk."""
+        """Measure a followed face; where it is lost or turns good or bad, in every frame of the chunk."""
         *between, frame = chunk.frames
         last = tracklet.samples[-1]
         sample = self._measure(frame, chunk.shot, last) or self._found_again(frame, chunk.shot, last)
@@ -174,7 +174,7 @@ class Scanner:
             tracklet.add(sample, frame)
 
     def _look(self, chunk: Chunk, *, tiles: bool) -> None:
-        """Find faces that are not followed yet, and follow them back to where they came."""
+        """Detect faces that are not followed yet, and follow them back to their first frame."""
         frame = chunk.frames[-1]
         self._looked_ms = frame.time_ms
         if tiles:
@@ -184,7 +184,7 @@ class Scanner:
             if taken or len(self._live) >= MAX_FACES:
                 continue
             first = self._observe(frame, chunk.shot, detection.roi)
-            # The detector's region is rough; a second look from the points' own is as exact as the rest of the track.
+            # The detector's region is rough; a second measurement from the points' region is as exact as the rest.
             first = first and self._measure(frame, chunk.shot, first)
             if first is None or any(_meet(first.box, tracklet.samples[-1].box) for tracklet in self._live):
                 continue
@@ -209,7 +209,7 @@ class Scanner:
         return sample if 1 / MAX_RESIZE < ratio < MAX_RESIZE else None
 
     def _found_again(self, frame: Frame, shot: int, last: Sample) -> Sample | None:
-        """A face that moved too fast for its last place, by the detector."""
+        """Find a face again with the detector after it moved too far from its last position."""
         for detection in self._detector.find(frame.pixels, tiles=False):
             if _meet(detection.box, last.box):
                 sample = self._observe(frame, shot, detection.roi)
@@ -226,7 +226,7 @@ class Scanner:
         return replace(sample, good=bool(good[0]), worth=_worth(track, seen.sharpness))
 
     def _drop_doubles(self) -> None:
-        """Where two tracklets came to be on one face, the one followed longer stays."""
+        """If two tracklets follow the same face, keep the longer one."""
         for tracklet in sorted(self._live, key=lambda one: len(one.samples)):
             box = tracklet.samples[-1].box
             if any(other is not tracklet and _meet(box, other.samples[-1].box) for other in self._live):
@@ -243,7 +243,7 @@ class Scanner:
 
 
 def picture_of(frame: Frame, landmarks: Float32Array) -> Image:
-    """A face cut out of a frame, with the landmarker's margin: BGR."""
+    """A face cropped from a frame with the landmarker's margin: BGR."""
     roi = roi_of(landmarks)
     width, height = frame.pixels.size
     left, right = np.clip([round(roi.x - roi.size / 2), round(roi.x + roi.size / 2)], 0, width)
@@ -266,7 +266,7 @@ def track_of(samples: list[Sample]) -> FaceTrack:
 
 
 def _worth(track: FaceTrack, sharpness: float) -> float:
-    """Of a picture of a track's only sample."""
+    """Quality of the picture of a track's only sample."""
     yaw, pitch, _ = np.radians(fit(track.landmarks).degrees[0])
     lips_px = float(usable.lips_width(track)[0])
     return float(np.cos(yaw) * np.cos(pitch) * np.sqrt(lips_px) * max(sharpness, 1.0) ** 0.25)

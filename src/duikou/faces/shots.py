@@ -1,7 +1,7 @@
-"""Where one shot ends and the next begins: a frame that differs far more from the one before than its neighbours do.
+"""Shot detection: a cut is a frame that differs far more from the previous one than its neighbours do.
 
-The adaptive rule of PySceneDetect (https://www.scenedetect.com/docs/latest/api/detectors.html) on tiny grey pictures.
-It also finds jump cuts within one camera's view, at which a face leaps while the background stays.
+Uses the adaptive rule of PySceneDetect (https://www.scenedetect.com/docs/latest/api/detectors.html) on small grey
+thumbnails. It also finds jump cuts, at which a face jumps while the background stays.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from duikou.arrays import Image
 from duikou.media.decode import Frame
 
-WIDTH, HEIGHT = 64, 36  # pixels of the pictures that are compared
-MIN_DIFFERENCE = 4.0  # mean grey levels; jump cuts measured 5 to 10, hard cuts over 50, a fast gesture up to 4
-MIN_RATIO = 4.0  # to the largest of the neighbours' differences; cuts measured 4.9 and more, motion up to 2.8
-NEIGHBOURS = 2  # frames on each side: a flash, which comes and goes, is no cut
-FLOOR = 0.5  # grey levels: what coding noise alone changes in a still picture
+WIDTH, HEIGHT = 64, 36  # pixels of the thumbnails
+MIN_DIFFERENCE = 4.0  # mean grey levels; jump cuts measure 5 to 10, hard cuts over 50, a fast gesture up to 4
+MIN_RATIO = 4.0  # to the largest of the neighbours' differences; cuts measure 4.9 and more, motion up to 2.8
+NEIGHBOURS = 2  # frames on each side: a flash is not a cut
+FLOOR = 0.5  # grey levels: changes of a still picture by coding noise alone
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def numbered(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame]]:
 
 
 def number(items: Iterable[T], thumbnail: Callable[[T], Image]) -> Iterator[tuple[int, T]]:
-    """`numbered` for any items of which small pictures can be had."""
+    """`numbered` for any items that have thumbnails."""
     waiting: deque[T] = deque()
     differences: list[float] = []  # of the items waiting, and of NEIGHBOURS before them
     before: Image | None = None
@@ -54,13 +54,13 @@ def number(items: Iterable[T], thumbnail: Callable[[T], Image]) -> Iterator[tupl
 
 
 class Thumbnails:
-    """Makes the small grey pictures, from the stored pixels where a frame has them."""
+    """Makes grey thumbnails, from the stored pixels of a frame if it has them."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: Frame) -> Image:
-        """(36, 64) grey picture of a frame."""
+        """(36, 64) grey thumbnail of a frame."""
         stored: VideoFrame | None = frame.stored
         if stored is not None:
             small = self._reformatter.reformat(

@@ -1,8 +1,8 @@
-"""Smoothing without lag: jitter of landmarks shows at once in a rendered mouth, a flattened closure shows more.
+"""Smoothing without lag. Jitter of landmarks is visible in a rendered mouth; a flattened closure is even more visible.
 
-Head pose and face shape are smoothed apart, each by a Savitzky-Golay filter (Analytical Chemistry 36, 1964), which
-looks both ways and follows parabolas. What the filter takes away is given back where it is more than noise, so a
-closure of two frames keeps its depth.
+Head pose and face shape are smoothed separately, each by a Savitzky-Golay filter (Analytical Chemistry 36, 1964), which
+looks both ways and preserves parabolas. What the filter removes beyond the noise is restored, so a closure of two
+frames keeps its depth.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ POSE_MS = 220  # seven frames at 30 per second
 SLOW_MS = 400  # cheeks, nose and forehead change shape slowly
 FAST_MS = 170  # lips, chin and lids: five frames at 30 per second
 ORDER = 2  # degree of the fitted polynomial
-SHAPE_FACTOR = 2.5  # times the noise; what the filter took away beyond it is motion and is given back
-POSE_FACTOR = 3.0  # the same for single numbers, whose noise exceeds its median more often than that of many points
-MAX_NOISE = 0.0008  # canonical units; a still face shows 0.0003 (shape) to 0.0006 (pose), a talking one is never still
+SHAPE_FACTOR = 2.5  # times the noise; what the filter removes beyond it is motion and is restored
+POSE_FACTOR = (
+    3.0  # the same for single numbers, whose noise exceeds its median more often than the noise of many points
+)
+MAX_NOISE = 0.0008  # canonical units; a still face has 0.0003 (shape) to 0.0006 (pose), a talking one is never still
 LOWER_FACE_Y = 0.2  # canonical units: below the nose everything moves with the mouth
 EYE_REACH = 0.25  # canonical units around an iris: the lids
 IRIS_CENTRES = (468, 473)
 
 
 def smooth(track: FaceTrack) -> FaceTrack:
-    """The same track without jitter. Every stretch of consecutive frames of one shot is smoothed by itself."""
+    """The same track without jitter. Each segment of consecutive frames of one shot is smoothed separately."""
     landmarks = track.landmarks.copy()
     for segment in contiguous_segments(track):
         landmarks[segment] = _smooth_segment(track.landmarks[segment], _frame_ms(track.times_ms[segment]))
@@ -39,7 +41,7 @@ def smooth(track: FaceTrack) -> FaceTrack:
 
 
 def contiguous_segments(track: FaceTrack) -> Iterator[slice]:
-    """Stretches of consecutive frames of one shot."""
+    """Segments of consecutive frames of one shot."""
     breaks = (np.diff(track.frames) != 1) | (np.diff(track.shots) != 0)
     edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(track)]
     for start, stop in pairwise(edges):
@@ -61,12 +63,12 @@ def _smooth_segment(landmarks: Float32Array, frame_ms: float) -> Float32Array:
 
 
 def _smooth_pose(pose: Pose, unit_px: float, window: int) -> Pose:
-    """Scale, rotation and translation are smoothed as one affine map, then made a pose again.
+    """Smooth scale, rotation and translation as one affine map, then turn it into a pose again.
 
-    The canonical face extends about one unit around its origin, so the map's numbers all weigh alike in pixels.
+    The canonical face extends about one unit around its origin, so all numbers of the map have equal weight in pixels.
     """
     affine = np.concatenate([pose.scale[:, None, None] * pose.rotation, pose.translation[:, :, None]], 2) / unit_px
-    for row, column in np.ndindex(3, 4):  # one by one: a sway to the side is no reason to let the rest tremble
+    for row, column in np.ndindex(3, 4):  # separately: sway to the side must not let the others jitter
         affine[:, row, column] = _filtered(affine[:, row, column], window, POSE_FACTOR)
     affine *= unit_px
     u, singular, vt = np.linalg.svd(affine[:, :, :3])
@@ -74,20 +76,20 @@ def _smooth_pose(pose: Pose, unit_px: float, window: int) -> Pose:
 
 
 def _filtered(values: Float64Array, window: int, factor: float) -> Float64Array:
-    """Values (N, ...) in canonical units smoothed along N; what is more than noise is given back."""
+    """Values (N, ...) in canonical units, smoothed along N; what exceeds the noise is restored."""
     if window <= ORDER + 1:
         return values
     smoothed = savgol_filter(values, window, ORDER, axis=0)
     taken = values - smoothed
     size = np.sqrt((taken.reshape(len(values), -1) ** 2).mean(1))
     noise = factor * min(float(np.median(size)), MAX_NOISE)
-    # Wiener's weight: the share of what was taken that is not noise.
+    # Wiener's weight: the share of the removed part that is not noise.
     share = np.maximum(0.0, 1 - (noise / np.maximum(size, 1e-12)) ** 2)
     return np.asarray(smoothed + taken * share.reshape(-1, *[1] * (values.ndim - 1)))
 
 
 def _window(ms: int, frame_ms: float, frames: int) -> int:
-    """Odd number of frames that last about `ms`, at most all of them."""
+    """Odd number of frames that last about `ms`, at most `frames`."""
     wanted = round(ms / frame_ms) | 1 if frame_ms else 1
     return min(wanted, frames if frames % 2 else frames - 1)
 
@@ -95,7 +97,7 @@ def _window(ms: int, frame_ms: float, frames: int) -> int:
 def groups() -> list[tuple[BoolArray, int]]:
     """Masks (478,) of points that move together, each with the length of its filter in ms.
 
-    Lids and everything below the nose can move within two frames; what one of them does says nothing of the other.
+    The lids and the part below the nose can move within two frames, independently of each other.
     """
     face = canonical()
     lower = np.asarray(face[:, 1] > LOWER_FACE_Y)

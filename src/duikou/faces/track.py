@@ -1,4 +1,4 @@
-"""What the camera saw of one face: the values that the rooms above take."""
+"""Values that describe one face: its track, its warnings, its interval."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from duikou.arrays import BoolArray, Float32Array, Image, IntArray
 from duikou.timebase import Interval
 
 POINTS = 478
-"""Landmarks per face, numbered as in Google's face mesh (468 of the mesh, then 10 of the irises)."""
+"""Landmarks per face, numbered as in Google's face mesh: 468 of the mesh, then 10 of the irises."""
 
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One face followed over frames of one clip, in time order; frames where it was not seen are simply absent.
+    """One face followed over the frames of a clip, in time order. Frames where it was not visible are absent.
 
     frames: (N,) frame numbers of the clip, from 0, strictly rising.
-    times_ms: (N,) their presentation times in ms.
-    landmarks: (N, 478, 3) x, y in pixels of the upright frame and z in the same unit (towards the camera is negative),
-        where pixel centres have whole coordinates.
-    presence: (N,) the landmarker's own confidence that a face is there, 0 to 1.
-    shots: (N,) number of the shot each frame lies in, from 0.
-    colours: (N, 478, 3) what the face looks like at its landmarks, see `looks.colours`; `None` where that was not kept.
-        Not saved.
+    times_ms: (N,) presentation times in ms.
+    landmarks: (N, 478, 3) x, y in pixels of the upright frame, where pixel centres have integer coordinates; z in the
+        same unit, negative towards the camera.
+    presence: (N,) the landmarker's confidence that a face is there, 0 to 1.
+    shots: (N,) number of the shot that contains each frame, from 0.
+    colours: (N, 478, 3) colours at the landmarks, see `appearance.colours`; `None` if they were not kept. Not saved.
     """
 
     frames: IntArray
@@ -39,7 +38,7 @@ class FaceTrack:
         return len(self.frames)
 
     def part(self, keep: BoolArray | IntArray | slice) -> FaceTrack:
-        """The same track at the rows to keep."""
+        """The same track with only the rows `keep`."""
         return replace(
             self,
             frames=self.frames[keep],
@@ -70,11 +69,11 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class FaceWarning:
-    """One reason that shortened a face's interval or that makes a good result unlikely.
+    """A reason that shortens a face's interval or makes a good result unlikely.
 
     code: a stable word such as `small_face`, `turned_away`, `hidden_mouth`, `left_picture`, `shot_cut`.
-    message: one sentence for a person, with the figure.
-    interval: where it holds.
+    message: one sentence for people, with the measured value.
+    interval: where it applies.
     """
 
     code: str
@@ -88,11 +87,11 @@ class Face:
 
     id: digits, unique within its session ("0", "1", ...).
     interval: from the first to the last moment at which it can be lip-synced. Inside it the face is never unusable
-        for longer than 1 s: a longer absence makes another face.
-    track: the face at the analysed frames inside the interval, unusable ones included.
-    usable: (N,) for each frame of the track, whether the mouth can be changed there.
-    picture: (H, W, 3) uint8 BGR, the face cut out of its best frame.
-    warnings: why the interval is no longer, and what may look wrong.
+        for longer than 1 s: after a longer gap it counts as another face.
+    track: the face at the sampled frames inside the interval, unusable ones included.
+    usable: (N,) whether the mouth can be changed in each frame of the track.
+    picture: (H, W, 3) uint8 BGR, the face cropped from its best frame.
+    warnings: why the interval is not longer, and what may look wrong.
     """
 
     id: str
@@ -104,7 +103,7 @@ class Face:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """Usual place of the landmarks over the usable frames: (x, y, width, height) in pixels."""
+        """Median bounding box of the landmarks over the usable frames: (x, y, width, height) in pixels."""
         points = self.track.landmarks[self.usable if self.usable.any() else slice(None), :, :2]
         x, y, width, height = np.median(np.hstack([points.min(1), np.ptp(points, axis=1)]), axis=0).round()
         return int(x), int(y), int(width), int(height)

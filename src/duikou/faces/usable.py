@@ -1,4 +1,4 @@
-"""Where a mouth can be changed, and the reason where it cannot."""
+"""Checks that decide in which frames a mouth can be changed, with the reason where it cannot."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from duikou.faces.pose import canonical, fit
 from duikou.faces.track import FaceTrack
 
 GAP_SAME_FACE_MS = 1_000  # the contract: a longer gap is a new face
-MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points are not of a face
-MIN_LIPS_PX = 30.0  # width of the mouth as if seen from the front; below it teeth and lips are single pixels
+MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points do not lie on a face
+MIN_LIPS_PX = 30.0  # width of the mouth as seen from the front; below it, teeth and lips are single pixels
 MAX_YAW = 45.0  # degrees; beyond it the far corner of the mouth is hidden
 MAX_PITCH = 35.0  # degrees; beyond it the lips are foreshortened to half
 MAX_OUTSIDE = 0.05  # share of the lower face's points that may lie outside the picture
@@ -22,41 +22,44 @@ MAX_OUTSIDE = 0.05  # share of the lower face's points that may lie outside the 
 LIP_CORNERS = (61, 291)
 LOWER_FACE_Y = 0.2  # canonical units: below the nose
 
-SIMILAR_YAW = 12.0  # degrees; looks are compared between moments of like view only
-REFERENCES = 96  # moments that one is compared with, evenly spread over the face's time
-MIN_REFERENCES = 5  # fewer moments of like view say nothing
-APART_MS = 300  # references lie at least so far away, else a hand that passes would be compared with itself
-UNLIKE_SPREAD = 4.0  # times a point's usual spread (robust, standard deviations) from its median: a different thing
-UNLIKE = 12.0  # levels of L, 2 a or 2 b: less is no different thing, however still the face is otherwise
-MIN_SPREAD = 5.0  # levels; light and noise move every point by as much
-HIDDEN, NEAR_HIDDEN = 24.0, 5.0  # percent of the points around the lips that are unlike; talking faces reach 20,
-# hands, cups and microphones on lips 32 to 90. What comes before and after is left from 5 on.
-NORMAL_SPREAD = 1.48  # standard deviations of normal noise in its median deviation
+SIMILAR_YAW = 12.0  # degrees; colours are compared only between frames with a similar view
+REFERENCES = 96  # frames that each frame is compared with, evenly spread over the face's time
+MIN_REFERENCES = 5  # with fewer frames of a similar view there is no verdict
+APART_MS = 300  # least distance of a reference; otherwise a passing hand would be compared with itself
+UNLIKE_SPREAD = 4.0  # distance from a point's median, in robust standard deviations, that counts as a different colour
+UNLIKE = 12.0  # least difference in levels of L, 2 a or 2 b, however still the face is otherwise
+MIN_SPREAD = 5.0  # levels; light and noise change every point by this much
+HIDDEN, NEAR_HIDDEN = 24.0, 5.0  # percent of the points around the lips that differ; talking faces reach 20,
+# hands, cups and microphones on lips reach 32 to 90. Adjacent frames count as hidden too while they are above 5.
+NORMAL_SPREAD = 1.48  # standard deviation of normal noise divided by its median absolute deviation
 TINT_WEIGHT = 2.0  # a and b vary less than L
 
 LIPS = (
     *(61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
     *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
 )
-"""The outer and the inner line of the lips, each once around."""
+"""The outer and the inner contour of the lips, each as a closed ring."""
 
-CHEEKS_Y = -0.1  # canonical units: below the eyes, which lids and glasses change
-AROUND_LIPS = (0.02, 0.17)  # canonical units from the lips: skin that a thing before the mouth covers, too
+CHEEKS_Y = -0.1  # canonical units: below the eyes, where lids and glasses change the colours
+AROUND_LIPS = (0.02, 0.17)  # canonical units from the lips: skin that an object in front of the mouth covers too
 
 MESSAGES = {
-    "small_face": "the mouth is only {:.0f} pixels wide; {:.0f} are needed",
-    "turned_away": "the face is turned by {:.0f} degrees; {:.0f} is the most that works",
-    "tilted": "the face looks {:.0f} degrees up or down; {:.0f} is the most that works",
-    "left_picture": "{:.0f} % of the lower face is outside the picture; {:.0f} % is the most that works",
-    "hidden_mouth": "something covers the mouth: {:.0f} % of the skin around it is changed; {:.0f} % is the limit",
-    "face_lost": "the face is seen with a confidence of {:.2f} only; {:.2f} is needed",
+    "small_face": "the mouth is only {:.0f} pixels wide; at least {:.0f} are needed",
+    "turned_away": "the face is turned sideways by {:.0f} degrees; the limit is {:.0f}",
+    "tilted": "the face is tilted up or down by {:.0f} degrees; the limit is {:.0f}",
+    "left_picture": "{:.0f} % of the lower face is outside the picture; the limit is {:.0f} %",
+    "hidden_mouth": "something covers the mouth: {:.0f} % of the skin around it looks different; the limit is {:.0f} %",
+    "face_lost": "the face is detected with a confidence of only {:.2f}; at least {:.2f} is needed",
 }
-"""By code: the sentence, with the worst figure and the limit."""
+"""Sentence by code, with the worst value and the limit."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One reason not to use a frame: its code, how bad each frame is (N,), the limit, and who breaks it (N,)."""
+    """One reason not to use a frame.
+
+    figures: (N,) measured value of each frame. broken: (N,) whether it breaks the limit.
+    """
 
     code: str
     figures: Float64Array
@@ -64,16 +67,16 @@ class Check:
     broken: BoolArray
 
     def message(self, rows: slice) -> str:
-        """The sentence for some of the frames."""
+        """The sentence for the frames `rows`."""
         figures = self.figures[rows][self.broken[rows]]
         least = self.code in {"small_face", "face_lost"}
         return MESSAGES[self.code].format(figures.min() if least else figures.max(), self.limit)
 
 
 def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
-    """Every reason, the weightiest first, for a track in pictures of `width` x `height` pixels.
+    """All checks, the most important first, for a track in pictures of `width` x `height` pixels.
 
-    Without the track's colours a hidden mouth cannot be told.
+    A hidden mouth can be detected only if the track has its colours.
     """
     pose = fit(track.landmarks)
     yaw, pitch, _ = np.abs(pose.degrees).T
@@ -94,7 +97,7 @@ def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
 
 
 def lips_width(track: FaceTrack) -> Float64Array:
-    """(N,) pixels from one corner of the mouth to the other, at rest and seen from the front, by the face's size."""
+    """(N,) width in pixels of the mouth at rest and seen from the front, derived from the size of the face."""
     corners = canonical()[list(LIP_CORNERS)]
     return np.asarray(fit(track.landmarks).scale * np.linalg.norm(corners[1] - corners[0]), np.float64)
 
@@ -105,10 +108,10 @@ def usable_of(found: list[Check]) -> BoolArray:
 
 
 def usable_segments(usable: BoolArray, start_ms: IntArray, end_ms: IntArray) -> Iterator[slice]:
-    """Stretches that begin and end usable and within which no gap is longer than `GAP_SAME_FACE_MS`.
+    """Segments that begin and end with a usable frame and contain no gap longer than `GAP_SAME_FACE_MS`.
 
     usable, start_ms, end_ms: (N,) by frame, in time order; frames may be missing. A gap is the time from the end of a
-    usable frame's display to the next usable frame.
+    usable frame's display to the start of the next usable frame.
     """
     rows = np.flatnonzero(usable)
     if not len(rows):
@@ -126,10 +129,10 @@ def _outside(landmarks: Float32Array, width: int, height: int) -> Float64Array:
 
 
 def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray) -> Float64Array:
-    """(N,) share of the points around the lips whose colour is none that they have at other moments of like view.
+    """(N,) share of the points around the lips whose colours differ from those in other frames with a similar view.
 
-    A hand, a cup or a microphone changes them, speech does not, and light changes the rest of the face as well. What
-    covers the mouth nearly always is taken for the mouth.
+    A hand, a cup or a microphone changes these colours. Speech does not, and light changes the rest of the face as
+    well. An object that covers the mouth nearly all the time is taken for the mouth.
     """
     values = colours * np.array([1, TINT_WEIGHT, TINT_WEIGHT], np.float32)
     around, rest = _points()
@@ -152,7 +155,7 @@ def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray) -> Flo
 
 
 def _around_peaks(values: Float64Array, peak: float, near: float) -> BoolArray:
-    """(N,) stretches above `near` that reach `peak` somewhere (hysteresis)."""
+    """(N,) whether a value lies in a segment above `near` that reaches `peak` somewhere (hysteresis)."""
     number = np.cumsum(np.diff(values > near, prepend=False))
     reaches = np.zeros(int(number.max(initial=0)) + 1, bool)
     np.logical_or.at(reaches, number, values >= peak)
@@ -161,7 +164,7 @@ def _around_peaks(values: Float64Array, peak: float, near: float) -> BoolArray:
 
 @cache
 def _points() -> tuple[list[int], list[int]]:
-    """Points around the lips that are not lips, and the rest of the face below the eyes."""
+    """Numbers of the points around the lips, lips excluded, and of the rest of the face below the eyes."""
     face = canonical()[:468, :2]
     away = np.linalg.norm(face[:, None] - face[list(LIPS)], axis=-1).min(1)
     around = (face[:, 1] > LOWER_FACE_Y) & (away > AROUND_LIPS[0]) & (away < AROUND_LIPS[1])

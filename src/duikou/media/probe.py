@@ -15,7 +15,7 @@ from av.packet import Packet
 
 from duikou.errors import MediaError
 from duikou.media import demux, limits
-from duikou.timebase import round_half_up
+from duikou.timebase import Milliseconds, Rate, round_half_up
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a timeline: time 0 is the first audible sample."""
@@ -29,7 +29,7 @@ class AudioInfo:
     codec: str
     sample_rate: int
     channels: int
-    duration_ms: int
+    duration_ms: Milliseconds
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class VideoInfo:
     height: int
     rotation: int
     frames: int
-    rate: Fraction
-    duration_ms: int
+    rate: Rate
+    duration_ms: Milliseconds
     audio: AudioInfo | None
 
 

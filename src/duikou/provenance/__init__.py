@@ -1,1 +1,1 @@
-"""What a result says of itself: the AIGC label, Content Credentials, and on a second file a visible mark."""
+"""What a result says about its origin: the AIGC label, Content Credentials, and a visible mark on a second file."""

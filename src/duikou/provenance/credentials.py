@@ -1,7 +1,7 @@
-"""Content Credentials: a C2PA manifest in a result, signed, that names the source and the edit. Nothing calls out.
+"""Content Credentials: a signed C2PA manifest in a result that names the source and the edit. Nothing uses the network.
 
-Manifest and actions: C2PA 2.x. Kind of content: the IPTC's `compositeWithTrainedAlgorithmicMedia`, a recording in which
-a part was made by a trained model.
+Manifest and actions: C2PA 2.x. Source type: the IPTC's `compositeWithTrainedAlgorithmicMedia`, a recording in which
+a trained model made a part.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import c2pa
 
 from duikou.errors import InputError, MediaError, StorageError
 from duikou.media import sniff
-from duikou.provenance.certificates import SELF_MADE, Certificate
+from duikou.provenance.certificates import SELF_SIGNED_NAMES, Certificate
 from duikou.timebase import Interval
 
 SOURCE_TYPES: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 SYNTHETIC: Final = SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
 
 _MIME: Final = {"mp4": "video/mp4", "mov": "video/quicktime"}
-_PARENT: Final = "source"  # by which an action names the ingredient
+_PARENT: Final = "source"  # the ingredient's name in actions
 _HASH_NAME: Final = "nih:sha-256;"  # RFC 6920: a name made of a digest
 _SETTINGS: Final = {
     "core": {
-        # Otherwise a video is held in memory twice. Hashed block by block and kept in temporary files, a signature of
-        # 200 MB takes 5 MB of memory instead of 380.
+        # By default a video is held in memory twice. Hashed in blocks and stored in temporary files, signing 200 MB
+        # takes 5 MB of memory instead of 380.
         "merkle_tree_chunk_size_in_kb": 1024,
         "backing_store_memory_threshold_in_mb": 8,
         "allowed_network_hosts": [],
@@ -39,9 +39,9 @@ _SETTINGS: Final = {
     "verify": {
         "remote_manifest_fetch": False,
         "ocsp_fetch": False,
-        "verify_trust": False,  # no list of trusted signers comes with us; we say who signed
+        "verify_trust": False,  # there is no list of trusted signers; `inspect` shows who signed
         "verify_timestamp_trust": False,
-        "verify_after_sign": False,  # would read the video once more
+        "verify_after_sign": False,  # would read the video again
     },
     "builder": {
         "thumbnail": {"enabled": False},
@@ -53,11 +53,11 @@ _TRIAL: Final = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"><
 
 @dataclass(frozen=True)
 class Edit:
-    """What was done.
+    """What a lip sync did.
 
-    source: the video as it came. source_sha256: its digest in hex. faces: who was made to speak, and when.
-    marked: whether a visible mark was drawn. added: the part by which the video was made longer out of its own frames,
-    and the name of how.
+    source: the original video. source_sha256: its digest in hex. faces: ids of the faces that speak, and when.
+    marked: whether a visible mark was drawn. added: the part by which the video was lengthened with its own frames, and
+    the sync mode.
     """
 
     source: Path
@@ -69,7 +69,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Source:
-    """What a manifest says of the file that was edited; `sha256` only where duikou wrote it."""
+    """What a manifest says about the edited file; `sha256` is empty unless duikou wrote the manifest."""
 
     title: str
     sha256: str
@@ -77,7 +77,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Action:
-    """One step of an edit: C2PA's name for it, what was written of it, and the IPTC's kind of content."""
+    """One step of an edit: C2PA's name for it, its description, and the IPTC's source type."""
 
     name: str
     description: str
@@ -88,8 +88,8 @@ class Action:
 class Credentials:
     """What a file's active manifest says.
 
-    intact: whether signature and file hold. faults: the codes of what does not.
-    signer, issuer: of the certificate. self_made: whether it is one that nobody vouches for.
+    intact: whether the signature is valid and the file unchanged. faults: C2PA's codes of what is wrong.
+    signer, issuer: of the certificate. self_signed: whether it is one that nobody vouches for.
     generator: the program. source: the edited file, if the manifest names one.
     """
 
@@ -97,7 +97,7 @@ class Credentials:
     faults: tuple[str, ...]
     signer: str
     issuer: str
-    self_made: bool
+    self_signed: bool
     generator: str
     title: str
     source: Source | None
@@ -111,7 +111,7 @@ def digest(path: Path) -> str:
 
 
 def check(certificate: Certificate) -> None:
-    """Sign a trifle. Raises `InputError` that names the setting at fault where results could not be signed."""
+    """Make a trial signature. Raises `InputError` that names `certificate` or `key` if results could not be signed."""
     with _signer(certificate) as signer, _context() as context:
         created = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPES + "algorithmicMedia"}
         manifest = json.dumps(_manifest("trial.svg", [created]))
@@ -125,7 +125,7 @@ def check(certificate: Certificate) -> None:
 def sign(video: Path, signed: Path, *, title: str, edit: Edit, certificate: Certificate) -> None:
     """Write `video`, a finished mp4, with its manifest to `signed`.
 
-    Raises `StorageError` where it cannot be written, `InputError` where the certificate cannot sign.
+    Raises `StorageError` if it cannot be written, `InputError` if the certificate cannot sign.
     """
     with _signer(certificate) as signer, _context() as context:
         try:
@@ -139,9 +139,9 @@ def sign(video: Path, signed: Path, *, title: str, edit: Edit, certificate: Cert
 
 
 def read(path: Path, *, field: str = "file") -> Credentials | None:
-    """What the manifest in an mp4 or mov says, `None` where there is none.
+    """What the manifest in an mp4 or mov says, `None` if there is none.
 
-    Raises `MediaError` that names `field` for another kind of file and for a manifest that cannot be read.
+    Raises `MediaError` that names `field` for other kinds of file and for a manifest that cannot be read.
     """
     name = sniff.container(path, field=field)
     if name not in _MIME:
@@ -152,12 +152,12 @@ def read(path: Path, *, field: str = "file") -> Credentials | None:
             if reader is None:
                 return None
             with reader:
-                return _told(reader)
+                return _credentials(reader)
     except c2pa.C2paError as error:
         raise MediaError(f"the Content Credentials cannot be read ({error}).", field=field) from error
 
 
-def _told(reader: c2pa.Reader) -> Credentials:
+def _credentials(reader: c2pa.Reader) -> Credentials:
     manifest: dict[str, Any] = reader.get_active_manifest() or {}
     signature = manifest.get("signature_info", {})
     generators = manifest.get("claim_generator_info") or [{}]
@@ -174,7 +174,7 @@ def _told(reader: c2pa.Reader) -> Credentials:
         faults=faults,
         signer=signature.get("common_name") or "",
         issuer=issuer,
-        self_made=issuer == SELF_MADE,
+        self_signed=issuer in SELF_SIGNED_NAMES,
         generator=" ".join(filter(None, (generators[0].get("name"), generators[0].get("version")))),
         title=manifest.get("title") or "",
         source=_source(parents[0]) if parents else None,
@@ -194,7 +194,7 @@ def _faults(reader: c2pa.Reader) -> tuple[str, ...]:
 
 
 def _builder(title: str, edit: Edit, context: c2pa.Context) -> c2pa.Builder:
-    """A manifest of the edit, ready to be signed. A source's own manifest goes along, so that no history is lost."""
+    """A manifest of the edit, ready for signing. It includes the source's own manifest, so that no history is lost."""
     manifest = _manifest(title, _actions(edit))
     ingredient = {
         "title": edit.source.name,
@@ -207,7 +207,7 @@ def _builder(title: str, edit: Edit, context: c2pa.Context) -> c2pa.Builder:
     try:
         with edit.source.open("rb") as file:
             builder.add_ingredient(json.dumps(ingredient), kind, file)
-    except c2pa.C2paError:  # a source that C2PA cannot read is named all the same
+    except c2pa.C2paError:  # a source that C2PA cannot read is still named
         builder.close()
         manifest["ingredients"] = [ingredient | {"format": kind}]
         builder = c2pa.Builder.from_json(json.dumps(manifest), context)
@@ -239,17 +239,17 @@ def _actions(edit: Edit) -> list[dict[str, Any]]:
         {"action": "c2pa.opened", "parameters": {"ingredientIds": [_PARENT]}},
         {
             "action": "c2pa.edited",
-            "description": f"Lip sync: mouths were changed to speak other words ({times}).",
+            "description": f"Lip sync: mouths were changed to match other speech ({times}).",
             "digitalSourceType": SYNTHETIC,
             "changes": regions,
         },
-        {"action": "c2pa.dubbed", "description": f"Speech was put in ({times}).", "changes": regions},
+        {"action": "c2pa.dubbed", "description": f"Speech was inserted ({times}).", "changes": regions},
     ]
     if edit.added is not None:
         part, how = edit.added
         seconds = f"{_npt(part.start_ms)} to {_npt(part.end_ms)} s"
-        said = f"The video was made longer out of its own frames ({how}, {seconds})."
-        actions.insert(1, {"action": "c2pa.edited", "description": said})
+        description = f"The video was lengthened with its own frames ({how}, {seconds})."
+        actions.insert(1, {"action": "c2pa.edited", "description": description})
     if edit.marked:
         actions.append({"action": "c2pa.addedText", "description": "A visible mark says that AI was used."})
     return [common | action for action in actions]
@@ -267,7 +267,7 @@ def _agent() -> dict[str, str]:
 def _signer(certificate: Certificate) -> c2pa.Signer:
     algorithm, chain, key = certificate.load()
     try:
-        # No time-stamping authority: it would be called over the network.
+        # No time-stamping authority: that would need the network.
         return c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm.encode(), chain, key, None))
     except c2pa.C2paError as error:
         raise _refused(certificate, str(error)) from error
@@ -278,4 +278,4 @@ def _context() -> c2pa.Context:
 
 
 def _refused(certificate: Certificate, reason: str) -> InputError:
-    return InputError(f"{certificate.chain} cannot sign Content Credentials ({reason}).", field="c2pa_certificate")
+    return InputError(f"{certificate.chain} cannot sign Content Credentials ({reason}).", field="certificate")

@@ -1,7 +1,8 @@
-"""The implicit label of GB 45438-2025: one JSON object under the key `AIGC` in a file's own metadata.
+"""The implicit label of GB 45438-2025: one JSON object under the key `AIGC` in a file's metadata.
 
-Elements and their characters: annex E of the standard. Its place in an mp4, `moov.udta.meta` with the key in `keys` and
-the value in `ilst`: TC260-PG-20257A. FFmpeg writes it there under `use_metadata_tags`, and drops it silently without.
+Annex E of the standard defines the elements and their characters. TC260-PG-20257A defines the place in an mp4:
+`moov.udta.meta`, with the key in `keys` and the value in `ilst`. FFmpeg writes it there with `use_metadata_tags`, and
+silently drops it without.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MEANINGS: Final = {
     "2": "possibly AI-generated",
     "3": "suspected of being AI-generated",
 }
-"""What the element `Label` may hold, annex E c)."""
+"""Values of the element `Label`, annex E c)."""
 
 _ELEMENTS: Final = {
     "kind": "Label",
@@ -37,7 +38,7 @@ _VALUE: Final = re.compile(r"[!#-\[\]-~]+")  # annex E j): printable ASCII witho
 
 @dataclass(frozen=True)
 class Label:
-    """The seven elements: what the content is, who made it under which number, who spread it under which number."""
+    """The seven elements: what the content is, who produced it under which id, who distributed it under which id."""
 
     kind: str
     producer: str
@@ -49,20 +50,19 @@ class Label:
 
     @classmethod
     def first(cls, producer: str, produce_id: str) -> Self:
-        """The label of new content: whoever makes it is named as spreading it too (annex E, note 1).
+        """The label of new content, whose producer is also its distributor (annex E, note 1).
 
-        Raises `InputError` for a producer that the standard's characters cannot write.
+        Raises `InputError` that names `producer` if it has characters that the standard does not allow.
         """
         if not _VALUE.fullmatch(producer):
             raise InputError(
-                f"{producer!r} is not printable ASCII without spaces, quotes and backslashes.",
-                field="aigc_producer",
+                f"{producer!r} is not printable ASCII without spaces, quotes and backslashes.", field="producer"
             )
         return cls("1", producer, produce_id, "", producer, produce_id, "")
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The label in a field's text, `None` where it holds none. Takes the form inside another `AIGC` object too."""
+        """The label in a metadata value, `None` if it holds none. Also reads a label inside another `AIGC` object."""
         try:
             value = json.loads(text)
         except ValueError:
@@ -74,17 +74,17 @@ class Label:
 
     @property
     def elements(self) -> dict[str, str]:
-        """The values under the standard's own names, in its order."""
+        """The values under the standard's names, in its order."""
         return {_ELEMENTS[name]: value for name, value in asdict(self).items()}
 
     @property
     def tags(self) -> dict[str, str]:
-        """The metadata that a file must carry."""
+        """The metadata to write into a file."""
         return {KEY: json.dumps(self.elements, separators=(",", ":"))}
 
 
 def read(path: Path, *, field: str = "file") -> Label | None:
-    """The label of an mp4 or mov. Raises `MediaError` that names `field` where the file cannot be read."""
+    """The label of an mp4 or mov. Raises `MediaError` that names `field` if the file cannot be read."""
     with demux.opened(path, field=field) as (file, _):
         text = file.metadata.get(KEY)
     return None if text is None else Label.parse(text)

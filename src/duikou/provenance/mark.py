@@ -1,6 +1,6 @@
 """The visible mark: the words "AI合成" (synthesized by AI) in the lower right corner, on every frame.
 
-What GB 45438-2025 asks of explicit labels: words for both artificial intelligence and synthesis, legible, on an edge or
+GB 45438-2025 requires of explicit labels: words for both artificial intelligence and synthesis, legible, at an edge or
 in a corner, at least 5 % of the shorter side high, for 2 s or longer. The letters are a picture: no font is needed.
 """
 
@@ -16,16 +16,16 @@ import numpy as np
 from duikou.arrays import Float32Array, Image
 
 HEIGHT: Final = 0.065
-"""Height of the Chinese letters over the picture's shorter side; that of "AI", the lower ones, is 0.05."""
+"""Height of the Chinese letters relative to the frame's shorter side; the lower letters "AI" have 0.05."""
 
-_MARGIN: Final = 0.03  # distance to the edges over the shorter side
-_MIN_PX: Final = 12  # below, strokes run together
+_MARGIN: Final = 0.03  # distance to the edges relative to the shorter side
+_MIN_PX: Final = 12  # below this, strokes merge
 _WHITE: Final = 0.8  # opacity of the letters
 _SHADE: Final = 0.6  # opacity of the black around them, which keeps them legible on white
 
 
 class Mark:
-    """The mark for pictures of one size."""
+    """The mark for frames of one size."""
 
     def __init__(self, width: int, height: int) -> None:
         letters = _letters()
@@ -33,7 +33,7 @@ class Mark:
         high = max(round(HEIGHT * side), _MIN_PX)
         wide = round(high * letters.shape[1] / letters.shape[0])
         halo = max(high // 6, 1)
-        pad = 2 * halo  # the shade is gone this far from the letters
+        pad = 2 * halo  # the shade ends this far from the letters
         margin = max(round(_MARGIN * side), pad)
         self.left, self.top = max(width - margin - wide - pad, 0), max(height - margin - high - pad, 0)
         scaled = cv2.resize(letters, (wide, high), interpolation=cv2.INTER_AREA)

@@ -1,1 +1,1 @@
-"""Mouth motion onto pixels: exemplars, warp, mouth interior, blend."""
+"""Rendering of mouth motion: exemplars, warp, mouth interior, compositing."""

@@ -1,4 +1,4 @@
-"""One frame's new lower face: the own frame warped, the exemplar's lips laid over it, the mouth's inside between."""
+"""Compose the lower face of one frame: the warped frame, the exemplars' lips over it, the inside of the mouth."""
 
 from __future__ import annotations
 
@@ -13,81 +13,82 @@ from duikou.render import interior, mesh
 from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
-"""Around the lips the exemplar's pixels hold fully, then fade into the frame's own; in eye distances."""
+"""Distance from the lips, in eye distances, within which the exemplar is opaque, and over which it then fades out."""
 
 LIGHT_SIGMA = 0.12
-"""Size, in eye distances, of what counts as light and is matched rather than copied."""
+"""Scale, in eye distances, from which brightness counts as light and is matched instead of copied."""
 
 BLEND_SIGMA = 0.05
-"""Size, in eye distances, of what two exemplars share while one takes over from the other."""
+"""Scale, in eye distances, from which two exemplars are mixed while one takes over from the other."""
 
 SHOWS_INSIDE = 0.02
-"""Lip gap, in eye distances, from which a frame shows its mouth's inside."""
+"""Lip gap, in eye distances, from which a frame shows the inside of the mouth."""
 
 NARROW = (0.02, 0.09)
-"""Lip gaps, in eye distances: lips painted open show only their own shadow at the first, all of the inside at the
-second."""
+"""Lip gaps, in eye distances, at which painted lips show only their shadow, and all of the inside."""
 
 SEALED = 0.012
-"""Lip gap, in eye distances, at which lips are sealed; the crease fades up to twice that."""
+"""Lip gap, in eye distances, at which lips are sealed; the crease fades out up to twice that gap."""
 
 NARROW_DIM = 0.15
-"""How much darker teeth get behind lips that nearly close."""
+"""How much darker teeth become behind lips that nearly close."""
 
 HIDDEN_TEETH = 0.02
-"""How far, in eye distances, the lowest row that a source shows goes on under its lower lip, as its teeth do."""
+"""How far, in eye distances, the lowest row of pixels that a source shows is extended below its lower lip, as the teeth
+are."""
 
 OWN_STRETCH, EXEMPLAR_STRETCH, OPENING_STRETCH = 0.35, 0.8, 0.9
-"""Logarithm of the ratio of two openings up to which what shows in one may be stretched to the other; over the second
-half of that it fades. Closing lips cover the upper teeth that an idle face shows, they do not squeeze them; in a
-talking one lower teeth and tongue follow the lower lip. Lent lips that open further rather bare longer teeth than two
-rows at once."""
+"""Logarithm of the ratio of two openings up to which the inside of one may be stretched to fit the other; in the second
+half of this range the stretched inside fades out. Closing lips cover the upper teeth of an idle face and do not squeeze
+them; in a talking face, lower teeth and tongue follow the lower lip. If lent lips open further, longer teeth look
+better than two rows at once."""
 
 LONGER_TEETH = 1.15
-"""How many times their height the teeth of an idle face may get before dark shows below them, when its lips part
-further: what a little more opening bares is more of them."""
+"""Factor by which the teeth of an idle face may grow, when its lips part further, before the dark shows below them: a
+slightly wider opening shows more of the teeth."""
 
 LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 """Exponents, BGR, of a shadow inside the mouth: it is warm."""
 
 OUTLINE_DOUBT, OUTLINE_FEATHER = 0.03, 0.06
-"""How far, in eye distances, the landmarks of a turned head's outline may lie outside it, and over which breadth inside
-it an exemplar fades out."""
+"""How far, in eye distances, the landmarks of a turned head's outline may lie outside the head, and the width inside it
+over which an exemplar fades out."""
 
 LIP_EDGE = 0.02
-"""Breadth, in eye distances, over which lips close to the outline fade into what is left of the cheek there."""
+"""Width, in eye distances, over which lips near the outline fade into the rest of the cheek."""
 
 DETAIL_SIGMA, DETAIL_GAIN = 0.7, (0.5, 1.6)
-"""Pixels up to which a structure is fine detail, and bounds of what it is multiplied by."""
+"""Scale, in pixels, up to which a structure is fine detail, and bounds of its gain."""
 
 MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
-"""Way from which a pixel counts as moved, and how many such pixels of skin can tell how sharp it is."""
+"""Displacement, in pixels, from which a pixel counts as moved, and the least number of moved skin pixels from which
+sharpness can be measured."""
 
 EDGE_PIXELS = 1.5
-"""Softness, in pixels, of the edge at which a source's own mouth inside ends."""
+"""Softness, in pixels, of the edge of a source's mouth inside."""
 
 THINNEST_PIXELS = 2.0
 """Lip gap, in pixels, below which the opening fades: a filled polygon is never thinner than a pixel."""
 
 EXEMPLAR_ALONE = 0.5
-"""Strength from which the exemplar's lips hide the frame's own; below it the two are blended."""
+"""Strength from which the exemplar's lips hide the frame's lips; below it the two are blended."""
 
 CREASE, CREASE_SHADE, CREASE_SHARPNESS = 0.015, 0.6, 0.55
-"""Half the height, in eye distances, of what is drawn where lips meet; how bright its middle is beside the lips; and
-how narrow that middle is."""
+"""Half the height, in eye distances, of the crease drawn where lips meet; the brightness of its middle relative to the
+lips; and the sharpness of that middle."""
 
 CREASE_REACH, CREASE_ENDS = 1.3, 0.08
-"""The colours come from this many half heights away; at the mouth's corners the crease ends over so many eye
-distances."""
+"""Distance, in half heights, from which the crease takes its colours; and the length, in eye distances, over which it
+tapers at the corners of the mouth."""
 
 SUBPIXEL_BITS = 4
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture and its face: image (H, W, 3) BGR, points (478, 2) in its pixels, gap in eye distances.
+    """A picture of the face: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels, lip gap in eye distances.
 
-    teeth: share of the height between the lips, from above, that teeth fill.
+    teeth: share of the opening that teeth fill from above.
     """
 
     image: Image
@@ -98,14 +99,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Plane:
-    """The head's mouth plane in the picture: pixel = linear @ canonical + offset, with canonical x, y from the place
+    """The plane of the mouth in the picture: pixel = linear @ canonical + offset. The canonical origin is the point
     where the closed lips meet. linear: (2, 2). offset: (2,)."""
 
     linear: Float64Array
     offset: Float64Array
 
     def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float64Array, Float64Array]:
-        """Canonical places of pixels."""
+        """Canonical positions of pixels."""
         inverse = np.linalg.inv(self.linear)
         dx, dy = x - self.offset[0], y - self.offset[1]
         return inverse[0, 0] * dx + inverse[0, 1] * dy, inverse[1, 0] * dx + inverse[1, 1] * dy
@@ -113,10 +114,10 @@ class Plane:
 
 @dataclass(frozen=True)
 class Mouth:
-    """What is wanted of one frame.
+    """The wanted mouth of one frame.
 
-    target: (478, 2) landmarks in pixels. gap, jaw: eye distances. tongue: 0 to 1. strength: 0 leaves the frame as it
-    is, 1 changes it fully. plane: where the teeth are. light: on this face.
+    target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: 0 to 1. strength: 0 leaves the frame as it
+    is, 1 changes it fully. plane: of the teeth. light: on this face.
     """
 
     target: Float64Array
@@ -130,7 +131,7 @@ class Mouth:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """A frame of the same face that lends its lips, and with what weight beside others."""
+    """A frame of the same face that lends its lips. share: its weight among the exemplars."""
 
     source: Source
     share: float
@@ -154,9 +155,9 @@ class _Canvas:
 def compose(
     own: Source, mouth: Mouth, exemplars: list[Exemplar], teeth: Source | None = None
 ) -> tuple[Region, Image] | None:
-    """The changed region of a frame and its new pixels; `None` where the face lies outside the picture.
+    """The changed region of a frame and its new pixels; `None` if the face lies outside the picture.
 
-    teeth: another frame of the face, whose teeth show where those of `own` do not.
+    teeth: another frame of the face, whose teeth are used if `own` does not show any.
     """
     height, width = own.image.shape[:2]
     region = Region.of(mouth.target, width, height)
@@ -228,10 +229,10 @@ def _inside(
     if alike < 1:
         result = _painted(mouth, part, opening, teeth=paint_teeth and not shows)
         if shows:
-            teeth, cover = _held_to_skull(source, canvas.warp.skull(number, part))
+            teeth, coverage = _held_to_skull(source, canvas.warp.skull(number, part))
             # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
             teeth *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-            result += cover * (teeth - result)
+            result += coverage * (teeth - result)
         if not shows and mouth.gap < NARROW[1]:
             # Lips that are hardly open show no throat, only their shadow.
             crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
@@ -240,9 +241,9 @@ def _inside(
     if alike > 0:
         at = canvas.warp.inside(number, part)
         if paint_teeth and mouth.gap > LONGER_TEETH * source.gap:
-            shown, cover = _drawn_apart(source, at, mouth, part)
+            shown, coverage = _drawn_apart(source, at, mouth, part)
             opened = _painted(mouth, part, opening, teeth=False)
-            opened += cover * (shown - opened)
+            opened += coverage * (shown - opened)
         else:
             opened = sample(source.image, at).astype(np.float32)
         result = result + np.float32(alike) * (opened - result)
@@ -255,14 +256,14 @@ def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
     """
     closing = np.clip(2 - canvas.mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
     if closing > 0:
-        crease, cover = _crease(layer, canvas.mouth.target, canvas.part, canvas.unit)
-        layer += np.float32(closing) * cover[..., None] * (crease - layer)
+        crease, coverage = _crease(layer, canvas.mouth.target, canvas.part, canvas.unit)
+        layer += np.float32(closing) * coverage[..., None] * (crease - layer)
 
 
 def _crease(layer: Float32Array, target: Float64Array, part: Region, unit: float) -> tuple[Float32Array, Float32Array]:
-    """The lips of a layer carried on to where they meet, darker there, and the cover (0 to 1) of what it replaces.
+    """The lips of a layer extended to the line where they meet, with a dark crease, and its coverage (0 to 1).
 
-    The colours come from just above and just below the opening, column by column: a crease has no colour of its own.
+    Column by column, the colours come from just above and just below the opening: a crease has no colour of its own.
     """
     u, v = along_mouth(target, *part.grid())
     upper, lower = lip_edge(target, mesh.UPPER_INNER, u), lip_edge(target, mesh.LOWER_INNER, u)
@@ -287,17 +288,17 @@ def _crease(layer: Float32Array, target: Float64Array, part: Region, unit: float
     share = np.clip(0.5 + place / 2, 0, 1)[..., None]
     shade = 1 - (1 - CREASE_SHADE) * np.exp(-((place / CREASE_SHARPNESS) ** 2)) * taper
     lips = beside[0] + share * (beside[1] - beside[0])
-    cover = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
-    return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), cover.astype(np.float32)
+    coverage = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
+    return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), coverage.astype(np.float32)
 
 
 def _held_to_skull(source: Source, at: Map) -> tuple[Float32Array, Float32Array]:
-    """The source's mouth inside at the places `at`, and how far it holds there: it ends where its lips hid the rest."""
+    """The inside of the source's mouth at the positions `at`, and its coverage, which ends where the lips hide it."""
     u, v = along_mouth(source.points, *at)
     upper = lip_edge(source.points, mesh.UPPER_INNER, u)
     lower = lip_edge(source.points, mesh.LOWER_INNER, u)
     origin, along, across = mouth_frame(source.points)
-    # Lips that part further bare a little more than the source shows: the rows beside its own lips go on.
+    # Lips that part further uncover a little more than the source shows: the rows beside its lips are repeated.
     bared = np.clip(v, upper + EDGE_PIXELS, np.maximum(lower - EDGE_PIXELS, upper + EDGE_PIXELS))
     x = (origin[0] + u * along[0] + bared * across[0]).astype(np.float32)
     y = (origin[1] + u * along[1] + bared * across[1]).astype(np.float32)
@@ -310,16 +311,16 @@ def _held_to_skull(source: Source, at: Map) -> tuple[Float32Array, Float32Array]
 
 
 def _drawn_apart(source: Source, at: Map, mouth: Mouth, part: Region) -> tuple[Float32Array, Float32Array]:
-    """What a source shows between its lips when they part further, and its cover (0 to 1): teeth hardly grow longer.
+    """The inside of a source's mouth when the lips part further, and its coverage (0 to 1): teeth hardly grow longer.
 
-    They hang below the upper lip, and what lay below them stays at the lower one; what opens between is not covered.
-    at: places in the source that stretch all of it.
+    The teeth stay below the upper lip, and the part below them stays at the lower lip; the space that opens between is
+    not covered. at: positions in the source that stretch all of its inside.
     """
     u, v = along_mouth(mouth.target, *part.grid())
     upper, lower = lip_edge(mouth.target, mesh.UPPER_INNER, u), lip_edge(mouth.target, mesh.LOWER_INNER, u)
     height = np.maximum(lower - upper, 1e-3)
     kept = height * LONGER_TEETH * source.gap / mouth.gap
-    # How far below the teeth a pixel lies, and how far above what lay below them.
+    # Distance of a pixel below the teeth, and above the part that lies below the teeth.
     below, above = v - upper - source.teeth * kept, lower - v - (1 - source.teeth) * kept
     share = source.teeth + np.where(below < above, np.minimum(below, 0), np.maximum(-above, 0)) / kept
     way = upper + np.clip(share, 0, 1) * height - v
@@ -332,8 +333,8 @@ def _drawn_apart(source: Source, at: Map, mouth: Mouth, part: Region) -> tuple[F
         ).astype(np.float32)
         for one in at
     )
-    cover = np.clip(1 - np.minimum(below, above) / EDGE_PIXELS, 0, 1)
-    return sample(source.image, (from_x, from_y)).astype(np.float32), cover[..., None].astype(np.float32)
+    coverage = np.clip(1 - np.minimum(below, above) / EDGE_PIXELS, 0, 1)
+    return sample(source.image, (from_x, from_y)).astype(np.float32), coverage[..., None].astype(np.float32)
 
 
 def _painted(mouth: Mouth, region: Region, opening: Float32Array, *, teeth: bool) -> Float32Array:
@@ -351,23 +352,23 @@ def _painted(mouth: Mouth, region: Region, opening: Float32Array, *, teeth: bool
 
 
 def _polygon(points: Float64Array, region: Region, *, blur: float) -> Float32Array:
-    """Cover, 0 to 1, of a polygon (K, 2) over the region, its edge softened by a Gaussian of `blur` pixels."""
+    """Coverage, 0 to 1, of a polygon (K, 2) over the region, its edge softened by a Gaussian of `blur` pixels."""
     fixed = np.round((points - [region.x0, region.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
     mask = np.zeros(region.shape, np.uint8)
     cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
-    cover = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur)
-    return np.asarray(cover, np.float32)
+    coverage = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur)
+    return np.asarray(coverage, np.float32)
 
 
 def _placed(field: Float32Array, part: Region, region: Region) -> Float32Array:
-    """A part's field over the whole region, 0 around it."""
+    """The field of a part, padded with 0 to the whole region."""
     whole = np.zeros(region.shape, np.float32)
     whole[part.inside(region)] = field
     return whole
 
 
 def _away_from_lips(target: Float64Array, region: Region, unit: float) -> Float32Array:
-    """How far the pixels of a region are from the lips, in eye distances: 0 on them."""
+    """Distance of the pixels of a region from the lips, in eye distances: 0 on the lips."""
     fixed = np.round(target[list(mesh.OUTER_RING)] - [region.x0, region.y0]).astype(np.int32)
     mask = np.full(region.shape, 255, np.uint8)
     cv2.fillPoly(mask, [fixed], 0)
@@ -375,23 +376,23 @@ def _away_from_lips(target: Float64Array, region: Region, unit: float) -> Float3
 
 
 def _beside_lips(away: Float32Array) -> Float32Array:
-    """Cover of the skin around the lips that the exemplar covers."""
+    """Mask of the skin around the lips that the exemplar covers."""
     return ((away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)).astype(np.float32)
 
 
 def _around_lips(away: Float32Array) -> Float32Array:
-    """Cover of the exemplar: 1 on the lips and close by, fading to 0."""
+    """Coverage of the exemplar: 1 on the lips and close to them, fading to 0."""
     return np.asarray(1 - smoothstep((away.astype(np.float64) - LIP_MARGIN) / LIP_FEATHER), np.float32)
 
 
 def _on_the_lips(away: Float32Array) -> Float32Array:
-    """Cover of the lips, fading to 0 beside them: they are shown up to a turned head's outline."""
+    """Coverage of the lips, fading to 0 beside them: they are shown up to the outline of a turned head."""
     return np.asarray(1 - smoothstep(away.astype(np.float64) / LIP_EDGE), np.float32)
 
 
 def _on_the_face(target: Float64Array, region: Region, unit: float) -> Float32Array:
-    """Cover of what is face, 1 well inside its outline: beside a turned head's far cheek begins the background."""
-    reach = int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1  # an outline that near counts, though outside
+    """Coverage of the face, 1 well inside its outline: the background begins beside the far cheek of a turned head."""
+    reach = int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1  # an outline this close to the region counts too
     low = np.array([region.x0, region.y0]) - reach
     corners = np.round((target[:MESH_POINTS] - low) * (1 << SUBPIXEL_BITS)).astype(np.int32)
     mask = np.zeros((region.shape[0] + 2 * reach, region.shape[1] + 2 * reach), np.uint8)
@@ -404,7 +405,7 @@ def _on_the_face(target: Float64Array, region: Region, unit: float) -> Float32Ar
 
 
 def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: float) -> Float32Array:
-    """From the frame's own lips to the exemplar's: as between two exemplars, colours fade and detail does not."""
+    """Blend from the frame's lips to the exemplar's: as between exemplars, colours cross-fade and detail does not."""
     if share >= 1:
         return lent
     colours = _blur(lent - own, BLEND_SIGMA * unit)
@@ -412,7 +413,7 @@ def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: floa
 
 
 def _match_light(patch: Float32Array, base: Float32Array, skin: Float32Array, unit: float) -> Float32Array:
-    """The patch under the frame's own light: their low-frequency difference on the `skin` (cover) is added."""
+    """The patch under the light of the frame: adds their low-frequency difference on the `skin` (mask)."""
     skin = skin[..., None]
     sigma = LIGHT_SIGMA * unit
     difference = _blur((base - patch) * skin, sigma)
@@ -421,7 +422,7 @@ def _match_light(patch: Float32Array, base: Float32Array, skin: Float32Array, un
 
 
 def _moved(places: Map, region: Region) -> Float32Array:
-    """How far (0 to 1) the pixels of a region come from between those of their source."""
+    """How far (0 to 1) the pixels of a region were moved."""
     x, y = region.grid()
     away = np.maximum(np.abs(places[0] - x), np.abs(places[1] - y))
     return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
@@ -430,11 +431,11 @@ def _moved(places: Map, region: Region) -> Float32Array:
 def _match_detail(
     new: Float32Array, own: Image, changed: Float32Array, skin: Float32Array, inside: Float32Array
 ) -> Float32Array:
-    """The new pixels, as sharp where they changed as the frame itself is there.
+    """The new pixels, as sharp where they changed as the frame is there.
 
-    Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, as when the head moves:
-    the finest detail gets the strength that it has on the frame's own skin around the lips. The skin tells how much of
-    its grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
+    Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
+    moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
+    much grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
     """
     there = (skin > 0.5) & (changed > 0.5)
     if there.sum() < MIN_SKIN_PIXELS:
@@ -449,7 +450,7 @@ def _match_detail(
 
 
 def _blur(image: Float32Array, sigma: float) -> Float32Array:
-    """A wide Gaussian blur, done on a smaller copy: light has no detail."""
+    """A wide Gaussian blur, computed on a smaller copy because light has no detail."""
     shrink = max(int(sigma / 4), 1)
     rows, columns = image.shape[:2]
     small = cv2.resize(image, (max(columns // shrink, 2), max(rows // shrink, 2)), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Which frame of the same face shows the mouth wanted now (after Bregler, Covell and Slaney, Video Rewrite, 1997)."""
+"""Choose the frames of a face that show the wanted mouths (after Bregler, Covell and Slaney, Video Rewrite, 1997)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scipy.ndimage import gaussian_filter1d
 from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
 
 GAP_SCALE, GAP_FLOOR = 0.25, 0.03
-"""Ratio of two lip gaps (its logarithm, after adding the floor, in eye distances) that costs 1: what a residual warp
-mends unseen. Closed lips must be closed ones; a wide mouth may come from one a third less wide."""
+"""Logarithm of the ratio of two lip gaps that costs 1, after adding the floor in eye distances: the residual warp can
+correct as much invisibly. Closed lips must come from closed lips; a wide mouth may come from one a third less wide."""
 
 OPENING_COST = 2.0
-"""Opening an exemplar's lips costs this many times what closing them does: it has nothing to show between them."""
+"""Factor by which opening an exemplar's lips costs more than closing them: the exemplar lacks the inside to show."""
 
 WIDTH_SCALE = 0.07
 """Difference of lip width, in eye distances, that costs 1."""
@@ -23,56 +23,58 @@ POSE_SCALE_DEG = 9.0
 """Difference of yaw or pitch, in degrees, that costs 1."""
 
 SMALLER_SCALE = 0.25
-"""How much smaller (in the logarithm) an exemplar may be for a cost of 1: enlarged lips are blurred lips."""
+"""Logarithm of the ratio by which an exemplar may be smaller at a cost of 1: enlarged lips are blurred."""
 
 LIGHT_SCALE = 14.0
 """Difference of the skin's colours around the mouth (root mean square of L, a and b, 0 to 255) that costs 1. Between
-frames of one light it is below 6; a shadow, a hand or a caption beside the lips is 20 and more."""
+frames in the same light it is below 6; a shadow, a hand or a caption beside the lips makes it 20 or more."""
 
 CLOSED, BARED_SCALE = 0.03, 0.003
-"""Below this gap lips are to be seen closed: teeth of such a height between them cost 1; in eye distances."""
+"""Gap below which lips must look closed, and height of visible teeth that costs 1 there; in eye distances."""
 
 MISSING_SCALE, USUAL_SHARE = 0.04, 0.1
-"""Height of teeth, in eye distances, by which an exemplar shows less than is usual at its gap that costs 1: who mostly
-shows teeth must not speak with a dark mouth. Usual is the mean over about this share of the exemplars, by gap."""
+"""Height of teeth, in eye distances, that an exemplar lacks compared with the usual height at its gap and that costs 1:
+people who mostly show their teeth must not speak with a dark mouth. Usual is the mean over about this share of the
+exemplars, ordered by gap."""
 
 MOVING_SCALE = 0.06
-"""Change of an exemplar's own gap from frame to frame, in eye distances, that costs 1: lips caught in fast motion are
-blurred and coarsely coded, and mostly dark between."""
+"""Change of an exemplar's gap from frame to frame, in eye distances, that costs 1: lips in fast motion are blurred,
+coarsely coded, and mostly dark between."""
 
 SPEED_COST, FASTEST = 0.5, 3
-"""For each frame that a step within a run differs from one: shown twice or skipped, up to this many frames a step."""
+"""Cost for each frame by which a step within a run differs from 1 (repeated or skipped frames); the largest step."""
 
 TURN_COST = 1.5
-"""A run that turns round: lips open as they closed, but must not tremble to and fro."""
+"""Cost of reversing a run: lips may open as they closed, but must not jitter back and forth."""
 
 JUMP_COST = 3.5
-"""A jump elsewhere in the clip: runs of consecutive frames move like a mouth."""
+"""Cost of a jump elsewhere in the clip: only runs of consecutive frames move like a mouth."""
 
 STUTTER_COST, STUTTER_FRAMES = 2.0, 12
-"""A jump back by less than this many frames, to what was just seen, costs so much more."""
+"""Extra cost of a jump back by less than this many frames, to what was just shown."""
 
 INSIDE_SCALE = 7.0
 """Change of the mean colour between the lips (root mean square of L, a and b, 0 to 255) from one frame to the next that
-costs 1, in a run as at a jump: teeth that come and go flicker more than a gap that is a little off."""
+costs 1, in a run and at a jump: teeth that come and go flicker more visibly than a slightly wrong gap."""
 
 LEAP_SCALE = 12.0
-"""Difference of the mouths' colours on both sides of a jump (root mean square, 0 to 255) that costs 1 more."""
+"""Difference of the mouths' colours across a jump (root mean square, 0 to 255) that costs 1 more."""
 
 CANDIDATES = 96
 """Exemplars considered for each frame."""
 
 BLEND_FRAMES = 2
-"""Frames on each side of a jump over which the two runs are blended."""
+"""Frames on each side of a jump in which the two runs are blended."""
 
 
 @dataclass(frozen=True)
 class Looks:
-    """What exemplars are compared by.
+    """The properties by which exemplars are compared.
 
-    frames: (N,) numbers. gap, width: (N,) of the lips in eye distances. angles: (N, 2) in degrees. scale: (N,) px.
+    frames: (N,) numbers. gap, width: (N,) of the lips in eye distances. angles: (N, 2) yaw and pitch
+    in degrees. scale: (N,) pixels.
     skin, mouth: colours around and on the lips, (N, K, 3) and (N, L, 3), from 0 to 255. inside: (N, 3) mean colour
-    between the lips. bared: (N,) height of the teeth seen, in eye distances.
+    between the lips. bared: (N,) height of the visible teeth, in eye distances.
     """
 
     frames: IntArray
@@ -86,7 +88,7 @@ class Looks:
     bared: Float64Array
 
     def at(self, rows: IntArray) -> Looks:
-        """The same at fewer frames."""
+        """The same properties at some rows."""
         return Looks(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
@@ -100,9 +102,9 @@ class Choice:
 
 
 def choose(wanted: Looks, library: Looks, allowed: BoolArray) -> Choice:
-    """The cheapest path, by dynamic programming, through the `allowed` of N library rows for M `wanted` frames.
+    """The path of least cost through the `allowed` (N,) library rows for M `wanted` frames, by dynamic programming.
 
-    Of `wanted`, `mouth`, `inside` and `bared` are not looked at: they are what is sought.
+    `mouth`, `inside` and `bared` of `wanted` are ignored: the exemplars provide them.
     """
     rows = np.flatnonzero(allowed)
     cost = _unary(wanted, library, rows)
@@ -114,9 +116,9 @@ def choose(wanted: Looks, library: Looks, allowed: BoolArray) -> Choice:
 
 
 def _cheapest_path(candidates: IntArray, unary: Float64Array, library: Looks) -> IntArray:
-    """Rows (M,), one of the `candidates` (M, C) for each frame, of the least total cost; `unary` is (M, C).
+    """Rows (M,) of the least total cost, one of the `candidates` (M, C) for each frame; `unary` is (M, C).
 
-    A state is an exemplar and the way in which the clip runs there, so that a turn can be told from a run.
+    A state is an exemplar and the direction in which the clip runs there, so a reversal differs from a run.
     """
     states, own = np.tile(candidates, 2), np.tile(unary, 2)
     total, back = own[0], []
@@ -147,7 +149,7 @@ def _unary(wanted: Looks, library: Looks, rows: IntArray) -> Float64Array:
 
 
 def _missing(gap: Float64Array, bared: Float64Array) -> Float64Array:
-    """How much less of their teeth exemplars (R,) show than others of like gap: (R,), in eye distances."""
+    """Height of teeth that exemplars (R,) lack compared with others of a similar gap: (R,), in eye distances."""
     order = np.argsort(gap, kind="stable")
     usual = np.empty_like(bared)
     usual[order] = gaussian_filter1d(bared[order], USUAL_SHARE * len(gap), mode="nearest")
@@ -155,7 +157,7 @@ def _missing(gap: Float64Array, bared: Float64Array) -> Float64Array:
 
 
 def _transition(before: IntArray, after: IntArray, library: Looks) -> Float64Array:
-    """Costs (2 C, 2 C) from each of C exemplars, running forwards or backwards, to each of the next ones."""
+    """Costs (2 C, 2 C) from each of C exemplars, running forwards or backwards, to each of the next exemplars."""
     step = library.frames[after][None] - library.frames[before][:, None]
     stutter = np.where((step < 0) & (step > -STUTTER_FRAMES), STUTTER_COST, 0.0)
     leap = _unlike(library.mouth[before], library.mouth[after]) / LEAP_SCALE**2
@@ -166,14 +168,14 @@ def _transition(before: IntArray, after: IntArray, library: Looks) -> Float64Arr
 
 
 def _unlike(one: Float32Array, other: Float32Array) -> Float64Array:
-    """Mean squared difference of colours (M, K, 3) from (N, K, 3): (M, N)."""
+    """Mean squared difference between colours (M, K, 3) and (N, K, 3): (M, N)."""
     left, right = one.reshape(len(one), -1), other.reshape(len(other), -1)
     squares = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T
     return np.asarray(np.maximum(squares, 0) / left.shape[1], np.float64)
 
 
 def _blend(path: IntArray, frames: IntArray) -> Choice:
-    """Cross-fade the runs of a path: near a jump the other run's nearest frame is mixed in."""
+    """Cross-fade the runs of a path: near a jump, mix in the nearest frame of the other run."""
     second, share = path.copy(), np.zeros(len(path))
     for jump in np.flatnonzero(np.abs(np.diff(frames[path])) > FASTEST):
         for k in range(BLEND_FRAMES):

@@ -1,8 +1,8 @@
-"""What shows between parted lips where the clip itself shows nothing: teeth, tongue and the dark behind them.
+"""The inside of a mouth that the clip never shows: teeth, tongue and the dark behind them.
 
-Painted in canonical coordinates, so that the upper teeth stay with the skull while the lower ones and the tongue ride
-on the jaw; lit like the face. Sizes are those of an adult's teeth (mean crown widths and lengths: Wheeler's Dental
-Anatomy) over a mean distance of the outer eye corners of 92 mm.
+It is painted in canonical coordinates and lit like the face: the upper teeth stay with the skull, the lower teeth and
+the tongue move with the jaw. Sizes are those of an adult's teeth (mean crown widths and lengths: Wheeler's Dental
+Anatomy) for a mean distance of 92 mm between the outer eye corners.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ MM = 1 / 92
 """One millimetre in eye distances."""
 
 UPPER_EDGES = np.cumsum([0, 8.4, 6.4, 6.6, 5.0, 3.8]) * MM
-"""Borders of the upper teeth from the middle outwards, as seen from the front (the arch turns away at the sides)."""
+"""Borders of the upper teeth from the middle outwards, seen from the front (the arch curves back at the sides)."""
 
 UPPER_LENGTHS = np.array([0.0, -0.9, -0.3, -1.6, -2.2]) * MM
-"""How much lower than the central incisors' each tooth's edge reaches."""
+"""Offset of each tooth's edge from that of the central incisors; negative is higher."""
 
 LOWER_EDGES = np.cumsum([0, 5.2, 5.6, 6.2, 5.0, 4.0]) * MM
 EDGE_BELOW_REST = 1.2 * MM
-"""The upper incisors' edge, below the line at which closed lips meet."""
+"""Distance of the upper incisors' edge below the line where closed lips meet."""
 
 LOWER_EDGE_BELOW_REST = 0.9 * MM
-"""The lower incisors' edge when the jaw is closed."""
+"""Distance of the lower incisors' edge below that line when the jaw is closed."""
 
 INCISOR_PER_JAW = 0.80
-"""The lower incisors go down by this share of the chin's way: they lie nearer to the hinge."""
+"""Share of the chin's motion by which the lower incisors move down: they are closer to the hinge."""
 
 UPPER_TOOTH = np.array([0.76, 0.82, 0.90])
 LOWER_TOOTH = np.array([0.53, 0.58, 0.67])
@@ -43,10 +43,10 @@ ROUNDING = 0.9 * MM
 """How much shorter a crown is at its sides."""
 
 CORNER_SHADE = 0.45
-"""Light that is left where the opening ends, of that in its middle."""
+"""Light at the ends of the opening, relative to its middle."""
 
 SHADOW_TINT = np.array([1.15, 1.12, 0.9])
-"""Exponents, BGR, of the shadow: what light falls into a mouth comes off lips and gums, and is warm."""
+"""Exponents, BGR, of the shadow: light in a mouth is reflected by lips and gums and therefore warm."""
 
 
 CHEEKS, CHEEKS_APART = ((50, 205, 187), (280, 425, 411)), 0.5
@@ -54,33 +54,33 @@ CHEEKS, CHEEKS_APART = ((50, 205, 187), (280, 425, 411)), 0.5
 
 UNSEEN_SKIN = np.array([120.0, 140.0, 180.0])
 SKIN_SHARES = np.array([0.50, 0.58, 0.78])
-"""Skin, BGR, where no cheek is in the picture, and what share of white's light it reflects."""
+"""Skin colour, BGR, if no cheek is in the picture, and the share of light that skin reflects."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """The light on a face: (2, 3) BGR, 0 to 255, of a white thing held at the left and at the right of the mouth."""
+    """The light on a face: (2, 3) BGR, 0 to 255, of a white surface at the left and at the right of the mouth."""
 
     white: Float64Array
 
     @classmethod
     def on(cls, image: Image, points: Float64Array) -> Light:
-        """Read it off the cheeks: skin reflects about 0.45, 0.55 and 0.8 of white's blue, green and red."""
+        """Measure the light on the cheeks: skin reflects about 0.45, 0.55 and 0.8 of blue, green and red light."""
         tones = [_skin(image, points, places) for places in CHEEKS]
         seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
         skin = np.stack([seen[0], seen[-1]])
-        # Half grey: the colour of the light is in the skin's tone, but so is the skin's own colour.
+        # Half grey: the tone of the skin mixes the colour of the light with that of the skin itself.
         tinted, grey = skin / SKIN_SHARES, (skin @ [0.114, 0.587, 0.299] / 0.62)[:, None]
         return cls(np.clip(0.5 * tinted + 0.5 * grey, 20, 245))
 
     def at(self, x: Float64Array) -> Float64Array:
-        """Of a white thing (M, 3) inside the mouth at canonical x (M,): its sides are as the cheeks are."""
+        """Light (M, 3) on a white surface inside the mouth at canonical x (M,): its sides are lit like the cheeks."""
         share = smoothstep(0.5 + x / (2 * CHEEKS_APART))[:, None]
         return np.asarray(self.white[0] + share * (self.white[1] - self.white[0]), np.float64)
 
 
 def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float64Array | None:
-    """Median colour (3,) around some landmarks; `None` where they lie outside the picture."""
+    """Median colour (3,) around some landmarks; `None` if they lie outside the picture."""
     height, width = image.shape[:2]
     side = max(int(mesh.eye_distance(points) / 16), 1)
     tones = [
@@ -136,7 +136,7 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
     x, y, gap, tongue = pixels.x, pixels.y, shape.gap, shape.tongue
     drop = INCISOR_PER_JAW * shape.jaw
     colour = np.broadcast_to(CAVITY, (len(x), 3)).copy()
-    # The tongue: a soft mound behind the lower teeth, brighter where it rises into the light.
+    # The tongue is a soft mound behind the lower teeth, brighter where it rises into the light.
     top = LOWER_EDGE_BELOW_REST + 0.45 * drop * (1 - 0.8 * tongue)
     mound = top + 1.2 * x**2
     lit = _edge(y - mound, 4.5 * MM) * (0.62 + 0.38 * smoothstep((y - mound) / (8 * MM)))
@@ -171,12 +171,12 @@ def _teeth(pixels: InteriorPixels, row: _Row) -> tuple[Float64Array, Float64Arra
     coverage = coverage * _edge(edges[-1] - out, 2 * MM)
     seam = 1 - 0.10 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
     turned = 1 - 0.6 * np.clip(out / edges[-1], 0, 1) ** 1.5
-    # A crown is brightest across its middle, and its biting edge lets light through.
+    # A crown is brightest in the middle, and its biting edge is translucent.
     belly = 1 - 0.14 * within**2
     edge = 1 - 0.10 * np.exp(-((np.abs(bite - y) / (1.2 * MM)) ** 2))
     return coverage, seam * turned * belly * edge
 
 
 def _edge(distance: Float64Array, softness: float) -> Float64Array:
-    """0 outside, 1 inside an edge, over `softness` on both sides."""
+    """A soft step from 0 outside to 1 inside an edge, over `softness` on both sides."""
     return smoothstep(0.5 + distance / (2 * softness))

@@ -1,7 +1,7 @@
-"""The lips of one track's frames: kept compressed, and measured for what landmarks do not tell.
+"""The lips of a track's frames: kept compressed, and measured for properties that landmarks do not have.
 
-One pass over the clip serves the choice of exemplars and the painting with them: a mouth's neighbourhood takes some
-30 kB a frame at 1080p, so a minute of it fits into memory where its frames would not.
+One pass over the clip serves both the choice of exemplars and the painting with them. The crop of a mouth takes about
+30 kB a frame at 1080p, so a minute of crops fits into memory; a minute of frames would not.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from duikou.render.compose import LIP_FEATHER, LIP_MARGIN, Source
 from duikou.render.warp import Region, mouth_frame
 
 JPEG_QUALITY = 98
-"""Crops wait compressed, at a quality whose loss is below the video's own."""
+"""Quality of the compressed crops; their loss is below that of the video."""
 
 CROP_MARGIN = 2.2 * (LIP_MARGIN + LIP_FEATHER)
-"""Around the lips, in eye distances: an exemplar of narrow lips also serves where wide ones are wanted."""
+"""Margin around the lips, in eye distances: an exemplar of narrow lips also serves where wide lips are wanted."""
 
 LOOK_PX = 40
-"""Pixels of an eye distance at which colours are compared: light and teeth count, pores and noise do not."""
+"""Eye distance, in pixels, at which colours are compared: light and teeth count, pores and noise do not."""
 
 SKIN = (*mesh.UNDER_NOSE, *mesh.UPPER_CHEEKS[:14], *mesh.LOWER_CHEEKS[:14], *mesh.CHIN[:3], 199)
-"""Where the light on the skin around the mouth is read."""
+"""Points at which the light on the skin around the mouth is measured."""
 
 ON_LIPS = (*mesh.UPPER_MIDDLE[2:-2], *mesh.LOWER_MIDDLE[2:-2])
 BETWEEN = np.array([0.1, 0.5, 0.9])
-"""Places between the inner lips, from the upper to the lower one, at which the mouth's inside is read."""
+"""Positions between the inner lips, from upper to lower, at which the inside of the mouth is measured."""
 
 
 BARED_REACH, BARED_STEPS = 0.02, 17
-"""Teeth are looked for this far, in eye distances, beyond the inner lips' landmarks, at so many places across them."""
+"""How far beyond the landmarks of the inner lips teeth are searched, in eye distances, and at how many positions."""
 
 PALE = (0.2, 0.6)
-"""Share of the lips' redness that is missing where no tooth begins to be, and where one surely is."""
+"""Missing share of the lips' redness at which a tooth becomes possible, and at which it is certain."""
 
 NEUTRAL, MIN_REDNESS = 128, 8
-"""The a of grey, and the least redness that lips are taken to have."""
+"""The a channel of grey, and the least redness assumed for lips."""
 
 DARK = 12
-"""What is darker than the lips by this much (of 255) is their shadow or the throat, and no tooth."""
+"""Pixels darker than the lips by this much (of 255) are shadow or throat, not teeth."""
 
 
 class Library:
-    """The crops of a track's rows and what they show.
+    """The crops of a track's rows and their measures.
 
-    skin, mouth: colours (N, K, 3) and (N, L, 3) as CIE L, a, b (0 to 255). bared: (N,) height of the teeth seen between
-    the lips, in eye distances; filled: (N,) share of the opening, from above, down to which they reach. landmarks:
-    (N, 478, 3) in pixels. Rows never kept have no crop, and zeros.
+    skin, mouth: colours (N, K, 3) and (N, L, 3) as CIE L, a, b (0 to 255). bared: (N,) height of the teeth visible
+    between the lips, in eye distances. filled: (N,) share of the opening that they fill from above. landmarks:
+    (N, 478, 3) in pixels. Rows that were not added have no crop, and zeros.
     """
 
     def __init__(self, landmarks: Float32Array) -> None:
@@ -68,7 +68,7 @@ class Library:
 
     @property
     def kept(self) -> BoolArray:
-        """(N,) whether a row has its crop."""
+        """(N,) whether a row has a crop."""
         return np.isin(np.arange(len(self._landmarks)), list(self._crops))
 
     def add(self, row: int, image: Image) -> None:
@@ -93,7 +93,7 @@ class Library:
             self.bared[row], self.filled[row] = teeth(crop, places)
 
     def source(self, row: int, gap: float) -> Source:
-        """A kept row as a source, in its crop's own pixels."""
+        """An added row as a source, in the pixels of its crop."""
         region, packed = self._crops[row]
         image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
         points = self._landmarks[row, :, :2].astype(np.float64) - [region.x0, region.y0]
@@ -101,11 +101,11 @@ class Library:
 
 
 def teeth(image: Image, points: Float64Array) -> tuple[float, float]:
-    """The teeth that landmarks (478, 2) of a picture show: their height, in eye distances, and the share of the height
-    between the lips, from above, down to which they reach; 1 where none are seen.
+    """Measure the visible teeth of a picture with landmarks (478, 2): their height in eye distances, and the share of
+    the opening that they fill from above, which is 1 if none are visible.
 
-    Teeth are what between the lips is neither as red as they are nor dark. The landmarks themselves call a mouth closed
-    that shows a thin line of them.
+    Teeth are the pixels between the lips that are less red than the lips and not dark. Landmarks alone do not suffice:
+    they also call a mouth closed that shows a thin line of teeth.
     """
     unit = float(mesh.eye_distance(points))
     upper, lower = points[list(mesh.UPPER_INNER[3:-3])], points[list(mesh.LOWER_INNER[3:-3])]
@@ -130,14 +130,14 @@ def teeth(image: Image, points: Float64Array) -> tuple[float, float]:
 
 
 def _mouth_places(points: Float64Array) -> Float64Array:
-    """Places on the lips and between them (L, 2), of landmarks (478, 2)."""
+    """Positions (L, 2) on the lips and between them, for landmarks (478, 2)."""
     upper, lower = points[list(mesh.UPPER_INNER[2:-2])], points[list(mesh.LOWER_INNER[2:-2])]
     between = [upper + share * (lower - upper) for share in BETWEEN]
     return np.vstack([points[list(ON_LIPS)], *between])
 
 
 def _colours(image: Image, places: Float64Array, unit: float) -> Float32Array:
-    """Colours (K, 3), CIE L, a, b, of a picture at places (K, 2), seen at `LOOK_PX` pixels to an eye distance."""
+    """Colours (K, 3), CIE L, a, b, of a picture at positions (K, 2), shrunk to `LOOK_PX` pixels per eye distance."""
     rows, columns = image.shape[:2]
     shrink = min(LOOK_PX / unit, 1.0)
     size = max(round(columns * shrink), 1), max(round(rows * shrink), 1)
@@ -146,7 +146,7 @@ def _colours(image: Image, places: Float64Array, unit: float) -> Float32Array:
 
 
 def _picked(image: npt.ArrayLike, places: Float64Array) -> Float32Array:
-    """CIE L, a, b (K, 3), 0 to 255, of a BGR picture at places (K, 2)."""
+    """CIE L, a, b (K, 3), 0 to 255, of a BGR picture at positions (K, 2)."""
     x, y = places.astype(np.float32).T[:, None]
     picked = cv2.remap(np.asarray(image), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.cvtColor(picked, cv2.COLOR_BGR2LAB), np.float32).reshape(len(places), 3)

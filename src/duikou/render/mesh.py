@@ -1,7 +1,7 @@
-"""Names for the landmarks that rendering moves, and the measures of a mouth.
+"""Names of the landmarks that rendering moves, and measures of a mouth.
 
 Numbers are those of Google's 478-point face mesh. "Left" is the left of the picture. All rows of lip points run from
-the left corner of the mouth to the right one, both corners included, so that rows of upper and lower lip pair up.
+the left corner of the mouth to the right corner, both included, so rows of upper and lower lip correspond.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ UPPER_CHEEKS = (
 )
 UNDER_NOSE = (2, 97, 326, 98, 327, 164, 167, 393)
 SKULL = (1, 4, 5, 6, 168, 33, 133, 263, 362, 145, 374, 116, 345, 127, 356, 48, 278, 101, 330)
-"""Points that speech does not move."""
+"""Points that do not move with speech."""
 
 MOVED = (*LIPS, *CHIN, *LOWER_CHEEKS, *UPPER_CHEEKS, *UNDER_NOSE, *JAW_LINE)
-"""Points that speech moves, lips first."""
+"""Points that move with speech, lips first."""
 
 EYES = (33, 263)
 CHIN_TIP, NOSE_BRIDGE = 152, 168
@@ -90,7 +90,7 @@ LEFT_CORNER, RIGHT_CORNER = 61, 291
 
 
 def lip_gap(points: Float64Array) -> Float64Array:
-    """Opening between the inner lips, mean over the middle three pairs: points (..., 478, D) to (...)."""
+    """Opening between the inner lips, mean of the middle three pairs: points (..., 478, D) to (...)."""
     upper = points[..., UPPER_INNER[4:7], :]
     lower = points[..., LOWER_INNER[4:7], :]
     gap: Float64Array = np.linalg.norm(upper - lower, axis=-1).mean(-1)
@@ -98,12 +98,12 @@ def lip_gap(points: Float64Array) -> Float64Array:
 
 
 def lip_width(points: Float64Array) -> Float64Array:
-    """Distance of the mouth's corners: points (..., 478, D) to (...)."""
+    """Distance between the corners of the mouth: points (..., 478, D) to (...)."""
     width: Float64Array = np.linalg.norm(points[..., LEFT_CORNER, :] - points[..., RIGHT_CORNER, :], axis=-1)
     return width
 
 
 def eye_distance(points: Float64Array) -> Float64Array:
-    """Distance of the outer eye corners: points (..., 478, D) to (...)."""
+    """Distance between the outer eye corners: points (..., 478, D) to (...)."""
     distance: Float64Array = np.linalg.norm(points[..., EYES[0], :] - points[..., EYES[1], :], axis=-1)
     return distance

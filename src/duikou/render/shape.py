@@ -1,9 +1,9 @@
 """Mouth motion to the shape of one person's mouth.
 
-All shapes here are canonical: the head's pose taken out, unit = distance of the outer eye corners, x right, y down,
-z away from the camera. A `MouthModel` answers: what does this person's lower face look like at this gap and width?
-Where the track talks, the answer is learnt from the track itself (a ridge regression on its own frames); where it
-does not, it is the rule-based jaw and lip motion of `articulate`.
+All shapes here are canonical: the head's pose is removed, the unit is the distance between the outer eye corners, x is
+right, y down, z away from the camera. A `MouthModel` predicts a person's lower face at a given gap and width. If the
+track shows talking, the model is learnt from it (a ridge regression on its frames); otherwise the rules of `articulate`
+move jaw and lips.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from duikou.arrays import BoolArray, Float64Array, smoothstep
 from duikou.render import mesh
 
 TALKING_SPREAD = 0.03
-"""A track whose lip gap spreads by more than this (5th to 95th percentile, eye distances) talks somewhere: idle
-faces measured 0.003 to 0.012, a man who hardly opens his mouth 0.042."""
+"""Spread of the lip gap (5th to 95th percentile, eye distances) above which a track shows talking: idle faces measure
+0.003 to 0.012, a man who hardly opens his mouth 0.042."""
 
 TALKING_FRAMES = 24
-"""Fewer frames than this teach nothing about a mouth."""
+"""Least number of frames from which a mouth can be learnt."""
 
 IDLE_GAP = 0.16
-"""Widest gap of lively speech, in eye distances, for a face that never shows its own (97th percentile of a measured
-clip: 0.12 to 0.25, median 0.15)."""
+"""Widest gap of lively speech, in eye distances, for a face that never shows it (97th percentile of measured clips:
+0.12 to 0.25, median 0.15)."""
 
 GAP_RANGE = (0.07, 0.26)
-"""Bounds of that gap where it is read off the track's own talking: who hardly opens his mouth, or hides it under a
-moustache, has no wide one to show."""
+"""Bounds of that gap if it is measured in the track: people who hardly open their mouth, or hide it under a moustache,
+do not show their widest gap."""
 
 WIDE_GAP, WIDE_JAW = 0.78, 0.69
-"""Heights that the curves of lively speech reach (97th percentile, mean over 307 recordings): the person's own wide."""
+"""Values that the curves of lively speech reach (97th percentile, mean of 307 recordings); they map to the person's
+widest gap."""
 
 WIDEST = 1.15
-"""How far, in wide gaps, lips and jaw go at most (99.5th percentile of measured lips: 1.06 in half of 307 clips)."""
+"""Maximum of lips and jaw, in widest gaps (99.5th percentile of measured lips: 1.06 in half of 307 clips)."""
 
 JAW_PER_GAP = 0.80
-"""How far the chin goes down for one unit of lip gap: the jaw makes most of an opening, the upper lip little."""
+"""How far the chin goes down per unit of lip gap: the jaw makes most of an opening, the upper lip little."""
 
 UPPER_SHARE = 0.24
 """Share of the gap that the upper lip makes."""
@@ -47,23 +48,24 @@ SPREAD, ROUNDING = 0.045, 0.13
 """Change of the mouth's width, in eye distances, for full spreading (as i) and full rounding (as u)."""
 
 WIDTH_PER_GAP = 0.2
-"""How much a mouth narrows, in eye distances, for one unit of lip gap: the lips have their length."""
+"""How much a mouth narrows, in eye distances, per unit of lip gap: the length of the lips is constant."""
 
 PROTRUSION = 0.05
 """How far rounded lips come forward, in eye distances."""
 
 CALM_WIDTH, CALM_SHARE = 0.54, 0.6
-"""A speaking mouth gives up its smile: this share of the width beyond a relaxed mouth's and of the raised corners."""
+"""Width of a relaxed mouth, and share of the additional width and of the raised corners of a smile that a speaking
+mouth loses."""
 
 PAUSE_S = 1.0
-"""A pause up to this long is part of the speech: the lips wait closed; only a longer one brings back a smile."""
+"""A pause up to this length is part of the speech: the lips stay closed. After a longer pause a smile returns."""
 
 SETTLE_S = 0.07
-"""How gently a face leaves its rest for speech and returns (standard deviation), and how long before the voice and
-after it, so that the last sound is still shaped: the smile returns while the lips leave it, not once they have shut."""
+"""Standard deviation of the transition between rest and speech, and its lead before the voice and lag after it, so that
+the last sound is still articulated: the smile returns while the lips leave that sound, not after they have closed."""
 
 REST_WINDOW_S = 1.2
-"""Time over which a face's own rest is averaged (standard deviation of the window)."""
+"""Time over which the rest of a face is averaged (standard deviation of the window)."""
 
 REST_SHARPNESS = 0.02
 """Scale, in eye distances of gap, of the preference for closed frames when the rest is averaged."""
@@ -74,11 +76,11 @@ RIDGE = 2e-4
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the speech asks of this mouth at each frame.
+    """The wanted mouth in each frame.
 
-    gap: (N,) lip gap in eye distances. width: (N,) change of width against rest, in eye distances.
+    gap: (N,) lip gap in eye distances. width: (N,) change of width relative to rest, in eye distances.
     jaw: (N,) lowering of the chin in eye distances. rounding, closure, dental: (N,) 0 to 1 as in the mouth motion.
-    tongue: (N,) 0 to 1. voice: (N,) 0 to 1, how far the wanted shape replaces the face's own rest.
+    tongue: (N,) 0 to 1. voice: (N,) 0 to 1, how far the wanted shape replaces the face at rest.
     """
 
     gap: Float64Array
@@ -93,11 +95,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class MouthModel:
-    """One person's mouth.
+    """The mouth of one person.
 
-    talks: whether the track shows enough of it to have learnt from.
+    talks: whether the track shows enough talking to learn from.
     gap_scale: lip gap of the loudest open vowel. spread, rounding: changes of width for full spreading and rounding.
-    coefficients: (F, 478 * 3) of the regression of shape on `features`, or `None` for a face that does not talk.
+    coefficients: (F, 478 * 3) of the regression of shape on `features`, `None` for a face that does not talk.
     """
 
     talks: bool
@@ -109,7 +111,7 @@ class MouthModel:
 
     @classmethod
     def fit(cls, shapes: Float64Array, angles: Float64Array, usable: BoolArray) -> MouthModel:
-        """Learn a mouth from its track: shapes (N, 478, 3), angles (N, 2) yaw and pitch in degrees, usable (N,)."""
+        """Learn a mouth from a track: shapes (N, 478, 3), angles (N, 2) yaw and pitch in degrees, usable (N,)."""
         gaps, widths = mesh.lip_gap(shapes[usable]), mesh.lip_width(shapes[usable])
         if len(gaps) < TALKING_FRAMES or np.ptp(np.percentile(gaps, (5, 95))) < TALKING_SPREAD:
             width = float(np.median(widths)) if len(widths) else 0.55
@@ -130,7 +132,7 @@ class MouthModel:
         )
 
     def wanted(self, motion: dict[str, Float64Array], rate: float) -> Wanted:
-        """Mouth motion, curves by name each (N,) at `rate` frames a second, in this person's measures."""
+        """Mouth motion in this person's measures. motion: curves by name, each (N,) at `rate` frames per second."""
         gap = np.clip(motion["gap"] / WIDE_GAP, 0, WIDEST) * self.gap_scale
         rounding = np.clip(motion["round"], 0, 1)
         width = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding - WIDTH_PER_GAP * gap
@@ -148,17 +150,17 @@ class MouthModel:
     def targets(
         self, shapes: Float64Array, angles: Float64Array, rest: Float64Array, rate: float, wanted: Wanted
     ) -> Float64Array:
-        """Shapes that the lower face takes, (N, 478, 3), for a track of shapes (N, 478, 3) at `rate` frames a second.
+        """Target shapes (N, 478, 3) for a track of shapes (N, 478, 3) at `rate` frames per second.
 
-        rest: (N, 478, 3) as `rest_shapes` finds it; where `voice` is 0 the face is there. Only the points of
-        `mesh.MOVED` differ from `shapes`.
+        rest: (N, 478, 3) from `rest_shapes`; the target is at rest where `voice` is 0. Only the points of `mesh.MOVED`
+        differ from `shapes`.
         """
         gaps, widths = mesh.lip_gap(shapes), mesh.lip_width(shapes)
         neutral = relax(close_lips(rest))
         if self.coefficients is None:
             spoken = articulate(neutral, wanted)
         else:
-            # What this face does beyond what gap, width and pose explain (a smile, a raised lip) stays, slowly.
+            # What gap, width and pose do not explain (a smile, a raised lip) is kept, smoothed over time.
             own = shapes.reshape(len(shapes), -1) - _features(gaps, widths, angles) @ self.coefficients
             mood = gaussian_filter1d(own, REST_WINDOW_S * rate, axis=0, mode="nearest")
             asked = _features(wanted.gap, self.width + wanted.width, angles) @ self.coefficients
@@ -173,9 +175,9 @@ class MouthModel:
 
 
 def _held(voice: Float64Array, rate: float) -> Float64Array:
-    """How far a face is speaking: its voice (N,) with short pauses bridged and soft ends."""
+    """How far a face is speaking (N,): the voice (N,) with short pauses bridged and soft ends."""
     reach = round(PAUSE_S / 2 * rate)
-    around = np.pad(voice, reach, mode="edge")  # what lies beyond the clip is no pause between two parts of speech
+    around = np.pad(voice, reach, mode="edge")  # the time outside the clip is not a pause in speech
     bridged = grey_closing(around, 2 * reach + 1)[reach : reach + len(voice)]
     wide = maximum_filter1d(bridged, 2 * round(SETTLE_S * rate) + 1, mode="nearest")
     soft: Float64Array = gaussian_filter1d(wide, SETTLE_S * rate, mode="nearest")
@@ -183,15 +185,15 @@ def _held(voice: Float64Array, rate: float) -> Float64Array:
 
 
 def _features(gaps: Float64Array, widths: Float64Array, angles: Float64Array) -> Float64Array:
-    """Columns of the regression: 1, gap, width, their product and square, and the head's yaw and pitch."""
+    """Columns of the regression: 1, gap, width, gap squared, gap times width, yaw and pitch of the head."""
     yaw, pitch = np.sin(np.radians(angles)).T
     return np.stack([np.ones_like(gaps), gaps, widths, gaps**2, gaps * widths, yaw, pitch], 1)
 
 
 def rest_shapes(shapes: Float64Array, rate: float) -> Float64Array:
-    """The face's own rest at each frame: a running mean over about a second that prefers its most closed frames.
+    """The face at rest in each frame: a running mean over about a second that prefers the frames with closed lips.
 
-    An idle face is its own rest, smile included; a talking one rests where it pauses. shapes: (N, 478, 3).
+    An idle face is always at rest, smile included; a talking face rests in its pauses. shapes: (N, 478, 3).
     """
     gaps = mesh.lip_gap(shapes)
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
@@ -205,16 +207,16 @@ def rest_shapes(shapes: Float64Array, rate: float) -> Float64Array:
 
 
 def set_gap(shapes: Float64Array, gaps: Float64Array) -> Float64Array:
-    """Move the lips, and the chin with them, so that the lip gap is exactly `gaps` (N,): shapes (N, 478, 3)."""
+    """Move the lips, and the chin with them, so that the lip gap of shapes (N, 478, 3) becomes `gaps` (N,)."""
     out = shapes.copy()
-    for _ in range(2):  # The gap is a distance in three dimensions: a second step takes what the first leaves.
+    for _ in range(2):  # The gap is a distance in three dimensions: a second step corrects the remaining error.
         _open(out, gaps - mesh.lip_gap(out), jaw=None)
         _separate(out)
     return out
 
 
 def close_lips(shapes: Float64Array) -> Float64Array:
-    """The same faces with the lips just touching: shapes (N, 478, 3)."""
+    """The shapes (N, 478, 3) with lips that just touch."""
     out = shapes.copy()
     _move_jaw(out, JAW_PER_GAP * (shapes[:, mesh.UPPER_MID] - shapes[:, mesh.LOWER_MID]))
     for upper, lower in zip(mesh.UPPER_INNER[1:-1], mesh.LOWER_INNER[1:-1], strict=True):
@@ -233,7 +235,7 @@ def close_lips(shapes: Float64Array) -> Float64Array:
 
 
 def relax(closed: Float64Array) -> Float64Array:
-    """Closed lips (N, 478, 3) with most of a smile taken out of them: narrower, the corners lower."""
+    """Closed lips (N, 478, 3) with most of the smile removed: narrower, with lower corners."""
     out = closed.copy()
     lips = list(mesh.LIPS)
     middle = out[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].mean(1, keepdims=True)
@@ -247,10 +249,11 @@ def relax(closed: Float64Array) -> Float64Array:
 
 
 def articulate(neutral: Float64Array, wanted: Wanted) -> Float64Array:
-    """Lips and jaw of a closed, neutral face moved by rule to what is wanted: (N, 478, 3).
+    """Move lips and jaw of a closed, neutral face to the wanted mouth by rules: (N, 478, 3).
 
-    The lower lip rides on the jaw, the upper lip makes about a quarter of the gap, the opening is an arch between the
-    corners, rounding draws the corners in and the lips forward (after Cohen and Massaro 1993; Edwards et al. 2016).
+    The lower lip moves with the jaw, the upper lip makes about a quarter of the gap, the opening is an arch between the
+    corners, and rounding moves the corners inwards and the lips forward (after Cohen and Massaro 1993; Edwards et al.
+    2016).
     """
     out = neutral.copy()
     middle = out[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], :1].mean(1, keepdims=True)
@@ -261,7 +264,7 @@ def articulate(neutral: Float64Array, wanted: Wanted) -> Float64Array:
     forward = np.clip(1 - across**2, 0, 1)
     out[:, lips, 2] -= PROTRUSION * wanted.rounding[:, None] * forward
     for row, sign, amount in ((mesh.UPPER_OUTER, -1, 0.012), (mesh.LOWER_OUTER, 1, 0.012)):
-        # Rounded lips turn outwards and show more red, pressed ones less.
+        # Rounded lips turn outwards and show more red; pressed lips show less.
         turn = amount * wanted.rounding - 0.012 * wanted.closure
         out[:, row[1:-1], 1] += sign * turn[:, None]
     lower = [i for row in (mesh.LOWER_INNER, mesh.LOWER_MIDDLE) for i in row[3:-3]]
@@ -272,14 +275,14 @@ def articulate(neutral: Float64Array, wanted: Wanted) -> Float64Array:
 
 
 def _arch(count: int) -> Float64Array:
-    """How much of the gap each column of lip points takes, corners (0) to the middle (1)."""
+    """Share of the gap in each column of lip points, from the corners (0) to the middle (1)."""
     across = np.linspace(-1, 1, count)
     profile: Float64Array = (1 - across**2) ** 0.9
     return profile
 
 
 def _open(out: Float64Array, gap: Float64Array, jaw: Float64Array | None) -> None:
-    """Open the lips of `out` (N, 478, 3) by `gap` (N,) more, in place, the chin going down by `jaw` (N,)."""
+    """Open the lips of `out` (N, 478, 3) by `gap` (N,) in place and lower the chin by `jaw` (N,)."""
     drop = JAW_PER_GAP * gap if jaw is None else jaw
     _move_jaw(out, np.stack([np.zeros_like(drop), drop, np.zeros_like(drop)], 1))
     arch = _arch(len(mesh.UPPER_INNER))[None, 1:-1]
@@ -292,7 +295,7 @@ def _open(out: Float64Array, gap: Float64Array, jaw: Float64Array | None) -> Non
 
 
 def _separate(out: Float64Array) -> None:
-    """Keep the upper inner lip above the lower one at every column, in place: a mouth closes, it does not cross."""
+    """Keep the upper inner lip above the lower one in every column, in place: lips close, they do not cross."""
     upper, lower = list(mesh.UPPER_INNER[1:-1]), list(mesh.LOWER_INNER[1:-1])
     crossed = np.maximum(out[:, upper, 1] - out[:, lower, 1], 0) / 2
     out[:, upper, 1] -= crossed
@@ -300,9 +303,9 @@ def _separate(out: Float64Array) -> None:
 
 
 def _move_jaw(out: Float64Array, by: Float64Array) -> None:
-    """Move chin, lower cheeks and jaw line of `out` (N, 478, 3) in place, the chin's tip by `by` (N, 3).
+    """Move chin, lower cheeks and jaw line of `out` (N, 478, 3) in place, the tip of the chin by `by` (N, 3).
 
-    To be called before the lips move: how much of it a point takes is told by its place below them.
+    Call it before the lips move: the weight of a point depends on its position below the lips.
     """
     points = [*mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE]
     corner = out[:, mesh.CORNERS, 1].mean(1)[:, None]

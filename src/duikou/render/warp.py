@@ -1,9 +1,9 @@
-"""Moving a picture's lower face by its landmarks, with a slit where the lips meet.
+"""Warp a picture's lower face by its landmarks, with a slit where the lips meet.
 
-One smooth field cannot open or close a mouth: where the lips part or meet it would have to tear or fold. So there are
-two, which agree everywhere but between the lips: the field of the upper side knows nothing of the lower lip, that of
-the lower side nothing of the upper one, and the line between the lips decides which of them a pixel follows. What
-shows between parted lips is a layer of its own (see `interior`).
+One smooth field cannot open or close a mouth: it would have to tear or fold where the lips part or meet. Two fields are
+used instead, which differ only between the lips: the upper field ignores the lower lip, the lower field ignores the
+upper lip, and the line between the lips decides which one a pixel follows. The space between parted lips is a separate
+layer (see `interior`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from duikou.render import mesh
 Map = tuple[Float32Array, Float32Array]
 
 NODES_PER_EYE_DISTANCE = 18
-"""Density of the grid on which the fields are solved; between its nodes they are bilinear."""
+"""Density of the grid on which the fields are solved; between its nodes they are interpolated bilinearly."""
 
 SMOOTHING = 2e-4
-"""Of the splines, in cubed eye distances: lets single noisy landmarks lie beside the field."""
+"""Smoothing of the splines, in cubed eye distances: the field need not pass through single noisy landmarks."""
 
 SHARED = tuple(
     dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
@@ -36,25 +36,27 @@ LOWER_NODES = (*SHARED, *mesh.LOWER_LIP)
 INNER_NODES = (*SHARED, *mesh.INNER_RING)
 
 EDGE_DOUBT = 0.2
-"""Share of an opening by which the landmarks of its edges may lie inside it."""
+"""Share of an opening by which the landmarks of its edge may lie inside it."""
 
 HIDDEN, SEEN = -0.5, 0.2
-"""Share of the area around a landmark that faces the camera, less the share that faces away, at which it guides nothing
-and at which it guides fully: beside a turned head's far cheek lie, in the picture, the jaw and the ear behind it."""
+"""Visibility of a landmark (share of the area around it that faces the camera minus the share that faces away) at which
+it has no weight, and at which it has full weight: beside the far cheek of a turned head, the picture shows the jaw and
+the ear behind it."""
 
 HIDDEN_SMOOTHING = 1e4
-"""Smoothing of the splines, in those of a landmark that is seen, at one that is not."""
+"""Factor of the smoothing at a landmark that is not visible."""
 
 BORDER_NODES = 12
-"""Fixed nodes on each side of the region: the face's surroundings stay where they are."""
+"""Fixed nodes on each side of the region: the surroundings of the face do not move."""
 
 NECK_BELOW = (0.35, 0.45, 0.6)
-"""How far, in eye distances, under the jaw its motion has ended: rows of fixed nodes, since one lets a spline swing."""
+"""Distances below the jaw, in eye distances, of rows of fixed nodes that end its motion: with one row a spline would
+oscillate."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """The rectangle of the picture within which a face changes: `[x0, x1) x [y0, y1)` in pixels."""
+    """A rectangle of the picture, `[x0, x1) x [y0, y1)` in pixels."""
 
     x0: int
     y0: int
@@ -63,11 +65,11 @@ class Region:
 
     @classmethod
     def of(cls, points: Float64Array, width: int, height: int) -> Region | None:
-        """Lower face and neck around landmarks (478, 2 or 3), cut at the picture's edges; `None` if outside it."""
+        """Lower face and neck around landmarks (478, 2 or 3), clipped to the picture; `None` if outside it."""
         eyes = float(mesh.eye_distance(points[:, :2]))
         outline = points[[*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, mesh.NOSE_BRIDGE], :2]
         low, high = outline.min(0) - 0.2 * eyes, outline.max(0) + 0.2 * eyes
-        down = points[mesh.CHIN_TIP, :2] - points[mesh.NOSE_BRIDGE, :2]  # The neck gives way under the chin.
+        down = points[mesh.CHIN_TIP, :2] - points[mesh.NOSE_BRIDGE, :2]  # The neck moves with the chin.
         high = np.maximum(high, points[mesh.CHIN_TIP, :2] + 0.4 * down)
         x0, y0 = np.maximum(np.floor(low), 0).astype(int)
         x1, y1 = np.minimum(np.ceil(high) + 1, (width, height)).astype(int)
@@ -75,14 +77,14 @@ class Region:
 
     @classmethod
     def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
-        """The lips of landmarks (478, 2) and `margin` pixels around them, inside another region."""
+        """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
         low, high = points[list(mesh.LIPS)].min(0) - margin, points[list(mesh.LIPS)].max(0) + margin + 1
         x0, y0 = np.clip(np.floor(low), (within.x0, within.y0), (within.x1 - 1, within.y1 - 1)).astype(int)
         x1, y1 = np.clip(np.ceil(high), (x0 + 1, y0 + 1), (within.x1, within.y1)).astype(int)
         return cls(int(x0), int(y0), int(x1), int(y1))
 
     def inside(self, other: Region) -> tuple[slice, slice]:
-        """Where this region lies in an array that covers `other`."""
+        """Slices of this region in an array that covers `other`."""
         return slice(self.y0 - other.y0, self.y1 - other.y0), slice(self.x0 - other.x0, self.x1 - other.x0)
 
     @property
@@ -91,11 +93,11 @@ class Region:
         return self.y1 - self.y0, self.x1 - self.x0
 
     def cut(self, image: Image) -> Image:
-        """The region's pixels of a picture, as a view."""
+        """The pixels of the region in a picture, as a view."""
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
     def grid(self) -> tuple[Float32Array, Float32Array]:
-        """Pixel coordinates x, y of the region, each of its shape."""
+        """Pixel coordinates x and y of the region, each of its shape."""
         rows, columns = self.shape
         x = np.arange(self.x0, self.x1, dtype=np.float32)
         y = np.arange(self.y0, self.y1, dtype=np.float32)
@@ -103,7 +105,7 @@ class Region:
 
 
 def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
-    """Least-squares similarity (2, 3) that takes points `source` (M, 2) to `target` (M, 2) (Umeyama 1991)."""
+    """Least-squares similarity (2, 3) that maps points `source` (M, 2) to `target` (M, 2) (Umeyama 1991)."""
     ms, mt = source.mean(0), target.mean(0)
     a, b = (source - ms) @ [1, 1j], (target - mt) @ [1, 1j]
     turn = (np.conj(a) @ b) / (np.conj(a) @ a)
@@ -112,12 +114,13 @@ def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
 
 
 class Warp:
-    """Brings pictures of one face to the same landmarks: backward maps, one set for each source.
+    """Backward maps that warp pictures of one face to the same landmarks, one set for each source.
 
     sources: landmarks (478, 2) of each picture. target: landmarks (478, 2). region: outside it nothing moves.
 
-    The pictures may be different frames: the head's similarity between source and target is taken out first, and the
-    region's border follows it. A map is a pair of fields, x and y in the source, of the shape of the part asked for.
+    The pictures may be different frames: the similarity between the heads of source and target is removed first, and
+    the border of the region follows it. A map is a pair of fields, x and y in the source, of the shape of the requested
+    part.
     """
 
     def __init__(self, sources: Sequence[Float64Array], target: Float64Array, region: Region) -> None:
@@ -141,18 +144,18 @@ class Warp:
         self._between: Float32Array | None = None
 
     def lips(self, source: int, part: Region) -> Map:
-        """The face and its lips: each pixel follows the upper or the lower side."""
+        """The map of face and lips: each pixel follows the upper or the lower field."""
         upper, lower = self._fine(self._upper, source, part), self._fine(self._lower, source, part)
         return self._map(source, part, upper + self._side[part.inside(self._region)] * (lower - upper))
 
     def inside(self, source: int, part: Region) -> Map:
-        """Between the lips: each pixel follows both."""
+        """The map of the space between the lips: each pixel follows both lips."""
         if self._between is None:
             self._between = self._solve(INNER_NODES)
         return self._map(source, part, self._fine(self._between, source, part))
 
     def skull(self, source: int, part: Region) -> Map:
-        """What moves with the head alone, as the upper teeth do."""
+        """The map of what moves with the head alone, such as the upper teeth."""
         return self._map(source, part, None)
 
     def _map(self, source: int, part: Region, move: Float32Array | None) -> Map:
@@ -162,7 +165,7 @@ class Warp:
         return (at_x, at_y) if move is None else (at_x + move[..., 0], at_y + move[..., 1])
 
     def _solve(self, points: tuple[int, ...]) -> Float32Array:
-        """Radial cubic splines through these points' moves, for S sources, on a grid: (rows, columns, 2 S)."""
+        """Radial cubic splines through these points' displacements, for S sources, on a grid: (rows, columns, 2 S)."""
         index = [*points, *self._border]
         rows, columns = self._region.shape
         nx, ny = (int(np.ceil((size - 1) / self._step)) + 1 for size in (columns, rows))
@@ -173,7 +176,7 @@ class Warp:
         return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
 
     def _fine(self, coarse: Float32Array, source: int, part: Region) -> Float32Array:
-        """One source's field at the pixels of a part."""
+        """The field of one source at the pixels of a part."""
         left, top = (part.x0 - self._region.x0) / self._step, (part.y0 - self._region.y0) / self._step
         place = np.array([[1 / self._step, 0, left], [0, 1 / self._step, top]])
         own = np.ascontiguousarray(coarse[..., 2 * source : 2 * source + 2])
@@ -183,32 +186,32 @@ class Warp:
 
     @property
     def _step(self) -> float:
-        """Pixels between the grid's nodes."""
+        """Pixels between the nodes of the grid."""
         return max(self._unit / NODES_PER_EYE_DISTANCE, 1.0)
 
 
 def sample(image: Image, at: Map) -> Image:
-    """The picture's pixels at backward maps, bicubic; its edge goes on outside."""
+    """Sample a picture at a backward map, bicubic; its edge pixels are replicated outside."""
     moved = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8)
 
 
 def mouth_frame(points: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Origin and unit axes (along the mouth, across it downwards) of the mouth of landmarks (478, 2)."""
+    """Origin and unit axes of the mouth of landmarks (478, 2): along the mouth, and across it downwards."""
     left, right = points[mesh.LEFT_CORNER], points[mesh.RIGHT_CORNER]
     along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
     return (left + right) / 2, along, np.array([-along[1], along[0]])
 
 
 def along_mouth(points: Float64Array, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-    """Places x, y (any shape) as distances along and across the mouth of landmarks (478, 2), in pixels."""
+    """Positions x, y (any shape) as distances along and across the mouth of landmarks (478, 2), in pixels."""
     origin, along, across = mouth_frame(points)
     dx, dy = np.asarray(x, np.float64) - origin[0], np.asarray(y, np.float64) - origin[1]
     return dx * along[0] + dy * along[1], dx * across[0] + dy * across[1]
 
 
 def lip_edge(points: Float64Array, row: tuple[int, ...], u: Float64Array) -> Float64Array:
-    """How far across the mouth a row of lip points lies at the places `u` along it, both in pixels."""
+    """Position across the mouth of a row of lip points at the positions `u` along it, both in pixels."""
     along, across = along_mouth(points, *points[list(row)].T)
     order = np.argsort(along)
     edge: Float64Array = np.interp(u, along[order], across[order])
@@ -216,9 +219,9 @@ def lip_edge(points: Float64Array, row: tuple[int, ...], u: Float64Array) -> Flo
 
 
 def lower_side(points: Float64Array, region: Region) -> Float32Array:
-    """Share of the lower side at each pixel of the region: 0 above the line between the lips, 1 below it.
+    """Weight of the lower field at each pixel of the region: 0 above the line between the lips, 1 below it.
 
-    Sharp between the corners; beyond them, where both sides agree ever more, it softens with the distance.
+    The step is sharp between the corners. Beyond them, where the fields converge, it softens with the distance.
     """
     x, y = region.grid()
     u, v = along_mouth(points, x, y)
@@ -231,9 +234,9 @@ def lower_side(points: Float64Array, region: Region) -> Float32Array:
 
 
 def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
-    """Landmarks `source` with the inner edges of parted lips moved into the red, as far as `target` closes them.
+    """Landmarks `source` with the inner edges of parted lips moved into the lips, as far as `target` closes them.
 
-    The landmarks lie within a few percent of an opening beside its true edge; where lips close, that would leave a
+    The landmarks lie beside the true edge by a few percent of the opening. Without the move, closing lips would leave a
     slit of teeth.
     """
     opening, wanted = mesh.lip_gap(source) / mesh.eye_distance(source), mesh.lip_gap(target) / mesh.eye_distance(target)
@@ -249,7 +252,7 @@ def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
 
 
 def facing(points: Float64Array) -> Float64Array:
-    """How far (0 to 1) each of the landmarks (478, 2) is on the side of the head that is seen: (478,)."""
+    """How far (0 to 1) each of the landmarks (478, 2) lies on the visible side of the head: (478,)."""
     corners = triangles()
     first, second, third = (points[corners[:, k]] for k in range(3))
     area = np.linalg.det(np.stack([third - first, second - first], 1))
@@ -261,7 +264,7 @@ def facing(points: Float64Array) -> Float64Array:
 
 
 def _neck(points: Float64Array, unit: float) -> Float64Array:
-    """Places (K, 2) below the jaw of landmarks (478, 2) that stay: there begin neck and collar."""
+    """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin."""
     down = points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE]
     down *= unit / max(float(np.linalg.norm(down)), 1e-6)
     return np.vstack([points[list(mesh.JAW_BOTTOM)] + below * down for below in NECK_BELOW])

@@ -1,99 +1,81 @@
-"""A lane: work that is done in the order in which it came, by a fixed number of child processes, and awaited."""
+"""A fixed number of sandboxed children for short work whose caller waits for the result."""
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import structlog
-
 from duikou.errors import WorkerError
+from duikou.sandbox.messages import UnexpectedError
 from duikou.sandbox.process import LimitError, StoppedError, Worker
 from duikou.sandbox.restrictions import Limits, Places
 
-TRIES = 2  # a caller waits for the answer: one more try where a worker died, no third
+TRIES = 2  # the caller waits for the result: one more attempt when a child died, no third
 
 
-@dataclass(frozen=True)
-class _Item:
-    """Work that waits; `context` is what the caller's log lines carry."""
+class SandboxPool:
+    """Runs calls in the order in which they come, each in a child of its own.
 
-    future: Future[Any]
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    places: Places | None
-    context: dict[str, Any]
-
-
-class Lane:
-    """Short work whose caller waits for it. Lanes are apart so that long work never delays short work."""
+    One pool serves one kind of work, so that long work never delays short work.
+    """
 
     def __init__(self, name: str, size: int, limits: Limits, stopping: threading.Event) -> None:
         self._stopping = stopping
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self.workers = tuple(Worker(limits, stopping) for _ in range(size))
-        self._threads = [
-            threading.Thread(target=self._work, args=(worker,), name=f"duikou-{name}-{number}", daemon=True)
-            for number, worker in enumerate(self.workers)
-        ]
+        self._processes: queue.SimpleQueue[Worker] = queue.SimpleQueue()  # those that no thread uses
+        for _ in range(size):
+            self._processes.put(Worker(limits, stopping))
+        self._size = size
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"duikou-{name}")
 
     def start(self) -> None:
-        """Begin to work."""
-        for thread in self._threads:
-            thread.start()
-
-    @property
-    def waiting(self) -> int:
-        """How much work waits for a child."""
-        return self._queue.qsize()
+        """Make the children, so that the first calls need not wait for them; returns at once."""
+        for _ in range(self._size):
+            self._threads.submit(self._prepare)
 
     def submit(self, function: Callable[..., Any], *args: Any, places: Places | None = None) -> Future[Any]:
-        """`function(*args, progress)` in a child that sees `places`; the future holds its value or what it raised."""
-        future: Future[Any] = Future()
-        if self._stopping.is_set():
-            future.set_exception(StoppedError("the server is stopping"))
-        else:
-            self._queue.put(_Item(future, function, args, places, structlog.contextvars.get_contextvars()))
-        return future
+        """Run `function(*args, progress)` in a child that sees only `places`, with the caller's context for log lines.
+
+        The future holds the value or the error; `StoppedError` where the server is stopping.
+        """
+        if not self._stopping.is_set():
+            try:
+                return self._threads.submit(contextvars.copy_context().run, self._run, function, args, places)
+            except RuntimeError:
+                if not self._stopping.is_set():  # else the pool was shut down in between
+                    raise
+        refused: Future[Any] = Future()
+        refused.set_exception(StoppedError("the server is stopping"))
+        return refused
 
     def join(self) -> None:
-        """After `stopping` was set: wait until every child is gone and nobody waits any more."""
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
-        while not self._queue.empty():
-            item = self._queue.get()
-            if item is not None:
-                item.future.set_exception(StoppedError("the server is stopping"))
+        """After `stopping` was set: wait until no call is running or waiting, and end the children."""
+        self._threads.shutdown()
+        while not self._processes.empty():
+            self._processes.get().stop()
 
-    def _work(self, worker: Worker) -> None:
-        worker.start()
-        while (item := self._queue.get()) is not None:
-            if not item.future.set_running_or_notify_cancel():
-                continue
-            try:
-                with structlog.contextvars.bound_contextvars(**item.context):
-                    value = _run(worker, item)
-            except BaseException as error:
-                item.future.set_exception(error)
-            else:
-                item.future.set_result(value)
-        worker.stop()
+    def _prepare(self) -> None:
+        process = self._processes.get()
+        if not self._stopping.is_set():
+            process.start()
+        self._processes.put(process)
 
-
-def _run(worker: Worker, item: _Item) -> Any:
-    for left in reversed(range(TRIES)):
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], places: Places | None) -> Any:
+        process, tries = self._processes.get(), 0
         try:
-            return worker.run(item.function, *item.args, places=item.places)
-        except (LimitError, StoppedError):
-            raise
-        except WorkerError:
-            if not left:
-                raise
-    raise AssertionError("unreachable")
+            while True:
+                if self._stopping.is_set():
+                    raise StoppedError("the server is stopping")
+                tries += 1
+                try:
+                    return process.run(function, *args, places=places)
+                except (LimitError, StoppedError, UnexpectedError):
+                    raise
+                except WorkerError:
+                    if tries == TRIES:
+                        raise
+        finally:
+            self._processes.put(process)

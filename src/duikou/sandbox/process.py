@@ -16,7 +16,6 @@ import atexit
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -31,16 +30,17 @@ import structlog
 
 from duikou.errors import DuikouError, WorkerError
 from duikou.progress import Progress
-from duikou.sandbox import answers, restrictions
-from duikou.sandbox.restrictions import MIB, Limits, Places
+from duikou.sandbox import messages, restrictions
+from duikou.sandbox.messages import Done, Failed, LogLine, Message, StageProgress
+from duikou.sandbox.restrictions import Limits, Places
 from duikou.telemetry import logs
+from duikou.units import MIB
 
 POLL_S = 0.25  # how soon a breach of a limit or a stop is seen; results wake the server at once
 TELL_EVERY_S = 0.2  # a worker tells its progress at most this often, and whenever the stage changes
 OOM_SCORE = 800  # of 1000: the kernel short of memory stops a worker, not the server
 JOIN_S = 5  # a killed process is gone long before
 GRACE_S = 5  # past the wall limit, after which a child that does not even answer is killed
-STAGE_CHARACTERS = 64  # as many as the store holds
 LOG_LINES = 1000  # of one piece of work; honest work writes a few
 
 log = structlog.get_logger(__name__)
@@ -86,6 +86,7 @@ class Worker:
         Raises what the function raised, `LimitError`, `StoppedError`, or `WorkerError` where the child died or none
         could be made.
         """
+        read = messages.reader(function)
         pipe, limits = self._alive(), limits or self._limits
         # A child that stops in the middle of a word would hold us in the reading of it: this ends that, too.
         last_resort = threading.Timer(limits.wall_s + GRACE_S, _kill, [self._process])
@@ -93,7 +94,7 @@ class Worker:
         last_resort.start()
         try:
             pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, places))
-            return self._await(pipe, limits, tell, wanted)
+            return self._await(pipe, read, limits, tell, wanted)
         except _WorkError as failure:
             raise failure.error from None
         except (EOFError, ConnectionError) as error:
@@ -113,11 +114,6 @@ class Worker:
         """End the child; the next `run` starts another."""
         self._end()
         atexit.unregister(self.stop)
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the child, or `None` where there is none."""
-        return self._process.pid if self._process else None
 
     def _alive(self) -> Connection:
         if self._process is not None and self._process.is_alive() and self._pipe is not None:
@@ -141,6 +137,7 @@ class Worker:
     def _await(
         self,
         pipe: Connection,
+        read: Callable[[bytes], Message],
         limits: Limits,
         tell: Callable[[str, float], object] | None,
         wanted: Callable[[], bool] | None,
@@ -148,31 +145,31 @@ class Worker:
         deadline, lines = time.monotonic() + limits.wall_s, 0
         while True:
             if pipe.poll(POLL_S):
-                match answers.receive(pipe):
-                    case ("done", value):
+                match messages.receive(pipe, read):
+                    case Done(value=value):
                         return value
-                    case ("failed", Exception() as error):
-                        raise _WorkError(error)
-                    case ("log", str(level), str(event), dict(more)):
+                    case Failed() as failed:
+                        raise _WorkError(failed.exception())
+                    case LogLine(level=level, event=event, fields=fields):
                         lines += 1
                         if lines <= LOG_LINES:
-                            logs.relay(level, event, more)
-                    case ("progress", str(stage), float(share)):
-                        if tell is not None:
-                            tell(answers.readable(stage[:STAGE_CHARACTERS]), share if 0 <= share <= 1 else 0.0)
-                    case _:
-                        raise WorkerError("the worker process answered with what is no answer")
-            if self._stopping.is_set():
-                raise StoppedError("the server is stopping")
+                            logs.relay(level, event, fields)
+                    case StageProgress(stage=stage, share=share) if tell is not None:
+                        tell(stage, share)
+            self._require_limits(limits, deadline)
             if wanted is not None and not wanted():
                 raise StoppedError("the work was stopped because its result is no longer wanted")
-            if time.monotonic() > deadline:
-                raise LimitError(f"the work was stopped after {limits.wall_s:g} s, the limit for one task")
-            if (resident_mb := self._resident_mb()) > limits.memory_mb:
-                raise LimitError(
-                    f"the work was stopped because it took {resident_mb} MB of memory; the limit is "
-                    f"{limits.memory_mb} MB"
-                )
+
+    def _require_limits(self, limits: Limits, deadline: float) -> None:
+        """Raise `StoppedError` when the server is stopping, `LimitError` when the child exceeds a limit."""
+        if self._stopping.is_set():
+            raise StoppedError("the server is stopping")
+        if time.monotonic() > deadline:
+            raise LimitError(f"the work was stopped after {limits.wall_s:g} s, the limit for one task")
+        if (resident_mb := self._resident_mb()) > limits.memory_mb:
+            raise LimitError(
+                f"the work was stopped because it took {resident_mb} MB of memory; the limit is {limits.memory_mb} MB"
+            )
 
     def _resident_mb(self) -> int:
         return _resident_bytes(self._process.pid) // MIB if self._process and self._process.pid else 0
@@ -245,29 +242,29 @@ def _serve(pipe: Connection) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     one_at_a_time = threading.Lock()  # work logs from several threads
 
-    def say(*what: Any) -> None:
+    def send(message: str) -> None:
         with one_at_a_time:
-            pipe.send(what)
+            pipe.send_bytes(message.encode())
 
-    logs.send(say)
+    logs.send(lambda level, event, fields: send(LogLine.of(level, event, fields).model_dump_json()))
     try:
-        function, args, context, limits, places = pipe.recv()
+        function, args, context, limits, places = pipe.recv()  # pickled: the parent is trusted
     except EOFError:
         return
     restrictions.limit(limits)
     if places is not None:
         restrictions.take_files(places)
     with structlog.contextvars.bound_contextvars(**context):
-        say(*_answer(function, args, _teller(say)))
+        send(_answer(function, args, _teller(send)))
 
 
-def _answer(function: Callable[..., Any], args: tuple[Any, ...], tell: Progress) -> tuple[str, Any]:
+def _answer(function: Callable[..., Any], args: tuple[Any, ...], tell: Progress) -> str:
     try:
-        return "done", function(*args, tell)
+        return messages.done(function, function(*args, tell))
     except Exception as error:
         unexpected = not isinstance(error, DuikouError)
         log.info("work failed", work=function.__name__, error=repr(error), exc_info=unexpected)
-        return "failed", _portable(error)
+        return Failed.of(error).model_dump_json()
 
 
 def _follow_parent() -> None:
@@ -278,7 +275,7 @@ def _follow_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
-def _teller(say: Callable[..., None]) -> Progress:
+def _teller(send: Callable[[str], None]) -> Progress:
     last_stage, last_at = "", 0.0
 
     def tell(stage: str, share: float) -> None:
@@ -286,18 +283,9 @@ def _teller(say: Callable[..., None]) -> Progress:
         at = time.monotonic()
         if stage != last_stage or at - last_at >= TELL_EVERY_S:
             last_stage, last_at = stage, at
-            say("progress", stage, float(share))
+            send(StageProgress.of(stage, share).model_dump_json())
 
     return tell
-
-
-def _portable(error: Exception) -> Exception:
-    """The error itself where it survives the way through the pipe, else its text."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return WorkerError(f"{type(error).__name__}: {error}")
-    return error
 
 
 def _resident_bytes(pid: int) -> int:

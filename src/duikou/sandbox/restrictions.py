@@ -29,6 +29,7 @@ MIB: Final = 1 << 20
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2  # prctl(2)
 _ERRNO, _KILL, _ALLOW = 0x0005_0000, 0x8000_0000, 0x7FFF_0000  # linux/seccomp.h: what a filter answers
+_REFUSAL = _ERRNO | EACCES  # what a forbidden call gets
 _LOAD, _EQUAL, _AT_LEAST, _HAS, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16  # struct seccomp_data
 _STEP = "=HBBI"  # struct sock_filter: what to do, how far to jump where it holds and where not, a value
@@ -119,14 +120,11 @@ def limit(limits: Limits) -> None:
     _lower(resource.RLIMIT_FSIZE, limits.file_mb * MIB)
 
 
-def take_calls(*, deadly: bool = False) -> bool:
-    """Take the network, other programs and processes away for good. False where the system cannot do that.
-
-    deadly: whether the attempt ends the process instead of failing with EACCES; for tests of what never tries.
-    """
+def take_calls() -> bool:
+    """Take the network, other programs and processes away for good. False where the system cannot do that."""
     if not can_take_calls():
         return False
-    code = _filter(*_ARCHITECTURES[platform.machine()], _KILL if deadly else _ERRNO | EACCES)
+    code = _filter(*_ARCHITECTURES[platform.machine()], _REFUSAL)
     buffer = ctypes.create_string_buffer(code, len(code))
     filter_program = struct.pack("@HP", len(code) // struct.calcsize(_STEP), ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)

@@ -10,8 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import ExitStack, asynccontextmanager
 from enum import Enum
 from types import FrameType
 from typing import Literal
@@ -21,15 +20,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from duikou.errors import StorageError
-from duikou.server import openapi, schemas
+from duikou.server import openapi, startup
 from duikou.server.auth import AuthMiddleware
-from duikou.server.dependencies import Desk
+from duikou.server.dependencies import AppContext
 from duikou.server.http import middleware
 from duikou.server.http.connections import BACKLOG, Connection, connection_limit
 from duikou.server.routes import docs, files, health, lip_sync, uploads
-from duikou.server.service import Jobs
 from duikou.settings import Settings
-from duikou.tasks.models import RenderTask
 from duikou.telemetry import logs
 from duikou.workers.work import Work
 
@@ -45,19 +42,10 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
     work: what workers do; only tests replace it. Startup raises `StorageError` if the data folder is in use.
     """
 
-    def callback_body(task: RenderTask) -> bytes:
-        return schemas.task_json(task, desk.links(task.callback.files_url if task.callback else ""))
-
-    jobs = Jobs(settings, work, callback_body)
-    desk = Desk(settings, jobs)
-
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        jobs.start()
-        try:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with startup.running(settings, work) as app.state.context:
             yield
-        finally:
-            jobs.stop()
 
     app = FastAPI(
         **openapi.app_info(settings.public_url),
@@ -67,7 +55,6 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         # duikou.telemetry does this; FastAPI's telemetry would send error texts where the environment enables it.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.desk = desk
     app.add_middleware(AuthMiddleware)
     middleware.install(app)
     for prefix in lip_sync.PREFIXES:
@@ -108,38 +95,36 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
     app = create_app(settings, work)
     listener = _listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
-    desk: Desk = app.state.desk
 
     def started() -> None:
         if ready:
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
-    server = _Server(configure(app, settings, lifespan="off"), desk, settings.drain_s, started)
-    # Start the jobs here: an error in the lifespan would become a traceback of uvicorn.
-    desk.jobs.reach = replace(desk.jobs.reach, own_port=port)
-    with listener:
-        desk.jobs.start()
-        try:
-            if not _is_loopback(settings.host) and not desk.jobs.accounts.any():
-                raise StorageError(
-                    f"host: {settings.host} can be reached from other machines, and no key exists yet; "
-                    f"create one with `duikou keys make NAME --data {settings.data}`"
-                )
-            server.run(sockets=[listener])
-        finally:
-            desk.jobs.stop()
+    # Start the service here: an error in the lifespan would become a traceback of uvicorn.
+    with listener, ExitStack() as opened:
+        context = opened.enter_context(startup.running(settings, work, own_port=port))
+        app.state.context = context
+        if not _is_loopback(settings.host) and not context.accounts.any():
+            raise StorageError(
+                f"host: {settings.host} can be reached from other machines, and no key exists yet; "
+                f"create one with `duikou keys make NAME --data {settings.data}`"
+            )
+        _Server(configure(app, settings, lifespan="off"), context, started, opened.close).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Calls `ready` when it accepts connections, and stops the jobs before uvicorn re-raises the signal.
+    """Calls `ready` when it accepts connections, and `stop` before uvicorn re-raises the signal.
 
     After SIGTERM it refuses new work and runs on for up to `drain_s` while tasks are running. A second signal ends it
     at once.
     """
 
-    def __init__(self, config: uvicorn.Config, desk: Desk, drain_s: int, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, context: AppContext, ready: Callable[[], None], stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._desk, self._drain_s, self._ready = desk, drain_s, ready
+        self._service, self._drain_s = context.service, context.settings.drain_s
+        self._ready, self._stop = ready, stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -147,8 +132,8 @@ class _Server(uvicorn.Server):
             self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        drains = sig == signal.SIGTERM and self._drain_s > 0 and not self._desk.jobs.draining
-        self._desk.jobs.drain()
+        drains = sig == signal.SIGTERM and self._drain_s > 0 and not self._service.draining
+        self._service.drain()
         if drains:
             log.info("draining", seconds=self._drain_s)
             threading.Thread(target=self._exit_when_idle, args=(sig,), name="duikou-drain", daemon=True).start()
@@ -158,14 +143,14 @@ class _Server(uvicorn.Server):
     def _exit_when_idle(self, sig: int) -> None:
         """Exit by this signal once no task is running or the time is up, unless a second signal comes first."""
         until = time.monotonic() + self._drain_s
-        while time.monotonic() < until and self._desk.jobs.busy and not self.should_exit:
+        while time.monotonic() < until and self._service.busy and not self.should_exit:
             time.sleep(DRAIN_POLL_S)
         if not self.should_exit:
             super().handle_exit(sig, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        await asyncio.to_thread(self._desk.jobs.stop)
+        await asyncio.to_thread(self._stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:

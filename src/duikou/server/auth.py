@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from duikou.errors import DuikouError
-from duikou.server.dependencies import Desk
+from duikou.server.dependencies import AppContext
 from duikou.server.errors import ApiError, ErrorCode, api_error
 from duikou.server.http.browser import API_PATHS, require_known_host, require_same_origin
 from duikou.server.http.middleware import discard_body, error_response
@@ -39,15 +39,15 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate the call and pass it on."""
         if scope["type"] == "http" and API_PATHS.match(scope["path"]):
-            desk: Desk = scope["app"].state.desk
+            context: AppContext = scope["app"].state.context
             headers = Headers(scope=scope)
             try:
                 require_same_origin(headers)
-                account = await run_in_threadpool(authenticate, desk.jobs.accounts, headers.get("authorization"))
+                account = await run_in_threadpool(authenticate, context.accounts, headers.get("authorization"))
                 if account == OPEN:
-                    require_known_host(headers, desk.settings.public_url)
+                    require_known_host(headers, context.settings.public_url)
                 scope["state"]["account"] = account
-                await self._count(account, desk.settings.requests_per_s)
+                await self._count(account, context.settings.requests_per_s)
             except (ApiError, DuikouError) as error:
                 refusal = error if isinstance(error, ApiError) else api_error(error)
                 with suppress(HTTPException):  # a body above the limit: the failed authentication matters more

@@ -1,58 +1,70 @@
-"""What the routes share: the settings, the jobs and the way to fetch; one per application, on its state."""
+"""What the routes share: one `AppContext` for each running application, on its state."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
-from duikou.server.service import Jobs
+from duikou.server.ingest import Caller, Ingest
 from duikou.server.signed_urls import FileUrls, UrlSigner
 from duikou.settings import Settings
+from duikou.storage.base import Files
+from duikou.tasks.accounts import Accounts
+from duikou.tasks.metrics import QueueCollector
+from duikou.tasks.service import TaskService
 
 
 @dataclass(frozen=True)
-class Desk:
-    """One per application."""
+class AppContext:
+    """The parts of a running server. presigner: the file storage, where the settings ask for its presigned URLs."""
 
     settings: Settings
-    jobs: Jobs
+    service: TaskService
+    ingest: Ingest
+    accounts: Accounts
+    signer: UrlSigner
+    presigner: Files | None
+    queue_metrics: QueueCollector
 
-    @cached_property
-    def signer(self) -> UrlSigner:
-        """Signs the addresses of files."""
-        return UrlSigner(self.jobs.secret, self.settings.url_hours)
-
-    def links(self, base: str) -> FileUrls:
-        """Makes addresses that begin with `base`."""
-        presigned = self.settings.storage_links == "presigned"
-        return FileUrls(base.rstrip("/"), self.signer, self.jobs.files if presigned else None)
+    def urls(self, base: str) -> FileUrls:
+        """Builds file URLs that begin with `base`."""
+        return FileUrls(base.rstrip("/"), self.signer, self.presigner)
 
 
-def desk_of(request: Request) -> Desk:
-    """The desk of the application that serves this request."""
-    desk = request.app.state.desk
-    assert isinstance(desk, Desk)
-    return desk
+def context_of(request: Request) -> AppContext:
+    """The context of the application that serves this request."""
+    context = request.app.state.context
+    assert isinstance(context, AppContext)
+    return context
 
 
 def account_of(request: Request) -> str:
-    """Whose call this is, as the gate has found."""
+    """The caller's account, as `AuthMiddleware` has found it."""
     account = request.state.account
     assert isinstance(account, str)
     return account
 
 
-def links_of(request: Request) -> FileUrls:
-    """Makes the addresses that this request's answer hands out.
+def urls_of(request: Request) -> FileUrls:
+    """Builds the file URLs of this request's answer.
 
     Without a setting they begin with the address at which this connection arrived: unlike the Host header it cannot be
     forged.
     """
-    desk = desk_of(request)
-    base = desk.settings.public_url
+    context = context_of(request)
+    base = context.settings.public_url
     if not base:
         host, port = request.scope["server"]
         base = f"{request.scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
-    return desk.links(base)
+    return context.urls(base)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who calls."""
+    return Caller(account_of(request), urls_of(request))
+
+
+Context = Annotated[AppContext, Depends(context_of)]
+CallerParam = Annotated[Caller, Depends(caller_of)]

@@ -7,7 +7,7 @@ from enum import Enum
 
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.sandbox.process import LimitError, StoppedError
-from duikou.tasks.store import TooManyTasksError
+from duikou.tasks.store.errors import TooManyTasksError
 
 RETRY_AFTER_S = 10  # for conditions that pass without help: a full queue, a server that is about to be replaced
 INTERNAL_MESSAGE = "The server failed; its log has the details under this request_id."

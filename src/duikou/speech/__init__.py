@@ -1,4 +1,4 @@
-"""Sound to mouth motion."""
+"""Speech audio to mouth motion."""
 
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES, MouthMotion

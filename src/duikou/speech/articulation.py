@@ -1,4 +1,4 @@
-"""Speech to mouth motion: features, network, silence, and the rules that make a mouth of it."""
+"""Speech to mouth motion: features, network, silence, and rules that turn the network's curves into a mouth."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from duikou.speech.motion import CURVES, MouthMotion
 from duikou.speech.network import raw_curves
 from duikou.speech.silence import voice_curve, voice_probability
 
-LIP_LEAD_S = 0.03  # real lips lead the sound: the lag that fits measured mouths best (docs/models/articulation.md)
-# Trained on squared error, the network hedges: this brings its 95th percentile on held-out voices to the targets'.
+LIP_LEAD_S = 0.03  # real lips lead the sound: the lead that fits measured mouths best (docs/models/articulation.md)
+# Trained on squared error, the network hedges: these factors bring its 95th percentile on held-out voices to that of
+# the targets.
 STRETCH = {"gap": 1.2, "jaw": 1.1, "width": 1.2, "round": 1.2}
-# Measured mouths differ from what it says of the gap (docs/models/articulation.md): spread lips part further, rounded
-# ones less, by this share of width and rounding, where it hedges most.
+# Share of width and rounding by which spread lips part further than the network's gap and rounded lips less, as in
+# measured mouths (docs/models/articulation.md); there it hedges most.
 SPREAD_PARTS = 0.3
-CLOSED_FROM, CLOSED_AT = 0.28, 0.48  # height of a closure's peak from which the lips approach, and meet
-DENTAL_FROM, DENTAL_AT = 0.35, 0.55  # likewise for the lower lip and the teeth
-DENTAL_SHUTS = 0.7  # of the gap, when the lower lip lies at the upper teeth: measured lips keep a quarter to a half
-PEAK_ROWS = 11  # a peak is the highest of 50 ms to either side: closures follow each other no faster
-SHOULDER_FROM, SHOULDER_AT = 0.45, 0.80  # shares of its peak between which a closure begins and is whole
-GAP_ROWS = 3.5  # lips are slower than the network's ripple; r with measured lips is highest near this
-SMOOTH_ROWS = 1.0  # 10 ms: takes the network's ripple away and leaves a closure of two video frames shut
-QUIET_DB, QUIET_GAIN = -25.0, 0.75  # a vowel 25 dB below the loud ones opens three quarters as far
+CLOSED_FROM, CLOSED_AT = 0.28, 0.48  # height of a closure's peak from which the lips close, and at which they meet
+DENTAL_FROM, DENTAL_AT = 0.35, 0.55  # the same for the lower lip and the teeth
+DENTAL_SHUTS = 0.7  # share of the gap that f and v close: measured lips keep a quarter to a half
+PEAK_ROWS = 11  # a peak is the highest within 50 ms to either side: closures do not follow each other faster
+SHOULDER_FROM, SHOULDER_AT = 0.45, 0.80  # shares of its peak at which a closure begins and is complete
+GAP_ROWS = 3.5  # lips are slower than the network's ripple; r with measured lips is highest near this value
+SMOOTH_ROWS = 1.0  # 10 ms: removes the network's ripple and keeps a closure of two video frames shut
+QUIET_DB, QUIET_GAIN = -25.0, 0.75  # a vowel 25 dB below loud ones opens three quarters as far
 LOUD_GAIN = 1.1
-HELD_ROWS, PART_ROWS = 3, 2.0  # closure is spread by 10 ms to either side and blurred by 20: soft edges, same core
-SYLLABLE_ROWS = 6.0  # loudness is that of the syllable, not of the glottal pulse
-AUDIBLE = 1e-5  # of full scale: a sound that never exceeds -100 dB is silence
-MAX_RATE = 768_000  # samples per second that any sound file has
+HELD_ROWS, PART_ROWS = (
+    3,
+    2.0,
+)  # a closure is widened by 10 ms to either side and blurred by 20 ms: soft edges, same core
+SYLLABLE_ROWS = 6.0  # loudness of the syllable, not of the glottal pulse
+AUDIBLE = 1e-5  # of full scale: audio that never exceeds -100 dB is silence
+MAX_RATE = 768_000  # samples per second; no audio file has more
 
 _GAP, _JAW, _WIDTH, _ROUND, _CLOSURE, _DENTAL, _TONGUE, _VOICE = range(len(CURVES))
 
 
 def articulate(samples: Float32Array, rate: int) -> MouthMotion:
-    """Mouth motion at 100 rows per second of mono sound `samples` (n,) float32 in -1 to 1 at `rate` per second.
+    """Mouth motion at 100 rows per second for mono audio `samples` (n,) float32 in -1 to 1 at `rate` per second.
 
-    The motion is on the sound's own time line and already leads the sound as lips do (`LIP_LEAD_S`): sample it at
-    the video's times. Louder or quieter recordings of the same speech move the mouth alike. Without speech it rests.
-    Raises `InputError` for what is not such a sound, `ModelError` where the voice detector's file is missing.
+    The motion is on the time line of the audio and already leads it as lips do (`LIP_LEAD_S`): sample it at the video's
+    times. Louder and quieter recordings of the same speech give the same motion. Without speech the mouth rests.
+    Raises `InputError` for invalid samples or rate, `ModelError` if the voice detector's file is missing.
     """
     _check(samples, rate)
     rows = 1 + int(len(samples) * FRAME_RATE / rate) if len(samples) else 0
     peak = float(np.abs(samples).max(initial=0.0))
     if rows == 0 or peak < AUDIBLE:
         return MouthMotion(np.zeros((rows, len(CURVES)), np.float32), float(FRAME_RATE), -LIP_LEAD_S)
-    # The voice detector minds the level, so it hears everything at the same peak.
+    # The voice detector depends on the level, so all audio is scaled to the same peak.
     sound = resample(np.asarray(samples, np.float32) * np.float32(0.5 / peak), rate)
     power = mel_power(sound)
     curves = raw_curves(normalise(power))
@@ -65,7 +69,7 @@ def _check(samples: Float32Array, rate: int) -> None:
 
 
 def _mouth(raw: Float32Array, voice: Float32Array, level: Float32Array) -> Float32Array:
-    """Final curves (N, len(CURVES)) of the network's, given where speech is and how loud each row is in dB."""
+    """Final curves (N, len(CURVES)) from those of the network, the voice curve (N,) and the loudness in dB (N,)."""
     curves = gaussian_filter1d(raw, SMOOTH_ROWS, axis=0, mode="nearest")
     parted = raw[:, _GAP] + SPREAD_PARTS * (raw[:, _WIDTH] - raw[:, _ROUND])
     curves[:, _GAP] = gaussian_filter1d(parted, GAP_ROWS, mode="nearest")
@@ -75,9 +79,9 @@ def _mouth(raw: Float32Array, voice: Float32Array, level: Float32Array) -> Float
     )
     curves[:, _CLOSURE] = _reached(curves[:, _CLOSURE], CLOSED_FROM, CLOSED_AT)
     curves[:, _DENTAL] = _reached(curves[:, _DENTAL], DENTAL_FROM, DENTAL_AT)
-    # Lips need about 50 ms to part, however sudden the burst; they stay shut as long as before.
+    # Lips need about 50 ms to part, however sudden the burst; the closure keeps its length.
     shut = gaussian_filter1d(maximum_filter1d(curves[:, _CLOSURE], HELD_ROWS), PART_ROWS, mode="nearest")
-    curves[:, _DENTAL] *= 1.0 - shut  # lips that meet are not at the teeth
+    curves[:, _DENTAL] *= 1.0 - shut  # closed lips do not touch the teeth
     curves[:, _GAP] *= effort * (1.0 - shut) * (1.0 - DENTAL_SHUTS * curves[:, _DENTAL])
     curves[:, _JAW] *= effort
     lowest = np.array([-1.0 if name == "width" else 0.0 for name in CURVES])
@@ -87,7 +91,7 @@ def _mouth(raw: Float32Array, voice: Float32Array, level: Float32Array) -> Float
 
 
 def _reached(chance: Float32Array, start: float, end: float) -> Float32Array:
-    """Gestures (N,) that are made wholly or not at all, of how likely they are: half a p is seen as a fault."""
+    """Gestures (N,), made completely or not at all, from their probability (N,): half a p looks wrong."""
     peak = np.asarray(maximum_filter1d(chance, PEAK_ROWS), np.float32)
     shoulder = (chance / np.maximum(peak, start) - SHOULDER_FROM) / (SHOULDER_AT - SHOULDER_FROM)
     return np.asarray(smoothstep(shoulder) * smoothstep((peak - start) / (end - start)), np.float32)

@@ -1,4 +1,4 @@
-"""What the articulation network hears: log-mel power, free of level and of the microphone's colour."""
+"""Input features of the articulation network: log-mel power, normalised for level and microphone."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from duikou.arrays import Float32Array, Float64Array
 RATE = 16_000  # samples per second: speech articulation lies below 8 kHz
 HOP = 160  # samples, 10 ms: a closure of two video frames still spans six rows
 FRAME_RATE = RATE // HOP  # rows per second
-WINDOW = 400  # samples, 25 ms: the usual of speech recognition
+WINDOW = 400  # samples, 25 ms: usual in speech recognition
 FFT = 512  # samples, the next power of two
-BANDS = 80  # mel bands: formants can be told apart, single harmonics of low voices cannot
+BANDS = 80  # mel bands: they resolve formants, but not single harmonics of low voices
 LOW_HZ, HIGH_HZ = 50.0, 7600.0
-FLOOR = 1e-5  # of the loud frames' mean power: -50 dB, below every room's own noise
-LOUD_PERCENTILE = 95.0  # the level is that of the loud frames, so pauses do not change it
-CONTEXT = 150  # rows to either side over which a voice's mean spectrum is taken, 1.5 s: about two words
-SPREAD_GUARD = 0.8  # log units added to the spread, so that steady noise is not blown up to look like speech
-_CHUNK = 4096  # rows per Fourier transform, for bounded memory
+FLOOR = 1e-5  # of the mean power of loud frames: -50 dB, below the noise of any room
+LOUD_PERCENTILE = 95.0  # the level is taken from loud frames, so pauses do not change it
+CONTEXT = 150  # rows to either side for a voice's mean spectrum, 1.5 s: about two words
+SPREAD_GUARD = 0.8  # log units added to the spread, so that steady noise is not amplified until it looks like speech
+_CHUNK = 4096  # rows per Fourier transform, to limit memory
 
 
 def resample(samples: Float32Array, rate: int) -> Float32Array:
-    """Mono sound (n,) at `rate` brought to 16 kHz: (n * 16000 / rate,) float32."""
+    """Mono audio (n,) at `rate` resampled to 16 kHz: (n * 16000 / rate,) float32."""
     samples = np.ascontiguousarray(samples, np.float32)
     return samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
 
 
 def mel_power(samples: Float32Array) -> Float32Array:
-    """Power in mel bands (N, 80) of mono sound (n,) at 16 kHz; row k is centred on sample 160 k, N = 1 + n // 160."""
+    """Power in mel bands (N, 80) of mono audio (n,) at 16 kHz; row k is centred on sample 160 k, N = 1 + n // 160."""
     padded = np.pad(samples, (WINDOW // 2, WINDOW // 2 + HOP))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][: 1 + len(samples) // HOP]
     window, bank = np.hanning(WINDOW).astype(np.float32), _mel_bank()
@@ -38,11 +38,11 @@ def mel_power(samples: Float32Array) -> Float32Array:
 
 
 def normalise(power: Float32Array) -> Float32Array:
-    """Mel power (..., N, 80) as the network takes it, of the same shape.
+    """Mel power (..., N, 80) normalised as the network expects it, same shape.
 
-    First the level goes (division by the loud frames' power), then, in log, the mean spectrum and the spread of the
-    3 s around each row, where loud rows weigh more: the colour of voice, room and microphone. Scaling the sound
-    changes nothing.
+    First the level is removed (division by the power of the loud frames). Then, in log, the mean spectrum and the
+    spread of the 3 s around each row are removed, with more weight on loud rows: the colour of voice, room and
+    microphone. Scaling the audio changes nothing.
     """
     energy = power.mean(-1)
     level = np.percentile(energy, LOUD_PERCENTILE, axis=-1)[..., None, None]
@@ -55,7 +55,7 @@ def normalise(power: Float32Array) -> Float32Array:
 
 
 def loudness(power: Float32Array) -> Float32Array:
-    """Loudness (N,) of each row of mel power (N, 80) in dB below the loud frames' level; 0 dB is loud."""
+    """Loudness (N,) of each row of mel power (N, 80) in dB relative to the level of loud frames; 0 dB is loud."""
     energy = power.mean(-1)
     level = np.percentile(energy, LOUD_PERCENTILE)
     return np.asarray(10.0 * np.log10(energy / max(level, 1e-20) + FLOOR), np.float32)
@@ -76,7 +76,7 @@ def _mel_bank() -> Float32Array:
     low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (LOW_HZ, HIGH_HZ))
     corners = 700.0 * (10.0 ** (np.linspace(low, high, BANDS + 2) / 2595.0) - 1.0) * FFT / RATE
     bins = np.arange(FFT // 2 + 1)[:, None]
-    # A filter narrower than a bin still takes the bin it lies on.
+    # A filter narrower than a bin still takes the bin that contains it.
     rise = (bins - corners[:-2]) / np.maximum(corners[1:-1] - corners[:-2], 1.0)
     fall = (corners[2:] - bins) / np.maximum(corners[2:] - corners[1:-1], 1.0)
     return np.clip(np.minimum(rise, fall), 0.0, 1.0).astype(np.float32)

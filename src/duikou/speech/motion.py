@@ -1,4 +1,4 @@
-"""Mouth motion: the only thing an engine is told about the speech."""
+"""Mouth motion: all that an engine gets of the speech."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from duikou.arrays import Float32Array, Float64Array
 CURVES = ("gap", "jaw", "width", "round", "closure", "dental", "tongue", "voice")
 """The named curves, in the order of `MouthMotion.values`' columns. Rest is all zeros.
 
-gap      0 to 1   opening between the inner lips, with closures and f v in it; 1 is a loud voice's open vowel
+gap      0 to 1   opening between the inner lips, closures and f v included; 1 is the open vowel of a loud voice
 jaw      0 to 1   lowering of the jaw; 1 goes with gap 1
 width    -1 to 1  mouth corners: 1 spread as for i, -1 drawn in
 round    0 to 1   rounding and protrusion, 1 as for u
 closure  0 to 1   lips pressed together, 1 as in the middle of p b m
 dental   0 to 1   lower lip to the upper teeth, 1 as for f v
 tongue   0 to 1   tongue tip at the upper teeth, 1 as for l n t d th
-voice    0 to 1   whether there is speech at all; 0 is rest, and the face's own motion shows through
+voice    0 to 1   whether there is speech; 0 is rest, where the face's own motion shows
 """
 
 
@@ -28,7 +28,7 @@ class MouthMotion:
 
     values: (N, len(CURVES)) float32, row n holds at `start_s + n / rate` seconds.
     rate: rows per second.
-    start_s: time of row 0 in seconds on the owner's time line.
+    start_s: time of row 0 in seconds on the time line of the audio or of the video.
     """
 
     values: Float32Array

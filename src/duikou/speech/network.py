@@ -1,7 +1,7 @@
-"""The articulation network, run with numpy alone: dilated convolutions from log-mel to curves.
+"""The articulation network in numpy: dilated convolutions from log-mel to curves.
 
-A row of the result sees 0.46 s of sound to either side: that is where coarticulation and look-ahead live. How the
-weights are made: `training/`; what they are good for: `docs/models/articulation.md`.
+Each row of the result depends on 0.46 s of audio to either side, which covers coarticulation and look-ahead. Training:
+`training/`. Quality and limits: `docs/models/articulation.md`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from duikou.errors import ModelError
 from duikou.speech.features import BANDS
 from duikou.speech.motion import CURVES
 
-WEIGHTS = ("articulation-1.npz", "articulation-2.npz")  # trained apart; their mean errs less than either (Breiman 1996)
+WEIGHTS = (
+    "articulation-1.npz",
+    "articulation-2.npz",
+)  # trained separately; their mean has a smaller error than either (Breiman 1996)
 CHANNELS = 128
-GROUPS = 4  # of channels that a dilated convolution keeps apart
+GROUPS = 4  # of channels that a dilated convolution keeps separate
 TAPS = 5
 DILATIONS = (1, 2, 4, 8, 1, 2, 4)
 REACH = TAPS // 2 * (1 + sum(DILATIONS))  # rows of context to either side
 EPSILON = 1e-5  # of the normalisation
-_CHUNK = 4096  # rows at a time, for bounded memory
+_CHUNK = 4096  # rows at a time, to limit memory
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Network:
 
     @classmethod
     def load(cls, name: str = WEIGHTS[0]) -> Network:
-        """Read weights that come with the package. Raises `ModelError` where they are missing or do not fit."""
+        """Read weights that come with the package. Raises `ModelError` if they are missing or have the wrong shape."""
         file = resources.files("duikou.speech") / "weights" / name
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
@@ -48,9 +51,9 @@ class Network:
         return cls(weights)
 
     def run(self, features: Float32Array) -> Float32Array:
-        """Raw curves (N, len(CURVES)) of normalised log-mel (N, 80): `gap` to `round` as they are, the rest in 0 to 1.
+        """Raw curves (N, len(CURVES)) of normalised log-mel (N, 80): `gap` to `round` unbounded, the rest in 0 to 1.
 
-        Long sound is worked on in parts with `REACH` rows of overlap; the result is that of one part.
+        Long audio is processed in parts that overlap by `REACH` rows; the result is the same as without parts.
         """
         rows = len(features)
         parts = []
@@ -74,13 +77,13 @@ class Network:
 
 
 def raw_curves(features: Float32Array) -> Float32Array:
-    """Mean over the package's networks of what each makes of normalised log-mel (N, 80): (N, len(CURVES))."""
+    """Mean of the curves of all networks in the package for normalised log-mel (N, 80): (N, len(CURVES))."""
     outs = [Network.load(name).run(features) for name in WEIGHTS]
     return np.asarray(np.mean(outs, axis=0), np.float32)
 
 
 def _silu(values: Float32Array) -> Float32Array:
-    with np.errstate(over="ignore"):  # exp of a large number is infinite, its inverse is the 0 that is wanted
+    with np.errstate(over="ignore"):  # exp of a large number is infinite; its inverse, 0, is correct
         return np.asarray(values / (1.0 + np.exp(-values)), np.float32)
 
 

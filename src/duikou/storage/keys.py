@@ -1,9 +1,9 @@
-"""Keys: what kept files are called, relative to wherever they are kept; made by us alone, never taken from a caller.
+"""Keys of stored files, relative to the storage. Only this module makes them; no part of one comes from a caller.
 
 media/ID.mp4      source videos and uploads
-sessions/ID/      what is known of a video's faces, with their pictures
+sessions/ID/      the faces of a video: tracks and pictures
 tasks/ID/sound_0  the speech of a task
-tasks/ID/N/       what attempt N of the task makes
+tasks/ID/N/       what attempt N of the task writes
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def session_key(session_id: str) -> str:
 
 
 def session_of(key: str) -> str:
-    """Id of the session whose folder that is."""
+    """Id of the session that has this folder."""
     return key.removeprefix("sessions/")
 
 
@@ -48,10 +48,10 @@ def attempt_key(task_id: str, attempt: int) -> str:
 
 
 def result_key(task_id: str, attempt: int) -> str:
-    """What an attempt makes."""
+    """Result of an attempt."""
     return f"{attempt_key(task_id, attempt)}/{RESULT}"
 
 
 def marked_key(task_id: str, attempt: int) -> str:
-    """The same with a visible mark."""
+    """Result of an attempt with a visible mark."""
     return f"{attempt_key(task_id, attempt)}/{MARKED}"

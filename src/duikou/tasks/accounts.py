@@ -1,7 +1,7 @@
-"""Who may call: accounts and their keys, as the store keeps them and as callers show them.
+"""Accounts and their API keys, and the secrets that all servers of a database share.
 
-A plain key is random and kept only as its digest. The secret of a signing pair has to be kept as it is, since a
-signature is checked with the secret itself (HS256, RFC 7518, 3.2).
+A plain key is random, and only its digest is stored. The secret of a signing pair is stored as it is, since checking a
+signature needs the secret itself (HS256, RFC 7518, 3.2).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from duikou.database.ids import new_id, now_ms
 from duikou.errors import InputError, NotFoundError
 
 OPEN = ""
-"""The account to which everything belongs while there is no other."""
+"""The account that owns everything while no key exists."""
 
 MAX_NAME = 64  # characters; the column's width
 MAX_PRIORITY = 100  # times the share of an ordinary account
-KEY_BYTES = 32  # of a plain key, of a signing secret and of a callback secret: no guess and no search finds them
-HINT = 10  # first characters of a key, by which its owner knows it again
+KEY_BYTES = 32  # of a plain key, a signing secret and a webhook secret: too many to guess
+HINT = 10  # first characters of a key, which let its owner recognize it
 
 log = structlog.get_logger(__name__)
 
 
 class KeyKind(StrEnum):
-    """How a key is shown: as it is, or by a token that it signed."""
+    """What a caller sends: the key itself, or a token signed with it."""
 
     PLAIN = "plain"
     SIGNING = "signing"
@@ -43,7 +43,7 @@ class KeyKind(StrEnum):
 class Key:
     """One key of an account. Times are Unix ms, 0 is never.
 
-    public: digest of a plain key, access key of a signing one. secret: of a signing one. hint: its first characters.
+    public: digest of a plain key, access key of a signing pair. secret: of a signing pair. hint: first characters.
     """
 
     id: str
@@ -58,7 +58,7 @@ class Key:
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key at the one moment at which all of it is known. access: empty for a plain key."""
+    """A new key with its secret, which is shown once. access: empty for a plain key."""
 
     key: Key
     access: str
@@ -66,18 +66,18 @@ class NewKey:
 
 
 class Accounts:
-    """Every query on accounts and keys."""
+    """Queries on accounts, keys and shared secrets."""
 
     def __init__(self, database: Database, *, clock: Callable[[], int] = now_ms) -> None:
         self._database, self._clock = database, clock
 
     def any(self) -> bool:
-        """Whether a key was ever made: from then on nobody comes in without one, were all of them revoked."""
+        """Whether a key was ever created. From then on every call needs one, even after all were revoked."""
         with self._database.reading() as connection:
             return connection.execute(sa.select(tables.keys.c.id).limit(1)).first() is not None
 
     def make(self, account: str, kind: KeyKind) -> NewKey:
-        """A new key of an account, which is made where there is none of that name. Raises `InputError`."""
+        """Create a key of an account, and the account where there is none of that name. Raises `InputError`."""
         _check_name(account)
         shown, access = f"dk-{secrets.token_urlsafe(KEY_BYTES)}", ""
         public, secret = digest(shown), ""
@@ -87,19 +87,19 @@ class Accounts:
         hint = (access or shown)[:HINT]
         key = Key(new_id(), account, kind, public, secret, hint, self._clock(), 0)
         with self._database.writing() as connection:
-            self._know(connection, account)
+            self._ensure(connection, account)
             connection.execute(sa.insert(tables.keys).values(key.__dict__))
         log.info("key made", key_id=key.id, account=account, kind=str(kind))
         return NewKey(key, access, shown)
 
     def all(self) -> list[Key]:
-        """Every key, oldest first, revoked ones too."""
+        """Every key, oldest first, including revoked ones."""
         t = tables.keys
         with self._database.reading() as connection:
             return [_key(row) for row in connection.execute(sa.select(t).order_by(t.c.created_at, t.c.id))]
 
     def revoke(self, key_id: str) -> Key:
-        """Take a key back, for good. Raises `NotFoundError`."""
+        """Revoke a key for good. Raises `NotFoundError`."""
         t = tables.keys
         with self._database.writing() as connection:
             change = sa.update(t).where(t.c.id == key_id, t.c.revoked_at == 0).values(revoked_at=self._clock())
@@ -111,35 +111,35 @@ class Accounts:
         return _key(row)
 
     def find(self, public: str) -> Key | None:
-        """The key of that digest or access key, unless it was revoked."""
+        """The key with that digest or access key, unless it was revoked."""
         t = tables.keys
         with self._database.reading() as connection:
             row = connection.execute(sa.select(t).where(t.c.public == public, t.c.revoked_at == 0)).one_or_none()
         return _key(row) if row else None
 
     def callback_secret(self, account: str) -> str:
-        """What signs an account's callbacks: `whsec_` and base64 (Standard Webhooks). Made when first asked."""
+        """The secret that signs an account's webhooks: `whsec_` and base64 (Standard Webhooks). Created if missing."""
         with self._database.reading() as connection:
             found = _secret(connection, account)
         if found is None:
             with self._database.writing() as connection:
-                found = self._know(connection, account)
+                found = self._ensure(connection, account)
         return found
 
     def set_priority(self, account: str, priority: int) -> None:
-        """Give an account so many times the share of one with priority 1. Raises `InputError`."""
+        """Set how many times the share of a priority-1 account an account gets. Raises `InputError`."""
         if not 1 <= priority <= MAX_PRIORITY:
             raise InputError(f"{priority} lies outside 1 to {MAX_PRIORITY}", field="priority")
         if account != OPEN:
             _check_name(account)
         t = tables.accounts
         with self._database.writing() as connection:
-            self._know(connection, account)
+            self._ensure(connection, account)
             connection.execute(sa.update(t).where(t.c.name == account).values(priority=priority))
         log.info("priority set", account=account, priority=priority)
 
     def secret(self, name: str, first: bytes) -> bytes:
-        """A secret that everyone on this database shares; `first` where there was none of that name."""
+        """A secret that all processes on this database share; `first` becomes it where there is none of that name."""
         t = tables.secrets
         with self._database.writing() as connection:
             self._database.one_by_one(connection, f"secret {name}")
@@ -148,8 +148,8 @@ class Accounts:
                 connection.execute(sa.insert(t).values(name=name, value=first.hex()))
         return first if found is None else bytes.fromhex(found)
 
-    def _know(self, connection: sa.Connection, account: str) -> str:
-        """The account's callback secret; the account is made where there is none of that name."""
+    def _ensure(self, connection: sa.Connection, account: str) -> str:
+        """The account's webhook secret; creates the account where there is none of that name."""
         self._database.one_by_one(connection, f"account {account}")
         found = _secret(connection, account)
         if found is None:
@@ -168,7 +168,7 @@ def _check_name(account: str) -> None:
 
 
 def digest(key: str) -> str:
-    """What is kept of a plain key: with 256 random bits in it, SHA-256 needs neither salt nor stretching."""
+    """The stored form of a plain key. With 256 random bits, SHA-256 needs neither salt nor stretching."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Metrics of tasks: transitions are counted as they happen, the queues are read from the database when asked for."""
+"""Metrics of tasks: transitions are counted as they happen; the queues are read from the database on each scrape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from duikou.telemetry.metrics import tasks_begun, tasks_ended, tasks_handed_back
 
 
 def count_transition(before: Task, after: Task) -> None:
-    """Count a change of a task's status."""
+    """Count a change of status."""
     queue = str(after.queue)
     if after.finished:
         tasks_ended.labels(queue, str(after.status), after.fault or "").inc()
@@ -27,13 +27,13 @@ def count_transition(before: Task, after: Task) -> None:
 
 
 class QueueCollector(Collector):
-    """What the database holds: asked once for each time that the figures are."""
+    """Metrics that are queried from the database, once for each scrape."""
 
     def __init__(self, loads: Callable[[], dict[Queue, QueueLoad]], callbacks_waiting: Callable[[], int]) -> None:
         self._loads, self._callbacks_waiting = loads, callbacks_waiting
 
     def collect(self) -> Iterable[Metric]:
-        """The families of figures; none where the database does not answer."""
+        """The metric families; none while the database does not answer."""
         try:
             loads, waits = self._loads(), self._callbacks_waiting()
         except StorageError:

@@ -10,9 +10,11 @@ from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.states import UNFINISHED, Fault, Queue, TaskStatus
 from duikou.timebase import Interval
+from duikou.units import HOUR_MS
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
+IDENTIFY_KEPT_MS = HOUR_MS  # how long a finished search is kept: its caller reads at once how it ended
 
 
 class MediaKind(StrEnum):
@@ -141,7 +143,7 @@ class Task:
 class IdentifyTask(Task):
     """The search for a video's faces. session_id: the session that it made, `None` until it succeeds."""
 
-    queue: Queue = Queue.ANALYSIS
+    queue: Queue = Queue.IDENTIFY
     session_id: str | None = None
 
 

@@ -1,8 +1,8 @@
-"""Forgetting what is over: sessions after a day, videos and finished tasks after a month, in small batches.
+"""Deletes what has expired, in small batches: sessions after a day, videos and finished tasks after a month.
 
-Files go before rows: a sweep that is cut short finds the rest next time. What is over is refused from its first
-moment, since every lookup asks for it; the sweep only frees the room. Files that no row knows are orphans: of an
-attempt that died after it had written them, or of a server that did between a file and its row.
+Files are deleted before their rows, so that the next sweep finishes one that was interrupted. Every lookup refuses
+expired rows anyway; the sweep only frees the space. Files without a row are orphans: of an attempt that died after
+writing them, or of a server that died between a file and its row.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from duikou.storage.base import Files, Stored
 from duikou.tasks.store import Store
 from duikou.telemetry import metrics
 
-BATCH = 100  # rows a sweep takes at once: each batch holds the disk for a moment only
-KEYS = 500  # files that are looked up at once
+BATCH = 100  # rows of a sweep's batch: each batch keeps the disk busy for a moment only
+KEYS = 500  # files of one lookup
 SWEEP_EVERY_S = 600
-AT_ONCE = 16  # removals
+AT_ONCE = 16  # deletions
 ORPHANS_EVERY_S = 6 * 3600.0
-ORPHAN_S = 3600.0  # a younger file may be one whose row is just being written
+ORPHAN_S = 3600.0  # the row of a younger file may still be on its way
 
 log = structlog.get_logger(__name__)
 
 
-class Sweeper:
-    """Two threads: what is over goes every few minutes; orphans, for which all files are listed, a few times a day.
+class RetentionSweeper:
+    """Two threads: one sweeps every few minutes, one removes orphans a few times a day, since that lists all files.
 
-    Of those of a fleet one sweeps at a time.
+    In a fleet one process sweeps at a time.
     """
 
     def __init__(self, database: Database, store: Store, files: Files, *, stopping: threading.Event) -> None:
@@ -53,18 +53,18 @@ class Sweeper:
             thread.start()
 
     def join(self) -> None:
-        """After the stop was asked for: wait until what is in hand is done."""
+        """Wait, after the stop was requested, until the current batch is done."""
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
 
     def sweep(self) -> None:
-        """Forget all that is over."""
+        """Delete everything that has expired."""
         while not self._stopping.is_set() and sweep(self._store, self._files):
             pass
 
     def orphans(self) -> None:
-        """Remove files that no row knows, and are not about to get one."""
+        """Delete files that have no row and are not about to get one."""
         remove_orphans(self._store, self._files, ORPHAN_S, self._stopping)
 
     def _serve(self, do: Callable[[], None], every_s: float, wait_s: float) -> None:
@@ -79,19 +79,19 @@ class Sweeper:
 
 
 def sweep(store: Store, files: Files, batch: int = BATCH) -> int:
-    """Forget one batch of each kind of thing that is over; how many were forgotten."""
-    sessions = store.expired_sessions(batch)
+    """Delete one batch of expired sessions, tasks and sources; how many were deleted."""
+    sessions = store.expiry.sessions(batch)
     _remove(files, [keys.session_key(session_id) for session_id in sessions])
     for session_id in sessions:
-        store.drop_session(session_id)
-    tasks = store.expired_tasks(batch)
+        store.sessions.remove(session_id)
+    tasks = store.expiry.tasks(batch)
     _remove(files, [keys.task_key(task.id) for task in tasks])
     for task in tasks:
-        store.drop_task(task)
-    sources = store.expired_sources(batch)
+        store.tasks.remove(task)
+    sources = store.expiry.sources(batch)
     _remove(files, [media.key for media in sources])
     for media in sources:
-        store.drop_media(media.id)
+        store.media.remove(media.id)
     swept = {"sessions": len(sessions), "tasks": len(tasks), "sources": len(sources)}
     for kind, count in swept.items():
         metrics.swept.labels(kind).inc(count)
@@ -103,13 +103,13 @@ def sweep(store: Store, files: Files, batch: int = BATCH) -> int:
 def remove_orphans(
     store: Store, files: Files, older_than_s: float = 0.0, stopping: threading.Event | None = None
 ) -> int:
-    """Remove files that belong to nothing in the store; how many. Age 0 only where nothing is on its way."""
+    """Delete files that have no row; how many. An age of 0 is safe only while nothing is being written."""
     removed = 0
     for place in keys.PLACES:
         for some in _batches(files.listed(place)):
             if stopping is not None and stopping.is_set():
                 return removed
-            known = store.known({_owner(stored.key) for stored in some})
+            known = store.expiry.known({_owner(stored.key) for stored in some})
             orphans = [one.key for one in some if one.age_s >= older_than_s and _orphaned(one.key, known)]
             _remove(files, orphans)
             metrics.swept.labels("orphans").inc(len(orphans))
@@ -120,7 +120,7 @@ def remove_orphans(
 
 
 def _remove(files: Files, some: Sequence[str]) -> None:
-    """Remove several at once: an object storage takes its time for each."""
+    """Delete several at once: an object storage takes its time for each."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in pool.map(files.remove, some):
             pass
@@ -133,12 +133,12 @@ def _batches(listed: Iterable[Stored]) -> Iterator[list[Stored]]:
 
 
 def _owner(key: str) -> str:
-    """Id of what a file belongs to."""
+    """Id of the media, session or task that a file belongs to."""
     return PurePosixPath(key).parts[1].partition(".")[0]
 
 
 def _orphaned(key: str, known: dict[str, int]) -> bool:
-    """Whether the file's owner is not known, or counts another attempt than the one that made it."""
+    """Whether the file's owner is unknown, or is a task whose current attempt is not the one that wrote the file."""
     attempt = known.get(_owner(key))
     _, _, *rest = PurePosixPath(key).parts
     return attempt is None or (key.startswith("tasks/") and len(rest) > 1 and rest[0] != str(attempt))

@@ -97,7 +97,7 @@ def task_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def task_from(values: Values) -> Task:
     """The task of a row, or of JSON in the outbox."""
-    if Queue(values.get("queue", Queue.RENDER)) is not Queue.ANALYSIS:
+    if _queue(values.get("queue", Queue.RENDER)) is not Queue.IDENTIFY:
         return render_task_from(values)
     return IdentifyTask(**_common(values), session_id=values["session_id"] or None)
 
@@ -127,13 +127,17 @@ def _common(values: Values) -> dict[str, Any]:
     return {
         **{name: values[name] for name in _SAME},
         "source": TaskSource(values["source_id"], values["source_suffix"], values["source_duration_ms"]),
-        "queue": Queue(values["queue"]),
+        "queue": _queue(values["queue"]),
         "status": TaskStatus(values["status"]),
         "fault": Fault(values["fault"]) if values["fault"] else None,
         "began_at": values["began_at"] or None,
         "expires_at": values["expires_at"] or None,
         "heartbeat": values["beat"],
     }
+
+
+def _queue(name: str) -> Queue:
+    return Queue(_FORMER_QUEUES.get(name, name))
 
 
 def _choice_json(choice: FaceChoice) -> dict[str, Any]:
@@ -215,6 +219,8 @@ _LATER_COLUMNS: dict[str, Any] = {
     "trace": "",
 }
 """Columns that came after the first version: JSON of former versions lacks them."""
+_FORMER_QUEUES = {"analysis": "identify"}
+"""Queues of rows that a server of a former version writes while a fleet is upgraded."""
 _SAME = (
     *("id", "account", "not_before", "created_at", "updated_at", "reason"),
     *("attempt", "tries", "progress", "stage", "turn", "request_id", "trace"),

@@ -29,7 +29,7 @@ TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
 class Queue(StrEnum):
     """The kind of machine that a task waits for. Each queue has its own order."""
 
-    ANALYSIS = "analysis"
+    IDENTIFY = "identify"
     RENDER = "render"
     GPU = "gpu"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -32,13 +32,12 @@ def configure() -> None:
     _take_up_others()
 
 
-def send(say: Callable[..., None]) -> None:
-    """Hand lines on instead, as `say("log", level, event, more)` with plain values."""
+def send(hand_on: Callable[[str, str, Mapping[str, object]], None]) -> None:
+    """Call `hand_on(level, event, fields)` for each line instead of writing it."""
 
-    def hand_on(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def processor(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         level, event = line.pop("level"), line.pop("event")
-        plain = (bool, int, float, str)
-        say("log", level, str(event), {name: v if isinstance(v, plain) else repr(v) for name, v in line.items()})
+        hand_on(level, str(event), line)
         raise structlog.DropEvent
 
     structlog.configure(
@@ -46,17 +45,17 @@ def send(say: Callable[..., None]) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
-            hand_on,
+            processor,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     _take_up_others()
 
 
-def relay(level: str, event: str, more: dict[Any, Any]) -> None:
+def relay(level: str, event: str, more: Mapping[str, object]) -> None:
     """Write a line that a worker handed on. Which task it is of is for us to say, not for the worker."""
     ours = {"event", "level", "timestamp", *structlog.contextvars.get_contextvars()}
-    line = {name: value for name, value in ((str(name), value) for name, value in more.items()) if name not in ours}
+    line = {name: value for name, value in more.items() if name not in ours}
     _write(level if level in LEVELS else "info", event, line)
 
 

@@ -123,14 +123,14 @@ class FleetDispatcher:
         except (OSError, OperationalError) as error:
             raise StorageError("the message broker does not answer") from error
 
-    def ring(self) -> None:
+    def resend_lost_wakeups(self) -> None:
         """Have what was lost sent again. Whoever watches does not wait for the broker."""
         self._compare.set()
 
     def _ring(self) -> None:
         """Send messages for tasks that are due while the broker holds none, twice in a row."""
         before, self._missing = self._missing, {}
-        due = {name: self._store.due(name, MOST_RUNG) for name in Queue}
+        due = {name: self._store.queue.due(name, MOST_RUNG) for name in Queue}
         if not any(due.values()):
             return
         with self._app.connection_for_read(connect_timeout=ANSWER_S) as connection, connection.channel() as channel:

@@ -7,36 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Protocol
 
 from duikou.sandbox.process import Worker
 from duikou.tasks.states import Queue
 from duikou.workers.executor import Executor
 
 IDLE_S = 1.0  # how long a retry that fell due may go unseen; new tasks wake the dispatcher at once
-
-
-class Dispatcher(Protocol):
-    """Whoever sees to it that submitted tasks are done."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def wake(self, queue: Queue) -> None:
-        """A task was submitted."""
-
-    def ring(self) -> None:
-        """Wake again for what was told and lost on the way; returns at once."""
-
-    def join(self) -> None:
-        """After the stop was asked for: wait until no work is in hand here."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything is in hand in this process."""
-
-    def ping(self) -> None:
-        """Raise `StorageError` where tasks cannot be handed on."""
 
 
 class LocalDispatcher:
@@ -69,7 +45,7 @@ class LocalDispatcher:
         with self._news:
             self._news.notify_all()
 
-    def ring(self) -> None:
+    def resend_lost_wakeups(self) -> None:
         """Nothing is lost between this process and its own threads."""
 
     def join(self) -> None:
@@ -92,7 +68,7 @@ class LocalDispatcher:
     def _serve(self, queue: Queue, worker: Worker) -> None:
         worker.start()
         while not self._stopping.is_set():
-            begun = queue is Queue.ANALYSIS or not self._draining.is_set()
+            begun = queue is Queue.IDENTIFY or not self._draining.is_set()
             if not (begun and self._executor.do_one(queue, worker)):
                 with self._news:
                     self._news.wait(IDLE_S)

@@ -16,7 +16,7 @@ from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.provenance import certificates
 from duikou.provenance.producer import Producer, configured
-from duikou.sandbox.answers import readable
+from duikou.sandbox.messages import UnexpectedError, plain_text
 from duikou.sandbox.process import LimitError, StoppedError, Worker
 from duikou.sandbox.restrictions import Limits, Places
 from duikou.settings import Settings
@@ -24,18 +24,26 @@ from duikou.storage import keys
 from duikou.storage.base import FULL, Files, unusable
 from duikou.storage.data_folder import DataFolder
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import FaceRecord, IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, Task
+from duikou.tasks.models import (
+    IDENTIFY_KEPT_MS,
+    FaceRecord,
+    IdentifyTask,
+    Media,
+    MediaKind,
+    RenderTask,
+    SessionRecord,
+    Task,
+)
 from duikou.tasks.states import Fault, Queue, TaskStatus
-from duikou.tasks.store import IdTakenError, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.errors import IdTakenError
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
+from duikou.units import DAY_MS, HOUR_MS
 from duikou.workers.heartbeat import Held, Pulse
 from duikou.workers.work import RenderOrder, Work
 
 INSIST_S = 1.0  # between attempts at writing an outcome while the database refuses
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-SEARCH_KEPT_MS = HOUR_MS  # a search for faces that is over: its caller reads at once how it ended
 BEAT_S, SHARED_BEAT_S = 0.5, 2.0  # between signs of life: for eyes on one machine, bearable for a thousand of them
 
 Outcome = Callable[[], object]
@@ -57,17 +65,17 @@ class Terms:
     def of(settings: Settings, folder: DataFolder, fleet: Accounts | None = None) -> Terms:
         """The terms of these settings. Raises `InputError` where the settings' certificate cannot sign results.
 
-        fleet: where the self-made certificate is kept that all machines sign with, unless one is configured.
+        fleet: where the self-signed certificate is kept that all machines sign with, unless one is configured.
         """
         if fleet is not None and settings.c2pa_certificate is None:
-            made = certificates.exported(folder.root)
+            made = certificates.export_self_signed(folder.root)
             shared = fleet.secret("certificate", made)
             if shared != made:
-                certificates.adopt(folder.root, shared)
+                certificates.import_self_signed(folder.root, shared)
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
         looking = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
         return Terms(
-            {Queue.ANALYSIS: looking, Queue.RENDER: usual, Queue.GPU: usual},
+            {Queue.IDENTIFY: looking, Queue.RENDER: usual, Queue.GPU: usual},
             configured(settings, folder.root),
             settings.media_days * DAY_MS,
             settings.session_hours * HOUR_MS,
@@ -114,7 +122,7 @@ class Executor:
         if not self._has_room():
             return False
         try:
-            task = self._store.claim(queue)
+            task = self._store.queue.claim(queue)
         except Exception:
             log.exception("no task can be claimed")
             return False
@@ -163,17 +171,18 @@ class Executor:
         except StoppedError:
             span.note({"outcome": "stopped"})
             self._files.remove(made)
-            return lambda: self._store.release(task)
+            return lambda: self._store.tasks.release(task)
         except Exception as error:
             self._files.remove(made)
             fault, reason = _told(error)
             span.note({"outcome": str(fault)})
             span.fail(str(fault))
-            expires_at = now_ms() + (SEARCH_KEPT_MS if searching else self._terms.keep_ms)
+            expires_at = now_ms() + (IDENTIFY_KEPT_MS if searching else self._terms.keep_ms)
             # A second try could end otherwise where a process died; of a search whose caller waits nowhere else.
             hopeless = fault in (Fault.INPUT, Fault.MODEL, Fault.LIMIT)
-            hopeless = hopeless or (searching and not isinstance(error, WorkerError))
-            end = self._store.fail if hopeless else self._store.retry
+            died = isinstance(error, WorkerError) and not isinstance(error, UnexpectedError)
+            hopeless = hopeless or (searching and not died)
+            end = self._store.tasks.fail if hopeless else self._store.tasks.retry
             return lambda: end(task, reason, fault, expires_at=expires_at)
 
     def _do(self, task: Task, made: str, worker: Worker, held: Held) -> Outcome:
@@ -212,8 +221,8 @@ class Executor:
             Media(new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, until)
             for key, size in sizes.items()
         ]
-        if not self._store.publish(task, *kept):
-            now = self._store.task_of_anyone(task.id)
+        if not self._store.tasks.complete_render(task, *kept):
+            now = self._store.tasks.get(task.id)
             ours = now is not None and now.status is TaskStatus.SUCCEED and now.attempt == task.attempt
             if not ours:  # else it was written, and the answer lost
                 self._files.remove(made)
@@ -234,13 +243,13 @@ class Executor:
 
     def _found(self, task: IdentifyTask, made: str, session: SessionRecord) -> None:
         """Make what an attempt found the session that was asked for. A late writer loses, and its files go."""
-        expires_at = now_ms() + SEARCH_KEPT_MS
+        expires_at = now_ms() + IDENTIFY_KEPT_MS
         try:
-            found = self._store.found(task, session, expires_at=expires_at)
+            found = self._store.tasks.complete_identify(task, session, expires_at=expires_at)
         except IdTakenError:
-            self._store.retry(task, "the session's id was taken", Fault.WORKER, expires_at=expires_at)
+            self._store.tasks.retry(task, "the session's id was taken", Fault.WORKER, expires_at=expires_at)
             return
-        if not found and self._store.session_of_anyone(session.id) is None:
+        if not found and self._store.sessions.get(session.id) is None:
             self._files.remove(made)
 
     def _run(self, worker: Worker, held: Held, function: Callable[..., Any], *args: object, places: Places) -> Any:
@@ -248,7 +257,7 @@ class Executor:
         return worker.run(function, *args, places=places, limits=limits, tell=held.tell, wanted=lambda: held.wanted)
 
     def _source(self, task: Task) -> Media:
-        source = self._store.media_of_anyone(task.source.id)
+        source = self._store.media.get(task.source.id)
         if source is None:
             raise InputError("the source video is no longer kept", field="session_id")
         return source
@@ -269,8 +278,10 @@ def _told(error: Exception) -> tuple[Fault, str]:
             fault = Fault.STORAGE
         case _:
             fault = Fault.WORKER
+    if isinstance(error, InputError):  # without its field: a library parameter, which means nothing to the caller
+        return fault, readable(error.reason)
     if isinstance(error, DuikouError):
-        return fault, readable(str(error))
+        return fault, plain_text(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)
     # What nobody foresaw may name files of ours: that is for the log.
-    return fault, f"unexpected {type(error).__name__}; the server's log tells more"
+    return fault, f"unexpected {type(error).__name__}; see the server's log"

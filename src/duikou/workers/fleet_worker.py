@@ -24,12 +24,15 @@ from duikou.workers.work import Work
 
 PATIENCE_S = 60.0  # with a file storage that does not answer: an attempt outlives a short fault
 
+FORMER_NAMES = {"analysis": "identify"}  # of queues; scripts and manifests of former versions hold them
+
 log = structlog.get_logger(__name__)
 
 
 def queues_of(text: str) -> tuple[Queue, ...]:
-    """`render,analysis` as queues. Raises `InputError`."""
+    """`render,identify` as queues. Raises `InputError`."""
     names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [FORMER_NAMES.get(name, name) for name in names]
     if not names or set(names) - set(Queue):
         raise InputError(f"expected some of {', '.join(Queue)}, and not {text!r}", field="queues")
     return tuple(dict.fromkeys(Queue(name) for name in names))

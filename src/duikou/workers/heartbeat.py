@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import structlog
 
 from duikou.tasks.models import Task
-from duikou.tasks.store import Beat, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import Heartbeat
 from duikou.telemetry import metrics
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
@@ -48,9 +49,9 @@ class Held:
         if self._stage:
             metrics.staged(self._stage, time.monotonic() - self._since)
 
-    def beat(self) -> Beat:
+    def beat(self) -> Heartbeat:
         """The sign of life to write."""
-        return Beat(self.task, self._stage, self._share)
+        return Heartbeat(self.task, self._stage, self._share)
 
 
 class Pulse:
@@ -102,7 +103,7 @@ class Pulse:
             with self._lock:
                 in_hand = list(self._held.values())
             try:
-                lost = self._store.beat([held.beat() for held in in_hand]) if in_hand else set()
+                lost = self._store.queue.record_heartbeats([held.beat() for held in in_hand]) if in_hand else set()
                 failing = False
             except Exception as error:
                 if not failing:  # once for each time that the database is away

@@ -1,6 +1,7 @@
 """The work itself, as the plain functions that run in a worker process.
 
-Each takes values that can be pickled and, last, a `Progress`; each returns a value that can be pickled.
+Each takes values that can be pickled and, last, a `Progress`. Its result travels as JSON and is checked against its
+return annotation.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duikou
+import duikou.pipeline.sync  # before the child is confined: later it cannot read the modules' files
 from duikou.media import probe, sniff
 from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
@@ -22,6 +24,7 @@ from duikou.progress import Progress
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import Places
 from duikou.tasks.models import VIDEO_SUFFIXES, FaceRecord
+from duikou.timebase import Milliseconds
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Received:
     """What an uploaded file is: `.mp4`, `.mp3` and so on, and its length."""
 
     suffix: str
-    duration_ms: int
+    duration_ms: Milliseconds
 
 
 def probe_upload(path: Path, field: str, progress: Progress) -> Received:
@@ -83,7 +86,7 @@ def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord,
     return tuple(FaceRecord(face.id, face.interval, face.warnings, face.box) for face in session.faces)
 
 
-def render(order: RenderOrder, progress: Progress) -> int:
+def render(order: RenderOrder, progress: Progress) -> Milliseconds:
     """Lip-sync into `order.output`; the result's length in ms. Raises `InputError`, `StorageError`, `ModelError`."""
     session = duikou.Session.load(order.session, order.video)
     choices = [replace(choice, audio=sound) for choice, sound in zip(order.choices, order.sounds, strict=True)]

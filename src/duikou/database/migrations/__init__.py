@@ -1,4 +1,4 @@
-"""Bringing a database to the tables of today, from nothing or from any version before."""
+"""Migrations from an empty database, or from any former version, to the current tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-BEFORE_MIGRATIONS = "0001"  # what databases hold that were made before they kept their version
+BEFORE_MIGRATIONS = "0001"  # the version of databases that do not store their version
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Apply what is missing, inside the caller's transaction, which must hold the database's write lock."""
+    """Apply the missing migrations inside the caller's transaction, which must hold the database's write lock."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -1,4 +1,4 @@
-"""Run by Alembic for each command: the connection is the caller's."""
+"""Alembic runs this for each command, on the caller's connection."""
 
 from alembic import context
 

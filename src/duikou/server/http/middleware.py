@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from duikou.errors import DuikouError
-from duikou.server.dependencies import Desk
+from duikou.server.dependencies import AppContext
 from duikou.server.errors import INTERNAL_MESSAGE, ApiError, ErrorCode, api_error
 from duikou.server.http.browser import SecurityHeadersMiddleware
 from duikou.server.schemas import ErrorEnvelope, error_sentence
@@ -205,8 +205,8 @@ class _BodyReader:
 
 def _body_limit(scope: Scope) -> int:
     """The largest body in bytes: a file and the form around it, or JSON with audio in base64."""
-    desk: Desk = scope["app"].state.desk
-    video, audio = desk.settings.max_video_mb * MIB, desk.settings.max_audio_mb * MIB
+    context: AppContext = scope["app"].state.context
+    video, audio = context.settings.max_video_mb * MIB, context.settings.max_audio_mb * MIB
     return FORM_BYTES + max(video, audio) if _is_upload(scope) else max(MAX_BODY_BYTES, FORM_BYTES + audio * 4 // 3)
 
 

@@ -16,12 +16,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from duikou.database.ids import now_ms
-from duikou.server.dependencies import Desk, desk_of
+from duikou.server.dependencies import context_of
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.openapi import error_responses, extension
 from duikou.server.signed_urls import MEDIA_TYPES
 from duikou.storage import keys
+from duikou.tasks.service import TaskService
 
 QUERY = [
     {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
@@ -68,27 +68,27 @@ async def get_media(
     name: Annotated[str, InPath(description="The file's id and suffix.")], request: Request
 ) -> Response:
     """A source video, a result or an upload."""
-    desk = desk_of(request)
-    desk.signer.verify(request.url.path, request.query_params)
+    context = context_of(request)
+    context.signer.verify(request.url.path, request.query_params)
     media_id, dot, suffix = name.partition(".")
-    media = await run_in_threadpool(desk.jobs.store.media_of_anyone, media_id)
-    if media is None or media.suffix != dot + suffix or media.expires_at <= now_ms():
+    media = await run_in_threadpool(context.service.public_media, media_id)
+    if media is None or media.suffix != dot + suffix:
         raise _missing(request)
-    return await run_in_threadpool(_response, desk, _ServedFile(media.key, name), request)
+    return await run_in_threadpool(_response, context.service, _ServedFile(media.key, name), request)
 
 
 @router.get("/files/sessions/{session_id}/faces/{face_id}.jpg", **_describe("image/jpeg"))
 @router.head("/files/sessions/{session_id}/faces/{face_id}.jpg", **_describe("image/jpeg"))
 async def get_face_picture(session_id: str, face_id: str, request: Request) -> Response:
     """The picture of a face."""
-    desk = desk_of(request)
-    desk.signer.verify(request.url.path, request.query_params)
-    session = await run_in_threadpool(desk.jobs.store.session_of_anyone, session_id)
+    context = context_of(request)
+    context.signer.verify(request.url.path, request.query_params)
+    session = await run_in_threadpool(context.service.public_session, session_id)
     face = session.face(face_id) if session else None
     if session is None or face is None:
         raise _missing(request)
     file = _ServedFile(keys.picture_key(session.id, face.id), f"{session.id}-{face.id}.jpg")
-    return await run_in_threadpool(_response, desk, file, request)
+    return await run_in_threadpool(_response, context.service, file, request)
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ class _ServedFile:
         return MEDIA_TYPES[f".{self.name.rpartition('.')[2]}"]
 
 
-def _response(desk: Desk, file: _ServedFile, request: Request) -> Response:
+def _response(service: TaskService, file: _ServedFile, request: Request) -> Response:
     disposition = "attachment" if "download" in request.query_params else "inline"
-    path = desk.jobs.files.local(file.key)
+    path = service.local_file(file.key)
     if path is None:
-        return _object_response(desk, file, disposition, request)
+        return _object_response(service, file, disposition, request)
     try:
         found = path.lstat()
     except FileNotFoundError as error:
@@ -125,9 +125,9 @@ def _response(desk: Desk, file: _ServedFile, request: Request) -> Response:
     )
 
 
-def _object_response(desk: Desk, file: _ServedFile, disposition: str, request: Request) -> Response:
+def _object_response(service: TaskService, file: _ServedFile, disposition: str, request: Request) -> Response:
     """A file from object storage, streamed: the whole, or the one range of the request."""
-    size = desk.jobs.files.size(file.key)
+    size = service.file_size(file.key)
     if size is None:
         raise _missing(request)
     _check_range(request, size)
@@ -143,7 +143,7 @@ def _object_response(desk: Desk, file: _ServedFile, disposition: str, request: R
     status = 206 if partial else 200
     if request.method == "HEAD":
         return Response(status_code=status, media_type=file.media_type, headers=headers)
-    return StreamingResponse(desk.jobs.files.read(file.key, start, end), status, headers, file.media_type)
+    return StreamingResponse(service.read_file(file.key, start, end), status, headers, file.media_type)
 
 
 def _one_range(header: str | None, size: int) -> tuple[int, int]:

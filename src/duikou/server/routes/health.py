@@ -11,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from duikou.server import schemas
+from duikou.server.dependencies import Context
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.openapi import error_responses, extension
-from duikou.server.routes.lip_sync import At
 from duikou.telemetry import metrics
 
 METRICS_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
@@ -28,9 +28,9 @@ async def healthz(request: Request) -> schemas.Envelope[schemas.StatusData]:
 
 
 @router.get("/readyz", responses=error_responses(ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE), openapi_extra=extension())
-async def readyz(request: Request, desk: At) -> schemas.Envelope[schemas.StatusData]:
+async def readyz(request: Request, context: Context) -> schemas.Envelope[schemas.StatusData]:
     """Readiness: whether the server accepts new work. An error answer names what is missing."""
-    missing = await run_in_threadpool(desk.jobs.missing)
+    missing = await run_in_threadpool(context.service.missing)
     if missing:
         sentences = [f"{what[:1].upper()}{what[1:].rstrip('.')}." for what in missing]
         raise ApiError(ErrorCode.UNAVAILABLE, " ".join(sentences))
@@ -44,12 +44,12 @@ async def readyz(request: Request, desk: At) -> schemas.Envelope[schemas.StatusD
     responses=METRICS_RESPONSE | error_responses(ErrorCode.NO_RIGHT, ErrorCode.INTERNAL),
     openapi_extra=extension(),
 )
-async def get_metrics(request: Request, desk: At) -> Response:
+async def get_metrics(request: Request, context: Context) -> Response:
     """Metrics in Prometheus' text format, without those of the queues while the database does not answer."""
-    token = desk.settings.metrics_token
+    token = context.settings.metrics_token
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if token and not hmac.compare_digest(given.encode(), token.encode()):
         raise ApiError(
             ErrorCode.NO_RIGHT, "Authorization: the metrics need Bearer and the token of DUIKOU_METRICS_TOKEN."
         )
-    return Response(await run_in_threadpool(metrics.text, desk.jobs.fleet), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(await run_in_threadpool(metrics.text, context.queue_metrics), media_type=CONTENT_TYPE_PLAIN_0_0_4)

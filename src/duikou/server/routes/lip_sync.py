@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Coroutine
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
@@ -16,27 +14,20 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, StreamingResponse
 
-from duikou.errors import InputError
-from duikou.net.fetch import check_url, fetch
-from duikou.pipeline.choice import FaceChoice, Scene
-from duikou.server import schemas, validation
-from duikou.server.dependencies import Desk, account_of, desk_of, links_of
+from duikou.server import schemas
+from duikou.server.dependencies import AppContext, CallerParam, Context
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.http.json_body import StrictJsonRoute
+from duikou.server.ingest import Caller
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
-from duikou.server.service import ExternalIdTaken, Jobs, Order
-from duikou.server.signed_urls import FileUrls
-from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord, TaskCallback
-from duikou.tasks.states import TaskStatus
-from duikou.telemetry.traces import traces
+from duikou.tasks.models import RenderTask
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
-MIB = 1 << 20
-WATCH_EVERY_S = 0.3  # how soon an event tells what changed
-GONE_EVERY_S = 1.0  # how soon it is seen that a caller who waits has gone
-ALIVE_EVERY_S = 15.0  # a comment into a silent stream of events: proxies cut what is idle
+POLL_S = 0.3  # between looks at a task whose events are sent
+DISCONNECT_POLL_S = 1.0  # between checks whether a waiting caller has gone
+KEEP_ALIVE_S = 15.0  # between comments in a silent stream of events: proxies cut idle connections
 
-EVENT = {  # in our OpenAPI: one event of the stream
+EVENT = {  # in the OpenAPI document: one event of the stream
     "type": "object",
     "required": ["event", "data"],
     "properties": {
@@ -51,14 +42,11 @@ EVENT = {  # in our OpenAPI: one event of the stream
 
 T = TypeVar("T")
 
-Account = Annotated[str, Depends(account_of)]
-Addresses = Annotated[FileUrls, Depends(links_of)]
-At = Annotated[Desk, Depends(desk_of)]
 TaskId = Annotated[str, InPath(alias="id", description="The task: the server's id of it, or the caller's own.")]
 
 
 class _Text(StringConvertor):
-    """Whatever a caller called a task: slashes and line breaks as well, which Starlette's `path` stops at."""
+    """Any external id of a task, with slashes and line breaks, which Starlette's `path` stops at."""
 
     regex = "(?s:.*)"
 
@@ -70,53 +58,38 @@ api = APIRouter(prefix="/v1/videos", route_class=StrictJsonRoute)
 
 @api.post("/identify-face", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
 async def identify_face(
-    body: schemas.IdentifyRequest, request: Request, desk: At, account: Account, links: Addresses
+    body: schemas.IdentifyRequest, request: Request, context: Context, caller: CallerParam
 ) -> schemas.Envelope[schemas.IdentifyData]:
     """Find the faces of a video that can be lip-synced."""
-    if bool(body.video_url) == bool(body.video_id):
-        raise InputError("exactly one of video_url and video_id must be given.", field="video_url")
-    await run_in_threadpool(desk.jobs.require_room)
-    await run_in_threadpool(desk.jobs.require_turn, account)
-    field = "video_id" if body.video_id else "video_url"
-    own = await _own(desk, account, links, body.video_id, body.video_url, field, VIDEO_SUFFIXES)
-    if own is not None:
-        finding = _identify_kept(desk, account, own, field)
-    else:
-        finding = _identify_address(desk, account, body.video_url or "")
-    session = await _while_connected(request, finding)
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.identify_data(session, links))
+    session = await _while_connected(request, context.ingest.identify(caller, body))
+    return schemas.Envelope(request_id=request.state.request_id, data=schemas.identify_data(session, caller.urls))
 
 
 @api.post("/advanced-lip-sync", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
 async def create_task(
-    body: schemas.LipSyncRequest, request: Request, desk: At, account: Account, links: Addresses
+    body: schemas.LipSyncRequest, request: Request, context: Context, caller: CallerParam
 ) -> schemas.Envelope[schemas.TaskData] | schemas.Envelope[schemas.DryRunData]:
     """Create a task that makes a face of a session speak. With `dry_run` it is only checked and estimated."""
-    task = await run_in_threadpool(_same_task, desk.jobs, account, body)
-    if task is None or body.dry_run:
-        made = await _create(desk, account, body, links)
-        if isinstance(made, schemas.DryRunData):
-            return schemas.Envelope(request_id=request.state.request_id, data=made)
-        task = made
-    return await _task_answer(task, request)
+    created = await context.ingest.create_task(caller, body)
+    if isinstance(created, schemas.DryRunData):
+        return schemas.Envelope(request_id=request.state.request_id, data=created)
+    return await _answer(request, context, caller, created)
 
 
 @api.get("/advanced-lip-sync", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
 async def list_tasks(
     request: Request,
-    desk: At,
-    account: Account,
-    links: Addresses,
+    context: Context,
+    caller: CallerParam,
     pageNum: Annotated[int, Query(ge=1, le=1000, description="Which page.")] = 1,
     pageSize: Annotated[int, Query(ge=1, le=500, description="Tasks on a page.")] = 30,
 ) -> schemas.Envelope[list[schemas.TaskData]]:
     """Tasks, newest first; past the end an empty list."""
-    store = desk.jobs.store
-    tasks = await run_in_threadpool(store.tasks, account, offset=(pageNum - 1) * pageSize, limit=pageSize)
-    places = await run_in_threadpool(store.positions, [task.id for task in tasks])
+    offset = (pageNum - 1) * pageSize
+    tasks = await run_in_threadpool(lambda: context.service.tasks(caller.account, offset=offset, limit=pageSize))
     return schemas.Envelope(
         request_id=request.state.request_id,
-        data=[schemas.task_data(task, links, places.get(task.id)) for task in tasks],
+        data=[schemas.task_data(task, caller.urls, position) for task, position in tasks],
     )
 
 
@@ -129,18 +102,18 @@ async def list_tasks(
     openapi_extra=extension(),
 )
 async def watch_task(
-    task_id: TaskId, request: Request, desk: At, account: Account, links: Addresses
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam
 ) -> StreamingResponse | JSONResponse:
     """An extension: the task as server-sent events, at once and at every change, until its end.
 
     Each event is named `task` and its data are the JSON of the task, as `data` holds it elsewhere.
     """
-    whole = await run_in_threadpool(desk.jobs.store.task_by_external_id, account, f"{task_id}/events")
-    if whole is not None:  # no call for events at all, but a task that its caller has named like one
-        return JSONResponse((await _task_answer(whole, request)).model_dump(mode="json"))
-    task = await _found(desk, account, task_id)
+    named = await run_in_threadpool(context.service.task_by_external_id, caller.account, f"{task_id}/events")
+    if named is not None:  # no request for events: the external id of a task ends like one
+        return JSONResponse((await _answer(request, context, caller, named)).model_dump(mode="json"))
+    task = await _found(context, caller, task_id)
     return StreamingResponse(
-        _changes(desk, account, task, links), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _events(context, caller, task), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
 
 
@@ -150,12 +123,12 @@ async def watch_task(
     openapi_extra=extension(),
 )
 async def cancel_task(
-    task_id: TaskId, request: Request, desk: At, account: Account
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam
 ) -> schemas.Envelope[schemas.TaskData]:
     """An extension: end a task that is not finished, as failed; a finished one stays as it is."""
-    task = await _found(desk, account, task_id)
-    ended = await run_in_threadpool(desk.jobs.cancel, task)
-    return await _task_answer(ended or task, request)
+    task = await _found(context, caller, task_id)
+    ended = await run_in_threadpool(context.service.cancel, task)
+    return await _answer(request, context, caller, ended or task)
 
 
 @api.delete(
@@ -164,241 +137,63 @@ async def cancel_task(
     openapi_extra=extension(),
 )
 async def delete_task(
-    task_id: TaskId, request: Request, desk: At, account: Account
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam
 ) -> schemas.Envelope[schemas.DeletedData]:
-    """An extension: end a task where it is not finished, and forget it with its results."""
-    task = await _found(desk, account, task_id)
-    await run_in_threadpool(desk.jobs.delete, task)
+    """An extension: end a task where it is not finished, and delete it with its results."""
+    task = await _found(context, caller, task_id)
+    await run_in_threadpool(context.service.delete, task)
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.DeletedData(task_id=task.id))
 
 
 @api.get("/advanced-lip-sync/{id:text}", responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE))
-async def get_task(task_id: TaskId, request: Request, desk: At, account: Account) -> schemas.Envelope[schemas.TaskData]:
-    """One task, by our id or by the caller's own."""
-    return await _task_answer(await _found(desk, account, task_id), request)
+async def get_task(
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+) -> schemas.Envelope[schemas.TaskData]:
+    """One task, by the server's id or by the caller's own."""
+    return await _answer(request, context, caller, await _found(context, caller, task_id))
 
 
-async def _found(desk: Desk, account: str, task_id: str) -> RenderTask:
-    store = desk.jobs.store
-    task = await run_in_threadpool(store.task, account, task_id)
-    task = task or await run_in_threadpool(store.task_by_external_id, account, task_id)
+async def _found(context: AppContext, caller: Caller, task_id: str) -> RenderTask:
+    task = await run_in_threadpool(context.service.task, caller.account, task_id)
     if task is None:
         raise ApiError(ErrorCode.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
     return task
 
 
-async def _task_answer(task: RenderTask, request: Request) -> schemas.Envelope[schemas.TaskData]:
-    places = {}
-    if task.status is TaskStatus.SUBMITTED:
-        places = await run_in_threadpool(desk_of(request).jobs.store.positions, [task.id])
-    data = schemas.task_data(task, links_of(request), places.get(task.id))
+async def _answer(
+    request: Request, context: AppContext, caller: Caller, task: RenderTask
+) -> schemas.Envelope[schemas.TaskData]:
+    position = await run_in_threadpool(context.service.position, task)
+    data = schemas.task_data(task, caller.urls, position)
     return schemas.Envelope(request_id=request.state.request_id, data=data)
 
 
-async def _changes(desk: Desk, account: str, task: RenderTask | None, links: FileUrls) -> AsyncIterator[bytes]:
-    told, silent_s = b"", 0.0
+async def _events(context: AppContext, caller: Caller, task: RenderTask | None) -> AsyncIterator[bytes]:
+    sent, silent_s = b"", 0.0
     while task is not None:
-        waits = task.status is TaskStatus.SUBMITTED
-        places = await run_in_threadpool(desk.jobs.store.positions, [task.id]) if waits else {}
-        data = schemas.task_data(task, links, places.get(task.id)).model_dump_json().encode()
-        if data != told:
+        position = await run_in_threadpool(context.service.position, task)
+        data = schemas.task_data(task, caller.urls, position).model_dump_json().encode()
+        if data != sent:
             yield format_sse_event(event="task", data_str=data.decode())
-            told, silent_s = data, 0.0
-        if task.finished or desk.jobs.draining:
+            sent, silent_s = data, 0.0
+        if task.finished or context.service.draining:
             return
-        await asyncio.sleep(WATCH_EVERY_S)
-        silent_s += WATCH_EVERY_S
-        if silent_s >= ALIVE_EVERY_S:
+        await asyncio.sleep(POLL_S)
+        silent_s += POLL_S
+        if silent_s >= KEEP_ALIVE_S:
             yield b": alive\n\n"
             silent_s = 0.0
-        task = await run_in_threadpool(desk.jobs.store.task, account, task.id)
+        task = await run_in_threadpool(context.service.task, caller.account, task.id)
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives; it ends where the caller goes away, since nobody else would want what it gives."""
+    """The result of `work`, which is cancelled when the caller disconnects: nobody else wants the result."""
     task = asyncio.create_task(work)
     try:
-        while not (await asyncio.wait({task}, timeout=GONE_EVERY_S))[0]:
+        while not (await asyncio.wait({task}, timeout=DISCONNECT_POLL_S))[0]:
             if await request.is_disconnected():
                 raise ClientDisconnect
         return task.result()
     finally:
         task.cancel()
         await asyncio.wait({task})
-
-
-async def _identify_address(desk: Desk, account: str, url: str) -> SessionRecord:
-    async with received(desk.jobs, desk.settings.max_video_mb) as path:
-        await _fetch(desk, url, path, desk.settings.max_video_mb, "video_url")
-        info = await desk.jobs.probe_video(path, "video_url")
-        validation.check_video(info, "video_url", any_size=desk.settings.any_size)
-        with _naming("video_url"):
-            return await desk.jobs.identify(account, path, info)
-
-
-async def _identify_kept(desk: Desk, account: str, media: Media, field: str) -> SessionRecord:
-    async with _at_hand(desk, media) as path:
-        info = await desk.jobs.probe_video(path, field)
-    validation.check_video(info, field, any_size=desk.settings.any_size)
-    await run_in_threadpool(desk.jobs.use, media, as_source=True)
-    with _naming(field):
-        return await desk.jobs.identify_kept(account, media)
-
-
-@asynccontextmanager
-async def _at_hand(desk: Desk, media: Media) -> AsyncIterator[Path]:
-    """A kept file where it can be read: in place, or a copy."""
-    if (path := desk.jobs.files.local(media.key)) is not None:
-        yield path
-    else:
-        async with received(desk.jobs, media.size // MIB + 1) as copy:
-            await run_in_threadpool(desk.jobs.files.copy, media.key, copy)
-            yield copy
-
-
-@contextmanager
-def _naming(field: str) -> Iterator[None]:
-    """Let faults that a worker finds in `video`, as the rooms below call it, name the field that the caller knows."""
-    try:
-        yield
-    except InputError as error:
-        raise error.renamed(field) from error
-
-
-async def _own(
-    desk: Desk, account: str, links: FileUrls, given: str | None, url: str | None, field: str, suffixes: tuple[str, ...]
-) -> Media | None:
-    """The file of ours that the caller gives by its id or by one of our addresses; `None` for an address elsewhere.
-
-    Raises `InputError` where the account has no such file, or none of that kind.
-    """
-    store = desk.jobs.store
-    if media_id := given or links.media_id(url or "", field):
-        media = await run_in_threadpool(store.media, account, media_id)
-    elif key := links.storage_key(url or ""):
-        media = await run_in_threadpool(store.media_at, account, key)
-    else:
-        return None
-    if media is None or media.suffix not in suffixes:
-        what = "video" if suffixes == VIDEO_SUFFIXES else "sound"
-        shown = f" {media_id[:80]!r}" if media_id else ""
-        raise InputError(f"there is no {what}{shown}, or it has expired.", field=field)
-    return media
-
-
-async def _create(
-    desk: Desk, account: str, body: schemas.LipSyncRequest, links: FileUrls
-) -> RenderTask | schemas.DryRunData:
-    session = await run_in_threadpool(desk.jobs.store.session, account, body.session_id)
-    if session is None:
-        raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
-    if len(body.face_choose) > 1 and not desk.settings.several_faces:
-        raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
-    if body.callback_url:
-        check_url(body.callback_url, "callback_url")
-    scene = validation.scene_of(session, body.sync_mode)
-    choices = [asked.choice() for asked in body.face_choose]
-    validation.check_choices(scene, choices)
-    await run_in_threadpool(desk.jobs.require_room)
-    await run_in_threadpool(desk.jobs.require_place, account)
-    async with AsyncExitStack() as stack:
-        sounds, fitted = [], []
-        for number, asked in enumerate(body.face_choose):
-            sounds.append(await stack.enter_async_context(received(desk.jobs, desk.settings.max_audio_mb)))
-            fitted.append(await _take_sound(desk, account, asked, number, scene, links, sounds[-1]))
-        if body.dry_run:
-            video_ms = scene.result_ms(fitted)
-            place, seconds = await run_in_threadpool(desk.jobs.estimate, video_ms)
-            return schemas.DryRunData(
-                duration=schemas.seconds_text(video_ms),
-                estimated_time=f"{seconds:.1f}",
-                queue_position=place,
-                warnings=[
-                    warning
-                    for face in session.faces
-                    if face.id in {choice.face_id for choice in choices}
-                    for warning in schemas.face_warnings(face)
-                ],
-            )
-        order = Order(
-            session,
-            tuple(fitted),
-            tuple(sounds),
-            body.external_task_id or None,
-            body.fingerprint(),
-            sync_mode=body.sync_mode,
-            watermark=body.watermark,
-            callback=TaskCallback(body.callback_url, links.base) if body.callback_url else None,
-        )
-        try:
-            return await run_in_threadpool(desk.jobs.submit, account, order)
-        except ExternalIdTaken:  # by a request that ran beside this one
-            task = await run_in_threadpool(_same_task, desk.jobs, account, body)
-            if task is None:
-                raise
-            return task
-
-
-async def _take_sound(
-    desk: Desk,
-    account: str,
-    asked: schemas.FaceChoose,
-    number: int,
-    scene: Scene,
-    links: FileUrls,
-    to: Path,
-) -> FaceChoice:
-    """Receive the speech, and the choice as it fits it."""
-    entry = f"face_choose[{number}]"
-    if bool(asked.sound_file) == bool(asked.audio_id):
-        raise InputError("exactly one of sound_file and audio_id must be given.", field=entry)
-    field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
-    sound_file = asked.sound_file or ""
-    media = await _own(desk, account, links, asked.audio_id, sound_file, field, AUDIO_SUFFIXES)
-    if media is not None:
-        await run_in_threadpool(desk.jobs.files.copy, media.key, to)
-        await run_in_threadpool(desk.jobs.use, media, as_source=False)
-    elif schemas.is_url(sound_file):
-        await _fetch(desk, sound_file, to, desk.settings.max_audio_mb, field)
-    else:
-        sound = await run_in_threadpool(schemas.decode_audio, sound_file, field, desk.settings.max_audio_mb * MIB)
-        await run_in_threadpool(to.write_bytes, sound)
-    info = await desk.jobs.probe_audio(to, field)
-    validation.check_audio(info, field)
-    return validation.fit(scene, asked.choice(), number, info.duration_ms)
-
-
-def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
-    """The task that this very request made before. Raises `InputError` where its external id made another one."""
-    if not body.external_task_id:
-        return None
-    task = jobs.store.task_by_external_id(account, body.external_task_id)
-    if task is not None and task.fingerprint != body.fingerprint():
-        raise InputError(
-            f"{body.external_task_id!r} is in use by task {task.id}, which has another payload.",
-            field="external_task_id",
-        )
-    return task
-
-
-@asynccontextmanager
-async def received(jobs: Jobs, most_mb: int) -> AsyncIterator[Path]:
-    """A place to receive a file of that size at; what is still there at the end goes. Raises `StorageError`."""
-    path = jobs.folder.incoming()
-    with jobs.folder.promised(most_mb):
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
-
-
-async def _fetch(desk: Desk, url: str, to: Path, max_mb: int, field: str) -> None:
-    with traces.span("fetch"):
-        await fetch(
-            url,
-            to,
-            max_bytes=max_mb * MIB,
-            timeout_s=desk.settings.fetch_timeout_s,
-            reach=desk.jobs.reach,
-            field=field,
-        )

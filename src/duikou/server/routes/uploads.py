@@ -12,10 +12,8 @@ from starlette.datastructures import UploadFile
 
 from duikou.errors import InputError
 from duikou.server import schemas
+from duikou.server.dependencies import CallerParam, Context
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
-from duikou.server.routes.lip_sync import Account, Addresses, At, received
-from duikou.tasks.models import VIDEO_SUFFIXES, MediaKind
-from duikou.units import MIB
 
 BODY = {
     "required": True,
@@ -41,22 +39,10 @@ router = APIRouter(prefix="/v1")
     responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS,
     openapi_extra=extension(requestBody=BODY),
 )
-async def upload_file(
-    request: Request, desk: At, account: Account, links: Addresses
-) -> schemas.Envelope[schemas.UploadData]:
+async def upload_file(request: Request, context: Context, caller: CallerParam) -> schemas.Envelope[schemas.UploadData]:
     """An extension: store a video or an audio file, sent as the body itself or as the field `file` of a form."""
-    await run_in_threadpool(desk.jobs.require_room)
-    async with received(desk.jobs, max(desk.settings.max_video_mb, desk.settings.max_audio_mb)) as path:
-        await _receive(request, path)
-        found = await desk.jobs.probe_upload(path, "file")
-        settings = desk.settings
-        max_mb = settings.max_video_mb if found.suffix in VIDEO_SUFFIXES else settings.max_audio_mb
-        if (size := path.stat().st_size) > max_mb * MIB:
-            raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field="file")
-        media = await run_in_threadpool(
-            desk.jobs.keep, account, path, MediaKind.UPLOAD, found.suffix, found.duration_ms
-        )
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, links))
+    media = await context.ingest.store_upload(caller.account, lambda path: _receive(request, path))
+    return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, caller.urls))
 
 
 async def _receive(request: Request, to: Path) -> None:

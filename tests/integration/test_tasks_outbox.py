@@ -10,7 +10,7 @@ from rows import END, Clock, media, task
 
 from duikou.database.engine import Database
 from duikou.tasks.models import Fault, MediaKind, TaskStatus
-from duikou.tasks.outbox import ORDERED_TRIES, Callback, Outbox
+from duikou.tasks.outbox import ORDERED_TRIES, Outbox, OutboxEntry
 from duikou.tasks.store import Store
 
 URL = "http://127.0.0.1/"
@@ -22,24 +22,24 @@ def outbox(database: Database, clock: Clock) -> Outbox:
     return Outbox(database, clock=clock)
 
 
-def statuses(callbacks: list[Callback]) -> list[str]:
+def statuses(callbacks: list[OutboxEntry]) -> list[str]:
     return [str(one.task.status) for one in callbacks]
 
 
 def test_every_change_is_told_as_it_was_then(store: Store, outbox: Outbox, clock: Clock) -> None:
-    asked = store.add_task(task(callback_url=URL))
-    store.add_task(task(id="9"))  # nobody asked to be told of this one
-    claimed = store.claim()
+    asked = store.tasks.add(task(callback_url=URL))
+    store.tasks.add(task(id="9"))  # nobody asked to be told of this one
+    claimed = store.queue.claim()
     assert claimed
-    store.release(claimed)
-    again = store.claim()
+    store.tasks.release(claimed)
+    again = store.queue.claim()
     assert again
-    store.publish(again, media(kind=MediaKind.RESULT))
+    store.tasks.complete_render(again, media(kind=MediaKind.RESULT))
     told = []
-    while callbacks := outbox.claim(9, hold_ms=1):
+    while callbacks := outbox.claim(9, lease_ms=1):
         (callback,) = callbacks
         told.append(callback)
-        outbox.delivered(callback)
+        outbox.remove(callback)
     assert statuses(told) == ["submitted", "processing", "submitted", "processing", "succeed"]
     assert (told[0].task, told[1].task, told[3].task) == (asked, claimed, again)
     assert len({one.id for one in told}) == 5
@@ -47,79 +47,81 @@ def test_every_change_is_told_as_it_was_then(store: Store, outbox: Outbox, clock
 
 
 def test_a_change_that_lost_is_not_told(store: Store, outbox: Outbox) -> None:
-    store.add_task(task(callback_url=URL))
-    claimed = store.claim()
+    store.tasks.add(task(callback_url=URL))
+    claimed = store.queue.claim()
     assert claimed
-    store.publish(claimed, media(kind=MediaKind.RESULT))
-    assert not store.fail(claimed, "no", Fault.MODEL, expires_at=END)
+    store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
+    assert not store.tasks.fail(claimed, "no", Fault.MODEL, expires_at=END)
     assert outbox.waiting() == 3
 
 
 def test_callbacks_of_a_task_go_in_order_until_one_has_failed_too_often(store: Store, outbox: Outbox) -> None:
-    store.add_task(task(callback_url=URL))
-    store.claim()
+    store.tasks.add(task(callback_url=URL))
+    store.queue.claim()
     for tries in range(1, ORDERED_TRIES + 1):
-        (refused,) = outbox.claim(9, hold_ms=1)
+        (refused,) = outbox.claim(9, lease_ms=1)
         assert (refused.task.status, refused.tries) == (TaskStatus.SUBMITTED, tries)
-        outbox.again(refused, wait_ms=0)
-    assert statuses(outbox.claim(9, hold_ms=1)) == ["submitted", "processing"]
+        outbox.retry(refused, wait_ms=0)
+    assert statuses(outbox.claim(9, lease_ms=1)) == ["submitted", "processing"]
 
 
 def test_tasks_do_not_wait_for_each_other(store: Store, outbox: Outbox) -> None:
     for number in range(3):
-        store.add_task(task(id=str(number), callback_url=URL))
-    assert [one.task.id for one in outbox.claim(2, hold_ms=1)] == ["0", "1"]
-    assert [one.task.id for one in outbox.claim(9, hold_ms=1)] == ["2"]
+        store.tasks.add(task(id=str(number), callback_url=URL))
+    assert [one.task.id for one in outbox.claim(2, lease_ms=1)] == ["0", "1"]
+    assert [one.task.id for one in outbox.claim(9, lease_ms=1)] == ["2"]
 
 
 def test_what_is_in_hand_is_due_again_after_a_while(store: Store, outbox: Outbox, clock: Clock) -> None:
-    store.add_task(task(callback_url=URL))
-    (first,) = outbox.claim(9, hold_ms=500)
+    store.tasks.add(task(callback_url=URL))
+    (first,) = outbox.claim(9, lease_ms=500)
     clock.ms += 499
-    assert outbox.claim(9, hold_ms=500) == []
+    assert outbox.claim(9, lease_ms=500) == []
     clock.ms += 1
-    (second,) = outbox.claim(9, hold_ms=500)
+    (second,) = outbox.claim(9, lease_ms=500)
     assert (second.id, second.tries) == (first.id, 2)
-    outbox.again(second, wait_ms=2_000)
+    outbox.retry(second, wait_ms=2_000)
     clock.ms += 1_999
-    assert outbox.claim(9, hold_ms=500) == []
+    assert outbox.claim(9, lease_ms=500) == []
     clock.ms += 1
-    assert len(outbox.claim(9, hold_ms=500)) == 1
+    assert len(outbox.claim(9, lease_ms=500)) == 1
 
 
 def test_couriers_never_have_the_same_callback(store: Store, outbox: Outbox) -> None:
     for number in range(40):
-        store.add_task(task(id=str(number), callback_url=URL))
-    claimed = at_once(*[partial(outbox.claim, 40, hold_ms=1)] * 8)
+        store.tasks.add(task(id=str(number), callback_url=URL))
+    claimed = at_once(*[partial(outbox.claim, 40, lease_ms=1)] * 8)
     assert sorted(int(one.task.id) for some in claimed for one in some) == list(range(40))
 
 
 def test_a_receiver_that_is_gone_hears_nothing_more(store: Store, outbox: Outbox) -> None:
-    store.add_task(task(id="1", callback_url=URL))
-    claimed = store.claim()
+    store.tasks.add(task(id="1", callback_url=URL))
+    claimed = store.queue.claim()
     assert claimed
-    (callback,) = outbox.claim(9, hold_ms=1)
+    (callback,) = outbox.claim(9, lease_ms=1)
     outbox.stop(callback)
-    store.publish(claimed, media(kind=MediaKind.RESULT))
+    store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
     assert outbox.waiting() == 0
 
 
 def test_of_a_task_that_changes_while_its_receiver_goes_nothing_more_is_told(store: Store, outbox: Outbox) -> None:
     for _ in range(ROUNDS):
-        store.add_task(task(callback_url=URL))
-        claimed = store.claim()
+        store.tasks.add(task(callback_url=URL))
+        claimed = store.queue.claim()
         assert claimed
-        (callback,) = outbox.claim(9, hold_ms=1)
-        gave = at_once(partial(outbox.stop, callback), partial(store.publish, claimed, media(kind=MediaKind.RESULT)))
+        (callback,) = outbox.claim(9, lease_ms=1)
+        gave = at_once(
+            partial(outbox.stop, callback), partial(store.tasks.complete_render, claimed, media(kind=MediaKind.RESULT))
+        )
         assert gave == [None, True]
         assert outbox.waiting() == 0
 
 
 def test_a_task_is_deleted_while_its_receiver_goes(store: Store, outbox: Outbox) -> None:
     for _ in range(ROUNDS):
-        store.add_task(task(callback_url=URL))
-        claimed = store.claim()
+        store.tasks.add(task(callback_url=URL))
+        claimed = store.queue.claim()
         assert claimed
-        (callback,) = outbox.claim(9, hold_ms=1)
-        assert at_once(partial(outbox.stop, callback), partial(store.drop_task, claimed)) == [None, None]
+        (callback,) = outbox.claim(9, lease_ms=1)
+        assert at_once(partial(outbox.stop, callback), partial(store.tasks.remove, claimed)) == [None, None]
         assert outbox.waiting() == 0

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -25,11 +26,12 @@ from duikou.errors import StorageError
 from duikou.faces.track import FaceWarning
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.accounts import Accounts
-from duikou.tasks.models import FaceRecord, MediaKind
+from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind
 from duikou.tasks.outbox import Outbox
-from duikou.tasks.rows import task_row
+from duikou.tasks.rows import task_from, task_row
 from duikou.tasks.states import Queue, TaskStatus
-from duikou.tasks.store import Beat, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import Heartbeat
 from duikou.telemetry import logs
 from duikou.timebase import Interval
 
@@ -123,22 +125,32 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def make_old(url: str, name: str) -> None:
     version, rows = OLD[name]
+    make_version(url, version, rows)
+    if name == "unversioned":
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(sa.text("DROP TABLE alembic_version"))
+        engine.dispose()
+
+
+def make_version(url: str, version: str, rows: dict[str, Any]) -> None:
+    """A database of that version with these rows, one or several of a table."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
         config.attributes["connection"] = connection
         command.upgrade(config, version)
-        if name == "unversioned":
-            connection.execute(sa.text("DROP TABLE alembic_version"))
         old = sa.MetaData()
         old.reflect(connection)
         assert ("accounts" in old.tables) == ("callback_url" in old.tables["tasks"].c) == (version > "0001")
-        assert "turn" not in old.tables["tasks"].c
+        assert ("turn" in old.tables["tasks"].c) == (version > "0002")
         for table, row in rows.items():
             # Reflected columns no longer know that they are JSON; today's do.
             today = tables.metadata.tables[table]
-            connection.execute(sa.insert(sa.table(table, *(sa.column(c, today.c[c].type) for c in row))).values(row))
+            some = row if isinstance(row, list) else [row]
+            columns = [sa.column(c, today.c[c].type) for c in some[0]]
+            connection.execute(sa.insert(sa.table(table, *columns)).values(some))
     engine.dispose()
 
 
@@ -160,13 +172,13 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert differences(empty_url)
     database = Database(empty_url)
     store, (_, rows) = Store(database), OLD[name]
-    media, session = store.media("", MEDIA["id"]), store.session("", SESSION["id"])
+    media, session = store.media.find("", MEDIA["id"]), store.sessions.find("", SESSION["id"])
     assert media
     assert {**media.__dict__} == {**MEDIA, "kind": MediaKind.SOURCE}
     assert session
     warning = FaceWarning("small_face", "small", Interval(1, 2))
     assert session.faces == (FaceRecord("0", Interval(0, 9_000), (warning,), (0, 0, 0, 0)),)
-    task = store.task_by_external_id("", "mine")
+    task = store.tasks.find_by_external_id("", "mine")
     assert task
     kept = task_row(task)
     assert {column: kept[column] for column in rows["tasks"]} == rows["tasks"]
@@ -180,13 +192,31 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert (task.expires_at, task.result, task.sync_mode) == (None, None, None)
     if "accounts" in rows:
         assert Accounts(database).callback_secret("") == rows["accounts"]["callback_secret"]
-        (callback,) = Outbox(database).claim(9, hold_ms=1)
+        (callback,) = Outbox(database).claim(9, lease_ms=1)
         assert (callback.id, callback.task.id, callback.tries) == ("4", TASK["id"], 2)
-    claimed = store.claim()
+    claimed = store.queue.claim()
     assert claimed
     assert (claimed.id, claimed.attempt, claimed.tries) == (TASK["id"], 2, 2)
     database.close()
     assert differences(empty_url) == []
+
+
+def test_searches_of_a_former_version_wait_in_the_queue_of_today(empty_url: str) -> None:
+    search = {**TASK, "id": "7", "external_id": None, "session_id": "", "choices": [], "queue": "analysis"}
+    make_version(empty_url, "0003", {"tasks": [search, {**TASK, "queue": "gpu"}]})
+    database = Database(empty_url)
+    with database.reading() as connection:
+        queues = dict(connection.execute(sa.select(tables.tasks.c.id, tables.tasks.c.queue)).tuples())
+    assert queues == {"7": "identify", TASK["id"]: "gpu"}
+    claimed = Store(database).queue.claim(Queue.IDENTIFY)
+    assert isinstance(claimed, IdentifyTask)
+    assert (claimed.id, claimed.queue, claimed.session_id) == ("7", Queue.IDENTIFY, None)
+    database.close()
+
+
+def test_a_row_that_a_former_server_writes_during_an_upgrade_is_read() -> None:
+    former = task_from({**TASK, "session_id": "", "queue": "analysis"})
+    assert (type(former), former.queue) == (IdentifyTask, Queue.IDENTIFY)
 
 
 def test_a_new_database_has_the_tables_that_the_code_expects(empty_url: str) -> None:
@@ -212,7 +242,7 @@ def test_processes_that_open_one_database_at_once_all_succeed(empty_url: str, ol
     processes_at_once(8, open_database, empty_url)
     assert differences(empty_url) == []
     database = Database(empty_url)
-    assert [one.external_id for one in Store(database).unfinished()] == (["mine"] if old else [])
+    assert [one.external_id for one in Store(database).tasks.unfinished()] == (["mine"] if old else [])
     database.close()
 
 
@@ -237,7 +267,7 @@ def test_a_database_of_one_server_has_one_sweeper(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'test.db'}")
     with database.alone("sweep") as alone:
         assert alone
-        Store(database).add_media(media())
+        Store(database).media.add(media())
     database.close()
 
 
@@ -299,18 +329,18 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
     url = own.fresh().replace("postgres@", f"postgres:{PASSWORD}@")
     database = Database(url)
     store = Store(database)
-    store.add_task(task(id="1"))
-    claimed = store.claim()
+    store.tasks.add(task(id="1"))
+    claimed = store.queue.claim()
     assert claimed
     calls = [
-        store.claim,
-        store.loads,
+        store.queue.claim,
+        store.queue.loads,
         database.ping,
-        partial(store.add_task, task(id="2")),
-        partial(store.beat, [Beat(claimed, "rendering", 0.5)]),
-        partial(store.publish, claimed, media(kind=MediaKind.RESULT)),
+        partial(store.tasks.add, task(id="2")),
+        partial(store.queue.record_heartbeats, [Heartbeat(claimed, "rendering", 0.5)]),
+        partial(store.tasks.complete_render, claimed, media(kind=MediaKind.RESULT)),
         partial(Accounts(database).callback_secret, ""),
-        partial(Outbox(database).claim, 9, hold_ms=1),
+        partial(Outbox(database).claim, 9, lease_ms=1),
     ]
     logs.configure()
     for stop in (own.stop, own.kill):
@@ -323,8 +353,8 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
             structlog.get_logger().error("it failed", exc_info=caught.value)
         own.start()
         assert all(not isinstance(gave, Exception) for gave in at_once(*[database.ping] * 8))
-        assert [one.id for one in store.unfinished()] == ["1"]
-    assert store.publish(claimed, media(kind=MediaKind.RESULT))
+        assert [one.id for one in store.tasks.unfinished()] == ["1"]
+    assert store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
     said = capsys.readouterr().err
     assert said.count("it failed") == 2 * len(calls)
     assert PASSWORD not in said
@@ -342,7 +372,7 @@ def test_what_is_written_when_the_database_dies_is_not_kept(own: Postgres) -> No
         own.start()
         with database.reading() as connection:
             assert list(connection.execute(sa.select(tables.secrets))) == []
-    store.add_task(new)
+    store.tasks.add(new)
     database.close()
 
 

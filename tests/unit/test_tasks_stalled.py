@@ -18,9 +18,11 @@ from duikou.database.engine import Database
 from duikou.database.ids import now_ms
 from duikou.tasks import stalled
 from duikou.tasks.models import Task
-from duikou.tasks.stalled import DEAD_S, PAUSE_S, Pulses, Watch
+from duikou.tasks.stalled import DEAD_S, PAUSE_S, HeartbeatHistory, StalledTaskMonitor
 from duikou.tasks.states import Fault, TaskStatus
-from duikou.tasks.store import MAX_TRIES, RETRY_DELAY_MS, Beat, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import MAX_TRIES, RETRY_DELAY_MS, Heartbeat
+from duikou.tasks.store.tasks import TaskStore
 
 ONE, OTHER = ("1", 1), ("2", 1)
 DAY_MS = 86_400_000
@@ -42,45 +44,45 @@ def seconds() -> Seconds:
 
 
 @pytest.fixture
-def pulses(seconds: Seconds) -> Pulses:
-    return Pulses(seconds)
+def history(seconds: Seconds) -> HeartbeatHistory:
+    return HeartbeatHistory(seconds)
 
 
 # What is known of signs of life
 
 
-def test_an_attempt_is_dead_once_its_signs_stopped_for_long_enough(pulses: Pulses, seconds: Seconds) -> None:
+def test_an_attempt_is_dead_once_its_signs_stopped_for_long_enough(history: HeartbeatHistory, seconds: Seconds) -> None:
     began = seconds.now
     while seconds.now - began < DEAD_S:
-        assert pulses.dead({ONE: 7}) == []
+        assert history.dead({ONE: 7}) == []
         seconds.now += 1
-    assert pulses.dead({ONE: 7}) == [ONE]
+    assert history.dead({ONE: 7}) == [ONE]
 
 
-def test_a_sign_of_life_starts_the_count_anew(pulses: Pulses, seconds: Seconds) -> None:
+def test_a_sign_of_life_starts_the_count_anew(history: HeartbeatHistory, seconds: Seconds) -> None:
     for beat in range(30):
-        assert pulses.dead({ONE: beat // 7}) == []
+        assert history.dead({ONE: beat // 7}) == []
         seconds.now += 1
 
 
-def test_nobody_is_dead_after_a_pause_in_watching(pulses: Pulses, seconds: Seconds) -> None:
+def test_nobody_is_dead_after_a_pause_in_watching(history: HeartbeatHistory, seconds: Seconds) -> None:
     for _ in range(int(DEAD_S)):
-        pulses.dead({ONE: 7})
+        history.dead({ONE: 7})
         seconds.now += 1
     seconds.now += PAUSE_S
     for _ in range(int(DEAD_S)):
-        assert pulses.dead({ONE: 7}) == []
+        assert history.dead({ONE: 7}) == []
         seconds.now += 1
-    assert pulses.dead({ONE: 7}) == [ONE]
+    assert history.dead({ONE: 7}) == [ONE]
 
 
-def test_attempts_are_told_apart(pulses: Pulses, seconds: Seconds) -> None:
+def test_attempts_are_told_apart(history: HeartbeatHistory, seconds: Seconds) -> None:
     for second in range(int(DEAD_S)):
-        assert pulses.dead({ONE: 7, OTHER: second}) == []
+        assert history.dead({ONE: 7, OTHER: second}) == []
         seconds.now += 1
-    assert pulses.dead({ONE: 7, OTHER: 99}) == [ONE]
-    assert pulses.dead({("1", 2): 7, OTHER: 99}) == [], "another attempt at the same task is another one"
-    assert pulses.dead({ONE: 7}) == [], "what was gone meanwhile is new"
+    assert history.dead({ONE: 7, OTHER: 99}) == [ONE]
+    assert history.dead({("1", 2): 7, OTHER: 99}) == [], "another attempt at the same task is another one"
+    assert history.dead({ONE: 7}) == [], "what was gone meanwhile is new"
 
 
 LOOKS = st.lists(
@@ -97,14 +99,14 @@ def test_only_silence_that_was_watched_counts(
 ) -> None:
     """The model adds up the seconds between looks at which nothing had changed."""
     clock = Seconds()
-    pulses, beats, silent = Pulses(clock), dict.fromkeys(there, 0), dict.fromkeys(there, 0.0)
-    pulses.dead(beats)
+    history, beats, silent = HeartbeatHistory(clock), dict.fromkeys(there, 0), dict.fromkeys(there, 0.0)
+    history.dead(beats)
     for step, alive in looks:
         clock.now += step
         for attempt in there:
             beats[attempt] += attempt in alive
             silent[attempt] = 0.0 if attempt in alive or step > PAUSE_S else silent[attempt] + step
-        assert set(pulses.dead(beats)) == {attempt for attempt in there if silent[attempt] >= DEAD_S}
+        assert set(history.dead(beats)) == {attempt for attempt in there if silent[attempt] >= DEAD_S}
 
 
 # The thread
@@ -125,7 +127,7 @@ def store(database: Database) -> Store:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything goes forty times as fast, so that a machine that is busy still counts as watching."""
-    monkeypatch.setattr(stalled, "WATCH_EVERY_S", 0.025)
+    monkeypatch.setattr(stalled, "CHECK_EVERY_S", 0.025)
     monkeypatch.setattr(stalled, "DEAD_S", 0.2)
 
 
@@ -139,9 +141,9 @@ def test_what_the_dead_had_in_hand_is_given_to_others(store: Store, hasty: None)
 
     def look() -> None:
         looks.append(1)
-        store.beat([Beat(alive, "rendering", 0.5)])
+        store.queue.record_heartbeats([Heartbeat(alive, "rendering", 0.5)])
 
-    watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=look)
+    watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, resend_lost_wakeups=look)
     watcher.start()
     until(lambda: standing(store, "2").status is TaskStatus.SUBMITTED)
     seen = len(looks)
@@ -159,11 +161,11 @@ def test_a_task_that_killed_all_its_workers_fails(database: Database, hasty: Non
     store = Store(database, clock=clock)
     claimed = begun(store, "1")
     for tries in range(1, MAX_TRIES):
-        store.retry(claimed, "the worker died", Fault.WORKER, expires_at=DAY_MS)
+        store.tasks.retry(claimed, "the worker died", Fault.WORKER, expires_at=DAY_MS)
         clock.ms += RETRY_DELAY_MS * tries
-        claimed = store.claim() or claimed
+        claimed = store.queue.claim() or claimed
     stopping = threading.Event()
-    watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=nothing)
+    watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, resend_lost_wakeups=nothing)
     watcher.start()
     until(lambda: standing(store, "1").finished)
     stopping.set()
@@ -179,7 +181,7 @@ def test_a_database_that_is_away_is_told_of_once_and_watched_again(
 ) -> None:
     begun(store, "1")
     stopping = threading.Event()
-    watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=nothing)
+    watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, resend_lost_wakeups=nothing)
     with capture_logs() as lines:
         rename(database, "tasks", "hidden")
         watcher.start()
@@ -205,7 +207,7 @@ def test_a_broker_that_is_away_keeps_nobody_from_being_given_up(store: Store, ha
         raise OSError("the broker is away")
 
     with capture_logs() as lines:
-        watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=ring)
+        watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, resend_lost_wakeups=ring)
         watcher.start()
         until(lambda: standing(store, "1").status is TaskStatus.SUBMITTED)
         stopping.set()
@@ -213,24 +215,25 @@ def test_a_broker_that_is_away_keeps_nobody_from_being_given_up(store: Store, ha
     assert sum(line["event"] == "the fleet cannot be watched" for line in lines) == 1
 
 
-class Late(Store):
-    """A store on which a worker hands its task back just after a watcher has looked at the signs of life."""
+class LateTasks(TaskStore):
+    """A worker hands its task back just after the monitor has read the heartbeats."""
 
-    def task_of_anyone(self, task_id: str) -> Task | None:
-        found = super().task_of_anyone(task_id)
+    def get(self, task_id: str) -> Task | None:
+        found = super().get(task_id)
         if found is not None and found.status is TaskStatus.PROCESSING:
             self.release(found)
-        return super().task_of_anyone(task_id)
+        return super().get(task_id)
 
 
 def test_a_task_that_was_handed_back_meanwhile_is_left_alone(database: Database, hasty: None) -> None:
-    store = Late(database)
+    store = Store(database)
+    store.tasks = LateTasks(database, now_ms)
     begun(store, "1")
     stopping, rung = threading.Event(), threading.Event()
     with capture_logs() as lines:
-        watcher = Watch(store, keep_ms=DAY_MS, stopping=stopping, ring=rung.set)
+        watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, resend_lost_wakeups=rung.set)
         watcher.start()
-        until(lambda: not store.beats())
+        until(lambda: not store.queue.heartbeats())
         rung.clear()
         assert rung.wait(10)
         stopping.set()

@@ -4,25 +4,29 @@ stays, and what nobody knows is removed."""
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rows import Clock, identify_task, media, task
+from rows import Clock, add_session, identify_task, media, task
 from services import S3
 
+from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
-from duikou.server.service import Jobs
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
-from duikou.tasks.models import IdentifyTask, Media, MediaKind, SessionRecord, TaskResult
+from duikou.tasks.models import IDENTIFY_KEPT_MS, IdentifyTask, Media, MediaKind, SessionRecord, TaskResult
 from duikou.tasks.retention import ORPHAN_S, remove_orphans, sweep
+from duikou.tasks.service import NewMedia, ServiceParts, ServicePolicy, TaskService
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
-from duikou.workers.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Terms
+from duikou.units import DAY_MS, HOUR_MS
+from duikou.workers.broker import FleetDispatcher
+from duikou.workers.executor import Terms
 
 LATER = 10_000
 PATIENCE_S = 20.0
@@ -65,7 +69,7 @@ def listed(files: Files) -> set[str]:
 def source(store: Store, files: Files, tmp_path: Path, media_id: str, expires_at: int, **what: Any) -> Media:
     """A new source with its file."""
     made = media(id=media_id, key=keys.source_key(media_id, ".mp4"), expires_at=expires_at, **what)
-    store.add_media(made)
+    store.media.add(made)
     put(files, tmp_path, made.key)
     return made
 
@@ -76,15 +80,15 @@ def source(store: Store, files: Files, tmp_path: Path, media_id: str, expires_at
 def test_all_that_is_over_goes_and_nothing_else(store: Store, files: Files, clock: Clock, tmp_path: Path) -> None:
     for number, end in (("1", 2_000), ("2", LATER)):
         video = source(store, files, tmp_path, f"1{number}", end)
-        store.add_session(SessionRecord(f"2{number}", "", video, (), 1, end))
+        add_session(store, SessionRecord(f"2{number}", "", video, (), 1, end))
         put(files, tmp_path, keys.picture_key(f"2{number}", "0"))
-        store.add_task(task(id=f"3{number}", callback_url="http://127.0.0.1/"))
-        claimed = store.claim()
+        store.tasks.add(task(id=f"3{number}", callback_url="http://127.0.0.1/"))
+        claimed = store.queue.claim()
         assert claimed
         made = [keys.result_key(claimed.id, 1), keys.marked_key(claimed.id, 1)]
         put(files, tmp_path, keys.audio_key(claimed.id, 0), *made)
         results = (media(id=f"{4 + n}{number}", kind=MediaKind.RESULT, key=made[n], expires_at=end) for n in range(2))
-        store.publish(claimed, *results)
+        store.tasks.complete_render(claimed, *results)
     before = listed(files)
     assert sweep(store, files) == 0
     assert listed(files) == before
@@ -98,41 +102,41 @@ def test_all_that_is_over_goes_and_nothing_else(store: Store, files: Files, cloc
         "tasks/32/1/marked.mp4",
     }
     ids = [f"{kind}{number}" for kind in range(1, 6) for number in range(1, 3)]
-    assert store.known(ids) == {"12": 0, "22": 0, "32": 1, "42": 0, "52": 0}
+    assert store.expiry.known(ids) == {"12": 0, "22": 0, "32": 1, "42": 0, "52": 0}
     clock.ms = LATER
     assert sweep(store, files) == 3
     assert listed(files) == set()
-    assert store.known(ids) == {}
+    assert store.expiry.known(ids) == {}
 
 
 def test_a_session_that_is_over_goes_and_its_source_stays(
     store: Store, local: Files, clock: Clock, tmp_path: Path
 ) -> None:
     video = source(store, local, tmp_path, "1", LATER)
-    store.add_session(SessionRecord("2", "", video, (), 1, 2_000))
+    add_session(store, SessionRecord("2", "", video, (), 1, 2_000))
     put(local, tmp_path, keys.picture_key("2", "0"))
     clock.ms = 2_000
     assert sweep(store, local) == 1
     assert listed(local) == {"media/1.mp4"}
     clock.ms = LATER
     assert sweep(store, local) == 1
-    assert store.known(["1", "2"]) == {}
+    assert store.expiry.known(["1", "2"]) == {}
 
 
 def test_an_unfinished_task_keeps_its_session_and_its_source(
     store: Store, local: Files, clock: Clock, tmp_path: Path
 ) -> None:
     video = source(store, local, tmp_path, "1", 2_000)
-    store.add_session(SessionRecord("2", "", video, (), 1, 2_000))
-    store.add_task(task(id="3", session_id="2", source_id="1"))
+    add_session(store, SessionRecord("2", "", video, (), 1, 2_000))
+    store.tasks.add(task(id="3", session_id="2", source_id="1"))
     clock.ms = LATER
     assert sweep(store, local) == 0
-    claimed = store.claim()
+    claimed = store.queue.claim()
     assert claimed
     assert sweep(store, local) == 0
-    store.fail(claimed, "no", Fault.INPUT, expires_at=2 * LATER)
+    store.tasks.fail(claimed, "no", Fault.INPUT, expires_at=2 * LATER)
     assert [sweep(store, local) for _ in range(2)] == [2, 0]
-    assert store.known(["1", "2", "3"]) == {"3": 1}
+    assert store.expiry.known(["1", "2", "3"]) == {"3": 1}
 
 
 def test_a_result_that_became_a_sessions_source_stays_while_the_session_does(
@@ -141,11 +145,11 @@ def test_a_result_that_became_a_sessions_source_stays_while_the_session_does(
     for number, marked in (("3", False), ("6", True)):
         key = keys.result_key(number, 1)
         made = TaskResult("9", 10_000, f"{number}4") if marked else TaskResult(f"{number}4", 10_000)
-        store.add_task(task(id=number, status=TaskStatus.SUCCEED, expires_at=2_000, result=made))
+        store.tasks.add(task(id=number, status=TaskStatus.SUCCEED, expires_at=2_000, result=made))
         result = media(id=f"{number}4", kind=MediaKind.RESULT, key=key, expires_at=2_000)
-        store.add_media(result)
+        store.media.add(result)
         put(local, tmp_path, key)
-        store.add_session(SessionRecord(f"{number}5", "", result, (), 1, LATER))
+        add_session(store, SessionRecord(f"{number}5", "", result, (), 1, LATER))
     clock.ms = 3_000
     assert sweep(store, local) == 0
     assert listed(local) == {"tasks/3/1/result.mp4", "tasks/6/1/result.mp4"}
@@ -159,23 +163,23 @@ def test_searches_go_soon_and_leave_the_sessions_that_they_made(
 ) -> None:
     video = source(store, local, tmp_path, "1", LATER)
     for number in range(3):
-        store.add_task(identify_task(id=f"2{number}", source_id="1"))
-    found, failed = store.claim(Queue.ANALYSIS), store.claim(Queue.ANALYSIS)
+        store.tasks.add(identify_task(id=f"2{number}", source_id="1"))
+    found, failed = store.queue.claim(Queue.IDENTIFY), store.queue.claim(Queue.IDENTIFY)
     assert isinstance(found, IdentifyTask)
     assert failed
-    store.found(found, SessionRecord("3", "", video, (), 1, LATER), expires_at=2_000)
-    store.fail(failed, "no", Fault.INPUT, expires_at=2_000)
+    store.tasks.complete_identify(found, SessionRecord("3", "", video, (), 1, LATER), expires_at=2_000)
+    store.tasks.fail(failed, "no", Fault.INPUT, expires_at=2_000)
     clock.ms = 2_000
     assert sweep(store, local) == 2
-    assert store.known(["1", "20", "21", "22", "3"]) == {"1": 0, "22": 0, "3": 0}
-    assert store.session("", "3")
+    assert store.expiry.known(["1", "20", "21", "22", "3"]) == {"1": 0, "22": 0, "3": 0}
+    assert store.sessions.find("", "3")
 
 
 def test_a_sweep_takes_small_batches(store: Store, local: Files, clock: Clock, tmp_path: Path) -> None:
     for number in range(5):
         video = source(store, local, tmp_path, f"1{number}", 1_500)
-        store.add_session(SessionRecord(f"2{number}", "", video, (), 1, 1_500))
-        store.add_task(task(id=f"3{number}", status=TaskStatus.FAILED, expires_at=1_500))
+        add_session(store, SessionRecord(f"2{number}", "", video, (), 1, 1_500))
+        store.tasks.add(task(id=f"3{number}", status=TaskStatus.FAILED, expires_at=1_500))
     clock.ms = 1_500
     assert [sweep(store, local, batch=2) for _ in range(4)] == [6, 6, 3, 0]
 
@@ -184,9 +188,9 @@ def test_what_is_needed_does_not_hold_up_what_is_not(store: Store, local: Files,
     for number in range(4):
         video = source(store, local, tmp_path, f"1{number}", 1_500)
         needed = number < 3
-        store.add_session(SessionRecord(f"2{number}", "", video, (), 1, 1_500))
+        add_session(store, SessionRecord(f"2{number}", "", video, (), 1, 1_500))
         if needed:
-            store.add_task(task(session_id=f"2{number}", source_id=video.id))
+            store.tasks.add(task(session_id=f"2{number}", source_id=video.id))
     clock.ms = 1_500
     assert [sweep(store, local, batch=1) for _ in range(2)] == [2, 0]
     assert listed(local) == {"media/10.mp4", "media/11.mp4", "media/12.mp4"}
@@ -196,18 +200,19 @@ def test_what_is_needed_does_not_hold_up_what_is_not(store: Store, local: Files,
 
 
 @pytest.fixture
-def jobs(store: Store, local: Files, tmp_path: Path) -> Jobs:
-    """The desk with its store and its files, without anything that works."""
-    jobs = Jobs(Settings(data=tmp_path / "data"), None, lambda _: b"")
-    jobs.store, jobs.files = store, local
-    return jobs
+def service(database: Database, store: Store, local: Files, tmp_path: Path) -> TaskService:
+    """The service with its store and its files, and nothing that works."""
+    given, never = Settings(data=tmp_path / "data"), threading.Event()
+    dispatcher = FleetDispatcher(given.model_copy(update={"broker_url": "amqp://127.0.0.1:1"}), store, stopping=never)
+    parts = ServiceParts(database, store, local, DataFolder(given.data), dispatcher, never, never)
+    return TaskService(parts, ServicePolicy.of(given))
 
 
 def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
     folder.make()
     terms = Terms.of(Settings(data=folder.root), folder)
-    assert (terms.session_ms, terms.keep_ms, SEARCH_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
+    assert (terms.session_ms, terms.keep_ms, IDENTIFY_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +226,9 @@ def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path:
     ],
 )
 def test_an_upload_is_kept_for_a_day_unless_it_is_used(
-    jobs: Jobs,
+    service: TaskService,
+    store: Store,
+    local: Files,
     clock: Clock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -232,18 +239,18 @@ def test_an_upload_is_kept_for_a_day_unless_it_is_used(
     received = tmp_path / "received"
     received.write_bytes(b"x")
     made_at = now_ms()
-    monkeypatch.setattr("duikou.server.service.now_ms", lambda: made_at)
-    kept = jobs.keep("", received, kind, ".mp4", 10_000)
+    monkeypatch.setattr("duikou.tasks.service.now_ms", lambda: made_at)
+    kept = service.add_media("", NewMedia(received, kind, ".mp4", 10_000))
     if used is not None:
-        monkeypatch.setattr("duikou.server.service.now_ms", lambda: made_at + 12 * HOUR_MS)
-        jobs.use(kept, as_source=used == "source")
+        monkeypatch.setattr("duikou.tasks.service.now_ms", lambda: made_at + 12 * HOUR_MS)
+        service.extend_upload(kept, as_source=used == "source")
     clock.ms = made_at + kept_ms - 1
-    assert sweep(jobs.store, jobs.files) == 0
-    assert jobs.store.media("", kept.id)
+    assert sweep(store, local) == 0
+    assert store.media.find("", kept.id)
     clock.ms += 1
-    assert jobs.store.media("", kept.id) is None
-    assert sweep(jobs.store, jobs.files) == 1
-    assert jobs.files.size(kept.key) is None
+    assert store.media.find("", kept.id) is None
+    assert sweep(store, local) == 1
+    assert local.size(kept.key) is None
 
 
 # Orphans
@@ -251,9 +258,9 @@ def test_an_upload_is_kept_for_a_day_unless_it_is_used(
 
 def test_files_that_belong_to_nothing_are_removed(store: Store, files: Files, tmp_path: Path) -> None:
     source(store, files, tmp_path, "1", LATER)
-    store.add_session(SessionRecord("2", "", media(id="1"), (), 1, LATER))
-    store.add_task(task(id="3"))
-    claimed = store.claim()
+    add_session(store, SessionRecord("2", "", media(id="1"), (), 1, LATER))
+    store.tasks.add(task(id="3"))
+    claimed = store.queue.claim()
     assert claimed
     assert claimed.attempt == 1
     kept = {"media/1.mp4", "sessions/2/face_0.jpg", "tasks/3/sound_0", "tasks/3/1/result.mp4"}
@@ -296,11 +303,13 @@ def test_folders_that_a_dead_server_left_empty_go(store: Store, local: Files, tm
 
 
 def test_an_attempt_of_a_task_that_was_deleted_leaves_nothing(store: Store, files: Files, tmp_path: Path) -> None:
-    store.add_task(task(id="3"))
-    claimed = store.claim()
+    store.tasks.add(task(id="3"))
+    claimed = store.queue.claim()
     assert claimed
     put(files, tmp_path, keys.audio_key("3", 0), keys.result_key("3", 1))
-    store.drop_task(claimed)
-    assert not store.publish(claimed, media(id=new_id(), kind=MediaKind.RESULT, key=keys.result_key("3", 1)))
+    store.tasks.remove(claimed)
+    assert not store.tasks.complete_render(
+        claimed, media(id=new_id(), kind=MediaKind.RESULT, key=keys.result_key("3", 1))
+    )
     assert remove_orphans(store, files) == 2
     assert listed(files) == set()

@@ -14,25 +14,26 @@ from duikou.database.engine import Database
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import MediaKind, Task
 from duikou.tasks.states import Fault, Queue, TaskStatus
-from duikou.tasks.store import RETRY_DELAY_MS, Store
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import RETRY_DELAY_MS
 
 
 def ask(store: Store, account: str, count: int = 1, seconds: float = 10, **what: Any) -> list[Task]:
     """New tasks of an account on videos of that length."""
     length = int(seconds * 1000)
-    return [store.add_task(task(account=account, source_duration_ms=length, **what)) for _ in range(count)]
+    return [store.tasks.add(task(account=account, source_duration_ms=length, **what)) for _ in range(count)]
 
 
 def served(store: Store, count: int) -> str:
     """Whose tasks the next claims give, a letter each."""
-    claimed = [store.claim() for _ in range(count)]
+    claimed = [store.queue.claim() for _ in range(count)]
     return "".join(one.account for one in claimed if one)
 
 
 def do_all(store: Store) -> None:
     """Do all that waits, to its end."""
-    while claimed := store.claim():
-        store.publish(claimed, media(kind=MediaKind.RESULT))
+    while claimed := store.queue.claim():
+        store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
 
 
 def test_tasks_of_one_account_are_done_in_the_order_in_which_it_asked(store: Store) -> None:
@@ -50,9 +51,9 @@ def test_a_single_task_comes_right_after_the_head_of_500(store: Store) -> None:
 
 def do_all_of(store: Store, account: str) -> None:
     """End what an account has in hand."""
-    for one in store.unfinished():
+    for one in store.tasks.unfinished():
         if one.account == account and one.status is TaskStatus.PROCESSING:
-            store.publish(one, media(kind=MediaKind.RESULT))
+            store.tasks.complete_render(one, media(kind=MediaKind.RESULT))
 
 
 def test_two_accounts_take_turns(store: Store) -> None:
@@ -116,27 +117,27 @@ def test_every_queue_has_an_order_of_its_own(store: Store) -> None:
     ask(store, "a", 20)
     ask(store, "a", 1, queue=Queue.GPU)
     ask(store, "b", 1, queue=Queue.GPU)
-    assert [one.account for one in (store.claim(Queue.GPU), store.claim(Queue.GPU)) if one] == ["a", "b"]
-    assert store.claim(Queue.GPU) is None
-    assert store.claim(Queue.ANALYSIS) is None
+    assert [one.account for one in (store.queue.claim(Queue.GPU), store.queue.claim(Queue.GPU)) if one] == ["a", "b"]
+    assert store.queue.claim(Queue.GPU) is None
+    assert store.queue.claim(Queue.IDENTIFY) is None
 
 
 def test_a_task_that_is_tried_again_keeps_its_turn(store: Store, clock: Clock) -> None:
     first, second, third = ask(store, "a", 3)
-    claimed = store.claim()
+    claimed = store.queue.claim()
     assert claimed
-    store.retry(claimed, "died", Fault.WORKER, expires_at=1)
-    assert store.claim().id == second.id
+    store.tasks.retry(claimed, "died", Fault.WORKER, expires_at=1)
+    assert store.queue.claim().id == second.id
     clock.ms += RETRY_DELAY_MS
-    assert store.positions([first.id, third.id]) == {first.id: 1, third.id: 2}
+    assert store.queue.positions([first.id, third.id]) == {first.id: 1, third.id: 2}
     assert all_claims(store) == [first.id, third.id]
 
 
 def test_only_what_waits_has_a_place(store: Store) -> None:
     first, second = ask(store, "a", 2)
-    store.claim()
-    assert store.positions([first.id, second.id, "9"]) == {second.id: 1}
-    assert store.positions([]) == {}
+    store.queue.claim()
+    assert store.queue.positions([first.id, second.id, "9"]) == {second.id: 1}
+    assert store.queue.positions([]) == {}
 
 
 STEPS = st.lists(
@@ -160,15 +161,15 @@ def test_places_are_the_order_of_claims(steps: list[Any], priorities: tuple[int,
         if step is not None:
             account, seconds, queue = step
             waiting[queue] |= {one.id for one in ask(store, account, seconds=seconds, queue=queue)}
-        elif claimed := store.claim():
+        elif claimed := store.queue.claim():
             waiting[Queue.RENDER].remove(claimed.id)
         else:
             assert not waiting[Queue.RENDER]
     for queue, ids in waiting.items():
-        places = store.positions(ids)
+        places = store.queue.positions(ids)
         assert sorted(places.values()) == list(range(1, len(ids) + 1)), "each waits in a place of its own"
         claims = []
-        while claimed := store.claim(queue):
+        while claimed := store.queue.claim(queue):
             claims.append(claimed.id)
         assert claims == sorted(places, key=places.__getitem__)
     database.close()

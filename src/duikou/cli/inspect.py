@@ -1,0 +1,73 @@
+"""`duikou inspect`: what a file says about its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, require_file
+
+if TYPE_CHECKING:
+    from duikou.provenance.credentials import Credentials
+    from duikou.provenance.label import Label
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An mp4 or mov file.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Show what FILE says about its origin: its AIGC label and its Content Credentials. The exit status is 1 if it has
+    neither, or if its signature does not hold.
+    """
+    from duikou.provenance import credentials, label
+
+    require_file(file, "file")
+    signed, labelled = credentials.read(file), label.read(file)
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "aigc_label": None if labelled is None else labelled.elements,
+                "content_credentials": None if signed is None else asdict(signed),
+            }
+        )
+    elif labelled is not None or signed is not None:
+        print_table([*_label_rows(labelled), *_credentials_rows(signed)])
+    if labelled is None and signed is None:
+        complain(f"{file.name} says nothing about its origin: it has neither an AIGC label nor Content Credentials")
+        raise typer.Exit(EXIT_ERROR)
+    if signed is not None and not signed.intact:
+        complain(f"{file.name} was altered after it was signed, or its signature is invalid: {signed.faults[0]}")
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _label_rows(label: Label | None) -> Iterator[tuple[str, str]]:
+    from duikou.provenance.label import MEANINGS
+
+    yield "AIGC label", "none" if label is None else MEANINGS.get(label.kind, "of an unknown kind")
+    for name, value in ({} if label is None else label.elements).items():
+        yield f"  {name}", value or "-"
+
+
+def _credentials_rows(signed: Credentials | None) -> Iterator[tuple[str, str]]:
+    yield "Content Credentials", "none" if signed is None else _validity(signed)
+    if signed is None:
+        return
+    limits = ", which shows that the file is unaltered, but not who made it" if signed.self_signed else ""
+    yield "  signed by", ", ".join(filter(None, (signed.signer, signed.issuer))) + limits
+    yield "  written by", signed.generator
+    yield "  title", signed.title
+    if signed.source is not None:
+        digest = f", SHA-256 {signed.source.sha256}" if signed.source.sha256 else ""
+        yield "  source", signed.source.title + digest
+    for action in signed.actions:
+        kind = action.source_type.rsplit("/", 1)[-1]
+        yield f"  {action.name}", " ".join(filter(None, (action.description, kind and f"[{kind}]")))
+
+
+def _validity(signed: Credentials) -> str:
+    return "the signature holds" if signed.intact else f"the signature DOES NOT HOLD: {', '.join(signed.faults)}"

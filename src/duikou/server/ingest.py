@@ -1,0 +1,250 @@
+"""How a file gets in (by URL, as an upload, in base64, or stored already), and what is created from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+
+from duikou.errors import InputError
+from duikou.net.addresses import Reach
+from duikou.net.fetch import check_url, fetch
+from duikou.pipeline.choice import FaceChoice, Scene
+from duikou.server import schemas, validation
+from duikou.server.probing import MediaProber
+from duikou.server.signed_urls import FileUrls
+from duikou.settings import Settings
+from duikou.tasks.models import (
+    AUDIO_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Media,
+    MediaKind,
+    RenderTask,
+    SessionRecord,
+    TaskCallback,
+)
+from duikou.tasks.service import NewMedia, NewRender, TaskService
+from duikou.tasks.store.errors import ExternalIdTaken
+from duikou.telemetry.traces import traces
+from duikou.units import MIB
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, and the URLs of files as this call writes them."""
+
+    account: str
+    urls: FileUrls
+
+
+@dataclass(frozen=True)
+class FileReference:
+    """How a request names a file: by the id of a stored one or by a URL. field: the request's field, for errors."""
+
+    media_id: str | None
+    url: str | None
+    field: str
+    suffixes: tuple[str, ...]
+
+
+class Ingest:
+    """Receives files, and creates the sessions and tasks that are made from them."""
+
+    def __init__(self, service: TaskService, prober: MediaProber, reach: Reach, settings: Settings) -> None:
+        self._service, self._prober, self._reach, self._settings = service, prober, reach, settings
+
+    # Sessions
+
+    async def identify(self, caller: Caller, body: schemas.IdentifyRequest) -> SessionRecord:
+        """A session on the video that a request names. Raises `InputError` and the errors of `TaskService.identify`."""
+        if bool(body.video_url) == bool(body.video_id):
+            raise InputError("exactly one of video_url and video_id must be given.", field="video_url")
+        await run_in_threadpool(self._service.require_disk)
+        await run_in_threadpool(self._service.require_identify_slot, caller.account)
+        field = "video_id" if body.video_id else "video_url"
+        media = await self._stored(caller, FileReference(body.video_id, body.video_url, field, VIDEO_SUFFIXES))
+        if media is not None:
+            return await self._identify_stored(caller.account, media, field)
+        return await self._identify_url(caller.account, body.video_url or "")
+
+    async def _identify_url(self, account: str, url: str) -> SessionRecord:
+        max_mb = self._settings.max_video_mb
+        async with self.receiving(max_mb) as path:
+            await self._fetch(url, path, max_mb, "video_url")
+            info = await self._prober.video(path, "video_url")
+            validation.check_video(info, "video_url", any_size=self._settings.any_size)
+            with _naming("video_url"):
+                return await self._service.identify(account, path, info)
+
+    async def _identify_stored(self, account: str, media: Media, field: str) -> SessionRecord:
+        async with self._local(media) as path:
+            info = await self._prober.video(path, field)
+        validation.check_video(info, field, any_size=self._settings.any_size)
+        await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=True))
+        with _naming(field):
+            return await self._service.identify_source(account, media)
+
+    # Tasks
+
+    async def create_task(self, caller: Caller, body: schemas.LipSyncRequest) -> RenderTask | schemas.DryRunData:
+        """The task of a request, new or created by the same request before; the estimate where it is a dry run.
+
+        Raises `InputError`, `TooManyTasksError`.
+        """
+        task = await run_in_threadpool(self._repeated, caller.account, body)
+        if task is not None and not body.dry_run:
+            return task
+        service, session = self._service, await self._session(caller.account, body)
+        scene = validation.scene_of(session, body.sync_mode)
+        validation.check_choices(scene, [asked.choice() for asked in body.face_choose])
+        await run_in_threadpool(service.require_disk)
+        await run_in_threadpool(service.require_render_slot, caller.account)
+        async with AsyncExitStack() as stack:
+            audio, fitted = [], []
+            for number, asked in enumerate(body.face_choose):
+                audio.append(await stack.enter_async_context(self.receiving(self._settings.max_audio_mb)))
+                audio_ms = await self._receive_audio(caller, asked, f"face_choose[{number}]", audio[-1])
+                fitted.append(validation.fit(scene, asked.choice(), number, audio_ms))
+            if body.dry_run:
+                return await self._estimate(session, scene, fitted)
+            callback = TaskCallback(body.callback_url, caller.urls.base) if body.callback_url else None
+            new = NewRender(
+                session,
+                tuple(fitted),
+                tuple(audio),
+                body.fingerprint(),
+                external_id=body.external_task_id or None,
+                sync_mode=body.sync_mode,
+                watermark=body.watermark,
+                callback=callback,
+            )
+            try:
+                return await run_in_threadpool(service.submit, caller.account, new)
+            except ExternalIdTaken:  # by a concurrent request
+                task = await run_in_threadpool(self._repeated, caller.account, body)
+                if task is None:
+                    raise
+                return task
+
+    def _repeated(self, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
+        """The task that the same request created before. Raises `InputError` where another one has its external id."""
+        if not body.external_task_id:
+            return None
+        task = self._service.task_by_external_id(account, body.external_task_id)
+        if task is not None and task.fingerprint != body.fingerprint():
+            raise InputError(
+                f"{body.external_task_id!r} is in use by task {task.id}, which has another payload.",
+                field="external_task_id",
+            )
+        return task
+
+    async def _session(self, account: str, body: schemas.LipSyncRequest) -> SessionRecord:
+        session = await run_in_threadpool(self._service.session, account, body.session_id)
+        if session is None:
+            raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
+        if len(body.face_choose) > 1 and not self._settings.several_faces:
+            raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
+        if body.callback_url:
+            check_url(body.callback_url, "callback_url")
+        return session
+
+    async def _estimate(self, session: SessionRecord, scene: Scene, choices: list[FaceChoice]) -> schemas.DryRunData:
+        video_ms = scene.result_ms(choices)
+        estimate = await run_in_threadpool(self._service.estimate, video_ms)
+        speaking = {choice.face_id for choice in choices}
+        return schemas.DryRunData(
+            duration=schemas.seconds_text(video_ms),
+            estimated_time=f"{estimate.seconds:.1f}",
+            queue_position=estimate.position,
+            warnings=[
+                warning for face in session.faces if face.id in speaking for warning in schemas.face_warnings(face)
+            ],
+        )
+
+    async def _receive_audio(self, caller: Caller, asked: schemas.FaceChoose, entry: str, to: Path) -> int:
+        """Receive the speech of one choice; its length in ms."""
+        if bool(asked.sound_file) == bool(asked.audio_id):
+            raise InputError("exactly one of sound_file and audio_id must be given.", field=entry)
+        field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
+        sound_file, max_mb = asked.sound_file or "", self._settings.max_audio_mb
+        media = await self._stored(caller, FileReference(asked.audio_id, sound_file, field, AUDIO_SUFFIXES))
+        if media is not None:
+            await run_in_threadpool(self._service.copy_file, media.key, to)
+            await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=False))
+        elif schemas.is_url(sound_file):
+            await self._fetch(sound_file, to, max_mb, field)
+        else:
+            content = await run_in_threadpool(schemas.decode_audio, sound_file, field, max_mb * MIB)
+            await run_in_threadpool(to.write_bytes, content)
+        info = await self._prober.audio(to, field)
+        validation.check_audio(info, field)
+        return info.duration_ms
+
+    # Files
+
+    async def store_upload(self, account: str, receive: Callable[[Path], Awaitable[None]]) -> Media:
+        """Store an uploaded file. receive: writes it to a path. Raises `InputError` that names `file`."""
+        await run_in_threadpool(self._service.require_disk)
+        settings = self._settings
+        async with self.receiving(max(settings.max_video_mb, settings.max_audio_mb)) as path:
+            await receive(path)
+            found = await self._prober.upload(path, "file")
+            max_mb = settings.max_video_mb if found.suffix in VIDEO_SUFFIXES else settings.max_audio_mb
+            if (size := path.stat().st_size) > max_mb * MIB:
+                raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field="file")
+            new = NewMedia(path, MediaKind.UPLOAD, found.suffix, found.duration_ms)
+            return await run_in_threadpool(self._service.add_media, account, new)
+
+    @asynccontextmanager
+    async def receiving(self, max_mb: int) -> AsyncIterator[Path]:
+        """A path for a file of up to that size; removes what is still there at the end. Raises `StorageError`."""
+        path = self._service.incoming()
+        with self._service.promised(max_mb):
+            try:
+                yield path
+            finally:
+                path.unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def _local(self, media: Media) -> AsyncIterator[Path]:
+        """A stored file as a local path: in place, or a copy."""
+        if (path := self._service.local_file(media.key)) is not None:
+            yield path
+        else:
+            async with self.receiving(media.size // MIB + 1) as copy:
+                await run_in_threadpool(self._service.copy_file, media.key, copy)
+                yield copy
+
+    async def _stored(self, caller: Caller, given: FileReference) -> Media | None:
+        """The stored file that a request names by its id or by a URL of this server; `None` for any other URL.
+
+        Raises `InputError` where the account has no such file, or none of that kind.
+        """
+        if media_id := given.media_id or caller.urls.media_id(given.url or "", given.field):
+            media = await run_in_threadpool(self._service.media, caller.account, media_id)
+        elif key := caller.urls.storage_key(given.url or ""):
+            media = await run_in_threadpool(self._service.media_by_key, caller.account, key)
+        else:
+            return None
+        if media is None or media.suffix not in given.suffixes:
+            what = "video" if given.suffixes == VIDEO_SUFFIXES else "sound"
+            shown = f" {media_id[:80]!r}" if media_id else ""
+            raise InputError(f"there is no {what}{shown}, or it has expired.", field=given.field)
+        return media
+
+    async def _fetch(self, url: str, to: Path, max_mb: int, field: str) -> None:
+        timeout_s = self._settings.fetch_timeout_s
+        with traces.span("fetch"):
+            await fetch(url, to, max_bytes=max_mb * MIB, timeout_s=timeout_s, reach=self._reach, field=field)
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Re-label the errors of a worker, which knows the file as `video`, with the request's field."""
+    try:
+        yield
+    except InputError as error:
+        raise error.renamed(field) from error

@@ -1,0 +1,52 @@
+"""Reading the headers of received files in a sandboxed child process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.sandbox.pool import SandboxPool
+from duikou.sandbox.restrictions import Limits, Places
+from duikou.telemetry.traces import traces
+from duikou.workers.work import Received, Work
+
+PROCESSES = 1  # reading headers takes milliseconds
+LIMITS = Limits(wall_s=30, memory_mb=1024, cpu_s=20, file_mb=0)  # headers that take more are an attack
+
+
+class MediaProber:
+    """Probes files. Every method raises `MediaError` that names `field`."""
+
+    def __init__(self, work: Work, stopping: threading.Event) -> None:
+        self._work, self._pool = work, SandboxPool("probe", PROCESSES, LIMITS, stopping)
+
+    def start(self) -> None:
+        """Start the child process."""
+        self._pool.start()
+
+    def join(self) -> None:
+        """Wait, after the stop was requested, until the child is gone."""
+        self._pool.join()
+
+    async def video(self, path: Path, field: str) -> VideoInfo:
+        """The headers of a video."""
+        info: VideoInfo = await self._probe(self._work.probe_video, path, field)
+        return info
+
+    async def audio(self, path: Path, field: str) -> AudioInfo:
+        """The headers of an audio file."""
+        info: AudioInfo = await self._probe(self._work.probe_audio, path, field)
+        return info
+
+    async def upload(self, path: Path, field: str) -> Received:
+        """The type and length of a file of any kind."""
+        found: Received = await self._probe(self._work.probe_upload, path, field)
+        return found
+
+    async def _probe(self, function: Callable[..., Any], path: Path, field: str) -> Any:
+        with traces.span("probe"):
+            return await asyncio.wrap_future(self._pool.submit(function, path, field, places=Places((path,))))

@@ -1,0 +1,381 @@
+"""The service behind the server's routes: sessions, tasks and files of accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from duikou.database.engine import Database
+from duikou.database.ids import new_id, now_ms
+from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
+from duikou.media.probe import VideoInfo
+from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import FaceChoice
+from duikou.sandbox.process import LimitError, StoppedError
+from duikou.settings import Settings
+from duikou.storage import keys
+from duikou.storage.base import Files
+from duikou.storage.data_folder import DataFolder
+from duikou.tasks.dispatcher import Dispatcher
+from duikou.tasks.models import (
+    AUDIO_SUFFIXES,
+    IDENTIFY_KEPT_MS,
+    VIDEO_SUFFIXES,
+    IdentifyTask,
+    Media,
+    MediaKind,
+    RenderTask,
+    SessionRecord,
+    TaskCallback,
+    TaskSource,
+)
+from duikou.tasks.states import Fault, Queue, TaskStatus
+from duikou.tasks.store import Store
+from duikou.tasks.store.queue import TaskLimits
+from duikou.tasks.waiting import CompletionWaiter
+from duikou.telemetry.traces import traces
+from duikou.units import DAY_MS, HOUR_MS
+
+RECENT_PACES = 20  # the median of that many recent tasks predicts the next one
+FIRST_PACE = 4.0  # seconds of work for each second of video before there is any: 1080p on two cores (make bench)
+
+CANCELLED = "The task was cancelled by its caller."
+ABANDONED = "nobody waits for it any more"
+ERRORS: dict[Fault, type[DuikouError]] = {
+    Fault.LIMIT: LimitError,
+    Fault.MODEL: ModelError,
+    Fault.STORAGE: StorageError,
+    Fault.WORKER: WorkerError,
+    Fault.CANCELLED: StoppedError,
+}
+"""What a caller of `identify` gets; an input error is one of the video."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class NewRender:
+    """A lip sync to be created. audio: local files, one for each choice; they replace the choices' own audio."""
+
+    session: SessionRecord
+    choices: tuple[FaceChoice, ...]
+    audio: tuple[Path, ...]
+    fingerprint: str
+    external_id: str | None = None
+    sync_mode: SyncMode | None = None
+    watermark: bool = False
+    callback: TaskCallback | None = None
+
+
+@dataclass(frozen=True)
+class NewMedia:
+    """A received local file that is to be stored. suffix: see `Media`."""
+
+    path: Path
+    kind: MediaKind
+    suffix: str
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a render would wait for. position: in the queue, 1 is next. seconds: until it would be done."""
+
+    position: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ServicePolicy:
+    """Limits and lifetimes. render_queue: of new renders. workers: renders that this server runs at once."""
+
+    keep_ms: int
+    upload_ms: int
+    render_queue: Queue
+    render_limits: TaskLimits
+    identify_limits: TaskLimits
+    workers: int
+
+    @staticmethod
+    def of(settings: Settings) -> ServicePolicy:
+        """The policy of these settings."""
+        return ServicePolicy(
+            keep_ms=settings.media_days * DAY_MS,
+            upload_ms=settings.upload_hours * HOUR_MS,
+            render_queue=Queue(settings.render_queue),
+            render_limits=TaskLimits(settings.tasks_at_once, settings.queue_limit),
+            identify_limits=TaskLimits(queue=settings.identify_limit),
+            workers=settings.workers,
+        )
+
+
+@dataclass(frozen=True)
+class ServiceParts:
+    """What a service is made of, all of it open. stopping, draining: set once, when the server stops."""
+
+    database: Database
+    store: Store
+    files: Files
+    folder: DataFolder
+    dispatcher: Dispatcher
+    stopping: threading.Event
+    draining: threading.Event
+
+
+class TaskService:
+    """Sessions, tasks and files. Methods block for a short time only, unless they are coroutines."""
+
+    def __init__(self, parts: ServiceParts, policy: ServicePolicy) -> None:
+        self._parts, self._policy = parts, policy
+        self._store, self._files, self._folder = parts.store, parts.files, parts.folder
+        self._waiter = CompletionWaiter(parts.store, parts.stopping)
+
+    # State
+
+    def drain(self) -> None:
+        """Accept no new work and start none that waits: it is left to the next server."""
+        self._parts.draining.set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether new work is refused."""
+        return self._parts.draining.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task runs in this process."""
+        return self._parts.dispatcher.busy
+
+    def missing(self) -> list[str]:
+        """A sentence for each thing that new work needs and that is unavailable."""
+        found = []
+        checks = (self.require_disk, self._parts.database.ping, self._files.ping, self._parts.dispatcher.ping)
+        for check in checks:
+            try:
+                check()
+            except Exception as error:
+                found.append(str(error) if isinstance(error, DuikouError) else f"{type(error).__name__}: {error}")
+        return found
+
+    def require_disk(self) -> None:
+        """Raise `StorageError` where the disk is too full for new work, `StoppedError` where the server drains."""
+        if self.draining:
+            raise StoppedError("the server is about to stop and takes no new work")
+        self._folder.require_room()
+
+    def require_identify_slot(self, account: str) -> None:
+        """Raise `TooManyTasksError` where too many videos wait for their faces: callers do not wait for long."""
+        self._store.queue.require_room(account, Queue.IDENTIFY, self._policy.identify_limits)
+
+    def require_render_slot(self, account: str) -> None:
+        """Raise `TooManyTasksError` where the account or the server has no room for another render."""
+        self._store.queue.require_room(account, self._policy.render_queue, self._policy.render_limits)
+
+    # Files
+
+    def incoming(self) -> Path:
+        """A path for a new file that is received."""
+        return self._folder.incoming()
+
+    def promised(self, megabytes: int) -> AbstractContextManager[None]:
+        """Reserve disk space for a file that is received. Raises `StorageError` where there is too little."""
+        return self._folder.promised(megabytes)
+
+    def add_media(self, account: str, new: NewMedia) -> Media:
+        """Store a received file; its local copy is taken over."""
+        if new.suffix not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES):
+            raise WorkerError(f"the worker process reported an unknown kind of file, {new.suffix!r}")
+        media_id, at = new_id(), now_ms()
+        key = keys.source_key(media_id, new.suffix)
+        size = self._files.keep(new.path, key)
+        until = at + (self._policy.upload_ms if new.kind is MediaKind.UPLOAD else self._policy.keep_ms)
+        media = Media(media_id, account, new.kind, key, new.suffix, size, new.duration_ms, at, until)
+        self._store.media.add(media)
+        return media
+
+    def media(self, account: str, media_id: str) -> Media | None:
+        """An unexpired file of the account, or `None`."""
+        return self._store.media.find(account, media_id)
+
+    def media_by_key(self, account: str, key: str) -> Media | None:
+        """An unexpired file of the account by its key in the file storage, or `None`."""
+        return self._store.media.find_by_key(account, key)
+
+    def public_media(self, media_id: str) -> Media | None:
+        """An unexpired file of any account, for callers with a signed address; or `None`."""
+        media = self._store.media.get(media_id)
+        return media if media and media.expires_at > now_ms() else None
+
+    def extend_upload(self, media: Media, *, as_source: bool) -> None:
+        """Keep an upload longer because a call uses it: a source for as long as any, else as if it had just come."""
+        more = self._policy.keep_ms if as_source else self._policy.upload_ms
+        if media.kind is MediaKind.UPLOAD:
+            self._store.media.extend(media.id, now_ms() + more)
+
+    def local_file(self, key: str) -> Path | None:
+        """Where a stored file can be read in place, or `None`."""
+        return self._files.local(key)
+
+    def copy_file(self, key: str, to: Path) -> None:
+        """Copy a stored file to a local path."""
+        self._files.copy(key, to)
+
+    def file_size(self, key: str) -> int | None:
+        """Bytes of a stored file, or `None`."""
+        return self._files.size(key)
+
+    def read_file(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        """Bytes `start` to `end - 1` of a stored file, in pieces."""
+        return self._files.read(key, start, end)
+
+    # Sessions
+
+    def session(self, account: str, session_id: str) -> SessionRecord | None:
+        """An unexpired session of the account, or `None`."""
+        return self._store.sessions.find(account, session_id)
+
+    def public_session(self, session_id: str) -> SessionRecord | None:
+        """An unexpired session of any account, for callers with a signed address; or `None`."""
+        return self._store.sessions.get(session_id)
+
+    async def identify(self, account: str, received: Path, info: VideoInfo) -> SessionRecord:
+        """Find the faces of a received video, which is taken over; info: its probe.
+
+        Raises `MediaError`, `WorkerError`, and then keeps nothing.
+        """
+        new = NewMedia(received, MediaKind.SOURCE, f".{info.container}", info.duration_ms)
+        source = await asyncio.to_thread(self.add_media, account, new)
+        try:
+            return await self.identify_source(account, source)
+        except BaseException:
+            self._files.remove(source.key)
+            self._store.media.remove(source.id)
+            raise
+
+    async def identify_source(self, account: str, source: Media) -> SessionRecord:
+        """Find the faces of a stored video. Raises `InputError`, `TooManyTasksError` and those of `ERRORS`."""
+        new = IdentifyTask(**_new_task(account, source))
+        task = await asyncio.to_thread(self._store.tasks.add, new, self._policy.identify_limits)
+        self._parts.dispatcher.wake(task.queue)
+        try:
+            await self._waiter.until_finished(task.id)
+        except BaseException:
+            self._store.tasks.cancel(task, ABANDONED, expires_at=now_ms() + IDENTIFY_KEPT_MS)
+            raise
+        ended = await asyncio.to_thread(self._store.tasks.get, task.id)
+        if not isinstance(ended, IdentifyTask):
+            raise StoppedError(ABANDONED)
+        if ended.fault is Fault.INPUT:
+            raise InputError(ended.reason, field="video")
+        if ended.fault is not None:
+            raise ERRORS[ended.fault](ended.reason)
+        session = await asyncio.to_thread(self.session, account, ended.session_id or "")
+        if session is None:
+            raise StorageError("the session that was found is gone")
+        log.info("session made", session_id=session.id, faces=len(session.faces))
+        return session
+
+    # Tasks
+
+    def task(self, account: str, task_id: str) -> RenderTask | None:
+        """A task of the account by its id or by the caller's own id, or `None`."""
+        return self._store.tasks.find(account, task_id) or self.task_by_external_id(account, task_id)
+
+    def task_by_external_id(self, account: str, external_id: str) -> RenderTask | None:
+        """A task of the account by the caller's own id, or `None`."""
+        return self._store.tasks.find_by_external_id(account, external_id)
+
+    def tasks(self, account: str, *, offset: int, limit: int) -> list[tuple[RenderTask, int | None]]:
+        """Tasks of the account, newest first, each with its position in the queue while it waits."""
+        page = self._store.tasks.page(account, offset=offset, limit=limit)
+        positions = self._store.queue.positions(task.id for task in page)
+        return [(task, positions.get(task.id)) for task in page]
+
+    def position(self, task: RenderTask) -> int | None:
+        """The task's position in its queue, 1 is next; `None` where it does not wait."""
+        if task.status is not TaskStatus.SUBMITTED:
+            return None
+        return self._store.queue.positions([task.id]).get(task.id)
+
+    def submit(self, account: str, new: NewRender) -> RenderTask:
+        """Store a render and have it run; the audio files are taken over.
+
+        Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
+        """
+        common = _new_task(account, new.session.source)
+        choices = []
+        for number, (choice, audio) in enumerate(zip(new.choices, new.audio, strict=True)):
+            key = keys.audio_key(common["id"], number)
+            self._files.keep(audio, key)
+            choices.append(replace(choice, audio=key))
+        task = RenderTask(
+            **common,
+            queue=self._policy.render_queue,
+            session_id=new.session.id,
+            choices=tuple(choices),
+            fingerprint=new.fingerprint,
+            external_id=new.external_id,
+            sync_mode=new.sync_mode,
+            watermark=new.watermark,
+            callback=new.callback,
+        )
+        try:
+            task = self._store.tasks.add(task, self._policy.render_limits)
+        except BaseException:
+            self._files.remove(keys.task_key(task.id))
+            raise
+        self._parts.dispatcher.wake(task.queue)
+        return task
+
+    def estimate(self, video_ms: int) -> Estimate:
+        """What a new render on a video of that length would wait for, by the pace of recent ones."""
+        pace = statistics.median(self._store.queue.paces(RECENT_PACES) or [FIRST_PACE])
+        waiting = self._store.queue.waiting(self._policy.render_queue)
+        return Estimate(waiting + 1, pace * video_ms / 1000 * (1 + waiting // self._policy.workers))
+
+    def cancel(self, task: RenderTask) -> RenderTask | None:
+        """End an unfinished task; its worker is stopped. A finished one stays as it is. `None` where it is gone."""
+        return self._store.tasks.cancel(task, CANCELLED, expires_at=now_ms() + self._policy.keep_ms)
+
+    def delete(self, task: RenderTask) -> None:
+        """End a task where it is unfinished and delete it with its results."""
+        if (ended := self.cancel(task)) is not None:
+            self._files.remove(keys.task_key(ended.id))
+            self._store.tasks.remove(ended)
+
+
+def resume(store: Store, files: Files, *, keep_ms: int) -> None:
+    """Take over what the last server of this folder left: cancel searches, whose callers are gone, and retry renders.
+
+    keep_ms: lifetime of a render that has no tries left.
+    """
+    for task in store.tasks.unfinished():
+        if isinstance(task, IdentifyTask):
+            store.tasks.cancel(task, ABANDONED, expires_at=now_ms() + IDENTIFY_KEPT_MS)
+        elif task.status is TaskStatus.PROCESSING:
+            files.remove(keys.attempt_key(task.id, task.attempt))  # half a result, and temporary files
+            reason = "the server stopped while it worked on it"
+            store.tasks.retry(task, reason, Fault.WORKER, expires_at=now_ms() + keep_ms)
+
+
+def _new_task(account: str, source: Media) -> dict[str, Any]:
+    """The fields that every new task on a video has, created by the current call."""
+    at = now_ms()
+    return {
+        "id": new_id(),
+        "account": account,
+        "source": TaskSource(source.id, source.suffix, source.duration_ms),
+        "not_before": at,
+        "created_at": at,
+        "updated_at": at,
+        "request_id": str(structlog.contextvars.get_contextvars().get("request_id", "")),
+        "trace": traces.here(),
+    }

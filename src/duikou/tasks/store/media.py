@@ -1,0 +1,62 @@
+"""Queries on media."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from duikou.database import tables
+from duikou.database.engine import Database
+from duikou.tasks.models import Media
+from duikou.tasks.rows import media_from, media_row
+
+
+class MediaStore:
+    """Source videos, uploads and results."""
+
+    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+        self._database, self._clock = database, clock
+
+    def add(self, media: Media) -> None:
+        """Insert a new file."""
+        with self._database.writing() as connection:
+            insert_media(connection, media)
+
+    def find(self, account: str, media_id: str) -> Media | None:
+        """An unexpired file of the account, or `None`."""
+        return self._one(*self._unexpired(account), tables.media.c.id == media_id)
+
+    def find_by_key(self, account: str, key: str) -> Media | None:
+        """An unexpired file of the account by its key in the file storage, or `None`."""
+        return self._one(*self._unexpired(account), tables.media.c.key == key)
+
+    def get(self, media_id: str) -> Media | None:
+        """A file of any account, expired or not; `None` where it is gone."""
+        return self._one(tables.media.c.id == media_id)
+
+    def extend(self, media_id: str, expires_at: int) -> None:
+        """Keep a file until then, unless it is kept for longer anyway."""
+        t = tables.media
+        with self._database.writing() as connection:
+            change = sa.update(t).where(t.c.id == media_id, t.c.expires_at < expires_at)
+            connection.execute(change.values(expires_at=expires_at))
+
+    def remove(self, media_id: str) -> None:
+        """Delete the row of a file."""
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(tables.media).where(tables.media.c.id == media_id))
+
+    def _one(self, *match: sa.ColumnElement[bool]) -> Media | None:
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(tables.media).where(*match)).one_or_none()
+        return media_from(row._mapping) if row else None
+
+    def _unexpired(self, account: str) -> tuple[sa.ColumnElement[bool], ...]:
+        t = tables.media
+        return t.c.account == account, t.c.expires_at > self._clock()
+
+
+def insert_media(connection: sa.Connection, media: Media) -> None:
+    """Insert a new file within the caller's transaction."""
+    connection.execute(sa.insert(tables.media).values(media_row(media)))

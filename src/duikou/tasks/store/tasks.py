@@ -1,0 +1,207 @@
+"""Queries on tasks: creating, finding and listing them, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+from duikou.database import tables
+from duikou.database.engine import Database
+from duikou.tasks import outbox
+from duikou.tasks.models import IdentifyTask, Media, RenderTask, SessionRecord, Task, TaskResult
+from duikou.tasks.rows import render_task_from, task_from, task_row
+from duikou.tasks.states import RENDERING, UNFINISHED, Fault, Queue, TaskStatus
+from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError
+from duikou.tasks.store.media import insert_media
+from duikou.tasks.store.queue import MAX_TRIES, NO_LIMITS, RETRY_DELAY_MS, TaskLimits, check_room, turn_of
+from duikou.tasks.store.sessions import insert_session
+from duikou.tasks.store.transition import change_status
+
+T = TypeVar("T", bound=Task)
+
+log = structlog.get_logger(__name__)
+
+
+class TaskStore:
+    """Tasks of both types. `find`, `find_by_external_id` and `page` return unexpired renders of one account only."""
+
+    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+        self._database, self._clock = database, clock
+
+    def add(self, task: T, limits: TaskLimits = NO_LIMITS) -> T:
+        """Insert a new task and give it its turn. Raises `ExternalIdTaken`, `TooManyTasksError`.
+
+        Turns share a queue between accounts by priority, however often each of them asks: each task counts as many
+        seconds as its video has, divided by the priority, and begins where the account's last one ends, or at the head
+        of the queue (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). A single task of one account comes
+        right after the head, even behind 500 of another.
+        """
+        t = tables.tasks
+        over = sa.and_(t.c.expires_at > 0, t.c.expires_at <= self._clock())
+        external_id = task.external_id if isinstance(task, RenderTask) else None
+        free = sa.update(t).where(t.c.account == task.account, t.c.external_id == external_id, over)
+        try:
+            with self._database.writing() as connection:
+                self._database.one_by_one(connection, f"tasks of {task.account}")
+                connection.execute(free.values(external_id=None))  # of an expired task that is not swept yet
+                check_room(connection, task.account, task.queue, limits)
+                task = replace(task, turn=turn_of(connection, task))
+                connection.execute(sa.insert(t).values(task_row(task)))
+                outbox.add(connection, task, self._clock())
+        except sa.exc.IntegrityError as error:
+            if external_id is not None and self.find_by_external_id(task.account, external_id):
+                raise ExternalIdTaken(external_id) from error
+            raise
+        session_id = task.session_id if isinstance(task, RenderTask) else ""
+        log.info("task submitted", task_id=task.id, session_id=session_id, queue=str(task.queue))
+        return task
+
+    def get(self, task_id: str) -> Task | None:
+        """A task of any account, expired or not; `None` where it is gone."""
+        return next(iter(self._select(sa.select(tables.tasks).where(tables.tasks.c.id == task_id))), None)
+
+    def find(self, account: str, task_id: str) -> RenderTask | None:
+        """A render of the account, or `None`."""
+        return self._one_render(*self._unexpired(account), tables.tasks.c.id == task_id)
+
+    def find_by_external_id(self, account: str, external_id: str) -> RenderTask | None:
+        """The render of the account to which the caller gave that id, or `None`."""
+        return self._one_render(*self._unexpired(account), tables.tasks.c.external_id == external_id)
+
+    def page(self, account: str, *, offset: int, limit: int) -> list[RenderTask]:
+        """Renders of the account, newest first."""
+        t = tables.tasks
+        query = sa.select(t).where(*self._unexpired(account)).order_by(t.c.created_at.desc(), t.c.id.desc())
+        with self._database.reading() as connection:
+            return [render_task_from(row._mapping) for row in connection.execute(query.offset(offset).limit(limit))]
+
+    def select(
+        self, *, status: TaskStatus | None, account: str | None, queue: Queue | None, unfinished: bool, limit: int
+    ) -> list[Task]:
+        """Tasks of all accounts, newest first; `unfinished` leaves out finished ones where no status is given."""
+        t = tables.tasks
+        query = sa.select(t).order_by(t.c.created_at.desc(), t.c.id.desc()).limit(limit)
+        for column, value in ((t.c.status, status), (t.c.account, account), (t.c.queue, queue)):
+            query = query if value is None else query.where(column == value)
+        if unfinished and status is None:
+            query = query.where(t.c.status.in_(UNFINISHED))
+        return self._select(query)
+
+    def unfinished(self) -> list[Task]:
+        """Every unfinished task of both types."""
+        return self._select(sa.select(tables.tasks).where(tables.tasks.c.status.in_(UNFINISHED)))
+
+    def finished(self, task_ids: Iterable[str]) -> set[str]:
+        """Which of these tasks are over, or gone."""
+        wanted = set(task_ids)
+        t = tables.tasks
+        query = sa.select(t.c.id).where(t.c.id.in_(wanted), t.c.status.in_(UNFINISHED))
+        with self._database.reading() as connection:
+            return wanted - set(connection.scalars(query))
+
+    def complete_identify(self, task: IdentifyTask, session: SessionRecord, *, expires_at: int) -> bool:
+        """End a search for faces with success and insert its session. False for a late writer.
+
+        Raises `IdTakenError` where another session has that id.
+        """
+        changes = {"progress": 1.0, "stage": "done", "session_id": session.id, "expires_at": expires_at}
+        try:
+            with self._database.writing() as connection:
+                done = change_status(connection, task, TaskStatus.SUCCEED, changes, at=self._clock())
+                if done:
+                    insert_session(connection, session)
+        except sa.exc.IntegrityError as error:
+            raise IdTakenError(session.id) from error
+        return done is not None
+
+    def complete_render(self, task: RenderTask, result: Media, marked: Media | None = None) -> bool:
+        """End a render with success and insert its results, the second one visibly marked. False for a late writer."""
+        changes = {
+            "progress": 1.0,
+            "stage": "done",
+            "result": TaskResult(result.id, result.duration_ms, marked.id if marked else None),
+            "expires_at": result.expires_at,
+        }
+        with self._database.writing() as connection:
+            done = change_status(connection, task, TaskStatus.SUCCEED, changes, at=self._clock())
+            if done:
+                for media in (result, marked):
+                    if media is not None:
+                        insert_media(connection, media)
+        return done is not None
+
+    def cancel(self, task: T, reason: str, *, expires_at: int) -> T | None:
+        """End an unfinished task, whoever works on it; a finished one stays as it is.
+
+        Returns the task as it is then, or `None` where it is gone.
+        """
+        changes = {"reason": reason, "fault": Fault.CANCELLED, "expires_at": expires_at}
+        now: T | None = task
+        while now is not None and not now.finished:
+            with self._database.writing() as connection:
+                if ended := change_status(connection, now, TaskStatus.CANCELLED, changes, at=self._clock()):
+                    return ended
+            found = self.get(task.id)  # again, where a worker was faster
+            now = found if isinstance(found, type(task)) else None
+        return now
+
+    def fail(self, task: Task, reason: str, fault: Fault, *, expires_at: int) -> bool:
+        """End an attempt with a permanent failure. False for a late writer."""
+        return self._change(task, TaskStatus.FAILED, {"reason": reason, "fault": fault, "expires_at": expires_at})
+
+    def retry(self, task: Task, reason: str, fault: Fault, *, expires_at: int) -> bool:
+        """End an attempt with a failure: the task waits again, or fails after `MAX_TRIES`. False for a late writer."""
+        if task.tries >= MAX_TRIES:
+            given_up = f"the task was given up after {task.tries} tries: {reason}"
+            return self.fail(task, given_up, fault, expires_at=expires_at)
+        changes = {"not_before": self._clock() + RETRY_DELAY_MS * task.tries, "progress": 0.0, "stage": ""}
+        return self._change(task, TaskStatus.SUBMITTED, changes, why=reason)
+
+    def release(self, task: Task) -> bool:
+        """Hand an attempt back without charging a try (the server is stopping). False for a late writer."""
+        changes = {"tries": task.tries - 1, "progress": 0.0, "stage": ""}
+        return self._change(task, TaskStatus.SUBMITTED, changes, why="released")
+
+    def resubmit(self, task: Task) -> bool:
+        """Queue a failed or cancelled task again, with all its tries. False for a late writer."""
+        changes = {
+            "reason": "",
+            "fault": None,
+            "tries": 0,
+            "progress": 0.0,
+            "stage": "",
+            "expires_at": None,
+            "not_before": self._clock(),
+        }
+        return self._change(task, TaskStatus.SUBMITTED, changes, why="asked")
+
+    def remove(self, task: Task) -> None:
+        """Delete the rows of a task, its results and its undelivered webhooks."""
+        result = task.result if isinstance(task, RenderTask) else None
+        results = [one for one in (result.id, result.watermark_id) if one] if result else []
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(tables.media).where(tables.media.c.id.in_(results)))
+            connection.execute(sa.delete(tables.tasks).where(tables.tasks.c.id == task.id))
+            outbox.forget(connection, task.id)
+
+    def _change(self, task: Task, status: TaskStatus, changes: dict[str, Any], why: str = "") -> bool:
+        with self._database.writing() as connection:
+            return change_status(connection, task, status, changes, at=self._clock(), why=why) is not None
+
+    def _select(self, query: sa.Select[Any]) -> list[Task]:
+        with self._database.reading() as connection:
+            return [task_from(row._mapping) for row in connection.execute(query)]
+
+    def _one_render(self, *match: sa.ColumnElement[bool]) -> RenderTask | None:
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(tables.tasks).where(*match)).one_or_none()
+        return render_task_from(row._mapping) if row else None
+
+    def _unexpired(self, account: str) -> tuple[sa.ColumnElement[bool], ...]:
+        t = tables.tasks
+        kept = sa.or_(t.c.expires_at == 0, t.c.expires_at > self._clock())
+        return t.c.account == account, t.c.queue.in_(RENDERING), kept

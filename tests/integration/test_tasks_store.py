@@ -1,0 +1,247 @@
+"""The store over both databases: what is kept comes back, nobody sees what is another's or over, limits hold."""
+
+from __future__ import annotations
+
+import pytest
+from crowd import at_once
+from rows import END, Clock, add_session, identify_task, media, task
+
+from duikou.database.engine import Database
+from duikou.database.ids import new_id
+from duikou.faces.track import FaceWarning
+from duikou.media.timeline import SyncMode
+from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, QueueLoad, SessionRecord
+from duikou.tasks.outbox import Outbox
+from duikou.tasks.states import Fault, Queue, TaskStatus
+from duikou.tasks.store import Store
+from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError, TooManyTasksError
+from duikou.tasks.store.queue import TaskLimits
+from duikou.timebase import Interval
+
+
+def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
+    source = media()
+    faces = (FaceRecord("0", Interval(0, 9_000), (FaceWarning("small_face", "small", Interval(1, 2)),), (1, 2, 3, 4)),)
+    session = SessionRecord(new_id(), "", source, faces, 1, END)
+    store.media.add(source)
+    add_session(store, session)
+    asked = store.tasks.add(
+        task(external_id="mine", sync_mode=SyncMode.BOUNCE, watermark=True, request_id="r", trace="t", queue=Queue.GPU)
+    )
+    assert (
+        store.media.find("", source.id)
+        == store.media.find_by_key("", source.key)
+        == store.media.get(source.id)
+        == source
+    )
+    assert store.sessions.find("", session.id) == store.sessions.get(session.id) == session
+    assert (
+        store.tasks.find("", asked.id)
+        == store.tasks.find_by_external_id("", "mine")
+        == store.tasks.get(asked.id)
+        == asked
+    )
+
+
+def test_ids_have_19_digits_and_rise_with_time() -> None:
+    ids = [new_id() for _ in range(100)]
+    assert all(len(value) == 19 and value.isdigit() for value in ids)
+    assert [value[:13] for value in ids] == sorted(value[:13] for value in ids)
+    assert len(set(ids)) == 100
+
+
+def test_a_store_outlives_its_process(store: Store, database_url: str) -> None:
+    store.tasks.add(task(id="1"))
+    store.queue.claim()
+    database = Database(database_url)
+    assert [(found.id, found.status) for found in Store(database).tasks.unfinished()] == [("1", TaskStatus.PROCESSING)]
+    database.close()
+
+
+def test_nobody_sees_what_belongs_to_another_account(store: Store) -> None:
+    source, asked = media(account="a"), task(account="a", external_id="x")
+    store.media.add(source)
+    store.tasks.add(asked)
+    add_session(store, SessionRecord("7", "a", source, (), 1, END))
+    assert store.media.find("b", source.id) is store.media.find_by_key("b", source.key) is None
+    assert store.tasks.find("b", asked.id) is store.tasks.find_by_external_id("b", "x") is None
+    assert store.sessions.find("b", "7") is None
+    assert store.tasks.page("b", offset=0, limit=9) == []
+
+
+def test_what_is_over_is_not_found(store: Store, clock: Clock) -> None:
+    source, session_id = media(expires_at=2_000), new_id()
+    store.media.add(source)
+    add_session(store, SessionRecord(session_id, "", source, (), 1, 1_500))
+    store.tasks.add(task(id="5", expires_at=3_000))
+    clock.ms = 1_499
+    assert store.sessions.find("", session_id)
+    clock.ms = 1_500
+    assert store.sessions.find("", session_id) is None
+    assert store.media.find("", source.id)
+    clock.ms = 2_000
+    assert store.media.find("", source.id) is store.media.find_by_key("", source.key) is None
+    assert store.tasks.find("", "5")
+    clock.ms = 3_000
+    assert store.tasks.find("", "5") is None
+    assert store.tasks.page("", offset=0, limit=9) == []
+
+
+def test_a_file_is_kept_for_longer_and_never_for_less(store: Store) -> None:
+    upload = media(kind=MediaKind.UPLOAD)
+    store.media.add(upload)
+    store.media.extend(upload.id, END + 5)
+    store.media.extend(upload.id, END + 4)
+    found = store.media.find("", upload.id)
+    assert found
+    assert found.expires_at == END + 5
+
+
+def test_a_session_goes_with_its_source(store: Store) -> None:
+    source = media()
+    store.media.add(source)
+    add_session(store, SessionRecord("7", "", source, (), 1, END))
+    store.media.remove(source.id)
+    assert store.sessions.find("", "7") is None
+
+
+def test_tasks_come_newest_first_in_pages_and_searches_are_none_of_them(store: Store) -> None:
+    for number in range(5):
+        store.tasks.add(task(id=str(number), created_at=number))
+    store.tasks.add(identify_task(id="9", created_at=9))
+    assert [found.id for found in store.tasks.page("", offset=0, limit=3)] == ["4", "3", "2"]
+    assert [found.id for found in store.tasks.page("", offset=3, limit=3)] == ["1", "0"]
+    assert store.tasks.page("", offset=6, limit=3) == []
+    assert store.tasks.find("", "9") is None
+    assert store.tasks.get("9")
+
+
+def test_a_dropped_task_leaves_neither_results_nor_callbacks(store: Store, database: Database) -> None:
+    store.tasks.add(task(id="1", callback_url="http://127.0.0.1/", watermark=True))
+    claimed = store.queue.claim()
+    assert claimed
+    store.tasks.complete_render(claimed, media(id="2", kind=MediaKind.RESULT), media(id="3", kind=MediaKind.RESULT))
+    done = store.tasks.find("", "1")
+    assert done
+    assert store.expiry.known(["1", "2", "3", "4"]) == {"1": 1, "2": 0, "3": 0}
+    assert Outbox(database).waiting() == 3
+    store.tasks.remove(done)
+    assert store.expiry.known(["1", "2", "3", "4"]) == {}
+    assert Outbox(database).waiting() == 0
+
+
+def test_what_is_over_or_gone_has_ended(store: Store) -> None:
+    for number in range(3):
+        store.tasks.add(task(id=str(number)))
+    claimed = store.queue.claim()
+    assert claimed
+    assert store.tasks.finished(["0", "1", "9"]) == {"9"}
+    store.tasks.fail(claimed, "no", Fault.INPUT, expires_at=END)
+    assert store.tasks.finished(["0", "1", "9"]) == {"0", "9"}
+    assert store.tasks.finished([]) == set()
+
+
+def test_a_queue_tells_what_it_holds(store: Store, clock: Clock) -> None:
+    for number, made_at in enumerate((100, 400, 700)):
+        store.tasks.add(task(id=str(number), created_at=made_at))
+    store.tasks.add(identify_task(not_before=clock.ms + 1))
+    store.queue.claim()
+    clock.ms = 1_000
+    nothing = QueueLoad(0, 0, 0)
+    assert store.queue.loads() == {
+        Queue.IDENTIFY: QueueLoad(1, 999, 0),
+        Queue.RENDER: QueueLoad(2, 600, 1),
+        Queue.GPU: nothing,
+    }
+    assert [store.queue.waiting(queue) for queue in (Queue.IDENTIFY, Queue.RENDER, Queue.GPU)] == [1, 2, 0]
+    assert [store.queue.due(queue, 9) for queue in (Queue.IDENTIFY, Queue.RENDER, Queue.GPU)] == [0, 2, 0]
+    assert store.queue.due(Queue.RENDER, 1) == 1, "no more are counted than asked for"
+
+
+def test_a_session_whose_id_was_taken_by_chance_leaves_its_search_as_it_was(store: Store) -> None:
+    source = media()
+    store.media.add(source)
+    add_session(store, SessionRecord("7", "", source, (), 1, END))
+    store.tasks.add(identify_task())
+    search = store.queue.claim(Queue.IDENTIFY)
+    assert isinstance(search, IdentifyTask)
+    with pytest.raises(IdTakenError):
+        store.tasks.complete_identify(search, SessionRecord("7", "a", source, (), 1, END), expires_at=END)
+    now = store.tasks.get(search.id)
+    assert isinstance(now, IdentifyTask)
+    assert (now.status, now.session_id) == (TaskStatus.PROCESSING, None)
+
+
+def test_paces_are_seconds_of_work_for_each_second_of_the_last_results(store: Store, clock: Clock) -> None:
+    for work_ms, until in ((20_000, 3 * END), (30_000, 4 * END), (40_000, 5 * END)):
+        store.tasks.add(task())
+        claimed = store.queue.claim()
+        assert claimed
+        clock.ms += work_ms
+        store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT, duration_ms=10_000, expires_at=until))
+    assert store.queue.paces(2) == [4.0, 3.0]
+
+
+# External ids
+
+
+def test_an_external_id_is_unique_per_account_while_its_task_lives(store: Store, clock: Clock) -> None:
+    store.tasks.add(task(external_id="x", expires_at=2_000))
+    store.tasks.add(task(external_id="x", account="other"))
+    store.tasks.add(task())
+    store.tasks.add(task())
+    with pytest.raises(ExternalIdTaken):
+        store.tasks.add(task(external_id="x"))
+    clock.ms = 2_000
+    store.tasks.add(task(external_id="x"))
+
+
+def test_of_many_calls_with_one_external_id_one_makes_a_task(store: Store) -> None:
+    made = at_once(*[lambda: store.tasks.add(task(external_id="x"))] * 8)
+    assert sum(isinstance(one, ExternalIdTaken) for one in made) == 7
+    (kept,) = [one for one in made if not isinstance(one, Exception)]
+    assert store.tasks.unfinished() == [kept]
+
+
+# Limits
+
+
+def test_an_account_has_as_many_unfinished_tasks_as_it_may(store: Store) -> None:
+    limits = TaskLimits(account=2)
+    for number in range(2):
+        store.tasks.add(task(id=str(number)), limits)
+    for refused in (
+        lambda: store.tasks.add(task(), limits),
+        lambda: store.queue.require_room("", Queue.RENDER, limits),
+        lambda: store.queue.require_room("", Queue.GPU, limits),  # an account's limit is one for all its renders
+    ):
+        with pytest.raises(TooManyTasksError, match="This account has 2 unfinished tasks"):
+            refused()
+    store.tasks.add(task(account="b"), limits)
+    store.tasks.add(identify_task(), limits)
+    claimed = store.queue.claim()
+    assert claimed
+    store.tasks.fail(claimed, "no", Fault.INPUT, expires_at=END)
+    store.tasks.add(task(), limits)
+
+
+def test_a_full_queue_takes_nothing_more_of_anyone(store: Store) -> None:
+    store.tasks.add(task(), TaskLimits(queue=2))
+    store.tasks.add(task(account="b"), TaskLimits(queue=2))
+    with pytest.raises(TooManyTasksError, match="The queue is full: 2 tasks"):
+        store.tasks.add(task(account="c"), TaskLimits(queue=2))
+
+
+def test_searches_count_while_they_wait(store: Store) -> None:
+    for number in range(2):
+        store.tasks.add(identify_task(id=str(number)), TaskLimits(account=1, queue=2))
+    with pytest.raises(TooManyTasksError, match="As many videos as may, 2, wait to be looked at"):
+        store.queue.require_room("", Queue.IDENTIFY, TaskLimits(queue=2))
+    store.queue.claim(Queue.IDENTIFY)
+    store.queue.require_room("", Queue.IDENTIFY, TaskLimits(queue=2))
+
+
+def test_calls_at_the_same_moment_do_not_pass_an_accounts_limit(store: Store) -> None:
+    made = at_once(*[lambda: store.tasks.add(task(), TaskLimits(account=3))] * 8)
+    assert sum(isinstance(one, TooManyTasksError) for one in made) == 5
+    assert len(store.tasks.unfinished()) == 3

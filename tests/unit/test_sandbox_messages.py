@@ -1,0 +1,132 @@
+"""Messages of a child: every text can be stored, and what does not match the schema is one clear error."""
+
+from __future__ import annotations
+
+import errno
+import math
+from fractions import Fraction
+
+import hostile_work
+import pytest
+import stub_work
+from hostile_work import FALSE_MESSAGES, INFO
+
+from duikou.errors import FetchError, InputError, MediaError, ModelError, NotFoundError, StorageError, WorkerError
+from duikou.faces.track import FaceWarning
+from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.sandbox import messages
+from duikou.sandbox.messages import Done, Failed, LogLine, StageProgress, UnexpectedError, plain_text
+from duikou.tasks.models import FaceRecord
+from duikou.timebase import Interval
+from duikou.workers import work
+from duikou.workers.work import Received
+
+VIDEO = VideoInfo("mp4", "h264", 1280, 720, 90, 125, Fraction(30_000, 1_001), 5_000, AudioInfo("aac", 48_000, 2, 4_990))
+FACE = FaceRecord("0", Interval(0, 1), (FaceWarning("lost", "人脸 \\u0000", Interval(1, 1)),), (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("the video is damaged at frame 7", None),
+        ("人脸", None),
+        ("a\0b", "a?b"),
+        ("half \ud800 a character", "half ? a character"),
+    ],
+    ids=["plain", "chinese", "nul", "surrogate"],
+)
+def test_what_no_database_takes_is_replaced(given: str, stored: str | None) -> None:
+    assert plain_text(given) == (given if stored is None else stored)
+    assert plain_text(given, 3) == plain_text(given)[:3]
+
+
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [
+        (work.probe_video, VIDEO),
+        (work.probe_audio, AudioInfo("mp3", 44_100, 1, 0)),
+        (work.probe_upload, Received(".mp4", 2**53 - 1)),
+        (work.identify, (FACE, FaceRecord("1", Interval(5, 9)))),
+        (work.identify, ()),
+        (work.render, 10_000),
+        (stub_work.die_once, "\\\\u0000"),
+    ],
+    ids=["video", "audio", "upload", "faces", "no face", "length", "backslashes"],
+)
+def test_values_come_back_as_they_were(function, value) -> None:
+    read = messages.reader(function)(messages.done(function, value).encode())
+    assert isinstance(read, Done)
+    assert (read.value, type(read.value)) == (value, type(value))
+
+
+@pytest.mark.parametrize("name", FALSE_MESSAGES)
+def test_what_matches_no_schema_is_an_error(name: str) -> None:
+    with pytest.raises(WorkerError, match=r"the worker process sent an invalid message: .{10,200}$"):
+        messages.reader(hostile_work.send)(FALSE_MESSAGES[name])
+
+
+def test_the_message_that_the_others_are_made_of_is_valid() -> None:
+    read = messages.reader(hostile_work.send)(f'{{"kind":"done","value":{INFO}}}'.encode())
+    assert isinstance(read, Done)
+    assert read.value == VideoInfo("mp4", "h264", 2, 2, 0, 1, Fraction(25), 40, None)
+
+
+@pytest.mark.parametrize(
+    "interval", ['{"start_ms":5,"end_ms":4}', '{"start_ms":-5,"end_ms":4}'], ids=["turned", "early"]
+)
+def test_an_interval_that_is_none_is_an_error(interval: str) -> None:
+    good = messages.done(work.identify, (FaceRecord("0", Interval(3, 4)),))
+    messages.reader(work.identify)(good.encode())
+    with pytest.raises(WorkerError, match="invalid message"):
+        messages.reader(work.identify)(good.replace('{"start_ms":3,"end_ms":4}', interval).encode())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("it is too long", field="video"),
+        MediaError("the video is damaged"),
+        FetchError("no", field="url"),
+        NotFoundError("no face '7'", field="face_id"),
+        ModelError("run: make setup"),
+        StorageError("result.mp4 cannot be written"),
+        WorkerError("it died"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_of_duikou_keep_class_text_and_field(error: Exception) -> None:
+    again = Failed.model_validate_json(Failed.of(error).model_dump_json()).exception()
+    assert (type(again), str(again)) == (type(error), str(error))
+    if isinstance(error, InputError):
+        assert isinstance(again, InputError)
+        assert (again.reason, again.field) == (error.reason, error.field)
+
+
+def test_other_errors_keep_their_class_as_a_word_alone() -> None:
+    again = Failed.of(KeyError("/a/private/file")).exception()
+    assert (type(again), str(again)) == (UnexpectedError, "unexpected KeyError; see the server's log")
+
+
+def test_errors_of_the_system_keep_their_number_alone() -> None:
+    again = Failed.of(OSError(errno.ENOSPC, "no room", "/a/private/file")).exception()
+    assert (type(again), str(again)) == (OSError, "[Errno 28] No space left on device")
+    assert isinstance(Failed.of(OSError("no number")).exception(), UnexpectedError)
+
+
+def test_what_a_child_says_by_mistake_is_made_fit() -> None:
+    assert StageProgress.of("x\0" * 50, 1.5) == StageProgress(stage="x?" * 32, share=1.0)
+    assert StageProgress.of("x", math.nan).share == 0.0
+    line = LogLine.of("loud", "\ud800", {"nan": math.nan, "path": ..., "text": "\0", "yes": True, "n" * 200: 1})
+    assert (line.level, line.event) == ("info", "?")
+    assert line.fields == {"nan": "nan", "path": "Ellipsis", "text": "?", "yes": True, "n" * 100: 1}
+    assert len(LogLine.of("info", "", {str(number): 1 for number in range(100)}).fields) == 64
+
+
+def test_a_value_of_another_type_is_a_mistake_of_the_work() -> None:
+    with pytest.raises(ValueError, match="Expected `int`"):
+        messages.done(work.render, "a text")
+
+
+def test_a_function_without_a_return_annotation_cannot_be_run() -> None:
+    with pytest.raises(TypeError, match="untyped has no return annotation"):
+        messages.reader(hostile_work.untyped)
