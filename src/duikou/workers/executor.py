@@ -279,7 +279,7 @@ def _told(error: Exception) -> tuple[Fault, str]:
         case _:
             fault = Fault.WORKER
     if isinstance(error, InputError):  # without its field: a library parameter, which means nothing to the caller
-        return fault, readable(error.reason)
+        return fault, plain_text(error.reason)
     if isinstance(error, DuikouError):
         return fault, plain_text(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)
