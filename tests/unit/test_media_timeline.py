@@ -11,7 +11,7 @@ from duikou.errors import InputError
 from duikou.media.audio import Audio
 from duikou.media.demux import FrameTimes
 from duikou.media.sync_mode import MAX_MS, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
-from duikou.media.timeline import LengthenedTimeline, Timeline
+from duikou.media.timeline import LengthenedTimeline, Showing, Timeline
 from duikou.timebase import Interval
 
 RATE = 8_000
@@ -105,7 +105,7 @@ def test_what_is_not_too_long_changes_nothing(mode: SyncMode | None, end_ms: int
     assert (len(timeline), timeline.duration_ms, timeline.added) == (75, 3_000, None)
     own = Audio(np.zeros((8, 1), np.float32), RATE)
     assert timeline.audio(own) is own
-    assert timeline.showing(Interval(0, 100), Interval(50, 200)) == (Interval(50, 100), Interval(50, 100))
+    assert timeline.showing(Interval(0, 100), Interval(50, 200)) == Showing(Interval(50, 100), Interval(50, 100))
     assert timeline.showing(Interval(0, 100), Interval(100, 200)) is None
 
 
@@ -165,10 +165,10 @@ def test_how_long_the_face_shows(
 def test_where_the_face_shows_while_the_speech_lasts() -> None:
     face = Interval(40, 120)  # the second and the third frame of four
     looped = longer(steady(4), SyncMode.LOOP, 400)
-    assert looped.showing(face, Interval(0, 400)) == (Interval(40, 400), Interval(40, 81))
-    assert looped.showing(face, Interval(160, 245)) == (Interval(200, 245), Interval(40, 81))
+    assert looped.showing(face, Interval(0, 400)) == Showing(Interval(40, 400), Interval(40, 81))
+    assert looped.showing(face, Interval(160, 245)) == Showing(Interval(200, 245), Interval(40, 81))
     bounced = longer(steady(4), SyncMode.BOUNCE, 400)
-    assert bounced.showing(face, Interval(165, 205)) == (Interval(165, 205), Interval(40, 81))
+    assert bounced.showing(face, Interval(165, 205)) == Showing(Interval(165, 205), Interval(40, 81))
     assert bounced.showing(face, Interval(240, 280)) is None
     assert longer(steady(4), SyncMode.SILENCE, 400).showing(face, Interval(130, 400)) is None
 

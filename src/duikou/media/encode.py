@@ -95,11 +95,11 @@ class VideoWriter:
         self._output = Path(output)
         self._part = self._output.with_name(f".{self._output.stem}.{uuid.uuid4().hex}.part.mp4")
         self._sealed = self._part.with_suffix(".sealed.mp4")
-        self._additions = finish
+        self._finish = finish
         self._frame_times = frame_times or source.frame_times
-        self._source = source.picture
-        self._encoded = self._source.encoded()
-        self._converter = Converter(self._encoded)
+        self._stored = source.picture
+        self._picture = self._stored.encoded()
+        self._converter = Converter(self._picture)
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
         self._last_pts: int | None = None
@@ -125,7 +125,7 @@ class VideoWriter:
         try:
             if kind is None:
                 with _storage_errors(self._output):
-                    self._finish()
+                    self._complete()
         finally:
             self._discard()
 
@@ -134,24 +134,24 @@ class VideoWriter:
 
         Raises `ValueError` for another size or a pts that the source does not have or that is not later than the last.
         """
-        width, height = self._encoded.size
+        width, height = self._picture.size
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise ValueError(f"the image is {image.shape} {image.dtype}, it must be ({height}, {width}, 3) uint8")
         self._encode(self._converter.yuv(image), pts)
 
     def copy(self, frame: Frame) -> None:
         """Encode an unchanged frame of the source, without converting it to BGR where its pixel format allows."""
-        if frame.stored is not None and self._source.passes(frame.stored):
+        if frame.stored is not None and self._stored.passes(frame.stored):
             self._encode(frame.stored, frame.pts)
         else:
             self.write(frame.image, frame.pts)
 
     def _open(self) -> None:
-        frame_times, picture = self._frame_times, self._encoded
+        frame_times, picture = self._frame_times, self._picture
         # The edit list counts in the movie's time scale: milliseconds by default, too coarse for frames and samples.
         ticks = str(frame_times.time_base.denominator)
         flags = "+faststart"
-        if self._additions.tags:
+        if self._finish.tags:
             flags += "+use_metadata_tags"  # else FFmpeg drops keys that have no box
         self._file = av.open(
             f"file:{self._part.absolute()}",
@@ -159,7 +159,7 @@ class VideoWriter:
             format="mp4",
             container_options={"movflags": flags, "movie_timescale": ticks, "video_track_timescale": ticks},
         )
-        self._file.metadata.update(self._additions.tags)
+        self._file.metadata.update(self._finish.tags)
         rate = frame_times.rate.limit_denominator(1001 * 1000)
         video = self._file.add_stream("libx264", rate=rate, options=self._options)
         video.width, video.height = picture.size
@@ -222,7 +222,7 @@ class VideoWriter:
             self._file.mux(self._audio_stream.encode(frame))
             self._audio_done += len(samples)
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         assert self._file is not None
         if self._last_pts is None:
             raise ValueError("no frame was written")
@@ -233,9 +233,9 @@ class VideoWriter:
         self._file.close()
         self._file = None
         complete = self._part
-        if self._additions.seal is not None:
+        if self._finish.seal is not None:
             complete = self._sealed
-            self._additions.seal(self._part, complete)
+            self._finish.seal(self._part, complete)
         complete.replace(self._output)
 
     def _discard(self) -> None:

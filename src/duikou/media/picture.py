@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, cast
 
@@ -131,15 +131,15 @@ class Picture:
         """Read from the stream's headers and one decoded frame."""
         name = frame.format.name
         return cls(
-            frame.width,
-            frame.height,
-            Orientation.of(frame),
-            name,
-            int(frame.colorspace),
-            int(frame.color_primaries),
-            int(frame.color_trc),
-            frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
-            Fraction(stream.sample_aspect_ratio or 1),
+            width=frame.width,
+            height=frame.height,
+            orientation=Orientation.of(frame),
+            pixel_format=name,
+            matrix=int(frame.colorspace),
+            primaries=int(frame.color_primaries),
+            transfer=int(frame.color_trc),
+            full_range=frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
+            sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),
         )
 
     @property
@@ -172,16 +172,15 @@ class Picture:
         width, height = self.size
         aspect = 1 / self.sample_aspect_ratio if self.orientation.transpose else self.sample_aspect_ratio
         rgb = self.is_rgb
-        return Picture(
-            width,
-            height,
-            Orientation(),
-            "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p",
-            _BT709 if rgb else self.matrix,
-            self.primaries,
-            self.transfer,
-            self.full_range and not rgb,
-            aspect,
+        return replace(
+            self,
+            width=width,
+            height=height,
+            orientation=Orientation(),
+            pixel_format="yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p",
+            matrix=_BT709 if rgb else self.matrix,
+            full_range=self.full_range and not rgb,
+            sample_aspect_ratio=aspect,
         )
 
     def passes(self, frame: VideoFrame) -> bool:

@@ -26,6 +26,18 @@ from duikou.timebase import Interval
 
 
 @dataclass(frozen=True)
+class Showing:
+    """When an interval of the source shows in a result, and what is shown.
+
+    result: from the first to the last such moment, on the result's timeline.
+    source: the frames that show then, on the source's timeline.
+    """
+
+    result: Interval
+    source: Interval
+
+
+@dataclass(frozen=True)
 class Timeline:
     """Which frame of the source a result shows at which time. Here each frame shows once, at its own time.
 
@@ -59,14 +71,10 @@ class Timeline:
         """The part that the source lacks and the mode that made it, or `None`."""
         return None
 
-    def showing(self, interval: Interval, speech: Interval) -> tuple[Interval, Interval] | None:
-        """Where the source's `interval` shows during `speech`; `None` where it does not.
-
-        Returns two intervals. The first one spans all such moments of the result. The second one spans the frames that
-        show then, on the source's timeline.
-        """
+    def showing(self, interval: Interval, speech: Interval) -> Showing | None:
+        """When the source's `interval` shows during `speech`, which is on the result's timeline; `None` for never."""
         shared = speech.overlap(interval)
-        return None if shared is None else (shared, shared)
+        return None if shared is None else Showing(shared, shared)
 
     def frames(self, video: Video) -> Iterator[Frame]:
         """Stream the frames of the source `video` on this timeline, a few in memory at a time. Raises `MediaError`."""
@@ -125,7 +133,7 @@ class LengthenedTimeline(Timeline):
         """The part that the source lacks and the mode that made it."""
         return Interval(self.source.duration_ms, self.duration_ms), self.mode
 
-    def showing(self, interval: Interval, speech: Interval) -> tuple[Interval, Interval] | None:
+    def showing(self, interval: Interval, speech: Interval) -> Showing | None:
         """See `Timeline.showing`; the interval may show several times."""
         source, edges = self.source.starts_ms[self.order], self.times.edges_ms
         during = (edges[1:] > speech.start_ms) & (edges[:-1] < speech.end_ms)
@@ -134,7 +142,7 @@ class LengthenedTimeline(Timeline):
             return None
         span = Interval(int(edges[shown[0]]), int(edges[shown[-1] + 1])).overlap(speech)
         assert span is not None  # every frame of `shown` overlaps the speech
-        return span, Interval(int(source[shown].min()), int(source[shown].max()) + 1)
+        return Showing(span, Interval(int(source[shown].min()), int(source[shown].max()) + 1))
 
     def frames(self, video: Video) -> Iterator[Frame]:
         """See `Timeline.frames`."""

@@ -43,6 +43,7 @@ class Video:
             frame_times = demux.read_frame_times(file, stream, field=field)
             has_audio = demux.audio_stream(file, field=field) is not None
             codec = stream.codec_context.codec.canonical_name
+        # Opened again, since reading the frame times has left the file at its end.
         with demux.opened(path, field=field) as (file, _):
             stream = demux.video_stream(file, field=field)
             picture = Picture.of(stream, decode.first_frame(file, stream, field=field))

@@ -6,7 +6,7 @@ other names for them rename the field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,10 +73,7 @@ class Scene:
         Raises `InputError` that names a field of `FaceChoice`, or `sync_mode`; `NotFoundError` for an unknown face.
         """
         if choice.face_id not in self.intervals:
-            known = ", ".join(self.intervals) or "none"
-            raise NotFoundError(
-                f"the session has no face {choice.face_id[:80]!r}; its faces: {known}.", field="face_id"
-            )
+            raise unknown_face(choice.face_id, self.intervals)
         interval = self.intervals[choice.face_id]
         _check_volumes(choice)
         speech = self._speech(choice, interval, _checked_end(choice, audio_ms, self.limits.min_trim_ms))
@@ -130,6 +127,12 @@ class Scene:
                 field="insert_ms",
             )
         return replace(wanted, end_ms=max(until - max(late, 0), wanted.start_ms))
+
+
+def unknown_face(face_id: str, known: Iterable[str]) -> NotFoundError:
+    """The error for a face that a session does not have. known: the ids of its faces."""
+    ids = ", ".join(known) or "none"
+    return NotFoundError(f"the session has no face {face_id[:80]!r}; its faces: {ids}.", field="face_id")
 
 
 def _check_volumes(choice: FaceChoice) -> None:

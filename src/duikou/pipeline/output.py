@@ -40,7 +40,7 @@ class Output:
 
 
 class OutputFiles:
-    """The files that one lip sync writes. path: the result. marked: the file with the visible mark, or `None`.
+    """The files that one lip sync writes. path: the result. watermark: the file with the visible mark, or `None`.
 
     Raises `InputError` where a file would overwrite the source or the other one, or cannot be labelled.
     """
@@ -48,33 +48,31 @@ class OutputFiles:
     def __init__(self, source: Video, output: Output) -> None:
         self._source = source
         self.path = output.path or source.path.with_name(f"{source.path.stem}.synced.mp4")
-        self.marked = output.watermark
-        for field, path in (("output", self.path), ("watermark", self.marked)):
+        self.watermark = output.watermark
+        for field, path in (("output", self.path), ("watermark", self.watermark)):
             if path is not None and path.exists() and path.samefile(source.path):
                 raise InputError(f"{path.name} is the source video itself; choose another name.", field=field)
-        if self.marked is not None and self.marked.absolute() == self.path.absolute():
-            raise InputError(f"{self.marked.name} is the output itself; choose another name.", field="watermark")
+        if self.watermark is not None and self.watermark.absolute() == self.path.absolute():
+            raise InputError(f"{self.watermark.name} is the output itself; choose another name.", field="watermark")
         self._maker = output.made_by or producer(user_folder())
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
         self, timeline: Timeline, audio: Audio, spoken: Sequence[tuple[str, Interval]]
     ) -> tuple[VideoWriter, VideoWriter | None]:
-        """Writers of the result and of the marked file. spoken: face ids and when they speak, for the credentials."""
-        source, added = self._source.path, timeline.added
-        edit = Edit(
-            source,
-            credentials.digest(source),
-            tuple(spoken),
-            added=None if added is None else (added[0], added[1].value),
-        )
+        """Writers of the result and of the watermarked file. spoken: who speaks when, for the credentials."""
+        source = self._source.path
+        edit = Edit(source, credentials.digest(source), tuple(spoken), added=timeline.added)
+        result = self._writer(self.path, timeline, audio, edit)
+        if self.watermark is None:
+            return result, None
+        return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
 
-        def writer(path: Path, edit: Edit) -> VideoWriter:
-            def seal(part: Path, sealed: Path) -> None:
-                credentials.sign(part, sealed, title=path.name, edit=edit, certificate=self._maker.certificate)
+    def _writer(self, path: Path, timeline: Timeline, audio: Audio, edit: Edit) -> VideoWriter:
+        """A writer that labels and signs its file."""
 
-            finish = Finish(self._label.tags, seal)
-            return VideoWriter(path, self._source, audio, frame_times=timeline.times, finish=finish)
+        def seal(part: Path, sealed: Path) -> None:
+            credentials.sign(part, sealed, title=path.name, edit=edit, certificate=self._maker.certificate)
 
-        marked = None if self.marked is None else writer(self.marked, replace(edit, marked=True))
-        return writer(self.path, edit), marked
+        finish = Finish(self._label.tags, seal)
+        return VideoWriter(path, self._source, audio, frame_times=timeline.times, finish=finish)

@@ -21,7 +21,7 @@ def paint(
     timeline: Timeline,
     renderers: Sequence[Renderer],
     result: VideoWriter,
-    marked: VideoWriter | None,
+    watermarked: VideoWriter | None,
     progress: Progress,
 ) -> None:
     """Write the result, and the file with the visible mark where one is wanted, from frames of the source."""
@@ -36,13 +36,13 @@ def paint(
         return frame, image
 
     with ExitStack() as files:
-        for file in filter(None, (result, marked)):
+        for file in filter(None, (result, watermarked)):
             files.enter_context(file)
         for frame, image in in_order(painted, timeline.frames(source), cores()):
             if image is None:
                 result.copy(frame)
             else:
                 result.write(image, frame.pts)
-            if marked is not None:
-                marked.write(mark.drawn(frame.image if image is None else image), frame.pts)
+            if watermarked is not None:
+                watermarked.write(mark.drawn(frame.image if image is None else image), frame.pts)
             progress("rendering", (frame.index + 1) / len(timeline))

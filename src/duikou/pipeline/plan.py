@@ -33,6 +33,10 @@ EXEMPLAR_REACH_MS = 10_000
 """How far before and after the spoken part a face is followed, to find more of its mouth shapes."""
 
 
+FOLLOWING, LISTENING, PLANNING = 0.6, 0.1, 0.3
+"""Approximate shares of the time that planning one face takes."""
+
+
 @dataclass(frozen=True)
 class Spoken:
     """The requested mouth motion of one face, frame by frame.
@@ -66,32 +70,22 @@ class Planner:
 
         Raises `InputError` where the face cannot be followed during the speech.
         """
-        source, face = self.session.source, self.session.face(choice.face_id)
+        face, info = self.session.face(choice.face_id), self.session.info
         speech = Interval(choice.insert_ms, choice.insert_ms + audio.duration_ms)
-        following, listening, planning = split([0.6, 0.1, 0.3])
+        following, listening, planning = split([FOLLOWING, LISTENING, PLANNING])
         showing = self.timeline.showing(face.interval, speech)
         if showing is None:  # the check of choices is accurate to a frame only
             raise InputError(f"face {face.id!r} is not visible during the speech.", field="face_id")
-        spoken, shown = showing
-        track = self._follow(face, shown, scaled(progress, *following))
-        usable, cuts = usable_frames(track, source.info, face), _cuts(face)
-        speaks = usable & (track.times_ms >= face.interval.start_ms) & (track.times_ms < face.interval.end_ms)
-        result = ResultTrack.of(
-            track,
-            self.timeline,
-            begins_cut=face.interval.start_ms in cuts,
-            ends_cut=face.interval.end_ms in cuts,
-        )
-        track, usable, speaks = result.track, usable[result.rows], speaks[result.rows]
-        strength = ease(track, speaks, spoken, result.neighbours(_neighbours(face, source.info)))
-        mono = audio.converted(channels=1)
-        motion = articulate(mono.samples[:, 0], mono.rate).shifted(choice.insert_ms / 1000)
+        source_track = self._follow(face, showing.source, scaled(progress, *following))
+        result = self._result_track(face, source_track)
+        track, usable = result.track, usable_frames(source_track, info, face)
+        may_speak = usable & _within(source_track, face.interval)
+        strength = ease(track, may_speak[result.rows], showing.result, result.neighbours(_neighbours(face, info)))
+        curves = _mouth_motion(audio, choice.insert_ms, track.times_ms)
         progress("listening", listening[1])
-        curves = motion.at(track.times_ms / 1000).astype(np.float64)
-        by_name = dict(zip(CURVES, curves.T, strict=True))
-        clip = FaceClip(self.footage, track, usable, strength)
-        renderer = self.engine.prepare(clip, by_name, progress=scaled(progress, *planning))
-        return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, by_name["gap"], strength)
+        clip = FaceClip(self.footage, track, usable[result.rows], strength)
+        renderer = self.engine.prepare(clip, curves, progress=scaled(progress, *planning))
+        return renderer, Spoken(face.id, showing.result, track.frames, track.times_ms, curves["gap"], strength)
 
     def _follow(self, face: Face, shown: Interval, progress: Progress) -> FaceTrack:
         """The smoothed track of a face over `shown`, and `EXEMPLAR_REACH_MS` before and after it."""
@@ -105,6 +99,26 @@ class Planner:
             )
         return track
 
+    def _result_track(self, face: Face, track: FaceTrack) -> ResultTrack:
+        """A track of the source on the timeline of the result."""
+        cuts, interval = _cuts(face), face.interval
+        return ResultTrack.of(
+            track, self.timeline, begins_cut=interval.start_ms in cuts, ends_cut=interval.end_ms in cuts
+        )
+
+
+def _mouth_motion(audio: Audio, insert_ms: int, times_ms: IntArray) -> dict[str, Float64Array]:
+    """Curves of the mouth's motion by name, each (N,) at `times_ms`, for speech that begins at `insert_ms`."""
+    mono = audio.converted(channels=1)
+    motion = articulate(mono.samples[:, 0], mono.rate).shifted(insert_ms / 1000)
+    curves = motion.at(times_ms / 1000).astype(np.float64)
+    return dict(zip(CURVES, curves.T, strict=True))
+
+
+def _within(track: FaceTrack, interval: Interval) -> BoolArray:
+    """(N,) which frames of a track show inside an interval."""
+    return (track.times_ms >= interval.start_ms) & (track.times_ms < interval.end_ms)
+
 
 def ease(
     track: FaceTrack, usable: BoolArray, spoken: Interval, neighbours: Sequence[tuple[int, int]] = ()
@@ -115,7 +129,7 @@ def ease(
     without the face. At a cut there is no ramp.
     neighbours: shot and time in ms of unchanged frames just outside the track.
     """
-    inside = (track.times_ms >= spoken.start_ms) & (track.times_ms < spoken.end_ms) & usable
+    inside = _within(track, spoken) & usable
     unchanged = [*neighbours, *_gap_edges(track)]
     strength = np.zeros(len(track))
     for shot in np.unique(track.shots):
@@ -134,10 +148,11 @@ def _gap_edges(track: FaceTrack) -> list[tuple[int, int]]:
     """Shot and time in ms of the first and the last missing frame of every gap of a track inside a shot."""
     gaps = np.flatnonzero((np.diff(track.frames) > 1) & (np.diff(track.shots) == 0))
     step = int(np.median(np.diff(track.times_ms) / np.diff(track.frames))) if len(gaps) else 0
-    edges = [(gap, track.times_ms[gap] + step) for gap in gaps] + [
-        (gap, track.times_ms[gap + 1] - step) for gap in gaps
-    ]
-    return [(int(track.shots[gap]), int(ms)) for gap, ms in edges]
+    edges = []
+    for gap in gaps:
+        for ms in (track.times_ms[gap] + step, track.times_ms[gap + 1] - step):
+            edges.append((int(track.shots[gap]), int(ms)))
+    return edges
 
 
 def _neighbours(face: Face, info: VideoInfo) -> list[tuple[int, int]]:

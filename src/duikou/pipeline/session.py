@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from duikou.errors import NotFoundError
 from duikou.faces.identify import identify_faces
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
+from duikou.pipeline.choice import unknown_face
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
@@ -44,21 +44,12 @@ class Session:
         for face in self.faces:
             if face.id == face_id:
                 return face
-        known = ", ".join(face.id for face in self.faces) or "none"
-        raise NotFoundError(f"the session has no face {face_id!r}; its faces: {known}.", field="face_id")
+        raise unknown_face(face_id, [face.id for face in self.faces])
 
     def save(self, folder: Path) -> None:
         """Write faces, tracks and pictures (`face_<id>.jpg`) into `folder`; the video itself stays where it is."""
         folder.mkdir(parents=True, exist_ok=True)
-        for face in self.faces:
-            face.track.save(folder / f"track_{face.id}.npz")
-            np.save(folder / f"usable_{face.id}.npy", face.usable)
-            options = [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY]
-            (folder / f"face_{face.id}.jpg").write_bytes(cv2.imencode(".jpg", face.picture, options)[1].tobytes())
-        faces = [
-            {"id": face.id, "interval": asdict(face.interval), "warnings": [asdict(one) for one in face.warnings]}
-            for face in self.faces
-        ]
+        faces = [_save_face(folder, face) for face in self.faces]
         (folder / "session.json").write_text(json.dumps({"faces": faces}, indent=1))
 
     @classmethod
@@ -77,15 +68,42 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     return Session(source, identify_faces(source, progress=progress))
 
 
+@dataclass(frozen=True)
+class _FaceFiles:
+    """The files of one face in a session's folder."""
+
+    track: Path
+    usable: Path
+    picture: Path
+
+    @classmethod
+    def of(cls, folder: Path, face_id: str) -> _FaceFiles:
+        return cls(folder / f"track_{face_id}.npz", folder / f"usable_{face_id}.npy", folder / f"face_{face_id}.jpg")
+
+
+def _save_face(folder: Path, face: Face) -> dict[str, Any]:
+    """Write the files of a face. Returns its entry in `session.json`."""
+    files = _FaceFiles.of(folder, face.id)
+    face.track.save(files.track)
+    np.save(files.usable, face.usable)
+    options = [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY]
+    files.picture.write_bytes(cv2.imencode(".jpg", face.picture, options)[1].tobytes())
+    warnings = [asdict(warning) for warning in face.warnings]
+    return {"id": face.id, "interval": asdict(face.interval), "warnings": warnings}
+
+
 def _load_face(folder: Path, saved: dict[str, Any]) -> Face:
-    picture = cv2.imdecode(np.frombuffer((folder / f"face_{saved['id']}.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    """The face of an entry in `session.json`, with its files."""
+    files = _FaceFiles.of(folder, saved["id"])
+    picture = cv2.imdecode(np.frombuffer(files.picture.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     return Face(
         id=saved["id"],
         interval=Interval(**saved["interval"]),
-        track=FaceTrack.load(folder / f"track_{saved['id']}.npz"),
-        usable=np.load(folder / f"usable_{saved['id']}.npy", allow_pickle=False),
+        track=FaceTrack.load(files.track),
+        usable=np.load(files.usable, allow_pickle=False),
         picture=np.asarray(picture, np.uint8),
         warnings=tuple(
-            FaceWarning(one["code"], one["message"], Interval(**one["interval"])) for one in saved["warnings"]
+            FaceWarning(warning["code"], warning["message"], Interval(**warning["interval"]))
+            for warning in saved["warnings"]
         ),
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from duikou.engines.base import Engine
 from duikou.engines.native import NativeEngine
-from duikou.media.audio import Insert, mix, read_audio
+from duikou.media.audio import Audio, Insert, mix, read_audio
 from duikou.media.probe import VideoInfo, probe_audio
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
-from duikou.media.video import probe_video
+from duikou.media.video import Video, probe_video
 from duikou.pipeline.choice import FaceChoice, Scene
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
@@ -60,12 +60,9 @@ def lip_sync(
     checked = scene.check_all(choices, _audio_lengths(choices))
     files = OutputFiles(source, Output.of(output))
     inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
-    last_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
-    timeline = Timeline.of(source.frame_times, sync_mode, last_ms)
-    original = None
-    if source.info.audio is not None:  # audio may continue for hours after the video
-        original = timeline.audio(read_audio(source.path, end_ms=source.info.duration_ms, field="video"))
-    mixed = mix(original, inserts, timeline.duration_ms)
+    speech_end_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
+    timeline = Timeline.of(source.frame_times, sync_mode, speech_end_ms)
+    audio = _mixed(source, timeline, inserts)
     lengthening, planning, painting = split([LENGTHENING if timeline.added else 0.0, PLANNING, PAINTING])
     with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
         planner = Planner(session, timeline, footage, engine or NativeEngine())
@@ -74,10 +71,10 @@ def lip_sync(
             for choice, insert, share in zip(checked, inserts, split([1.0] * len(checked)), strict=True)
         ]
         spoken = tuple(one for _, one in plans)
-        result, marked = files.writers(timeline, mixed, [(one.face_id, one.interval) for one in spoken])
+        result, watermarked = files.writers(timeline, audio, [(one.face_id, one.interval) for one in spoken])
         renderers = [renderer for renderer, _ in plans]
-        paint(source, timeline, renderers, result, marked, scaled(progress, *painting))
-    return Result(files.path, probe_video(files.path), spoken, files.marked)
+        paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
+    return Result(files.path, probe_video(files.path), spoken, files.watermark)
 
 
 def _audio_lengths(choices: Sequence[FaceChoice]) -> list[int]:
@@ -93,3 +90,12 @@ def _insert(choice: FaceChoice, number: int) -> Insert:
     start_ms, end_ms = choice.trim_start_ms, choice.trim_end_ms
     audio = read_audio(Path(choice.audio), start_ms=start_ms, end_ms=end_ms, field=f"choices[{number}].audio")
     return Insert(audio, choice.insert_ms, choice.audio_volume, choice.original_volume)
+
+
+def _mixed(source: Video, timeline: Timeline, inserts: Sequence[Insert]) -> Audio:
+    """The audio of the result: that of the source on `timeline`, with the speech mixed in."""
+    original = None
+    if source.info.audio is not None:
+        # Audio may continue for hours after the video.
+        original = timeline.audio(read_audio(source.path, end_ms=source.info.duration_ms, field="video"))
+    return mix(original, inserts, timeline.duration_ms)
