@@ -1,6 +1,6 @@
-"""Tries every fault again and again on real processes, and prints what became of the tasks.
+"""Tries every fault repeatedly on real processes, and prints what happened to the tasks.
 
-Exit status 1 where an accepted task was lost, ended twice, or left anything behind.
+The exit status is 1 if an accepted task was lost, finished twice, or left anything behind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LANES = 3  # installations at once: most of a trial is waiting
 
 
 def main() -> int:
-    """Run it."""
+    """Run all trials; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=20, help="trials of each fault (default: 20)")
     parser.add_argument("--only", default="", help="faults whose name holds one of these words, with commas")

@@ -23,8 +23,8 @@ from tests.faults.systems import Part, Setup, System, descendants, eventually
 LONG = 0.2  # share of trials in which a fault lasts as long as it may
 MESSAGES = 1_000  # that nobody asked for
 DAY_S = 24 * 3600
-EXIT_S = 60.0  # for what it has in hand
-TAKEN_S = 60.0  # for another to be free
+EXIT_S = 180.0  # for what it has in hand
+TAKEN_S = 180.0  # for another to be free
 
 
 def _moment(rng: random.Random, most_s: float) -> None:

@@ -13,7 +13,7 @@ SEED = 1
 
 
 def require_nothing_lost(installations: Installations, fault: Fault) -> None:
-    """Fail the test where anything was lost, doubled or left behind; skip it where no small disk can be made."""
+    """Fail the test if anything was lost, doubled or left behind; skip it if no small disk can be made."""
     try:
         system = installations.like(fault.setup)
     except PermissionError as error:

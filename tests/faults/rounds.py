@@ -1,4 +1,4 @@
-"""One trial after another on one installation, and what is looked at afterwards: that nothing was lost or doubled."""
+"""Trials of a fault on an installation, and the checks afterwards: nothing was lost or doubled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,20 @@ from duikou.storage import keys
 from duikou.tasks import retention
 from duikou.tasks.models import Queue, Task, TaskStatus, task_from
 from tests.faults import stage
-from tests.faults.systems import LATE, Setup, System, eventually, zombies
+from tests.faults.systems import LATE, Part, Setup, System, eventually, zombies
 
 CREATE, IDENTIFY = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face"
 TASKS = (3, 6)  # of one trial
 PAUSE_S = 0.6  # at most, between two calls
-INSIST_S = 45.0  # for which a caller who was refused, or cut off, asks again; the longest fault takes 30 s
+INSIST_S = 45.0  # how long a refused or disconnected caller retries; the longest fault takes 30 s
 AGAIN_S = 0.5
-SEARCHING = 0.3  # share of trials in which somebody looks for faces meanwhile
-RECOVERY_S = 90.0  # from the end of a fault to the end of the last task
-TOLD_S = 150.0  # to the delivery of the last callback: one that died in a server's hands waits for 60 s
+SEARCHING = 0.3  # share of trials in which somebody identifies faces meanwhile
+RECOVERY_S = 300.0  # from the end of a fault to the end of the last task, on a machine that does much else
+TOLD_S = 300.0  # to the delivery of the last callback: one that died in a server's hands waits for 60 s
+TIDY_S = 60.0  # for temporary files and dead children to go
 HAND_OVER_S = 15.0  # from the death of a worker to the next claim of what it had in hand
 ENDS = ("succeed", "failed")
-REFUSED = (429, 503)  # answers that say that nothing was accepted
+REFUSED = (429, 503)  # status codes for "nothing was accepted"
 BAD = ['"level": "error"']  # in logs
 KEPT = Path("out/faults")
 Note = Callable[[str], object]
@@ -47,11 +49,11 @@ Note = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to an installation. name: what it is called on the command line.
+    """A fault of an installation. name: its name on the command line.
 
-    inject: does it, waits where it has to, and mends it; what it returns is when it struck, in Unix seconds. seconds:
-    what tasks take. tries, attempts: the most that a task may need; None is any. prompt: whether others have to go on
-    within `HAND_OVER_S`. clean: whether no process may log an error.
+    inject: causes the fault, waits if necessary, and repairs it; it returns when the fault began, in Unix seconds.
+    seconds: how long tasks take. tries, attempts: the most that a task may need; None is any number. prompt: whether
+    others must take over within `HAND_OVER_S`. clean: whether no process may log an error.
     """
 
     name: str
@@ -67,7 +69,7 @@ class Fault:
 
 @dataclass
 class Asked:
-    """One call for a lip sync. insert_ms: in no other task, so that it tells whose a result is."""
+    """One request for a lip sync. insert_ms: unique, so that it identifies the task of a result."""
 
     external_id: str
     insert_ms: int
@@ -79,7 +81,7 @@ class Asked:
 
 @dataclass
 class Tally:
-    """What was counted in all trials of one fault; wrong: what must not be, in sentences."""
+    """Counts over all trials of one fault. wrong: sentences on what must not happen."""
 
     fault: Fault
     trials: int = 0
@@ -99,16 +101,16 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Tasks that are over."""
+        """Number of finished tasks."""
         return self.succeeded + self.failed.total()
 
     @property
     def slow(self) -> bool:
-        """Whether a hand-over took longer than it may; on a busy machine it does."""
+        """Whether a hand-over took too long; on a busy machine it does."""
         return self.fault.prompt and max(self.hand_overs, default=0.0) > HAND_OVER_S
 
     def row(self) -> list[str]:
-        """Its line of the table."""
+        """Its row of the table."""
         took = self.hand_overs
         return [
             self.fault.title,
@@ -137,7 +139,7 @@ HEADINGS = [
 
 
 def tried(fault: Fault, trials: int, system: System, seed: int, note: Note = lambda _: None) -> Tally:
-    """Try a fault so often on an installation. Where something is wrong, the logs of all its processes are kept."""
+    """Try a fault `trials` times on an installation. If anything is wrong, keep the logs of all its processes."""
     rng, tally, asked = random.Random(f"{fault.name} {seed}"), Tally(fault), list[Asked]()
     lines = {part: len(part.log) for part in (*system.former, *system.parts)}
     try:
@@ -162,7 +164,7 @@ def tried(fault: Fault, trials: int, system: System, seed: int, note: Note = lam
 
 
 def _try(fault: Fault, system: System, rng: random.Random, tally: Tally, asked: list[Asked]) -> None:
-    """Have tasks made, let the fault strike meanwhile, and wait until all is done."""
+    """Create tasks, cause the fault meanwhile, and wait until all tasks are finished."""
     first, before = len(asked), {(event.task_id, event.attempt) for event in system.events}
     for number in range(first, first + rng.randint(*TASKS)):
         seconds, marked, insists = rng.uniform(*fault.seconds), rng.random() < 0.2, rng.random() < 0.5
@@ -217,7 +219,7 @@ def _search(system: System, rng: random.Random, tally: Tally) -> None:
 
 
 def _posted(system: System, path: str, body: Any, rng: random.Random, tally: Tally) -> httpx.Response | None:
-    """The answer to a call; `None` where none came, so that nobody knows what became of it."""
+    """The response to a call; `None` if none came, so that the outcome is unknown."""
     try:
         answer = rng.choice(system.servers).client.post(path, json=body)
     except httpx.TransportError:
@@ -230,54 +232,68 @@ def _posted(system: System, path: str, body: Any, rng: random.Random, tally: Tal
 
 
 def _settle(system: System) -> None:
-    """Wait until nothing is on its way any more."""
+    """Wait until all tasks, callbacks and temporary files are done with."""
     eventually("every task is over", lambda: not system.store.unfinished(), RECOVERY_S)
     eventually("every callback is delivered", lambda: not system.outbox.waiting(), TOLD_S)
     for part in system.parts:
         left = [part.data / "incoming", part.data / "scratch"]
-        eventually(f"{part.name} tidied up", lambda left=left: not any(any(place.iterdir()) for place in left), 10)
-        eventually(f"{part.name} has no zombies", lambda part=part: not zombies(part.popen.pid), 10)
+        eventually(f"{part.name} tidied up", partial(_are_empty, left), TIDY_S)
+        eventually(f"{part.name} has no zombies", partial(_has_no_zombies, part), TIDY_S)
+
+
+def _are_empty(folders: Iterable[Path]) -> bool:
+    return not any(any(folder.iterdir()) for folder in folders)
+
+
+def _has_no_zombies(part: Part) -> bool:
+    return not zombies(part.popen.pid)
 
 
 def _look(system: System, tally: Tally, asked: list[Asked]) -> None:
+    """Compare what the database and the storage hold with what was asked for."""
     with system.database.reading() as connection:
-        tasks = {row.id: task_from(dict(row._mapping)) for row in connection.execute(sa.select(tables.tasks))}
+        tasks = [task_from(dict(row._mapping)) for row in connection.execute(sa.select(tables.tasks))]
         media = {row.id: row for row in connection.execute(sa.select(tables.media))}
         sessions = {row.id: row for row in connection.execute(sa.select(tables.sessions))}
     tally.swept = retention.remove_orphans(system.store, system.files)
     kept = {stored.key for place in keys.PLACES for stored in system.files.listed(place)}
+    rendered, former = _rendered(tasks, tally.fault)
     expected = {row.key for row in media.values() if row.kind != "result"}
-    rendered = {}
-    for task in tasks.values():
-        if str(task.external_id).startswith(f"{tally.fault.name}-"):
-            rendered[task.external_id] = task
-        elif task.queue is Queue.RENDER:  # of a fault that was tried before
-            expected |= {key for key in kept if key.startswith(f"{keys.task_key(task.id)}/")}
+    expected |= {key for task in former for key in kept if key.startswith(f"{keys.task_key(task.id)}/")}
     for one in asked:
-        task = rendered.pop(one.external_id, None)
-        if task is None:
-            if one.task_id:
-                tally.lost += 1
-                tally.wrong.append(f"{one.external_id} was accepted and is gone")
-            continue
-        tally.accepted += 1
-        results = [row for row in media.values() if row.kind == "result" and row.key.startswith(f"tasks/{task.id}/")]
-        expected |= {keys.audio_key(task.id, 0)} | _look_at(system, tally, one, task, results)
-    for task in rendered.values():
-        tally.wrong.append(f"nobody asked for {task.external_id}")
+        if one.external_id in rendered:
+            task = rendered.pop(one.external_id)
+            results = [
+                row for row in media.values() if row.kind == "result" and row.key.startswith(f"tasks/{task.id}/")
+            ]
+            tally.accepted += 1
+            expected |= {keys.audio_key(task.id, 0)} | _look_at(system, tally, one, task, results)
+        elif one.task_id:
+            tally.lost += 1
+            tally.wrong.append(f"{one.external_id} was accepted and is gone")
+    tally.wrong += [f"nobody asked for {task.external_id}" for task in rendered.values()]
     orphans = [key for key in kept - expected if not (key.startswith("sessions/") and key.split("/")[1] in sessions)]
     tally.orphans = len(orphans)
     tally.wrong += [f"nothing knows the file {key}" for key in orphans]
-    for key in expected - kept:
-        if key.startswith("tasks/"):
-            tally.wrong.append(f"the file {key} is lost")
+    tally.wrong += [f"the file {key} is lost" for key in expected - kept if key.startswith("tasks/")]
     for session in sessions.values():
         if session.source_id not in media or media[session.source_id].key not in kept:
             tally.wrong.append(f"session {session.id} has no video")
 
 
+def _rendered(tasks: list[Task], fault: Fault) -> tuple[dict[str, Task], list[Task]]:
+    """Lip syncs that this fault's callers asked for, by external id, and those of faults that were tried before."""
+    rendered, former = dict[str, Task](), list[Task]()
+    for task in tasks:
+        if str(task.external_id).startswith(f"{fault.name}-"):
+            rendered[str(task.external_id)] = task
+        elif task.queue is Queue.RENDER:
+            former.append(task)
+    return rendered, former
+
+
 def _look_at(system: System, tally: Tally, asked: Asked, task: Task, results: list[sa.Row[Any]]) -> set[str]:
-    """Look at one accepted task; the files that it should have."""
+    """Check one accepted task; the files that it should have."""
     fault, name = tally.fault, f"task {task.id} ({asked.external_id})"
     if asked.task_id and asked.task_id != task.id:
         tally.wrong.append(f"{name} was accepted as {asked.task_id}")
@@ -307,7 +323,7 @@ def _look_at(system: System, tally: Tally, asked: Asked, task: Task, results: li
 
 
 def _listen(tally: Tally, name: str, task: Task, heard: list[Heard]) -> None:
-    """Look at what was told of a task."""
+    """Check the callbacks of a task."""
     ends = {one.headers["webhook-id"]: one.status for one in heard if one.status in ENDS}
     told = list(dict.fromkeys(one.status for one in heard))
     if len(ends) > 1:
@@ -318,7 +334,7 @@ def _listen(tally: Tally, name: str, task: Task, heard: list[Heard]) -> None:
 
 
 def _fetch(system: System, tally: Tally, name: str, asked: Asked, task: Task) -> None:
-    """Look at a result as its caller does."""
+    """Check a result as its caller sees it."""
     client = system.servers[0].client
     told = client.get(f"{CREATE}/{asked.external_id}").json()["data"]
     video = told["task_result"]["videos"][0]

@@ -1,4 +1,4 @@
-"""What the processes under trial run in place of real work, and a wall clock of theirs that can be set."""
+"""The stub work of the processes under test, and a wall clock that can be set for each of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import stub_work
 from duikou.progress import Progress
 from duikou.workers.work import RenderOrder, Work
 
-CLOCK = "FAULTS_CLOCK"  # variable: the file that holds by how many seconds the process's wall clock is off
+CLOCK = "FAULTS_CLOCK"  # variable: the file with the offset of the process's wall clock, in seconds
 STEP_S = 0.05
 
 
 def render(order: RenderOrder, progress: Progress) -> int:
-    """Take as many `seconds` as the sound says."""
+    """Work for the `seconds` that the sound gives."""
     seconds = json.loads(order.sounds[0].read_bytes())["seconds"]
     began = time.monotonic()
     while (gone := time.monotonic() - began) < seconds:
@@ -36,14 +36,14 @@ WORK = Work(
 
 
 def set_clock(place: Path, off_s: int) -> None:
-    """Put a process's wall clock wrong from now on, at once."""
+    """Set the offset of a process's wall clock, from now on."""
     new = place.with_suffix(".new")
     new.write_text(str(off_s))
     new.rename(place)
 
 
 def follow_clock() -> None:
-    """Have this process's wall clock be off by what its file says. The clock that only rises stays as it is."""
+    """Shift this process's wall clock by the offset in its file. The monotonic clock is unchanged."""
     place, right, right_ns = Path(os.environ[CLOCK]), time.time, time.time_ns
     time.time = lambda: right() + int(place.read_text())
     time.time_ns = lambda: right_ns() + int(place.read_text()) * 1_000_000_000

@@ -1,4 +1,4 @@
-"""Whole installations of real processes, on which faults are tried: a server alone, or a fleet with its services."""
+"""Installations of real processes on which faults are tried: a single server, or a fleet with its services."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ WORK = (
     "queues = (Queue.RENDER, Queue.ANALYSIS);"
     "fleet_worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stage.WORK)"
 )
-LATE = "late writer ignored"  # what is logged where an attempt ends that no longer counts
+LATE = "late writer ignored"  # logged when an attempt ends that was given up before
 POLL_S = 0.1
-GONE_S = 10.0  # after the death of a process, for its children to follow
+GONE_S = 60.0  # for the children of a dead process to end
 DISK_MB = 24
 FLOOR = {"min_free_mb": 8, "max_video_mb": 1, "max_audio_mb": 1}  # on so small a disk
-LASTING = {"session_hours": 72}  # else a session made before a clock jumps is over after it, as it should be
+LASTING = {"session_hours": 72}  # else a session expires, correctly, when a clock jumps
 
 
 def eventually(what: str, true: Callable[[], Any], wait_s: float) -> Any:
-    """Wait for something, also while the database is away; what it gave. Raises `AssertionError` that says `what`."""
+    """Like `live_server.until`, also while the database is away. Raises `AssertionError` with `what`."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
@@ -62,9 +62,9 @@ def eventually(what: str, true: Callable[[], Any], wait_s: float) -> Any:
 
 @dataclass(frozen=True)
 class Setup:
-    """What an installation is. fleet: two servers, two workers and their services; else one server with its folder.
+    """The kind of an installation. fleet: two servers, two workers and their services; else one server with its folder.
 
-    settings: of its processes, beside the usual ones. small_disk: whether who renders has one of its own.
+    settings: of its processes, in addition to the usual ones. small_disk: whether rendering has a small disk.
     """
 
     fleet: bool
@@ -74,9 +74,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Event:
-    """One change of a task, or one that came too late, as the program that made it logged it.
+    """One state change of a task, or one that came too late, as its process logged it.
 
-    at: Unix seconds by the right clock.
+    at: Unix seconds by the correct clock.
     """
 
     task_id: str
@@ -105,7 +105,7 @@ class Part(Program):
 
     @property
     def events(self) -> list[Event]:
-        """What it did with tasks so far."""
+        """The state changes that it has logged so far."""
         lines = self.log[self._read :]
         self._read += len(lines)
         for line in lines:
@@ -118,7 +118,7 @@ class Part(Program):
 
     @property
     def rendering(self) -> set[str]:
-        """Ids of the tasks that it has in hand."""
+        """Ids of the tasks that it is working on."""
         found: set[str] = set()
         for event in self.events:
             if event.status != "processing":
@@ -172,7 +172,7 @@ class System:
         def found() -> list[Part]:
             return [part for part in renderers if part.rendering]
 
-        part: Part = rng.choice(eventually("a task is under way", found, 30))
+        part: Part = rng.choice(eventually("a task is under way", found, 120))
         return part
 
     def kill(self, *parts: Part) -> None:

@@ -1,6 +1,6 @@
-"""`make fuzz`: as many damaged files as wanted through the real worker, with one table at the end.
+"""`make fuzz`: sends any number of damaged files through the real worker and prints a table.
 
-Exits with 1 where any of them did harm; those lie in `out/fuzz`, named after their seed and number.
+The exit status is 1 if any of them did harm; `out/fuzz` keeps those, named after their seed and number.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Box:
     end: int
 
 
-def walk(data: bytes, start: int = 0, end: int | None = None, path: str = "") -> Iterator[Box]:
+def walk(data: bytes | bytearray, start: int = 0, end: int | None = None, path: str = "") -> Iterator[Box]:
     """Every box of a file, a parent before its children; stops where sizes make no sense."""
     end = len(data) if end is None else end
     while start + 8 <= end:

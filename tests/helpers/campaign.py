@@ -1,4 +1,4 @@
-"""Many mutants, read in worker processes, and what came of them."""
+"""Reads many mutants in worker processes and counts the outcomes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from duikou.sandbox.process import Limits, Worker
 
 BATCH = 100  # mutants for one child: starting it takes as long as some ten of them
 LIMITS = Limits(wall_s=60, memory_mb=1024)  # a batch takes 2 s and 300 MB
-SLOW_S = 40  # a single mutant may take this long, on a machine that does much else
+SLOW_S = 40  # a single mutant may take this long, on a busy machine
 WORKERS = 2
 
 
 @dataclass
 class Report:
-    """What came of all mutants. findings: mutants that broke something, as "seed:number: what"."""
+    """The outcomes of all mutants. findings: mutants that broke something, as "seed:number: what"."""
 
     accepted: int = 0
     refused: int = 0
@@ -40,7 +40,7 @@ class Report:
         return self.accepted + self.refused + self.deaths + self.limits_hit
 
     def add(self, outcomes: list[Outcome]) -> None:
-        """Count what one child did."""
+        """Count the outcomes of one worker process."""
         for one in outcomes:
             self.accepted += one.accepted
             self.refused += not one.accepted
@@ -57,13 +57,13 @@ class Report:
 
 
 def numbered(start: int, count: int) -> Iterator[tuple[str, int]]:
-    """`count` mutants of all seeds in turn, from number `start` on."""
+    """`count` mutants, taking the seeds in turn, from number `start` on."""
     names = list(mutants.SEEDS)
     return ((names[one % len(names)], start + one // len(names)) for one in range(count))
 
 
 def run(wanted: Iterable[tuple[str, int]], folder: Path, done: Callable[[int], object] = lambda count: None) -> Report:
-    """Read every mutant in children, two at a time. done: told how many more were read."""
+    """Read every mutant in worker processes, two at a time. done: receives how many more were read."""
     report, lock, left = Report(), threading.Lock(), iter(wanted)
 
     def work() -> None:
@@ -90,7 +90,7 @@ def run(wanted: Iterable[tuple[str, int]], folder: Path, done: Callable[[int], o
 
 
 def _blame(report: Report, mutant: tuple[str, int], error: WorkerError) -> None:
-    """Count a mutant that its child did not survive."""
+    """Count a mutant that ended its worker process."""
     if "died" in str(error):
         report.deaths += 1
     else:
@@ -101,7 +101,7 @@ def _blame(report: Report, mutant: tuple[str, int], error: WorkerError) -> None:
 def _tried(
     batch: list[tuple[str, int]], folder: Path
 ) -> tuple[list[Outcome], list[tuple[str, int]], WorkerError | None]:
-    """What came of a batch; of one whose child did not survive it, what is left after the mutant that was in hand."""
+    """The outcomes of a batch, and if its worker process died, the mutants after the fatal one and the error."""
     in_hand = [0]
 
     def tell(stage: str, share: float) -> bool:

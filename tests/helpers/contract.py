@@ -1,4 +1,4 @@
-"""Checks answers and our own OpenAPI against docs/contract/lip-sync.openapi.yaml, which every client was written to."""
+"""Checks responses and the server's OpenAPI document against docs/contract/lip-sync.openapi.yaml."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _schema(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def schema(method: str, path: str) -> dict[str, Any] | None:
-    """The schema of the answer to a request, or `None` where the contract has no such call."""
+    """The schema of the response to a request, or `None` if the contract has no such call."""
     path = re.sub(r"^/(klingai|kling)(?=/)", "", path).rstrip("/")
     path = re.sub(r"identify-face$", "identify-face", path, flags=re.IGNORECASE)
     one = _answers()["GET", "/v1/videos/advanced-lip-sync/{id}"]
@@ -57,7 +57,7 @@ def schema(method: str, path: str) -> dict[str, Any] | None:
 
 
 def check(response: httpx.Response) -> None:
-    """Fail where an answer breaks the contract, or a fault the one shape of faults."""
+    """Fail if a response breaks the contract, or an error response has another shape than all others."""
     request = response.request
     assert response.headers["x-request-id"]
     if request.method == "HEAD" or response.headers.get("content-type", "").startswith("text/event-stream"):
@@ -117,7 +117,7 @@ _LIMITS = {"enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "
 
 
 def differences(ours: dict[str, Any]) -> list[str]:
-    """What of the contract an OpenAPI document lacks or says otherwise, a line each."""
+    """How an OpenAPI document differs from the contract, one line per difference."""
     found = []
     for path, calls in yaml.safe_load(FILE.read_text())["paths"].items():
         for method, theirs in calls.items():
@@ -184,15 +184,21 @@ class _Comparison:
                 yield f"{place}.{part}: missing"
         if "items" in theirs:
             yield from self.schema(theirs["items"], one.get("items", {}), f"{place}[]", request=request)
-        needed, always = set(theirs.get("required", ())), set(one.get("required", ()))
-        if request:
-            either = {part for part in needed & OR.keys() if one.get("anyOf") == _either(part, OR[part])}
-            if always != needed - either:
-                yield f"{place}: required {sorted(always)} instead of {sorted(needed)}"
-            if "anyOf" in one and not either:
-                yield f"{place}: a choice of {one['anyOf']}"
-        elif needed - always:
-            yield f"{place}: may lack {sorted(needed - always)}"
+        yield from (f"{place}: {line}" for line in _required(theirs, one, request=request))
+
+
+def _required(theirs: dict[str, Any], mine: dict[str, Any], *, request: bool) -> Iterator[str]:
+    """How the required properties of two objects differ."""
+    needed, always = set(theirs.get("required", ())), set(mine.get("required", ()))
+    if not request:
+        if needed - always:
+            yield f"may lack {sorted(needed - always)}"
+        return
+    either = {part for part in needed & OR.keys() if mine.get("anyOf") == _either(part, OR[part])}
+    if always != needed - either:
+        yield f"required {sorted(always)} instead of {sorted(needed)}"
+    if "anyOf" in mine and not either:
+        yield f"a choice of {mine['anyOf']}"
 
 
 def _either(*names: str) -> list[dict[str, list[str]]]:

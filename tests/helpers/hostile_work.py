@@ -1,4 +1,4 @@
-"""What a child may try that a stranger's file has taken over. Each is work as `duikou.workers.work` has it."""
+"""What a worker process may try after an untrusted file took it over. Each function has the form of real work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from duikou.progress import Progress
 
 
 def attempts(places: dict[str, Path], progress: Progress) -> str:
-    """Try all that is forbidden; what worked, by name, and what failed otherwise than by a refusal."""
+    """Try everything forbidden; the names of what succeeded or failed in another way than by a refusal."""
     inner, outer, writable = places["reads"], places["outside"], places["writes"]
     tries: dict[str, Callable[[], object]] = {
         "tcp": lambda: socket.create_connection(("127.0.0.1", 9)),
@@ -66,7 +66,7 @@ def _fork() -> None:
 
 
 def spin(progress: Progress) -> None:
-    """Compute for ever, on two threads."""
+    """Compute endlessly on two threads."""
     threading.Thread(target=_spin, daemon=True).start()
     _spin()
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.stream import VideoStream
 
 Image = npt.NDArray[np.uint8]
 Samples = npt.NDArray[np.float32]
@@ -44,32 +48,9 @@ def read_number(image: Image) -> int:
     return sum(int(level > 128) << bit for bit, level in enumerate(middles))
 
 
-def make_video(
-    path: Path,
-    *,
-    size: tuple[int, int] = (192, 128),
-    frames: int = 25,
-    fps: Fraction | int = 25,
-    pts: Sequence[int] | None = None,
-    time_base: Fraction = Fraction(1, 12_800),
-    last_duration: int | None = None,
-    codec: str = "libx264",
-    pixel_format: str = "yuv420p",
-    options: dict[str, str] | None = None,
-    rotation: int = 0,
-    mirror: bool = False,
-    matrix: int = 1,
-    full_range: bool = False,
-    tagged: bool = True,
-    paint: Callable[[int, int, int], Image] = numbered,
-    sound: Samples | None = None,
-    sound_rate: int = 48_000,
-    sound_codec: str = "aac",
-    sound_at_ms: int = 0,
-    container: str | None = None,
-    faststart: bool = False,
-) -> Path:
-    """Write an mp4 or mov (by the suffix of `path`) whose upright pictures are `paint(number, width, height)`.
+@dataclass(frozen=True)
+class VideoSpec:
+    """What `make_video` writes.
 
     size: upright width and height. pts: presentation times in `time_base`, by default steady at `fps`.
     codec: FFmpeg's encoder (libx264, libx265, mpeg4, prores_ks, ...). rotation: the flag, in degrees clockwise;
@@ -77,47 +58,107 @@ def make_video(
     matrix: 1 is BT.709, 5 BT.601, 9 BT.2020; tagged: whether the file says so.
     sound: (n, C) float32. sound_at_ms: when it starts. faststart: whether the index comes first.
     """
-    width, height = size
-    step = round(1 / (Fraction(fps) * time_base))
-    pts = [step * number for number in range(frames)] if pts is None else pts
-    last_duration = last_duration or (pts[-1] - pts[-2] if len(pts) > 1 else step)
-    ends = dict(zip(pts, [*pts[1:], pts[-1] + last_duration], strict=True))
-    turns = rotation // 90 % 4
+
+    size: tuple[int, int] = (192, 128)
+    frames: int = 25
+    fps: Fraction | int = 25
+    pts: Sequence[int] | None = None
+    time_base: Fraction = Fraction(1, 12_800)
+    last_duration: int | None = None
+    codec: str = "libx264"
+    pixel_format: str = "yuv420p"
+    options: dict[str, str] | None = None
+    rotation: int = 0
+    mirror: bool = False
+    matrix: int = 1
+    full_range: bool = False
+    tagged: bool = True
+    paint: Callable[[int, int, int], Image] = numbered
+    sound: Samples | None = None
+    sound_rate: int = 48_000
+    sound_codec: str = "aac"
+    sound_at_ms: int = 0
+    container: str | None = None
+    faststart: bool = False
+
+    @property
+    def shown_at(self) -> Sequence[int]:
+        """When each frame is shown, in `time_base`."""
+        return [self._step * number for number in range(self.frames)] if self.pts is None else self.pts
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """When each frame is over, by when it is shown."""
+        pts = self.shown_at
+        last = self.last_duration or (pts[-1] - pts[-2] if len(pts) > 1 else self._step)
+        return dict(zip(pts, [*pts[1:], pts[-1] + last], strict=True))
+
+    @property
+    def _step(self) -> int:
+        return round(1 / (Fraction(self.fps) * self.time_base))
+
+
+def make_video(path: Path, **what: Any) -> Path:
+    """Write an mp4 or mov (by the suffix of `path`) whose upright pictures are `paint(number, width, height)`.
+
+    what: fields of `VideoSpec` that differ from their defaults.
+    """
+    spec = VideoSpec(**what)
     with av.open(
         str(path),
         "w",
-        format=container or path.suffix[1:],
+        format=spec.container or path.suffix[1:],
         container_options={
-            "movflags": "+faststart" if faststart else "-faststart",
-            "movie_timescale": str(time_base.denominator),
-            "video_track_timescale": str(time_base.denominator),
+            "movflags": "+faststart" if spec.faststart else "-faststart",
+            "movie_timescale": str(spec.time_base.denominator),
+            "video_track_timescale": str(spec.time_base.denominator),
         },
     ) as file:
-        video = file.add_stream(codec, rate=Fraction(fps), options=_quiet(codec, options))
-        video.width, video.height = (height, width) if turns % 2 else (width, height)
-        video.pix_fmt = pixel_format
-        video.time_base = video.codec_context.time_base = time_base
-        if tagged:
-            video.codec_context.colorspace = matrix
-            video.codec_context.color_range = ColorRange.JPEG if full_range else ColorRange.MPEG
-        if rotation or mirror:
-            video.set_display_rotation(-rotation, hflip=mirror)  # the mirror comes after the rotation
-        audio = None
-        if sound is not None:
-            audio = file.add_stream(sound_codec, rate=sound_rate, layout="mono" if sound.shape[1] == 1 else "stereo")
-            audio.time_base = Fraction(1, sound_rate)
-        for number, shown in enumerate(pts):
-            upright = paint(number, width, height)
-            stored = np.rot90(upright[:, ::-1] if mirror else upright, turns)
-            frame = to_yuv(np.ascontiguousarray(stored), pixel_format, matrix=matrix, full_range=full_range)
-            frame.pts, frame.time_base = shown, time_base
-            _mux(file, video.encode(frame), ends)
+        video, audio = _add_video(file, spec), _add_audio(file, spec)
+        ends = spec.ends
+        for number, shown in enumerate(spec.shown_at):
+            _mux(file, video.encode(_frame(spec, number, shown)), ends)
         _mux(file, video.encode(None), ends)
-        if audio is not None and sound is not None:
-            for frame in sound_frames(sound, sound_rate, at_ms=sound_at_ms, planar=sound_codec == "aac"):
+        if audio is not None and spec.sound is not None:
+            planar = spec.sound_codec == "aac"
+            for frame in sound_frames(spec.sound, spec.sound_rate, at_ms=spec.sound_at_ms, planar=planar):
                 file.mux(audio.encode(frame))
             file.mux(audio.encode(None))
     return path
+
+
+def _add_video(file: OutputContainer, spec: VideoSpec) -> VideoStream:
+    video = file.add_stream(spec.codec, rate=Fraction(spec.fps), options=_quiet(spec.codec, spec.options))
+    assert isinstance(video, VideoStream)
+    width, height = spec.size
+    video.width, video.height = (height, width) if spec.rotation // 90 % 2 else (width, height)
+    video.pix_fmt = spec.pixel_format
+    video.time_base = video.codec_context.time_base = spec.time_base
+    if spec.tagged:
+        video.codec_context.colorspace = spec.matrix
+        video.codec_context.color_range = ColorRange.JPEG if spec.full_range else ColorRange.MPEG
+    if spec.rotation or spec.mirror:
+        video.set_display_rotation(-spec.rotation, hflip=spec.mirror)  # the mirror comes after the rotation
+    return video
+
+
+def _add_audio(file: OutputContainer, spec: VideoSpec) -> AudioStream | None:
+    if spec.sound is None:
+        return None
+    layout = "mono" if spec.sound.shape[1] == 1 else "stereo"
+    audio = file.add_stream(spec.sound_codec, rate=spec.sound_rate, layout=layout)
+    assert isinstance(audio, AudioStream)
+    audio.time_base = Fraction(1, spec.sound_rate)
+    return audio
+
+
+def _frame(spec: VideoSpec, number: int, shown: int) -> VideoFrame:
+    upright = spec.paint(number, *spec.size)
+    stored = np.rot90(upright[:, ::-1] if spec.mirror else upright, spec.rotation // 90 % 4)
+    pixels = np.ascontiguousarray(stored)
+    frame = to_yuv(pixels, spec.pixel_format, matrix=spec.matrix, full_range=spec.full_range)
+    frame.pts, frame.time_base = shown, spec.time_base
+    return frame
 
 
 def make_sound(path: Path, sound: Samples, rate: int = 48_000, *, codec: str | None = None) -> Path:
@@ -127,6 +168,7 @@ def make_sound(path: Path, sound: Samples, rate: int = 48_000, *, codec: str | N
     container = {"m4a": "ipod", "aac": "adts"}.get(suffix, suffix)
     with av.open(str(path), "w", format=container) as file:
         audio = file.add_stream(codec, rate=rate, layout="mono" if sound.shape[1] == 1 else "stereo")
+        assert isinstance(audio, AudioStream)
         for frame in sound_frames(sound, rate, planar=not codec.startswith("pcm")):
             file.mux(audio.encode(frame))
         file.mux(audio.encode(None))
@@ -168,7 +210,7 @@ def trim(source: Path, output: Path, *, start_ms: int) -> Path:
     with av.open(str(source)) as old, av.open(str(output), "w", format=output.suffix[1:]) as new:
         pairs = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
         for packet in old.demux():
-            if packet.dts is None:
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
                 continue
             stream = pairs[packet.stream.index]
             shift = int(Fraction(start_ms, 1000) / packet.time_base)
@@ -206,6 +248,7 @@ def onset_ms(sound: Samples, rate: int, *, after_ms: int = 0, level: float = 0.3
 
 def _mux(file: OutputContainer, packets: Sequence[av.Packet], ends: dict[int, int]) -> None:
     for packet in packets:
+        assert packet.pts is not None
         packet.duration = ends[packet.pts] - packet.pts  # encoders know only the mean
         file.mux(packet)
 

@@ -1,4 +1,4 @@
-"""A web server that hears callbacks: it keeps what was posted and answers as told."""
+"""A web server for callbacks: it records every request and responds with the given status codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-HANG = 0  # in place of a status: no answer at all
+HANG = 0  # in place of a status code: no response at all
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Heard:
         return str(self.task["task_status"])
 
     def is_signed_with(self, secret: str) -> bool:
-        """Whether one of its signatures is right and its time is now: Standard Webhooks, read by the letter."""
+        """Whether one of its signatures is valid and its timestamp is current, as Standard Webhooks defines it."""
         key = base64.b64decode(secret.removeprefix("whsec_"))
         text = b".".join((self.headers["webhook-id"].encode(), self.headers["webhook-timestamp"].encode(), self.body))
         right = "v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
@@ -44,7 +44,7 @@ class Heard:
 
 @dataclass
 class Receiver:
-    """answers: the status of each answer in turn, the last one for all that follow."""
+    """answers: the status code of each response in turn; the last one also for all later requests."""
 
     url: str
     answers: list[int]

@@ -1,4 +1,4 @@
-"""Media and tasks for tests of the store: well unless `what` says otherwise."""
+"""Valid media and tasks for tests of the store; `what` replaces single fields."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from duikou.database.ids import new_id
 from duikou.tasks.models import ChoiceRecord, Media, MediaKind, Task
 from duikou.tasks.store import Store
 
-END = 1_000_000  # when what is made here is over, by a `Clock` of the test's own
+END = 1_000_000  # when media made here expire, by the test's own `Clock`
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         self.ms = 1_000
@@ -49,7 +49,7 @@ def task(**what: Any) -> Task:
 
 
 def begun(store: Store, task_id: str) -> Task:
-    """A new task that somebody has in hand."""
+    """A new task that a worker has claimed."""
     store.add_task(task(id=task_id))
     claimed = store.claim()
     assert claimed is not None
@@ -57,7 +57,7 @@ def begun(store: Store, task_id: str) -> Task:
 
 
 def standing(store: Store, task_id: str) -> Task:
-    """A task as it is now."""
+    """The current state of a task."""
     found = store.task_of_anyone(task_id)
     assert found is not None
     return found

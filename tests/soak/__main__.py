@@ -1,9 +1,9 @@
-"""The real server under honest and hostile callers at once, watched from outside.
+"""Runs the real server under honest and hostile callers at once, and watches it from outside.
 
-Honest callers make whole jobs on a real clip and get each result. Hostile ones send damaged media, playlists, addresses
-of the inside, hosts that drip and lie, floods of connections, half requests and nonsense, and go away in the middle.
-At the end every accepted task must have ended, the server be the same process, and hold no more open files, children
-or temporary files than at the start.
+Honest callers run whole jobs on a real clip and fetch each result. Hostile callers send damaged media, playlists,
+internal addresses, slow and lying hosts, floods of connections, partial requests and nonsense, and disconnect midway.
+At the end every accepted task must be finished, the server must be the same process, and it must hold no more open
+files, children or temporary files than at the start.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Figures:
     ended: Counter[str] = field(default_factory=Counter)
 
     def count(self, what: str, answer: httpx.Response | None = None) -> None:
-        """Count something, and note an answer that no caller should get."""
+        """Count a call, and record a response that no caller should get."""
         self.counts[what] += 1
         if answer is not None and answer.status_code >= 500 and answer.status_code != 503:
             self.faults.append(f"{what}: {answer.status_code} {answer.text[:200]}")
@@ -93,7 +93,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Place:
-    """Where everything is. site: our files, over HTTP. inside: connections that came to where nobody may get."""
+    """Addresses and files of the run. site: serves the files. inside: forbidden connections."""
 
     base: str
     site: str
@@ -221,35 +221,11 @@ def nonsense(place: Place, figures: Figures) -> None:
 
 
 def hostile_host(stop: threading.Event) -> tuple[int, list[str]]:
-    """A host that drips, lies, never ends and redirects inwards; on the same port inside, one that notes who came."""
+    """A slow, lying, endless host that redirects inwards; an internal one on the same port records connections."""
     inside: list[str] = []
     outer = socket.create_server(("127.0.0.1", 0), backlog=128)
     port = outer.getsockname()[1]
     inner = socket.create_server(("127.0.0.2", port), backlog=128)
-
-    def answer(line: socket.socket, number: int) -> None:
-        with line, suppress(OSError):
-            line.settimeout(60)
-            line.recv(4096)
-            match number % 6:
-                case 0:
-                    line.sendall(
-                        b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: http://127.0.0.2:%d/\r\n\r\n" % port
-                    )
-                case 1:
-                    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort")
-                case 2:
-                    line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                    while not stop.is_set():
-                        line.sendall(bytes(1 << 16))
-                case 3:
-                    for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello":
-                        line.sendall(bytes([byte]))
-                        time.sleep(0.3)
-                case 4:
-                    line.sendall(random.randbytes(300))
-                case _:
-                    stop.wait(20)
 
     def serve(listener: socket.socket) -> None:
         number = 0
@@ -260,15 +236,39 @@ def hostile_host(stop: threading.Event) -> tuple[int, list[str]]:
                 inside.append("connected")
                 line.close()
             else:
-                threading.Thread(target=answer, args=(line, number), daemon=True).start()
+                threading.Thread(target=_mislead, args=(line, number, port, stop), daemon=True).start()
 
     for listener in (outer, inner):
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
     return port, inside
 
 
+def _mislead(line: socket.socket, number: int, port: int, stop: threading.Event) -> None:
+    """Answer one request in one of six hostile ways. port: where a redirect leads, on an address inside."""
+    with line, suppress(OSError):
+        line.settimeout(60)
+        line.recv(4096)
+        match number % 6:
+            case 0:
+                line.sendall(b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: http://127.0.0.2:%d/\r\n\r\n" % port)
+            case 1:
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort")
+            case 2:
+                line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not stop.is_set():
+                    line.sendall(bytes(1 << 16))
+            case 3:
+                for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello":
+                    line.sendall(bytes([byte]))
+                    time.sleep(0.3)
+            case 4:
+                line.sendall(random.randbytes(300))
+            case _:
+                stop.wait(20)
+
+
 def sample(pid: int) -> tuple[int, int, int, int]:
-    """Resident MB, open files, threads and child processes of a process. Raises `OSError` where it is gone."""
+    """Resident MB, open files, threads and child processes of a process. Raises `OSError` if it is gone."""
     place = Path(f"/proc/{pid}")
     status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines() if ":\t" in line)
     children = sum(len(path.read_text().split()) for path in place.glob("task/*/children"))
@@ -281,7 +281,7 @@ def sample(pid: int) -> tuple[int, int, int, int]:
 
 
 def main() -> int:
-    """Run it; exit status 1 where anything was lost, leaked, reached or restarted."""
+    """Run it; the exit status is 1 if anything was lost, leaked, reached or restarted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1800, help="how long callers call (default: 1800)")
     parser.add_argument("--output", type=Path, default=Path("out/soak.json"), help="where the figures go")
@@ -308,11 +308,14 @@ def main() -> int:
             for thread in threads:
                 thread.join(300)
             _settle(base, data)
-            last = (given.seconds, *sample(process.pid))
-            alive = process.poll() is None
-            left = [str(path.relative_to(data)) for path in (data / "incoming").iterdir()]
-            heard = {told.task["task_id"] for told in ear.heard if told.status in ("succeed", "failed")}
-        return _report(given, figures, last, alive, left, heard, inside)
+            end = End(
+                sample=(given.seconds, *sample(process.pid)),
+                alive=process.poll() is None,
+                left=[str(path.relative_to(data)) for path in (data / "incoming").iterdir()],
+                heard={told.task["task_id"] for told in ear.heard if told.status in ("succeed", "failed")},
+                inside=inside,
+            )
+        return _report(given, figures, end)
 
 
 def _guarded(work: Callable[[Place, Figures], None], place: Place, figures: Figures) -> None:
@@ -329,7 +332,7 @@ def _guarded(work: Callable[[Place, Figures], None], place: Place, figures: Figu
 
 @contextmanager
 def serving(data: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The real server as its own process, and its address."""
+    """Run the real server as its own process; the process and its URL."""
     command = [sys.executable, "-m", "duikou", "serve", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
     told = {"DUIKOU_PRIVATE_SOURCES": "127.0.0.1/32", "DUIKOU_REQUESTS_PER_S": "0", "DUIKOU_CONNECTIONS": "200"}
     with (
@@ -357,7 +360,7 @@ def _watch(process: subprocess.Popen[bytes], figures: Figures, seconds: float) -
 
 
 def _settle(base: str, data: Path) -> None:
-    """Wait until nothing is in hand any more."""
+    """Wait until all tasks are finished."""
     until = time.monotonic() + SETTLE_S
     with httpx.Client(base_url=base, timeout=60, trust_env=False) as client:
         while time.monotonic() < until:
@@ -369,28 +372,35 @@ def _settle(base: str, data: Path) -> None:
     time.sleep(20)  # connections that were left open time out
 
 
-def _report(
-    given: argparse.Namespace,
-    figures: Figures,
-    last: tuple[float, int, int, int, int],
-    alive: bool,
-    left: list[str],
-    heard: set[str],
-    inside: list[str],
-) -> int:
+@dataclass(frozen=True)
+class End:
+    """What is there once all calls are over.
+
+    sample: seconds, and what `sample` gives. alive: whether the server runs. left: temporary files that remain.
+    heard: tasks whose end a callback reported. inside: connections to an address inside.
+    """
+
+    sample: tuple[float, int, int, int, int]
+    alive: bool
+    left: list[str]
+    heard: set[str]
+    inside: list[str]
+
+
+def _report(given: argparse.Namespace, figures: Figures, end: End) -> int:
     warm = [one for one in figures.samples if one[0] >= WARM_UP * given.seconds]
-    first = figures.samples[0]
+    first, last = figures.samples[0], end.sample
     rows = {
         "seconds": round(given.seconds),
         "calls": sum(figures.counts.values()),
         "tasks accepted": len(figures.accepted),
         "tasks ended": sum(figures.ended.values()),
         "tasks failed": figures.ended["failed"],
-        "tasks whose end was told": len(figures.accepted & heard),
-        "server restarts": 0 if alive else 1,
-        "inside addresses reached": len(inside),
+        "tasks whose end was told": len(figures.accepted & end.heard),
+        "server restarts": 0 if end.alive else 1,
+        "inside addresses reached": len(end.inside),
         "answers that are faults of the server": len(figures.faults),
-        "temporary files left": len(left),
+        "temporary files left": len(end.left),
         "open files, first and last": f"{first[2]}, {last[2]}",
         "threads, first and last": f"{first[3]}, {last[3]}",
         "children, first and last": f"{first[4]}, {last[4]}",
@@ -410,7 +420,7 @@ def _report(
     given.output.write_text(json.dumps(found, indent=1))
     lost = len(figures.accepted) - sum(figures.ended.values())
     grown = last[2] > first[2] + 8 or last[4] > first[4]
-    return int(bool(lost or not alive or inside or figures.faults or left or grown))
+    return int(bool(lost or not end.alive or end.inside or figures.faults or end.left or grown))
 
 
 if __name__ == "__main__":
