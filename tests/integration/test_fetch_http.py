@@ -168,7 +168,7 @@ def test_an_undeclared_length_is_counted(tmp_path: Path) -> None:
 
 
 def test_compressed_content_is_refused(tmp_path: Path) -> None:
-    seen = {}
+    seen: dict[str, str] = {}
 
     async def handler(request: web.Request) -> web.Response:
         seen.update(request.headers)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -32,7 +33,7 @@ from duikou.timebase import Interval
 SILENT = "the database does not answer"
 PASSWORD = "geheim-1234"
 
-MEDIA = {
+MEDIA: dict[str, Any] = {
     "id": "1000000000000000001",
     "account": "",
     "kind": "source",
@@ -48,7 +49,7 @@ FACE = {
     "interval": {"start_ms": 0, "end_ms": 9_000},
     "notes": [{"code": "small_face", "message": "small", "interval": {"start_ms": 1, "end_ms": 2}}],
 }
-SESSION = {
+SESSION: dict[str, Any] = {
     "id": "1000000000000000002",
     "account": "",
     "source_id": MEDIA["id"],
@@ -56,7 +57,7 @@ SESSION = {
     "created_at": 1,
     "expires_at": 2**50,
 }
-CHOICE = {
+CHOICE: dict[str, Any] = {
     "sound": "tasks/3/sound_0",
     "face_id": "0",
     "sound_start_ms": 0,
@@ -291,7 +292,7 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
     store.add_task(task(id="1"))
     claimed = store.claim()
     assert claimed
-    calls = [
+    calls: list[Callable[[], object]] = [
         store.claim,
         store.loads,
         database.ping,

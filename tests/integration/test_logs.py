@@ -32,7 +32,7 @@ def fleet(tmp_path: Path, postgres: Postgres) -> Iterator[Fleet]:
     need("rabbit")
     (tmp_path / "shared").mkdir()
     with Rabbit() as broker:  # of its own: it is killed
-        where = {
+        where: dict[str, Any] = {
             "database_url": postgres.fresh(),
             "broker_url": broker.fresh(),
             "storage_url": f"file://{tmp_path}/shared",

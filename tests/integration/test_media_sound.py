@@ -32,7 +32,7 @@ def test_the_probed_length_is_that_of_the_samples(tmp_path: Path, suffix: str) -
 
 
 def test_a_wav_is_read_bit_for_bit(tmp_path: Path) -> None:
-    wanted = np.random.default_rng(0).integers(-32_768, 32_767, (5_000, 2)).astype(np.float32) / 32_768
+    wanted = np.random.default_rng(0).integers(-32_768, 32_767, (5_000, 2)).astype(np.float32) / np.float32(32_768)
     path = make_sound(tmp_path / "a.wav", wanted)
     np.testing.assert_array_equal(read_audio(path).samples, wanted)
 

@@ -45,7 +45,8 @@ class Ask:
 
     def __str__(self) -> str:
         what = self.body[:20] if self.body is not None else {**self.json, **self.choice}
-        return f"{self.method} {self.path.rsplit('/', 1)[-1][:20]} {what if what else ''}"[:60]
+        shown = repr(what) if what else ""
+        return f"{self.method} {self.path.rsplit('/', 1)[-1][:20]} {shown}"[:60]
 
 
 def find(**fields: Any) -> Ask:

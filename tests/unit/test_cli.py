@@ -102,7 +102,8 @@ def test_faces_prints_a_table_and_writes_pictures(recorder: Recorder, capsys: py
     assert rows[1][:5] == ["0", "0", "2000", "90x120", "clip.faces/face_0.jpg"]
     assert rows[2] == ["1", "400", "1900", "200x260", "clip.faces/face_1.jpg"]
     assert "the lips are 28 px wide" in shown.out
-    assert cv2.imread("clip.faces/face_1.jpg").shape == (40, 30, 3)
+    picture = cv2.imread("clip.faces/face_1.jpg")
+    assert picture is not None and picture.shape == (40, 30, 3)
     assert "clip.mp4: finding faces 50%" in shown.err
 
 

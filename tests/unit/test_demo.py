@@ -93,6 +93,7 @@ def test_the_sheet_shows_before_above_after(tmp_path: Path) -> None:
     frames = (run.duration_ms(spoken) + 200) // 40
     dark, light = flat_video(tmp_path / "dark.mp4", 60, frames), flat_video(tmp_path / "light.mp4", 190, frames)
     page = cv2.imread(str(sheet.sheet(tmp_path / "sheet.png", dark, light, (0, 0, 64, 64), spoken, 100)))
+    assert page is not None
     assert page.shape[1] == sheet.COLUMNS * (sheet.CELL_WIDTH + sheet.GAP) + sheet.GAP
     column = page[:, sheet.CELL_WIDTH // 2].mean(1)
     rows_dark, rows_light = np.flatnonzero(np.abs(column - 60) < 8), np.flatnonzero(np.abs(column - 190) < 8)

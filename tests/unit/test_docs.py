@@ -96,7 +96,7 @@ def test_commands_of_the_readme_parse(command: list[str]) -> None:
     if name == "--version":
         assert name in {option for parameter in found.params for option in parameter.opts}
         return
-    while hasattr(found := found.commands[name], "commands"):
+    while hasattr(found := found.commands[name], "commands"):  # type: ignore[attr-defined]
         name, *arguments = arguments
     found.make_context(name, arguments)
 

@@ -58,7 +58,7 @@ def test_a_new_stage_is_written_at_once_and_progress_with_the_next_sign(store: S
     with pulse.holding(claimed) as held:
         for stage, share in (("reading", 0.1), ("rendering", 0.2)):
             held.tell(stage, share)
-            until(lambda stage=stage: standing(store, "1").stage == stage)
+            until(lambda: standing(store, "1").stage == stage)  # noqa: B023
             assert standing(store, "1").progress == share
         held.tell("rendering", 0.9)
         assert standing(store, "1").progress == 0.2
@@ -103,12 +103,12 @@ def test_a_database_that_is_away_is_told_of_once_and_nobody_stops_for_it(databas
     with capture_logs() as lines, pulse.holding(claimed) as held:
         for outage in range(1, 3):
             rename(database, "tasks", "hidden")
-            until(lambda outage=outage: len(lines) == outage)
+            until(lambda: len(lines) == outage)  # noqa: B023
             for stage in "abc":
                 held.tell(f"{stage} {outage}", 0.5)
                 until(lambda: not pulse._news.is_set())
             rename(database, "hidden", "tasks")
-            until(lambda outage=outage: standing(store, "1").stage == f"c {outage}")
+            until(lambda: standing(store, "1").stage == f"c {outage}")  # noqa: B023
         assert held.wanted
     pulse.join()
     assert [line["event"] for line in lines] == ["no sign of life can be written"] * 2

@@ -42,6 +42,7 @@ def test_the_change_is_all_that_differs() -> None:
     new[40:45, 60] += 9
     new[70, 50, 2] += 1
     change = changed_part(own, new)
+    assert change is not None
     assert (change.top, change.left, change.pixels.shape) == (40, 50, (31, 11, 3))
     assert np.array_equal(change.on(own), new)
     assert np.array_equal(own, skin())
@@ -69,7 +70,7 @@ def test_sharpness_is_compared_with_mouths_alike() -> None:
     own = skin()
     teeth = own.copy()
     teeth[::2] = np.clip(teeth[::2].astype(int) + 25, 0, 255)
-    soft = cv2.GaussianBlur(teeth, (0, 0), 0.8)
+    soft = cv2.GaussianBlur(teeth, (0, 0), 0.8).astype(np.uint8)
 
     def looks(sharp: float) -> picture.Looks:
         return picture.Looks(sharp, sharp, 1.0, np.ones((4, 3)), np.zeros(3))
@@ -94,7 +95,7 @@ def test_what_shows_inside_the_mouth_does_not_sharpen_the_lips() -> None:
 
 def test_flicker_is_no_steady_motion() -> None:
     numbers = np.arange(20)
-    assert picture.flicker(3.0 * numbers, numbers) == pytest.approx(0)
+    assert picture.flicker(3 * numbers.astype(np.float64), numbers) == pytest.approx(0)
     wobble = np.where(numbers % 2, 1.0, 0.0)
     assert picture.flicker(wobble, numbers) == pytest.approx(2)
     assert picture.flicker(3 * wobble + 5 * numbers, numbers) == pytest.approx(6)

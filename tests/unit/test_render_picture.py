@@ -292,8 +292,8 @@ def test_lent_skin_is_as_sharp_as_the_frame_it_comes_into(sigma: float) -> None:
     moved the frame is soft, and so is what is lent.
     """
     grain = np.random.default_rng(1).normal(140, 12, (SIDE, SIDE)).astype(np.float32)
-    grain = cv2.GaussianBlur(grain, (0, 0), 0.6)
-    sharp = np.repeat(np.clip(grain, 0, 255).astype(np.uint8)[..., None], 3, 2)
+    grained = cv2.GaussianBlur(grain, (0, 0), 0.6)
+    sharp = np.repeat(np.clip(grained, 0, 255).astype(np.uint8)[..., None], 3, 2)
     own = cv2.GaussianBlur(sharp, (0, 0), sigma) if sigma else sharp
     points = landmarks(0.0)
     done = compose(Source(np.asarray(own), points, 0.0), mouth(0.0), [Exemplar(Source(sharp, points + 0.5, 0.0), 1.0)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -50,7 +52,7 @@ def test_a_fleet_has_a_broker_a_database_and_a_storage(broker: str) -> None:
         ({"c2pa_key": "key.pem"}, "c2pa_certificate and c2pa_key must be given together"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(given: dict[str, str], sentence: str) -> None:
+def test_settings_that_do_not_go_together_are_refused(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         Settings(**given)
 

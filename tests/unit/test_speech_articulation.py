@@ -123,7 +123,7 @@ def test_silence_is_rest() -> None:
 def test_noise_and_music_alone_are_rest(level: float) -> None:
     rng, times = np.random.default_rng(0), np.arange(4 * RATE) / RATE
     noise = rng.normal(0, level, len(times))
-    chord = level * sum(np.sin(2 * np.pi * hz * times) for hz in (220.0, 277.2, 329.6, 440.0))
+    chord = level * np.sum([np.sin(2 * np.pi * hz * times) for hz in (220.0, 277.2, 329.6, 440.0)], axis=0)
     for sound in (noise, np.cumsum(noise) * 0.02, chord):
         assert articulate(sound.astype(np.float32), RATE)["gap"].max() < 0.05
 

@@ -42,7 +42,7 @@ def test_any_length(net: Network, rows: int) -> None:
 
 
 def test_wild_input_stays_finite(net: Network) -> None:
-    assert np.isfinite(net.run(features(50) * 1e4)).all()
+    assert np.isfinite(net.run(features(50) * np.float32(1e4))).all()
 
 
 def test_missing_weights_are_told() -> None:
