@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SETUP := $(VENV)/.setup-done
 TRAINING := $(VENV)/.training-done
 
-.PHONY: help setup demo test test-media lint format bench scale quality fuzz soak faults train clean
+.PHONY: help setup demo test test-media test-repeats lint format bench scale quality fuzz soak faults train clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,15 +36,19 @@ demo: $(SETUP) ## make a demo video and lip-sync it through the real server
 	@$(BIN)/python -m demo.run
 
 test: lint ## lint, then every test that needs no outside media
-	@$(BIN)/python -m pytest tests --ignore tests/media --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest tests --ignore tests/media --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
 	@$(BIN)/python -m pytest tests/media
+
+test-repeats: $(SETUP) ## the tests that repeat what they try, with their full counts
+	@DUIKOU_TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses 2 --dist worksteal
 
 lint: $(SETUP) ## style, types and import directions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini tests
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(SETUP) ## put the source in its standard form

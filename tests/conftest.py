@@ -8,7 +8,17 @@ from typing import TextIO
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from services import S3, Postgres, Rabbit, need
+
+# How long an example takes says nothing on a machine that does much else.
+settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

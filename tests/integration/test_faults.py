@@ -10,6 +10,8 @@ from tests.faults.kinds import FAULTS
 from tests.faults.once import require_nothing_lost
 from tests.faults.systems import Installations
 
+pytestmark = pytest.mark.long
+
 FAULT = {fault.name: fault for fault in FAULTS if not fault.setup.fleet}
 
 

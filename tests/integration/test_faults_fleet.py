@@ -11,6 +11,8 @@ from tests.faults.kinds import FAULTS
 from tests.faults.once import require_nothing_lost
 from tests.faults.systems import Installations
 
+pytestmark = pytest.mark.long
+
 ALIKE = (  # left to `make faults`
     "fleet-server-killed",
     "fleet-both-killed",

@@ -7,8 +7,11 @@ from pathlib import Path
 import campaign
 import mutants
 import pytest
+from repeats import repeats
 
-COUNT = 2_000  # `make fuzz` tries more
+pytestmark = pytest.mark.long
+
+COUNT = repeats(2_000, 300)  # `make fuzz` tries more
 START = 0  # the first number of each seed's mutants
 
 
@@ -22,6 +25,7 @@ def test_a_seed_is_good_and_its_mutants_are_made_again_exactly(tmp_path: Path, n
     assert path.read_bytes() == mutants.seed(name)
 
 
+@pytest.mark.slow_repeats
 def test_no_mutant_does_harm(tmp_path: Path) -> None:
     report = campaign.run(campaign.numbered(START, COUNT), tmp_path)
     assert not report.findings, "\n".join(report.findings)

@@ -23,7 +23,7 @@ from duikou.media import decode, iso, limits, probe
 from duikou.media.audio import read_audio
 from duikou.sandbox.process import LimitError, Limits, Worker
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # no file may take longer, on the busiest machine
 
 UNKNOWN = "the content is not an mp4, mov, mp3, wav, m4a or aac file."
 DAMAGED = "the file is damaged and cannot be read (Invalid data found when processing input)."

@@ -12,7 +12,7 @@ from benchmarks.quality import __main__ as quality
 from benchmarks.quality import clips, report
 from duikou.progress import silent
 
-pytestmark = pytest.mark.timeout(900)  # four short jobs; a busy machine needs more than the usual five minutes
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]  # four short jobs
 
 
 @pytest.fixture(scope="module")

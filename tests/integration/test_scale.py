@@ -15,6 +15,8 @@ from duikou.database.engine import Database
 from duikou.tasks.models import TaskStatus
 from duikou.tasks.store import Store
 
+pytestmark = pytest.mark.long
+
 WORKERS, PROCESSES = 20, 1
 
 

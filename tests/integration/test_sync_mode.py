@@ -29,6 +29,8 @@ from duikou.progress import Progress
 from duikou.provenance import credentials
 from duikou.render import mesh
 
+pytestmark = pytest.mark.long
+
 WIDTH, HEIGHT, FRAMES, STEP_MS = 360, 640, 75, 40
 STRIP = 40  # rows over the head that carry the frame's number
 INSERT_MS, SPEECH_MS = 600, 4_400
