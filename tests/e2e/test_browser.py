@@ -69,6 +69,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
+    context.set_default_timeout(120_000)  # on a machine that does much else
     yield context.new_page()
     context.close()
 

@@ -35,6 +35,6 @@ def test_a_job_makes_no_socket_and_starts_no_program(tmp_path: Path) -> None:
     sound = speech.speak(tmp_path / "speech.wav", "Hello, my name is Eileen, how are you?")
     told = {name: value for name, value in os.environ.items() if name != "CI"}  # what reports may keep still in CI
     job = [sys.executable, "-c", JOB, str(video), str(sound), str(tmp_path / "out.mp4")]
-    done = subprocess.run(job, env=told, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(job, env=told, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.mp4").stat().st_size > 10_000

@@ -31,6 +31,8 @@ from duikou.render import mesh
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
 
+pytestmark = pytest.mark.long
+
 CLIP_MS = 3_200
 INSERT_MS = 600
 SENTENCE = "Hello, my name is Eileen, how are you?"

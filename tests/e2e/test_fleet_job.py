@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from live_server import caller, create, ended, order, until
 from services import S3, Postgres, Rabbit
 
@@ -21,8 +22,10 @@ from duikou.media import decode
 from duikou.media.probe import probe_video
 from duikou.provenance import credentials, label
 
+pytestmark = pytest.mark.long
+
 CLIP_MS, SPEECH_MS = 2_400, 2_000
-START_S = 60
+START_S = 180
 
 
 @contextmanager
@@ -75,7 +78,7 @@ def test_a_real_job_through_a_server_and_a_worker(tmp_path: Path, postgres: Post
         sound_ms = round(1000 * float(sound["duration"]))
         choice = {"audio_id": sound["id"], "sound_end_time": min(sound_ms, SPEECH_MS), "sound_insert_time": 0}
         task_id = create(client, order(found["session_id"], "", **choice))
-        task = ended(client, task_id, wait_s=180)
+        task = ended(client, task_id, wait_s=300)
         assert task["task_status"] == "succeed", task["task_status_msg"]
         result = tmp_path / "result.mp4"
         result.write_bytes(httpx.get(task["task_result"]["videos"][0]["url"]).content)

@@ -15,7 +15,7 @@ import httpx
 import jwt
 import numpy as np
 import pytest
-from live_server import in_thread, settings
+from live_server import in_thread, settings, until
 
 from demo import portrait, speech
 from duikou.database.engine import Database
@@ -23,6 +23,8 @@ from duikou.media import decode
 from duikou.media.probe import probe_video
 from duikou.provenance import credentials, label
 from duikou.tasks.accounts import Accounts, KeyKind, NewKey
+
+pytestmark = pytest.mark.long
 
 CLIP_MS = 2_400
 SENTENCE = "Hello, my name is Eileen, how are you? I have come to speak for longer than this clip lasts."
@@ -75,7 +77,7 @@ def test_an_application_gets_its_video(key: tuple[Path, NewKey], tmp_path: Path)
     with (
         receiver() as (told_at, told),
         in_thread(settings(data), None) as client,
-        httpx.Client(base_url=client.base_url, trust_env=False, timeout=60) as knowing,  # knows our extensions
+        httpx.Client(base_url=client.base_url, trust_env=False, timeout=300) as knowing,  # knows our extensions
     ):
         assert client.get(f"{V1}/videos/advanced-lip-sync").json()["code"] == 1001
         client.headers["Authorization"] = knowing.headers["Authorization"] = bearer(made)
@@ -120,7 +122,7 @@ def test_an_application_gets_its_video(key: tuple[Path, NewKey], tmp_path: Path)
         marked_file.write_bytes(httpx.get(result["watermark_url"]).content)
         again = client.post(f"{V1}/videos/identify-face", json={"video_id": result["id"]}).json()["data"]
         assert len(again["face_data"]) == 1
-        _wait(lambda: len(told) == 3)
+        until(lambda: len(told) == 3)
 
     assert [one["task_status"] for one in told] == ["submitted", "processing", "succeed"]
     assert told[-1] == seen[-1]
@@ -159,10 +161,3 @@ def _events(client: httpx.Client, path: str) -> Iterator[dict[str, Any]]:
 def _last_frame(path: Path) -> np.ndarray:
     *_, last = decode.frames(path)
     return last.image
-
-
-def _wait(true: Any, wait_s: float = 30) -> None:
-    deadline = time.monotonic() + wait_s
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Several callers at the same moment: threads of this process, or processes on one database."""
+"""Concurrent callers: threads of this process, or processes that share a database."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from duikou.database.engine import Database
 from duikou.tasks.store import Store
 
-WAIT_S = 60
+WAIT_S = 120
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Do all of it at the same moment, each in a thread of its own; what they gave, an error as itself."""
+    """Make all calls at the same moment, each in its own thread; their results, exceptions included."""
     start = threading.Barrier(len(calls))
 
     def one(call: Callable[[], Any]) -> Any:
@@ -30,7 +30,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 
 
 def processes_at_once(count: int, call: Callable[[str], Any], url: str) -> list[Any]:
-    """Do the same in so many processes at the same moment; what they gave. call: a function of this module."""
+    """Make the same call in `count` processes at the same moment; the results. call: a function of this module."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["duikou.tasks.store"])
     start, told = context.Barrier(count), context.Queue()
@@ -50,14 +50,14 @@ def _one(call: Callable[[str], Any], url: str, start: Any, told: Any) -> None:
 
 
 def open_database(url: str) -> None:
-    """Open a database and bring it up to date."""
+    """Open a database and migrate it to the current schema."""
     database = Database(url)
     database.ping()
     database.close()
 
 
 def claim_all(url: str) -> list[str]:
-    """Claim all that waits; ids of what was claimed."""
+    """Claim every waiting task; their ids."""
     database = Database(url)
     claimed = all_claims(Store(database))
     database.close()
@@ -65,7 +65,7 @@ def claim_all(url: str) -> list[str]:
 
 
 def all_claims(store: Store) -> list[str]:
-    """Claim all that waits; ids of what was claimed, in that order."""
+    """Claim every waiting task; their ids, in that order."""
     claimed = []
     while found := store.claim():
         claimed.append(found.id)

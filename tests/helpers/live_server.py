@@ -28,17 +28,17 @@ from duikou.settings import Settings
 from duikou.tasks.accounts import Accounts, KeyKind, NewKey
 from duikou.telemetry import logs
 
-WAIT_S = 120  # for what takes a second or two, on a machine that does much else
+WAIT_S = 120  # for what takes a second or two, on a busy machine
 
 
 def settings(data: Path, **more: Any) -> Settings:
-    """Settings of a test: everything in `data`, sources on loopback allowed, calls as fast as they come."""
+    """Settings for a test: all files in `data`, sources on loopback allowed, no limit on the rate of calls."""
     usual = {"port": 0, "min_free_mb": 0, "private_sources": "127.0.0.0/8", "requests_per_s": 0}
     return Settings(data=data, **{**usual, **more})
 
 
 def make_key(data: Path, account: str, kind: KeyKind = KeyKind.PLAIN) -> NewKey:
-    """A new key of an account, made beside whatever server uses the folder."""
+    """Create an API key for an account; a server may be using the folder."""
     data.mkdir(exist_ok=True)
     database = Database(f"sqlite:///{data / 'duikou.db'}")
     try:
@@ -48,14 +48,14 @@ def make_key(data: Path, account: str, kind: KeyKind = KeyKind.PLAIN) -> NewKey:
 
 
 def signing_secret(data: Path) -> bytes:
-    """What signs the addresses of files."""
+    """The secret that signs the URLs of files."""
     with closing(sqlite3.connect(data / "duikou.db")) as database:
         (value,) = database.execute("SELECT value FROM secrets WHERE name = 'addresses'").fetchone()
     return bytes.fromhex(value)
 
 
 def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
-    """A client that checks every answer against the contract, with a key where one is given."""
+    """A client that checks every response against the contract and sends the key, if there is one."""
     return httpx.Client(
         base_url=url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -67,7 +67,7 @@ def caller(url: str | httpx.URL, key: str = "") -> httpx.Client:
 
 @contextmanager
 def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
-    """A server on loopback and a client for it."""
+    """Run a server on loopback, and yield a client for it."""
     logs.configure()
     server = uvicorn.Server(configure(create_app(given, work), given, lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -85,9 +85,9 @@ def in_thread(given: Settings, work: Any) -> Iterator[httpx.Client]:
 
 
 class Program:
-    """A process of ours on `data` that can be killed. It is there once it has said a line.
+    """A Python process on the folder `data`; it is ready once it has printed a line.
 
-    code: what it runs, with `given` as its settings. environment: variables that it has beside ours.
+    code: what it runs, with `given` as its settings. environment: variables in addition to those of this process.
     """
 
     def __init__(self, code: str, data: Path, *, environment: dict[str, str] | None = None, **more: Any) -> None:
@@ -187,7 +187,7 @@ def sources(**files: bytes) -> Iterator[str]:
 
 
 def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
-    """Wait for something; what it gave."""
+    """Call `true` until it returns something true, and return that. Raises `AssertionError` after `wait_s`."""
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         if value := true():
@@ -214,7 +214,7 @@ def release(data: Path, count: int = 1) -> None:
 
 
 def identify(client: httpx.Client, url: str) -> dict[str, Any]:
-    """The data of a session made from `url`."""
+    """Identify the faces of the video at `url`; the data of the response."""
     response = client.post("/v1/videos/identify-face", json={"video_url": url})
     assert response.status_code == 200, response.text
     data: dict[str, Any] = response.json()["data"]
@@ -222,25 +222,25 @@ def identify(client: httpx.Client, url: str) -> dict[str, Any]:
 
 
 def order(session_id: str, sound: str, **more: Any) -> dict[str, Any]:
-    """A request for a lip sync of the first three seconds; `more` goes into the choice."""
+    """A request for a lip sync of the first three seconds; `more` goes into `face_choose`."""
     times = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
     return {"session_id": session_id, "face_choose": [{"face_id": "0", "sound_file": sound, **times, **more}]}
 
 
 def create(client: httpx.Client, payload: dict[str, Any]) -> str:
-    """The id of a new task."""
+    """Create a task; its id."""
     response = client.post("/v1/videos/advanced-lip-sync", json=payload)
     assert response.status_code == 200, response.text
     return str(response.json()["data"]["task_id"])
 
 
 def task(client: httpx.Client, task_id: str) -> dict[str, Any]:
-    """A task as it stands."""
+    """The current state of a task."""
     data: dict[str, Any] = client.get(f"/v1/videos/advanced-lip-sync/{task_id}").json()["data"]
     return data
 
 
 def ended(client: httpx.Client, task_id: str, wait_s: float = WAIT_S) -> dict[str, Any]:
-    """A task at its end."""
+    """Wait until a task reaches a final state, and return it."""
     until(lambda: task(client, task_id)["task_status"] in ("succeed", "failed"), wait_s)
     return task(client, task_id)

@@ -1,4 +1,4 @@
-"""Real services for tests, private to them: a database, a broker, an object storage, and a line that can be cut.
+"""Private services for tests: a database, a broker, an object storage, and a gateway that can cut the connection.
 
 Each is a context manager, so a fixture is three lines:
 
@@ -8,8 +8,8 @@ Each is a context manager, so a fixture is three lines:
         with Postgres() as service:
             yield service
 
-They listen on free ports of loopback, keep everything in a folder of their own, can be killed and started again on the
-same port and data, and go when the tests end, however these end.
+They listen on free loopback ports and keep their data in a temporary folder. They can be killed and restarted on the
+same port and data. They end with the tests, even if the tests are killed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-START_S = 60  # a broker on a busy machine
-STOP_S = 30
+START_S = 180  # a broker on a busy machine
+STOP_S = 120
 POLL_S = 0.05
 PORTS = range(15_000, 32_000)  # below those of outgoing connections, which would take the port of a killed service
 LOG_TAIL = 4_000  # characters of a service's log that are shown where it does not start
@@ -50,12 +50,12 @@ HOST = "127.0.0.1"
 
 
 def available(name: str) -> str:
-    """Why there can be no such service here (`postgres`, `rabbit`, `s3`); empty where there can."""
+    """Why the service (`postgres`, `rabbit`, `s3`) cannot run here; empty if it can."""
     return _SERVICES[name].missing()
 
 
 def need(*names: str) -> None:
-    """Skip the test where one of these services is missing; fail it where the environment requires them."""
+    """Skip the test if one of these services is missing; fail it if the environment requires them."""
     for name in names:
         if reason := available(name):
             if os.environ.get(REQUIRED) == "required":
@@ -64,7 +64,7 @@ def need(*names: str) -> None:
 
 
 class Service:
-    """A server process in a folder of its own."""
+    """A server process with its own folder."""
 
     user: ClassVar[str] = ""  # as whom it runs where the tests run as root
 
@@ -81,19 +81,19 @@ class Service:
 
     @classmethod
     def missing(cls) -> str:
-        """Why there can be no such service here."""
+        """Why the service cannot run here; empty if it can."""
         raise NotImplementedError
 
     def command(self) -> list[str]:
-        """What runs it in the foreground."""
+        """The command that runs it in the foreground."""
         raise NotImplementedError
 
     def surroundings(self) -> dict[str, str]:
-        """Its environment."""
+        """Its environment variables."""
         return dict(os.environ)
 
     def answers(self) -> bool:
-        """Whether it can be used."""
+        """Whether it is ready."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -111,12 +111,12 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and wait until it can be used."""
+        """Start it and wait until it is ready."""
         assert self._process is None, "it runs already"
         log = self.folder / "log"
         with log.open("ab") as file:
@@ -140,11 +140,11 @@ class Service:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """Stop it in good order; nothing happens where it does not run."""
+        """Stop it gracefully, if it runs."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once and everything it started, as a crash of the machine would."""
+        """Kill it and all its children at once, as a crash of the machine would."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -352,7 +352,7 @@ class S3(Service):
 
 
 class Gateway:
-    """A line to a service that can be cut, that can answer in its place, or that can say nothing at all."""
+    """A proxy in front of a service that can cut connections, respond in its place, or stay silent."""
 
     def __init__(self, target_host: str, target_port: int) -> None:
         self._target = target_host, target_port
@@ -361,12 +361,12 @@ class Gateway:
         self._lines: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         self._serve: Callable[[socket.socket], None] = self._relay
-        self.requests = 0  # connections taken so far, in whatever state it was
+        self.requests = 0  # connections accepted so far, in any state
         self.port = _free_port()
 
     @property
     def endpoint(self) -> str:
-        """The address of an HTTP service behind it."""
+        """The URL of the HTTP service behind it."""
         return f"http://{HOST}:{self.port}"
 
     def __enter__(self) -> Self:
@@ -377,15 +377,15 @@ class Gateway:
         self.close()
 
     def open(self) -> None:
-        """Let everything through."""
+        """Forward everything."""
         self._become(self._relay)
 
     def answer503(self) -> None:
-        """Answer every HTTP request as a storage that wants its callers to slow down."""
+        """Respond to every HTTP request as a storage that asks its callers to slow down."""
         self.answer(503, "SlowDown")
 
     def answer(self, status: int, code: str) -> None:
-        """Answer every HTTP request with a status and an error of that name."""
+        """Respond to every HTTP request with this status and error code."""
 
         def serve(line: socket.socket) -> None:
             with line.makefile("rb") as reader:
@@ -396,11 +396,11 @@ class Gateway:
         self._become(serve)
 
     def hang(self) -> None:
-        """Take every connection and never say a word."""
+        """Accept every connection and never respond."""
         self._become(_listen_in_vain)
 
     def close(self) -> None:
-        """Refuse connections and cut those that are open."""
+        """Refuse new connections and cut the open ones."""
         with self._lock:
             listener, self._listener = self._listener, None
             threads = list(self._threads)
@@ -413,14 +413,14 @@ class Gateway:
             assert not thread.is_alive(), "a line did not end"
 
     def cut(self) -> None:
-        """Cut the connections that are open; new ones are taken."""
+        """Cut the open connections; new ones are accepted."""
         with self._lock:
             for line in self._lines:
                 with contextlib.suppress(OSError):
                     line.shutdown(socket.SHUT_RDWR)
 
     def _become(self, serve: Callable[[socket.socket], None]) -> None:
-        """What is open was opened under other conditions: it is cut, so that all meets the new ones."""
+        """Switch to another way to serve. Open connections are cut, so that the change applies to all of them."""
         self.close()
         self._serve = serve
         listener = socket.create_server((HOST, self.port), backlog=64)

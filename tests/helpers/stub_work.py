@@ -1,7 +1,7 @@
-"""Stand-ins for the work of the workers. A "media file" here is JSON that says what is in it and what happens.
+"""Stubs for the work of the workers. A "media file" here is JSON that describes its content and what the work does.
 
 Videos: width, height, duration_ms, container, faces [[start_ms, end_ms], ...], identify (a deed).
-Sounds: duration_ms, render (a deed). Deeds: see `_do`.
+Sounds: duration_ms, render (a deed). Deeds: the keys of `DEEDS`; with the suffix `_once` only the first try does them.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Deed = Callable[[Path, Progress], None]  # takes a folder that it may write to
 
 
 def video(**what: Any) -> bytes:
-    """A video that is well unless `what` says otherwise."""
+    """A valid video, with the fields of `what`."""
     return json.dumps(
         {"kind": "video", "width": 1280, "height": 720, "duration_ms": 10_000, "faces": [[0, 10_000]], **what}
     ).encode()
 
 
 def sound(**what: Any) -> bytes:
-    """A sound that is well unless `what` says otherwise."""
+    """A valid sound, with the fields of `what`."""
     return json.dumps({"kind": "sound", "duration_ms": 5_000, **what}).encode()
 
 
@@ -108,7 +108,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
 
 
 def _do(deed: str, place: Path, progress: Progress) -> None:
-    """Do a deed of `DEEDS`. Callers leave out one that ends with `_once` at any try but the first."""
+    """Do a deed of `DEEDS`."""
     DEEDS[deed](place, progress)
 
 
@@ -173,8 +173,8 @@ def _stepwise(place: Path, progress: Progress) -> None:
 def _wait(place: Path, share: float, progress: Progress) -> None:
     mark = place / HELD
     mark.touch()
-    progress("held", share)
     for _ in range(50 * ENDLESS_S):
+        progress("held", share)  # again and again: a worker hands on only some of what comes at short intervals
         if not mark.exists():
             return
         time.sleep(0.02)
@@ -218,4 +218,4 @@ WORK = Work(
 )
 
 REAL_HEADERS = Work(identify=identify_anything, render=render)
-"""Takes real files: their headers are read as ever, and one face is in every video."""
+"""Reads the headers of real files, and finds one face in every video."""

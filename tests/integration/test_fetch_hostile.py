@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from ipaddress import ip_network
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from dns_peer import SILENT, dns_peer
 from live_server import until
+from repeats import repeats
 
 from duikou.errors import FetchError
 from duikou.net import fetch as fetching
@@ -69,7 +69,7 @@ def says(*parts: bytes, pause_s: float = 0.0, times: int = 1) -> Talk:
     async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for part in parts[:-1]:
             writer.write(part)
-        for _ in range(times):
+        for _time in range(times):
             writer.write(parts[-1])
             await writer.drain()
             await asyncio.sleep(pause_s)
@@ -87,8 +87,9 @@ def fetched(
     async def run() -> bytes:
         async with peer:
             made = url.format(port=peer.port)
-            limits = {"max_bytes": MIB, "timeout_s": timeout_s}
-            return (await fetch(made, folder / "file", **limits, reach=reach, field="video_url")).read_bytes()
+            to = folder / "file"
+            await fetch(made, to, max_bytes=MIB, timeout_s=timeout_s, reach=reach, field="video_url")
+            return to.read_bytes()
 
     return asyncio.run(run())
 
@@ -155,19 +156,20 @@ def test_the_inner_name_server_is_not_asked_where_others_are_set(tmp_path: Path)
 def test_names_that_never_answer_end_like_unknown_ones_and_hold_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "DNS_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(fetching, "DNS_TIMEOUT_S", 2.0)
     before = threading.active_count()
 
     async def many(url: str, reach: Reach) -> list[object]:
         waiting = [
-            fetch(url, tmp_path / str(number), max_bytes=MIB, timeout_s=20, reach=reach, field="video_url")
+            asyncio.ensure_future(
+                fetch(url, tmp_path / str(number), max_bytes=MIB, timeout_s=60, reach=reach, field="video_url")
+            )
             for number in range(50)
         ]
-        all_of_them = asyncio.gather(*waiting, return_exceptions=True)
-        began = time.monotonic()
-        await asyncio.to_thread(lambda: None)  # the pool that other work uses is free all the while
-        assert time.monotonic() - began < 0.4
-        return await all_of_them
+        await asyncio.sleep(0)  # all of them ask
+        await asyncio.to_thread(lambda: None)
+        assert not any(one.done() for one in waiting), "the pool that other work uses is free all the while"
+        return await asyncio.gather(*waiting, return_exceptions=True)
 
     with dns_peer(silent__test=[SILENT]) as dns:
         errors = asyncio.run(many("http://silent.test/", replace(OUTSIDE, nameservers=(dns.address,))))
@@ -293,12 +295,10 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     ],
 )
 def test_hosts_that_mean_harm(tmp_path: Path, talk: Talk, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "IDLE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(fetching, "SLOW_WINDOW_S", 1.0)
-    began = time.monotonic()
-    text = refused(tmp_path, Peer(talk), timeout_s=2)
+    monkeypatch.setattr(fetching, "IDLE_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(fetching, "SLOW_WINDOW_S", 1.5)
+    text = refused(tmp_path, Peer(talk), timeout_s=2 if "within 2 s" in sentence else 60)
     assert any(part in text for part in sentence.split("|")), text
-    assert time.monotonic() - began < 10
     assert "127.0.0.1" not in text
 
 
@@ -334,8 +334,9 @@ def test_a_callback_follows_no_redirect_and_reads_no_answer() -> None:
     assert asyncio.run(run()) == 307
 
 
+@pytest.mark.slow_repeats
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="files are counted through /proc")
-def test_two_hundred_failures_leave_nothing_behind(tmp_path: Path) -> None:
+def test_many_failures_leave_nothing_behind(tmp_path: Path) -> None:
     def count() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -344,7 +345,7 @@ def test_two_hundred_failures_leave_nothing_behind(tmp_path: Path) -> None:
     async def run() -> None:
         with dns_peer(inner__test=[["127.0.0.2"]]) as dns:
             reach = replace(OUTSIDE, nameservers=(dns.address,))
-            for number in range(200):
+            for number in range(repeats(200, 60)):
                 async with Peer(peers[number % len(peers)]) as peer:
                     host = ("127.0.0.1", "inner.test", "127.0.0.3")[number % 3]
                     try:

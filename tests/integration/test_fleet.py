@@ -41,6 +41,8 @@ from duikou.server import serve
 from duikou.storage.factory import open_files
 from duikou.tasks.accounts import Accounts, KeyKind
 
+pytestmark = pytest.mark.long
+
 CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
 SOUND = base64.b64encode(stub_work.sound()).decode()
 
@@ -272,7 +274,8 @@ def test_a_cancelled_task_leaves_its_worker_free_at_once(one, other, session_id,
     assert task(one, task_id)["fault"] == "cancelled"
 
 
-def test_a_deleted_task_leaves_nothing(one, other, session_id, common, site, tmp_path, monkeypatch) -> None:
+def test_a_deleted_task_leaves_nothing(fleet, session_id, common, site, tmp_path, monkeypatch) -> None:
+    one, other = (server.client for server in fleet)
     for name, value in S3.environment.items():
         monkeypatch.setenv(name, value)
     files = open_files(common["storage_url"], tmp_path, tmp_path, 10)
@@ -372,7 +375,7 @@ def test_a_worker_says_in_one_sentence_what_it_misses(tmp_path) -> None:
         ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"}, "storage_url"),
     ):
         command = [sys.executable, "-m", "duikou", "worker", "--data", str(tmp_path / "data")]
-        found = subprocess.run(command, env=bare | given, capture_output=True, text=True, timeout=60, check=False)
+        found = subprocess.run(command, env=bare | given, capture_output=True, text=True, timeout=300, check=False)
         assert found.returncode == 2, found
         assert sentence in " ".join(found.stderr.split())
         assert "Traceback" not in found.stderr

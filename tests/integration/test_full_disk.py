@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import stub_work
 from disks import small_or_skip
-from live_server import create, ended, identify, in_thread, order, settings, sources, task, until
+from live_server import create, ended, held, identify, in_thread, order, release, settings, sources, task, until
 from media_maker import make_video
 
 from duikou.errors import StorageError
@@ -97,14 +97,16 @@ def test_nothing_can_be_received_on_a_full_disk_and_all_can_again_afterwards(dis
 def test_below_the_floor_no_work_is_begun(disk: Path) -> None:
     data = disk / "data"
     with (
-        sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound(render="slow"), n__mp3=stub_work.sound()) as site,
+        sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound(render="held"), n__mp3=stub_work.sound()) as site,
         in_thread(settings(data, min_free_mb=8, max_video_mb=1, max_audio_mb=1), stub_work.WORK) as client,
     ):
         session_id = identify(client, f"{site}/a.mp4")["session_id"]
         running = create(client, order(session_id, f"{site}/s.mp3"))
+        held(data)
         waiting = create(client, order(session_id, f"{site}/n.mp3"))
         ballast = disk / "ballast"
         ballast.write_bytes(bytes((SIZE_MB - 6) << 20))
+        release(data)
         assert ended(client, running)["task_status"] == "succeed"
         refused = client.get("/readyz")
         assert (refused.status_code, refused.json()["code"]) == (503, 5001)

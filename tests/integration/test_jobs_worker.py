@@ -14,6 +14,8 @@ import hostile_work
 import pytest
 import structlog
 import stub_work
+from live_server import until
+from repeats import repeats
 
 from duikou.errors import InputError, MediaError, ModelError, WorkerError
 from duikou.sandbox import restrictions
@@ -49,7 +51,8 @@ def identify(worker: Worker, tmp_path: Path, deed: str, tell=None, wanted=None):
     return worker.run(stub_work.identify, file(tmp_path, identify=deed), folder, tell=tell, wanted=wanted)
 
 
-def gone(pid: int) -> bool:
+def gone(pid: int | None) -> bool:
+    assert pid is not None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -107,7 +110,7 @@ def test_a_child_that_dies_is_an_error_and_another_takes_its_place(worker, tmp_p
 def test_a_child_killed_between_two_pieces_of_work_is_replaced(worker, tmp_path) -> None:
     worker.start()
     os.kill(worker.pid, signal.SIGKILL)
-    time.sleep(0.3)
+    until(lambda: gone(worker.pid))
     assert identify(worker, tmp_path, "")
 
 
@@ -175,10 +178,8 @@ def test_a_child_that_was_taken_over_takes_nobody_along(worker, tmp_path, what, 
 def test_a_child_that_stops_within_a_word_is_stopped(tmp_path, stopping, monkeypatch) -> None:
     monkeypatch.setattr("duikou.sandbox.process.GRACE_S", 0.5)
     worker = Worker(Limits(wall_s=1, memory_mb=4096), stopping)
-    began = time.monotonic()
     with pytest.raises(WorkerError, match="died by signal SIGKILL"):
         worker.run(hostile_work.answers, "silence", tmp_path / "mark")
-    assert time.monotonic() - began < 20
     worker.stop()
 
 
@@ -200,10 +201,8 @@ def test_work_whose_result_nobody_wants_is_stopped(worker, tmp_path) -> None:
 def test_a_stop_ends_the_work_at_once(worker, tmp_path, stopping) -> None:
     worker.start()
     threading.Timer(0.3, stopping.set).start()
-    began = time.monotonic()
     with pytest.raises(StoppedError, match="the server is stopping"):
         identify(worker, tmp_path, "hang")
-    assert time.monotonic() - began < 5
 
 
 def test_a_lane_tries_once_more_when_a_child_died(tmp_path, stopping) -> None:
@@ -236,8 +235,9 @@ def test_a_lane_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
             future.result(1)
 
 
+@pytest.mark.slow_repeats
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counted through /proc")
-def test_two_hundred_pieces_of_work_leave_no_files_threads_or_children_behind(tmp_path, stopping) -> None:
+def test_many_pieces_of_work_leave_no_files_threads_or_children_behind(tmp_path, stopping) -> None:
     def count() -> tuple[int, int]:
         return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
@@ -248,7 +248,7 @@ def test_two_hundred_pieces_of_work_leave_no_files_threads_or_children_behind(tm
     worker.run(stub_work.probe_video, file(tmp_path), "x")
     forkserver = int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1])
     before, others = count(), children()
-    for number in range(200):
+    for number in range(repeats(200, 40)):
         with contextlib.suppress(WorkerError, InputError):
             if number % 4:
                 worker.run(stub_work.probe_video, file(tmp_path), "x")

@@ -20,7 +20,22 @@ import httpx
 import jwt
 import pytest
 import stub_work
-from live_server import Process, caller, create, ended, identify, in_thread, make_key, order, settings, sources, until
+from live_server import (
+    WAIT_S,
+    Process,
+    caller,
+    create,
+    ended,
+    held,
+    identify,
+    in_thread,
+    make_key,
+    order,
+    release,
+    settings,
+    sources,
+    until,
+)
 
 from duikou.cli import main
 from duikou.database.engine import Database
@@ -31,7 +46,7 @@ IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-s
 
 @pytest.fixture(scope="module")
 def site():
-    with sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound(), slow__mp3=stub_work.sound(render="slow")) as url:
+    with sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound(), held__mp3=stub_work.sound(render="held")) as url:
         yield url
 
 
@@ -360,12 +375,13 @@ def test_calls_in_a_second_are_counted_for_each_account(tmp_path) -> None:
         one, same, other = (caller(client.base_url, key) for key in keys)
         with one, same, other:
 
-            def burst() -> list[httpx.Response]:
-                return [(one, same)[turn % 2].get(CREATE) for turn in range(8)]
+            def burst() -> tuple[list[httpx.Response], float]:
+                began = time.monotonic()
+                return [(one, same)[turn % 2].get(CREATE) for turn in range(8)], time.monotonic() - began
 
-            answers = until(lambda: (found := burst())[-1].status_code == 429 and found)
+            answers, took_s = until(lambda: (found := burst())[0][-1].status_code == 429 and found)
             refused = [answer for answer in answers if answer.is_error]
-            assert len(answers) - len(refused) <= 6, "three in a second, over no more than two of them"
+            assert len(answers) - len(refused) <= 3 * (int(took_s) + 2), "three in each second that the calls touched"
             assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(429, 1302)}
             assert refused[0].json()["message"] == "More than 3 calls in a second; try again in 1 s."
             assert refused[0].headers["retry-after"] == "1"
@@ -383,7 +399,7 @@ def test_an_account_has_so_many_unfinished_tasks_and_the_queue_so_many_in_all(tm
         with alice, bob:
             sessions = {one: identify(one, f"{site}/a.mp4")["session_id"] for one in (alice, bob)}
 
-            def ask(one: httpx.Client, sound: str = "slow.mp3", **more: Any) -> httpx.Response:
+            def ask(one: httpx.Client, sound: str = "held.mp3", **more: Any) -> httpx.Response:
                 return one.post(CREATE, json=order(sessions[one], f"{site}/{sound}") | more)
 
             def refused(answer: httpx.Response, sentence: str) -> None:
@@ -404,6 +420,7 @@ def test_an_account_has_so_many_unfinished_tasks_and_the_queue_so_many_in_all(tm
             assert alice.post(f"{CREATE}/{second}/cancel").status_code == 200
             assert ask(alice, "s.mp3").status_code == 200
             assert bob.delete(f"{CREATE}/{third}").status_code == 200
+            release(tmp_path)
             assert ended(alice, first)["task_status"] == "succeed"
 
 
@@ -415,17 +432,17 @@ def _unfinished(data: Path) -> int:
 
 def test_so_many_videos_wait_to_be_looked_at(tmp_path) -> None:
     with (
-        sources(slow__mp4=stub_work.video(identify="slow"), quick__mp4=stub_work.video()) as address,
+        sources(held__mp4=stub_work.video(identify="held"), quick__mp4=stub_work.video()) as address,
         in_thread(settings(tmp_path, identify_limit=2), stub_work.WORK) as client,
         ThreadPoolExecutor(3) as pool,
     ):
         identify(client, f"{address}/quick.mp4")  # the worker is there now, and takes what comes at once
-        body = {"video_url": f"{address}/slow.mp4"}
+        body = {"video_url": f"{address}/held.mp4"}
         calls = []
         for number in range(1, 4):
             calls.append(pool.submit(client.post, IDENTIFY, json=body))
             until(lambda: _unfinished(tmp_path) == number)  # noqa: B023
-            time.sleep(0.3 if number == 1 else 0)  # the first is in hand, two wait
+            held(tmp_path)  # the first is in hand, two wait
         refused = client.post(IDENTIFY, json=body)
         assert (refused.status_code, refused.json()["code"]) == (429, 1303)
         assert (
@@ -433,16 +450,18 @@ def test_so_many_videos_wait_to_be_looked_at(tmp_path) -> None:
         )
         assert refused.headers["retry-after"] == "10"
         assert len(list((tmp_path / "media").iterdir())) == 4
-        assert [call.result().status_code for call in calls] == [200, 200, 200]
+        for call in calls:
+            release(tmp_path)
+            assert call.result(WAIT_S).status_code == 200
 
 
 def test_a_server_that_drains_finishes_what_is_in_hand_and_takes_nothing_new(tmp_path, site) -> None:
-    with Process(tmp_path / "data", drain_s=60) as server:
+    with Process(tmp_path / "data", drain_s=600) as server:
         client = server.client
         session_id = identify(client, f"{site}/a.mp4")["session_id"]
-        running = create(client, order(session_id, f"{site}/slow.mp3"))
-        waiting = create(client, order(session_id, f"{site}/slow.mp3"))
-        until(lambda: client.get(f"{CREATE}/{running}").json()["data"]["task_status"] == "processing")
+        running = create(client, order(session_id, f"{site}/held.mp3"))
+        held(tmp_path)
+        waiting = create(client, order(session_id, f"{site}/s.mp3"))
         server.popen.send_signal(signal.SIGTERM)
         answer = until(lambda: (found := client.get("/readyz")).is_error and found)
         assert (answer.status_code, answer.json()["code"]) == (503, 5001)
@@ -458,7 +477,8 @@ def test_a_server_that_drains_finishes_what_is_in_hand_and_takes_nothing_new(tmp
         assert client.get("/healthz").status_code == 200
         assert client.get(f"{CREATE}/{running}").json()["data"]["task_status"] == "processing"
         client.close()
-        assert server.popen.wait(60) == -signal.SIGTERM, "it ends by itself"
+        release(tmp_path)
+        assert server.popen.wait(WAIT_S) == -signal.SIGTERM, "it ends by itself"
         server.end(signal.SIGTERM)
     lines = [json.loads(line) for line in server.log]
     told = [(line["event"], line["task_id"]) for line in lines if line["event"].startswith("task ")]
@@ -469,15 +489,13 @@ def test_a_server_that_drains_finishes_what_is_in_hand_and_takes_nothing_new(tmp
 
 
 def test_a_second_signal_ends_a_server_that_drains(tmp_path, site) -> None:
-    with sources(hangs__mp3=stub_work.sound(render="hang")) as hanging, Process(tmp_path, drain_s=50) as server:
+    with sources(hangs__mp3=stub_work.sound(render="hang")) as hanging, Process(tmp_path, drain_s=600) as server:
         session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
         task_id = create(server.client, order(session_id, f"{hanging}/hangs.mp3"))
         until(lambda: server.client.get(f"{CREATE}/{task_id}").json()["data"]["task_status"] == "processing")
         server.popen.send_signal(signal.SIGTERM)
         until(lambda: server.client.get("/readyz").is_error)
-        began = time.monotonic()
-        server.end(signal.SIGTERM)
-        assert time.monotonic() - began < 20, "the task would have lasted for a minute"
+        server.end(signal.SIGTERM)  # waits for no more than a fifth of what is left to drain
     assert any("released" in line for line in server.log)
 
 

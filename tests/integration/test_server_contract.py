@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
 import stub_work
-from live_server import create, ended, identify, in_thread, order, settings, sources, task
+from live_server import create, ended, identify, in_thread, order, release, settings, sources, task, until
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def site():
         b__mov=stub_work.video(container="mov", width=1080, height=1920),
         empty__mp4=stub_work.video(faces=[]),
         s__mp3=stub_work.sound(),
-        slow__mp3=stub_work.sound(render="slow"),
+        stepwise__mp3=stub_work.sound(render="stepwise"),
         fault__mp3=stub_work.sound(render="fault"),
         short_result__mp3=stub_work.sound(result_ms=9_967),
     ) as url:
@@ -28,8 +29,13 @@ def site():
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory):
-    with in_thread(settings(tmp_path_factory.mktemp("data")), stub_work.WORK) as client:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def client(data: Path):
+    with in_thread(settings(data), stub_work.WORK) as client:
         yield client
 
 
@@ -115,15 +121,13 @@ def test_a_failed_task_says_why(client, site, session_id) -> None:
     assert done["task_status_msg"] == "face 0 cannot be made to speak"
 
 
-def test_progress_and_stage_are_told_while_it_works(client, site, session_id) -> None:
-    task_id = create(client, order(session_id, f"{site}/slow.mp3"))
-    seen = []
-    while (now := task(client, task_id))["task_status"] not in ("succeed", "failed"):
-        seen.append((now["task_status"], now["stage"], now["progress"], now["task_result"]["videos"]))
-    during = [one for one in seen if one[0] == "processing" and one[1] == "slow"]
-    assert len({share for _, _, share, _ in during}) >= 3
-    assert [share for _, _, share, _ in during] == sorted(share for _, _, share, _ in during)
-    assert not any(videos for *_, videos in seen)
+def test_progress_and_stage_are_told_while_it_works(client, data, site, session_id) -> None:
+    task_id = create(client, order(session_id, f"{site}/stepwise.mp3"))
+    for share in stub_work.STEPS:
+        now = until(lambda: (found := task(client, task_id))["progress"] == share and found)  # noqa: B023
+        assert (now["task_status"], now["stage"], now["task_result"]["videos"]) == ("processing", "held", [])
+        release(data)
+    assert ended(client, task_id)["progress"] == 1
 
 
 @pytest.mark.parametrize("dress", ["{}", "data:audio/mpeg;base64,{}"])

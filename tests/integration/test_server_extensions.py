@@ -18,12 +18,15 @@ import httpx
 import pytest
 import stub_work
 from live_server import (
+    WAIT_S,
     Process,
     create,
     ended,
+    held,
     identify,
     in_thread,
     order,
+    release,
     settings,
     signing_secret,
     sources,
@@ -44,6 +47,8 @@ def site():
         two__mp4=stub_work.video(faces=[[0, 10_000], [2_000, 10_000]]),
         s__mp3=stub_work.sound(),
         slow__mp3=stub_work.sound(render="slow"),
+        held__mp3=stub_work.sound(render="held"),
+        stepwise__mp3=stub_work.sound(render="stepwise"),
         hang__mp3=stub_work.sound(render="hang"),
     ) as url:
         yield url
@@ -215,12 +220,13 @@ def events(client: httpx.Client, name: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(value)
 
 
-def test_events_tell_every_change_until_the_end(client, site, session_id) -> None:
-    first = create(client, order(session_id, f"{site}/slow.mp3"))
+def test_events_tell_every_change_until_the_end(client, data, site, session_id) -> None:
+    first = create(client, order(session_id, f"{site}/held.mp3"))
     second = create(client, order(session_id, f"{site}/s.mp3") | {"external_task_id": "told"})
     stream = events(client, "told")
     seen = [next(stream)]
     assert seen[0]["task_status"] == "submitted", "the first is told at once"
+    release(data)
     seen += list(stream)
     assert seen[-1] == task(client, second)
     assert seen[-1]["task_status"] == "succeed"
@@ -230,11 +236,14 @@ def test_events_tell_every_change_until_the_end(client, site, session_id) -> Non
     assert len(list(events(client, second))) == 1, "of a task that has ended there is one"
 
 
-def test_progress_is_told_by_events(client, site, session_id) -> None:
-    seen = list(events(client, create(client, order(session_id, f"{site}/slow.mp3"))))
-    shares = [one["progress"] for one in seen]
+def test_progress_is_told_by_events(client, data, site, session_id) -> None:
+    shares: list[float] = []
+    for one in events(client, create(client, order(session_id, f"{site}/stepwise.mp3"))):
+        if one["progress"] in stub_work.STEPS and one["progress"] not in shares:
+            release(data)
+        shares.append(one["progress"])
     assert shares == sorted(shares)
-    assert len({share for share in shares if 0 < share < 1}) >= 2
+    assert {share for share in shares if 0 < share < 1} == set(stub_work.STEPS)
 
 
 def test_events_of_no_task_are_no_resource_in_the_one_shape(client) -> None:
@@ -254,10 +263,10 @@ def test_events_end_with_a_task_that_is_deleted_and_with_the_server(tmp_path, si
                 assert server.client.delete(f"{CREATE}/{task_id}").status_code == 200
             else:
                 server.popen.terminate()
-            thread.join(15)
+            thread.join(WAIT_S)
             assert not thread.is_alive()
             assert seen[-1]["task_status"] in ("processing", "failed" if end == "delete" else "processing")
-        assert server.popen.wait(15) != 0
+        assert server.popen.wait(WAIT_S) != 0
 
 
 def test_external_ids_may_look_like_paths(client, site, session_id) -> None:
@@ -285,12 +294,14 @@ def workers(client: httpx.Client, data: Path, task_id: str) -> bool:
 
 
 def test_a_waiting_task_is_cancelled_and_never_begun(client, data, site, session_id) -> None:
-    first = create(client, order(session_id, f"{site}/slow.mp3"))
+    first = create(client, order(session_id, f"{site}/held.mp3"))
+    held(data)
     waiting = create(client, order(session_id, f"{site}/s.mp3"))
     done = client.post(f"{CREATE}/{waiting}/cancel").json()["data"]
     assert (done["task_status"], done["progress"], done["task_result"]) == ("failed", 0, {"videos": []})
     assert done["task_status_msg"] == "The task was cancelled by its caller."
     assert "queue_position" not in done
+    release(data)
     assert ended(client, first)["task_status"] == "succeed"
     later = create(client, order(session_id, f"{site}/s.mp3"))
     assert ended(client, later)["task_status"] == "succeed"
@@ -302,10 +313,8 @@ def test_a_running_task_is_cancelled_and_its_worker_stops(client, data, site, se
     task_id = create(client, order(session_id, f"{site}/hang.mp3") | {"external_task_id": "stop me"})
     until(lambda: task(client, task_id)["stage"] == "hanging")
     assert client.post(f"{CREATE}/stop%20me/cancel/").json()["data"]["task_status"] == "failed"
-    began = time.monotonic()
     later = create(client, order(session_id, f"{site}/s.mp3"))
-    assert ended(client, later)["task_status"] == "succeed"
-    assert time.monotonic() - began < 20, "the one worker was free long before the minute that it would have taken"
+    assert ended(client, later)["task_status"] == "succeed", "the one worker is free, though the task would not end"
     until(lambda: not workers(client, data, task_id))
     assert task(client, task_id)["task_status_msg"] == "The task was cancelled by its caller."
 
@@ -384,8 +393,9 @@ def test_the_estimate_follows_what_tasks_took(tmp_path, site) -> None:
             return float(answer.json()["data"]["estimated_time"])
 
         assert estimate() == 40.0
+        began = time.monotonic()
         ended(client, create(client, order(made, f"{site}/slow.mp3")))
-        assert 2.0 <= estimate() < 10.0
+        assert 2.0 <= estimate() < time.monotonic() - began + 1, "what the task took, but for rounding"
         for _ in range(2):
             create(client, order(made, f"{site}/hang.mp3"))
         until(lambda: client.get(CREATE).json()["data"][1]["task_status"] == "processing")

@@ -82,10 +82,13 @@ def test_private_addresses_are_refused_by_default(tmp_path, site) -> None:
 def test_work_that_takes_too_long_fails_the_task_with_its_limit(tmp_path) -> None:
     given = settings(tmp_path / "data", task_timeout_s=5)
     files = {"a__mp4": stub_work.video(), "hang__mp3": stub_work.sound(render="hang")}
-    with sources(hangs__mp4=stub_work.video(identify="hang"), **files) as site, in_thread(given, stub_work.WORK) as own:
-        refused(own.post(IDENTIFY, json={"video_url": f"{site}/hangs.mp4"}), 504, 5002, r"stopped after 5 s, the limit")
-        session_id = identify(own, f"{site}/a.mp4")["session_id"]
-        made = own.post(CREATE, json=order(session_id, f"{site}/hang.mp3")).json()["data"]["task_id"]
-        done = ended(own, made)
-        assert done["task_status"] == "failed"
-        assert done["task_status_msg"] == "the work was stopped after 5 s, the limit for one task"
+    with sources(hangs__mp4=stub_work.video(identify="hang"), **files) as site:
+        with in_thread(settings(tmp_path / "data"), stub_work.WORK) as usual:
+            session_id = identify(usual, f"{site}/a.mp4")["session_id"]
+        with in_thread(given, stub_work.WORK) as own:
+            answer = own.post(IDENTIFY, json={"video_url": f"{site}/hangs.mp4"})
+            refused(answer, 504, 5002, r"stopped after 5 s, the limit")
+            made = own.post(CREATE, json=order(session_id, f"{site}/hang.mp3")).json()["data"]["task_id"]
+            done = ended(own, made)
+            assert done["task_status"] == "failed"
+            assert done["task_status_msg"] == "the work was stopped after 5 s, the limit for one task"

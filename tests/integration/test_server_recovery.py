@@ -7,19 +7,16 @@ import json
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 import stub_work
-from live_server import Process, create, ended, identify, in_thread, order, settings, sources, task, until
+from live_server import Process, create, ended, identify, in_thread, order, release, settings, sources, task, until
 
 from duikou.database.engine import Database
 from duikou.errors import InputError, StorageError
 from duikou.server import serve
 from duikou.tasks.accounts import Accounts, KeyKind
-
-HAND_OVER_S = 15  # from the death of a worker to the end of a short task, or of a server to that of its workers
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +26,7 @@ def site():
         damaged__mp4=stub_work.video(identify="damaged"),
         once__mp4=stub_work.video(identify="die_once"),
         s__mp3=stub_work.sound(),
-        slow__mp3=stub_work.sound(render="slow"),
+        held__mp3=stub_work.sound(render="held"),
         hang_once__mp3=stub_work.sound(render="hang_once"),
         hangs__mp3=stub_work.sound(render="hang"),
         dies__mp3=stub_work.sound(render="die"),
@@ -56,10 +53,9 @@ def test_a_worker_killed_while_rendering_is_replaced_and_the_task_ends(tmp_path,
         until(lambda: task(server.client, task_id)["stage"] == "hanging")
         for pid in workers(server.popen.pid):
             os.kill(pid, signal.SIGKILL)
-        killed = time.monotonic()
         done = ended(server.client, task_id)
         assert done["task_status"] == "succeed"
-        assert time.monotonic() - killed < HAND_OVER_S
+        assert not [line for line in server.log if "a worker is gone" in line], "its own server sees the death at once"
         assert json.loads(server.client.get(done["task_result"]["videos"][0]["url"]).content)["attempt"] == "2"
         assert not (tmp_path / "data" / "tasks" / task_id / "1").exists()
         assert identify(server.client, f"{site}/a.mp4")["face_data"]
@@ -72,12 +68,11 @@ def test_a_server_that_is_stopped_takes_its_tasks_up_again(tmp_path, site, how) 
         running = create(server.client, order(session_id, f"{site}/hang_once.mp3"))
         waiting = create(server.client, order(session_id, f"{site}/s.mp3"))
         until(lambda: task(server.client, running)["stage"] == "hanging")
-        before = workers(server.popen.pid)
-        assert len(before) == 3
+        before = until(lambda: len(found := workers(server.popen.pid)) == 3 and found)
         server.end(how)
     released = [line for line in server.log if "released" in line]
     assert len(released) == (how is signal.SIGTERM), "a stop that was asked for costs the task no try"
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), HAND_OVER_S)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
 
     with Process(tmp_path / "data") as again:
         done = [ended(again.client, task_id) for task_id in (running, waiting)]
@@ -110,11 +105,12 @@ def test_a_task_that_kills_its_workers_fails_after_three_tries(tmp_path, site) -
 def test_a_long_render_does_not_delay_identify(tmp_path, site) -> None:
     with in_thread(settings(tmp_path), stub_work.WORK) as client:
         session_id = identify(client, f"{site}/a.mp4")["session_id"]
-        slow = create(client, order(session_id, f"{site}/slow.mp3"))
-        until(lambda: task(client, slow)["task_status"] == "processing")
+        long = create(client, order(session_id, f"{site}/held.mp3"))
+        until(lambda: task(client, long)["stage"] == "held")
         identify(client, f"{site}/a.mp4")
-        assert task(client, slow)["task_status"] == "processing"
-        assert ended(client, slow)["task_status"] == "succeed"
+        assert task(client, long)["task_status"] == "processing"
+        release(tmp_path)
+        assert ended(client, long)["task_status"] == "succeed"
 
 
 def test_as_many_tasks_run_at_once_as_there_are_workers(tmp_path, site) -> None:

@@ -211,7 +211,7 @@ def test_a_fleet_sends_one_trace_from_all_its_processes(
 ) -> None:
     (tmp_path / "shared").mkdir()
     with collector() as got:
-        fleet = {
+        fleet: dict[str, Any] = {
             "database_url": postgres.fresh(),
             "broker_url": rabbit.fresh(),
             "storage_url": f"file://{tmp_path}/shared",
@@ -282,11 +282,11 @@ def test_a_collector_that_fails_costs_nothing(tmp_path: Path, site: str, how: st
     with {"silent": silent, "away": away}[how]() as url, Process(tmp_path / "data", otel_endpoint=url) as server:
         session = identify(server.client, f"{site}/a.mp4")["session_id"]
         made = create(server.client, order(session, f"{site}/s.mp3"))
-        assert ended(server.client, made, 10)["task_status"] == "succeed"
+        assert ended(server.client, made)["task_status"] == "succeed"
         until(lambda: [line for line in server.log if "traces cannot be sent" in line])
         began = time.monotonic()
         assert server.end(signal.SIGTERM) == -signal.SIGTERM
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 25, "the exporter's own patience is 30 s"
     lines = [json.loads(line) for line in server.log]
     assert len([line for line in lines if line["event"] == "traces cannot be sent"]) == 1
     assert not [line for line in lines if "logger" in line], "the library tells of each attempt"

@@ -231,7 +231,7 @@ def test_a_task_that_was_handed_back_meanwhile_is_left_alone(database: Database,
         watcher.start()
         until(lambda: not store.beats())
         rung.clear()
-        assert rung.wait(10)
+        assert rung.wait(60)
         stopping.set()
         watcher.join()
     assert [line["event"] for line in lines] == ["task submitted"]  # the release
