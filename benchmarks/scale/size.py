@@ -15,7 +15,7 @@ from duikou.tasks.models import ChoiceRecord, Queue, Task, TaskStatus
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.retention import KEYS
 from duikou.tasks.store import Beat, Store
-from duikou.workers.executor import DAY_MS, HOUR_MS
+from duikou.units import DAY_MS, HOUR_MS
 
 WARM_UP, CALLS = 3, 25
 IN_HAND = 1000

@@ -245,7 +245,7 @@ def _look(system: System, tally: Tally, asked: list[Asked]) -> None:
         media = {row.id: row for row in connection.execute(sa.select(tables.media))}
         sessions = {row.id: row for row in connection.execute(sa.select(tables.sessions))}
     tally.swept = retention.remove_orphans(system.store, system.files)
-    kept = {stored.key for place in keys.PLACES for stored in system.files.listed(place)}
+    kept = {stored.key for place in keys.PLACES for stored in system.files.list(place)}
     expected = {row.key for row in media.values() if row.kind != "result"}
     rendered = {}
     for task in tasks.values():

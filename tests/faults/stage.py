@@ -10,15 +10,15 @@ from pathlib import Path
 import stub_work
 
 from duikou.progress import Progress
-from duikou.workers.work import RenderOrder, Work
+from duikou.workers.work import RenderJob, Work
 
 CLOCK = "FAULTS_CLOCK"  # variable: the file that holds by how many seconds the process's wall clock is off
 STEP_S = 0.05
 
 
-def render(order: RenderOrder, progress: Progress) -> int:
+def render(order: RenderJob, progress: Progress) -> int:
     """Take as many `seconds` as the sound says."""
-    seconds = json.loads(order.sounds[0].read_bytes())["seconds"]
+    seconds = json.loads(order.audio[0].read_bytes())["seconds"]
     began = time.monotonic()
     while (gone := time.monotonic() - began) < seconds:
         progress("rendering", gone / seconds)

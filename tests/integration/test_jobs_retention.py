@@ -21,7 +21,8 @@ from duikou.storage.factory import open_files
 from duikou.tasks.models import Fault, Media, MediaKind, Queue, SessionRecord, TaskStatus
 from duikou.tasks.retention import ORPHAN_S, remove_orphans, sweep
 from duikou.tasks.store import Store
-from duikou.workers.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Terms
+from duikou.units import DAY_MS, HOUR_MS
+from duikou.workers.executor import SEARCH_KEPT_MS, WorkPolicy
 
 LATER = 10_000
 PATIENCE_S = 20.0
@@ -53,12 +54,12 @@ def put(files: Files, tmp_path: Path, *kept: str) -> None:
     for key in kept:
         received = tmp_path / "received"
         received.write_bytes(b"x")
-        files.keep(received, key)
+        files.put(received, key)
 
 
 def listed(files: Files) -> set[str]:
     """Keys of all that is kept; a folder that became empty is no file."""
-    return {stored.key for place in keys.PLACES for stored in files.listed(place) if stored.size}
+    return {stored.key for place in keys.PLACES for stored in files.list(place) if stored.size}
 
 
 def source(store: Store, files: Files, tmp_path: Path, media_id: str, expires_at: int, **what: Any) -> Media:
@@ -204,7 +205,7 @@ def jobs(store: Store, local: Files, tmp_path: Path) -> Jobs:
 def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
     folder.make()
-    terms = Terms.of(Settings(data=folder.root), folder)
+    terms = WorkPolicy.of(Settings(data=folder.root), folder)
     assert (terms.session_ms, terms.keep_ms, SEARCH_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
 
 
@@ -277,7 +278,7 @@ def test_more_files_than_are_looked_up_at_once(
 def test_an_orphan_is_left_for_an_hour(store: Store, local: Files, tmp_path: Path) -> None:
     put(local, tmp_path, "media/8.mp4", "media/9.mp4")
     for key, age_s in (("media/8.mp4", ORPHAN_S + 60), ("media/9.mp4", ORPHAN_S - 60)):
-        path = local.local(key)
+        path = local.local_path(key)
         assert path
         at = path.stat().st_mtime - age_s
         os.utime(path, (at, at))

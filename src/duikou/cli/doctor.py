@@ -94,7 +94,9 @@ def _signature(settings: Settings) -> Check:
 
 def _confinement() -> Check:
     """Whether what decodes strangers' files can be kept from network and files; a server runs without it as well."""
-    calls = "have no network and start no programs (seccomp)" if restrictions.can_take_calls() else "reach the network"
+    calls = (
+        "have no network and start no programs (seccomp)" if restrictions.seccomp_available() else "reach the network"
+    )
     version = restrictions.landlock_version()
     files = f"see only a job's own files (Landlock {version})" if version else "see all of this user's files"
     return Check("workers", True, f"{calls}; {files}")

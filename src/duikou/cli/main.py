@@ -251,11 +251,11 @@ def worker(
     """Do tasks that servers have accepted: for a fleet, with DUIKOU_DATABASE_URL, DUIKOU_BROKER_URL and
     DUIKOU_STORAGE_URL as for the servers. After SIGTERM what is in hand is finished, and nothing more begun.
     """
-    from duikou.workers import fleet_worker  # the other commands need no database
+    from duikou.workers import worker  # the other commands need no database
 
     given = {"workers": concurrency, "data": data}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
-    fleet_worker.serve(settings, fleet_worker.queues_of(queues), ready=lambda: typer.echo("duikou worker is ready"))
+    worker.serve(settings, worker.queues_of(queues), ready=lambda: typer.echo("duikou worker is ready"))
 
 
 @app.command("doctor")

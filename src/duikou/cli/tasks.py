@@ -24,7 +24,7 @@ from duikou.storage.factory import open_files
 from duikou.tasks.models import Queue, Task, TaskStatus
 from duikou.tasks.store import Store
 from duikou.telemetry import logs
-from duikou.workers.executor import DAY_MS
+from duikou.units import DAY_MS
 
 CANCELLED = "The task was cancelled by the operator."
 PATIENCE_S = 10.0  # with a file storage that does not answer

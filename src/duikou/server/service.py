@@ -18,11 +18,11 @@ from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.media.probe import AudioInfo, VideoInfo
-from duikou.net.addresses import Reach
+from duikou.net.addresses import AddressPolicy
 from duikou.sandbox import restrictions
 from duikou.sandbox.pool import SandboxPool
 from duikou.sandbox.process import LimitError, StoppedError
-from duikou.sandbox.restrictions import Limits, Places
+from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.storage.base import Files
@@ -48,9 +48,10 @@ from duikou.tasks.store import ExternalIdTaken, Store, TooManyTasksError
 from duikou.tasks.waiting import Waiting
 from duikou.tasks.webhooks import Courier
 from duikou.telemetry.traces import traces
+from duikou.units import DAY_MS, HOUR_MS
 from duikou.workers.dispatch import Dispatcher, LocalDispatcher
-from duikou.workers.executor import DAY_MS, HOUR_MS, SEARCH_KEPT_MS, Executor, Terms
-from duikou.workers.work import Received, Work
+from duikou.workers.executor import SEARCH_KEPT_MS, Executor, WorkPolicy
+from duikou.workers.work import UploadInfo, Work
 
 PROBE_WORKERS = 1  # reading headers takes milliseconds
 ANALYSIS_WORKERS = 1  # of an embedded server: apart, so that no render delays an answer that a caller waits for
@@ -113,7 +114,7 @@ class Jobs:
         self._work = work or Work()
         self._callback_body = callback_body
         self._stopping, self._draining = threading.Event(), threading.Event()
-        self.reach = Reach.of(settings)
+        self.reach = AddressPolicy.of(settings)
         self.folder = DataFolder(settings.data, settings.min_free_mb)
         self.files: Files
         self.store: Store
@@ -148,7 +149,7 @@ class Jobs:
             sweeper = retention.Sweeper(self._database, self.store, self.files, stopping=self._stopping)
             self._parts = [self.dispatcher, self._probing, courier, sweeper]
             if self._database.shared:
-                ring = self.dispatcher.ring
+                ring = self.dispatcher.resend_lost_wakeups
                 self._parts.append(Watch(self.store, ring, keep_ms=self._keep_ms, stopping=self._stopping))
             else:
                 self._take_up()
@@ -156,13 +157,13 @@ class Jobs:
             self._opened = opened.pop_all()
         for part in self._parts:
             part.start()
-        caged = {"network_taken": restrictions.can_take_calls(), "files_taken": restrictions.landlock_version() > 0}
+        caged = {"network_taken": restrictions.seccomp_available(), "files_taken": restrictions.landlock_version() > 0}
         log.info("jobs started", data=str(folder.root), fleet=bool(settings.broker_url), **caged)
 
     def _dispatcher(self) -> Dispatcher:
         settings = self._settings
         if settings.broker_url:
-            from duikou.workers.broker import FleetDispatcher  # Celery is for those who have a fleet
+            from duikou.workers.celery_app import FleetDispatcher  # Celery is for those who have a fleet
 
             return FleetDispatcher(settings, self.store, stopping=self._stopping)
         executor = Executor(
@@ -170,8 +171,7 @@ class Jobs:
             self.files,
             self.folder,
             self._work,
-            Terms.of(settings, self.folder, self.accounts if self._database.shared else None),
-            shared=self._database.shared,
+            WorkPolicy.of(settings, self.folder, self.accounts if self._database.shared else None),
             stopping=self._stopping,
         )
         sizes = {Queue.ANALYSIS: ANALYSIS_WORKERS, self._render_queue: settings.workers}
@@ -231,14 +231,14 @@ class Jobs:
         info: AudioInfo = await self._probe(self._work.probe_audio, path, field)
         return info
 
-    async def probe_upload(self, path: Path, field: str) -> Received:
+    async def probe_upload(self, path: Path, field: str) -> UploadInfo:
         """What a received file is, read in a child process. Raises `MediaError` that names `field`."""
-        found: Received = await self._probe(self._work.probe_upload, path, field)
+        found: UploadInfo = await self._probe(self._work.probe_upload, path, field)
         return found
 
     async def _probe(self, function: Callable[..., Any], path: Path, field: str) -> Any:
         with traces.span("probe"):
-            return await asyncio.wrap_future(self._probing.submit(function, path, field, places=Places((path,))))
+            return await asyncio.wrap_future(self._probing.submit(function, path, field, allowed=AllowedPaths((path,))))
 
     async def identify(self, account: str, received: Path, info: VideoInfo) -> SessionRecord:
         """Find the faces of a received video, which is taken over; `info` is what its probe said.
@@ -301,7 +301,7 @@ class Jobs:
             raise WorkerError("the worker process gave a file a kind that is none")
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, suffix)
-        size = self.files.keep(received, key)
+        size = self.files.put(received, key)
         until = at + (self._settings.upload_hours * HOUR_MS if kind is MediaKind.UPLOAD else self._keep_ms)
         media = Media(media_id, account, kind, key, suffix, size, duration_ms, at, until)
         self.store.add_media(media)
@@ -341,7 +341,7 @@ class Jobs:
         choices = []
         for number, (choice, sound) in enumerate(zip(order.choices, order.sounds, strict=True)):
             key = keys.audio_key(task.id, number)
-            self.files.keep(sound, key)
+            self.files.put(sound, key)
             choices.append(replace(choice, sound=key))
         task = replace(
             task,

@@ -86,7 +86,7 @@ class Links:
         if self.storage is not None:
             seconds = self.signer.hours * HOUR_S
             kind = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
-            given = self.storage.address(key, seconds, media_type=kind, filename=name, download=False)
+            given = self.storage.presigned_url(key, seconds, media_type=kind, filename=name, download=False)
         return given or self.base + self.signer.signed(path)
 
     def own_key(self, url: str) -> str | None:

@@ -17,7 +17,7 @@ import structlog
 
 from duikou.database.engine import Database
 from duikou.storage import keys
-from duikou.storage.base import Files, Stored
+from duikou.storage.base import Files, StoredFile
 from duikou.tasks.store import Store
 from duikou.telemetry import metrics
 
@@ -106,7 +106,7 @@ def remove_orphans(
     """Remove files that belong to nothing in the store; how many. Age 0 only where nothing is on its way."""
     removed = 0
     for place in keys.PLACES:
-        for some in _batches(files.listed(place)):
+        for some in _batches(files.list(place)):
             if stopping is not None and stopping.is_set():
                 return removed
             known = store.known({_owner(stored.key) for stored in some})
@@ -126,7 +126,7 @@ def _remove(files: Files, some: Sequence[str]) -> None:
             pass
 
 
-def _batches(listed: Iterable[Stored]) -> Iterator[list[Stored]]:
+def _batches(listed: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
     files = iter(listed)
     while some := list(islice(files, KEYS)):
         yield some

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import structlog
 
 from duikou.errors import FetchError
-from duikou.net.addresses import Reach
+from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import post
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import Task
@@ -44,7 +44,7 @@ class Courier:
         accounts: Accounts,
         body: Callable[[Task], bytes],
         *,
-        reach: Reach,
+        reach: AddressPolicy,
         stopping: threading.Event,
     ) -> None:
         self._outbox, self._accounts, self._body = outbox, accounts, body
@@ -95,7 +95,7 @@ class Courier:
         body = self._body(callback.task)
         headers = signed(body, callback.id, int(time.time()), self._accounts.callback_secret(callback.task.account))
         try:
-            status = await post(callback.task.callback_url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
+            status = await post(callback.task.callback_url, body, headers, timeout_s=TIMEOUT_S, policy=self._reach)
         except FetchError as error:
             outcome = str(error)
             span.fail("unreachable")

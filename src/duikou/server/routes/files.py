@@ -93,7 +93,7 @@ async def get_face_picture(session_id: str, face_id: str, request: Request) -> R
 def _file(desk: Desk, key: str, name: str, request: Request) -> Response:
     media_type = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
     shown = "attachment" if "download" in request.query_params else "inline"
-    path = desk.jobs.files.local(key)
+    path = desk.jobs.files.local_path(key)
     if path is None:
         return _object(desk, key, name, media_type, shown, request)
     try:

@@ -49,4 +49,4 @@ async def figures(request: Request, desk: At) -> Response:
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if token and not hmac.compare_digest(given.encode(), token.encode()):
         raise ApiError(Code.NO_RIGHT, "Authorization: the figures need Bearer and the token of DUIKOU_METRICS_TOKEN.")
-    return Response(await run_in_threadpool(metrics.text, desk.jobs.fleet), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(await run_in_threadpool(metrics.exposition, desk.jobs.fleet), media_type=CONTENT_TYPE_PLAIN_0_0_4)

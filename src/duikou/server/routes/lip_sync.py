@@ -242,7 +242,7 @@ async def _identify_kept(desk: Desk, account: str, media: Media, field: str) -> 
 @asynccontextmanager
 async def _at_hand(desk: Desk, media: Media) -> AsyncIterator[Path]:
     """A kept file where it can be read: in place, or a copy."""
-    if (path := desk.jobs.files.local(media.key)) is not None:
+    if (path := desk.jobs.files.local_path(media.key)) is not None:
         yield path
     else:
         async with received(desk.jobs, media.size // MIB + 1) as copy:
@@ -373,7 +373,7 @@ def _same_task(jobs: Jobs, account: str, body: schemas.LipSyncRequest) -> Task |
 async def received(jobs: Jobs, most_mb: int) -> AsyncIterator[Path]:
     """A place to receive a file of that size at; what is still there at the end goes. Raises `StorageError`."""
     path = jobs.folder.incoming()
-    with jobs.folder.promised(most_mb):
+    with jobs.folder.reserve(most_mb):
         try:
             yield path
         finally:
@@ -387,6 +387,6 @@ async def _fetch(desk: Desk, url: str, to: Path, max_mb: int, field: str) -> Non
             to,
             max_bytes=max_mb * MIB,
             timeout_s=desk.settings.fetch_timeout_s,
-            reach=desk.jobs.reach,
+            policy=desk.jobs.reach,
             field=field,
         )
