@@ -19,7 +19,7 @@ GOOD, FAULTY, FATAL = "s", "fault", "exit"  # every fifth job fails at once, eve
 
 
 @dataclass(frozen=True)
-class Lease:
+class Held:
     """What a server process holds."""
 
     files: int
@@ -29,7 +29,7 @@ class Lease:
     temporary: int
 
     @classmethod
-    def by(cls, pid: int, data: Path, temporary: Path) -> Lease:
+    def by(cls, pid: int, data: Path, temporary: Path) -> Held:
         """As it is now."""
         place = Path(f"/proc/{pid}")
         return cls(
@@ -78,16 +78,16 @@ def test_two_hundred_jobs_leave_nothing_behind(
 
         list(callers.map(job, range(20)))
         pid = server.popen.pid
-        before = Lease.by(pid, data, temporary)
+        before = Held.by(pid, data, temporary)
         results = list(callers.map(job, range(JOBS)))
         assert (results.count("succeed"), results.count("failed")) == (156, 44)
 
         def settled() -> bool:
-            now = Lease.by(pid, data, temporary)
+            now = Held.by(pid, data, temporary)
             return all(getattr(now, name) <= getattr(before, name) for name in ("files", "children", "incoming"))
 
         until(settled)
-        after = Lease.by(pid, data, temporary)
+        after = Held.by(pid, data, temporary)
         assert after.threads <= before.threads + 2  # pools that grow to their size
         assert after.temporary <= before.temporary  # the processes' own folders
         unfinished = [path for path in (data / "tasks").glob("*/[0-9]") if not (path / "result.mp4").exists()]
