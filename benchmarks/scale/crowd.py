@@ -1,6 +1,6 @@
 """A fleet in a few processes: many workers and servers that are real but for the work and the calls.
 
-Of a worker the consumer, the claim, the signs of life and the outcome are the real ones (`duikou.workers.broker.work`,
+Of a worker the consumer, the claim, the heartbeats and the outcome are the real ones (`duikou.workers.celery_app.work`,
 `Executor`, `Store`); what is not is the child process, in whose place the worker's thread sleeps. Of a server all of
 `startup.running` is real, dispatcher, monitor, webhooks and sweeper; what is not is HTTP.
 """
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -39,9 +39,9 @@ from duikou.tasks.states import Queue
 from duikou.tasks.store import Store
 from duikou.tasks.store.sessions import insert_session
 from duikou.timebase import Interval
-from duikou.workers import broker
-from duikou.workers.executor import Executor, Terms
-from duikou.workers.work import RenderOrder, Work
+from duikou.workers import celery_app
+from duikou.workers.executor import SHARED_HEARTBEAT_S, Executor, WorkPolicy
+from duikou.workers.work import RenderJob, Work
 
 STAGES = ("following the face", "listening", "looking for captions", "choosing", "rendering")
 VIDEO_MS = 10_000
@@ -72,7 +72,7 @@ class Place:
         )
 
 
-def render(order: RenderOrder, progress: Progress) -> int:
+def render(order: RenderJob, progress: Progress) -> int:
     """Sleep as long as the choice says, and leave a result."""
     choice = order.choices[0]
     for number, stage in enumerate(STAGES):
@@ -83,7 +83,7 @@ def render(order: RenderOrder, progress: Progress) -> int:
 
 
 class Hand:
-    """In place of a `Worker`: the work is done by the thread that asks for it."""
+    """In place of a `SandboxProcess`: the work is done by the thread that asks for it."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
@@ -91,9 +91,9 @@ class Hand:
     def start(self) -> None:
         """Nothing to make beforehand."""
 
-    def run(self, function: Callable[..., Any], *args: Any, tell: Progress, **_: Any) -> Any:
+    def run(self, function: Callable[..., Any], *args: Any, report: Progress, **_: Any) -> Any:
         """Do it."""
-        return function(*args, tell)
+        return function(*args, report)
 
     def stop(self) -> None:
         """Nothing to end."""
@@ -106,7 +106,7 @@ class Crowd:
         self._make = make
         self._executors: list[Executor] = []
 
-    def worker(self) -> Hand:
+    def new_process(self) -> Hand:
         """One more worker."""
         self._executors.append(self._make())
         return Hand(self._executors[-1])
@@ -121,9 +121,9 @@ class Crowd:
         for executor in self._executors:
             executor.join()
 
-    def do_one(self, queue: Queue, hand: Any) -> bool:
+    def run_next(self, queue: Queue, hand: Any) -> bool:
         """As one worker."""
-        return hand.executor.do_one(queue, hand)  # type: ignore[no-any-return]
+        return hand.executor.run_next(queue, hand)  # type: ignore[no-any-return]
 
 
 def work(place: Place, name: str, workers: int, ready: Event) -> None:
@@ -134,13 +134,13 @@ def work(place: Place, name: str, workers: int, ready: Event) -> None:
     folder.open()
     store = Store(Database(settings.database_url))
     files = open_files(settings.storage_url, folder.root, folder.scratch, 1.0)
-    terms = Terms.of(settings, folder)
+    policy = replace(WorkPolicy.of(settings, folder), heartbeat_s=SHARED_HEARTBEAT_S)
 
     def executor() -> Executor:
-        return Executor(store, files, folder, Work(render=render), terms, shared=True, stopping=stopping)
+        return Executor(store, files, folder, Work(render=render), policy, stopping=stopping)
 
     crowd: Any = Crowd(executor)
-    broker.work(settings, crowd, queues=[Queue.RENDER], concurrency=workers, stopping=stopping, ready=ready.set)
+    celery_app.work(settings, crowd, queues=[Queue.RENDER], concurrency=workers, stopping=stopping, ready=ready.set)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def keep_session(database: Database, files: Files, folder: Path) -> SessionRecor
     now = now_ms()
     source = new_id()
     (video := folder / f"{source}.mp4").write_bytes(RESULT)
-    size = files.keep(video, keys.source_key(source, ".mp4"))
+    size = files.put(video, keys.source_key(source, ".mp4"))
     media = Media(
         *(source, "", MediaKind.SOURCE, keys.source_key(source, ".mp4"), ".mp4", size, VIDEO_MS),
         *(now, now + 24 * HOUR_MS),
@@ -192,7 +192,7 @@ def keep_session(database: Database, files: Files, folder: Path) -> SessionRecor
     face = FaceRecord("0", Interval(0, VIDEO_MS))
     session = SessionRecord(new_id(), "", media, (face,), now, now + 24 * HOUR_MS)
     (made := folder / session.id).write_bytes(RESULT)
-    files.keep(made, f"{keys.session_key(session.id)}/session.json")
+    files.put(made, f"{keys.session_key(session.id)}/session.json")
     Store(database).media.add(media)
     with database.writing() as connection:
         insert_session(connection, session)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from duikou.tasks.retention import AT_ONCE
 from duikou.tasks.stalled import CHECK_EVERY_S
 from duikou.tasks.waiting import POLL_S
-from duikou.workers.broker import RING_EVERY_S
-from duikou.workers.executor import SHARED_BEAT_S
+from duikou.workers.celery_app import RESEND_EVERY_S
+from duikou.workers.executor import SHARED_HEARTBEAT_S
 
 DAY_S = 86_400
 COURIER_EVERY_S = 0.5  # `duikou.tasks.webhooks` looks for callbacks so often
@@ -134,11 +134,11 @@ def load(demand: Demand, capacity: Capacity | None = None) -> Load:
         "awaiting faces": servers * min(1.0, rate * look_s / servers) / POLL_S,
         "submit": rate * (GATE + SUBMIT),
         "claim and publish": rate * (CLAIM + SOURCE + PUBLISH),
-        "beats": busy / SHARED_BEAT_S + rate * STAGES,
+        "beats": busy / SHARED_HEARTBEAT_S + rate * STAGES,
         "polls": rate * polls * (GATE + POLL),
         "results": rate * LINK,
         "callbacks": rate * demand.callback_share * CHANGES * TOLD + servers / COURIER_EVERY_S,
-        "watch": servers * (1 / CHECK_EVERY_S + 1 / RING_EVERY_S),
+        "watch": servers * (1 / CHECK_EVERY_S + 1 / RESEND_EVERY_S),
         "figures": servers * SCRAPE / SCRAPE_EVERY_S,
         "sweep": demand.average_per_s * SWEPT,
     }

@@ -15,7 +15,7 @@ from live_server import settings
 
 from duikou.tasks.stalled import DEAD_S
 from duikou.tasks.states import Queue
-from duikou.workers.broker import MESSAGE, application, queue_name
+from duikou.workers.celery_app import MESSAGE, application, queue_name
 from tests.faults import stage
 from tests.faults.rounds import Fault
 from tests.faults.systems import Part, Setup, System, descendants, eventually

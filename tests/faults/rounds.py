@@ -258,7 +258,7 @@ def _look(system: System, tally: Tally, asked: list[Asked]) -> None:
         media = {row.id: row for row in connection.execute(sa.select(tables.media))}
         sessions = {row.id: row for row in connection.execute(sa.select(tables.sessions))}
     tally.swept = retention.remove_orphans(system.store, system.files)
-    kept = {stored.key for place in keys.PLACES for stored in system.files.listed(place)}
+    kept = {stored.key for place in keys.PLACES for stored in system.files.list(place)}
     rendered, former = _rendered(tasks, tally.fault)
     expected = {row.key for row in media.values() if row.kind != "result"}
     expected |= {key for task in former for key in kept if key.startswith(f"{keys.task_key(task.id)}/")}

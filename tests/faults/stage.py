@@ -10,15 +10,15 @@ from pathlib import Path
 import stub_work
 
 from duikou.progress import Progress
-from duikou.workers.work import RenderOrder, Work
+from duikou.workers.work import RenderJob, Work
 
 CLOCK = "FAULTS_CLOCK"  # variable: the file with the offset of the process's wall clock, in seconds
 STEP_S = 0.05
 
 
-def render(order: RenderOrder, progress: Progress) -> int:
+def render(order: RenderJob, progress: Progress) -> int:
     """Work for the `seconds` that the sound gives."""
-    seconds = json.loads(order.sounds[0].read_bytes())["seconds"]
+    seconds = json.loads(order.audio[0].read_bytes())["seconds"]
     began = time.monotonic()
     while (gone := time.monotonic() - began) < seconds:
         progress("rendering", gone / seconds)

@@ -35,9 +35,9 @@ HELPERS, ROOT = Path(__file__).parents[1] / "helpers", Path(__file__).parents[2]
 START = "from tests.faults import stage; stage.follow_clock();"
 SERVE = f"{START} from duikou.server import serve; serve(given, lambda url: print(url, flush=True), stage.WORK)"
 WORK = (
-    f"{START} from duikou.workers import fleet_worker; from duikou.tasks.states import Queue;"
+    f"{START} from duikou.workers import worker; from duikou.tasks.states import Queue;"
     "queues = (Queue.RENDER, Queue.IDENTIFY);"
-    "fleet_worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stage.WORK)"
+    "worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stage.WORK)"
 )
 LATE = "late writer ignored"  # logged when an attempt ends that was given up before
 POLL_S = 0.1

@@ -13,7 +13,7 @@ import mutants
 from mutants import Outcome
 
 from duikou.errors import WorkerError
-from duikou.sandbox.process import Limits, Worker
+from duikou.sandbox.process import Limits, SandboxProcess
 
 BATCH = 100  # mutants for one child: starting it takes as long as some ten of them
 LIMITS = Limits(wall_s=60, memory_mb=1024)  # a batch takes 2 s and 300 MB
@@ -104,21 +104,21 @@ def _tried(
     """The outcomes of a batch, and if its worker process died, the mutants after the fatal one and the error."""
     in_hand = [0]
 
-    def tell(stage: str, share: float) -> bool:
+    def report(stage: str, share: float) -> bool:
         in_hand[0] = int(stage)
         return True
 
     try:
-        return _in_a_child(batch, folder, tell), [], None
+        return _in_a_child(batch, folder, report), [], None
     except WorkerError as error:
         place = in_hand[0]
-        return _in_a_child(batch[:place], folder, tell), batch[place + 1 :], error  # those before it once more
+        return _in_a_child(batch[:place], folder, report), batch[place + 1 :], error  # those before it once more
 
 
-def _in_a_child(batch: list[tuple[str, int]], folder: Path, tell: Callable[[str, float], bool]) -> list[Outcome]:
-    worker = Worker(LIMITS, threading.Event())
+def _in_a_child(batch: list[tuple[str, int]], folder: Path, report: Callable[[str, float], bool]) -> list[Outcome]:
+    worker = SandboxProcess(LIMITS, threading.Event())
     try:
-        outcomes: list[Outcome] = worker.run(mutants.try_all, batch, folder, tell=tell)
+        outcomes: list[Outcome] = worker.run(mutants.try_all, batch, folder, report=report)
         return outcomes
     finally:
         worker.stop()

@@ -152,10 +152,8 @@ class WorkerProcess(Program):
     def __init__(
         self, data: Path, queues: str = "render,identify", *, environment: dict[str, str] | None = None, **more: Any
     ) -> None:
-        serve = f"from duikou.workers import fleet_worker; queues = fleet_worker.queues_of({queues!r});"
-        code = (
-            f"{serve} fleet_worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stub_work.WORK)"
-        )
+        serve = f"from duikou.workers import worker; queues = worker.queues_of({queues!r});"
+        code = f"{serve} worker.serve(given, queues, ready=lambda: print('ready', flush=True), work=stub_work.WORK)"
         super().__init__(code, data, environment=environment, **more)
 
 

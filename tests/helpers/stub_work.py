@@ -22,7 +22,7 @@ from duikou.progress import Progress
 from duikou.tasks.models import FaceRecord
 from duikou.tasks.store.queue import RETRY_DELAY_MS
 from duikou.timebase import Interval
-from duikou.workers.work import Received, RenderOrder, Work
+from duikou.workers.work import RenderJob, UploadInfo, Work
 
 RESULT = b"result of attempt "
 MARKED = b"the same with a visible mark"
@@ -58,13 +58,13 @@ def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
     return AudioInfo("mp3", 44_100, 1, _read(path, "sound", field)["duration_ms"])
 
 
-def probe_upload(path: Path, field: str, progress: Progress) -> Received:
+def probe_upload(path: Path, field: str, progress: Progress) -> UploadInfo:
     what = json.loads(path.read_bytes()) if path.read_bytes().startswith(b"{") else {}
     match what.get("kind"):
         case "video":
-            return Received(f".{what.get('container', 'mp4')}", what["duration_ms"])
+            return UploadInfo(f".{what.get('container', 'mp4')}", what["duration_ms"])
         case "sound":
-            return Received(".mp3", what["duration_ms"])
+            return UploadInfo(".mp3", what["duration_ms"])
     raise MediaError("the file is neither a video nor a sound.", field=field)
 
 
@@ -93,15 +93,15 @@ def identify_anything(video: Path, folder: Path, progress: Progress) -> tuple[Fa
     return (FaceRecord("0", Interval(0, 10_000)),)
 
 
-def render(order: RenderOrder, progress: Progress) -> int:
-    what = _read(order.sounds[0], "sound", "sound")
+def render(order: RenderJob, progress: Progress) -> int:
+    what = _read(order.audio[0], "sound", "sound")
     assert order.session.is_dir()
     attempt = order.output.parent.name
     deed = what.get("render", "")
     _do("" if deed.endswith("_once") and attempt != "1" else deed.removesuffix("_once"), order.output.parent, progress)
     source = json.loads(order.video.read_bytes()) if order.video.read_bytes().startswith(b"{") else {}
     choices = [choice.__dict__ for choice in order.choices]
-    told = {"attempt": attempt, "choice": choices[0], "choices": choices, "sounds": [str(one) for one in order.sounds]}
+    told = {"attempt": attempt, "choice": choices[0], "choices": choices, "sounds": [str(one) for one in order.audio]}
     order.output.write_bytes(json.dumps({**source, **told}).encode())
     if order.watermark is not None:
         order.watermark.write_bytes(MARKED)

@@ -286,7 +286,7 @@ def test_a_deleted_task_leaves_nothing(fleet, session_id, common, site, tmp_path
         assert other.delete(f"{CREATE}/{task_id}").status_code == 200
         assert one.get(f"{CREATE}/{task_id}").status_code == 404
     assert ended(one, create(one, order(session_id, f"{site}/s.mp3")))["task_status"] == "succeed"
-    assert not [stored for stored in files.listed("tasks") if stored.key.split("/")[1] in (over, running)]
+    assert not [stored for stored in files.list("tasks") if stored.key.split("/")[1] in (over, running)]
 
 
 def test_accounts_take_turns(fresh, site, tmp_path) -> None:

@@ -111,7 +111,7 @@ def test_below_the_floor_no_work_is_begun(disk: Path) -> None:
         assert ended(client, running)["task_status"] == "succeed"
         refused = client.get("/readyz")
         assert (refused.status_code, refused.json()["code"]) == (503, 5001)
-        assert "no work is taken below 8 MB" in refused.json()["message"]
+        assert "no work is accepted below 8 MB" in refused.json()["message"]
         time.sleep(1.5)  # longer than the dispatcher idles
         assert task(client, waiting)["task_status"] == "submitted"
         ballast.unlink()

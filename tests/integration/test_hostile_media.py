@@ -22,7 +22,8 @@ from duikou.errors import MediaError
 from duikou.media import decode, iso, limits, probe
 from duikou.media.audio import read_audio
 from duikou.media.video import probe_video
-from duikou.sandbox.process import LimitError, Limits, Worker
+from duikou.sandbox.process import LimitError, SandboxProcess
+from duikou.sandbox.restrictions import Limits
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # no file may take longer, on the busiest machine
 
@@ -499,7 +500,7 @@ def test_what_is_there_of_a_file_cut_off(tmp_path: Path, tenths: int) -> None:
 def test_an_index_that_unfolds_takes_no_more_memory_than_a_probe_may(tmp_path: Path, name: str) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(VIDEOS[name][0]())
-    worker = Worker(Limits(wall_s=30, memory_mb=1024), threading.Event())
+    worker = SandboxProcess(Limits(wall_s=30, memory_mb=1024), threading.Event())
     try:
         assert worker.run(mutants.peak_mb, path) < 512
     finally:
@@ -511,7 +512,7 @@ def test_metadata_without_end_is_stopped_with_its_process(tmp_path: Path) -> Non
     tag = id3(*[(b"TXXX", b"\0%07d\0x" % number) for number in range(100_000)])
     path = tmp_path / "sound.wav"
     path.write_bytes(mutants.seed("wav") + b"id3 " + struct.pack("<I", len(tag)) + tag)
-    worker = Worker(Limits(wall_s=3, memory_mb=1024), threading.Event())
+    worker = SandboxProcess(Limits(wall_s=3, memory_mb=1024), threading.Event())
     try:
         with pytest.raises(LimitError, match="the work was stopped after 3 s"):
             worker.run(mutants.peak_mb, path)

@@ -1,4 +1,4 @@
-"""Worker processes: whatever happens in the child is an error here, and the next piece of work finds a child again."""
+"""Sandboxed children: whatever happens in one is an error here, and the next piece of work has a new one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from duikou.errors import InputError, MediaError, ModelError, WorkerError
 from duikou.sandbox import restrictions
 from duikou.sandbox.messages import UnexpectedError
 from duikou.sandbox.pool import SandboxPool
-from duikou.sandbox.process import LimitError, StoppedError, Worker
-from duikou.sandbox.restrictions import Limits, Places
+from duikou.sandbox.process import LimitError, SandboxProcess, StoppedError
+from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.telemetry import logs
 
 AMPLE = Limits(wall_s=60, memory_mb=4096)
@@ -37,12 +37,12 @@ def stopping() -> threading.Event:
 
 
 @pytest.fixture
-def make(stopping: threading.Event) -> Iterator[Callable[[Limits], Worker]]:
+def make(stopping: threading.Event) -> Iterator[Callable[[Limits], SandboxProcess]]:
     """Makes the parent's side of a child, which is gone after the test."""
     with contextlib.ExitStack() as made:
 
-        def make(limits: Limits) -> Worker:
-            worker = Worker(limits, stopping)
+        def make(limits: Limits) -> SandboxProcess:
+            worker = SandboxProcess(limits, stopping)
             made.callback(worker.stop)
             return worker
 
@@ -50,7 +50,7 @@ def make(stopping: threading.Event) -> Iterator[Callable[[Limits], Worker]]:
 
 
 @pytest.fixture
-def worker(make: Callable[[Limits], Worker]) -> Worker:
+def worker(make: Callable[[Limits], SandboxProcess]) -> SandboxProcess:
     return make(AMPLE)
 
 
@@ -75,10 +75,10 @@ def file(tmp_path: Path, **what) -> Path:
     return path
 
 
-def identify(worker: Worker, tmp_path: Path, deed: str, tell=None, wanted=None):
+def identify(worker: SandboxProcess, tmp_path: Path, deed: str, report=None, wanted=None):
     folder = tmp_path / "session"
     folder.mkdir(exist_ok=True)
-    return worker.run(stub_work.identify, file(tmp_path, identify=deed), folder, tell=tell, wanted=wanted)
+    return worker.run(stub_work.identify, file(tmp_path, identify=deed), folder, report=report, wanted=wanted)
 
 
 def gone(pid: int | None) -> bool:
@@ -103,11 +103,11 @@ def test_each_piece_of_work_has_a_child_to_itself_made_beforehand(worker, tmp_pa
 def test_progress_comes_through(worker, tmp_path) -> None:
     told = []
 
-    def tell(stage: str, share: float) -> bool:
+    def report(stage: str, share: float) -> bool:
         told.append((stage, share))
         return True
 
-    identify(worker, tmp_path, "", tell)
+    identify(worker, tmp_path, "", report)
     assert told == [("rendering", 0.5)]
 
 
@@ -180,8 +180,8 @@ def test_a_child_sees_nothing_but_its_own_files_and_reaches_nobody(worker, tmp_p
     places["reads"].write_bytes(b"inner")
     places["outside"].write_bytes(b"outer")
     places["writes"].mkdir()
-    allowed = Places((places["reads"],), (places["writes"],))
-    assert worker.run(hostile_work.attempts, places, places=allowed) == ""
+    allowed = AllowedPaths((places["reads"],), (places["writes"],))
+    assert worker.run(hostile_work.attempts, places, allowed=allowed) == ""
     assert [path.name for path in places["writes"].iterdir()] == ["renamed"]
 
 
@@ -233,7 +233,7 @@ def test_texts_that_no_database_takes_are_made_fit(worker, capsys) -> None:
     logs.configure()
     told = []
     with pytest.raises(MediaError, match=r"the file . is damaged") as caught:
-        worker.run(hostile_work.odd_texts, tell=lambda stage, share: told.append((stage, share)))
+        worker.run(hostile_work.odd_texts, report=lambda stage, share: told.append((stage, share)))
     assert str(caught.value) == "video: the file ? is damaged"
     assert told == [("stage ?" + "x" * 57, 1.0)]
     lines = [json.loads(text) for text in capsys.readouterr().err.splitlines()]

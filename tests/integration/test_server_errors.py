@@ -60,7 +60,7 @@ def test_a_full_disk_takes_no_new_work(tmp_path, site) -> None:
         session_id = identify(client, f"{site}/a.mp4")["session_id"]
     full = settings(data).model_copy(update={"min_free_mb": 10**9})
     with in_thread(full, stub_work.WORK) as client:
-        sentence = r"disk is nearly full: \d+ MB are free, and no work is taken below 1000000000 MB"
+        sentence = r"disk is nearly full: \d+ MB are free, and no work is accepted below 1000000000 MB"
         refused(client.post(IDENTIFY, json={"video_url": f"{site}/a.mp4"}), 503, 5001, sentence)
         refused(client.post(CREATE, json=order(session_id, f"{site}/s.mp3")), 503, 5001, sentence)
         refused(client.get("/readyz"), 503, 5001, sentence)

@@ -132,7 +132,7 @@ def test_a_server_that_can_make_no_worker_says_so_and_hangs_nobody(tmp_path, sit
     with Process(tmp_path / "data") as server:
         answer = server.client.post("/v1/videos/identify-face", json={"video_url": f"{site}/a.mp4"})
         assert (answer.status_code, answer.json()["code"]) == (500, 5000)
-        assert answer.json()["message"] == "no worker process can be made: AF_UNIX path too long."
+        assert answer.json()["message"] == "cannot start a worker process: AF_UNIX path too long."
 
 
 def test_two_servers_on_one_folder_are_refused(tmp_path, site) -> None:

@@ -25,8 +25,8 @@ from duikou.tasks.service import NewMedia, ServiceParts, ServicePolicy, TaskServ
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.units import DAY_MS, HOUR_MS
-from duikou.workers.broker import FleetDispatcher
-from duikou.workers.executor import Terms
+from duikou.workers.celery_app import FleetDispatcher
+from duikou.workers.executor import WorkPolicy
 
 LATER = 10_000
 PATIENCE_S = 20.0
@@ -58,12 +58,12 @@ def put(files: Files, tmp_path: Path, *kept: str) -> None:
     for key in kept:
         received = tmp_path / "received"
         received.write_bytes(b"x")
-        files.keep(received, key)
+        files.put(received, key)
 
 
 def listed(files: Files) -> set[str]:
     """Keys of all that is kept; a folder that became empty is no file."""
-    return {stored.key for place in keys.PLACES for stored in files.listed(place) if stored.size}
+    return {stored.key for place in keys.PLACES for stored in files.list(place) if stored.size}
 
 
 def source(store: Store, files: Files, tmp_path: Path, media_id: str, expires_at: int, **what: Any) -> Media:
@@ -211,7 +211,7 @@ def service(database: Database, store: Store, local: Files, tmp_path: Path) -> T
 def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
     folder.make()
-    terms = Terms.of(Settings(data=folder.root), folder)
+    terms = WorkPolicy.of(Settings(data=folder.root), folder)
     assert (terms.session_ms, terms.keep_ms, IDENTIFY_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
 
 
@@ -286,7 +286,7 @@ def test_more_files_than_are_looked_up_at_once(
 def test_an_orphan_is_left_for_an_hour(store: Store, local: Files, tmp_path: Path) -> None:
     put(local, tmp_path, "media/8.mp4", "media/9.mp4")
     for key, age_s in (("media/8.mp4", ORPHAN_S + 60), ("media/9.mp4", ORPHAN_S - 60)):
-        path = local.local(key)
+        path = local.local_path(key)
         assert path
         at = path.stat().st_mtime - age_s
         os.utime(path, (at, at))

@@ -19,7 +19,7 @@ from duikou.sandbox.messages import Done, Failed, LogLine, StageProgress, Unexpe
 from duikou.tasks.models import FaceRecord
 from duikou.timebase import Interval
 from duikou.workers import work
-from duikou.workers.work import Received
+from duikou.workers.work import UploadInfo
 
 VIDEO = VideoInfo("mp4", "h264", 1280, 720, 90, 125, Fraction(30_000, 1_001), 5_000, AudioInfo("aac", 48_000, 2, 4_990))
 FACE = FaceRecord("0", Interval(0, 1), (FaceWarning("lost", "人脸 \\u0000", Interval(1, 1)),), (1, 2, 3, 4))
@@ -45,7 +45,7 @@ def test_what_no_database_takes_is_replaced(given: str, stored: str | None) -> N
     [
         (work.probe_video, VIDEO),
         (work.probe_audio, AudioInfo("mp3", 44_100, 1, 0)),
-        (work.probe_upload, Received(".mp4", 2**53 - 1)),
+        (work.probe_upload, UploadInfo(".mp4", 2**53 - 1)),
         (work.identify, (FACE, FaceRecord("1", Interval(5, 9)))),
         (work.identify, ()),
         (work.render, 10_000),

@@ -6,7 +6,7 @@ import pytest
 
 from duikou.errors import InputError
 from duikou.tasks.states import Queue
-from duikou.workers.fleet_worker import queues_of
+from duikou.workers.worker import queues_of
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def _sandbox() -> Check:
     from duikou.sandbox import restrictions
 
     calls = (
-        "have no network and start no programs (seccomp)" if restrictions.can_take_calls() else "can use the network"
+        "have no network and start no programs (seccomp)" if restrictions.seccomp_available() else "can use the network"
     )
     version = restrictions.landlock_version()
     files = f"see only the files of their task (Landlock {version})" if version else "see all files of this user"

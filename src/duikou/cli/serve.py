@@ -46,7 +46,7 @@ def worker(
     DUIKOU_STORAGE_URL as for the servers. After SIGTERM the worker finishes its tasks and starts no new ones.
     """
     with server_packages():
-        from duikou.workers import fleet_worker
+        from duikou.workers import worker
 
     settings = read_settings(workers=concurrency, data=data, options={"workers": "--concurrency"})
-    fleet_worker.serve(settings, fleet_worker.queues_of(queues), ready=lambda: typer.echo("duikou worker is ready"))
+    worker.serve(settings, worker.queues_of(queues), ready=lambda: typer.echo("duikou worker is ready"))

@@ -1,4 +1,4 @@
-"""Which addresses may be dialled on a stranger's word. Plain arithmetic; `fetch` asks it for every socket it makes."""
+"""Which addresses a caller's URL may lead to. Plain arithmetic; `fetch` checks every socket that it opens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Address = IPv4Address | IPv6Address
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _IPV4_COMPATIBLE = ip_network("::/96")  # RFC 4291, 2.5.5.1, deprecated: the same
 _ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214, 6.1: bits 64 to 95; the last 32 are an IPv4 address
-_GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291: all that is ever routed in public
+_GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291: all that is routed publicly
 _METADATA: Final = tuple(
     ip_network(network)
     for network in (
@@ -32,7 +32,7 @@ _METADATA: Final = tuple(
         "fd20:ce::254/128",  # Google
     )
 )
-"""Services of clouds that tell any process of a machine its credentials."""
+"""Metadata services of clouds, which give credentials to any process of a machine."""
 _NEVER_PUBLIC: Final = (
     *_METADATA,
     ip_network(
@@ -46,12 +46,12 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Where this server may connect to on a stranger's word: public addresses, and what its operator allows.
+class AddressPolicy:
+    """Where the server may connect for a caller: public addresses, and what the operator allows.
 
-    private: networks that are open although they are not public.
-    own_port: the port on which the server itself listens, closed on every address of this machine; 0 for none.
-    nameservers: DNS servers that resolve strangers' names, each an address with or without a port; none, the system's.
+    private: networks that are allowed although they are not public.
+    own_port: the server's own port, denied on every address of this machine; 0 for none.
+    nameservers: DNS servers for callers' names, each an address with or without a port; empty for the system's.
     """
 
     private: tuple[Network, ...] = ()
@@ -60,31 +60,31 @@ class Reach:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """What the settings allow."""
+        """The policy of the settings."""
         return cls(settings.private_sources, settings.port, settings.nameservers)
 
-    def may_dial(self, address: Address | str, port: int) -> bool:
-        """Whether a connection may be made there."""
+    def allows(self, address: Address | str, port: int) -> bool:
+        """Whether a connection to that address and port is allowed."""
         return is_allowed(address, self.private) and not (port == self.own_port and port and _is_here(address))
 
 
 def is_allowed(address: Address | str, private: Sequence[Network] = ()) -> bool:
-    """Whether `address` may be dialled: public, or inside one of the networks in `private`.
+    """Whether a connection to `address` is allowed: it is public, or inside one of the networks in `private`.
 
-    IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo, ISATAP) are judged by what they
-    carry. Refused are private, shared (CGNAT), loopback, link-local, multicast, reserved, unspecified and documentation
-    addresses. NAT64's local prefix 64:ff9b:1::/48 (RFC 8215) is local. Metadata services of clouds stay closed where a
-    wider network around them is open: only their very own address in `private` opens one.
+    IPv6 forms that embed an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo, ISATAP) are judged by that address.
+    Refused are private, shared (CGNAT), loopback, link-local, multicast, reserved, unspecified and documentation
+    addresses. NAT64's local prefix 64:ff9b:1::/48 (RFC 8215) is local. A wider network in `private` does not open the
+    metadata services of clouds inside it: only an entry with the exact address does.
     """
     address = _plain(address)
-    carried = _carried(address)
-    if any(_is_in(one, _METADATA) for one in (address, *carried)):
+    embedded = _embedded(address)
+    if any(_is_in(one, _METADATA) for one in (address, *embedded)):
         private = [network for network in private if network.prefixlen == network.max_prefixlen]
-    return all(_is_in(one, private) or _is_public(one) for one in carried) or _is_in(address, private)
+    return all(_is_in(one, private) or _is_public(one) for one in embedded) or _is_in(address, private)
 
 
 def is_disguised(host: str) -> bool:
-    """Whether a URL's host is a number that some resolver may read as an IPv4 address, and is not simply one.
+    """Whether a URL's host is a number that some resolvers read as an IPv4 address, without being a plain one.
 
     Decimal, octal, hexadecimal and shortened forms (2130706433, 0177.0.0.1, 0x7f.1, 127.1): browsers and `inet_aton`
     read them as addresses, others as names (WHATWG URL standard, "ends in a number").
@@ -100,13 +100,13 @@ def is_disguised(host: str) -> bool:
 
 
 def _plain(address: Address | str) -> Address:
-    """Without the zone that a link-local address may name."""
+    """The address without the zone of a link-local one."""
     address = ip_address(address) if isinstance(address, str) else address
     return IPv6Address(int(address)) if isinstance(address, IPv6Address) and address.scope_id is not None else address
 
 
-def _carried(address: Address) -> tuple[Address, ...]:
-    """The IPv4 addresses that an IPv6 address leads to; the address itself where it carries none."""
+def _embedded(address: Address) -> tuple[Address, ...]:
+    """The IPv4 addresses that an IPv6 address embeds; the address itself where it embeds none."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address.teredo is not None:
@@ -139,8 +139,8 @@ def _is_in(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def _is_here(address: Address | str) -> bool:
-    """Whether an address is one of this machine's own: no other can be bound."""
-    return any(_can_bind(one) for one in {_plain(address), *_carried(_plain(address))})
+    """Whether an address belongs to this machine: only those can be bound."""
+    return any(_can_bind(one) for one in {_plain(address), *_embedded(_plain(address))})
 
 
 def _can_bind(address: Address) -> bool:

@@ -1,8 +1,7 @@
-"""Fetch a file that a stranger named, without letting the stranger reach what only we can reach.
+"""Fetches a caller's URL without giving the caller access to the server's network (server-side request forgery).
 
-The check sits where the socket is made, on the address that is really dialled: what a name resolved to earlier, where a
-redirect leads and which of several addresses answers first make no difference (server-side request forgery; OWASP SSRF
-prevention cheat sheet).
+Each address is checked when its socket is opened. So DNS rebinding, redirects and names with several addresses make no
+difference (OWASP SSRF prevention cheat sheet).
 """
 
 from __future__ import annotations
@@ -22,36 +21,36 @@ from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
 from duikou.errors import FetchError, StorageError
-from duikou.net.addresses import Reach, is_disguised
+from duikou.net.addresses import AddressPolicy, is_disguised
 
 MAX_REDIRECTS: Final = 5
-MAX_URL_CHARACTERS: Final = 4096  # signed storage links reach about 2,000
+MAX_URL_CHARACTERS: Final = 4096  # presigned storage URLs reach about 2,000
 CONNECT_TIMEOUT_S: Final = 10  # one attempt to connect, TLS included
-DNS_TIMEOUT_S: Final = 3.0  # one try at one name server
+DNS_TIMEOUT_S: Final = 3.0  # one query to one name server
 DNS_TRIES: Final = 2
-IDLE_TIMEOUT_S: Final = 15  # without a single byte
-SLOW_WINDOW_S: Final = 10.0  # over this time the mean must reach
-SLOW_BYTES_PER_S: Final = 4096  # this many; a few bytes now and then would hold a place until the total limit
+IDLE_TIMEOUT_S: Final = 15  # without any byte
+SLOW_WINDOW_S: Final = 10.0  # over this time the mean rate must reach
+SLOW_BYTES_PER_S: Final = 4096  # this; a trickle of bytes would hold a connection until the total limit
 _CHUNK_BYTES: Final = 64 * 1024
-PUBLIC: Final = Reach()
+PUBLIC: Final = AddressPolicy()
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 async def fetch(
-    url: str, to: Path, *, max_bytes: int, timeout_s: float, reach: Reach = PUBLIC, field: str = "url"
+    url: str, to: Path, *, max_bytes: int, timeout_s: float, policy: AddressPolicy = PUBLIC, field: str = "url"
 ) -> Path:
-    """Download `url` to the file `to`, which appears only when it is whole. Returns `to`.
+    """Download `url` to the file `to`, which appears only when it is complete. Returns `to`.
 
-    Only http and https, without user or password; at most 5 redirects, each checked like the first address; nothing is
-    decompressed; proxies of the environment are not used. Limits: `max_bytes` of content, `timeout_s` in all, 10 s to
-    connect, 15 s without a byte, 4 kB/s on average over 10 s.
-    Raises `FetchError` that names `field`; one sentence serves for names that do not resolve, refused addresses and
-    hosts that do not answer, so that nobody can map our network with it. `StorageError` where `to` cannot be written.
+    Only http and https, without user or password; at most 5 redirects, each checked like the first URL; no
+    decompression; no proxies from the environment. Limits: `max_bytes` of content, `timeout_s` in all, 10 s to connect,
+    15 s without a byte, 4 kB/s on average over 10 s.
+    Raises `FetchError` that names `field`. Unknown names, refused addresses and dead hosts have the same text, so that
+    nobody can map the server's network. `StorageError` where `to` cannot be written.
     """
     part = to.with_name(f".{to.name}.{uuid.uuid4().hex}.part")
     try:
         async with asyncio.timeout(timeout_s):
-            await _download(_checked(url, field), part, max_bytes=max_bytes, reach=reach, field=field)
+            await _download(_checked(url, field), part, max_bytes=max_bytes, policy=policy, field=field)
         part.replace(to)
     except TimeoutError as error:
         raise FetchError(f"the file was not here within {timeout_s:g} s.", field=field) from error
@@ -62,16 +61,18 @@ async def fetch(
     return to
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, reach: Reach = PUBLIC) -> int:
-    """Post to an address that a stranger named, through the same guarded connector; the answer's status.
+async def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, policy: AddressPolicy = PUBLIC
+) -> int:
+    """Post to a caller's URL through the same guarded connector; the response's status.
 
-    Nothing of the answer is read but its status, and no redirect is followed. Raises `FetchError`.
+    The response's body is not read, and no redirect is followed. Raises `FetchError`.
     """
     field = "callback_url"
     try:
         async with (
             asyncio.timeout(timeout_s),
-            _session(reach) as session,
+            _session(policy) as session,
             _outcome(
                 session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), field
             ) as answer,
@@ -82,12 +83,12 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: 
 
 
 def check_url(url: str, field: str) -> None:
-    """Raise `FetchError` for what is no http or https URL that could ever be asked."""
+    """Raise `FetchError` for anything but a usable http or https URL."""
     _checked(url, field)
 
 
 def _checked(url: str | URL, field: str) -> URL:
-    """The URL as it will be asked for."""
+    """The URL as it will be requested."""
     text = str(url)
     if len(text) > MAX_URL_CHARACTERS:
         raise FetchError(f"the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
@@ -105,8 +106,8 @@ def _checked(url: str | URL, field: str) -> URL:
     return parsed
 
 
-async def _download(url: URL, part: Path, *, max_bytes: int, reach: Reach, field: str) -> None:
-    async with _session(reach) as session:
+async def _download(url: URL, part: Path, *, max_bytes: int, policy: AddressPolicy, field: str) -> None:
+    async with _session(policy) as session:
         for _ in range(MAX_REDIRECTS + 1):
             async with _outcome(session.get(url, allow_redirects=False), field) as answer:
                 if answer.status in _REDIRECTS:
@@ -119,15 +120,15 @@ async def _download(url: URL, part: Path, *, max_bytes: int, reach: Reach, field
 
 
 @asynccontextmanager
-async def _session(reach: Reach) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(policy: AddressPolicy) -> AsyncIterator[aiohttp.ClientSession]:
     def checked_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = info
-        if not reach.may_dial(str(where[0]), int(where[1])):
+        if not policy.allows(str(where[0]), int(where[1])):
             raise PermissionError("address refused")
         return socket.socket(family=family, type=kind, proto=protocol)
 
-    # It asks in the event loop and can be given up at once: names that never answer hold no thread.
-    resolver = AsyncResolver(nameservers=reach.nameservers or None, timeout=DNS_TIMEOUT_S, tries=DNS_TRIES)
+    # It resolves in the event loop and can be cancelled at once: names that never answer hold no thread.
+    resolver = AsyncResolver(nameservers=policy.nameservers or None, timeout=DNS_TIMEOUT_S, tries=DNS_TRIES)
     try:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -148,7 +149,7 @@ async def _session(reach: Reach) -> AsyncIterator[aiohttp.ClientSession]:
 async def _outcome(
     request: AbstractAsyncContextManager[aiohttp.ClientResponse], field: str
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The answer to one request, its content not yet read. What goes wrong on the way becomes `FetchError`."""
+    """The response to one request, its body not yet read. Errors of the request become `FetchError`."""
     try:
         async with request as answer:
             yield answer
@@ -183,7 +184,7 @@ def _check_answer(answer: aiohttp.ClientResponse, max_bytes: int, field: str) ->
 
 
 async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, field: str) -> None:
-    """Write the content to `part`; its length is counted, whatever the header said."""
+    """Write the body to `part` and count its length, whatever the header says."""
     received = window_bytes = 0
     window_start = time.monotonic()
     with part.open("wb") as file:
@@ -203,7 +204,7 @@ async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, fiel
 
 
 def _unreachable(field: str) -> FetchError:
-    """The one answer for all that lies behind a name or an address that leads nowhere, or where we do not go."""
+    """The one error for unknown names, dead hosts and refused addresses."""
     return FetchError(
         "the host cannot be reached from here (private addresses must be allowed by the operator).",
         field=field,

@@ -1,1 +1,1 @@
-"""Child processes that read untrusted files: limited in files, system calls, time and memory."""
+"""Child processes for untrusted files, restricted in files, system calls, time and memory."""

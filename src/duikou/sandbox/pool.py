@@ -11,8 +11,8 @@ from typing import Any
 
 from duikou.errors import WorkerError
 from duikou.sandbox.messages import UnexpectedError
-from duikou.sandbox.process import LimitError, StoppedError, Worker
-from duikou.sandbox.restrictions import Limits, Places
+from duikou.sandbox.process import LimitError, SandboxProcess, StoppedError
+from duikou.sandbox.restrictions import AllowedPaths, Limits
 
 TRIES = 2  # the caller waits for the result: one more attempt when a child died, no third
 
@@ -25,9 +25,9 @@ class SandboxPool:
 
     def __init__(self, name: str, size: int, limits: Limits, stopping: threading.Event) -> None:
         self._stopping = stopping
-        self._processes: queue.SimpleQueue[Worker] = queue.SimpleQueue()  # those that no thread uses
+        self._processes: queue.SimpleQueue[SandboxProcess] = queue.SimpleQueue()  # those that no thread uses
         for _ in range(size):
-            self._processes.put(Worker(limits, stopping))
+            self._processes.put(SandboxProcess(limits, stopping))
         self._size = size
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"duikou-{name}")
 
@@ -36,14 +36,14 @@ class SandboxPool:
         for _ in range(self._size):
             self._threads.submit(self._prepare)
 
-    def submit(self, function: Callable[..., Any], *args: Any, places: Places | None = None) -> Future[Any]:
-        """Run `function(*args, progress)` in a child that sees only `places`, with the caller's context for log lines.
+    def submit(self, function: Callable[..., Any], *args: Any, allowed: AllowedPaths | None = None) -> Future[Any]:
+        """Run `function(*args, progress)` in a child that sees only `allowed`, with the caller's context for log lines.
 
         The future holds the value or the error; `StoppedError` where the server is stopping.
         """
         if not self._stopping.is_set():
             try:
-                return self._threads.submit(contextvars.copy_context().run, self._run, function, args, places)
+                return self._threads.submit(contextvars.copy_context().run, self._run, function, args, allowed)
             except RuntimeError:
                 if not self._stopping.is_set():  # else the pool was shut down in between
                     raise
@@ -63,7 +63,7 @@ class SandboxPool:
             process.start()
         self._processes.put(process)
 
-    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], places: Places | None) -> Any:
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], allowed: AllowedPaths | None) -> Any:
         process, tries = self._processes.get(), 0
         try:
             while True:
@@ -71,7 +71,7 @@ class SandboxPool:
                     raise StoppedError("the server is stopping")
                 tries += 1
                 try:
-                    return process.run(function, *args, places=places)
+                    return process.run(function, *args, allowed=allowed)
                 except (LimitError, StoppedError, UnexpectedError):
                     raise
                 except WorkerError:

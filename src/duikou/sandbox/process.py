@@ -1,13 +1,13 @@
-"""One piece of hostile and heavy work in a child process of its own, and its supervision from the server's side.
+"""Runs one piece of untrusted or heavy work in a child process, and supervises it from the parent.
 
-Decoders and models run in there: whatever they do to the process, the server lives on. Each piece of work has a child
-to itself, confined to its own files, so that nothing of one caller's file outlives it; the next child is made
-beforehand, by a fork that takes milliseconds.
+Decoders and models run in the child: whatever they do to the process, the server lives on. Each piece of work has a
+child of its own, restricted to its own files, so that nothing of one caller's file outlives it. The next child is
+forked beforehand, which takes milliseconds.
 
-Memory is watched from outside (resident size of the child and of its children) and not limited by `RLIMIT_AS` or
-`RLIMIT_DATA`: model runtimes map files and reserve address space far beyond what they touch, so that such a limit
-either bites on healthy work or never. The child also offers itself to the kernel's out-of-memory killer before the
-server does. Without `/proc` (not Linux) memory is not watched.
+Memory is watched from outside (resident size of the child and its children) rather than limited by `RLIMIT_AS` or
+`RLIMIT_DATA`: model runtimes map files and reserve far more address space than they touch, so such a limit would stop
+healthy work or nothing. The child also volunteers to the kernel's out-of-memory killer before the server. Without
+`/proc` (not Linux) memory is not watched.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -32,15 +31,18 @@ from duikou.errors import DuikouError, WorkerError
 from duikou.progress import Progress
 from duikou.sandbox import messages, restrictions
 from duikou.sandbox.messages import Done, Failed, LogLine, Message, StageProgress
-from duikou.sandbox.restrictions import Limits, Places
+from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.telemetry import logs
 from duikou.units import MIB
 
-POLL_S = 0.25  # how soon a breach of a limit or a stop is seen; results wake the server at once
-TELL_EVERY_S = 0.2  # a worker tells its progress at most this often, and whenever the stage changes
-OOM_SCORE = 800  # of 1000: the kernel short of memory stops a worker, not the server
-JOIN_S = 5  # a killed process is gone long before
-GRACE_S = 5  # past the wall limit, after which a child that does not even answer is killed
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, ForkServerProcess  # Unix has them
+
+POLL_S = 0.25  # how soon a stop or an exceeded limit is noticed; results wake the parent at once
+PROGRESS_EVERY_S = 0.2  # least time between two progress messages of one stage
+OOM_SCORE = 800  # of 1000: a kernel short of memory stops a child before the server
+JOIN_S = 5  # a killed process ends long before
+GRACE_S = 5  # after the wall limit, until a child that blocks the parent's read is killed
 LOG_LINES = 1000  # of one piece of work; honest work writes a few
 
 log = structlog.get_logger(__name__)
@@ -48,25 +50,25 @@ _starting = threading.Lock()
 
 
 class LimitError(WorkerError):
-    """A worker was stopped because it took too long or too much memory; another try would end the same way."""
+    """The work took too long or too much memory and was stopped. Another attempt would end the same way."""
 
 
 class StoppedError(WorkerError):
-    """A worker was stopped because the server is stopping or its result is no longer wanted."""
+    """The work was stopped because the server is stopping or its result is no longer wanted."""
 
 
-class Worker:
-    """The server's side of one child process after another. Used by one thread at a time."""
+class SandboxProcess:
+    """The parent's side of one child process after another. Used by one thread at a time."""
 
     def __init__(self, limits: Limits, stopping: threading.Event) -> None:
         self._limits = limits
         self._stopping = stopping
         self._process: ForkServerProcess | None = None
         self._pipe: Connection | None = None
-        atexit.register(self.stop)  # else the interpreter would wait for the child at its end
+        atexit.register(self.stop)  # else the interpreter would wait for the child at exit
 
     def start(self) -> None:
-        """Make the child now, so that the next piece of work need not wait. Where none can be made, that one tells."""
+        """Make the next child now, so that `run` need not wait. A failure is raised by that `run`."""
         with contextlib.suppress(WorkerError):
             self._alive()
 
@@ -74,27 +76,28 @@ class Worker:
         self,
         function: Callable[..., Any],
         *args: Any,
-        places: Places | None = None,
+        allowed: AllowedPaths | None = None,
         limits: Limits | None = None,
-        tell: Callable[[str, float], object] | None = None,
+        report: Callable[[str, float], object] | None = None,
         wanted: Callable[[], bool] | None = None,
     ) -> Any:
-        """`function(*args, progress)` in a child, which ends with it.
+        """Run `function(*args, progress)` in a child of its own and return its value.
 
-        function: a function of a module. places: the only files that it sees, `None` for all. limits: other ones than
-        this worker's usual. tell: called with the child's progress. wanted: where it says no the work is stopped.
-        Raises what the function raised, `LimitError`, `StoppedError`, or `WorkerError` where the child died or none
-        could be made.
+        function: a function of a module, with a return annotation. allowed: the only files that it sees, `None` for
+        all. limits: in place of the usual ones. report: called with the child's progress. wanted: the work is stopped
+        when this returns False.
+        Raises what the function raised (see `Failed.exception`), `LimitError`, `StoppedError`, or `WorkerError` where
+        the child died, sent an invalid message or could not be started.
         """
         read = messages.reader(function)
         pipe, limits = self._alive(), limits or self._limits
-        # A child that stops in the middle of a word would hold us in the reading of it: this ends that, too.
+        # A child that stops in the middle of a message blocks the read; killing it ends that, too.
         last_resort = threading.Timer(limits.wall_s + GRACE_S, _kill, [self._process])
         last_resort.daemon = True
         last_resort.start()
         try:
-            pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, places))
-            return self._await(pipe, read, limits, tell, wanted)
+            pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, allowed))
+            return self._await(pipe, read, limits, report, wanted)
         except _WorkError as failure:
             raise failure.error from None
         except (EOFError, ConnectionError) as error:
@@ -103,7 +106,7 @@ class Worker:
                 raise LimitError(
                     f"the work was stopped after {limits.cpu_s:g} s of processor time, the limit for one task"
                 ) from error
-            raise WorkerError(f"the worker process died {_manner(code)}") from error
+            raise WorkerError(f"the worker process died {_exit_reason(code)}") from error
         finally:
             last_resort.cancel()
             self._end()
@@ -111,7 +114,7 @@ class Worker:
                 self.start()
 
     def stop(self) -> None:
-        """End the child; the next `run` starts another."""
+        """Kill the child; the next `run` starts another."""
         self._end()
         atexit.unregister(self.stop)
 
@@ -124,11 +127,11 @@ class Worker:
         process = context.Process(target=_serve, args=(theirs,), name="duikou-worker")
         try:
             _start(process)
-        except (OSError, EOFError) as error:  # too many files or processes, or no way to the one that forks
-            log.exception("no worker process can be made")
+        except (OSError, EOFError) as error:  # too many files or processes, or the fork server is gone
+            log.exception("cannot start a worker process")
             self._end()
-            reason = getattr(error, "strerror", None) or error  # without the name of a file
-            raise WorkerError(f"no worker process can be made: {reason}") from error
+            reason = getattr(error, "strerror", None) or error  # without the file name
+            raise WorkerError(f"cannot start a worker process: {reason}") from error
         finally:
             theirs.close()  # so that the child's death is an end of file here
         self._process = process
@@ -139,7 +142,7 @@ class Worker:
         pipe: Connection,
         read: Callable[[bytes], Message],
         limits: Limits,
-        tell: Callable[[str, float], object] | None,
+        report: Callable[[str, float], object] | None,
         wanted: Callable[[], bool] | None,
     ) -> Any:
         deadline, lines = time.monotonic() + limits.wall_s, 0
@@ -154,8 +157,8 @@ class Worker:
                         lines += 1
                         if lines <= LOG_LINES:
                             logs.relay(level, event, fields)
-                    case StageProgress(stage=stage, share=share) if tell is not None:
-                        tell(stage, share)
+                    case StageProgress(stage=stage, share=share) if report is not None:
+                        report(stage, share)
             self._require_limits(limits, deadline)
             if wanted is not None and not wanted():
                 raise StoppedError("the work was stopped because its result is no longer wanted")
@@ -175,7 +178,7 @@ class Worker:
         return _resident_bytes(self._process.pid) // MIB if self._process and self._process.pid else 0
 
     def _end(self, wait_s: float = 0.0) -> int | None:
-        """Kill the child and all it started; its exit code. One that dies by itself within `wait_s` keeps its own."""
+        """Kill the child and all that it started; its exit code, its own if it exits by itself within `wait_s`."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
         if pipe is not None:
@@ -208,18 +211,17 @@ def _start(process: ForkServerProcess) -> None:
 
 
 def _kill(process: ForkServerProcess) -> None:
-    with contextlib.suppress(ValueError):  # over and forgotten in the meantime
+    with contextlib.suppress(ValueError):  # already joined
         if process.pid is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own; see `_serve`
+                os.killpg(process.pid, signal.SIGKILL)  # it leads its own process group; see `_serve`
         process.kill()
 
 
 def _context() -> ForkServerContext:
-    """Children are forked from a clean process that has imported the work but runs nothing.
+    """Children are forked from a clean process that has imported the work and runs nothing.
 
-    A fork of the server would copy its threads and locks; a spawned child would spend seconds on imports after every
-    death of its forerunner.
+    A fork of the server would copy its threads and locks; a spawned child would spend seconds on imports.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["duikou.workers.work", "duikou.sandbox.process"])
@@ -227,79 +229,79 @@ def _context() -> ForkServerContext:
 
 
 class _WorkError(Exception):
-    """Carries what the work raised in the child past the handlers of the pipe's own errors."""
+    """Carries an error of the work past the handlers of the pipe's own errors."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
 def _serve(pipe: Connection) -> None:
-    """Main function of the child: do the one thing that is sent. It ends with the server, too."""
-    os.setsid()  # a group of its own: ended together, and not by the terminal's interrupt
+    """Main function of the child: run the one call that is sent. It also ends when the parent ends."""
+    os.setsid()  # its own process group: killed together, and not by the terminal's interrupt
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    restrictions.take_calls()
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    one_at_a_time = threading.Lock()  # work logs from several threads
+    restrictions.block_system_calls()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    sending = threading.Lock()  # work logs from several threads
 
     def send(message: str) -> None:
-        with one_at_a_time:
+        with sending:
             pipe.send_bytes(message.encode())
 
-    logs.send(lambda level, event, fields: send(LogLine.of(level, event, fields).model_dump_json()))
+    logs.forward(lambda level, event, fields: send(LogLine.of(level, event, fields).model_dump_json()))
     try:
-        function, args, context, limits, places = pipe.recv()  # pickled: the parent is trusted
+        function, args, context, limits, allowed = pipe.recv()  # pickled: the parent is trusted
     except EOFError:
         return
-    restrictions.limit(limits)
-    if places is not None:
-        restrictions.take_files(places)
+    restrictions.apply_limits(limits)
+    if allowed is not None:
+        restrictions.restrict_files(allowed)
     with structlog.contextvars.bound_contextvars(**context):
-        send(_answer(function, args, _teller(send)))
+        send(_result(function, args, _progress(send)))
 
 
-def _answer(function: Callable[..., Any], args: tuple[Any, ...], tell: Progress) -> str:
+def _result(function: Callable[..., Any], args: tuple[Any, ...], progress: Progress) -> str:
     try:
-        return messages.done(function, function(*args, tell))
+        return messages.done(function, function(*args, progress))
     except Exception as error:
         unexpected = not isinstance(error, DuikouError)
         log.info("work failed", work=function.__name__, error=repr(error), exc_info=unexpected)
         return Failed.of(error).model_dump_json()
 
 
-def _follow_parent() -> None:
-    """A server that was killed takes its workers along: nobody would read what they make."""
+def _die_with_parent() -> None:
+    """Kill the child and all that it started once the parent is gone."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os.killpg(0, signal.SIGKILL)
 
 
-def _teller(send: Callable[[str], None]) -> Progress:
+def _progress(send: Callable[[str], None]) -> Progress:
     last_stage, last_at = "", 0.0
 
-    def tell(stage: str, share: float) -> None:
+    def report(stage: str, share: float) -> None:
         nonlocal last_stage, last_at
         at = time.monotonic()
-        if stage != last_stage or at - last_at >= TELL_EVERY_S:
+        if stage != last_stage or at - last_at >= PROGRESS_EVERY_S:
             last_stage, last_at = stage, at
             send(StageProgress.of(stage, share).model_dump_json())
 
-    return tell
+    return report
 
 
 def _resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants; 0 where it cannot be told."""
+    """Resident memory of a process and its descendants; 0 where it cannot be read."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        threads = Path(f"/proc/{pid}/task").iterdir()  # a child is listed with the thread that started it
+        threads = Path(f"/proc/{pid}/task").iterdir()  # a child is listed under the thread that started it
         children = [child for thread in threads for child in (thread / "children").read_text().split()]
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") + sum(_resident_bytes(int(child)) for child in children)
 
 
-def _manner(code: int | None) -> str:
+def _exit_reason(code: int | None) -> str:
     if code is None:
         return "for an unknown reason"
     if code >= 0:

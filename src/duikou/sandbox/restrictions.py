@@ -1,8 +1,8 @@
-"""What a child that reads strangers' files may still do: see the files of its own piece of work, and nothing else.
+"""Restricts a child that reads untrusted files to the files of its own piece of work.
 
-Linux does it for any process that asks, without rights of any kind: seccomp takes system calls away (no sockets, so no
-network; no other program; no other process's memory), Landlock all files but those named. Neither can be undone. What a
-kernel does not have is left out and told (`duikou doctor`); limits on time and size hold on every Unix.
+On Linux any process can restrict itself, without privileges: seccomp blocks system calls (no sockets, so no network; no
+other program; no other process's memory), Landlock denies all files but those named. Neither can be undone. What a
+kernel lacks is left out and reported by `duikou doctor`; limits on time and size work on every Unix.
 
 https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
 https://www.kernel.org/doc/html/latest/userspace-api/landlock.html
@@ -14,7 +14,6 @@ import ctypes
 import math
 import os
 import platform
-import resource
 import stat
 import struct
 import sys
@@ -25,18 +24,18 @@ from errno import EACCES, ENOSYS
 from pathlib import Path
 from typing import Final
 
-MIB: Final = 1 << 20
+from duikou.units import MIB
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2  # prctl(2)
-_ERRNO, _KILL, _ALLOW = 0x0005_0000, 0x8000_0000, 0x7FFF_0000  # linux/seccomp.h: what a filter answers
+_ERRNO, _KILL, _ALLOW = 0x0005_0000, 0x8000_0000, 0x7FFF_0000  # linux/seccomp.h: actions of a filter
 _REFUSAL = _ERRNO | EACCES  # what a forbidden call gets
 _LOAD, _EQUAL, _AT_LEAST, _HAS, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16  # struct seccomp_data
-_STEP = "=HBBI"  # struct sock_filter: what to do, how far to jump where it holds and where not, a value
-_X32 = 0x4000_0000  # system calls of x86-64 from here on are a second set of the same
+_STEP = "=HBBI"  # struct sock_filter: code, jump if true, jump if false, value
+_X32 = 0x4000_0000  # from here on x86-64 has a second set of the same calls
 _ARCHITECTURES: Final = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}  # linux/audit.h; column below
 _CLONE, _CLONE3, _CLONE_THREAD = (56, 220), (435, 435), 0x0001_0000
-_TAKEN: Final = {
+_BLOCKED: Final = {
     "socket": (41, 198),
     "fork": (57, None),
     "vfork": (58, None),
@@ -66,33 +65,33 @@ _TAKEN: Final = {
     "request_key": (249, 218),
     "keyctl": (250, 219),
 }
-"""System calls that no decoder, model or encoder needs, with their numbers on both architectures."""
+"""System calls that no decoder, model or encoder needs, with their numbers on x86-64 and aarch64."""
 
 _CAPABILITY_VERSION = 0x2008_0522  # linux/capability.h, version 3: two words each of effective, permitted, inheritable
-_KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # of root's: to read and write files whoever owns them; Landlock says which
+_KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # of root: to read and write any owner's files; Landlock says which
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 _LANDLOCK_VERSION_FLAG, _LANDLOCK_PATH_BENEATH = 1, 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _OF_FILES = 1 << 0 | 1 << 1 | _READ_FILE | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl
 _FILE_RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-"""All rights on files that a version of Landlock knows, from that version on."""
-_NET_SINCE, _SCOPES_SINCE = 4, 6  # TCP; signals and abstract sockets of processes outside
+"""All file rights that Landlock knows from that version on."""
+_NET_SINCE, _SCOPES_SINCE = 4, 6  # TCP; signals to other processes and their abstract sockets
 _NEVER = 1 << 0 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 15
-"""Rights that not even an own folder gives: to run programs, to make devices, sockets, fifos and links, ioctl."""
+"""Rights denied even in a writable folder: to run programs, to make devices, sockets, FIFOs and links, ioctl."""
 
 _ALWAYS_READ: Final = (
     *("/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime"),
     *("/dev/null", "/dev/urandom", "/proc", "/sys/devices/system"),
 )
-"""Shared libraries, and what runtimes ask of the machine. In /proc what is another process's own stays closed: Landlock
-lets nobody without capabilities look into processes that are less confined."""
+"""Shared libraries, and what runtimes read about the machine. Private entries of other processes in /proc stay closed:
+Landlock keeps processes without capabilities from inspecting less restricted ones."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one piece of work may take: seconds on the wall clock and of processor time, MiB of resident memory, and MiB
-    in any one file that it writes.
+    """Limits of one piece of work: seconds of wall clock and of processor time, MiB of resident memory, and MiB of any
+    one file that it writes.
     """
 
     wall_s: float
@@ -102,27 +101,35 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Places:
+class AllowedPaths:
     """The files and folders that a piece of work reads, and the folders that it may also write to."""
 
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
 
 
-def limit(limits: Limits) -> None:
-    """Limit processor time and the size of files from now on; no core dumps, which would hold what callers sent.
+def apply_limits(limits: Limits) -> None:
+    """Limit processor time and file size from now on, and disable core dumps, which would hold callers' files.
 
-    Beyond the first the process dies by SIGXCPU, beyond the second writing fails with EFBIG.
+    Past the first limit SIGXCPU kills the process, past the second a write fails with EFBIG. A system without resource
+    limits applies none.
     """
+    try:
+        import resource
+    except ImportError:  # not Unix
+        return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _lower(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime) + limits.cpu_s)
-    _lower(resource.RLIMIT_FSIZE, limits.file_mb * MIB)
+    cpu_s = math.ceil(used.ru_utime + used.ru_stime) + limits.cpu_s
+    for kind, most in ((resource.RLIMIT_CPU, cpu_s), (resource.RLIMIT_FSIZE, limits.file_mb * MIB)):
+        soft, hard = resource.getrlimit(kind)
+        if math.isfinite(most) and (soft == resource.RLIM_INFINITY or most < soft):
+            resource.setrlimit(kind, (int(most), hard))
 
 
-def take_calls() -> bool:
-    """Take the network, other programs and processes away for good. False where the system cannot do that."""
-    if not can_take_calls():
+def block_system_calls() -> bool:
+    """Deny network, other programs and other processes for good. False where the system cannot do that."""
+    if not seccomp_available():
         return False
     code = _filter(*_ARCHITECTURES[platform.machine()], _REFUSAL)
     buffer = ctypes.create_string_buffer(code, len(code))
@@ -134,16 +141,16 @@ def take_calls() -> bool:
 
 
 def _filter(architecture: int, column: int, refusal: int) -> bytes:
-    """A program that looks at each system call: `refusal` for those taken, and for a new process, not for a thread."""
-    taken = [number for row in _TAKEN.values() if (number := row[column]) is not None]
+    """A program that checks each system call: `refusal` for blocked ones, and for a new process but not a thread."""
+    blocked = [number for row in _BLOCKED.values() if (number := row[column]) is not None]
     program: list[tuple[int, int | str, int | str, int]] = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, architecture),
         (_ANSWER, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER_AT),
         (_AT_LEAST, "refuse", 0, _X32),
-        *((_EQUAL, "refuse", 0, number) for number in taken),
-        (_EQUAL, 0, 1, _CLONE3[column]),  # its flags cannot be seen: the C library then takes the older call
+        *((_EQUAL, "refuse", 0, number) for number in blocked),
+        (_EQUAL, 0, 1, _CLONE3[column]),  # a filter cannot read its flags: the C library falls back to clone
         (_ANSWER, 0, 0, _ERRNO | ENOSYS),
         (_EQUAL, 0, "allow", _CLONE[column]),
         (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
@@ -161,13 +168,13 @@ def _filter(architecture: int, column: int, refusal: int) -> bytes:
     )
 
 
-def can_take_calls() -> bool:
-    """Whether `take_calls` knows this system."""
+def seccomp_available() -> bool:
+    """Whether `block_system_calls` supports this system."""
     return sys.platform == "linux" and platform.machine() in _ARCHITECTURES
 
 
-def take_files(places: Places) -> bool:
-    """Take every file away for good but those of `places`, Python's own and shared libraries.
+def restrict_files(allowed: AllowedPaths) -> bool:
+    """Deny every file for good but the allowed ones, Python's own and shared libraries.
 
     False where the system cannot do that.
     """
@@ -181,33 +188,27 @@ def take_files(places: Places) -> bool:
     if rules < 0:
         return False
     try:
-        _allow(libc, rules, [*_python(places), *places.reads], _READ_FILE | _READ_DIR)
-        _allow(libc, rules, places.writes, every & ~_NEVER)
+        _allow(libc, rules, [*_python_paths(allowed), *allowed.reads], _READ_FILE | _READ_DIR)
+        _allow(libc, rules, allowed.writes, every & ~_NEVER)
         return bool(libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0)
     finally:
         os.close(rules)
 
 
 def landlock_version() -> int:
-    """The version of Landlock that this kernel has in force, 0 for none."""
+    """The version of Landlock that this kernel enforces, 0 for none."""
     if sys.platform != "linux":
         return 0
     return max(int(ctypes.CDLL(None).syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG)), 0)
 
 
-def _lower(kind: int, most: float) -> None:
-    soft, hard = resource.getrlimit(kind)
-    if math.isfinite(most) and (soft == resource.RLIM_INFINITY or most < soft):
-        resource.setrlimit(kind, (int(most), hard))
-
-
 def _no_new_rights(libc: ctypes.CDLL) -> bool:
-    """Give up gaining rights by running programs: only who does may take things away without being root."""
+    """Give up gaining privileges by running programs: the kernel requires it of unprivileged callers."""
     return bool(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> bool:
-    """A server that is run by root has workers that are not: they could look into other processes, for one."""
+    """Drop root's capabilities, with which a child could inspect other processes."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
     held = ctypes.create_string_buffer(24)
     if libc.capget(header, held) != 0:
@@ -217,20 +218,20 @@ def _drop_capabilities(libc: ctypes.CDLL) -> bool:
     return bool(libc.capset(header, left) == 0)
 
 
-def _python(places: Places) -> Iterator[Path]:
-    """Where Python and its packages are; not a folder in which the work's own files lie, such as the one that the
-    server was started in, which is on Python's path as well.
+def _python_paths(allowed: AllowedPaths) -> Iterator[Path]:
+    """Where Python and its packages are, without folders that contain the work's own files, such as the server's
+    working directory, which is also on Python's path.
     """
-    own = [path.absolute() for path in (*places.reads, *places.writes)]
+    own = [path.absolute() for path in (*allowed.reads, *allowed.writes)]
     for name in dict.fromkeys([sys.prefix, sys.base_prefix, *sys.path, *_ALWAYS_READ]):
-        place = Path(name).absolute()
-        if name and not any(path.is_relative_to(place) for path in own):
-            yield place
+        folder = Path(name).absolute()
+        if name and not any(path.is_relative_to(folder) for path in own):
+            yield folder
 
 
 def _allow(libc: ctypes.CDLL, rules: int, paths: Iterable[Path], rights: int) -> None:
     for path in paths:
-        with suppress(OSError):  # what is not there needs no leave
+        with suppress(OSError):  # a missing path needs no rule
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
                 folder = stat.S_ISDIR(os.fstat(opened).st_mode)

@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 
 from duikou.errors import InputError
-from duikou.net.addresses import Reach
+from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import check_url, fetch
 from duikou.pipeline.choice import FaceChoice, Scene
 from duikou.server import schemas, validation
@@ -53,8 +53,8 @@ class FileReference:
 class Ingest:
     """Receives files, and creates the sessions and tasks that are made from them."""
 
-    def __init__(self, service: TaskService, prober: MediaProber, reach: Reach, settings: Settings) -> None:
-        self._service, self._prober, self._reach, self._settings = service, prober, reach, settings
+    def __init__(self, service: TaskService, prober: MediaProber, addresses: AddressPolicy, settings: Settings) -> None:
+        self._service, self._prober, self._addresses, self._settings = service, prober, addresses, settings
 
     # Sessions
 
@@ -202,7 +202,7 @@ class Ingest:
     async def receiving(self, max_mb: int) -> AsyncIterator[Path]:
         """A path for a file of up to that size; removes what is still there at the end. Raises `StorageError`."""
         path = self._service.incoming()
-        with self._service.promised(max_mb):
+        with self._service.reserve(max_mb):
             try:
                 yield path
             finally:
@@ -238,7 +238,7 @@ class Ingest:
     async def _fetch(self, url: str, to: Path, max_mb: int, field: str) -> None:
         timeout_s = self._settings.fetch_timeout_s
         with traces.span("fetch"):
-            await fetch(url, to, max_bytes=max_mb * MIB, timeout_s=timeout_s, reach=self._reach, field=field)
+            await fetch(url, to, max_bytes=max_mb * MIB, timeout_s=timeout_s, policy=self._addresses, field=field)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from typing import Any
 
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.sandbox.pool import SandboxPool
-from duikou.sandbox.restrictions import Limits, Places
+from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.telemetry.traces import traces
-from duikou.workers.work import Received, Work
+from duikou.workers.work import UploadInfo, Work
 
 PROCESSES = 1  # reading headers takes milliseconds
 LIMITS = Limits(wall_s=30, memory_mb=1024, cpu_s=20, file_mb=0)  # headers that take more are an attack
@@ -42,11 +42,11 @@ class MediaProber:
         info: AudioInfo = await self._probe(self._work.probe_audio, path, field)
         return info
 
-    async def upload(self, path: Path, field: str) -> Received:
+    async def upload(self, path: Path, field: str) -> UploadInfo:
         """The type and length of a file of any kind."""
-        found: Received = await self._probe(self._work.probe_upload, path, field)
+        found: UploadInfo = await self._probe(self._work.probe_upload, path, field)
         return found
 
     async def _probe(self, function: Callable[..., Any], path: Path, field: str) -> Any:
         with traces.span("probe"):
-            return await asyncio.wrap_future(self._pool.submit(function, path, field, places=Places((path,))))
+            return await asyncio.wrap_future(self._pool.submit(function, path, field, allowed=AllowedPaths((path,))))

@@ -86,7 +86,7 @@ class FileUrls:
         if self.storage is not None:
             seconds = self.signer.hours * HOUR_S
             kind = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
-            presigned = self.storage.address(key, seconds, media_type=kind, filename=name, download=False)
+            presigned = self.storage.presigned_url(key, seconds, media_type=kind, filename=name, download=False)
         return presigned or self.base + self.signer.sign(path)
 
     def storage_key(self, url: str) -> str | None:

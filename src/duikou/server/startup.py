@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from duikou.database.engine import Database
-from duikou.net.addresses import Reach
+from duikou.net.addresses import AddressPolicy
 from duikou.sandbox import restrictions
 from duikou.server import schemas
 from duikou.server.dependencies import AppContext
@@ -36,7 +36,7 @@ from duikou.tasks.store import Store
 from duikou.tasks.webhooks import WebhookSender
 from duikou.telemetry.traces import traces
 from duikou.workers.dispatch import LocalDispatcher
-from duikou.workers.executor import Executor, Terms
+from duikou.workers.executor import Executor, WorkPolicy
 from duikou.workers.work import Work
 
 IDENTIFY_WORKERS = 1  # of an embedded server: separate, so that no render delays an answer that a caller waits for
@@ -69,13 +69,13 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
         parts = _open_parts(settings, work, opened)
         accounts, outbox = Accounts(parts.database), Outbox(parts.database)
         secret = accounts.secret("addresses", parts.folder.former_secret() or secrets.token_bytes(SECRET_BYTES))
-        reach = Reach.of(settings)
-        reach = reach if own_port is None else replace(reach, own_port=own_port)
+        addresses = AddressPolicy.of(settings)
+        addresses = addresses if own_port is None else replace(addresses, own_port=own_port)
         service, prober = TaskService(parts, policy), MediaProber(work, parts.stopping)
         context = AppContext(
             settings,
             service,
-            Ingest(service, prober, reach, settings),
+            Ingest(service, prober, addresses, settings),
             accounts,
             UrlSigner(secret, settings.url_hours),
             parts.files if settings.storage_links == "presigned" else None,
@@ -88,7 +88,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
         threads: list[_Part] = [
             parts.dispatcher,
             prober,
-            WebhookSender(outbox, accounts, webhook_body, reach=reach, stopping=parts.stopping),
+            WebhookSender(outbox, accounts, webhook_body, policy=addresses, stopping=parts.stopping),
             RetentionSweeper(parts.database, parts.store, parts.files, stopping=parts.stopping),
         ]
         if parts.database.shared:
@@ -102,7 +102,10 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
         for thread in threads:
             thread.start()
             started.append(thread)
-        sandbox = {"network_taken": restrictions.can_take_calls(), "files_taken": restrictions.landlock_version() > 0}
+        sandbox = {
+            "network_taken": restrictions.seccomp_available(),
+            "files_taken": restrictions.landlock_version() > 0,
+        }
         log.info("jobs started", data=str(parts.folder.root), fleet=bool(settings.broker_url), **sandbox)
         yield context
 
@@ -120,12 +123,12 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     store = Store(database)
     dispatcher: Dispatcher
     if settings.broker_url:
-        from duikou.workers.broker import FleetDispatcher  # only a fleet has Celery
+        from duikou.workers.celery_app import FleetDispatcher  # only a fleet has Celery
 
         dispatcher = FleetDispatcher(settings, store, stopping=stopping)
     else:
-        terms = Terms.of(settings, folder, Accounts(database) if database.shared else None)
-        executor = Executor(store, files, folder, work, terms, shared=database.shared, stopping=stopping)
+        work_policy = WorkPolicy.of(settings, folder, Accounts(database) if database.shared else None)
+        executor = Executor(store, files, folder, work, work_policy, stopping=stopping)
         sizes = {Queue.IDENTIFY: IDENTIFY_WORKERS, Queue(settings.render_queue): settings.workers}
         dispatcher = LocalDispatcher(executor, sizes, stopping=stopping, draining=draining)
     traces.start(settings.otel_endpoint, "server")

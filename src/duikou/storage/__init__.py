@@ -1,1 +1,1 @@
-"""Where files are kept: a local folder or any S3 storage, behind one interface."""
+"""Storage of files: a local folder or any S3 storage, behind one interface."""

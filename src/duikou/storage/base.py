@@ -1,8 +1,8 @@
-"""Where files are kept: one interface, with a folder (`storage.local`) or an object storage (`storage.s3`) behind it.
+"""The interface of a file storage: a folder (`storage.local`) or an object storage (`storage.s3`).
 
-Everything kept has a key, a path made by us alone, such as `media/ID.mp4` or `tasks/ID/3/result.mp4`
-(`duikou.storage.keys` names them all). Work on files happens in a `Workspace`: with a folder the files are read and
-written in place, with an object storage they are downloaded before and uploaded after.
+Every stored file has a key, a path such as `media/ID.mp4` or `tasks/ID/3/result.mp4` that only the server makes
+(`duikou.storage.keys` names them all). Work on files happens in a `Workspace`: with a folder, files are read and
+written in place; with an object storage, they are downloaded before and uploaded after.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Protocol
 
 from duikou.errors import StorageError, WorkerError
 
-PIECE = 256 << 10  # bytes handed on at once: one piece a stream is what a server holds of a file
-PRIVATE = 0o700  # what callers sent is its owner's alone
-FULL = (errno.ENOSPC, errno.EDQUOT)
+PIECE = 256 << 10  # bytes sent at once: a server holds one piece of a file per stream
+PRIVATE = 0o700  # callers' files are readable by their owner only
+FULL = (errno.ENOSPC, errno.EDQUOT)  # error numbers of a full disk
 KINDS = {"media": "the video", "sessions": "the session", "tasks": "the task's file"}
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A file that is kept. age_s: seconds since it was written, by the storage's own clock where it tells one."""
+class StoredFile:
+    """A stored file. age_s: seconds since it was written, by the storage's own clock where it has one."""
 
     key: str
     size: int
@@ -34,72 +34,72 @@ class Stored:
 
 
 class Workspace(Protocol):
-    """A folder in which one piece of work finds what it reads and leaves what it makes."""
+    """A folder in which one piece of work reads its input and writes its output."""
 
     def get(self, key: str) -> Path:
-        """A kept file or folder as a local path. Raises `StorageError`, also where nothing is kept."""
+        """A stored file or folder as a local path. Raises `StorageError`, also where the key is missing."""
 
     def new(self, key: str) -> Path:
-        """A new, empty folder for what is made, whose files will be kept under `key`. Raises `StorageError`.
+        """A new, empty folder for output that will be stored under `key`. Raises `StorageError`.
 
-        Raises `FileNotFoundError` where the folder of the task was removed in between, as far as it can be told.
+        Raises `FileNotFoundError` where the task's folder was removed in between, if the storage can tell.
         """
 
-    def keep(self, key: str) -> int:
-        """Keep what was made, one file or a folder with everything in it; its size in bytes.
+    def put(self, key: str) -> int:
+        """Store the output of that key, a file or a folder with its contents; its size in bytes.
 
-        Raises `WorkerError` for what is no plain file, such as a link, and `StorageError`.
+        Raises `WorkerError` for anything but regular files, such as links, and `StorageError`.
         """
 
 
 class Files(Protocol):
-    """A storage of files. Every call may come from any thread and raises `StorageError` where the storage fails."""
+    """A file storage. Every method may be called from any thread and raises `StorageError` where the storage fails."""
 
-    def keep(self, path: Path, key: str) -> int:
-        """Take over a local file, which is gone afterwards; its size in bytes."""
+    def put(self, path: Path, key: str) -> int:
+        """Move a local file into the storage; its size in bytes."""
 
     def copy(self, key: str, to: Path) -> None:
-        """Copy a kept file to a local path."""
+        """Copy a stored file to a local path."""
 
     def remove(self, key: str) -> None:
-        """Remove a file, or everything below a folder; nothing happens where there is none."""
+        """Remove a file, or everything below a folder; a missing one is no error."""
 
     def workspace(self) -> AbstractContextManager[Workspace]:
-        """A place for one piece of work. What it keeps stays; a local copy of it does not."""
+        """A folder for one piece of work. Stored output stays; local copies are removed."""
 
-    def listed(self, place: str) -> Iterator[Stored]:
-        """Every file below `media`, `sessions` or `tasks`, one after the other."""
+    def list(self, top: str) -> Iterator[StoredFile]:
+        """Every file below `media`, `sessions` or `tasks`."""
 
-    def local(self, key: str) -> Path | None:
-        """Where a kept file can be read in place; `None` where it first has to be fetched."""
+    def local_path(self, key: str) -> Path | None:
+        """The local path of a stored file; `None` where it has to be fetched first."""
 
     def size(self, key: str) -> int | None:
-        """Bytes of a kept file; `None` where there is none."""
+        """Size of a stored file in bytes; `None` where it is missing."""
 
     def read(self, key: str, start: int, end: int) -> Iterator[bytes]:
-        """Bytes `start` to `end - 1` of a kept file, in pieces."""
+        """Bytes `start` to `end - 1` of a stored file, in pieces."""
 
-    def address(self, key: str, seconds: int, *, media_type: str, filename: str, download: bool) -> str | None:
-        """An address from which anybody can read a kept file for so many seconds; `None` where we have to serve it."""
+    def presigned_url(self, key: str, seconds: int, *, media_type: str, filename: str, download: bool) -> str | None:
+        """A URL from which anyone can read a stored file for `seconds`; `None` where the server has to serve it."""
 
     def key_of(self, url: str) -> str | None:
-        """The key that an address of this storage leads to, `None` for any other. It says nothing of who may read."""
+        """The key that a URL of this storage points to, `None` for any other. It does not check who may read."""
 
     def ping(self) -> None:
-        """Raise `StorageError` where the storage does not answer or may not be used."""
+        """Raise `StorageError` where the storage does not answer or denies access."""
 
 
-def checked(key: str) -> str:
-    """The key itself. Raises `ValueError` for one that could lead out of the storage: we make no such keys."""
+def valid_key(key: str) -> str:
+    """The key itself. Raises `ValueError` for one that could lead out of the storage; the server makes no such keys."""
     if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
         raise ValueError(f"{key!r} is no key")
     return key
 
 
-def made(path: Path) -> Iterator[tuple[Path, int]]:
-    """The files of what a worker made, with their bytes. Raises `WorkerError` for what is no plain file.
+def output_files(path: Path) -> Iterator[tuple[Path, int]]:
+    """The files of a worker's output, with their sizes. Raises `WorkerError` for anything but regular files.
 
-    A worker reads strangers' files: what it leaves may be theirs, and a link would publish what it leads to.
+    A worker reads untrusted files and may be taken over: a link in its output would publish what it points to.
     """
     try:
         found = path.lstat()
@@ -107,37 +107,37 @@ def made(path: Path) -> Iterator[tuple[Path, int]]:
         raise WorkerError(f"the worker process left no {path.name}") from error
     if stat.S_ISDIR(found.st_mode):
         for below in sorted(path.iterdir()):
-            yield from made(below)
+            yield from output_files(below)
         return
-    require_plain(found, path.name)
+    require_regular(found, path.name)
     yield path, found.st_size
 
 
-def require_plain(found: os.stat_result, name: str) -> None:
-    """Raise `WorkerError` for what is no plain file, or has a second name elsewhere."""
+def require_regular(found: os.stat_result, name: str) -> None:
+    """Raise `WorkerError` for anything but a regular file with a single name."""
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        raise WorkerError(f"the worker process left {name}, which is no plain file")
+        raise WorkerError(f"the worker process left {name}, which is not a regular file")
 
 
-def gone(key: str) -> StorageError:
-    """The error for a file that should be kept and is not."""
+def missing(key: str) -> StorageError:
+    """The error for a stored file that is missing."""
     return StorageError(f"{KINDS.get(key.partition('/')[0], 'the file')} is no longer kept")
 
 
-def unusable(error: OSError) -> StorageError:
-    """The error for a disk that refuses."""
+def disk_error(error: OSError) -> StorageError:
+    """The error for a failing disk."""
     if error.errno in FULL:
         return StorageError("the server's disk is full")
     return StorageError(f"the file storage cannot be used: {error.strerror}")
 
 
 @contextmanager
-def plainly(key: str = "") -> Iterator[None]:
-    """Raise the system's errors as `StorageError`; key: of the file whose absence is a missing file of ours."""
+def storage_errors(key: str = "") -> Iterator[None]:
+    """Raise `OSError` as `StorageError`. key: of a stored file, whose absence is reported as such."""
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
-        missing = bool(key) and isinstance(error, FileNotFoundError | NotADirectoryError)
-        raise (gone(key) if missing else unusable(error)) from error
+        absent = bool(key) and isinstance(error, FileNotFoundError | NotADirectoryError)
+        raise (missing(key) if absent else disk_error(error)) from error

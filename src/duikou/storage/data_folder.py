@@ -1,17 +1,16 @@
-"""The data folder: this machine's own place, who may use it, and whether it has room.
+"""The data folder of one server or worker: its lock, and its free space.
 
 lock              held by the one server or worker that uses the folder
 duikou.db         the embedded database
-certificate/      what results are signed with, where no other is configured
-incoming/         what is being received; emptied at every start
-scratch/          copies of what lies in an object storage, while work is done on it; emptied at every start
+certificate/      the certificate that results are signed with, unless another is configured
+incoming/         files that are being received; emptied at every start
+scratch/          copies of files in an object storage, while they are worked on; emptied at every start
 
-Files that stay lie in it too, unless they have a storage of their own: see `duikou.storage.base`.
+It also holds the stored files, unless they have a storage of their own: see `duikou.storage.base`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -22,26 +21,26 @@ from pathlib import Path
 from typing import IO
 
 from duikou.errors import StorageError
-from duikou.sandbox.restrictions import MIB
+from duikou.units import MIB
 
 DATABASE = "duikou.db"
-PRIVATE = 0o700  # the folder holds what callers sent and what signs for them: its owner's alone
+PRIVATE = 0o700  # the folder holds callers' files and signing keys: only for its owner
 
 
 class DataFolder:
-    """A folder with one owner.
+    """A folder that one process uses at a time.
 
-    min_free_mb: free MiB below which no work is taken or begun.
+    min_free_mb: free MiB below which no work is accepted or started.
     """
 
     def __init__(self, root: Path, min_free_mb: int = 0) -> None:
         self.root = root.absolute()
         self._min_free_mb = min_free_mb
-        self._promised_mb, self._promising = 0, threading.Lock()
+        self._reserved_mb, self._reserving = 0, threading.Lock()
         self._lock: IO[str] | None = None
 
     def make(self) -> None:
-        """Make the folder where there is none, without taking it. Raises `StorageError`."""
+        """Make the folder where it is missing, without locking it. Raises `StorageError`."""
         try:
             self.root.mkdir(PRIVATE, parents=True, exist_ok=True)
             for name in ("incoming", "scratch"):
@@ -50,14 +49,18 @@ class DataFolder:
             raise self._unusable(error) from error
 
     def open(self) -> None:
-        """Make the folder and take it. Raises `StorageError` where it cannot be used or another server has it."""
+        """Make the folder and lock it. Raises `StorageError` where it cannot be used or another process holds it."""
+        try:
+            import fcntl
+        except ImportError as error:  # Windows
+            raise StorageError("data: servers and workers need file locks of Unix (fcntl)") from error
         self.make()
         try:
             lock = (self.root / "lock").open("a+")
         except OSError as error:
             raise self._unusable(error) from error
         try:
-            # The kernel drops this lock when its holder dies, however it dies. Children do not inherit it.
+            # The kernel releases this lock when its holder dies in any way. Children do not inherit it.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
@@ -78,47 +81,47 @@ class DataFolder:
         return StorageError(f"data: the folder {self.root} cannot be used: {error.strerror}")
 
     def close(self) -> None:
-        """Let another server have the folder."""
+        """Unlock the folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     @property
     def database_url(self) -> str:
-        """Where the embedded database is."""
+        """URL of the embedded database."""
         return f"sqlite:///{self.root / DATABASE}"
 
     def former_secret(self) -> bytes | None:
-        """What signed the addresses of files before the database held that, so that those handed out stay valid."""
+        """The secret that signed file URLs before the database held it, so that URLs from that time stay valid."""
         path = self.root / "secret"
         return path.read_bytes() if path.exists() else None
 
     @property
     def scratch(self) -> Path:
-        """Where work on copies is done."""
+        """Folder for workspaces of copies."""
         return self.root / "scratch"
 
     def incoming(self) -> Path:
-        """A new place to receive a file at."""
+        """A new path for a file that is being received."""
         return self.root / "incoming" / secrets.token_hex(8)
 
     def require_room(self) -> None:
-        """Raise `StorageError` where too little is free, what is promised to files on their way counted as taken."""
-        free_mb = max(shutil.disk_usage(self.root).free // MIB - self._promised_mb, 0)
+        """Raise `StorageError` where too little space is free. Space reserved for incoming files counts as used."""
+        free_mb = max(shutil.disk_usage(self.root).free // MIB - self._reserved_mb, 0)
         if free_mb < self._min_free_mb:
             raise StorageError(
-                f"the server's disk is nearly full: {free_mb} MB are free, and no work is taken below "
+                f"the server's disk is nearly full: {free_mb} MB are free, and no work is accepted below "
                 f"{self._min_free_mb} MB"
             )
 
     @contextmanager
-    def promised(self, megabytes: int) -> Iterator[None]:
-        """Keep room for a file that is being received. Raises `StorageError` where there is none."""
-        with self._promising:
-            self._promised_mb += megabytes
+    def reserve(self, megabytes: int) -> Iterator[None]:
+        """Reserve space for a file that is being received. Raises `StorageError` where there is none."""
+        with self._reserving:
+            self._reserved_mb += megabytes
         try:
             self.require_room()
             yield
         finally:
-            with self._promising:
-                self._promised_mb -= megabytes
+            with self._reserving:
+                self._reserved_mb -= megabytes

@@ -1,4 +1,4 @@
-"""Opens the storage that a setting names."""
+"""Opens the storage that the settings name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from duikou.storage.local import LocalFiles
 def open_files(url: str, root: Path, scratch: Path, patience_s: float) -> Files:
     """The storage that `storage_url` names, the folder `root` where it names none. Raises `StorageError`.
 
-    scratch: where files that lie elsewhere are worked on. patience_s: how long a storage that does not answer is
-    asked again, in seconds.
+    scratch: folder for workspaces of an object storage. patience_s: seconds for which a storage that does not answer
+    is asked again.
     """
     if not url:
         return LocalFiles(root)

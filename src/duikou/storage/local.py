@@ -1,4 +1,4 @@
-"""Files in a folder: of this machine alone, or a share that several machines mount."""
+"""Files in a folder, of one machine or on a share that several machines mount."""
 
 from __future__ import annotations
 
@@ -12,39 +12,48 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from duikou.errors import StorageError
-from duikou.storage.base import PIECE, PRIVATE, Stored, Workspace, checked, made, plainly, unusable
+from duikou.storage.base import (
+    PIECE,
+    PRIVATE,
+    StoredFile,
+    Workspace,
+    disk_error,
+    output_files,
+    storage_errors,
+    valid_key,
+)
 
 
 class LocalFiles:
-    """Files in a folder: of this machine alone, or a share of several machines."""
+    """Files in a folder, of one machine or on a share."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
-    def keep(self, path: Path, key: str) -> int:
-        """Move a file to where it stays; its size in bytes."""
+    def put(self, path: Path, key: str) -> int:
+        """Move a file into the folder; its size in bytes."""
         kept = self._path(key)
-        with plainly():
+        with storage_errors():
             size = path.stat().st_size
-            self._make_place(key)
+            self._make_top_folder(key)
             kept.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
             try:
                 path.rename(kept)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                _carry(path, kept)
+                _move_across_disks(path, kept)
         return size
 
     def copy(self, key: str, to: Path) -> None:
-        """Copy a kept file to a local path."""
-        with plainly(key):
+        """Copy a stored file to a local path."""
+        with storage_errors(key):
             shutil.copyfile(self._path(key), to)
 
     def remove(self, key: str) -> None:
-        """Remove a file or a folder; nothing happens where there is none."""
+        """Remove a file or a folder; a missing one is no error."""
         path = self._path(key)
-        with plainly():
+        with storage_errors():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -53,20 +62,20 @@ class LocalFiles:
     @contextmanager
     def workspace(self) -> Iterator[Workspace]:
         """The folder itself."""
-        yield _InPlace(self)
+        yield _InPlaceWorkspace(self)
 
-    def listed(self, place: str) -> Iterator[Stored]:
-        """Every file below a place. A folder without files is one of no bytes: nobody else would ever find it."""
-        with plainly():
-            yield from _walked(self._path(place), place, time.time())
+    def list(self, top: str) -> Iterator[StoredFile]:
+        """Every file below a top folder. An empty folder is listed with size 0, so that it can be found and removed."""
+        with storage_errors():
+            yield from _walk(self._path(top), top, time.time())
 
-    def local(self, key: str) -> Path | None:
+    def local_path(self, key: str) -> Path | None:
         """The file of a key."""
         return self._path(key)
 
     def size(self, key: str) -> int | None:
-        """Bytes of a kept file; `None` where there is none."""
-        with plainly():
+        """Size of a stored file in bytes; `None` where it is missing."""
+        with storage_errors():
             try:
                 found = self._path(key).lstat()
             except (FileNotFoundError, NotADirectoryError):
@@ -74,64 +83,64 @@ class LocalFiles:
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def read(self, key: str, start: int, end: int) -> Iterator[bytes]:
-        """Bytes `start` to `end - 1` of a kept file, in pieces."""
-        with plainly(key), self._path(key).open("rb") as file:
+        """Bytes `start` to `end - 1` of a stored file, in pieces."""
+        with storage_errors(key), self._path(key).open("rb") as file:
             file.seek(start)
             while start < end and (piece := file.read(min(PIECE, end - start))):
                 start += len(piece)
                 yield piece
 
-    def address(self, key: str, seconds: int, *, media_type: str, filename: str, download: bool) -> str | None:
-        """None: the server itself gives these files out."""
+    def presigned_url(self, key: str, seconds: int, *, media_type: str, filename: str, download: bool) -> str | None:
+        """None: the server serves these files itself."""
 
     def key_of(self, url: str) -> str | None:
-        """None: no address leads here."""
+        """None: no URL points here."""
 
     def ping(self) -> None:
-        """Raise `StorageError` where the folder is missing or may not be written."""
-        with plainly():
+        """Raise `StorageError` where the folder is missing or not writable."""
+        with storage_errors():
             os.scandir(self._root).close()  # fails where a share is stale
         if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
-            raise StorageError("the file storage may not be written")
+            raise StorageError("the file storage is not writable")
 
     def _path(self, key: str) -> Path:
-        return self._root / checked(key)
+        return self._root / valid_key(key)
 
-    def _make_place(self, key: str) -> None:
-        """Make `media`, `sessions` or `tasks`, but never the root: a share that is missing must not become a folder."""
+    def _make_top_folder(self, key: str) -> None:
+        """Make `media`, `sessions` or `tasks`, but never the root: a missing share must not be replaced by a folder."""
         (self._root / key.partition("/")[0]).mkdir(PRIVATE, exist_ok=True)
 
 
-class _InPlace:
-    """A workspace where files are read and made where they stay."""
+class _InPlaceWorkspace:
+    """A workspace that reads and writes stored files in place."""
 
     def __init__(self, files: LocalFiles) -> None:
         self._files = files
 
     def get(self, key: str) -> Path:
         path = self._files._path(key)
-        with plainly(key):
+        with storage_errors(key):
             path.lstat()
         return path
 
     def new(self, key: str) -> Path:
         path = self._files._path(key)
-        with plainly():
-            self._files._make_place(key)
+        with storage_errors():
+            self._files._make_top_folder(key)
         try:
-            path.mkdir(PRIVATE)  # not its parents: they are gone where the task was deleted in between
+            path.mkdir(PRIVATE)  # not its parents: they are missing where the task was deleted in between
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise unusable(error) from error
+            raise disk_error(error) from error
         return path
 
-    def keep(self, key: str) -> int:
-        return sum(size for _, size in made(self._files._path(key)))
+    def put(self, key: str) -> int:
+        return sum(size for _, size in output_files(self._files._path(key)))
 
 
-def _carry(path: Path, kept: Path) -> None:
-    """Move a file to another disk. Under its own name it appears when it is whole."""
+def _move_across_disks(path: Path, kept: Path) -> None:
+    """Move a file to another disk. It appears under its own name once it is complete."""
     part = kept.with_name(f"{kept.name}.part")
     try:
         shutil.copyfile(path, part)
@@ -142,8 +151,8 @@ def _carry(path: Path, kept: Path) -> None:
     path.unlink()
 
 
-def _walked(folder: Path, key: str, now: float) -> Iterator[Stored]:
-    """What lies below a folder; what is removed meanwhile is left out."""
+def _walk(folder: Path, key: str, now: float) -> Iterator[StoredFile]:
+    """The files below a folder; those removed meanwhile are left out."""
     try:
         entries = os.scandir(folder)
     except FileNotFoundError:
@@ -155,14 +164,14 @@ def _walked(folder: Path, key: str, now: float) -> Iterator[Stored]:
             below = f"{key}/{entry.name}"
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    yield from _walked(Path(entry.path), below, now)
+                    yield from _walk(Path(entry.path), below, now)
                     continue
                 found = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            yield Stored(below, found.st_size, max(now - found.st_mtime, 0.0))
+            yield StoredFile(below, found.st_size, max(now - found.st_mtime, 0.0))
     if empty and "/" in key:
         try:
-            yield Stored(key, 0, max(now - folder.stat().st_mtime, 0.0))
+            yield StoredFile(key, 0, max(now - folder.stat().st_mtime, 0.0))
         except FileNotFoundError:
             return

@@ -1,10 +1,10 @@
-"""Files in an object storage: any that speaks S3.
+"""Files in an object storage that speaks S3.
 
-Writes are whole or nothing there, a folder is only what keys begin with, and every call is a request that may fail for
-a while. obstore asks again by itself, with growing pauses, when a connection is refused or breaks, when an answer is
-late, and when it is 429 or 5xx.
+There a write is atomic, a folder is only a prefix of keys, and every call is a request that may fail for a while.
+obstore retries by itself, with growing pauses, after refused or broken connections, timeouts and the statuses 429 and
+5xx.
 
-The machinery below obstore does not live through a fork: a process that forks must not have used it before.
+obstore's runtime does not survive a fork: a process that forks must not have used it before.
 """
 
 from __future__ import annotations
@@ -34,48 +34,58 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from duikou.errors import StorageError
-from duikou.storage.base import PIECE, PRIVATE, Stored, Workspace, checked, gone, made, plainly, require_plain
+from duikou.storage.base import (
+    PIECE,
+    PRIVATE,
+    StoredFile,
+    Workspace,
+    missing,
+    output_files,
+    require_regular,
+    storage_errors,
+    valid_key,
+)
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-PART = 8 << 20  # bytes of one request up or down; S3 takes 5 MiB and more, and 10,000 parts: up to 80 GB a file
-PARTS_AT_ONCE = 2  # one on its way while the next is read: bounds what an upload holds in memory
-READ_AHEAD = 2 << 20  # bytes of one request of a stream: a reader that pauses holds no connection
-LISTED_AT_ONCE = 1_000  # what S3 gives in one answer
+PART = 8 << 20  # bytes of one request up or down; S3 takes parts from 5 MiB on and 10,000 of them: 80 GB a file
+PARTS_AT_ONCE = 2  # one is sent while the next is read: bounds an upload's memory
+READ_AHEAD = 2 << 20  # bytes of one request of a stream: a slow reader holds no connection
+LISTED_AT_ONCE = 1_000  # keys in one S3 response
 CONNECT_S = 5.0
-MAX_REQUEST_S = 30.0  # of one request, before it is tried again
+MAX_REQUEST_S = 30.0  # of one request, before it is retried
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 2.0  # between tries
-MAX_TRIES = 10_000  # patience ends the tries, not their number
-PING_S = 2.0  # whoever asks whether the storage answers wants to know now
-CLOCK_S = 5.0  # to be told the storage's time
-MAX_ADDRESS_S = 7 * 24 * 3_600  # S3 signs no longer
-NOTHING = "no-such-place"  # a prefix under which nothing lies
-SAFE = "-_.~"  # what AWS leaves as it is in the signed form of an address
+MAX_TRIES = 10_000  # the patience ends retries, not their number
+PING_S = 2.0  # patience of a health check
+CLOCK_S = 5.0  # for the request that reads the storage's clock
+MAX_ADDRESS_S = 7 * 24 * 3_600  # S3's maximum
+NOTHING = "no-such-place"  # a prefix without files
+SAFE = "-_.~"  # characters that AWS does not escape in the signed form of a URL
 OPTIONS = ("endpoint", "region")
-REFUSED = re.compile(r"status code: 4(?!08|29)\d\d")  # obstore tells a status only in its text
-BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
+REFUSED = re.compile(r"status code: 4(?!08|29)\d\d")  # obstore has the status only in its text
+BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 PORTS = {"http": 80, "https": 443}
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
-    """A bucket, reached by paths rather than by names of its own, which every S3 understands."""
+class Bucket:
+    """A bucket, addressed by path (`endpoint/bucket/key`), which every S3 supports."""
 
     endpoint: str
-    bucket: str
+    name: str
     prefix: str
     region: str
 
     @classmethod
-    def read(cls, url: str) -> Place:
-        """From `s3://bucket/prefix?endpoint=...&region=...`. Raises `StorageError`, which never holds the address."""
+    def read(cls, url: str) -> Bucket:
+        """From `s3://bucket/prefix?endpoint=...&region=...`. Raises `StorageError` without the URL."""
         parts, options = urlsplit(url), {}
         if "@" in parts.netloc:
             raise StorageError("storage_url: must hold no credentials; they belong in AWS_ACCESS_KEY_ID and its like")
-        if not BUCKET.fullmatch(parts.netloc):
+        if not BUCKET_NAME.fullmatch(parts.netloc):
             raise StorageError("storage_url: must name a bucket, as in s3://bucket/prefix")
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
             if name not in OPTIONS or not value:
@@ -86,25 +96,25 @@ class Place:
         prefix = unquote(parts.path).strip("/")
         try:
             endpoint = _origin(urlsplit(options.get("endpoint") or f"https://s3.{region}.amazonaws.com"))
-            return cls(endpoint, parts.netloc, checked(prefix) if prefix else "", region)
+            return cls(endpoint, parts.netloc, valid_key(prefix) if prefix else "", region)
         except ValueError as error:
             raise StorageError("storage_url: the prefix or the endpoint is no plain address") from error
 
     def path(self, key: str) -> str:
-        """Path of a key below the endpoint, in its signed form."""
-        return quote("/" + "/".join(filter(None, (self.bucket, self.prefix, key))), safe=SAFE + "/")
+        """URL path of a key, escaped as it is signed."""
+        return quote("/" + "/".join(filter(None, (self.name, self.prefix, key))), safe=SAFE + "/")
 
     def key_of(self, url: str) -> str | None:
-        """The key that an address leads to; `None` for an address that leads elsewhere."""
+        """The key that a URL points to; `None` for a URL that points elsewhere."""
         try:
             parts = urlsplit(url)
             origin = _origin(parts._replace(path="", query="", fragment=""))
             path = unquote(parts.path, errors="strict")
-            # The bucket may also be the first part of the host's name, as AWS has it.
-            own_name = self.endpoint.replace("://", f"://{self.bucket}.", 1)
-            start = {self.endpoint: f"/{self.bucket}/", own_name: "/"}.get(origin)
+            # AWS also accepts the bucket as the first part of the host name.
+            own_name = self.endpoint.replace("://", f"://{self.name}.", 1)
+            start = {self.endpoint: f"/{self.name}/", own_name: "/"}.get(origin)
             whole = start and f"{start}{self.prefix}/".replace("//", "/")
-            return checked(path.removeprefix(whole)) if whole and path.startswith(whole) else None
+            return valid_key(path.removeprefix(whole)) if whole and path.startswith(whole) else None
         except ValueError:
             return None
 
@@ -112,125 +122,125 @@ class Place:
 class ObjectFiles:
     """Files in a bucket, below a prefix. Credentials come from the usual AWS variables or the machine's role.
 
-    url: `s3://bucket/prefix?endpoint=...&region=...`; without an endpoint it is AWS. scratch: folder for what is worked
-    on. patience_s: seconds for which a storage that does not answer is asked again. Raises `StorageError`.
+    url: `s3://bucket/prefix?endpoint=...&region=...`; without an endpoint it is AWS. scratch: folder for workspaces.
+    patience_s: seconds for which a storage that does not answer is asked again. Raises `StorageError`.
     """
 
     def __init__(self, url: str, scratch: Path, patience_s: float) -> None:
-        self._place, self._scratch, self._patience_s = Place.read(url), scratch, patience_s
+        self._bucket, self._scratch, self._patience_s = Bucket.read(url), scratch, patience_s
         try:
-            self._store, self._asked = _store(self._place, patience_s), _store(self._place, PING_S)
+            self._store, self._asked = _store(self._bucket, patience_s), _store(self._bucket, PING_S)
         except (BaseError, ValueError) as error:
             raise StorageError(f"storage_url: cannot be used with the AWS variables: {_first_line(error)}") from error
         self._key_id = os.environ.get("AWS_ACCESS_KEY_ID", "")
         self._secret = os.environ.get("AWS_SECRET_ACCESS_KEY", "")
         self._token = os.environ.get("AWS_SESSION_TOKEN", "")
 
-    def keep(self, path: Path, key: str) -> int:
-        """Upload a file and remove it here; its size in bytes."""
-        with plainly(), path.open("rb") as file:
+    def put(self, path: Path, key: str) -> int:
+        """Upload a local file and remove it; its size in bytes."""
+        with storage_errors(), path.open("rb") as file:
             size = self._upload(file, key)
         path.unlink()
         return size
 
     def copy(self, key: str, to: Path) -> None:
-        """Download a kept file."""
+        """Download a stored file."""
         size = self.size(key)
         if size is None:
-            raise gone(key)
+            raise missing(key)
         self._download(key, size, to)
 
     def remove(self, key: str) -> None:
-        """Remove a file and everything below it as a folder; nothing happens where there is nothing."""
+        """Remove a file and everything below it as a folder; a missing one is no error."""
         self._delete(key)
         for found in self._below(key):
             self._delete(found["path"])
 
     @contextmanager
     def workspace(self) -> Iterator[Workspace]:
-        """A private folder, which is removed whatever happens in it."""
-        with plainly():
+        """A private folder, which is removed at the end in any case."""
+        with storage_errors():
             self._scratch.mkdir(PRIVATE, parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self._scratch))
         try:
-            yield _Fetched(self, folder)
+            yield _DownloadedWorkspace(self, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def listed(self, place: str) -> Iterator[Stored]:
-        """Every file below a place, page by page."""
+    def list(self, top: str) -> Iterator[StoredFile]:
+        """Every file below a prefix, page by page."""
         now = self._now()
-        for found in self._below(place):
-            yield Stored(found["path"], found["size"], max(now - found["last_modified"].timestamp(), 0.0))
+        for found in self._below(top):
+            yield StoredFile(found["path"], found["size"], max(now - found["last_modified"].timestamp(), 0.0))
 
-    def local(self, key: str) -> Path | None:
+    def local_path(self, key: str) -> Path | None:
         """None: a file has to be fetched first."""
 
     def size(self, key: str) -> int | None:
-        """Bytes of a kept file; `None` where there is none."""
+        """Size of a stored file in bytes; `None` where it is missing."""
         try:
-            with _answered(key):
-                return int(obstore.head(self._store, checked(key))["size"])
+            with _obstore_errors(key):
+                return int(obstore.head(self._store, valid_key(key))["size"])
         except FileNotFoundError:
             return None
 
     def read(self, key: str, start: int, end: int) -> Iterator[bytes]:
-        """Bytes `start` to `end - 1` of a kept file, in pieces."""
+        """Bytes `start` to `end - 1` of a stored file, in pieces."""
         for block in self._blocks(key, start, end, READ_AHEAD):
             for at in range(0, len(block), PIECE):
                 yield bytes(block[at : at + PIECE])
 
-    def address(self, key: str, seconds: int, *, media_type: str, filename: str, download: bool) -> str | None:
-        """An address that S3 itself answers for so many seconds, a week at most.
+    def presigned_url(self, key: str, seconds: int, *, media_type: str, filename: str, download: bool) -> str | None:
+        """A URL that S3 itself serves for `seconds`, a week at most.
 
-        `None` where the credentials are those of the machine's role: they are not ours to sign with, and the server
-        gives the file out itself.
+        `None` where the credentials come from the machine's role: the process cannot sign with them, and the server
+        serves the file itself.
         """
         if not (self._key_id and self._secret):
             return None
         shown = "attachment" if download else "inline"
-        plain = quote(filename, safe="") == filename  # else as RFC 6266 has it
+        plain = quote(filename, safe="") == filename  # else encoded as RFC 6266 says
         name = f'filename="{filename}"' if plain else f"filename*=utf-8''{quote(filename, safe='')}"
         asked = {"response-content-type": media_type, "response-content-disposition": f"{shown}; {name}"}
-        return self._signed(checked(key), min(seconds, MAX_ADDRESS_S), asked, datetime.now(UTC))
+        return self._signed(valid_key(key), min(seconds, MAX_ADDRESS_S), asked, datetime.now(UTC))
 
     def key_of(self, url: str) -> str | None:
-        """The key that an address of our bucket leads to, signed or not; `None` for any other."""
-        return self._place.key_of(url)
+        """The key that a URL of this bucket points to, signed or not; `None` for any other."""
+        return self._bucket.key_of(url)
 
     def ping(self) -> None:
         """Raise `StorageError` where the bucket does not answer, is missing, or may not be listed."""
-        with _answered():
+        with _obstore_errors():
             obstore.list(self._asked, NOTHING).collect()
 
-    def upload_made(self, path: Path, key: str) -> int:
-        """Upload a file that a worker left, without following a link that has taken its place meanwhile."""
-        with plainly():
+    def upload_output(self, path: Path, key: str) -> int:
+        """Upload a worker's output, without following a link that has replaced the file meanwhile."""
+        with storage_errors():
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            require_plain(os.fstat(descriptor), path.name)
+            require_regular(os.fstat(descriptor), path.name)
             return self._upload(file, key)
 
     def fetch(self, key: str, folder: Path) -> Path:
         """Download a file, or all files below a folder, into `folder` under their own keys."""
         size = self.size(key)
         found = [(key, size)] if size is not None else ((file["path"], file["size"]) for file in self._below(key))
-        path = folder / checked(key)
+        path = folder / valid_key(key)
         for name, length in found:
-            to = folder / checked(name)
-            with plainly():
+            to = folder / valid_key(name)
+            with storage_errors():
                 to.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
             self._download(name, length, to)
         if not path.exists():
-            raise gone(key)
+            raise missing(key)
         return path
 
     def _upload(self, file: IO[bytes], key: str) -> int:
         size = os.fstat(file.fileno()).st_size
-        with _answered():
+        with _obstore_errors():
             obstore.put(
                 self._store,
-                checked(key),
+                valid_key(key),
                 file,
                 use_multipart=size > PART,
                 chunk_size=PART,
@@ -240,7 +250,7 @@ class ObjectFiles:
 
     def _download(self, key: str, size: int, to: Path) -> None:
         try:
-            with plainly(), to.open("wb") as file:
+            with storage_errors(), to.open("wb") as file:
                 for block in self._blocks(key, 0, size, PART):
                     file.write(block)
         except BaseException:
@@ -248,42 +258,42 @@ class ObjectFiles:
             raise
 
     def _blocks(self, key: str, start: int, end: int, at_once: int) -> Iterator[memoryview]:
-        """Parts of a file, each asked for on its own: what fails is asked again from there, not from the beginning."""
+        """Parts of a file, each a request of its own, so that a failure repeats one part rather than the file."""
         for at in range(start, end, at_once):
             try:
-                with _answered(key):
-                    block = obstore.get_range(self._store, checked(key), start=at, end=min(at + at_once, end))
+                with _obstore_errors(key):
+                    block = obstore.get_range(self._store, valid_key(key), start=at, end=min(at + at_once, end))
             except FileNotFoundError as error:
-                raise gone(key) from error
+                raise missing(key) from error
             yield memoryview(block)
 
     def _below(self, key: str) -> Iterator[ObjectMeta]:
-        pages = iter(obstore.list(self._store, checked(key), chunk_size=LISTED_AT_ONCE))
+        pages = iter(obstore.list(self._store, valid_key(key), chunk_size=LISTED_AT_ONCE))
         while True:
-            with _answered():
+            with _obstore_errors():
                 page = next(pages, None)
             if page is None:
                 return
             yield from page
 
     def _delete(self, key: str) -> None:
-        """Delete one object. A deletion whose answer is late is the one request that obstore does not repeat."""
+        """Delete one object. A deletion that times out is the one request that obstore does not retry."""
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
-                with _answered(key):
-                    obstore.delete(self._store, checked(key))
+                with _obstore_errors(key):
+                    obstore.delete(self._store, valid_key(key))
                 return
             except FileNotFoundError:
                 return
-            except _SilentError:
+            except _TimeoutError:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(FIRST_PAUSE_S)
 
     def _now(self) -> float:
-        """The storage's time, of which it tells in every answer, a refusal too; ours where it does not."""
-        request = urllib.request.Request(f"{self._place.endpoint}/{self._place.bucket}", method="HEAD")
+        """The storage's clock, from the Date header of any response; this machine's where there is none."""
+        request = urllib.request.Request(f"{self._bucket.endpoint}/{self._bucket.name}", method="HEAD")
         try:
             with urllib.request.urlopen(request, timeout=CLOCK_S) as answer:
                 date = answer.headers["Date"]
@@ -302,8 +312,8 @@ class ObjectFiles:
         with botocore's.
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
         """
-        stamp, host = f"{at:%Y%m%dT%H%M%SZ}", urlsplit(self._place.endpoint).netloc
-        steps = (f"{at:%Y%m%d}", self._place.region, "s3", "aws4_request")
+        stamp, host = f"{at:%Y%m%dT%H%M%SZ}", urlsplit(self._bucket.endpoint).netloc
+        steps = (f"{at:%Y%m%d}", self._bucket.region, "s3", "aws4_request")
         options = {
             **asked,
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
@@ -315,17 +325,17 @@ class ObjectFiles:
         if self._token:
             options["X-Amz-Security-Token"] = self._token
         query = "&".join(f"{quote(name, safe=SAFE)}={quote(options[name], safe=SAFE)}" for name in sorted(options))
-        path = self._place.path(key)
+        path = self._bucket.path(key)
         request = "\n".join(("GET", path, query, f"host:{host}", "", "host", "UNSIGNED-PAYLOAD"))
         text = "\n".join(("AWS4-HMAC-SHA256", stamp, "/".join(steps), hashlib.sha256(request.encode()).hexdigest()))
         signing = f"AWS4{self._secret}".encode()
         for step in (*steps, text):
             signing = hmac.digest(signing, step.encode(), "sha256")
-        return f"{self._place.endpoint}{path}?{query}&X-Amz-Signature={signing.hex()}"
+        return f"{self._bucket.endpoint}{path}?{query}&X-Amz-Signature={signing.hex()}"
 
 
-class _Fetched:
-    """A workspace of copies: what is asked for is downloaded, what was made is uploaded."""
+class _DownloadedWorkspace:
+    """A workspace of copies: input is downloaded, output is uploaded."""
 
     def __init__(self, files: ObjectFiles, folder: Path) -> None:
         self._files, self._folder = files, folder
@@ -334,25 +344,25 @@ class _Fetched:
         return self._files.fetch(key, self._folder)
 
     def new(self, key: str) -> Path:
-        path = self._folder / checked(key)
-        with plainly():
+        path = self._folder / valid_key(key)
+        with storage_errors():
             path.mkdir(PRIVATE, parents=True)
         return path
 
-    def keep(self, key: str) -> int:
-        found = list(made(self._folder / checked(key)))  # all are looked at before the first is sent
-        return sum(self._files.upload_made(path, path.relative_to(self._folder).as_posix()) for path, _ in found)
+    def put(self, key: str) -> int:
+        found = list(output_files(self._folder / valid_key(key)))  # all are checked before the first is sent
+        return sum(self._files.upload_output(path, path.relative_to(self._folder).as_posix()) for path, _ in found)
 
 
-class _SilentError(StorageError):
+class _TimeoutError(StorageError):
     """The storage did not answer within the patience."""
 
 
 @contextmanager
-def _answered(key: str = "") -> Iterator[None]:
-    """Raise obstore's errors as `StorageError`; with a key `FileNotFoundError` where there is no such object.
+def _obstore_errors(key: str = "") -> Iterator[None]:
+    """Raise obstore's errors as `StorageError`; with a key, `FileNotFoundError` where there is no such object.
 
-    What a storage says to a refusal may repeat the request with its session token: neither log nor cause holds it.
+    A refusal may quote the request with its session token: neither the log nor the cause holds its text.
     """
     try:
         yield
@@ -365,7 +375,7 @@ def _answered(key: str = "") -> Iterator[None]:
         if REFUSED.search(str(error)):
             raise _refused(error) from None
         log.warning("the file storage does not answer", error=_first_line(error))
-        raise _SilentError("the file storage does not answer") from error
+        raise _TimeoutError("the file storage does not answer") from error
 
 
 def _refused(error: Exception) -> StorageError:
@@ -374,23 +384,23 @@ def _refused(error: Exception) -> StorageError:
 
 
 def _first_line(error: Exception) -> str:
-    """What went wrong, without the answer's text; of that only the code."""
+    """The first line of the error, with only the code of the response's body."""
     text = str(error)
     code = re.search(r"<Code>(\w+)</Code>", text)
     return text.partition("\n")[0].partition(": <")[0] + (f" ({code[1]})" if code else "")
 
 
-def _store(place: Place, patience_s: float) -> S3Store:
+def _store(bucket: Bucket, patience_s: float) -> S3Store:
     return S3Store(
-        place.bucket,
-        prefix=place.prefix or None,
-        endpoint=place.endpoint,
-        aws_endpoint_url_s3=place.endpoint,  # else the variable of that name would win
-        region=place.region,
+        bucket.name,
+        prefix=bucket.prefix or None,
+        endpoint=bucket.endpoint,
+        aws_endpoint_url_s3=bucket.endpoint,  # else the environment variable would win
+        region=bucket.region,
         virtual_hosted_style_request=False,
         disable_bulk_delete=True,  # not every S3 has it
         client_options={
-            "allow_http": place.endpoint.startswith("http://"),
+            "allow_http": bucket.endpoint.startswith("http://"),
             "connect_timeout": timedelta(seconds=CONNECT_S),
             "timeout": timedelta(seconds=min(patience_s / 2, MAX_REQUEST_S)),
         },
@@ -407,7 +417,7 @@ def _store(place: Place, patience_s: float) -> S3Store:
 
 
 def _origin(parts: SplitResult) -> str:
-    """Scheme, host and port, in the one form in which they are compared and signed. Raises `ValueError`."""
+    """Scheme, host and port, normalised for comparing and signing. Raises `ValueError`."""
     scheme, host = parts.scheme.lower(), parts.hostname
     rest = parts.path.strip("/") or parts.query or parts.fragment
     if scheme not in PORTS or not host or "@" in parts.netloc or rest:

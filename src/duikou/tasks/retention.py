@@ -17,7 +17,7 @@ import structlog
 
 from duikou.database.engine import Database
 from duikou.storage import keys
-from duikou.storage.base import Files, Stored
+from duikou.storage.base import Files, StoredFile
 from duikou.tasks.store import Store
 from duikou.telemetry import metrics
 
@@ -106,7 +106,7 @@ def remove_orphans(
     """Delete files that have no row; how many. An age of 0 is safe only while nothing is being written."""
     removed = 0
     for place in keys.PLACES:
-        for some in _batches(files.listed(place)):
+        for some in _batches(files.list(place)):
             if stopping is not None and stopping.is_set():
                 return removed
             known = store.expiry.known({_owner(stored.key) for stored in some})
@@ -126,7 +126,7 @@ def _remove(files: Files, some: Sequence[str]) -> None:
             pass
 
 
-def _batches(listed: Iterable[Stored]) -> Iterator[list[Stored]]:
+def _batches(listed: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
     files = iter(listed)
     while some := list(islice(files, KEYS)):
         yield some

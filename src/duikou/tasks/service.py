@@ -185,9 +185,9 @@ class TaskService:
         """A path for a new file that is received."""
         return self._folder.incoming()
 
-    def promised(self, megabytes: int) -> AbstractContextManager[None]:
+    def reserve(self, megabytes: int) -> AbstractContextManager[None]:
         """Reserve disk space for a file that is received. Raises `StorageError` where there is too little."""
-        return self._folder.promised(megabytes)
+        return self._folder.reserve(megabytes)
 
     def add_media(self, account: str, new: NewMedia) -> Media:
         """Store a received file; its local copy is taken over."""
@@ -195,7 +195,7 @@ class TaskService:
             raise WorkerError(f"the worker process reported an unknown kind of file, {new.suffix!r}")
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, new.suffix)
-        size = self._files.keep(new.path, key)
+        size = self._files.put(new.path, key)
         until = at + (self._policy.upload_ms if new.kind is MediaKind.UPLOAD else self._policy.keep_ms)
         media = Media(media_id, account, new.kind, key, new.suffix, size, new.duration_ms, at, until)
         self._store.media.add(media)
@@ -222,7 +222,7 @@ class TaskService:
 
     def local_file(self, key: str) -> Path | None:
         """Where a stored file can be read in place, or `None`."""
-        return self._files.local(key)
+        return self._files.local_path(key)
 
     def copy_file(self, key: str, to: Path) -> None:
         """Copy a stored file to a local path."""
@@ -314,7 +314,7 @@ class TaskService:
         choices = []
         for number, (choice, audio) in enumerate(zip(new.choices, new.audio, strict=True)):
             key = keys.audio_key(common["id"], number)
-            self._files.keep(audio, key)
+            self._files.put(audio, key)
             choices.append(replace(choice, audio=key))
         task = RenderTask(
             **common,

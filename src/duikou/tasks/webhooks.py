@@ -17,7 +17,7 @@ from collections.abc import Callable
 import structlog
 
 from duikou.errors import FetchError
-from duikou.net.addresses import Reach
+from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import post
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import RenderTask
@@ -44,11 +44,11 @@ class WebhookSender:
         accounts: Accounts,
         body: Callable[[RenderTask], bytes],
         *,
-        reach: Reach,
+        policy: AddressPolicy,
         stopping: threading.Event,
     ) -> None:
         self._outbox, self._accounts, self._body = outbox, accounts, body
-        self._reach, self._stopping = reach, stopping
+        self._policy, self._stopping = policy, stopping
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="duikou-webhooks", daemon=True)
 
     def start(self) -> None:
@@ -96,7 +96,7 @@ class WebhookSender:
         body = self._body(entry.task)
         headers = signed_headers(body, entry.id, int(time.time()), self._accounts.callback_secret(entry.task.account))
         try:
-            status = await post(callback.url, body, headers, timeout_s=TIMEOUT_S, reach=self._reach)
+            status = await post(callback.url, body, headers, timeout_s=TIMEOUT_S, policy=self._policy)
         except FetchError as error:
             span.fail("unreachable")
             self._retry(entry, str(error))

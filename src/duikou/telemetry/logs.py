@@ -1,7 +1,7 @@
-"""Log lines of servers and workers: one form, on the standard error, whoever writes them.
+"""Log lines of servers and workers, in one form on the standard error.
 
-What libraries log from warnings on, warnings of Python and faults that nobody caught take the same way as ours. Child
-processes hand theirs to their parent: what they may write to is limited.
+Warnings and errors that libraries log, Python's own warnings and uncaught exceptions take the same form. Child
+processes forward their lines to their parent, because the files that they may write to are restricted.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
 
 def configure() -> None:
-    """Send structured lines to the standard error: for people on a terminal, JSON elsewhere."""
+    """Write structured lines to the standard error: readable text on a terminal, JSON elsewhere."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            *(_for_people() if sys.stderr.isatty() else _for_programs()),
+            *(_text() if sys.stderr.isatty() else _json()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
-    _take_up_others()
+    _capture_others()
 
 
-def send(hand_on: Callable[[str, str, Mapping[str, object]], None]) -> None:
+def forward(hand_on: Callable[[str, str, Mapping[str, object]], None]) -> None:
     """Call `hand_on(level, event, fields)` for each line instead of writing it."""
 
     def processor(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -49,18 +49,18 @@ def send(hand_on: Callable[[str, str, Mapping[str, object]], None]) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
-    _take_up_others()
+    _capture_others()
 
 
-def relay(level: str, event: str, more: Mapping[str, object]) -> None:
-    """Write a line that a worker handed on. Which task it is of is for us to say, not for the worker."""
-    ours = {"event", "level", "timestamp", *structlog.contextvars.get_contextvars()}
-    line = {name: value for name, value in more.items() if name not in ours}
+def relay(level: str, event: str, fields: Mapping[str, object]) -> None:
+    """Write a line that a child forwarded. The parent's context wins, so a child cannot name another task."""
+    reserved = {"event", "level", "timestamp", *structlog.contextvars.get_contextvars()}
+    line = {name: value for name, value in fields.items() if name not in reserved}
     _write(level if level in LEVELS else "info", event, line)
 
 
-class _Others(logging.Handler):
-    """Takes up what libraries log."""
+class _LibraryHandler(logging.Handler):
+    """Writes what libraries log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -70,35 +70,35 @@ class _Others(logging.Handler):
             self.handleError(record)
 
 
-def _take_up_others() -> None:
+def _capture_others() -> None:
     root = logging.getLogger()
-    if not any(isinstance(handler, _Others) for handler in root.handlers):
-        root.addHandler(_Others())
+    if not any(isinstance(handler, _LibraryHandler) for handler in root.handlers):
+        root.addHandler(_LibraryHandler())
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    if threading.excepthook is threading.__excepthook__:  # else a test runner collects them
-        threading.excepthook = _thread_ended
+    if threading.excepthook is threading.__excepthook__:  # a test runner has its own
+        threading.excepthook = _log_thread_exception
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _unraisable
+        sys.unraisablehook = _log_unraisable
 
 
-def _thread_ended(fault: threading.ExceptHookArgs) -> None:
-    name = fault.thread.name if fault.thread else ""
-    _write("critical", "a thread died", {"thread": name, "exc_info": fault.exc_value})
+def _log_thread_exception(failure: threading.ExceptHookArgs) -> None:
+    name = failure.thread.name if failure.thread else ""
+    _write("critical", "a thread died", {"thread": name, "exc_info": failure.exc_value})
 
 
-def _unraisable(fault: sys.UnraisableHookArgs) -> None:
-    _write("error", "a fault that nobody could catch", {"where": repr(fault.object), "exc_info": fault.exc_value})
+def _log_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    _write("error", "an unraisable exception", {"where": repr(failure.object), "exc_info": failure.exc_value})
 
 
 def _write(level: str, event: str, more: dict[str, Any]) -> None:
     getattr(structlog.get_logger(), level if level in LEVELS else "warning")(event, **more)
 
 
-def _for_people() -> list[structlog.typing.Processor]:
-    # Plain traces: those that show local variables would spill what callers sent.
+def _text() -> list[structlog.typing.Processor]:
+    # Plain tracebacks: local variables would reveal what callers sent.
     return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
 
 
-def _for_programs() -> list[structlog.typing.Processor]:
+def _json() -> list[structlog.typing.Processor]:
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

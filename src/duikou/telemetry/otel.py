@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, sent by OTLP over HTTP. Imported only where an address is set for them.
+"""Traces by OpenTelemetry, sent by OTLP over HTTP. Imported only where a collector is configured.
 
-The SDK's own variables (OTEL_...) tune what is asked for here, such as the headers that a collector wants; they turn
-nothing on. Only spans of ours are made: the libraries' global tracer stays the one that does nothing.
+The SDK's own variables (OTEL_...) tune the export, such as the headers that a collector wants; they turn nothing on.
+Only duikou's spans are created: the libraries' global tracer stays the one that does nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ except ImportError as error:
     raise InputError("traces need OpenTelemetry; install duikou[otel]", field="otel_endpoint") from error
 
 SEND_EVERY_MS = 2_000
-SEND_S = 5.0  # for one batch, with what is tried again; then it is dropped
-GOODBYE_S = 3.0  # at a stop, for what is left: a collector that hangs does not hold up a rolling update
+SEND_S = 5.0  # for one batch with its retries; then it is dropped
+FLUSH_S = 3.0  # for the remaining spans at a stop: a collector that hangs does not delay a rolling update
 TRACEPARENT = "traceparent"
 
 log = structlog.get_logger(__name__)
@@ -39,12 +39,12 @@ _w3c = TraceContextTextMapPropagator()
 
 
 class OtlpTracer:
-    """A `duikou.telemetry.traces.Tracer`. role: what this process is, `server` or `worker`. Raises `InputError`."""
+    """A `duikou.telemetry.spans.Tracer`. role: `server` or `worker`. Raises `InputError`."""
 
     def __init__(self, endpoint: str, role: str) -> None:
         if not endpoint.startswith(("http://", "https://")):
             raise InputError(
-                "expected the address of a collector, such as http://127.0.0.1:4318",
+                "expected the URL of a collector, such as http://127.0.0.1:4318",
                 field="otel_endpoint",
             )
         about = {"service.name": "duikou", "service.version": __version__, "duikou.role": role}
@@ -63,7 +63,7 @@ class OtlpTracer:
             context=None if parent is None else _w3c.extract({TRACEPARENT: parent}, Context()),
             kind=trace.SpanKind[kind.upper()],
             attributes=attributes,
-            record_exception=False,  # its text may name what callers sent
+            record_exception=False,  # its text may quote what callers sent
             set_status_on_exception=False,
         ) as made:
             span = _Span(made)
@@ -88,10 +88,10 @@ class OtlpTracer:
         return carrier.get(TRACEPARENT, "")
 
     def close(self) -> None:
-        """Send what is left, for up to `GOODBYE_S`."""
+        """Send the remaining spans, for up to `FLUSH_S`."""
         last = threading.Thread(target=self._provider.shutdown, name="duikou-traces", daemon=True)
         last.start()
-        last.join(GOODBYE_S)
+        last.join(FLUSH_S)
 
 
 class _Span(Span):
@@ -113,31 +113,31 @@ class _Span(Span):
 
 
 class _Exporter(OTLPSpanExporter):
-    """Tells once that spans cannot be sent and once that they can be again; the library tells it of each attempt."""
+    """Logs once when an outage of the collector begins and once when it ends; the library logs every attempt."""
 
     def __init__(self, *, endpoint: str, timeout: float) -> None:
         super().__init__(endpoint=endpoint, timeout=timeout)
         self._failing = False
-        self._said: list[str] = []
-        logging.getLogger(OTLPSpanExporter.__module__).addFilter(self._keep)
+        self._messages: list[str] = []
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(self._capture)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send spans; those of a batch that failed are lost."""
-        self._said.clear()
+        """Send spans; a batch that fails is lost."""
+        self._messages.clear()
         result = super().export(spans)
         failing = result is not SpanExportResult.SUCCESS
         if failing and not self._failing:
-            log.warning("traces cannot be sent", reason=next(iter(self._said), ""))
+            log.warning("traces cannot be sent", reason=next(iter(self._messages), ""))
         elif self._failing and not failing:
             log.info("traces are sent again")
         self._failing = failing
         return result
 
     def shutdown(self) -> None:
-        """Send no more."""
+        """Stop exporting."""
         super().shutdown()  # type: ignore[no-untyped-call]
-        logging.getLogger(OTLPSpanExporter.__module__).removeFilter(self._keep)
+        logging.getLogger(OTLPSpanExporter.__module__).removeFilter(self._capture)
 
-    def _keep(self, record: logging.LogRecord) -> bool:
-        self._said.append(record.getMessage())
+    def _capture(self, record: logging.LogRecord) -> bool:
+        self._messages.append(record.getMessage())
         return False

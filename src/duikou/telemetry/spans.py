@@ -1,4 +1,4 @@
-"""What a trace is made of: spans, and the interface of whatever makes and sends them."""
+"""Spans, and the interface of what creates and sends them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Kind = Literal["server", "client", "internal"]
 
 
 class Span:
-    """A piece of work that has begun. This one is not traced."""
+    """A step of a trace. This class does nothing; it stands in while tracing is off."""
 
     def name(self, name: str) -> None:
-        """Call it otherwise, once more is known of it."""
+        """Rename the span."""
 
     def note(self, attributes: Attributes) -> None:
-        """Say more of it."""
+        """Set attributes."""
 
     def fail(self, word: str) -> None:
-        """It goes wrong; `word` is a stable one that says how."""
+        """Mark the span as failed; `word` is a stable name of the error."""
 
     def end(self) -> None:
-        """It is over."""
+        """End the span."""
 
 
 class Tracer(Protocol):
-    """Whoever makes spans and sends them."""
+    """Creates spans and sends them."""
 
     def span(self, name: str, attributes: Attributes, parent: str | None, kind: Kind) -> AbstractContextManager[Span]:
         """See `Traces.span`."""
@@ -42,4 +42,4 @@ class Tracer(Protocol):
         """See `Traces.here`."""
 
     def close(self) -> None:
-        """Send what is left, within seconds."""
+        """Send the remaining spans, within seconds."""

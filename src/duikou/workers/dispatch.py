@@ -1,6 +1,6 @@
-"""Who sees to it that what waits in the store is done: here the embedded dispatcher, threads that each own one worker.
+"""Who gets waiting tasks done. Here the embedded dispatcher: threads of this process, each with its own child process.
 
-The store's rows are the truth; `wake` only says that there may be something to claim.
+The rows of the store are the truth; `wake` only says that there may be something to claim.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from duikou.sandbox.process import Worker
 from duikou.tasks.states import Queue
 from duikou.workers.executor import Executor
 
-IDLE_S = 1.0  # how long a retry that fell due may go unseen; new tasks wake the dispatcher at once
+IDLE_S = 1.0  # how long a due retry may go unnoticed; new tasks wake the dispatcher at once
 
 
 class LocalDispatcher:
-    """Threads of this process, one child process each; `sizes` says how many for each queue.
+    """Threads of this process with one child process each; `sizes` says how many for each queue.
 
-    From `draining` on no render is begun. Searches are: their callers were let in before and wait.
+    Once `draining` is set no render is started. Searches for faces still are: their callers were admitted before and
+    wait for the answer.
     """
 
     def __init__(
@@ -27,15 +27,14 @@ class LocalDispatcher:
         self._executor = executor
         self._stopping, self._draining = stopping, draining
         self._news = threading.Condition()
-        self.workers = {queue: tuple(executor.worker() for _ in range(size)) for queue, size in sizes.items()}
         self._threads = [
-            threading.Thread(target=self._serve, args=(queue, worker), name=f"duikou-{queue}-{number}", daemon=True)
-            for queue, workers in self.workers.items()
-            for number, worker in enumerate(workers)
+            threading.Thread(target=self._serve, args=(queue,), name=f"duikou-{queue}-{number}", daemon=True)
+            for queue, size in sizes.items()
+            for number in range(size)
         ]
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start working."""
         self._executor.start()
         for thread in self._threads:
             thread.start()
@@ -46,10 +45,10 @@ class LocalDispatcher:
             self._news.notify_all()
 
     def resend_lost_wakeups(self) -> None:
-        """Nothing is lost between this process and its own threads."""
+        """Nothing is lost between the threads of one process."""
 
     def join(self) -> None:
-        """Wait until every child is gone; what they had in hand waits for the next start."""
+        """Wait until every child has ended; unfinished tasks wait for the next start."""
         with self._news:
             self._news.notify_all()
         for thread in self._threads:
@@ -59,17 +58,18 @@ class LocalDispatcher:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is in hand."""
+        """Whether any task is running."""
         return self._executor.busy
 
     def ping(self) -> None:
-        """They always answer."""
+        """Threads of this process always answer."""
 
-    def _serve(self, queue: Queue, worker: Worker) -> None:
-        worker.start()
+    def _serve(self, queue: Queue) -> None:
+        process = self._executor.new_process()
+        process.start()
         while not self._stopping.is_set():
-            begun = queue is Queue.IDENTIFY or not self._draining.is_set()
-            if not (begun and self._executor.do_one(queue, worker)):
+            may_start = queue is Queue.IDENTIFY or not self._draining.is_set()
+            if not (may_start and self._executor.run_next(queue, process)):
                 with self._news:
                     self._news.wait(IDLE_S)
-        worker.stop()
+        process.stop()

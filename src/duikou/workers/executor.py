@@ -1,6 +1,6 @@
-"""Does what waits in the store: claims a task, has it done in a child process, and writes how it ended.
+"""Runs waiting tasks: claims one, does the work in a child process and writes the outcome.
 
-Nothing here knows who dispatched the task: an embedded server and the workers of a fleet do the same.
+It does not depend on who dispatched the task: an embedded server and the workers of a fleet run the same code.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from duikou.errors import DuikouError, InputError, ModelError, StorageError, Wor
 from duikou.provenance import certificates
 from duikou.provenance.producer import Producer, configured
 from duikou.sandbox.messages import UnexpectedError, plain_text
-from duikou.sandbox.process import LimitError, StoppedError, Worker
-from duikou.sandbox.restrictions import Limits, Places
+from duikou.sandbox.process import LimitError, SandboxProcess, StoppedError
+from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.settings import Settings
 from duikou.storage import keys
-from duikou.storage.base import FULL, Files, unusable
+from duikou.storage.base import FULL, Files, disk_error
 from duikou.storage.data_folder import DataFolder
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import (
@@ -40,32 +40,39 @@ from duikou.tasks.store.errors import IdTakenError
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
 from duikou.units import DAY_MS, HOUR_MS
-from duikou.workers.heartbeat import Held, Pulse
-from duikou.workers.work import RenderOrder, Work
+from duikou.workers.heartbeat import HeartbeatWriter, Lease
+from duikou.workers.work import RenderJob, Work
 
-INSIST_S = 1.0  # between attempts at writing an outcome while the database refuses
-BEAT_S, SHARED_BEAT_S = 0.5, 2.0  # between signs of life: for eyes on one machine, bearable for a thousand of them
+OUTCOME_RETRY_S = 1.0  # between attempts at writing an outcome while the database refuses
+HEARTBEAT_S = 0.5  # of an embedded server, whose user watches the progress
+SHARED_HEARTBEAT_S = 2.0  # in a fleet: a database bears a thousand workers at this pace
 
 Outcome = Callable[[], object]
-"""The write that ends an attempt, so that it can be insisted on."""
+"""The write that ends an attempt; it is repeated until it succeeds."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What holds for all work of a process. made_by: who answers for results. Times in ms, of what is kept."""
+class WorkPolicy:
+    """What applies to all work of a process.
+
+    made_by: who is named as the producer of results. keep_ms, session_ms: how long results and sessions are kept.
+    heartbeat_s: seconds between two heartbeats.
+    """
 
     limits: Mapping[Queue, Limits]
     made_by: Producer
     keep_ms: int
     session_ms: int
+    heartbeat_s: float = HEARTBEAT_S
 
     @staticmethod
-    def of(settings: Settings, folder: DataFolder, fleet: Accounts | None = None) -> Terms:
-        """The terms of these settings. Raises `InputError` where the settings' certificate cannot sign results.
+    def of(settings: Settings, folder: DataFolder, fleet: Accounts | None = None) -> WorkPolicy:
+        """The policy of these settings. Raises `InputError` where the settings' certificate cannot sign results.
 
-        fleet: where the self-signed certificate is kept that all machines sign with, unless one is configured.
+        fleet: the accounts of a database that several machines share, `None` for an embedded server. The database also
+        holds the self-signed certificate that all machines sign with, unless one is configured.
         """
         if fleet is not None and settings.c2pa_certificate is None:
             made = certificates.export_self_signed(folder.root)
@@ -73,17 +80,18 @@ class Terms:
             if shared != made:
                 certificates.import_self_signed(folder.root, shared)
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
-        looking = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
-        return Terms(
-            {Queue.IDENTIFY: looking, Queue.RENDER: usual, Queue.GPU: usual},
+        identifying = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
+        return WorkPolicy(
+            {Queue.IDENTIFY: identifying, Queue.RENDER: usual, Queue.GPU: usual},
             configured(settings, folder.root),
             settings.media_days * DAY_MS,
             settings.session_hours * HOUR_MS,
+            HEARTBEAT_S if fleet is None else SHARED_HEARTBEAT_S,
         )
 
 
 class Executor:
-    """What one process does of what waits. Used by several threads, each with a `Worker` of its own."""
+    """Runs tasks. Used by several threads, each with a `SandboxProcess` of its own."""
 
     def __init__(
         self,
@@ -91,40 +99,39 @@ class Executor:
         files: Files,
         folder: DataFolder,
         work: Work,
-        terms: Terms,
+        policy: WorkPolicy,
         *,
-        shared: bool,
         stopping: threading.Event,
     ) -> None:
-        self._store, self._files, self._folder, self._work, self._terms = store, files, folder, work, terms
+        self._store, self._files, self._folder, self._work, self._policy = store, files, folder, work, policy
         self._stopping, self._full = stopping, False
-        self._pulse = Pulse(store, SHARED_BEAT_S if shared else BEAT_S)
+        self._heartbeat = HeartbeatWriter(store, policy.heartbeat_s)
 
     def start(self) -> None:
-        """Begin to give signs of life."""
-        self._pulse.start()
+        """Start sending heartbeats."""
+        self._heartbeat.start()
 
     def join(self) -> None:
-        """After the last thread is done."""
-        self._pulse.join()
+        """Stop sending heartbeats, after the last thread has ended."""
+        self._heartbeat.join()
 
     @property
     def busy(self) -> bool:
-        """Whether anything is in hand."""
-        return self._pulse.busy
+        """Whether any task is running."""
+        return self._heartbeat.busy
 
-    def worker(self) -> Worker:
-        """A worker for one thread."""
-        return Worker(self._terms.limits[Queue.RENDER], self._stopping)
+    def new_process(self) -> SandboxProcess:
+        """A sandbox for one thread."""
+        return SandboxProcess(self._policy.limits[Queue.RENDER], self._stopping)
 
-    def do_one(self, queue: Queue, worker: Worker) -> bool:
-        """Do the task whose turn it is, to its end. False where none waits, or nothing can be begun at the moment."""
+    def run_next(self, queue: Queue, process: SandboxProcess) -> bool:
+        """Run the next task to its end. False where no task waits or none can be started at the moment."""
         if not self._has_room():
             return False
         try:
             task = self._store.queue.claim(queue)
         except Exception:
-            log.exception("no task can be claimed")
+            log.exception("cannot claim a task")
             return False
         if task is None:
             return False
@@ -133,39 +140,39 @@ class Executor:
         with (
             structlog.contextvars.bound_contextvars(**context),
             traces.span("attempt", known, parent=task.trace) as span,
-            self._pulse.holding(task) as held,
+            self._heartbeat.lease(task) as lease,
         ):
-            self._insist(self._attempt(task, worker, held, span))
+            self._write_outcome(self._attempt(task, process, lease, span))
         return True
 
     def _has_room(self) -> bool:
-        """What waits goes on waiting while the disk is full: it is not the task's fault."""
+        """Whether the disk has space. While it is full tasks wait rather than fail."""
         try:
             self._folder.require_room()
         except StorageError as error:
             if not self._full:
-                log.warning("nothing is begun", reason=str(error))
+                log.warning("no task is started", reason=str(error))
             self._full = True
         else:
             self._full = False
         return not self._full
 
-    def _insist(self, outcome: Outcome) -> None:
-        """Write an outcome, however long the database refuses: else the task would hang until the next start."""
+    def _write_outcome(self, outcome: Outcome) -> None:
+        """Write an outcome, however long the database is away: without it the task would hang until a restart."""
         while True:
             try:
                 outcome()
                 return
             except Exception:
-                log.exception("the outcome of a task cannot be written")
-                if self._stopping.wait(INSIST_S):
+                log.exception("cannot write the outcome of a task")
+                if self._stopping.wait(OUTCOME_RETRY_S):
                     return
 
-    def _attempt(self, task: Task, worker: Worker, held: Held, span: Span) -> Outcome:
-        searching = isinstance(task, IdentifyTask)
-        made = keys.session_key(new_id()) if searching else keys.attempt_key(task.id, task.attempt)
+    def _attempt(self, task: Task, process: SandboxProcess, lease: Lease, span: Span) -> Outcome:
+        identifying = isinstance(task, IdentifyTask)
+        made = keys.session_key(new_id()) if identifying else keys.attempt_key(task.id, task.attempt)
         try:
-            outcome = self._do(task, made, worker, held)
+            outcome = self._do(task, made, process, lease)
             span.note({"outcome": "done"})
             return outcome
         except StoppedError:
@@ -174,75 +181,77 @@ class Executor:
             return lambda: self._store.tasks.release(task)
         except Exception as error:
             self._files.remove(made)
-            fault, reason = _told(error)
+            fault, reason = _fault(error)
             span.note({"outcome": str(fault)})
             span.fail(str(fault))
-            expires_at = now_ms() + (IDENTIFY_KEPT_MS if searching else self._terms.keep_ms)
-            # A second try could end otherwise where a process died; of a search whose caller waits nowhere else.
+            expires_at = now_ms() + (IDENTIFY_KEPT_MS if identifying else self._policy.keep_ms)
+            # Another attempt may succeed where a process died. An identify task is retried only then: its caller waits.
             hopeless = fault in (Fault.INPUT, Fault.MODEL, Fault.LIMIT)
             died = isinstance(error, WorkerError) and not isinstance(error, UnexpectedError)
-            hopeless = hopeless or (searching and not died)
+            hopeless = hopeless or (identifying and not died)
             end = self._store.tasks.fail if hopeless else self._store.tasks.retry
             return lambda: end(task, reason, fault, expires_at=expires_at)
 
-    def _do(self, task: Task, made: str, worker: Worker, held: Held) -> Outcome:
+    def _do(self, task: Task, made: str, process: SandboxProcess, lease: Lease) -> Outcome:
         match task:
             case IdentifyTask():
-                return self._search(task, made, worker, held)
+                return self._identify(task, made, process, lease)
             case RenderTask():
-                return self._render(task, made, worker, held)
+                return self._render(task, made, process, lease)
         raise AssertionError(f"no work for a {type(task).__name__}")
 
-    def _render(self, task: RenderTask, made: str, worker: Worker, held: Held) -> Outcome:
+    def _render(self, task: RenderTask, made: str, process: SandboxProcess, lease: Lease) -> Outcome:
         source = self._source(task)
-        with self._files.workspace() as place:
-            folder = place.new(made)
-            order = RenderOrder(
-                session=place.get(keys.session_key(task.session_id)),
-                video=place.get(source.key),
+        with self._files.workspace() as workspace:
+            folder = workspace.new(made)
+            job = RenderJob(
+                session=workspace.get(keys.session_key(task.session_id)),
+                video=workspace.get(source.key),
                 choices=task.choices,
-                sounds=tuple(place.get(str(choice.audio)) for choice in task.choices),
+                audio=tuple(workspace.get(str(choice.audio)) for choice in task.choices),
                 output=folder / keys.RESULT,
-                made_by=self._terms.made_by,
+                made_by=self._policy.made_by,
                 produce_id=task.id,
                 watermark=folder / keys.MARKED if task.watermark else None,
                 sync_mode=task.sync_mode,
             )
-            duration_ms = int(self._run(worker, held, self._work.render, order, places=order.places))
+            duration_ms = int(self._run(process, lease, self._work.render, job, allowed=job.allowed_paths))
             names = (keys.RESULT, keys.MARKED) if task.watermark else (keys.RESULT,)
-            sizes = {key: place.keep(key) for key in (f"{made}/{name}" for name in names)}
+            sizes = {key: workspace.put(key) for key in (f"{made}/{name}" for name in names)}
         return lambda: self._publish(task, made, sizes, duration_ms)
 
     def _publish(self, task: RenderTask, made: str, sizes: Mapping[str, int], duration_ms: int) -> None:
-        """Make what an attempt rendered the task's results. A late writer loses, and its files go."""
+        """Publish an attempt's files as the task's results. A late attempt loses and its files are removed."""
         at = now_ms()
-        until = at + self._terms.keep_ms
-        kept = [  # anew each time: where an id was taken by chance, the next one is not
+        until = at + self._policy.keep_ms
+        kept = [  # new ids for each call: one may be taken by chance
             Media(new_id(), task.account, MediaKind.RESULT, key, ".mp4", size, duration_ms, at, until)
             for key, size in sizes.items()
         ]
         if not self._store.tasks.complete_render(task, *kept):
             now = self._store.tasks.get(task.id)
             ours = now is not None and now.status is TaskStatus.SUCCEED and now.attempt == task.attempt
-            if not ours:  # else it was written, and the answer lost
+            if not ours:  # else the write succeeded and only its answer was lost
                 self._files.remove(made)
 
-    def _search(self, task: IdentifyTask, made: str, worker: Worker, held: Held) -> Outcome:
+    def _identify(self, task: IdentifyTask, made: str, process: SandboxProcess, lease: Lease) -> Outcome:
         source = self._source(task)
-        with self._files.workspace() as place:
-            video, folder = place.get(source.key), place.new(made)
-            places = Places((video,), (folder,))
-            faces: tuple[FaceRecord, ...] = self._run(worker, held, self._work.identify, video, folder, places=places)
-            if not all(face.id.isdecimal() for face in faces):  # they become names of files
-                raise WorkerError("the worker process gave a face a name that is none")
-            place.keep(made)
+        with self._files.workspace() as workspace:
+            video, folder = workspace.get(source.key), workspace.new(made)
+            allowed = AllowedPaths((video,), (folder,))
+            faces: tuple[FaceRecord, ...] = self._run(
+                process, lease, self._work.identify, video, folder, allowed=allowed
+            )
+            if not all(face.id.isdecimal() for face in faces):  # ids become file names
+                raise WorkerError("the worker process sent an invalid face id")
+            workspace.put(made)
         at = now_ms()
         session_id = keys.session_of(made)
-        session = SessionRecord(session_id, task.account, source, faces, at, at + self._terms.session_ms)
+        session = SessionRecord(session_id, task.account, source, faces, at, at + self._policy.session_ms)
         return lambda: self._found(task, made, session)
 
     def _found(self, task: IdentifyTask, made: str, session: SessionRecord) -> None:
-        """Make what an attempt found the session that was asked for. A late writer loses, and its files go."""
+        """Store the session that an attempt found. A late attempt loses and its files are removed."""
         expires_at = now_ms() + IDENTIFY_KEPT_MS
         try:
             found = self._store.tasks.complete_identify(task, session, expires_at=expires_at)
@@ -252,9 +261,13 @@ class Executor:
         if not found and self._store.sessions.get(session.id) is None:
             self._files.remove(made)
 
-    def _run(self, worker: Worker, held: Held, function: Callable[..., Any], *args: object, places: Places) -> Any:
-        limits = self._terms.limits[held.task.queue]
-        return worker.run(function, *args, places=places, limits=limits, tell=held.tell, wanted=lambda: held.wanted)
+    def _run(
+        self, process: SandboxProcess, lease: Lease, function: Callable[..., Any], *args: object, allowed: AllowedPaths
+    ) -> Any:
+        limits = self._policy.limits[lease.task.queue]
+        return process.run(
+            function, *args, allowed=allowed, limits=limits, report=lease.report, wanted=lambda: lease.wanted
+        )
 
     def _source(self, task: Task) -> Media:
         source = self._store.media.get(task.source.id)
@@ -263,10 +276,10 @@ class Executor:
         return source
 
 
-def _told(error: Exception) -> tuple[Fault, str]:
-    """What an attempt's end is called, and the sentence for its caller."""
-    if isinstance(error, OSError) and error.errno in FULL:  # wherever it showed
-        error = unusable(error)
+def _fault(error: Exception) -> tuple[Fault, str]:
+    """The fault of a failed attempt, and the sentence for its caller."""
+    if isinstance(error, OSError) and error.errno in FULL:  # whichever file it was
+        error = disk_error(error)
     match error:
         case InputError():
             fault = Fault.INPUT
@@ -283,5 +296,5 @@ def _told(error: Exception) -> tuple[Fault, str]:
     if isinstance(error, DuikouError):
         return fault, plain_text(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)
-    # What nobody foresaw may name files of ours: that is for the log.
+    # The text of an unexpected error may name private files: it goes only into the log.
     return fault, f"unexpected {type(error).__name__}; see the server's log"

@@ -1,7 +1,7 @@
-"""Signs of life of what this process has in hand: written for all of it at once, with how far each is.
+"""Heartbeats for the tasks that this process works on: one write for all of them, with the progress of each.
 
-Whoever watches the fleet sees by them which attempts have nobody behind them any more. The answer tells an attempt that
-it no longer counts: its task was cancelled, or was given to another one.
+By missing heartbeats the fleet notices that nobody works on an attempt any more. The answer to a heartbeat says which
+attempts no longer count, because their task was cancelled or given to another worker.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from duikou.telemetry.traces import traces
 log = structlog.get_logger(__name__)
 
 
-class Held:
-    """One task in hand. Told by the thread that does the work, read by the one that beats."""
+class Lease:
+    """One claimed task. Written by the thread that works on it, read by the heartbeat's thread."""
 
     def __init__(self, task: Task, news: threading.Event) -> None:
         self.task = task
@@ -33,8 +33,8 @@ class Held:
         self._stage, self._share, self._since = "", 0.0, time.monotonic()
         self._span = Span()
 
-    def tell(self, stage: str, share: float) -> None:
-        """Note how far the work is; a new stage is written at once."""
+    def report(self, stage: str, share: float) -> None:
+        """Set the progress; a new stage is written at once."""
         if stage != self._stage:
             self.close()
             self._since = time.monotonic()
@@ -44,32 +44,32 @@ class Held:
         self._share = share
 
     def close(self) -> None:
-        """Count the time of the stage that is over."""
+        """Count the time of the stage that has ended."""
         self._span.end()
         if self._stage:
-            metrics.staged(self._stage, time.monotonic() - self._since)
+            metrics.observe_stage(self._stage, time.monotonic() - self._since)
 
     def beat(self) -> Heartbeat:
-        """The sign of life to write."""
+        """The heartbeat to write."""
         return Heartbeat(self.task, self._stage, self._share)
 
 
-class Pulse:
-    """A thread of its own. every_s: between two signs of life."""
+class HeartbeatWriter:
+    """A thread that writes every `every_s` seconds."""
 
     def __init__(self, store: Store, every_s: float) -> None:
         self._store, self._every_s = store, every_s
-        self._held: dict[str, Held] = {}
+        self._leases: dict[str, Lease] = {}
         self._lock = threading.Lock()
         self._news, self._over = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="duikou-pulse", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="duikou-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the thread."""
         self._thread.start()
 
     def join(self) -> None:
-        """Stop, once nothing is in hand any more."""
+        """Stop the thread; call it once no lease is open."""
         self._over.set()
         self._news.set()
         if self._thread.is_alive():
@@ -77,23 +77,23 @@ class Pulse:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is in hand."""
-        return bool(self._held)
+        """Whether any lease is open."""
+        return bool(self._leases)
 
     @contextmanager
-    def holding(self, task: Task) -> Iterator[Held]:
-        """Beat for a claimed task until the block ends."""
-        held = Held(task, self._news)
+    def lease(self, task: Task) -> Iterator[Lease]:
+        """Send heartbeats for a claimed task until the block ends."""
+        lease = Lease(task, self._news)
         with self._lock:
-            self._held[task.id] = held
-            metrics.in_hand.set(len(self._held))
+            self._leases[task.id] = lease
+            metrics.in_hand.set(len(self._leases))
         try:
-            yield held
+            yield lease
         finally:
-            held.close()
+            lease.close()
             with self._lock:
-                del self._held[task.id]
-                metrics.in_hand.set(len(self._held))
+                del self._leases[task.id]
+                metrics.in_hand.set(len(self._leases))
 
     def _serve(self) -> None:
         failing = False
@@ -101,14 +101,14 @@ class Pulse:
             self._news.wait(self._every_s)
             self._news.clear()
             with self._lock:
-                in_hand = list(self._held.values())
+                leases = list(self._leases.values())
             try:
-                lost = self._store.queue.record_heartbeats([held.beat() for held in in_hand]) if in_hand else set()
+                lost = self._store.queue.record_heartbeats([lease.beat() for lease in leases]) if leases else set()
                 failing = False
             except Exception as error:
-                if not failing:  # once for each time that the database is away
-                    log.warning("no sign of life can be written", error=repr(error), exc_info=True)
+                if not failing:  # logged once per outage of the database
+                    log.warning("heartbeats cannot be written", error=repr(error), exc_info=True)
                 failing = True
                 continue
-            for held in in_hand:
-                held.wanted = held.wanted and held.task.id not in lost
+            for lease in leases:
+                lease.wanted = lease.wanted and lease.task.id not in lost

@@ -22,7 +22,7 @@ from duikou.server.dependencies import AppContext
 from duikou.server.errors import INTERNAL_MESSAGE, ApiError, ErrorCode, api_error
 from duikou.server.http.browser import SecurityHeadersMiddleware
 from duikou.server.schemas import ErrorEnvelope, error_sentence
-from duikou.storage.base import FULL, unusable
+from duikou.storage.base import FULL, disk_error
 from duikou.telemetry import metrics
 from duikou.telemetry.traces import traces
 from duikou.units import MIB
@@ -268,7 +268,7 @@ def _on_duikou_error(request: Request, error: Exception) -> JSONResponse:
 def _on_os_error(request: Request, error: Exception) -> JSONResponse:
     """Report a full disk as such, wherever it shows; any other error of the system is internal."""
     if isinstance(error, OSError) and error.errno in FULL:
-        return _on_duikou_error(request, unusable(error))
+        return _on_duikou_error(request, disk_error(error))
     raise error
 
 

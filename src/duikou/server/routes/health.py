@@ -52,4 +52,6 @@ async def get_metrics(request: Request, context: Context) -> Response:
         raise ApiError(
             ErrorCode.NO_RIGHT, "Authorization: the metrics need Bearer and the token of DUIKOU_METRICS_TOKEN."
         )
-    return Response(await run_in_threadpool(metrics.text, context.queue_metrics), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(
+        await run_in_threadpool(metrics.exposition, context.queue_metrics), media_type=CONTENT_TYPE_PLAIN_0_0_4
+    )

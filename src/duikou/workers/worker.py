@@ -1,4 +1,4 @@
-"""A worker of a fleet: what `duikou worker` runs. It has a folder, a database, a storage and a broker, and no HTTP."""
+"""A worker of a fleet, as `duikou worker` runs it: with a folder, a database, a storage and a broker, without HTTP."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from duikou.tasks.states import Queue
 from duikou.tasks.store import Store
 from duikou.telemetry import logs, metrics
 from duikou.telemetry.traces import traces
-from duikou.workers.executor import Executor, Terms
+from duikou.workers.executor import Executor, WorkPolicy
 from duikou.workers.work import Work
 
-PATIENCE_S = 60.0  # with a file storage that does not answer: an attempt outlives a short fault
+PATIENCE_S = 60.0  # with a file storage that does not answer: an attempt survives a short outage
 
 FORMER_NAMES = {"analysis": "identify"}  # of queues; scripts and manifests of former versions hold them
 
@@ -34,7 +34,7 @@ def queues_of(text: str) -> tuple[Queue, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     names = [FORMER_NAMES.get(name, name) for name in names]
     if not names or set(names) - set(Queue):
-        raise InputError(f"expected some of {', '.join(Queue)}, and not {text!r}", field="queues")
+        raise InputError(f"expected some of {', '.join(Queue)}, got {text!r}", field="queues")
     return tuple(dict.fromkeys(Queue(name) for name in names))
 
 
@@ -45,9 +45,10 @@ def serve(
     ready: Callable[[], None] | None = None,
     work: Work | None = None,
 ) -> None:
-    """Do tasks of these queues, `workers` at once, until SIGTERM or SIGINT; `ready` is called once messages come.
+    """Run tasks of these queues, `settings.workers` at once, until SIGTERM or SIGINT.
 
-    Raises `StorageError` where the folder, database or storage cannot be used, `InputError` where a setting is missing.
+    ready: called once messages can arrive. Raises `StorageError` where the folder, database or storage cannot be used,
+    `InputError` where a setting is missing.
     """
     if not settings.broker_url:
         raise InputError(
@@ -56,7 +57,7 @@ def serve(
             field="broker_url",
         )
     logs.configure()
-    from duikou.workers import broker  # only a fleet has Celery
+    from duikou.workers import celery_app  # Celery is installed only for a fleet
 
     stopping = threading.Event()
     folder = DataFolder(settings.data, settings.min_free_mb)
@@ -72,8 +73,7 @@ def serve(
             files,
             folder,
             work or Work(),
-            Terms.of(settings, folder, Accounts(database)),
-            shared=True,
+            WorkPolicy.of(settings, folder, Accounts(database)),
             stopping=stopping,
         )
         if settings.worker_metrics_port:
@@ -81,4 +81,4 @@ def serve(
         traces.start(settings.otel_endpoint, "worker")
         opened.callback(traces.stop)
         log.info("worker started", queues=[str(queue) for queue in queues], concurrency=settings.workers)
-        broker.work(settings, executor, queues=queues, concurrency=settings.workers, stopping=stopping, ready=ready)
+        celery_app.work(settings, executor, queues=queues, concurrency=settings.workers, stopping=stopping, ready=ready)

@@ -64,7 +64,7 @@ def test_a_fleet_says_everything_in_one_form_with_its_ids(fleet: Fleet) -> None:
         fleet.broker.kill()
         until(lambda: [line for line in worker.log if LOST in line])
         late = create(server.client, order(session, f"{site}/s.mp3"))
-        until(lambda: [line for line in server.log if "a message cannot be sent" in line])
+        until(lambda: [line for line in server.log if "cannot send a message" in line])
         until(lambda: [line for line in worker.log if "(2/None)" in line])
         fleet.broker.start()
         assert ended(server.client, late)["task_status"] == "succeed"
@@ -132,7 +132,7 @@ with structlog.contextvars.bound_contextvars(task_id="7"):
         ("error", "failed"),
         ("warning", "too old"),
         ("critical", "a thread died"),
-        ("error", "a fault that nobody could catch"),
+        ("error", "an unraisable exception"),
         ("error", "Task exception was never retrieved"),
         ("warning", "between levels"),
         ("info", "told by a child"),

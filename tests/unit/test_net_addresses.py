@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duikou.net.addresses import Reach, is_allowed, is_disguised
+from duikou.net.addresses import AddressPolicy, is_allowed, is_disguised
 
 PUBLIC = [
     # the last before and the first behind each range that is refused
@@ -205,11 +205,11 @@ def test_plain_hosts(host: str) -> None:
 
 
 def test_the_own_port_is_closed_on_every_address_of_this_machine() -> None:
-    reach = Reach((ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("0.0.0.0/32")), own_port=8000)
+    reach = AddressPolicy((ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("0.0.0.0/32")), own_port=8000)
     for address in ("127.0.0.1", "127.0.0.7", "::ffff:127.0.0.1", "::1", "0.0.0.0"):
-        assert not reach.may_dial(address, 8000)
-        assert reach.may_dial(address, 8001)
-    assert reach.may_dial("8.8.8.8", 8000)
+        assert not reach.allows(address, 8000)
+        assert reach.allows(address, 8001)
+    assert reach.allows("8.8.8.8", 8000)
 
 
 # Properties of every address

@@ -10,10 +10,10 @@ from aiohttp import web
 
 from duikou.errors import FetchError, StorageError
 from duikou.net import fetch as fetching
-from duikou.net.addresses import Reach
+from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import fetch
 
-LOOPBACK = Reach((ip_network("127.0.0.1/32"),))
+LOOPBACK = AddressPolicy((ip_network("127.0.0.1/32"),))
 UNREACHABLE = "video_url: the host cannot be reached from here (private addresses must be allowed by the operator)."
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,7 +23,7 @@ def get(
     to: Path,
     *,
     url: str = "http://127.0.0.1:{port}/a.mp4",
-    reach: Reach = LOOPBACK,
+    policy: AddressPolicy = LOOPBACK,
     max_bytes: int = 1_000_000,
     timeout_s: float = 20,
 ) -> Path:
@@ -41,7 +41,7 @@ def get(
                 to,
                 max_bytes=max_bytes,
                 timeout_s=timeout_s,
-                reach=reach,
+                policy=policy,
                 field="video_url",
             )
         finally:
@@ -90,7 +90,7 @@ def test_loopback_by_any_name_is_refused_without_leave(tmp_path: Path, host: str
         asked.append(request)
         return web.Response()
 
-    text = refused(handler, tmp_path, "cannot be reached", url=f"http://{host}:{{port}}/a.mp4", reach=Reach())
+    text = refused(handler, tmp_path, "cannot be reached", url=f"http://{host}:{{port}}/a.mp4", policy=AddressPolicy())
     assert text == UNREACHABLE
     assert not asked
 

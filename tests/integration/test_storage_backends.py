@@ -19,7 +19,7 @@ from live_server import until
 from services import HOST, S3, Gateway, Postgres, Rabbit, available, need
 
 from duikou.errors import StorageError, WorkerError
-from duikou.storage.base import Files, Stored
+from duikou.storage.base import Files, StoredFile
 from duikou.storage.factory import open_files
 from duikou.storage.local import LocalFiles
 
@@ -65,7 +65,7 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
 def put(files: Files, tmp_path: Path, key: str, content: bytes = b"bytes") -> None:
     path = tmp_path / "received"
     path.write_bytes(content)
-    assert files.keep(path, key) == len(content)
+    assert files.put(path, key) == len(content)
     assert not path.exists()
 
 
@@ -107,18 +107,18 @@ def test_removing_takes_a_file_or_a_folder_and_nothing_beside_it(files: Files, t
         put(files, tmp_path, key)
     files.remove("tasks/1")
     files.remove("tasks/1")
-    assert {stored.key for stored in files.listed("tasks")} == {"tasks/11/sound_0"}
+    assert {stored.key for stored in files.list("tasks")} == {"tasks/11/sound_0"}
     files.remove("media/1.mp4")
     files.remove("media/1.mp4")
     assert files.size("media/1.mp4") is None
-    assert not list(files.listed("media"))
+    assert not list(files.list("media"))
 
 
 def test_listing_tells_key_size_and_age(files: Files, tmp_path: Path) -> None:
-    assert list(files.listed("sessions")) == []
+    assert list(files.list("sessions")) == []
     put(files, tmp_path, "sessions/1/face_0.jpg", b"abc")
     put(files, tmp_path, "sessions/2/session.json", b"")
-    found = {stored.key: stored for stored in files.listed("sessions")}
+    found = {stored.key: stored for stored in files.list("sessions")}
     assert {key: stored.size for key, stored in found.items()} == {
         "sessions/1/face_0.jpg": 3,
         "sessions/2/session.json": 0,
@@ -140,13 +140,13 @@ def test_work_finds_what_it_asks_for_and_what_it_makes_is_kept(files: Files, tmp
         assert list(made.iterdir()) == []
         (made / "result.mp4").write_bytes(b"result")
         (made / "marked.mp4").write_bytes(LARGE)
-        assert place.keep("tasks/1/2/result.mp4") == 6
-        assert place.keep("tasks/1/2/marked.mp4") == len(LARGE)
+        assert place.put("tasks/1/2/result.mp4") == 6
+        assert place.put("tasks/1/2/marked.mp4") == len(LARGE)
         identified = place.new("sessions/2")
         (identified / "session.json").write_bytes(b"{}")
         (identified / "deep").mkdir()
         (identified / "deep" / "face_0.jpg").write_bytes(b"abc")
-        assert place.keep("sessions/2") == 5
+        assert place.put("sessions/2") == 5
     assert content(files, "tasks/1/2/result.mp4") == b"result"
     assert content(files, "tasks/1/2/marked.mp4") == LARGE
     assert content(files, "sessions/2/deep/face_0.jpg") == b"abc"
@@ -169,10 +169,10 @@ def test_what_is_no_plain_file_is_never_kept(files: Files, tmp_path: Path) -> No
             (folder / "a.mp4").write_bytes(b"good")
             plant(folder / "result.mp4")
             for key in (f"tasks/1/{number}/result.mp4", f"tasks/1/{number}"):
-                with pytest.raises(WorkerError, match=r"the worker process left result\.mp4, which is no plain file"):
-                    place.keep(key)
+                with pytest.raises(WorkerError, match=r"left result\.mp4, which is not a regular file"):
+                    place.put(key)
         files.remove(f"tasks/1/{number}")
-    assert {stored.key for stored in files.listed("tasks")} == {"tasks/1/sound_0"}
+    assert {stored.key for stored in files.list("tasks")} == {"tasks/1/sound_0"}
     assert secret.read_bytes() == b"secret"
 
 
@@ -181,7 +181,7 @@ def test_a_worker_that_made_nothing_is_told_from_a_storage_that_fails(files: Fil
     with files.workspace() as place:
         place.new("tasks/1/1")
         with pytest.raises(WorkerError, match=r"the worker process left no result\.mp4"):
-            place.keep("tasks/1/1/result.mp4")
+            place.put("tasks/1/1/result.mp4")
 
 
 def test_what_is_no_longer_kept_is_named_by_its_kind(files: Files, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_many_threads_at_once(files: Files, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    assert list(files.listed("media")) == []
+    assert list(files.list("media")) == []
 
 
 def test_a_storage_that_is_there_answers(files: Files) -> None:
@@ -271,11 +271,11 @@ def test_without_its_package_s3_says_what_to_install(tmp_path: Path, monkeypatch
 def test_a_folder_is_read_in_place_and_has_no_addresses(tmp_path: Path) -> None:
     files = LocalFiles(tmp_path)
     put(files, tmp_path, "media/1.mp4")
-    path = files.local("media/1.mp4")
+    path = files.local_path("media/1.mp4")
     assert path == tmp_path / "media" / "1.mp4"
     with files.workspace() as place:
         assert place.get("media/1.mp4") == path
-    assert files.address("media/1.mp4", 60, media_type="video/mp4", filename="1.mp4", download=False) is None
+    assert files.presigned_url("media/1.mp4", 60, media_type="video/mp4", filename="1.mp4", download=False) is None
     assert files.key_of((tmp_path / "media" / "1.mp4").as_uri()) is None
 
 
@@ -293,7 +293,7 @@ def test_an_empty_folder_is_listed_so_that_it_can_be_removed(tmp_path: Path) -> 
     files = LocalFiles(tmp_path)
     with files.workspace() as place:
         place.new("sessions/1")
-    assert [(stored.key, stored.size) for stored in files.listed("sessions")] == [("sessions/1", 0)]
+    assert [(stored.key, stored.size) for stored in files.list("sessions")] == [("sessions/1", 0)]
 
 
 def test_age_is_told_from_when_a_file_was_written(tmp_path: Path) -> None:
@@ -301,8 +301,8 @@ def test_age_is_told_from_when_a_file_was_written(tmp_path: Path) -> None:
     put(files, tmp_path, "media/1.mp4")
     hour_ago = time.time() - 3_600
     os.utime(tmp_path / "media" / "1.mp4", (hour_ago, hour_ago))
-    (stored,) = files.listed("media")
-    assert stored == Stored("media/1.mp4", 5, stored.age_s)
+    (stored,) = files.list("media")
+    assert stored == StoredFile("media/1.mp4", 5, stored.age_s)
     assert 3_590 < stored.age_s < 3_700
 
 
@@ -312,7 +312,7 @@ def test_a_share_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
         files.ping()
     (tmp_path / "received").write_bytes(b"bytes")
     with pytest.raises(StorageError, match="the file storage cannot be used: No such file or directory"):
-        files.keep(tmp_path / "received", "media/1.mp4")
+        files.put(tmp_path / "received", "media/1.mp4")
     assert (tmp_path / "received").exists()
     assert not (tmp_path / "share").exists()
 
@@ -329,9 +329,9 @@ def test_a_file_crosses_to_another_disk_whole_or_not_at_all(disk: Path, tmp_path
     put(files, tmp_path, "media/1.mp4", b"x" * 1000)
     (tmp_path / "received").write_bytes(LARGE)
     with pytest.raises(StorageError, match=r"^the server's disk is full$"):
-        files.keep(tmp_path / "received", "media/2.mp4")
+        files.put(tmp_path / "received", "media/2.mp4")
     assert (tmp_path / "received").read_bytes() == LARGE
-    assert [stored.key for stored in files.listed("media")] == ["media/1.mp4"]
+    assert [stored.key for stored in files.list("media")] == ["media/1.mp4"]
 
 
 def test_what_does_not_fit_the_place_of_work_says_so(s3: S3, credentials: None, disk: Path, tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_place_of_work_is_private_and_goes_whatever_happens(objects: Files, tm
         (folder / "half").write_bytes(b"half")
         raise ZeroDivisionError
     assert list((tmp_path / "scratch").iterdir()) == []
-    assert list(objects.listed("tasks")) == []
+    assert list(objects.list("tasks")) == []
 
 
 def test_the_address_alone_says_where_the_storage_is(
@@ -370,7 +370,7 @@ def test_age_is_told_by_the_storages_clock(objects: Files, tmp_path: Path, monke
     put(objects, tmp_path, "media/1.mp4")
     tomorrow = time.time() + 24 * 3_600
     monkeypatch.setattr(time, "time", lambda: tomorrow)
-    (stored,) = objects.listed("media")
+    (stored,) = objects.list("media")
     monkeypatch.undo()
     assert stored.age_s < 60
 
@@ -380,7 +380,7 @@ def test_two_prefixes_of_a_bucket_do_not_see_each_other(s3: S3, credentials: Non
     one, two = (open_files(name, tmp_path, tmp_path, PATIENCE_S) for name in (url, url.replace("/one?", "/two?")))
     put(one, tmp_path, "media/1.mp4")
     assert two.size("media/1.mp4") is None
-    assert not list(two.listed("media"))
+    assert not list(two.list("media"))
 
 
 def test_more_files_than_one_answer_lists(objects: Files, tmp_path: Path) -> None:
@@ -396,9 +396,9 @@ def test_more_files_than_one_answer_lists(objects: Files, tmp_path: Path) -> Non
         thread.start()
     for thread in threads:
         thread.join()
-    assert {stored.key for stored in objects.listed("sessions")} == {f"sessions/{n // 10}/{n}" for n in range(1_010)}
+    assert {stored.key for stored in objects.list("sessions")} == {f"sessions/{n // 10}/{n}" for n in range(1_010)}
     objects.remove("sessions/100")
-    assert len(list(objects.listed("sessions"))) == 1_000
+    assert len(list(objects.list("sessions"))) == 1_000
 
 
 def test_what_consoles_leave_as_folders_does_no_harm(s3: S3, credentials: None, tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_what_consoles_leave_as_folders_does_no_harm(s3: S3, credentials: None, 
         address = f"{s3.endpoint}/{urlsplit(url).netloc}/{marker}"
         urllib.request.urlopen(urllib.request.Request(address, data=b"", method="PUT")).close()
     put(files, tmp_path, "media/1.mp4")
-    assert "media/1.mp4" in [stored.key for stored in files.listed("media")]
+    assert "media/1.mp4" in [stored.key for stored in files.list("media")]
 
 
 @pytest.mark.parametrize("filename", ["1.mp4", "结果 1.mp4"], ids=["plain", "other letters"])
@@ -417,7 +417,7 @@ def test_an_address_gives_the_file_with_its_type_and_name(
     objects: Files, tmp_path: Path, filename: str, download: bool
 ) -> None:
     put(objects, tmp_path, "media/1.mp4", b"0123456789")
-    address = objects.address("media/1.mp4", 60, media_type="video/mp4", filename=filename, download=download)
+    address = objects.presigned_url("media/1.mp4", 60, media_type="video/mp4", filename=filename, download=download)
     assert address is not None
     with urllib.request.urlopen(urllib.request.Request(address, headers={"Range": "bytes=2-4"})) as answer:
         assert answer.read() == b"234"
@@ -468,7 +468,7 @@ def test_with_the_machines_role_there_are_no_addresses(
         open_files(url, tmp_path, tmp_path, PATIENCE_S)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     files = open_files(url, tmp_path, tmp_path, PATIENCE_S)
-    assert files.address("media/1.mp4", 60, media_type="video/mp4", filename="1.mp4", download=True) is None
+    assert files.presigned_url("media/1.mp4", 60, media_type="video/mp4", filename="1.mp4", download=True) is None
 
 
 def test_only_an_address_of_our_bucket_leads_to_a_key(credentials: None, tmp_path: Path) -> None:
@@ -510,8 +510,8 @@ def test_a_bucket_that_is_missing_is_told_at_once(s3: S3, credentials: None, tmp
     began = time.monotonic()
     for ask in (
         files.ping,
-        lambda: files.keep(tmp_path / "received", "media/1.mp4"),
-        lambda: list(files.listed("media")),
+        lambda: files.put(tmp_path / "received", "media/1.mp4"),
+        lambda: list(files.list("media")),
         lambda: list(files.read("media/1.mp4", 0, 5)),
         lambda: files.remove("media/1.mp4"),
     ):
@@ -546,13 +546,13 @@ def test_a_fault_that_passes_is_waited_for(
     def work() -> None:
         with files.workspace() as place:
             (place.new("tasks/1/1") / "result.mp4").write_bytes(LARGE)
-            place.keep("tasks/1/1/result.mp4")
+            place.put("tasks/1/1/result.mp4")
 
     for ask in (
         lambda: put(files, tmp_path, "media/2.mp4"),
         work,
         lambda: content(files, "media/1.mp4"),
-        lambda: list(files.listed("media")),
+        lambda: list(files.list("media")),
         lambda: files.remove("media/3.mp4"),
     ):
         FAULTS[fault](gateway)
@@ -593,10 +593,10 @@ def test_patience_ends_and_nothing_is_lost(
     for ask in (
         work,
         files.ping,
-        lambda: files.keep(tmp_path / "received", "media/2.mp4"),
+        lambda: files.put(tmp_path / "received", "media/2.mp4"),
         lambda: files.copy("media/1.mp4", tmp_path / "copy"),
         lambda: list(files.read("media/1.mp4", 0, 5)),
-        lambda: list(files.listed("media")),
+        lambda: list(files.list("media")),
         lambda: files.remove("media/1.mp4"),
     ):
         began = time.monotonic()
@@ -644,7 +644,7 @@ def test_a_refusal_is_not_asked_again(s3: S3, gateway: Gateway, credentials: Non
     for ask in (
         files.ping,
         lambda: files.size("media/1.mp4"),
-        lambda: files.keep(tmp_path / "received", "media/1.mp4"),
+        lambda: files.put(tmp_path / "received", "media/1.mp4"),
         lambda: list(files.read("media/1.mp4", 0, 5)),
         lambda: files.remove("media/1.mp4"),
     ):

@@ -36,7 +36,7 @@ def test_the_sync_mode_of_an_order_is_handed_on(
     monkeypatch.setattr(duikou, "lip_sync", lip_sync)
     monkeypatch.setattr(duikou.Session, "load", load)
     made_by = Producer("example", Certificate(tmp_path / "chain.pem", tmp_path / "key.pem"))
-    order = work.RenderOrder(tmp_path, tmp_path / "video.mp4", (), (), tmp_path / "out.mp4", made_by, "1")
+    order = work.RenderJob(tmp_path, tmp_path / "video.mp4", (), (), tmp_path / "out.mp4", made_by, "1")
     assert order.sync_mode is None
     order = replace(order, sync_mode=mode)
     assert work.render(order, silent) == 5_000

@@ -19,7 +19,7 @@ from pathlib import Path
 from duikou.sandbox import restrictions
 video, sound, output = map(Path, sys.argv[1:4])
 restrictions._REFUSAL = restrictions._KILL
-assert restrictions.take_calls()
+assert restrictions.block_system_calls()
 session = duikou.identify(video)
 duikou.lip_sync(session, [duikou.FaceChoice(sound, insert_ms=400)], output)
 """
@@ -27,10 +27,12 @@ PROBE = """
 import socket
 from duikou.sandbox import restrictions
 restrictions._REFUSAL = restrictions._KILL
-assert restrictions.take_calls()
+assert restrictions.block_system_calls()
 socket.socket()
 """
-pytestmark = pytest.mark.skipif(not restrictions.can_take_calls(), reason="this system cannot take system calls away")
+pytestmark = pytest.mark.skipif(
+    not restrictions.seccomp_available(), reason="this system cannot take system calls away"
+)
 
 
 def test_the_trap_works() -> None:

@@ -19,10 +19,10 @@ from repeats import repeats
 
 from duikou.errors import FetchError
 from duikou.net import fetch as fetching
-from duikou.net.addresses import Reach
+from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import fetch, post
 
-OUTSIDE = Reach((ip_network("127.0.0.1/32"),))
+OUTSIDE = AddressPolicy((ip_network("127.0.0.1/32"),))
 UNREACHABLE = "video_url: the host cannot be reached from here (private addresses must be allowed by the operator)."
 MIB = 1 << 20
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -82,13 +82,17 @@ WHOLE = HEAD + b"Content-Length: 4\r\n\r\nfile"
 
 
 def fetched(
-    folder: Path, peer: Peer, url: str = "http://127.0.0.1:{port}/", reach: Reach = OUTSIDE, timeout_s: float = 5
+    folder: Path,
+    peer: Peer,
+    url: str = "http://127.0.0.1:{port}/",
+    policy: AddressPolicy = OUTSIDE,
+    timeout_s: float = 5,
 ) -> bytes:
     async def run() -> bytes:
         async with peer:
             made = url.format(port=peer.port)
             to = folder / "file"
-            await fetch(made, to, max_bytes=MIB, timeout_s=timeout_s, reach=reach, field="video_url")
+            await fetch(made, to, max_bytes=MIB, timeout_s=timeout_s, policy=policy, field="video_url")
             return to.read_bytes()
 
     return asyncio.run(run())
@@ -108,10 +112,10 @@ def refused(folder: Path, peer: Peer, *args: object, **more: object) -> str:
 def test_a_name_that_rebinds_reaches_nothing_inside(tmp_path: Path) -> None:
     peer = Peer(says(WHOLE), "127.0.0.1", "127.0.0.2")
     with dns_peer(rebind__test=[["127.0.0.1"], ["127.0.0.2"]]) as dns:
-        reach = replace(OUTSIDE, nameservers=(dns.address,))
-        assert fetched(tmp_path, peer, "http://rebind.test:{port}/", reach) == b"file"
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
+        assert fetched(tmp_path, peer, "http://rebind.test:{port}/", policy) == b"file"
         (tmp_path / "file").unlink()
-        assert refused(tmp_path, peer, "http://rebind.test:{port}/", reach) == UNREACHABLE
+        assert refused(tmp_path, peer, "http://rebind.test:{port}/", policy) == UNREACHABLE
     assert peer.asked == ["127.0.0.1"]
 
 
@@ -121,8 +125,8 @@ def test_a_name_that_rebinds_between_two_redirects_reaches_nothing_inside(tmp_pa
 
     peer = Peer(talk, "127.0.0.1", "127.0.0.2")
     with dns_peer(rebind__test=[["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]]) as dns:
-        reach = replace(OUTSIDE, nameservers=(dns.address,))
-        assert refused(tmp_path, peer, "http://rebind.test:{port}/", reach) == UNREACHABLE
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
+        assert refused(tmp_path, peer, "http://rebind.test:{port}/", policy) == UNREACHABLE
     assert peer.asked == ["127.0.0.1", "127.0.0.1"]
 
 
@@ -133,23 +137,23 @@ def test_a_name_that_rebinds_between_two_redirects_reaches_nothing_inside(tmp_pa
 def test_names_of_inner_addresses_are_refused(tmp_path: Path, addresses: list[str]) -> None:
     peer = Peer(says(WHOLE), "127.0.0.1", "127.0.0.2")
     with dns_peer(inner__test=[addresses]) as dns:
-        reach = replace(OUTSIDE, nameservers=(dns.address,))
-        assert refused(tmp_path, peer, "http://inner.test:{port}/", reach) == UNREACHABLE
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
+        assert refused(tmp_path, peer, "http://inner.test:{port}/", policy) == UNREACHABLE
     assert peer.asked == []
 
 
 def test_of_several_addresses_only_the_outer_one_is_dialled(tmp_path: Path) -> None:
     peer = Peer(says(WHOLE), "127.0.0.1", "127.0.0.2", "127.0.0.3")
     with dns_peer(many__test=[["127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.0.2"]]) as dns:
-        reach = replace(OUTSIDE, nameservers=(dns.address,))
-        assert fetched(tmp_path, peer, "http://many.test:{port}/", reach) == b"file"
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
+        assert fetched(tmp_path, peer, "http://many.test:{port}/", policy) == b"file"
     assert peer.asked == ["127.0.0.1"]
 
 
 def test_the_inner_name_server_is_not_asked_where_others_are_set(tmp_path: Path) -> None:
     with dns_peer(known__test=[["127.0.0.1"]]) as dns:
-        reach = replace(OUTSIDE, nameservers=(dns.address,))
-        assert refused(tmp_path, Peer(says(WHOLE)), "http://unknown.test:{port}/", reach) == UNREACHABLE
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
+        assert refused(tmp_path, Peer(says(WHOLE)), "http://unknown.test:{port}/", policy) == UNREACHABLE
         assert "unknown.test" in dns.asked
 
 
@@ -159,10 +163,10 @@ def test_names_that_never_answer_end_like_unknown_ones_and_hold_no_thread(
     monkeypatch.setattr(fetching, "DNS_TIMEOUT_S", 2.0)
     before = threading.active_count()
 
-    async def many(url: str, reach: Reach) -> list[object]:
+    async def many(url: str, policy: AddressPolicy) -> list[object]:
         waiting = [
             asyncio.ensure_future(
-                fetch(url, tmp_path / str(number), max_bytes=MIB, timeout_s=60, reach=reach, field="video_url")
+                fetch(url, tmp_path / str(number), max_bytes=MIB, timeout_s=60, policy=policy, field="video_url")
             )
             for number in range(50)
         ]
@@ -182,14 +186,14 @@ def test_the_own_port_is_refused_like_any_inner_address(tmp_path: Path) -> None:
 
     async def run() -> str:
         async with peer:
-            reach = replace(OUTSIDE, own_port=peer.port)
+            policy = replace(OUTSIDE, own_port=peer.port)
             with pytest.raises(FetchError) as error:
                 await fetch(
                     f"http://127.0.0.1:{peer.port}/",
                     tmp_path / "x",
                     max_bytes=9,
                     timeout_s=5,
-                    reach=reach,
+                    policy=policy,
                     field="video_url",
                 )
             return str(error.value)
@@ -308,16 +312,16 @@ def test_hosts_that_mean_harm(tmp_path: Path, talk: Talk, sentence: str, monkeyp
 def test_callbacks_are_not_delivered_inwards() -> None:
     peer = Peer(says(WHOLE), "127.0.0.2")
 
-    async def run(url: str, reach: Reach) -> str:
+    async def run(url: str, policy: AddressPolicy) -> str:
         async with peer:
             with pytest.raises(FetchError) as error:
-                await post(url.format(port=peer.port), b"{}", {}, timeout_s=5, reach=reach)
+                await post(url.format(port=peer.port), b"{}", {}, timeout_s=5, policy=policy)
             return str(error.value)
 
     with dns_peer(inner__test=[["127.0.0.2"]]) as dns:
-        reach = replace(OUTSIDE, nameservers=(dns.address,))
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
         texts = {
-            asyncio.run(run(url, reach))
+            asyncio.run(run(url, policy))
             for url in ("http://127.0.0.2:{port}/", "http://inner.test:{port}/", "http://0/")
         }
     assert texts == {UNREACHABLE.replace("video_url", "callback_url")}
@@ -329,7 +333,7 @@ def test_a_callback_follows_no_redirect_and_reads_no_answer() -> None:
 
     async def run() -> int:
         async with peer:
-            return await post(f"http://127.0.0.1:{peer.port}/", b"{}", {}, timeout_s=5, reach=OUTSIDE)
+            return await post(f"http://127.0.0.1:{peer.port}/", b"{}", {}, timeout_s=5, policy=OUTSIDE)
 
     assert asyncio.run(run()) == 307
 
@@ -344,13 +348,13 @@ def test_many_failures_leave_nothing_behind(tmp_path: Path) -> None:
 
     async def run() -> None:
         with dns_peer(inner__test=[["127.0.0.2"]]) as dns:
-            reach = replace(OUTSIDE, nameservers=(dns.address,))
+            policy = replace(OUTSIDE, nameservers=(dns.address,))
             for number in range(repeats(200, 60)):
                 async with Peer(peers[number % len(peers)]) as peer:
                     host = ("127.0.0.1", "inner.test", "127.0.0.3")[number % 3]
                     try:
                         await fetch(
-                            f"http://{host}:{peer.port}/", tmp_path / "x", max_bytes=9, timeout_s=5, reach=reach
+                            f"http://{host}:{peer.port}/", tmp_path / "x", max_bytes=9, timeout_s=5, policy=policy
                         )
                         (tmp_path / "x").unlink()
                     except FetchError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,20 @@ def test_a_folder_has_one_owner(folder: DataFolder, tmp_path: Path) -> None:
     folder.close()
     second.open()
     second.close()
+
+
+def test_a_system_without_file_locks_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(StorageError, match=r"^data: servers and workers need file locks of Unix \(fcntl\)$"):
+        DataFolder(tmp_path / "data").open()
+
+
+def test_modules_of_unix_are_not_needed_to_import() -> None:
+    rooms = "import duikou.storage.factory, duikou.storage.data_folder, duikou.sandbox.pool, duikou.net.fetch"
+    code = f"import sys; sys.modules['fcntl'] = sys.modules['resource'] = None; {rooms}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_opening_empties_what_was_being_received_and_worked_on(folder: DataFolder) -> None:
@@ -64,7 +80,7 @@ def test_a_nearly_full_disk_is_told_with_both_figures(folder: DataFolder, monkey
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.used, 300 << 20))
     DataFolder(folder.root, 300).require_room()
     full = DataFolder(folder.root, 301)
-    with pytest.raises(StorageError, match="300 MB are free, and no work is taken below 301 MB"):
+    with pytest.raises(StorageError, match="300 MB are free, and no work is accepted below 301 MB"):
         full.require_room()
 
 
@@ -72,10 +88,10 @@ def test_room_that_is_promised_is_taken(folder: DataFolder, monkeypatch: pytest.
     usage = shutil.disk_usage(folder.root)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.used, 300 << 20))
     room = DataFolder(folder.root, 200)
-    with room.promised(100):
+    with room.reserve(100):
         room.require_room()
-        with pytest.raises(StorageError, match="199 MB are free"), room.promised(1):
+        with pytest.raises(StorageError, match="199 MB are free"), room.reserve(1):
             raise AssertionError("there is no room")
         room.require_room()
-    with room.promised(50), room.promised(50):
+    with room.reserve(50), room.reserve(50):
         room.require_room()
