@@ -271,14 +271,14 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 @pytest.mark.parametrize(
     ("talk", "sentence"),
     [
-        (says(b"", pause_s=9), "sent nothing for 0.5 s"),
+        (says(b"", pause_s=9), "sent nothing for 1.5 s"),
         (says(HEAD, b"X", pause_s=0.2, times=100), "was not here within 2 s"),  # a header that never ends
         (says(HEAD, b"X: y\r\n", times=200_000), "broke off"),  # headers without end
         (says(HEAD + b"X: " + b"y" * MIB + b"\r\n\r\n"), "broke off"),
         (says(b"HTTP/1.1 100 Continue\r\n\r\n", pause_s=0.01, times=1000), "was not here within 2 s"),
         (says(HEAD + b"\r\n", b"x" * 65536, times=10_000), "larger than 1 MB"),  # no length, no end
         (says(CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n", times=10_000), "larger than 1 MB"),
-        (says(CHUNKED, b"1;" + b"e" * 65536 + b"\r\nx\r\n", times=1000), "broke off"),  # long chunk extensions
+        (says(CHUNKED, b"1;" + b"e" * 65536 + b"\r\nx\r\n", times=1000), "broke off|less than 4096"),  # long extensions
         (says(CHUNKED, b"fffffffffffffffff\r\n"), "broke off"),  # a chunk of 2**68 bytes
         (says(CHUNKED, b"-5\r\nhello\r\n"), "broke off"),
         (says(CHUNKED + b"1\r\nx\r\n0\r\n", b"X: y\r\n", times=200_000), "broke off|was not here"),  # trailers
