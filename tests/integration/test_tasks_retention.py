@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -215,42 +216,43 @@ def test_usually_sessions_are_kept_for_24_hours_and_videos_for_30_days(tmp_path:
     assert (terms.session_ms, terms.keep_ms, IDENTIFY_KEPT_MS) == (24 * HOUR_MS, 30 * DAY_MS, HOUR_MS)
 
 
-@pytest.mark.parametrize(
-    ("kind", "used", "kept_ms"),
-    [
-        (MediaKind.SOURCE, None, 30 * DAY_MS),
-        (MediaKind.UPLOAD, None, 24 * HOUR_MS),
-        (MediaKind.UPLOAD, "sound", 36 * HOUR_MS),  # used after twelve hours, kept for a day from then on
-        (MediaKind.UPLOAD, "source", 30 * DAY_MS + 12 * HOUR_MS),
-        (MediaKind.SOURCE, "sound", 30 * DAY_MS),
-    ],
-)
+@dataclass(frozen=True)
+class Upload:
+    """A file of that kind, what it is used as after twelve hours, and for how long it is kept then."""
+
+    kind: MediaKind
+    used: str | None
+    kept_ms: int
+
+
+UPLOADS = [
+    Upload(MediaKind.SOURCE, None, 30 * DAY_MS),
+    Upload(MediaKind.UPLOAD, None, 24 * HOUR_MS),
+    Upload(MediaKind.UPLOAD, "sound", 36 * HOUR_MS),  # kept for a day from its use on
+    Upload(MediaKind.UPLOAD, "source", 30 * DAY_MS + 12 * HOUR_MS),
+    Upload(MediaKind.SOURCE, "sound", 30 * DAY_MS),
+]
+
+
+@pytest.mark.parametrize("upload", UPLOADS, ids=lambda upload: f"{upload.kind}-{upload.used}")
 def test_an_upload_is_kept_for_a_day_unless_it_is_used(
-    service: TaskService,
-    store: Store,
-    local: Files,
-    clock: Clock,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: MediaKind,
-    used: str | None,
-    kept_ms: int,
+    service: TaskService, store: Store, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upload: Upload
 ) -> None:
     received = tmp_path / "received"
     received.write_bytes(b"x")
-    made_at = now_ms()
+    made_at, files = now_ms(), service._files
     monkeypatch.setattr("duikou.tasks.service.now_ms", lambda: made_at)
-    kept = service.add_media("", NewMedia(received, kind, ".mp4", 10_000))
-    if used is not None:
+    kept = service.add_media("", NewMedia(received, upload.kind, ".mp4", 10_000))
+    if upload.used is not None:
         monkeypatch.setattr("duikou.tasks.service.now_ms", lambda: made_at + 12 * HOUR_MS)
-        service.extend_upload(kept, as_source=used == "source")
-    clock.ms = made_at + kept_ms - 1
-    assert sweep(store, local) == 0
+        service.extend_upload(kept, as_source=upload.used == "source")
+    clock.ms = made_at + upload.kept_ms - 1
+    assert sweep(store, files) == 0
     assert store.media.find("", kept.id)
     clock.ms += 1
     assert store.media.find("", kept.id) is None
-    assert sweep(store, local) == 1
-    assert local.size(kept.key) is None
+    assert sweep(store, files) == 1
+    assert files.size(kept.key) is None
 
 
 # Orphans
