@@ -89,6 +89,11 @@ def test_a_server_alone_imports_nothing_of_a_fleets() -> None:
     assert loaded("duikou.cli.main, duikou.server, duikou.server.startup", *packages) == []
 
 
+def test_servers_and_workers_leave_rendering_to_their_children() -> None:
+    modules = ("duikou.pipeline.sync", "duikou.render.compose", "scipy", "onnxruntime", "ai_edge_litert")
+    assert loaded("duikou.server, duikou.workers.executor", *modules) == []
+
+
 @pytest.mark.parametrize("name", duikou.__all__)
 def test_every_public_name_is_found_and_listed(name: str) -> None:
     assert getattr(duikou, name) is not None
@@ -109,7 +114,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
 def test_a_sandboxed_child_has_the_whole_work_loaded() -> None:
     """Once restricted it cannot read the files of modules."""
     code = (
-        "import duikou.workers.work, sys; before = set(sys.modules);"
+        "import duikou.workers.preload, sys; before = set(sys.modules);"
         "import duikou; duikou.identify, duikou.lip_sync, duikou.Session, duikou.FaceChoice;"
         "print(sorted(set(sys.modules) - before))"
     )

@@ -224,7 +224,7 @@ def _context() -> ForkServerContext:
     A fork of the server would copy its threads and locks; a spawned child would spend seconds on imports.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["duikou.workers.work", "duikou.sandbox.process"])
+    context.set_forkserver_preload(["duikou.workers.preload", "duikou.sandbox.process"])
     return context
 
 

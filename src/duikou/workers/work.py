@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duikou
-import duikou.pipeline.sync  # before the child is confined: later it cannot read the modules' files
 from duikou.media import probe, sniff
 from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
