@@ -370,9 +370,9 @@ def test_calls_are_refused_and_not_broken_while_the_database_is_down(postgres, f
 def test_a_worker_says_in_one_sentence_what_it_misses(tmp_path) -> None:
     bare = {name: value for name, value in os.environ.items() if not name.startswith("DUIKOU_")}
     for given, sentence in (
-        ({}, "broker_url: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and"),
+        ({}, "DUIKOU_BROKER_URL: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and"),
         ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1"}, "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL"),
-        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"}, "storage_url"),
+        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"}, "DUIKOU_STORAGE_URL"),
     ):
         command = [sys.executable, "-m", "duikou", "worker", "--data", str(tmp_path / "data")]
         found = subprocess.run(command, env=bare | given, capture_output=True, text=True, timeout=300, check=False)
