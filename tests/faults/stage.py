@@ -32,6 +32,7 @@ WORK = Work(
     probe_upload=stub_work.probe_upload,
     identify=stub_work.identify,
     render=render,
+    preload=__name__,
 )
 
 

@@ -20,7 +20,7 @@ from duikou.faces.track import FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
 from duikou.tasks.models import FaceRecord
-from duikou.tasks.store.queue import RETRY_DELAY_MS
+from duikou.tasks.states import RETRY_DELAY_MS
 from duikou.timebase import Interval
 from duikou.workers.work import RenderJob, UploadInfo, Work
 
@@ -215,7 +215,12 @@ def _read(path: Path, kind: str, field: str) -> dict[str, Any]:
 
 
 WORK = Work(
-    probe_video=probe_video, probe_audio=probe_audio, probe_upload=probe_upload, identify=identify, render=render
+    probe_video=probe_video,
+    probe_audio=probe_audio,
+    probe_upload=probe_upload,
+    identify=identify,
+    render=render,
+    preload=__name__,
 )
 
 REAL_HEADERS = Work(identify=identify_anything, render=render)

@@ -372,7 +372,10 @@ def test_a_worker_says_in_one_sentence_what_it_misses(tmp_path) -> None:
     for given, sentence in (
         ({}, "DUIKOU_BROKER_URL: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and"),
         ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1"}, "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL"),
-        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"}, "DUIKOU_STORAGE_URL"),
+        (
+            {"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"},
+            "DUIKOU_STORAGE_URL",
+        ),
     ):
         command = [sys.executable, "-m", "duikou", "worker", "--data", str(tmp_path / "data")]
         found = subprocess.run(command, env=bare | given, capture_output=True, text=True, timeout=300, check=False)

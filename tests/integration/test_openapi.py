@@ -39,7 +39,7 @@ CHECKS = {
     "response_schema_conformance",
     "response_headers_conformance",
 }
-EXAMPLES = repeats(25, 10)  # of each operation
+EXAMPLES = repeats(25, 6)  # of each operation
 SEED = 20240501
 
 

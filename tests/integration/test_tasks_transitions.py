@@ -15,9 +15,9 @@ from rows import END, Clock, identify_task, media, task
 from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.tasks.models import IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, Task, TaskResult
-from duikou.tasks.states import TRANSITIONS, UNFINISHED, Fault, Queue, TaskStatus
+from duikou.tasks.states import MAX_TRIES, RETRY_DELAY_MS, TRANSITIONS, UNFINISHED, Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
-from duikou.tasks.store.queue import LONGEST_DELAY_MS, MAX_TRIES, RETRY_DELAY_MS, Heartbeat
+from duikou.tasks.store.queue import LONGEST_DELAY_MS, Heartbeat
 
 ROUNDS = 20  # of a race: enough for each side to win
 

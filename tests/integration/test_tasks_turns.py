@@ -13,9 +13,8 @@ from rows import Clock, media, task
 from duikou.database.engine import Database
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import MediaKind, RenderTask, Task
-from duikou.tasks.states import Fault, Queue, TaskStatus
+from duikou.tasks.states import RETRY_DELAY_MS, Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
-from duikou.tasks.store.queue import RETRY_DELAY_MS
 
 
 def ask(store: Store, account: str, count: int = 1, seconds: float = 10, **what: Any) -> list[Task]:

@@ -294,7 +294,7 @@ def test_a_collector_that_fails_costs_nothing(tmp_path: Path, site: str, how: st
 
 def test_traces_that_cannot_be_made_are_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     traces = Traces()
-    with pytest.raises(InputError, match=r"^otel_endpoint: expected the address of a collector"):
+    with pytest.raises(InputError, match=r"^otel_endpoint: expected the URL of a collector"):
         traces.start("127.0.0.1:4318", "server")
     monkeypatch.delitem(sys.modules, "duikou.telemetry.otel")
     monkeypatch.setitem(sys.modules, OTLPSpanExporter.__module__, None)

@@ -19,9 +19,9 @@ from duikou.database.ids import now_ms
 from duikou.tasks import stalled
 from duikou.tasks.models import Task
 from duikou.tasks.stalled import DEAD_S, PAUSE_S, HeartbeatHistory, StalledTaskMonitor
-from duikou.tasks.states import Fault, TaskStatus
+from duikou.tasks.states import MAX_TRIES, RETRY_DELAY_MS, Fault, TaskStatus
 from duikou.tasks.store import Store
-from duikou.tasks.store.queue import MAX_TRIES, RETRY_DELAY_MS, Heartbeat
+from duikou.tasks.store.queue import Heartbeat
 from duikou.tasks.store.tasks import TaskStore
 
 ONE, OTHER = ("1", 1), ("2", 1)

@@ -20,14 +20,16 @@ TRIES = 2  # the caller waits for the result: one more attempt when a child died
 class SandboxPool:
     """Runs calls in the order in which they come, each in a child of its own.
 
-    One pool serves one kind of work, so that long work never delays short work.
+    One pool serves one kind of work, so that long work never delays short work. preload: see `SandboxProcess`.
     """
 
-    def __init__(self, name: str, size: int, limits: Limits, stopping: threading.Event) -> None:
+    def __init__(
+        self, name: str, size: int, limits: Limits, stopping: threading.Event, *, preload: str = __name__
+    ) -> None:
         self._stopping = stopping
         self._processes: queue.SimpleQueue[SandboxProcess] = queue.SimpleQueue()  # those that no thread uses
         for _ in range(size):
-            self._processes.put(SandboxProcess(limits, stopping))
+            self._processes.put(SandboxProcess(limits, stopping, preload=preload))
         self._size = size
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"duikou-{name}")
 

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,11 +59,13 @@ class StoppedError(WorkerError):
 
 
 class SandboxProcess:
-    """The parent's side of one child process after another. Used by one thread at a time."""
+    """The parent's side of one child process after another. Used by one thread at a time.
 
-    def __init__(self, limits: Limits, stopping: threading.Event) -> None:
-        self._limits = limits
-        self._stopping = stopping
+    preload: a module that imports all that the work needs. A restricted child can no longer read the files of modules.
+    """
+
+    def __init__(self, limits: Limits, stopping: threading.Event, *, preload: str = __name__) -> None:
+        self._limits, self._stopping, self._preload = limits, stopping, preload
         self._process: ForkServerProcess | None = None
         self._pipe: Connection | None = None
         atexit.register(self.stop)  # else the interpreter would wait for the child at exit
@@ -96,7 +99,7 @@ class SandboxProcess:
         last_resort.daemon = True
         last_resort.start()
         try:
-            pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, allowed))
+            pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, allowed, self._preload))
             return self._await(pipe, read, limits, report, wanted)
         except _WorkError as failure:
             raise failure.error from None
@@ -122,7 +125,7 @@ class SandboxProcess:
         if self._process is not None and self._process.is_alive() and self._pipe is not None:
             return self._pipe
         self._end()
-        context = _context()
+        context = _context(self._preload)
         self._pipe, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), name="duikou-worker")
         try:
@@ -218,13 +221,13 @@ def _kill(process: ForkServerProcess) -> None:
         process.kill()
 
 
-def _context() -> ForkServerContext:
-    """Children are forked from a clean process that has imported the work and runs nothing.
+def _context(preload: str) -> ForkServerContext:
+    """Children are forked from a clean process that has imported `preload` and runs nothing.
 
     A fork of the server would copy its threads and locks; a spawned child would spend seconds on imports.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["duikou.workers.preload", "duikou.sandbox.process"])
+    context.set_forkserver_preload([preload, __name__])
     return context
 
 
@@ -250,9 +253,10 @@ def _serve(pipe: Connection) -> None:
 
     logs.forward(lambda level, event, fields: send(LogLine.of(level, event, fields).model_dump_json()))
     try:
-        function, args, context, limits, allowed = pipe.recv()  # pickled: the parent is trusted
+        function, args, context, limits, allowed, preload = pipe.recv()  # pickled: the parent is trusted
     except EOFError:
         return
+    import_module(preload)  # again only where the fork server was started for other work
     restrictions.apply_limits(limits)
     if allowed is not None:
         restrictions.restrict_files(allowed)

@@ -22,7 +22,8 @@ class MediaProber:
     """Probes files. Every method raises `MediaError` that names `field`."""
 
     def __init__(self, work: Work, stopping: threading.Event) -> None:
-        self._work, self._pool = work, SandboxPool("probe", PROCESSES, LIMITS, stopping)
+        self._work = work
+        self._pool = SandboxPool("probe", PROCESSES, LIMITS, stopping, preload=work.preload)
 
     def start(self) -> None:
         """Start the child process."""

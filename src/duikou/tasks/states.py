@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+MAX_TRIES = 3  # a task that killed three workers will kill the fourth
+RETRY_DELAY_MS = 1_000  # times the number of tries: lets a passing failure (full disk, no memory) pass
+
 
 class TaskStatus(StrEnum):
     """State of a task. The contract does not know `cancelled`: on the wire such a task is `failed`."""

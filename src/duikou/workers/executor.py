@@ -122,7 +122,7 @@ class Executor:
 
     def new_process(self) -> SandboxProcess:
         """A sandbox for one thread."""
-        return SandboxProcess(self._policy.limits[Queue.RENDER], self._stopping)
+        return SandboxProcess(self._policy.limits[Queue.RENDER], self._stopping, preload=self._work.preload)
 
     def run_next(self, queue: Queue, process: SandboxProcess) -> bool:
         """Run the next task to its end. False where no task waits or none can be started at the moment."""

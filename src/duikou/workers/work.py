@@ -119,10 +119,14 @@ def _temporary_files(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Work:
-    """What workers can do. Each entry is a function of a module, since the child imports it by its name."""
+    """What workers can do. Each entry is a function of a module, since the child imports it by its name.
+
+    preload: the module that imports all that these functions need.
+    """
 
     probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
     probe_audio: Callable[[Path, str, Progress], AudioInfo] = probe_audio
     probe_upload: Callable[[Path, str, Progress], UploadInfo] = probe_upload
     identify: Callable[[Path, Path, Progress], tuple[FaceRecord, ...]] = identify
     render: Callable[[RenderJob, Progress], int] = render
+    preload: str = "duikou.workers.preload"

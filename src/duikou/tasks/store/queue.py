@@ -12,12 +12,10 @@ from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.tasks.models import QueueLoad, Task
 from duikou.tasks.rows import task_from
-from duikou.tasks.states import RENDERING, UNFINISHED, Queue, TaskStatus
+from duikou.tasks.states import MAX_TRIES, RENDERING, RETRY_DELAY_MS, UNFINISHED, Queue, TaskStatus
 from duikou.tasks.store.errors import TooManyTasksError
 from duikou.tasks.store.transition import change_status
 
-MAX_TRIES = 3  # a task that killed three workers will kill the fourth
-RETRY_DELAY_MS = 1_000  # times the number of tries: lets a passing failure (full disk, no memory) pass
 LONGEST_DELAY_MS = RETRY_DELAY_MS * MAX_TRIES  # a longer one comes from a clock that was set back since
 QUEUES = tuple(Queue)  # named where all are meant: the index of unfinished tasks begins with the queue
 

@@ -14,10 +14,10 @@ from duikou.database.engine import Database
 from duikou.tasks import outbox
 from duikou.tasks.models import IdentifyTask, Media, RenderTask, SessionRecord, Task, TaskResult
 from duikou.tasks.rows import render_task_from, task_from, task_row
-from duikou.tasks.states import RENDERING, UNFINISHED, Fault, Queue, TaskStatus
+from duikou.tasks.states import MAX_TRIES, RENDERING, RETRY_DELAY_MS, UNFINISHED, Fault, Queue, TaskStatus
 from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError
 from duikou.tasks.store.media import insert_media
-from duikou.tasks.store.queue import MAX_TRIES, NO_LIMITS, RETRY_DELAY_MS, TaskLimits, check_room, turn_of
+from duikou.tasks.store.queue import NO_LIMITS, TaskLimits, check_room, turn_of
 from duikou.tasks.store.sessions import insert_session
 from duikou.tasks.store.transition import change_status
 
