@@ -26,13 +26,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
 import duikou
 from demo import portrait, speech
 from duikou import __version__
+from duikou.arrays import Image
 from duikou.cli.terminal import show_progress
 from duikou.media import decode
 from duikou.media.encode import VideoWriter
@@ -40,6 +40,7 @@ from duikou.media.probe import probe_audio
 from duikou.media.video import Video
 from duikou.parallel import cores
 from duikou.progress import Progress
+from duikou.units import MIB
 
 OUTPUT = Path("out/bench.json")
 RUNS = 3
@@ -47,9 +48,7 @@ CLIP_S = 10
 LEAD_MS = 500  # before and after the speech, so that the mouth eases in and out
 MINUTE_S = 60
 MINUTE_LIMIT_S = 15  # clients of the wire contract wait no longer for identify-face
-MIB = 1 << 20
 
-Image = npt.NDArray[np.uint8]
 Stages = dict[str, float]
 
 

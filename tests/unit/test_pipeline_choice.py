@@ -10,22 +10,22 @@ import pytest
 from duikou import FaceChoice, lip_sync
 from duikou.errors import InputError, NotFoundError
 from duikou.media.sync_mode import SyncMode
-from duikou.pipeline.choice import ChoiceLimits, Scene
+from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator
 from duikou.timebase import Interval
 
 AUDIO_MS = 3_000
-SCENE = Scene({"0": Interval(1_000, 6_000)}, 6_000)
+VALIDATOR = ChoiceValidator({"0": Interval(1_000, 6_000)}, 6_000)
 CHOICE = FaceChoice("speech.wav", insert_ms=1_500)
 LONGER = (SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE)
 
 
-def end(scene: Scene, choice: FaceChoice) -> int | None:
+def end(validator: ChoiceValidator, choice: FaceChoice) -> int | None:
     """The end of the trim once it is checked."""
-    return scene.check(choice, AUDIO_MS).trim_end_ms
+    return validator.check(choice, AUDIO_MS).trim_end_ms
 
 
 def test_a_good_choice_gets_its_end() -> None:
-    assert SCENE.check(CHOICE, AUDIO_MS) == replace(CHOICE, trim_end_ms=3_000)
+    assert VALIDATOR.check(CHOICE, AUDIO_MS) == replace(CHOICE, trim_end_ms=3_000)
 
 
 BAD: list[tuple[dict[str, object], str, str]] = [
@@ -59,10 +59,10 @@ BAD: list[tuple[dict[str, object], str, str]] = [
 def test_a_bad_choice_gets_one_sentence(change: dict[str, object], field: str, reason: str) -> None:
     bad = replace(CHOICE, **change)  # type: ignore[arg-type]
     with pytest.raises(InputError) as error:
-        SCENE.check(bad, AUDIO_MS)
+        VALIDATOR.check(bad, AUDIO_MS)
     assert (error.value.field, error.value.reason, str(error.value)) == (field, reason, f"{field}: {reason}")
     with pytest.raises(InputError) as error:
-        SCENE.check_all([bad], [AUDIO_MS])
+        VALIDATOR.check_all([bad], [AUDIO_MS])
     assert str(error.value) == f"choices[0].{field}: {reason}"
     assert isinstance(error.value, NotFoundError) == (field == "face_id")
 
@@ -75,67 +75,67 @@ def test_every_error_names_a_parameter_of_the_library() -> None:
 
 def test_an_empty_face_list_and_a_face_named_twice() -> None:
     with pytest.raises(InputError, match=r"^choices: at least one face must be chosen\.$"):
-        SCENE.check_all([], [])
+        VALIDATOR.check_all([], [])
     with pytest.raises(InputError, match=r"^choices\[1\]\.face_id: face 0 is named twice; each face can speak once"):
-        SCENE.check_all([CHOICE, CHOICE], [AUDIO_MS, AUDIO_MS])
+        VALIDATOR.check_all([CHOICE, CHOICE], [AUDIO_MS, AUDIO_MS])
 
 
 def test_without_the_length_of_the_audio_its_end_is_not_compared() -> None:
-    assert SCENE.check(replace(CHOICE, trim_end_ms=4_000)).trim_end_ms == 4_000
+    assert VALIDATOR.check(replace(CHOICE, trim_end_ms=4_000)).trim_end_ms == 4_000
     with pytest.raises(ValueError, match="needs the length of its audio"):
-        SCENE.check(CHOICE)
+        VALIDATOR.check(CHOICE)
 
 
 @pytest.mark.parametrize("over", [1, 100])
 def test_ends_that_overshoot_a_little_are_clamped(over: int) -> None:
-    assert end(SCENE, replace(CHOICE, trim_end_ms=3_000 + over)) == 3_000
-    assert end(SCENE, replace(CHOICE, insert_ms=3_000 + over)) == 3_000 - over
+    assert end(VALIDATOR, replace(CHOICE, trim_end_ms=3_000 + over)) == 3_000
+    assert end(VALIDATOR, replace(CHOICE, insert_ms=3_000 + over)) == 3_000 - over
 
 
 def test_cut_off_shortens_the_speech_and_nothing_else() -> None:
-    scene = Scene({"0": Interval(1_000, 4_000)}, 6_000, SyncMode.CUT_OFF)
+    validator = ChoiceValidator({"0": Interval(1_000, 4_000)}, 6_000, SyncMode.CUT_OFF)
     late = replace(CHOICE, trim_start_ms=200)
-    assert end(scene, late) == 200 + 2_500
-    assert end(scene, replace(late, insert_ms=1_000)) == 3_000
-    assert end(replace(scene, sync_mode=None), late) == 3_000
+    assert end(validator, late) == 200 + 2_500
+    assert end(validator, replace(late, insert_ms=1_000)) == 3_000
+    assert end(replace(validator, sync_mode=None), late) == 3_000
     with pytest.raises(InputError, match=r"^insert_ms: the speech from 4000 ms to 6000 ms shares 0 ms"):
-        scene.check(replace(CHOICE, insert_ms=4_000), AUDIO_MS)
+        validator.check(replace(CHOICE, insert_ms=4_000), AUDIO_MS)
 
 
 @pytest.mark.parametrize("mode", LONGER)
 def test_speech_may_end_after_a_video_that_becomes_longer(mode: SyncMode) -> None:
-    scene = replace(SCENE, sync_mode=mode)
-    assert end(scene, replace(CHOICE, insert_ms=5_000)) == 3_000
-    assert end(scene, replace(CHOICE, insert_ms=9_000)) == 3_000
-    assert end(scene, replace(CHOICE, insert_ms=3_100)) == 2_900  # not late enough to add
-    checked = scene.check(replace(CHOICE, insert_ms=9_000), AUDIO_MS)
-    assert scene.result_ms([checked]) == 12_000
-    for given in (lambda bad: scene.check(bad, AUDIO_MS), lambda bad: scene.check_all([bad], [AUDIO_MS])):
+    validator = replace(VALIDATOR, sync_mode=mode)
+    assert end(validator, replace(CHOICE, insert_ms=5_000)) == 3_000
+    assert end(validator, replace(CHOICE, insert_ms=9_000)) == 3_000
+    assert end(validator, replace(CHOICE, insert_ms=3_100)) == 2_900  # not late enough to add
+    checked = validator.check(replace(CHOICE, insert_ms=9_000), AUDIO_MS)
+    assert validator.result_ms([checked]) == 12_000
+    for given in (lambda bad: validator.check(bad, AUDIO_MS), lambda bad: validator.check_all([bad], [AUDIO_MS])):
         with pytest.raises(InputError, match=r"^sync_mode: \w+ would make the video 60001 ms long.*at most 60000 ms"):
             given(replace(CHOICE, insert_ms=57_001))
 
 
 def test_the_face_must_show_in_the_added_part() -> None:
-    scene = Scene({"0": Interval(0, 2_000)}, 6_000, SyncMode.LOOP)
+    validator = ChoiceValidator({"0": Interval(0, 2_000)}, 6_000, SyncMode.LOOP)
     late = replace(CHOICE, insert_ms=6_500)
-    assert end(scene, late) == 3_000
+    assert end(validator, late) == 3_000
     for mode in (SyncMode.BOUNCE, SyncMode.SILENCE):
         with pytest.raises(InputError, match="shares 0 ms") as error:
-            replace(scene, sync_mode=mode).check(late, AUDIO_MS)
+            replace(validator, sync_mode=mode).check(late, AUDIO_MS)
         assert error.value.field == "insert_ms"
 
 
 def test_speech_that_begins_after_the_end_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"from 6010 ms to 6010 ms shares 0 ms"):
-        SCENE.check(replace(CHOICE, trim_end_ms=50, insert_ms=6_010), AUDIO_MS)
+        VALIDATOR.check(replace(CHOICE, trim_end_ms=50, insert_ms=6_010), AUDIO_MS)
 
 
 def test_stricter_limits() -> None:
-    scene = replace(SCENE, limits=ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000, late_ms=100))
-    assert end(scene, CHOICE) == 3_000
+    validator = replace(VALIDATOR, limits=ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000, late_ms=100))
+    assert end(validator, CHOICE) == 3_000
     with pytest.raises(InputError, match=r"^trim_end_ms: .* lasts 1999 ms; at least 2000 ms must be left"):
-        scene.check(replace(CHOICE, trim_end_ms=1_999), AUDIO_MS)
-    short = replace(scene, intervals={"0": Interval(1_000, 3_400)})
+        validator.check(replace(CHOICE, trim_end_ms=1_999), AUDIO_MS)
+    short = replace(validator, intervals={"0": Interval(1_000, 3_400)})
     assert end(short, CHOICE) == 3_000
     with pytest.raises(InputError, match=r"shares 1999 ms with the interval of face 0, 1000 ms to 3399 ms"):
-        replace(scene, intervals={"0": Interval(1_000, 3_399)}).check(CHOICE, AUDIO_MS)
+        replace(validator, intervals={"0": Interval(1_000, 3_399)}).check(CHOICE, AUDIO_MS)

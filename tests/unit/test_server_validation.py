@@ -30,7 +30,7 @@ def session(*faces: tuple[int, int], video_ms: int = 10_000) -> SessionRecord:
 
 def check(*choices: FaceChoice, faces: tuple[tuple[int, int], ...] = (), mode: SyncMode | None = None) -> None:
     """Check choices before their audio is known."""
-    validation.check_choices(validation.scene_of(session(*faces), mode), choices)
+    validation.check_choices(validation.validator_of(session(*faces), mode), choices)
 
 
 @pytest.mark.parametrize("ms", [2_000, 60_000, 60_100])
@@ -134,15 +134,15 @@ def test_where_the_speech_may_be(insert_ms: int, face: tuple[int, int], sentence
     ],
 )
 def test_small_overshoots_are_clamped(end_ms: int, audio_ms: int, video_ms: int, clamped: int) -> None:
-    scene = validation.scene_of(session(video_ms=video_ms), None)
-    assert validation.fit(scene, replace(CHOICE, trim_end_ms=end_ms), 0, audio_ms).trim_end_ms == clamped
+    validator = validation.validator_of(session(video_ms=video_ms), None)
+    assert validation.fit(validator, replace(CHOICE, trim_end_ms=end_ms), 0, audio_ms).trim_end_ms == clamped
 
 
 def test_larger_overshoots_of_the_audio_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"^face_choose\[2\]\.sound_end_time: 5000 ms is after the audio's end at 4899 ms"
     ):
-        validation.fit(validation.scene_of(session(), None), CHOICE, 2, 4_899)
+        validation.fit(validation.validator_of(session(), None), CHOICE, 2, 4_899)
 
 
 def test_faces_are_known_and_speak_once() -> None:
@@ -158,18 +158,18 @@ def test_faces_are_known_and_speak_once() -> None:
 def test_speech_that_is_too_long_makes_the_video_longer_where_it_may(mode: SyncMode) -> None:
     choice = replace(CHOICE, insert_ms=8_000)
     check(choice, mode=mode)
-    scene = validation.scene_of(session(), mode)
-    fitted = validation.fit(scene, choice, 0, 5_000)
+    validator = validation.validator_of(session(), mode)
+    fitted = validation.fit(validator, choice, 0, 5_000)
     assert fitted.trim_end_ms == 5_000
-    assert scene.result_ms([fitted]) == 13_000
+    assert validator.result_ms([fitted]) == 13_000
 
 
 def test_speech_that_is_too_long_is_cut_off_where_it_may_be() -> None:
     choice = replace(CHOICE, insert_ms=6_000)
-    scene = validation.scene_of(session((0, 8_500)), SyncMode.CUT_OFF)
-    fitted = validation.fit(scene, choice, 0, 5_000)
+    validator = validation.validator_of(session((0, 8_500)), SyncMode.CUT_OFF)
+    fitted = validation.fit(validator, choice, 0, 5_000)
     assert fitted.trim_end_ms == 2_500
-    assert scene.result_ms([fitted]) == 10_000
+    assert validator.result_ms([fitted]) == 10_000
     with pytest.raises(InputError, match="shares 1900 ms"):
         check(replace(choice, insert_ms=8_100), mode=SyncMode.CUT_OFF)
 
@@ -194,7 +194,7 @@ def test_every_error_names_a_field_of_the_wire(change: dict[str, object], field:
     choice = replace(CHOICE, **change)  # type: ignore[arg-type]
     for given in (
         lambda: check(choice),
-        lambda: validation.fit(validation.scene_of(session(), None), choice, 0, 5_000),
+        lambda: validation.fit(validation.validator_of(session(), None), choice, 0, 5_000),
     ):
         with pytest.raises(InputError) as caught:
             given()

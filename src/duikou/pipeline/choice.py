@@ -53,8 +53,8 @@ class ChoiceLimits:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What choices are checked against.
+class ChoiceValidator:
+    """Checks choices against a video, its faces and the limits.
 
     intervals: the interval of each face, by face id. video_ms: length of the video.
     sync_mode: what to do with speech that ends too late; `None` refuses it.

@@ -13,7 +13,7 @@ from duikou.media.probe import VideoInfo, probe_audio
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
-from duikou.pipeline.choice import FaceChoice, Scene
+from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
 from duikou.pipeline.plan import Planner, Spoken
@@ -56,8 +56,8 @@ def lip_sync(
     Raises `InputError` that names the parameter, `MediaError`, `NotFoundError`, `StorageError`.
     """
     source = session.source
-    scene = Scene({face.id: face.interval for face in session.faces}, source.info.duration_ms, sync_mode)
-    checked = scene.check_all(choices, _audio_lengths(choices))
+    validator = ChoiceValidator({face.id: face.interval for face in session.faces}, source.info.duration_ms, sync_mode)
+    checked = validator.check_all(choices, _audio_lengths(choices))
     files = OutputFiles(source, Output.of(output))
     inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
     speech_end_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)

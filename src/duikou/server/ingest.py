@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from duikou.errors import InputError
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import check_url, fetch
-from duikou.pipeline.choice import FaceChoice, Scene
+from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.server import schemas, validation
 from duikou.server.probing import MediaProber
 from duikou.server.signed_urls import FileUrls
@@ -98,8 +98,8 @@ class Ingest:
         if task is not None and not body.dry_run:
             return task
         service, session = self._service, await self._session(caller.account, body)
-        scene = validation.scene_of(session, body.sync_mode)
-        validation.check_choices(scene, [asked.choice() for asked in body.face_choose])
+        validator = validation.validator_of(session, body.sync_mode)
+        validation.check_choices(validator, [asked.choice() for asked in body.face_choose])
         await run_in_threadpool(service.require_disk)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
@@ -107,9 +107,9 @@ class Ingest:
             for number, asked in enumerate(body.face_choose):
                 audio.append(await stack.enter_async_context(self.receiving(self._settings.max_audio_mb)))
                 audio_ms = await self._receive_audio(caller, asked, f"face_choose[{number}]", audio[-1])
-                fitted.append(validation.fit(scene, asked.choice(), number, audio_ms))
+                fitted.append(validation.fit(validator, asked.choice(), number, audio_ms))
             if body.dry_run:
-                return await self._estimate(session, scene, fitted)
+                return await self._estimate(session, validator, fitted)
             callback = TaskCallback(body.callback_url, caller.urls.base) if body.callback_url else None
             new = NewRender(
                 session,
@@ -151,8 +151,10 @@ class Ingest:
             check_url(body.callback_url, "callback_url")
         return session
 
-    async def _estimate(self, session: SessionRecord, scene: Scene, choices: list[FaceChoice]) -> schemas.DryRunData:
-        video_ms = scene.result_ms(choices)
+    async def _estimate(
+        self, session: SessionRecord, validator: ChoiceValidator, choices: list[FaceChoice]
+    ) -> schemas.DryRunData:
+        video_ms = validator.result_ms(choices)
         estimate = await run_in_threadpool(self._service.estimate, video_ms)
         speaking = {choice.face_id for choice in choices}
         return schemas.DryRunData(

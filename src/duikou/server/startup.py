@@ -103,10 +103,10 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             thread.start()
             started.append(thread)
         sandbox = {
-            "network_taken": restrictions.seccomp_available(),
-            "files_taken": restrictions.landlock_version() > 0,
+            "network_blocked": restrictions.seccomp_available(),
+            "files_restricted": restrictions.landlock_version() > 0,
         }
-        log.info("jobs started", data=str(parts.folder.root), fleet=bool(settings.broker_url), **sandbox)
+        log.info("tasks started", data=str(parts.folder.root), fleet=bool(settings.broker_url), **sandbox)
         yield context
 
 

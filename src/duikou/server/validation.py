@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from duikou.errors import InputError
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
-from duikou.pipeline.choice import ChoiceLimits, FaceChoice, Scene
+from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice
 from duikou.tasks.models import SessionRecord
 from duikou.timebase import END_TOLERANCE_MS
 
@@ -65,22 +65,22 @@ def check_audio(info: AudioInfo, field: str) -> None:
     _check_length(info.duration_ms, "audio", field)
 
 
-def scene_of(session: SessionRecord, mode: SyncMode | None) -> Scene:
+def validator_of(session: SessionRecord, mode: SyncMode | None) -> ChoiceValidator:
     """What choices of a session are checked against, within the limits of the contract."""
     intervals = {face.id: face.interval for face in session.faces}
-    return Scene(intervals, session.source.duration_ms, mode, CHOICE)
+    return ChoiceValidator(intervals, session.source.duration_ms, mode, CHOICE)
 
 
-def check_choices(scene: Scene, choices: Sequence[FaceChoice]) -> None:
+def check_choices(validator: ChoiceValidator, choices: Sequence[FaceChoice]) -> None:
     """Check what can be checked before the audio is known. Raises `InputError` that names a field of the wire."""
     with wire_words():
-        scene.check_all(choices, [None] * len(choices))
+        validator.check_all(choices, [None] * len(choices))
 
 
-def fit(scene: Scene, choice: FaceChoice, number: int, audio_ms: int) -> FaceChoice:
+def fit(validator: ChoiceValidator, choice: FaceChoice, number: int, audio_ms: int) -> FaceChoice:
     """Choice `number` with its end inside its audio and inside the video. Raises `InputError` as `check_choices`."""
     with wire_words(f"choices[{number}]."):
-        return scene.check(choice, audio_ms)
+        return validator.check(choice, audio_ms)
 
 
 @contextmanager

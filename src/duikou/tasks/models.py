@@ -14,7 +14,7 @@ from duikou.units import HOUR_MS
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
-IDENTIFY_KEPT_MS = HOUR_MS  # how long a finished search is kept: its caller reads at once how it ended
+IDENTIFY_KEPT_MS = HOUR_MS  # how long a finished identify task is kept: its caller reads the end at once
 
 
 class MediaKind(StrEnum):
@@ -141,7 +141,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class IdentifyTask(Task):
-    """The search for a video's faces. session_id: the session that it made, `None` until it succeeds."""
+    """The identification of a video's faces. session_id: the session that it made, `None` until it succeeds."""
 
     queue: Queue = Queue.IDENTIFY
     session_id: str | None = None

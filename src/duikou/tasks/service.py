@@ -353,7 +353,7 @@ class TaskService:
 
 
 def resume(store: Store, files: Files, *, keep_ms: int) -> None:
-    """Take over what the last server of this folder left: cancel searches, whose callers are gone, and retry renders.
+    """Take over what the last server of this folder left: cancel identify tasks (no caller is left), retry renders.
 
     keep_ms: lifetime of a render that has no tries left.
     """

@@ -10,7 +10,7 @@ import structlog
 from duikou.sandbox.process import StoppedError
 from duikou.tasks.store import Store
 
-POLL_S = 0.05  # what it adds to a search that takes seconds
+POLL_S = 0.05  # what it adds to an identify task that takes seconds
 OUTAGE_POLL_S = 1.0  # while the database does not answer
 
 log = structlog.get_logger(__name__)

@@ -104,7 +104,7 @@ class TaskStore:
             return wanted - set(connection.scalars(query))
 
     def complete_identify(self, task: IdentifyTask, session: SessionRecord, *, expires_at: int) -> bool:
-        """End a search for faces with success and insert its session. False for a late writer.
+        """End an identify task with success and insert its session. False for a late writer.
 
         Raises `IdTakenError` where another session has that id.
         """
