@@ -440,7 +440,7 @@ class Gateway:
         thread = threading.Thread(target=run, daemon=True)
         with self._lock:
             self._threads.add(thread)
-        thread.start()
+            thread.start()  # under the lock, so that every thread in the set can be joined
 
     def _accept(self, listener: socket.socket) -> None:
         with listener:
