@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 import duikou
+import duikou.pipeline.sync  # loaded here: on first use its imports would be timed as work
 from demo import portrait, speech
 from duikou import __version__
 from duikou.arrays import Image
