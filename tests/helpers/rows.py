@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import sqlalchemy as sa
+
+from duikou.database.engine import Database
 from duikou.database.ids import new_id
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.models import (
@@ -51,7 +54,7 @@ def task(*, source_id: str = "m", source_duration_ms: int = 10_000, callback_url
 
 
 def identify_task(*, source_id: str = "m", **what: Any) -> IdentifyTask:
-    """A search for faces that waits."""
+    """An identify task that waits."""
     return IdentifyTask(**{**_common(source_id, 10_000), **what})
 
 
@@ -66,9 +69,9 @@ def add_session(store: Store, session: SessionRecord) -> None:
         insert_session(connection, session)
 
 
-def begun(store: Store, task_id: str) -> RenderTask:
-    """A new task that a worker has claimed."""
-    store.tasks.add(task(id=task_id))
+def begun(store: Store, task_id: str | None = None, **what: Any) -> RenderTask:
+    """Add a render, and claim the next one as a worker does: the new one where no other waits."""
+    store.tasks.add(task(id=task_id or new_id(), **what))
     claimed = store.queue.claim()
     assert isinstance(claimed, RenderTask)
     return claimed
@@ -79,3 +82,9 @@ def standing(store: Store, task_id: str) -> RenderTask:
     found = store.tasks.get(task_id)
     assert isinstance(found, RenderTask)
     return found
+
+
+def rename_table(database: Database, table: str, to: str) -> None:
+    """Rename a table, so that everything that needs it fails until it has its name again."""
+    with database.writing() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {table} RENAME TO {to}"))

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from crowd import at_once, open_database, processes_at_once
-from rows import media, task
+from rows import begun, media, task
 from services import HOST, Gateway, Postgres, need
 
 from duikou.database import engine as module
@@ -331,9 +331,7 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
     url = own.fresh().replace("postgres@", f"postgres:{PASSWORD}@")
     database = Database(url)
     store = Store(database)
-    store.tasks.add(task(id="1"))
-    claimed = store.queue.claim()
-    assert isinstance(claimed, RenderTask)
+    claimed = begun(store, "1")
     calls: list[Callable[[], object]] = [
         store.queue.claim,
         store.queue.loads,

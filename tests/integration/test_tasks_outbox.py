@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from crowd import at_once
-from rows import END, Clock, media, task
+from rows import END, Clock, begun, media, task
 
 from duikou.database.engine import Database
 from duikou.tasks.models import Fault, MediaKind, RenderTask, TaskStatus
@@ -47,9 +47,7 @@ def test_every_change_is_told_as_it_was_then(store: Store, outbox: Outbox, clock
 
 
 def test_a_change_that_lost_is_not_told(store: Store, outbox: Outbox) -> None:
-    store.tasks.add(task(callback_url=URL))
-    claimed = store.queue.claim()
-    assert isinstance(claimed, RenderTask)
+    claimed = begun(store, callback_url=URL)
     store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
     assert not store.tasks.fail(claimed, "no", Fault.MODEL, expires_at=END)
     assert outbox.waiting() == 3
@@ -95,9 +93,7 @@ def test_couriers_never_have_the_same_callback(store: Store, outbox: Outbox) -> 
 
 
 def test_a_receiver_that_is_gone_hears_nothing_more(store: Store, outbox: Outbox) -> None:
-    store.tasks.add(task(id="1", callback_url=URL))
-    claimed = store.queue.claim()
-    assert isinstance(claimed, RenderTask)
+    claimed = begun(store, "1", callback_url=URL)
     (callback,) = outbox.claim(9, lease_ms=1)
     outbox.stop(callback)
     store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT))
@@ -106,9 +102,7 @@ def test_a_receiver_that_is_gone_hears_nothing_more(store: Store, outbox: Outbox
 
 def test_of_a_task_that_changes_while_its_receiver_goes_nothing_more_is_told(store: Store, outbox: Outbox) -> None:
     for _ in range(ROUNDS):
-        store.tasks.add(task(callback_url=URL))
-        claimed = store.queue.claim()
-        assert isinstance(claimed, RenderTask)
+        claimed = begun(store, callback_url=URL)
         (callback,) = outbox.claim(9, lease_ms=1)
         gave = at_once(
             partial(outbox.stop, callback), partial(store.tasks.complete_render, claimed, media(kind=MediaKind.RESULT))
@@ -119,9 +113,7 @@ def test_of_a_task_that_changes_while_its_receiver_goes_nothing_more_is_told(sto
 
 def test_a_task_is_deleted_while_its_receiver_goes(store: Store, outbox: Outbox) -> None:
     for _ in range(ROUNDS):
-        store.tasks.add(task(callback_url=URL))
-        claimed = store.queue.claim()
-        assert isinstance(claimed, RenderTask)
+        claimed = begun(store, callback_url=URL)
         (callback,) = outbox.claim(9, lease_ms=1)
         assert at_once(partial(outbox.stop, callback), partial(store.tasks.remove, claimed)) == [None, None]
         assert outbox.waiting() == 0

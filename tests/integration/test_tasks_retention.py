@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rows import Clock, add_session, identify_task, media, task
+from rows import Clock, add_session, begun, identify_task, media, task
 from services import S3
 
 from duikou.database.engine import Database
@@ -83,9 +83,7 @@ def test_all_that_is_over_goes_and_nothing_else(store: Store, files: Files, cloc
         video = source(store, files, tmp_path, f"1{number}", end)
         add_session(store, SessionRecord(f"2{number}", "", video, (), 1, end))
         put(files, tmp_path, keys.picture_key(f"2{number}", "0"))
-        store.tasks.add(task(id=f"3{number}", callback_url="http://127.0.0.1/"))
-        claimed = store.queue.claim()
-        assert isinstance(claimed, RenderTask)
+        claimed = begun(store, f"3{number}", callback_url="http://127.0.0.1/")
         made = [keys.result_key(claimed.id, 1), keys.marked_key(claimed.id, 1)]
         put(files, tmp_path, keys.audio_key(claimed.id, 0), *made)
         results = (media(id=f"{4 + n}{number}", kind=MediaKind.RESULT, key=made[n], expires_at=end) for n in range(2))
@@ -261,9 +259,7 @@ def test_an_upload_is_kept_for_a_day_unless_it_is_used(
 def test_files_that_belong_to_nothing_are_removed(store: Store, files: Files, tmp_path: Path) -> None:
     source(store, files, tmp_path, "1", LATER)
     add_session(store, SessionRecord("2", "", media(id="1"), (), 1, LATER))
-    store.tasks.add(task(id="3"))
-    claimed = store.queue.claim()
-    assert isinstance(claimed, RenderTask)
+    claimed = begun(store, "3")
     assert claimed.attempt == 1
     kept = {"media/1.mp4", "sessions/2/face_0.jpg", "tasks/3/sound_0", "tasks/3/1/result.mp4"}
     put(files, tmp_path, *sorted(kept))
@@ -305,9 +301,7 @@ def test_folders_that_a_dead_server_left_empty_go(store: Store, local: Files, tm
 
 
 def test_an_attempt_of_a_task_that_was_deleted_leaves_nothing(store: Store, files: Files, tmp_path: Path) -> None:
-    store.tasks.add(task(id="3"))
-    claimed = store.queue.claim()
-    assert isinstance(claimed, RenderTask)
+    claimed = begun(store, "3")
     put(files, tmp_path, keys.audio_key("3", 0), keys.result_key("3", 1))
     store.tasks.remove(claimed)
     assert not store.tasks.complete_render(

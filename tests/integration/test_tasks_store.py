@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from crowd import at_once
-from rows import END, Clock, add_session, identify_task, media, task
+from rows import END, Clock, add_session, begun, identify_task, media, task
 
 from duikou.database.engine import Database
 from duikou.database.ids import new_id
@@ -117,9 +117,7 @@ def test_tasks_come_newest_first_in_pages_and_searches_are_none_of_them(store: S
 
 
 def test_a_dropped_task_leaves_neither_results_nor_callbacks(store: Store, database: Database) -> None:
-    store.tasks.add(task(id="1", callback_url="http://127.0.0.1/", watermark=True))
-    claimed = store.queue.claim()
-    assert isinstance(claimed, RenderTask)
+    claimed = begun(store, "1", callback_url="http://127.0.0.1/", watermark=True)
     store.tasks.complete_render(claimed, media(id="2", kind=MediaKind.RESULT), media(id="3", kind=MediaKind.RESULT))
     done = store.tasks.find("", "1")
     assert done
@@ -174,9 +172,7 @@ def test_a_session_whose_id_was_taken_by_chance_leaves_its_search_as_it_was(stor
 
 def test_paces_are_seconds_of_work_for_each_second_of_the_last_results(store: Store, clock: Clock) -> None:
     for work_ms, until in ((20_000, 3 * END), (30_000, 4 * END), (40_000, 5 * END)):
-        store.tasks.add(task())
-        claimed = store.queue.claim()
-        assert isinstance(claimed, RenderTask)
+        claimed = begun(store)
         clock.ms += work_ms
         store.tasks.complete_render(claimed, media(kind=MediaKind.RESULT, duration_ms=10_000, expires_at=until))
     assert store.queue.paces(2) == [4.0, 3.0]

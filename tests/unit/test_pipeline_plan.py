@@ -7,24 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from known_track import FRAMES, STEP_MS, track
 
-from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.faces.track import Face, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.pipeline.plan import EASE_MS, _neighbours, ease
 from duikou.timebase import Interval
-
-STEP_MS, FRAMES = 40, 150
-
-
-def track(shots: list[int] | None = None) -> FaceTrack:
-    frames = np.arange(FRAMES)
-    return FaceTrack(
-        frames=frames,
-        times_ms=frames * STEP_MS,
-        landmarks=np.zeros((FRAMES, 478, 3), np.float32),
-        presence=np.ones(FRAMES, np.float32),
-        shots=np.array(shots if shots is not None else [0] * FRAMES),
-    )
 
 
 def test_the_speech_is_eased_in_and_out() -> None:

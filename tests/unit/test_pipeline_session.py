@@ -8,28 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_track import FRAMES, track
 from known_video import known_video
 from media_maker import make_sound, make_video
 
 from duikou import FaceChoice, Output, Session, lip_sync
 from duikou.errors import InputError, NotFoundError
-from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.faces.track import Face, FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.video import Video
 from duikou.timebase import Interval
-
-STEP_MS, FRAMES = 40, 150
-
-
-def track(shots: list[int] | None = None) -> FaceTrack:
-    frames = np.arange(FRAMES)
-    return FaceTrack(
-        frames=frames,
-        times_ms=frames * STEP_MS,
-        landmarks=np.zeros((FRAMES, 478, 3), np.float32),
-        presence=np.ones(FRAMES, np.float32),
-        shots=np.array(shots if shots is not None else [0] * FRAMES),
-    )
 
 
 @pytest.fixture

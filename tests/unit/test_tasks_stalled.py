@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from live_server import until
-from rows import Clock, begun, standing
+from rows import Clock, begun, rename_table, standing
 from structlog.testing import capture_logs
 
 from duikou.database.engine import Database
@@ -113,18 +110,6 @@ def test_only_silence_that_was_watched_counts(
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database)
-
-
-@pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything goes forty times as fast, so that a machine that is busy still counts as watching."""
     monkeypatch.setattr(stalled, "CHECK_EVERY_S", 0.025)
@@ -184,20 +169,15 @@ def test_a_database_that_is_away_is_told_of_once_and_watched_again(
     stopping = threading.Event()
     watcher = StalledTaskMonitor(store, keep_ms=DAY_MS, stopping=stopping, resend_lost_wakeups=nothing)
     with capture_logs() as lines:
-        rename(database, "tasks", "hidden")
+        rename_table(database, "tasks", "hidden")
         watcher.start()
         until(lambda: len(lines) == 1)
         assert not stopping.wait(0.2), "several looks that fail"
-        rename(database, "hidden", "tasks")
+        rename_table(database, "hidden", "tasks")
         until(lambda: standing(store, "1").status is TaskStatus.SUBMITTED)
         stopping.set()
         watcher.join()
     assert [line["event"] for line in lines] == ["the fleet cannot be watched", "a worker is gone", "task submitted"]
-
-
-def rename(database: Database, table: str, to: str) -> None:
-    with database.writing() as connection:
-        connection.execute(sa.text(f"ALTER TABLE {table} RENAME TO {to}"))
 
 
 def test_a_broker_that_is_away_keeps_nobody_from_being_given_up(store: Store, hasty: None) -> None:

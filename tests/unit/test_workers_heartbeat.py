@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-import sqlalchemy as sa
 from live_server import until
-from rows import END, begun, standing
+from rows import END, begun, rename_table, standing
 from structlog.testing import capture_logs
 
 from duikou.database.engine import Database
@@ -17,18 +12,6 @@ from duikou.telemetry import metrics
 from duikou.workers.heartbeat import HeartbeatWriter
 
 SOON_S, NEVER_S = 0.02, 600.0
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database)
 
 
 def test_all_that_is_in_hand_beats_until_it_is_done(store: Store) -> None:
@@ -102,18 +85,13 @@ def test_a_database_that_is_away_is_told_of_once_and_nobody_stops_for_it(databas
     heartbeat.start()
     with capture_logs() as lines, heartbeat.lease(claimed) as lease:
         for outage in range(1, 3):
-            rename(database, "tasks", "hidden")
+            rename_table(database, "tasks", "hidden")
             until(lambda: len(lines) == outage)  # noqa: B023
             for stage in "abc":
                 lease.report(f"{stage} {outage}", 0.5)
                 until(lambda: not heartbeat._news.is_set())
-            rename(database, "hidden", "tasks")
+            rename_table(database, "hidden", "tasks")
             until(lambda: standing(store, "1").stage == f"c {outage}")  # noqa: B023
         assert lease.wanted
     heartbeat.join()
     assert [line["event"] for line in lines] == ["heartbeats cannot be written"] * 2
-
-
-def rename(database: Database, table: str, to: str) -> None:
-    with database.writing() as connection:
-        connection.execute(sa.text(f"ALTER TABLE {table} RENAME TO {to}"))
