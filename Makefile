@@ -19,6 +19,9 @@ TRAINING := $(VENV)/.training-done
 # The public library, then the modules of the values that it takes and returns.
 API := duikou duikou.engines.base duikou.errors duikou.faces.track duikou.media.probe duikou.media.video duikou.progress duikou.timebase
 
+# Test processes: two for each core of a small machine, because half of the time of a test is waiting.
+PROCESSES := 4
+
 # Processes that the tests start find both in their environment.
 COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'
 COVERAGE := $(COVERAGE_ENV) $(BIN)/coverage
@@ -43,13 +46,13 @@ demo: $(SETUP) ## make a demo video and lip-sync it through the real server
 	@$(BIN)/python -m demo.run
 
 test: lint ## lint, then every test that needs no outside media
-	@$(BIN)/python -m pytest tests --ignore tests/media --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest tests --ignore tests/media --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
 	@$(BIN)/python -m pytest tests/media
 
-test-repeats: $(SETUP) ## the tests that repeat what they try, with their full counts
-	@DUIKOU_TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses 2 --dist worksteal
+test-repeats: $(SETUP) ## the tests that try less in `make test`, in full
+	@DUIKOU_TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(SETUP) ## style, types and import directions
 	@$(BIN)/ruff check .
@@ -70,7 +73,7 @@ docs: $(SETUP) ## the library's API reference, from its docstrings, in out/docs
 coverage: $(SETUP) ## the tests with their line and branch coverage, children included; report in out/coverage
 	@rm -rf out/coverage
 	@mkdir -p out/coverage/data
-	-@$(COVERAGE) run -m pytest tests --ignore tests/media --numprocesses 2 --dist loadfile
+	-@$(COVERAGE) run -m pytest tests --ignore tests/media --numprocesses $(PROCESSES) --dist loadfile
 	@$(COVERAGE_ENV) $(BIN)/python tests/helpers/child_coverage.py
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) html --quiet

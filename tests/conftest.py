@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 import pytest
@@ -14,6 +16,12 @@ from services import S3, Postgres, Rabbit, need
 # How long an example takes says nothing on a machine that does much else.
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
+
+
+def pytest_configure() -> None:
+    """Let the process that forks children find the helpers, so that it imports them once and not each child again."""
+    paths = [str(Path(__file__).parent / "helpers"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import shutil
-import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stub_work
 from live_server import Process, create, identify, in_thread, order, settings, sources, task
 from media_maker import make_video
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from web_server import web_server
 
 CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -80,17 +80,12 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("evil")
     (folder / "index.html").write_text("<!DOCTYPE html><title>win a prize</title><body></body>")
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given, directory=str(folder))
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/index.html"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with web_server(Handler) as url:
+        yield f"{url}/index.html"
 
 
 def test_a_page_of_another_site_does_and_learns_nothing(page: Page, evil: str, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ import contract
 import httpx
 import stub_work
 import uvicorn
+from web_server import web_server
 
 from duikou.database.engine import Database
 from duikou.server import create_app
@@ -162,7 +163,7 @@ def sources(**files: bytes) -> Iterator[str]:
     """A web server with these files (dots in names written as `__`); its address."""
     content = {f"/{name.replace('__', '.')}": body for name, body in files.items()}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = content.get(self.path)
             self.send_response(404 if body is None else 200)
@@ -170,18 +171,8 @@ def sources(**files: bytes) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body or b"")
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with web_server(Handler) as url:
+        yield url
 
 
 def until(true: Callable[[], Any], wait_s: float = WAIT_S) -> Any:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from web_server import web_server
 
 HANG = 0  # in place of a status code: no response at all
 
@@ -46,8 +48,8 @@ class Heard:
 class Receiver:
     """answers: the status code of each response in turn; the last one also for all later requests."""
 
-    url: str
     answers: list[int]
+    url: str = ""
     heard: list[Heard] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -60,7 +62,7 @@ class Receiver:
 def receiver(*answers: int, port: int = 0) -> Iterator[Receiver]:
     """A receiver on loopback."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status = one.answer(Heard(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
@@ -77,17 +79,9 @@ def receiver(*answers: int, port: int = 0) -> Iterator[Receiver]:
             one.heard.append(Heard(self.path, {}, b'{"task_status": "GET"}'))
             self.send_error(405)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    one = Receiver(f"http://127.0.0.1:{server.server_address[1]}", list(answers or (200,)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield one
-    finally:
-        one.over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    one = Receiver(list(answers or (200,)))
+    with web_server(Handler, port) as one.url:
+        try:
+            yield one
+        finally:
+            one.over.set()

@@ -1,4 +1,4 @@
-"""How often the tests marked `slow_repeats` repeat what they try: less in `make test`, in full in `.ci/run`."""
+"""How much the tests marked `slow_repeats` try: less in `make test`, all in `make test-repeats`."""
 
 from __future__ import annotations
 

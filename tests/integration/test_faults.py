@@ -1,4 +1,4 @@
-"""Faults of `make faults`, once each, on a server alone: what was accepted ends once, and nothing is left behind."""
+"""Faults of `make faults` on a server alone, once each: what was accepted ends once, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.kinds import FAULTS
-from tests.faults.once import require_nothing_lost
+from tests.faults.once import chosen, require_nothing_lost
 from tests.faults.systems import Installations
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow_repeats]
 
-FAULT = {fault.name: fault for fault in FAULTS if not fault.setup.fleet}
+FAULT = chosen(fleet=False)
 
 
 @pytest.fixture(scope="module")

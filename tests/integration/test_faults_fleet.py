@@ -1,4 +1,4 @@
-"""Faults of `make faults`, once each, on a fleet: what was accepted ends once, and nothing is left behind."""
+"""Faults of `make faults` on a fleet, once each: what was accepted ends once, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ from collections.abc import Iterator
 import pytest
 from services import need
 
-from tests.faults.kinds import FAULTS
-from tests.faults.once import require_nothing_lost
+from tests.faults.once import chosen, require_nothing_lost
 from tests.faults.systems import Installations
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow_repeats]
 
-ALIKE = (  # left to `make faults`
-    "fleet-server-killed",
-    "fleet-both-killed",
-    "fleet-all-killed",
-    "fleet-worker-cut-off",
-    "fleet-broker-stopped",
-    "fleet-database-stopped",
-    "fleet-storage-503",
-    "fleet-disk-full",
-    "fleet-lines-cut",
-)
-FAULT = {fault.name: fault for fault in FAULTS if fault.setup.fleet and fault.name not in ALIKE}
+FAULT = chosen(fleet=True)
 
 
 @pytest.fixture(scope="module")

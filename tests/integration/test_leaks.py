@@ -6,42 +6,65 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import stub_work
-from live_server import Process, create, ended, identify, order, sources, until
-from receiver import receiver
+from live_server import Process, caller, create, ended, identify, order, sources, until
+from receiver import Receiver, receiver
 from repeats import repeats
+
+from tests.faults.systems import descendants
 
 pytestmark = pytest.mark.long
 
 JOBS = repeats(200, 50)
 GOOD, FAULTY, FATAL = "s", "fault", "exit"  # every fifth job fails at once, every fiftieth after three dead workers
+CHILDREN = 6  # with two workers: two of multiprocessing, one that probes, one that searches, two that render
+DATABASE = "duikou.db"
+OPEN = ("01", "08")  # states of a connection in /proc: established, and closed by the other side alone
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a server process holds."""
+    """What an idle server process holds.
+
+    files: without those of its database, whose pool opens connections as they are needed.
+    """
 
     files: int
     threads: int
-    children: int
     incoming: int
     temporary: int
 
     @classmethod
-    def by(cls, pid: int, data: Path, temporary: Path) -> Held:
-        """As it is now."""
-        place = Path(f"/proc/{pid}")
+    def by(cls, server: Process, ear: Receiver, data: Path, temporary: Path) -> Held:
+        """As soon as it is idle: nobody is connected to it or called by it, and every child that died was replaced."""
+        ports = httpx.URL(server.url).port, httpx.URL(ear.url).port
+        until(lambda: not any(map(connections, ports)) and len(descendants(server.popen.pid)) == CHILDREN)
+        place = Path(f"/proc/{server.popen.pid}")
         return cls(
-            len(list((place / "fd").iterdir())),
+            sum(not path.startswith(f"{data / DATABASE}") for path in opened(place)),
             len(list((place / "task").iterdir())),
-            sum(len(path.read_text().split()) for path in place.glob("task/*/children")),
             len(list((data / "incoming").iterdir())),
             len(list(temporary.iterdir())),
         )
+
+
+def opened(process: Path) -> Iterator[str]:
+    """What the files are that a process has open, from its folder in /proc."""
+    for path in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed in the meantime
+            yield str(path.readlink())
+
+
+def connections(port: int | None) -> int:
+    """Connections to a port of this machine that are open on its side."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] in OPEN for row in rows)
 
 
 @pytest.fixture
@@ -61,36 +84,35 @@ def test_many_jobs_leave_nothing_behind(tmp_path: Path, temporary: Path, monkeyp
         sources(a__mp4=stub_work.video(), damaged__mp4=stub_work.video(identify="damaged"), **files) as site,
         receiver(200) as ear,
         Process(data, workers=2, requests_per_s=0, tasks_at_once=0) as server,
-        ThreadPoolExecutor(4) as callers,
     ):
         session_id = identify(server.client, f"{site}/a.mp4")["session_id"]
+        server.client.close()
 
-        def job(number: int) -> str:
+        def job(client: httpx.Client, number: int) -> str:
             if number % 10 == 0:
-                assert server.client.post(
-                    "/v1/videos/identify-face", json={"video_url": f"{site}/damaged.mp4"}
-                ).is_error
-                assert server.client.post("/v1/files", content=b"nonsense").is_error
+                assert client.post("/v1/videos/identify-face", json={"video_url": f"{site}/damaged.mp4"}).is_error
+                assert client.post("/v1/files", content=b"nonsense").is_error
             sound = FATAL if number % 50 == 1 else FAULTY if number % 5 == 0 else GOOD
-            asked = order(session_id, f"{site}/{sound}.mp3") | {"callback_url": ear.url}
-            task = ended(server.client, create(server.client, asked))
+            task = ended(client, create(client, order(session_id, f"{site}/{sound}.mp3") | {"callback_url": ear.url}))
             for video in task["task_result"]["videos"]:
-                assert server.client.get(video["url"]).status_code == 200
+                assert client.get(video["url"]).status_code == 200
             return str(task["task_status"])
 
-        list(callers.map(job, range(20)))
-        pid = server.popen.pid
-        before = Held.by(pid, data, temporary)
-        results = list(callers.map(job, range(JOBS)))
+        def jobs(count: int) -> list[str]:
+            told = len(ear.heard)
+            with caller(server.url) as client, ThreadPoolExecutor(4) as callers:
+                statuses = list(callers.map(lambda number: job(client, number), range(count)))
+            until(lambda: sum(one.status in ("succeed", "failed") for one in ear.heard[told:]) == count)
+            return statuses
+
+        jobs(20)
+        before = Held.by(server, ear, data, temporary)
+        results = jobs(JOBS)
         failed = JOBS // 5 + JOBS // 50
         assert (results.count("succeed"), results.count("failed")) == (JOBS - failed, failed)
-
-        def settled() -> bool:
-            now = Held.by(pid, data, temporary)
-            return all(getattr(now, name) <= getattr(before, name) for name in ("files", "children", "incoming"))
-
-        until(settled)
-        after = Held.by(pid, data, temporary)
+        after = Held.by(server, ear, data, temporary)
+        assert after.files <= before.files
+        assert after.incoming == 0
         assert after.threads <= before.threads + 2  # pools that grow to their size
         assert after.temporary <= before.temporary  # the processes' own folders
         unfinished = [path for path in (data / "tasks").glob("*/[0-9]") if not (path / "result.mp4").exists()]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import av
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from certificate_maker import OWNER, make_certificate
 from media_maker import make_sound, make_video, read_number, tone
+from web_server import web_server
 
 from duikou.cli import main
 from duikou.errors import InputError, MediaError, StorageError
@@ -249,29 +249,24 @@ def test_a_source_whose_manifest_lies_elsewhere_is_not_looked_up(
             asked.append(self.path)
             self.send_error(404)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
     algorithm, chain, key = certificate.load()
     given = tmp_path / "given.mp4"
     action = {"action": "c2pa.created", "digitalSourceType": credentials.SYNTHETIC}
     manifest = {"assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}]}
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with web_server(Elsewhere) as url:
         with (
             c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm.encode(), chain, key, None)) as signer,
             c2pa.Context.from_dict({"verify": {"verify_after_sign": False}}) as context,
             c2pa.Builder.from_json(json.dumps(manifest), context) as builder,
         ):
             builder.set_no_embed()
-            builder.set_remote_url(f"http://127.0.0.1:{server.server_port}/manifest")
+            builder.set_remote_url(f"{url}/manifest")
             builder.sign_file(source, given, signer)
         assert b"/manifest" in given.read_bytes()
         assert not asked
         found = credentials.read(write(tmp_path / "result.mp4", given, certificate))
         with suppress(MediaError):
             credentials.read(given)
-        server.shutdown()
     assert not asked
     assert found is not None
     assert found.intact

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.quality import __main__ as quality
 from benchmarks.quality import clips, report
+from demo import portrait
 from duikou.progress import silent
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]  # four short jobs
@@ -17,10 +18,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]  # four short jobs
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, report.Measured]:
-    """A quick run where there are no clips of real people."""
+    """A quick run where there are no clips of real people, on a portrait of half the usual size."""
     folder = tmp_path_factory.mktemp("quality")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clips, "MEDIA", folder / "absent")
+        for name in ("WIDTH", "HEIGHT", "ZOOM"):
+            patch.setattr(portrait, name, type(getattr(portrait, name))(getattr(portrait, name) / 2))
         return folder, quality.measured(folder, folder / "sheets", [], silent, quick=True)
 
 

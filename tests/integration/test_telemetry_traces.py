@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from receiver import receiver
 from services import Postgres, Rabbit
+from web_server import web_server
 
 from duikou.errors import InputError
 from duikou.telemetry.traces import Traces
@@ -61,7 +61,7 @@ class Sent:
 class Collector:
     """What came in so far."""
 
-    url: str
+    url: str = ""
     requests: int = 0
     spans: list[Sent] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ def _values(attributes: Any) -> dict[str, Any]:
 def collector() -> Iterator[Collector]:
     """An OTLP/HTTP receiver on loopback."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             one.requests += 1
@@ -106,19 +106,9 @@ def collector() -> Iterator[Collector]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    one = Collector(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    one = Collector()
+    with web_server(Handler) as one.url:
         yield one
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -94,6 +94,11 @@ def test_servers_and_workers_leave_rendering_to_their_children() -> None:
     assert loaded("duikou.server, duikou.workers.executor", *modules) == []
 
 
+def test_rendering_does_without_the_slow_parts_of_scipy() -> None:
+    """They take 0.5 s to import, in every command and in every process that forks children."""
+    assert loaded("duikou.workers.preload", "scipy.signal", "scipy.stats") == []
+
+
 @pytest.mark.parametrize("name", duikou.__all__)
 def test_every_public_name_is_found_and_listed(name: str) -> None:
     assert getattr(duikou, name) is not None
