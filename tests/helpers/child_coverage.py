@@ -1,13 +1,15 @@
 """Coverage of the sandbox's children, as a plugin of coverage.py; `make coverage` loads it.
 
-A restricted child can open no file for its figures, and its parent kills it as soon as it has answered. So each child
-opens a file at its fork, measures in memory, and writes to that file before each message that it sends.
+A restricted child can open no file for its figures, some may write none, and the parent kills it as soon as it has
+answered. So each child maps a file into its memory at its fork, and puts its figures there before each message that it
+sends.
 `python tests/helpers/child_coverage.py` turns those files into one that `coverage combine` takes.
 """
 
 from __future__ import annotations
 
 import functools
+import mmap
 import os
 import sys
 import tempfile
@@ -22,14 +24,15 @@ import coverage
 
 DATA_FILE = os.environ["COVERAGE_FILE"]  # an absolute path: `make coverage` sets it
 FOLDER = Path(DATA_FILE).parent / "children"
+SPACE, LENGTH = 4 << 20, 8  # bytes for a child's figures, which take some ten thousand, and for their length
 SOURCE = str(Path(__file__).parents[2] / "src/duikou/*")
 
 
 @dataclass(frozen=True)
 class _Child:
-    """Where a child process writes, and what measures it."""
+    """The file that a child process writes to, and what measures it."""
 
-    descriptor: int
+    space: mmap.mmap
     measured: coverage.Coverage
 
 
@@ -47,7 +50,7 @@ def coverage_init(_registry: object, _options: object) -> None:
 
 def merge() -> None:
     """Put what all children wrote into one data file beside that of the main process."""
-    contents = [content for path in FOLDER.iterdir() if (content := path.read_bytes())]
+    contents = [content for path in FOLDER.iterdir() if (content := _written(path.read_bytes()))]
     if not contents:
         sys.exit("no child process was measured")
     merged = coverage.CoverageData(f"{DATA_FILE}.children")
@@ -57,10 +60,18 @@ def merge() -> None:
         merged.update(one)
 
 
+def _written(space: bytes) -> bytes:
+    """What a child wrote: its length, then the content."""
+    return space[LENGTH : LENGTH + int.from_bytes(space[:LENGTH])]
+
+
 def _start() -> None:
     descriptor, _ = tempfile.mkstemp(dir=FOLDER)
+    os.ftruncate(descriptor, SPACE)  # a sparse file: it takes no more than what is written
+    space = mmap.mmap(descriptor, SPACE)
+    os.close(descriptor)
     measured = coverage.Coverage(data_file=None, config_file=False, branch=True, include=[SOURCE])
-    _children[os.getpid()] = _Child(descriptor, measured)
+    _children[os.getpid()] = _Child(space, measured)
     measured.start()
 
 
@@ -71,8 +82,7 @@ def _after_writing(send: Callable[..., Any]) -> Callable[..., Any]:
         # In-memory data belong to one thread; a child sends its answer from the main one.
         if child is not None and threading.current_thread() is threading.main_thread():
             content = child.measured.get_data().dumps()
-            os.pwrite(child.descriptor, content, 0)
-            os.ftruncate(child.descriptor, len(content))
+            child.space[: LENGTH + len(content)] = len(content).to_bytes(LENGTH) + content
         return send(connection, *args, **kwargs)
 
     return sending

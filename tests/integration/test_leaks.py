@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -32,17 +34,22 @@ OPEN = ("01", "08")  # states of a connection in /proc: established, and closed 
 class Held:
     """What an idle server process holds.
 
-    files: without those of its database, whose pool opens connections as they are needed.
+    files: without those of its database, whose pool opens connections as they are needed. sources: stored videos of
+    sessions.
     """
 
     files: int
     threads: int
     incoming: int
+    sources: int
     temporary: int
 
     @classmethod
     def by(cls, server: Process, ear: Receiver, data: Path, temporary: Path) -> Held:
-        """As soon as it is idle: nobody is connected to it or called by it, and every child that died was replaced."""
+        """As soon as it is idle: nobody is connected to it or called by it, and every child that died was replaced.
+
+        Resolvers of names may take a moment more to close their files and to end their threads.
+        """
         ports = httpx.URL(server.url).port, httpx.URL(ear.url).port
         until(lambda: not any(map(connections, ports)) and len(descendants(server.popen.pid)) == CHILDREN)
         place = Path(f"/proc/{server.popen.pid}")
@@ -50,8 +57,14 @@ class Held:
             sum(not path.startswith(f"{data / DATABASE}") for path in opened(place)),
             len(list((place / "task").iterdir())),
             len(list((data / "incoming").iterdir())),
+            len(list((data / "media").glob("*.mp4"))),
             len(list(temporary.iterdir())),
         )
+
+    def at_most(self, other: Held, *, threads: int) -> bool:
+        """Whether this is no more than the other, but for so many threads."""
+        mine, others = (astuple(replace(one, threads=0)) for one in (self, other))
+        return self.threads <= other.threads + threads and all(map(operator.le, mine, others))
 
 
 def opened(process: Path) -> Iterator[str]:
@@ -105,16 +118,16 @@ def test_many_jobs_leave_nothing_behind(tmp_path: Path, temporary: Path, monkeyp
             until(lambda: sum(one.status in ("succeed", "failed") for one in ear.heard[told:]) == count)
             return statuses
 
+        def held() -> Held:
+            return Held.by(server, ear, data, temporary)
+
         jobs(20)
-        before = Held.by(server, ear, data, temporary)
+        before = min((held() for _ in range(20) if not time.sleep(0.1)), key=lambda one: one.files)
         results = jobs(JOBS)
         failed = JOBS // 5 + JOBS // 50
         assert (results.count("succeed"), results.count("failed")) == (JOBS - failed, failed)
-        after = Held.by(server, ear, data, temporary)
-        assert after.files <= before.files
-        assert after.incoming == 0
-        assert after.threads <= before.threads + 2  # pools that grow to their size
-        assert after.temporary <= before.temporary  # the processes' own folders
+        # Pools of threads grow to their size.
+        until(lambda: held().at_most(before, threads=2))
         unfinished = [path for path in (data / "tasks").glob("*/[0-9]") if not (path / "result.mp4").exists()]
         assert unfinished == []
         assert server.end(signal.SIGTERM) in (0, -signal.SIGTERM)

@@ -344,7 +344,7 @@ def test_many_failures_leave_nothing_behind(tmp_path: Path) -> None:
     def count() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    peers = [says(WHOLE), says(b"junk"), says(HEAD + b"Content-Length: 10\r\n\r\nx"), says(b"HTTP/1.1 404 X\r\n\r\n")]
+    peers = [says(WHOLE), says(b"junk"), says(HEAD + b"Content-Length: 9\r\n\r\nx"), says(b"HTTP/1.1 404 X\r\n\r\n")]
 
     async def run() -> None:
         with dns_peer(inner__test=[["127.0.0.2"]]) as dns:

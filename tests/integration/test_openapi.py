@@ -40,6 +40,8 @@ CHECKS = {
     "response_headers_conformance",
 }
 EXAMPLES = repeats(25, 6)  # of each operation
+DRY_RUNS = 0.3  # share of the good requests for lip sync
+UNKNOWN_SESSION = "1" * 19
 SEED = 20240501
 
 
@@ -324,7 +326,9 @@ class Traffic:
         elif path == "/v1/videos/identify-face" and isinstance(case.body, dict):
             case.body = {**case.body, "video_url": f"{self.site}/a.mp4", "video_id": None}
         elif case.operation.label == "POST /v1/videos/advanced-lip-sync" and isinstance(case.body, dict):
-            case.body = {**case.body, **order(self.random.choice(self.sessions), f"{self.site}/s.mp3")}
+            session = self.random.choice([*self.sessions, UNKNOWN_SESSION])
+            dry = {"dry_run": True} if self.random.random() < DRY_RUNS else {}
+            case.body = {**case.body, **order(session, f"{self.site}/s.mp3"), **dry}
 
     def _to_a_file(self, path: str, case: schemathesis.Case) -> None:
         pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
