@@ -122,7 +122,11 @@ def test_many_jobs_leave_nothing_behind(tmp_path: Path, temporary: Path, monkeyp
             return Held.by(server, ear, data, temporary)
 
         jobs(20)
-        before = min((held() for _ in range(20) if not time.sleep(0.1)), key=lambda one: one.files)
+        at_rest = [held()]
+        while len(at_rest) < 20:
+            time.sleep(0.1)
+            at_rest.append(held())
+        before = min(at_rest, key=lambda one: one.files)
         results = jobs(JOBS)
         failed = JOBS // 5 + JOBS // 50
         assert (results.count("succeed"), results.count("failed")) == (JOBS - failed, failed)
