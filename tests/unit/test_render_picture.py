@@ -16,7 +16,8 @@ from duikou.render.compose import Exemplar, Mouth, Plane, Source, compose
 from duikou.render.warp import Region, Warp, facing
 
 SIDE, EYES = 400, 140.0
-LIGHT = interior.Light(np.full((2, 3), 200.0))
+LIGHT = interior.Light(np.full((2, 3), 140.0))
+TEETH = interior.Dentition()
 
 
 def landmarks(gap: float) -> Float64Array:
@@ -47,8 +48,8 @@ def region() -> Region:
 
 
 def mouth(gap: float, strength: float = 1.0) -> Mouth:
-    plane = Plane(np.eye(2) * EYES, landmarks(0.0)[[mesh.UPPER_MID, mesh.LOWER_MID]].mean(0))
-    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane, LIGHT)
+    plane = Plane(np.eye(2) * EYES, landmarks(0.0)[[mesh.UPPER_MID, mesh.LOWER_MID]].mean(0), np.zeros(2))
+    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane, LIGHT, TEETH, blur=0.004)
 
 
 def test_the_same_landmarks_move_nothing() -> None:
@@ -360,14 +361,16 @@ def test_a_smile_that_opens_wider_shows_its_teeth_once() -> None:
 def test_a_face_outside_the_picture_changes_nothing() -> None:
     image = picture()
     away = mouth(0.2)
-    moved = Mouth(away.target + 2000, 0.2, 0.1, 0.0, 1.0, away.plane, LIGHT)
+    moved = replace(away, target=away.target + 2000)
     assert compose(Source(image, landmarks(0.0) + 2000, 0.0), moved, []) is None
 
 
-def paint(x: float, y: float, gap: float = 0.15, height: float | None = None) -> float:
+def paint(x: float, y: float, gap: float = 0.15, height: float | None = None, yaw: float = 0.0) -> float:
     opening = np.array([gap if height is None else height])
     pixels = interior.InteriorPixels(np.array([x]), np.array([y]), np.array([0.05]), opening, size=0.005)
-    return float(interior.paint(pixels, interior.InteriorShape(gap, 0.8 * gap, 0.0, teeth=True), LIGHT).mean())
+    lean = np.array([np.tan(np.radians(yaw)), 0.0])
+    shape = interior.InteriorShape(gap, 0.8 * gap, 0.0, teeth=True, lean=lean, dentition=TEETH)
+    return float(interior.paint(pixels, shape, LIGHT).mean())
 
 
 def test_upper_teeth_are_bright_the_throat_is_dark_and_a_slit_is_darker() -> None:

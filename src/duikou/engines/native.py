@@ -93,6 +93,7 @@ class NativeRenderer:
         middle[:, 0] = neutral[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], 0].mean(1)
         middle[:, 2] += TEETH_BEHIND_LIPS
         self._closed_line = middle
+        self._dentition = interior.Dentition.of(np.median(neutral, axis=0))
         self._jaw = plan.targets[:, mesh.CHIN_TIP, 1] - neutral[:, mesh.CHIN_TIP, 1]
         move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
         points = clip.track.landmarks[..., :2].astype(np.float64)
@@ -119,7 +120,9 @@ class NativeRenderer:
             tongue=float(self._plan.tongue[row]),
             strength=strength,
             plane=self._plane(row),
-            light=interior.Light.on(bare, self._points[row]),
+            light=interior.Light.on(bare, self._points[row], self._library.depth),
+            dentition=self._dentition,
+            blur=self._library.blur,
         )
         painted = compose(own, mouth, self._exemplars(row), self._teeth(row))
         if painted is None:
@@ -156,7 +159,7 @@ class NativeRenderer:
         head = self._plan.head
         turn, scale = head.rotation[row], head.scale[row]
         place = scale * turn @ self._closed_line[row] + head.translation[row]
-        return Plane(scale * turn[:2, :2], place[:2])
+        return Plane(scale * turn[:2, :2], place[:2], np.linalg.solve(turn[:2, :2], turn[:2, 2]))
 
 
 def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Choice:

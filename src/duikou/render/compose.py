@@ -100,10 +100,12 @@ class Source:
 @dataclass(frozen=True)
 class Plane:
     """The plane of the mouth in the picture: pixel = linear @ canonical + offset. The canonical origin is the point
-    where the closed lips meet. linear: (2, 2). offset: (2,)."""
+    where the closed lips meet. linear: (2, 2). offset: (2,). lean: (2,) how far a point appears moved in the plane
+    for each unit that it lies deeper in the head."""
 
     linear: Float64Array
     offset: Float64Array
+    lean: Float64Array
 
     def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float64Array, Float64Array]:
         """Canonical positions of pixels."""
@@ -117,7 +119,8 @@ class Mouth:
     """The wanted mouth of one frame.
 
     target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: 0 to 1. strength: 0 leaves the frame as it
-    is, 1 changes it fully. plane: of the teeth. light: on this face.
+    is, 1 changes it fully. plane: of the teeth. light: on this face. dentition: of this person. blur: of the
+    picture's hardest edges, in eye distances.
     """
 
     target: Float64Array
@@ -127,6 +130,8 @@ class Mouth:
     strength: float
     plane: Plane
     light: interior.Light
+    dentition: interior.Dentition
+    blur: float
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ def compose(
     sources = [own, *(exemplar.source for exemplar in exemplars), *([] if teeth is None else [teeth])]
     warp = Warp([source.points for source in sources], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006 * unit, 0.5))
+    opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006, mouth.blur) * unit)
     opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
     canvas = _Canvas(warp, mouth, part, unit, opening)
     places = warp.lips(0, region)
@@ -346,8 +351,10 @@ def _painted(mouth: Mouth, region: Region, opening: Float32Array, *, teeth: bool
     u, v = mouth.plane.canonical(x[where], y[where])
     along, across = along_mouth(mouth.target, x[where], y[where])
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
-    pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, pixel)
-    out[where] = interior.paint(pixels, interior.InteriorShape(mouth.gap, mouth.jaw, mouth.tongue, teeth), mouth.light)
+    size = max(pixel, mouth.blur)
+    pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
+    shape = interior.InteriorShape(mouth.gap, mouth.jaw, mouth.tongue, teeth, mouth.plane.lean, mouth.dentition)
+    out[where] = interior.paint(pixels, shape, mouth.light)
     return out
 
 

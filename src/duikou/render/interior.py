@@ -1,82 +1,121 @@
 """The inside of a mouth that the clip never shows: teeth, tongue and the dark behind them.
 
-It is painted in canonical coordinates and lit like the face: the upper teeth stay with the skull, the lower teeth and
-the tongue move with the jaw. Sizes are those of an adult's teeth (mean crown widths and lengths: Wheeler's Dental
-Anatomy) for a mean distance of 92 mm between the outer eye corners.
+It is painted in canonical coordinates. The upper teeth stay with the skull, the lower teeth and the tongue move with
+the jaw. Both rows stand on an arch, so a turned head shows more of one side. Colours are relative to the skin of the
+cheeks, and the dark is as deep as in the nostrils: measured on ten people who talk, teeth have the skin's colour,
+slightly less red, and the darkest parts of a mouth are about as dark as the nostrils. Sizes are those of an adult's
+teeth (mean crown widths and lengths: Wheeler's Dental Anatomy) for a mean distance of 92 mm between the outer eye
+corners.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
-from duikou.arrays import Float64Array, Image, smoothstep
+from duikou.arrays import Float64Array, Image, IntArray, smoothstep
 from duikou.render import mesh
 
 MM = 1 / 92
 """One millimetre in eye distances."""
 
-UPPER_EDGES = np.cumsum([0, 8.4, 6.4, 6.6, 5.0, 3.8]) * MM
-"""Borders of the upper teeth from the middle outwards, seen from the front (the arch curves back at the sides)."""
-
-UPPER_LENGTHS = np.array([0.0, -0.9, -0.3, -1.6, -2.2]) * MM
-"""Offset of each tooth's edge from that of the central incisors; negative is higher."""
-
-LOWER_EDGES = np.cumsum([0, 5.2, 5.6, 6.2, 5.0, 4.0]) * MM
-EDGE_BELOW_REST = 1.2 * MM
-"""Distance of the upper incisors' edge below the line where closed lips meet."""
-
-LOWER_EDGE_BELOW_REST = 0.9 * MM
-"""Distance of the lower incisors' edge below that line when the jaw is closed."""
-
 INCISOR_PER_JAW = 0.80
 """Share of the chin's motion by which the lower incisors move down: they are closer to the hinge."""
 
-UPPER_TOOTH = np.array([0.76, 0.82, 0.90])
-LOWER_TOOTH = np.array([0.53, 0.58, 0.67])
-TONGUE = np.array([0.44, 0.42, 0.74])
-CAVITY = np.array([0.08, 0.08, 0.17])
-"""Colours as BGR shares of the face's light."""
+LUMA = np.array([0.114, 0.587, 0.299])
+"""Weights of blue, green and red in brightness."""
 
-ROUNDING = 0.9 * MM
-"""How much shorter a crown is at its sides."""
-
-CORNER_SHADE = 0.45
-"""Light at the ends of the opening, relative to its middle."""
-
-SHADOW_TINT = np.array([1.15, 1.12, 0.9])
-"""Exponents, BGR, of the shadow: light in a mouth is reflected by lips and gums and therefore warm."""
-
+TOOTH = np.array([1.25, 1.18, 1.06])
+TONGUE = np.array([0.90, 0.76, 0.96])
+DARK = np.array([1.05, 0.80, 1.37])
+"""Colours, BGR: of teeth and tongue in full light relative to the skin; of the dark relative to the depth of
+shadows."""
 
 CHEEKS, CHEEKS_APART = ((50, 205, 187), (280, 425, 411)), 0.5
 """Landmarks of the left and the right cheek, and how far apart they are, in eye distances."""
 
+NOSTRILS = (48, 64, 98, 97, 2, 326, 327, 294, 278, 4)
+"""Outline of the lower side of the nose."""
+
+DEPTHS, USUAL_DEPTH = (0.10, 0.42), 0.24
+"""Range of the depth of shadows (brightness of the dark in a mouth relative to the cheeks), and its usual value where
+no nostrils are seen."""
+
+NOSTRIL_PERCENTILE, NOSTRIL_SHARE, NO_NOSTRIL, MIN_NOSTRIL_PIXELS = 1, 0.9, 0.5, 40
+"""Percentile of brightness that counts as the nostrils' dark; its ratio to that of a mouth; brightness relative to the
+cheeks from which no nostril is seen; and the least size of a nose, in pixels, whose nostrils can be measured."""
+
+EYES = (33, 246, 161, 160, 159, 158, 157, 173, 133, 362, 398, 384, 385, 386, 387, 388, 466, 263)
+"""Landmarks of the upper lids: lashes, whites and irises are the hardest edges of a face."""
+
+PROBE_BLUR, HARD_EDGE, BLURS = 1.5, 97, (0.5, 4.0)
+"""Blur in pixels that is added to measure that of a picture; percentile of the gradients that counts as a hard edge;
+and the range of the result."""
+
 UNSEEN_SKIN = np.array([120.0, 140.0, 180.0])
-SKIN_SHARES = np.array([0.50, 0.58, 0.78])
-"""Skin colour, BGR, if no cheek is in the picture, and the share of light that skin reflects."""
+"""Skin colour, BGR, if no cheek is in the picture."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """The light on a face: (2, 3) BGR, 0 to 255, of a white surface at the left and at the right of the mouth."""
+    """The light on a face. skin: (2, 3) BGR, 0 to 255, of the left and the right cheek. depth: brightness of the
+    darkest shadows relative to the skin.
+    """
 
-    white: Float64Array
+    skin: Float64Array
+    depth: float = USUAL_DEPTH
 
     @classmethod
-    def on(cls, image: Image, points: Float64Array) -> Light:
-        """Measure the light on the cheeks: skin reflects about 0.45, 0.55 and 0.8 of blue, green and red light."""
+    def on(cls, image: Image, points: Float64Array, depth: float = USUAL_DEPTH) -> Light:
+        """Measure the cheeks of a picture with landmarks (478, 2)."""
         tones = [_skin(image, points, places) for places in CHEEKS]
         seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
-        skin = np.stack([seen[0], seen[-1]])
-        # Half grey: the tone of the skin mixes the colour of the light with that of the skin itself.
-        tinted, grey = skin / SKIN_SHARES, (skin @ [0.114, 0.587, 0.299] / 0.62)[:, None]
-        return cls(np.clip(0.5 * tinted + 0.5 * grey, 20, 245))
+        return cls(np.clip(np.stack([seen[0], seen[-1]]), 10, 245), depth)
 
     def at(self, x: Float64Array) -> Float64Array:
-        """Light (M, 3) on a white surface inside the mouth at canonical x (M,): its sides are lit like the cheeks."""
+        """Colour (M, 3) of skin inside the mouth at canonical x (M,): its sides are lit like the cheeks."""
         share = smoothstep(0.5 + x / (2 * CHEEKS_APART))[:, None]
-        return np.asarray(self.white[0] + share * (self.white[1] - self.white[0]), np.float64)
+        return np.asarray(self.skin[0] + share * (self.skin[1] - self.skin[0]), np.float64)
+
+
+def shadow_depth(image: Image, points: Float64Array) -> float | None:
+    """Brightness of the nostrils of a picture with landmarks (478, 2) relative to the cheeks; `None` if there are none.
+
+    It tells how deep the shadows of this picture are, hence how dark a mouth is inside.
+    """
+    outline = points[list(NOSTRILS)]
+    (x0, y0), (x1, y1) = np.floor(outline.min(0)).astype(int), np.ceil(outline.max(0)).astype(int)
+    height, width = image.shape[:2]
+    nose = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)].reshape(-1, 3)
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height or len(nose) < MIN_NOSTRIL_PIXELS:
+        return None
+    skin = float(Light.on(image, points).skin.mean(0) @ LUMA)
+    darkest = float(np.percentile(nose @ LUMA, NOSTRIL_PERCENTILE)) / skin
+    return float(np.clip(NOSTRIL_SHARE * darkest, *DEPTHS)) if darkest < NO_NOSTRIL else None
+
+
+def edge_blur(image: Image, points: Float64Array) -> float | None:
+    """Blur of the hardest edges around the eyes of landmarks (478, 2), as the standard deviation of a Gaussian in
+    pixels; `None` if the eyes lie outside the picture.
+
+    An edge of blur s keeps s / sqrt(s^2 + a^2) of its slope if blurred by a once more (Zhuo and Sim, "Defocus map
+    estimation from a single image", 2011).
+    """
+    margin = 0.1 * mesh.eye_distance(points)
+    low, high = points[list(EYES)].min(0) - margin, points[list(EYES)].max(0) + margin
+    (x0, y0), (x1, y1) = np.floor(low).astype(int), np.ceil(high).astype(int)
+    height, width = image.shape[:2]
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        return None
+    grey = np.asarray(image[y0:y1, x0:x1] @ LUMA, np.float32)
+    slopes = [
+        float(np.percentile(np.hypot(cv2.Sobel(one, cv2.CV_32F, 1, 0), cv2.Sobel(one, cv2.CV_32F, 0, 1)), HARD_EDGE))
+        for one in (grey, cv2.GaussianBlur(grey, (0, 0), PROBE_BLUR))
+    ]
+    ratio = slopes[0] / max(slopes[1], 1e-3)
+    return float(np.clip(PROBE_BLUR / np.sqrt(max(ratio**2 - 1, 1e-3)), *BLURS))
 
 
 def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float64Array | None:
@@ -89,6 +128,37 @@ def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float6
         if side <= x < width - side and side <= y < height - side
     ]
     return np.median(tones, axis=0) if tones else None
+
+
+@dataclass(frozen=True)
+class Dentition:
+    """What differs between people. size: of the teeth, 1 on average. fullness: how far the upper teeth hang below the
+    line of the closed lips, in eye distances. brightness: of the teeth, 1 on average. uneven: (2, 7) offsets of the
+    biting edges to the left and right, in eye distances.
+    """
+
+    size: float = 1.0
+    fullness: float = 2.0 * MM
+    brightness: float = 1.0
+    uneven: Float64Array = field(default_factory=lambda: np.zeros((2, 7)))
+
+    @classmethod
+    def of(cls, rest: Float64Array) -> Dentition:
+        """The teeth of a face with the canonical shape `rest` (478, 3): the same for the same face.
+
+        A face tells little about its teeth. They follow its proportions, so that they differ between people and stay
+        with one person in every clip.
+        """
+        width = float(mesh.lip_width(rest)) - 0.55
+        nose = float(rest[mesh.UPPER_MID, 1] - rest[mesh.NOSE_BRIDGE, 1]) - 0.80
+        jaw = float(rest[mesh.CHIN_TIP, 1] - rest[mesh.LOWER_MID, 1]) - 0.45
+        wave = np.sin(60 * (width * np.arange(1, 8)[None] + nose * np.arange(2, 9)[None]) + np.array([[0.0], [0.7]]))
+        return cls(
+            size=float(np.clip(1 + 0.8 * width, 0.92, 1.08)),
+            fullness=float(np.clip(2.0 + 0.9 * np.sin(25 * nose + 12 * jaw), 1.2, 2.9)) * MM,
+            brightness=float(1 + 0.07 * np.sin(30 * jaw - 20 * width)),
+            uneven=0.22 * MM * wave,
+        )
 
 
 @dataclass(frozen=True)
@@ -110,71 +180,167 @@ class InteriorPixels:
 @dataclass(frozen=True)
 class InteriorShape:
     """How the mouth is open. gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: 0
-    lies low, 1 touches the upper teeth. teeth: whether to paint teeth.
+    lies low, 1 touches the upper teeth. teeth: whether to paint teeth. lean: (2,) how far, in x and y, a point appears
+    moved for each unit that it lies deeper in the head. dentition: of the person.
     """
 
     gap: float
     jaw: float
     tongue: float
     teeth: bool
+    lean: Float64Array
+    dentition: Dentition
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One row of teeth. edges: borders of the teeth from the middle outwards. bites: (5,) y of each tooth's biting
-    edge. tone: (3,) BGR share of the light. upper: whether it is the upper row.
+class _Arch:
+    """A row of teeth on an ellipse. half: half its width. deep: its depth. edges: (8,) borders of the teeth along the
+    ellipse from the middle. bites: (7,) y of each tooth's biting edge relative to that of the first; positive is lower.
     """
 
+    half: float
+    deep: float
     edges: Float64Array
     bites: Float64Array
-    tone: Float64Array
-    upper: bool
+
+
+UPPER = _Arch(
+    29 * MM,
+    36 * MM,
+    np.cumsum([0, 8.5, 6.6, 7.6, 7.0, 6.8, 10.0, 9.5]) * MM,
+    np.array([0, -0.8, -0.15, -0.7, -1.1, -1.5, -1.8]) * MM,
+)
+LOWER = _Arch(
+    26 * MM,
+    33 * MM,
+    np.cumsum([0, 5.3, 5.8, 6.8, 7.0, 7.0, 11.0, 10.5]) * MM,
+    np.array([0, 0.1, -0.2, 0.3, 0.7, 1.0, 1.2]) * MM,
+)
+
+ANGLES = np.linspace(-0.48 * np.pi, 0.48 * np.pi, 161)
+"""Places on an arch, in radians from its middle, at which its shape is tabulated."""
+
+
+@dataclass(frozen=True)
+class _OnArch:
+    """Where pixels (M,) meet a row of teeth.
+
+    tooth: number from the middle. within: -1 to 1 across the tooth. width: of the tooth as it appears. facing: 0 to
+    1, how far its surface faces the camera. deep: depth behind the front teeth. side: 0 left, 1 right.
+    """
+
+    tooth: IntArray
+    within: Float64Array
+    width: Float64Array
+    facing: Float64Array
+    deep: Float64Array
+    side: IntArray
 
 
 def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64Array:
     """Colours (M, 3), BGR float, of the inside of a mouth."""
-    x, y, gap, tongue = pixels.x, pixels.y, shape.gap, shape.tongue
-    drop = INCISOR_PER_JAW * shape.jaw
-    colour = np.broadcast_to(CAVITY, (len(x), 3)).copy()
-    # The tongue is a soft mound behind the lower teeth, brighter where it rises into the light.
-    top = LOWER_EDGE_BELOW_REST + 0.45 * drop * (1 - 0.8 * tongue)
-    mound = top + 1.2 * x**2
-    lit = _edge(y - mound, 4.5 * MM) * (0.62 + 0.38 * smoothstep((y - mound) / (8 * MM)))
-    groove = 1 - 0.12 * np.exp(-((x / (3 * MM)) ** 2))
-    colour += lit[:, None] * (TONGUE * groove[:, None] - colour)
-    colour *= (1 - 0.6 * np.clip(np.abs(x) / 0.27, 0, 1) ** 2)[:, None]
+    skin = light.at(pixels.x)
+    dark = DARK * light.depth
+    colour = dark * (0.85 + 0.6 * np.clip(pixels.ceiling / np.maximum(pixels.height, MM), 0, 1) ** 2)[:, None]
+    colour = _tongue(colour, pixels, shape)
     if shape.teeth:
-        for row in (
-            _Row(LOWER_EDGES, LOWER_EDGE_BELOW_REST + drop + 0 * UPPER_LENGTHS, LOWER_TOOTH, upper=False),
-            _Row(UPPER_EDGES, EDGE_BELOW_REST + UPPER_LENGTHS, UPPER_TOOTH, upper=True),
-        ):
-            coverage, shade = _teeth(pixels, row)
-            colour += coverage[:, None] * (row.tone * shade[:, None] - colour)
-    # Little light falls through a narrow opening and towards its corners, and none directly behind the upper lip.
-    wide = 0.4 + 0.6 * smoothstep(np.asarray(gap / (7 * MM)))
-    here = CORNER_SHADE + (1 - CORNER_SHADE) * smoothstep(pixels.height / (0.8 * max(gap, MM)))
-    shadow = (0.6 + 0.4 * smoothstep(pixels.ceiling / (4 * MM))) * wide * here
-    return np.asarray(np.clip(colour * shadow[:, None] ** SHADOW_TINT * light.at(x), 0, 255), np.float64)
+        colour = _lower_row(colour, pixels, shape)
+        colour = _upper_row(colour, pixels, shape)
+    lit = _lit(pixels, shape)[:, None] ** np.array([1.15, 1.1, 0.85])
+    return np.asarray(np.clip((dark + (colour - dark) * lit) * skin, 0, 255), np.float64)
 
 
-def _teeth(pixels: InteriorPixels, row: _Row) -> tuple[Float64Array, Float64Array]:
-    """Coverage and brightness (M,) of one row of teeth."""
-    edges, y, pixel = row.edges, pixels.y, pixels.size
-    out = np.abs(pixels.x)
-    tooth = np.clip(np.searchsorted(edges, out, side="right") - 1, 0, len(row.bites) - 1)
-    width = edges[tooth + 1] - edges[tooth]
-    within = (out - edges[tooth]) / width * 2 - 1
-    rounded = ROUNDING * np.abs(within) ** 4
-    softness = max(1.5 * pixel, 0.9 * MM)
-    bite = row.bites[tooth] - rounded if row.upper else row.bites[tooth] + rounded
-    coverage = _edge(bite - y, softness) if row.upper else _edge(y - bite, softness)
-    coverage = coverage * _edge(edges[-1] - out, 2 * MM)
-    seam = 1 - 0.10 * np.exp(-(((1 - np.abs(within)) * width / 2 / max(0.35 * MM, 0.8 * pixel)) ** 2))
-    turned = 1 - 0.6 * np.clip(out / edges[-1], 0, 1) ** 1.5
-    # A crown is brightest in the middle, and its biting edge is translucent.
-    belly = 1 - 0.14 * within**2
-    edge = 1 - 0.10 * np.exp(-((np.abs(bite - y) / (1.2 * MM)) ** 2))
-    return coverage, seam * turned * belly * edge
+def _lit(pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
+    """Share (M,) of the light that falls through the opening: less behind the lips, at the corners, and if it is
+    narrow."""
+    wide = 0.70 + 0.30 * float(smoothstep(np.asarray(shape.gap / (6 * MM))))
+    here = 0.50 + 0.50 * smoothstep(pixels.height / (0.75 * max(shape.gap, MM)))
+    above = 0.60 + 0.40 * smoothstep(pixels.ceiling / (3.0 * MM))
+    below = 0.55 + 0.45 * smoothstep((pixels.height - pixels.ceiling) / (2.6 * MM))
+    return np.asarray(wide * here * above * below, np.float64)
+
+
+def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
+    """The tongue over the dark: it fills most of what is open below the upper teeth, and glints where it is wet."""
+    x, y, drop = pixels.x - 12 * MM * shape.lean[0], pixels.y, INCISOR_PER_JAW * shape.jaw
+    top = (0.2 * MM + 0.22 * drop) * (1 - 0.9 * shape.tongue) - 2.0 * MM * shape.tongue
+    mound = top + x**2
+    coverage = _edge(y - mound, 3.6 * MM)
+    risen = np.clip((y - mound) / (7 * MM), 0, 1)
+    tone = (0.52 + 0.34 * smoothstep(risen)) * (1 - 0.10 * np.exp(-((x / (2.2 * MM)) ** 2)))
+    tone *= 1 - 0.45 * np.clip(np.abs(x) / 0.28, 0, 1) ** 2
+    wet = 0.12 * np.exp(-(((y - mound - 3 * MM) / (1.4 * MM)) ** 2)) * np.exp(-((x / (9 * MM)) ** 2))
+    return np.asarray(colour + coverage[:, None] * (TONGUE * tone[:, None] + wet[:, None] - colour))
+
+
+def _lower_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
+    """The lower teeth: low behind the lip, half in shade."""
+    at = _on_arch(pixels, shape, LOWER)
+    bite = 2.2 * MM + 1.08 * INCISOR_PER_JAW * shape.jaw + LOWER.bites[at.tooth]
+    bite += 0.25 * MM * np.abs(at.within) ** 3 + 0.7 * shape.dentition.uneven[at.side, at.tooth]
+    bite += at.deep * (0.02 + shape.lean[1])
+    below = pixels.y - bite
+    # What peeps over the lip by less than 1.5 mm is left out: it would be a thin grey line.
+    peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (1.5 * MM) - 0.5)
+    coverage = 0.94 * _edge(below, max(0.9 * MM, 1.2 * pixels.size)) * smoothstep(at.facing / 0.3) * peeps
+    tone = at.facing * (1 - 0.07 * _seam(at, pixels.size, 0.22)) * (1 - 0.06 * at.within**2)
+    tone *= 0.58 + 0.30 * smoothstep(below / (4 * MM))
+    return np.asarray(colour + coverage[:, None] * (shape.dentition.brightness * TOOTH * tone[:, None] - colour))
+
+
+def _upper_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
+    """The upper teeth: one band with faint seams, brightest in the middle, that shows as soon as the lips part."""
+    at = _on_arch(pixels, shape, UPPER)
+    person = shape.dentition
+    bite = person.fullness + UPPER.bites[at.tooth] * person.size - 0.5 * MM * np.abs(at.within) ** 4
+    bite += person.uneven[at.side, at.tooth] + at.deep * (shape.lean[1] - 0.06)
+    above = bite - pixels.y
+    coverage = _edge(above, max(0.55 * MM, 1.1 * pixels.size)) * smoothstep(at.facing / 0.3)
+    tone = at.facing**0.8 * (1 - 0.13 * _seam(at, pixels.size, 0.13)) * (1 - 0.08 * at.within**2)
+    tone *= 1 - 0.13 * np.exp(-((above / MM) ** 2))  # the biting edge lets the dark through
+    tone *= np.array([1, 0.95, 0.92, 0.86, 0.80, 0.74, 0.70])[at.tooth]
+    glint = np.exp(-(((at.within + 0.15) / 0.35) ** 2)) * np.exp(-(((above - 4.2 * MM) / (1.6 * MM)) ** 2))
+    warm = np.clip((above - 5 * MM) / (5 * MM), 0, 1)[:, None] * np.array([-0.12, -0.06, 0.0])  # towards the gum
+    tooth = (TOOTH + warm) * (person.brightness * tone)[:, None] + (0.08 * glint * at.facing)[:, None]
+    out = colour + coverage[:, None] * (tooth - colour)
+    # The row's shadow on what lies below it.
+    near = np.clip(1 + above / (2.2 * MM), 0, 1) * (above < 0)
+    return np.asarray(out * (1 - 0.25 * (1 - coverage) * near)[:, None])
+
+
+def _on_arch(pixels: InteriorPixels, shape: InteriorShape, arch: _Arch) -> _OnArch:
+    """Where the pixels meet a row, as the camera sees it: a turned head shows more of one side."""
+    x, z = arch.half * np.sin(ANGLES), arch.deep * (1 - np.cos(ANGLES))
+    seen = x + shape.lean[0] * z
+    middle = len(ANGLES) // 2
+    # Beyond the outline of the arch its inner side would be seen; lips hide it.
+    right = middle + int(np.argmax(seen[middle:]))
+    left = int(np.argmin(seen[: middle + 1]))
+    angle = np.interp(pixels.x, seen[left : right + 1], ANGLES[left : right + 1])
+    inside = (pixels.x >= seen[left]) & (pixels.x <= seen[right])
+    steps = np.hypot(np.diff(x), np.diff(z))
+    along = np.concatenate([[0], np.cumsum(steps)])
+    arc = np.interp(angle, ANGLES, along - along[middle])
+    out = np.abs(arc) / shape.dentition.size
+    tooth = np.clip(np.searchsorted(arch.edges, out, side="right") - 1, 0, len(arch.bites) - 1)
+    width = arch.edges[tooth + 1] - arch.edges[tooth]
+    # Along the arch x grows by the cosine of its direction: the steeper it leads away, the narrower a tooth appears.
+    slope = np.interp(angle, ANGLES, np.gradient(seen, along))
+    facing = np.clip(slope, 0, 1) * inside
+    return _OnArch(
+        tooth,
+        np.clip((out - arch.edges[tooth]) / width * 2 - 1, -1, 1),
+        np.maximum(width * facing, 0.1 * MM),
+        facing,
+        arch.deep * (1 - np.cos(angle)),
+        (arc > 0).astype(np.int64),
+    )
+
+
+def _seam(at: _OnArch, pixel: float, softness: float) -> Float64Array:
+    """1 at the border between two teeth, falling to 0 over a share of the tooth, or over a pixel if that is more."""
+    reach = np.maximum(softness, 1.2 * pixel / at.width)
+    return np.asarray(np.exp(-(((1 - np.abs(at.within)) / reach) ** 2)), np.float64)
 
 
 def _edge(distance: Float64Array, softness: float) -> Float64Array:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image
-from duikou.render import mesh
+from duikou.render import interior, mesh
 from duikou.render.compose import LIP_FEATHER, LIP_MARGIN, Source
 from duikou.render.warp import Region, mouth_frame
 
@@ -58,6 +58,8 @@ class Library:
         self._crops: dict[int, tuple[Region, Image]] = {}
         self.skin = np.zeros((len(landmarks), len(SKIN), 3), np.float32)
         self.mouth = np.zeros((len(landmarks), len(_mouth_places(np.zeros((478, 2)))), 3), np.float32)
+        self._depths: list[float] = []
+        self._blurs: list[float] = []
         self.bared = np.zeros(len(landmarks))
         self.filled = np.zeros(len(landmarks))
 
@@ -70,6 +72,16 @@ class Library:
     def kept(self) -> BoolArray:
         """(N,) whether a row has a crop."""
         return np.isin(np.arange(len(self._landmarks)), list(self._crops))
+
+    @property
+    def depth(self) -> float:
+        """Depth of the shadows on this face; see `interior.shadow_depth`."""
+        return float(np.median(self._depths)) if self._depths else interior.USUAL_DEPTH
+
+    @property
+    def blur(self) -> float:
+        """Blur of the hardest edges of this face, in eye distances; see `interior.edge_blur`."""
+        return float(np.median(self._blurs)) if self._blurs else 0.0
 
     def add(self, row: int, image: Image) -> None:
         """Add the lips of a track row from its frame. Does nothing if they lie outside the picture."""
@@ -91,6 +103,9 @@ class Library:
             self.skin[row] = _colours(crop, places[list(SKIN)], unit)
             self.mouth[row] = _colours(crop, _mouth_places(places), unit)
             self.bared[row], self.filled[row] = teeth(crop, places)
+            depth, blur = interior.shadow_depth(image, points), interior.edge_blur(image, points)
+            self._depths += [] if depth is None else [depth]
+            self._blurs += [] if blur is None else [blur / unit]
 
     def source(self, row: int, gap: float) -> Source:
         """An added row as a source, in the pixels of its crop."""
