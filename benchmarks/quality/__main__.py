@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.quality import clips, phones, report, tracks
+from benchmarks.quality import clips, inside, phones, report, tracks
 from benchmarks.quality.clips import Clip
 from benchmarks.quality.hard import alter
 from benchmarks.quality.report import Measured
@@ -76,22 +76,25 @@ def measured(folder: Path, sheets: Path, names: list[str], progress: Progress, *
     chosen = [clip for clip in (*talking, *idle) if not names or clip.name in names]
     faces: list[FaceReport] = []
     hardened: list[FaceReport] = []
+    insides: list[inside.InsideReport] = []
     left_out: list[tuple[str, str]] = []
     job = Job(folder, sheets, speech)
     for number, clip in enumerate(chosen):
         part = scaled(progress, number / len(chosen), (number + 1) / len(chosen))
         found = hardened if clip.altered else faces
         try:
-            found += _clip(job, clip, part, talks=clip in talking)
+            found += _clip(job, clip, scaled(part, 0, 0.8), talks=clip in talking)
+            if clip in talking and not clip.altered:
+                insides += _inside(job, clip, scaled(part, 0.8, 1))
         except (DuikouError, UnmeasuredError) as error:
             left_out.append((clip.name, str(error)))
     if names:
-        return Measured(faces, hardened, [], [], [], left_out)
+        return Measured(faces, hardened, insides, [], [], [], left_out)
     sets = [] if quick else tracks.scores()
     if not sets:
         left_out.append(("measured mouths", "left out of a quick run" if quick else f"{tracks.FOLDER} does not exist"))
     each = QUICK_SENTENCES if quick else phones.SENTENCES_EACH
-    return Measured(faces, hardened, sets, phones.heard(each=each), phones.by_language(each=each), left_out)
+    return Measured(faces, hardened, insides, sets, phones.heard(each=each), phones.by_language(each=each), left_out)
 
 
 def _clips(folder: Path, *, quick: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...], Path]:
@@ -118,6 +121,12 @@ def _clip(job: Job, clip: Clip, progress: Progress, *, talks: bool) -> list[Face
         clip = alter(clip, place) if clip.altered else clip
         take = clips.reenactment(clip, place) if talks else clips.with_a_pause(clip, job.speech, place)
         return list(measure(take, place, job.sheets, report_stage, talks=talks))
+
+
+def _inside(job: Job, clip: Clip, progress: Progress) -> list[inside.InsideReport]:
+    with tempfile.TemporaryDirectory(dir=job.folder) as name:
+        found = inside.compare(clip, Path(name), progress)
+    return [] if found is None else [found]
 
 
 if __name__ == "__main__":

@@ -124,8 +124,7 @@ def reenactment(clip: Clip, folder: Path) -> Take:
     with VideoWriter(given, Video.open(clip.video), quality=DISPLACED) as writer:
         for when, image in zip(pts, _in_order(clip.video, displaced(frames)), strict=True):
             writer.write(image, when)
-    sound = read_audio(clip.video, end_ms=_end_ms(clip, frames), channels=1)
-    return Take(clip, frames, real, given, write_sound(folder / "sound.wav", sound))
+    return Take(clip, frames, real, given, own_sound(clip, folder))
 
 
 def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
@@ -156,6 +155,12 @@ def made(folder: Path, seconds: float) -> tuple[Clip, Clip, Path]:
     talking = folder / "made_talking.mp4"
     lip_sync(session, [FaceChoice(speech, session.faces[0].id)], talking, engine=Driven(motion))
     return Clip("made_talking", talking), Clip("made_idle", idle), speech
+
+
+def own_sound(clip: Clip, folder: Path) -> Path:
+    """Write the clip's own audio as WAV, from time 0, and return its path. Raises `MediaError` if it has none."""
+    sound = read_audio(clip.video, end_ms=_end_ms(clip, frame_count(clip)), channels=1)
+    return write_sound(folder / "sound.wav", sound)
 
 
 def write_sound(path: Path, sound: Audio) -> Path:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.quality.clips import DISPLACED, Clip, frame_count
+from benchmarks.quality.clips import DISPLACED, Clip, frame_count, own_sound
 from benchmarks.quality.engines import Watched
 from benchmarks.quality.lips import Lips, same_face, tracked
 from duikou import FaceChoice, identify, lip_sync
@@ -62,6 +63,14 @@ class InsideReport:
     real: list[Inside]
     ours: list[Inside]
 
+    def plain(self) -> dict[str, Any]:
+        """As values of JSON."""
+        rows = [
+            {"gaps": gaps} | {name: _plain(one) for name, one in (("real", real), ("ours", ours))}
+            for gaps, real, ours in zip(self.gaps, self.real, self.ours, strict=True)
+        ]
+        return {"name": self.name, "distance": self.distance, "mouths": rows}
+
     @property
     def distance(self) -> float:
         """Mean difference of the percentiles of brightness."""
@@ -92,8 +101,11 @@ def measure(image: Image, points: Float64Array) -> Inside | None:
     )
 
 
-def compare(clip: Clip, sound: Path, folder: Path, progress: Progress) -> InsideReport | None:
-    """Paint the withheld mouths of a talking clip and compare them; `None` if it shows too few closed or open ones."""
+def compare(clip: Clip, folder: Path, progress: Progress) -> InsideReport | None:
+    """Paint the withheld mouths of a talking clip and compare them; `None` if it shows too few closed or open ones.
+
+    Raises `MediaError` for a clip without audio.
+    """
     count = frame_count(clip)
     face = max(identify(clip.video).faces, key=lambda one: len(one.track))
     real = tracked(clip.video, face, count)
@@ -106,7 +118,7 @@ def compare(clip: Clip, sound: Path, folder: Path, progress: Progress) -> Inside
     if idle is None:
         return None
     watched = Watched()
-    choice = FaceChoice(sound, idle.id, original_volume=0.0)
+    choice = FaceChoice(own_sound(clip, folder), idle.id, original_volume=0.0)
     lip_sync(session, [choice], folder / "painted.mp4", engine=watched, progress=progress)
     ours = tracked(folder / "painted.mp4", idle, count)
     found = [
@@ -156,6 +168,10 @@ def _measured(video: Path, lips: Lips) -> list[Inside]:
         if frame.index in row_of
     ]
     return [one for one in found if one is not None]
+
+
+def _plain(one: Inside) -> dict[str, Any]:
+    return {"gap": one.gap, **{name: getattr(one, name).tolist() for name in ("light", "bright", "dark")}}
 
 
 def _chroma(colour: Float64Array) -> Float64Array:

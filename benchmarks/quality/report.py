@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from benchmarks.quality.inside import PERCENTILES, InsideReport
 from benchmarks.quality.lips import LAGS_MS, Agreement
 from benchmarks.quality.phones import NONE, Heard, Language
 from benchmarks.quality.run import ROWS, FaceReport
@@ -27,6 +28,7 @@ COMPARED = ("ours", "loudness only")
 FLICKERS = ("light", "mouth", "landmarks")
 SEAM = SLIDE = 1.2
 SHOWN = 0.8
+INSIDE = 0.08
 SET_R = {"grid": 0.72, "mead_lrs3": 0.55, "talkvid": 0.38, "arabic_news": 0.32}
 """Least mean r(gap) by set. Of all bounds above, those of seam, sliding and hard cases are duikou's own."""
 
@@ -58,10 +60,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Measured:
-    """All results of one run. hard: faces of the hard cases. left_out: (clip, reason) of what cannot be measured."""
+    """All results of one run. hard: faces of the hard cases. insides: painted mouths against the withheld real ones.
+    left_out: (clip, reason) of what cannot be measured.
+    """
 
     faces: list[FaceReport]
     hard: list[FaceReport]
+    insides: list[InsideReport]
     sets: list[SetScore]
     heard: list[Heard]
     languages: list[Language]
@@ -76,6 +81,7 @@ def tables(found: Measured) -> list[Table]:
         _clips_table(found.faces),
         _silence_table(found.faces),
         _picture_table("3. Picture", found.faces),
+        _inside_table(found.insides),
         _sets_table(found.sets),
         _phones_table(found.heard),
         _languages_table(found.languages),
@@ -108,6 +114,11 @@ def verdicts(found: Measured) -> list[Verdict]:
             Verdict("motion in pauses, eye distances per s", f"<= {real:.4f} (real)", f"{ours:.4f}", ours - real)
         )
     made += _picture_verdicts(found.faces)
+    if found.insides:
+        distance = float(np.mean([one.distance for one in found.insides]))
+        made.append(
+            Verdict("inside, painted against real: brightness", f"<= {INSIDE}", f"{distance:.3f}", distance - INSIDE)
+        )
     made += [
         _at_least(f"mean r(gap) on {one.group}", one.r_gap, SET_R[one.group])
         for one in found.sets
@@ -142,6 +153,7 @@ def write_json(path: Path, found: Measured, about: dict[str, Any]) -> None:
         "verdicts": [one.__dict__ | {"met": one.short <= 0} for one in verdicts(found)],
         "faces": [_plain(face) for face in found.faces],
         "hard": [_plain(face) for face in found.hard],
+        "insides": [one.plain() for one in found.insides],
         "sets": [one.__dict__ for one in found.sets],
         "heard": [asdict(one) for one in found.heard],
         "languages": [asdict(one) for one in found.languages],
@@ -307,6 +319,25 @@ def _clips_table(faces: list[FaceReport]) -> Table:
         "that are seen: the real lips' first. Distance: of the lower face's landmarks, in eye distances."
     )
     return Table("1a. Re-enactment by clip", columns, rows, note)
+
+
+def _inside_table(insides: list[InsideReport]) -> Table:
+    rows = []
+    for one in insides:
+        for (low, high), real, ours in zip(one.gaps, one.real, one.ours, strict=True):
+            light = [f"{painted:.2f} / {true:.2f}" for painted, true in zip(ours.light, real.light, strict=True)]
+            colours = [
+                f"{painted[0]:.2f}, {painted[1]:.2f} / {true[0]:.2f}, {true[1]:.2f}"
+                for painted, true in ((ours.bright, real.bright), (ours.dark, real.dark))
+            ]
+            rows.append([one.name, f"{low:.2f} to {high:.2f}", *light, *colours, f"{one.distance:.3f}"])
+    columns = ["clip", "lip gap", *(f"{percent} %" for percent in PERCENTILES), "bright", "dark", "distance"]
+    note = (
+        "Ours / real. The open mouths of the clip are withheld, so that they are painted. Percentiles of the "
+        "brightness between the lips, relative to the cheeks; blue and red relative to green of the brightest and "
+        "the darkest tenth; mean distance of the percentiles over the clip."
+    )
+    return Table("3a. Inside, painted against real", columns, rows, note)
 
 
 def _silence_table(faces: list[FaceReport]) -> Table:

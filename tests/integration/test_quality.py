@@ -71,7 +71,7 @@ def test_each_face_has_a_sheet(found: tuple[Path, report.Measured]) -> None:
 def test_the_report_is_whole(found: tuple[Path, report.Measured]) -> None:
     folder, measured = found
     titles = [table.title.partition(".")[0] for table in report.tables(measured)]
-    assert titles == ["Bounds", "1", "1a", "2", "3", "4a", "4b", "5", "5a", "Left out"]
+    assert titles == ["Bounds", "1", "1a", "2", "3", "3a", "4a", "4b", "5", "5a", "Left out"]
     report.write_json(folder / "quality.json", measured, {})
     kept = json.loads((folder / "quality.json").read_text())
     assert [face["name"] for face in kept["faces"]] == ["made_talking", "made_idle"]

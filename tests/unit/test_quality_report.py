@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality import report
+from benchmarks.quality.inside import Inside, InsideReport
 from benchmarks.quality.lips import LAGS_MS, Agreement
 from benchmarks.quality.phones import Found, Heard, Language
 from benchmarks.quality.picture import Picture
@@ -34,9 +35,14 @@ def face(name: str, ours: float, loudness: float, *, lag_ms: int = 0, sharpness:
     return FaceReport(name, 100, 40.0, (1.0, 9.0), rows, 0.5, 0.95, 10, calm, picture)
 
 
+def inside(light: float) -> Inside:
+    return Inside(0.1, np.full(5, light), np.array([1.0, 1.2]), np.array([1.1, 2.4]))
+
+
 MEASURED = report.Measured(
     [face("a", 0.6, 0.3), face("b", 0.2, 0.3, lag_ms=100, sharpness=0.7)],
     [face("a_turned", 0.5, 0.2)],
+    [InsideReport("a", [(0.08, 0.13)], [inside(0.5)], [inside(0.6)])],
     [SetScore("grid", 36, 0.73, 0.5, 0.2, -20), SetScore("talkvid", 19, 0.3, 0.1, 0.2, 0)],
     [Heard("m3", Found(20, 18, 22, 17), Found(9, 5, 8, 6))],
     [Language("de", 0.7, 0.4, Found(30, 27, 28, 26)), Language("ja", 0.5, 0.52, Found(10, 9, 9, 9))],
@@ -67,6 +73,7 @@ def verdict(about: str) -> report.Verdict:
         ("flicker of landmarks", "missed by 0.1"),
         ("mask's edge", "met"),
         ("sliding", "missed by 0.05"),
+        ("painted against real", "missed by 0.02"),
         ("hard cases: r(gap) shown", "met"),
         ("hard cases: sliding", "missed by 0.05"),
         ("on grid", "met"),
@@ -79,7 +86,7 @@ def test_bounds_are_judged(about: str, text: str) -> None:
 
 def test_loudness_below_zero_asks_for_no_less_than_zero() -> None:
     about = "times that of loudness"
-    measured = report.Measured([face("a", -0.1, -0.3)], [], [], [], [], [])
+    measured = report.Measured([face("a", -0.1, -0.3)], [], [], [], [], [], [])
     (found,) = [one for one in report.verdicts(measured) if about in one.about]
     assert found.text == "missed by 0.1"
 
@@ -89,7 +96,7 @@ def test_the_worst_clip_is_named() -> None:
 
 
 def test_no_table_is_written_for_what_was_not_measured() -> None:
-    made = report.tables(report.Measured([], [], [], [], [], [("a", "why")]))
+    made = report.tables(report.Measured([], [], [], [], [], [], [("a", "why")]))
     assert [table.title for table in made] == ["Left out"]
     assert made[0].rows == [["a", "why"]]
 

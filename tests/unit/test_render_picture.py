@@ -387,6 +387,52 @@ def test_upper_teeth_stay_with_the_skull_when_the_jaw_drops() -> None:
     assert paint(0.03, 0.0, gap=0.10) == pytest.approx(paint(0.03, 0.0, gap=0.20), rel=0.15)
 
 
+def test_a_turned_head_shows_more_of_one_side_of_its_teeth() -> None:
+    assert paint(0.2, -0.02) == pytest.approx(paint(-0.2, -0.02), rel=1e-6)
+    assert paint(0.2, -0.02, yaw=35) > 1.3 * paint(-0.2, -0.02, yaw=35)
+
+
+def test_the_dark_of_a_mouth_is_as_deep_as_the_nostrils() -> None:
+    image = np.full((SIDE, SIDE, 3), 140, np.uint8)
+    points = landmarks(0.1)
+    assert interior.shadow_depth(image, points) is None
+    for tone, depth in ((28, 0.18), (56, 0.36), (2, interior.DEPTHS[0])):
+        for nostril in (79, 309):
+            cv2.circle(image, np.round(points[nostril]).astype(int).tolist(), 3, (tone, tone, tone), -1)
+        assert interior.shadow_depth(image, points) == pytest.approx(depth, abs=0.01)
+    assert interior.shadow_depth(image, points - [0, SIDE]) is None
+
+
+@pytest.mark.parametrize("blur", [1.0, 2.0, 3.0])
+def test_the_blur_of_a_picture_is_that_of_its_hardest_edges(blur: float) -> None:
+    image, points = np.full((SIDE, SIDE, 3), 200, np.uint8), landmarks(0.1)
+    cv2.fillPoly(image, [np.round(points[list(interior.EYES)]).astype(np.int32)], (20, 20, 20))
+    soft = np.asarray(cv2.GaussianBlur(image, (0, 0), blur), np.uint8)
+    assert interior.edge_blur(soft, points) == pytest.approx(blur, rel=0.35)
+    assert interior.edge_blur(soft, points - [0, SIDE]) is None
+
+
+def test_painted_edges_are_as_soft_as_the_picture() -> None:
+    own = Source(np.full((SIDE, SIDE, 3), (110, 120, 180), np.uint8), landmarks(0.0), 0.0)
+    slopes = []
+    for blur in (0.004, 0.03):
+        done = compose(own, replace(mouth(0.15), blur=blur), [])
+        assert done is not None
+        slopes.append(np.abs(np.diff(done[1].astype(int), axis=0)).max())
+    assert slopes[1] < 0.6 * slopes[0]
+
+
+def test_people_have_teeth_of_their_own_and_keep_them() -> None:
+    face = pose.canonical().astype(np.float64)
+    wide = face * [1.1, 1.0, 1.0]
+    noise = np.random.default_rng(1).normal(0, 0.0005, face.shape)
+    own, again, other = (interior.Dentition.of(one) for one in (face, face + noise, wide))
+    assert again.fullness == pytest.approx(own.fullness, rel=0.1)
+    assert again.brightness == pytest.approx(own.brightness, abs=0.01)
+    assert abs(other.size - own.size) > 0.02
+    assert np.abs(other.uneven - own.uneven).max() > 0.1 * interior.MM
+
+
 def looks(
     gaps: npt.ArrayLike,
     yaw: npt.ArrayLike = 0.0,
