@@ -10,10 +10,11 @@ from duikou.arrays import Float64Array, Image
 from duikou.faces import pose
 from duikou.render import library as lips_library
 from duikou.render import mesh, shape
-from duikou.render.library import Library, teeth
+from duikou.render.library import Library
+from duikou.render.mouth import Plane
 
 SIDE, EYES = 400, 140.0
-SKIN, LIPS, TEETH, THROAT = (140, 160, 205), (90, 90, 190), (215, 225, 230), (20, 20, 40)
+SKIN, LIPS, THROAT = (140, 160, 205), (90, 90, 190), (20, 20, 40)
 
 
 def landmarks(gap: float) -> Float64Array:
@@ -29,35 +30,16 @@ def face(points: Float64Array, inside: tuple[int, int, int]) -> Image:
     return image
 
 
-@pytest.mark.parametrize(("inside", "height"), [(TEETH, 0.06), (THROAT, 0.0), (LIPS, 0.0)])
-def test_only_teeth_are_bared(inside: tuple[int, int, int], height: float) -> None:
-    points = landmarks(0.06)
-    assert teeth(face(points, inside), points[:, :2])[0] == pytest.approx(height, abs=0.015)
-
-
-def test_a_line_of_teeth_is_found_where_the_landmarks_see_closed_lips() -> None:
-    closed = landmarks(0.0)[:, :2]
-    assert teeth(face(landmarks(0.025), TEETH), closed)[0] > 0.01
-    assert teeth(face(landmarks(0.0), LIPS), closed)[0] < 0.002
-
-
-def test_teeth_are_told_from_what_lies_below_them() -> None:
-    points = landmarks(0.12)
-    image = face(points, TEETH)
-    middle = round(float(points[[13, 14], 1].mean()))
-    image[middle:][image[middle:].min(2) > 200] = THROAT
-    assert teeth(image, points[:, :2])[1] == pytest.approx(0.5, abs=0.15)
-    assert teeth(face(points, TEETH), points[:, :2])[1] > 0.9
-    assert teeth(face(points, THROAT), points[:, :2])[1] == 1.0
-
-
 def test_a_kept_frame_comes_back_in_its_crops_own_pixels() -> None:
     points = landmarks(0.1).astype(np.float32)
     library = Library(np.stack([points, points]))
     image = face(points.astype(np.float64), THROAT)
     library.add(1, image)
     assert library.kept.tolist() == [False, True]
-    source = library.source(1, 0.1)
+    plane = Plane(np.eye(2), np.array([200.0, 150.0]), np.zeros(2))
+    source = library.source(1, 0.1, 0.08, plane)
+    corner = points[13, :2] - source.points[13]
+    assert source.plane.offset == pytest.approx([200 - corner[0], 150 - corner[1]], abs=1e-3)
     assert source.image.size < image.size / 3
     x, y = np.round(source.points[[13, 14]].mean(0)).astype(int)
     assert np.abs(source.image[y, x].astype(int) - THROAT).max() < 12

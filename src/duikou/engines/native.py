@@ -16,13 +16,14 @@ from duikou.engines.base import FaceClip
 from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.progress import Progress, scaled
-from duikou.render import exemplars, interior, mesh, overlay
-from duikou.render.compose import SHOWS_INSIDE, Exemplar, Mouth, Plane, Source, compose
+from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth
+from duikou.render.compose import SHOWS_INSIDE, Exemplar, compose
 from duikou.render.library import Library
-from duikou.render.shape import MouthModel, close_lips, rest_shapes
+from duikou.render.mouth import Mouth, Plane, Source
+from duikou.render.shape import JAW_PER_GAP, MouthModel, close_lips, rest_shapes
 
-SAME_VIEW_DEG = 12.0
-"""Difference of yaw and pitch up to which the teeth of one frame fit another without rotation."""
+TEETH_FRAMES = 16
+"""Number of frames from which the picture of a person's teeth is made."""
 
 TEETH_BEHIND_LIPS = 0.04
 """Depth of the teeth behind the line of the closed lips, in eye distances."""
@@ -73,7 +74,7 @@ class NativeEngine:
             _fill(library, clip, overlays, lending, filling)
             plan = replace(plan, choice=_choose(plan, clip.track.frames, library))
         elif len(changed):
-            _fill(library, clip, overlays, np.arange(len(shapes)) == _widest(shapes, lending), filling)
+            _fill(library, clip, overlays, _most_open(shapes, lending), filling)
         return NativeRenderer(clip, plan, library, overlays)
 
 
@@ -82,19 +83,22 @@ class NativeRenderer:
 
     def __init__(self, clip: FaceClip, plan: MouthPlan, library: Library, overlays: overlay.Overlays) -> None:
         self._clip, self._plan, self._library, self._overlays = clip, plan, library, overlays
-        shown = np.flatnonzero(library.bared > SHOWS_INSIDE)
-        self._smile = int(shown[library.bared[shown].argmax()]) if len(shown) else None
-        self._filled = 1.0 if self._smile is None else float(library.filled[self._smile])
         self._row_of = {int(clip.track.frames[row]): int(row) for row in plan.changed}
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(plan.shapes), mesh.lip_gap(plan.targets)
         neutral = close_lips(plan.rest)
-        middle = (neutral[:, mesh.UPPER_MID] + neutral[:, mesh.LOWER_MID]) / 2
-        middle[:, 0] = neutral[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], 0].mean(1)
-        middle[:, 2] += TEETH_BEHIND_LIPS
-        self._closed_line = middle
-        self._dentition = interior.Dentition.of(np.median(neutral, axis=0))
-        self._jaw = plan.targets[:, mesh.CHIN_TIP, 1] - neutral[:, mesh.CHIN_TIP, 1]
+        self._lines, self._target_lines = (_teeth_line(made, neutral) for made in (plan.shapes, plan.targets))
+        if plan.choice is None:
+            self._jaws, self._target_jaws = (
+                (made - neutral)[:, mesh.CHIN_TIP, 1] - (line - _teeth_line(neutral, neutral))[:, 1]
+                for made, line in ((plan.shapes, self._lines), (plan.targets, self._target_lines))
+            )
+        else:
+            # Of a talking face, lips tell better than the landmark of the chin how far the jaw is down.
+            self._jaws, self._target_jaws = JAW_PER_GAP * self._gaps, JAW_PER_GAP * self._target_gaps
+        self._teeth = self._own_teeth() or (
+            interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
+        )
         move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
         points = clip.track.landmarks[..., :2].astype(np.float64)
         self._points, self._targets = points, points + clip.strength[:, None, None] * move[..., :2]
@@ -110,21 +114,23 @@ class NativeRenderer:
             return image
         mask = self._overlays.mask_at(frame, image)
         bare = image if mask is None else mask.inpaint(image)
-        own = Source(bare, self._points[row], float(self._gaps[row]), self._filled)
         strength = float(self._clip.strength[row])
-        gap = self._gaps[row] + strength * (self._target_gaps[row] - self._gaps[row])
+        gap, jaw = (
+            float(was[row] + strength * (wanted[row] - was[row]))
+            for was, wanted in ((self._gaps, self._target_gaps), (self._jaws, self._target_jaws))
+        )
         mouth = Mouth(
             target=self._targets[row],
-            gap=float(gap),
-            jaw=float(max(self._jaw[row], 0)) * strength,
+            gap=gap,
+            jaw=jaw,
             tongue=float(self._plan.tongue[row]),
             strength=strength,
-            plane=self._plane(row),
+            plane=self._plane(row, self._lines[row] + strength * (self._target_lines[row] - self._lines[row])),
             light=interior.Light.on(bare, self._points[row], self._library.depth),
-            dentition=self._dentition,
+            teeth=self._teeth,
             blur=self._library.blur,
         )
-        painted = compose(own, mouth, self._exemplars(row), self._teeth(row))
+        painted = compose(self._own(row, bare), mouth, self._exemplars(row))
         if painted is None:
             return image
         region, pixels = painted
@@ -139,27 +145,44 @@ class NativeRenderer:
         place = self._place_of[row]
         share = float(choice.share[place])
         chosen = [(int(choice.first[place]), 1 - share), (int(choice.second[place]), share)]
-        return [
-            Exemplar(self._library.source(other, float(self._gaps[other])), weight)
-            for other, weight in chosen
-            if weight > 0
-        ]
+        return [Exemplar(self._lent(other), weight) for other, weight in chosen if weight > 0]
 
-    def _teeth(self, row: int) -> Source | None:
-        """The frame that shows the teeth of a face that never talks; `None` if this frame shows its own teeth, or if
-        the head looks in another direction.
-        """
-        if self._plan.choice is not None or self._smile is None or self._gaps[row] > SHOWS_INSIDE:
-            return None
-        degrees = self._plan.head.degrees
-        away = np.abs(degrees[row] - degrees[self._smile])[:2].max()
-        return self._library.source(self._smile, float(self._gaps[self._smile])) if away < SAME_VIEW_DEG else None
+    def _own(self, row: int, image: Image) -> Source:
+        """A frame as a source. image: without overlays."""
+        points, gap = self._points[row], float(self._gaps[row])
+        found = opening.find(image, points) if gap > SHOWS_INSIDE else opening.Opening.closed()
+        return Source(image, points, gap, float(self._jaws[row]), self._plane(row, self._lines[row]), found)
 
-    def _plane(self, row: int) -> Plane:
+    def _lent(self, row: int) -> Source:
+        """A frame of the library as a source."""
+        return self._library.source(
+            row, float(self._gaps[row]), float(self._jaws[row]), self._plane(row, self._lines[row])
+        )
+
+    def _own_teeth(self) -> interior.OwnTeeth | None:
+        """The teeth that the track shows."""
+        rows = self._library.best_teeth(TEETH_FRAMES)
+        scale = float(np.median(self._plan.head.scale[rows])) if len(rows) else 0.0
+        return own_teeth.collect(((self._lent(int(row)), self._library.light(int(row))) for row in rows), scale)
+
+    def _plane(self, row: int, line: Float64Array) -> Plane:
+        """The plane of the teeth in a frame. line: (3,) canonical middle of the line where the lips close."""
         head = self._plan.head
         turn, scale = head.rotation[row], head.scale[row]
-        place = scale * turn @ self._closed_line[row] + head.translation[row]
+        place = scale * turn @ line + head.translation[row]
         return Plane(scale * turn[:2, :2], place[:2], np.linalg.solve(turn[:2, :2], turn[:2, 2]))
+
+
+def _teeth_line(shapes: Float64Array, neutral: Float64Array) -> Float64Array:
+    """(N, 3) middle of the teeth where the upper ones meet the line of the closed lips, of shapes (N, 478, 3).
+
+    Lips tell where the teeth of a frame are better than its pose does: when a mouth opens, the fitted pose nods.
+    neutral: (N, 478, 3), whose depth is used, because rounded lips come forward and teeth do not.
+    """
+    closed = close_lips(shapes)
+    line: Float64Array = (closed[:, mesh.UPPER_MID] + closed[:, mesh.LOWER_MID]) / 2
+    line[:, 2] = (neutral[:, mesh.UPPER_MID] + neutral[:, mesh.LOWER_MID])[:, 2] / 2 + TEETH_BEHIND_LIPS
+    return line
 
 
 def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Choice:
@@ -179,9 +202,12 @@ def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Ch
     return exemplars.choose(wanted.at(plan.changed), filmed, library.kept)
 
 
-def _widest(shapes: Float64Array, usable: BoolArray) -> int:
-    """The usable row with the largest lip gap."""
-    return int(np.where(usable, mesh.lip_gap(shapes), -1).argmax())
+def _most_open(shapes: Float64Array, usable: BoolArray) -> BoolArray:
+    """(N,) the usable rows with the largest lip gap in each of `TEETH_FRAMES` parts of the track."""
+    gaps, found = mesh.lip_gap(shapes), np.zeros(len(shapes), bool)
+    parts = np.array_split(np.flatnonzero(usable), TEETH_FRAMES)
+    found[[part[gaps[part].argmax()] for part in parts if len(part)]] = True
+    return found
 
 
 def _fill(library: Library, clip: FaceClip, overlays: overlay.Overlays, wanted: BoolArray, progress: Progress) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
 from duikou.faces.pose import MESH_POINTS, triangles
-from duikou.render import interior, mesh
+from duikou.render import inside, interior, mesh
+from duikou.render.mouth import Mouth, Source
 from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
@@ -33,20 +34,6 @@ SEALED = 0.012
 NARROW_DIM = 0.15
 """How much darker teeth become behind lips that nearly close."""
 
-HIDDEN_TEETH = 0.02
-"""How far, in eye distances, the lowest row of pixels that a source shows is extended below its lower lip, as the teeth
-are."""
-
-OWN_STRETCH, EXEMPLAR_STRETCH, OPENING_STRETCH = 0.35, 0.8, 0.9
-"""Logarithm of the ratio of two openings up to which the inside of one may be stretched to fit the other; in the second
-half of this range the stretched inside fades out. Closing lips cover the upper teeth of an idle face and do not squeeze
-them; in a talking face, lower teeth and tongue follow the lower lip. If lent lips open further, longer teeth look
-better than two rows at once."""
-
-LONGER_TEETH = 1.15
-"""Factor by which the teeth of an idle face may grow, when its lips part further, before the dark shows below them: a
-slightly wider opening shows more of the teeth."""
-
 LIP_TINT = np.array([1.35, 1.1, 0.75], np.float32)
 """Exponents, BGR, of a shadow inside the mouth: it is warm."""
 
@@ -64,9 +51,6 @@ MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
 """Displacement, in pixels, from which a pixel counts as moved, and the least number of moved skin pixels from which
 sharpness can be measured."""
 
-EDGE_PIXELS = 1.5
-"""Softness, in pixels, of the edge of a source's mouth inside."""
-
 THINNEST_PIXELS = 2.0
 """Lip gap, in pixels, below which the opening fades: a filled polygon is never thinner than a pixel."""
 
@@ -81,57 +65,14 @@ CREASE_REACH, CREASE_ENDS = 1.3, 0.08
 """Distance, in half heights, from which the crease takes its colours; and the length, in eye distances, over which it
 tapers at the corners of the mouth."""
 
+SLACK = 0.01
+"""How far, in eye distances, the teeth of an exemplar may be off skull or jaw: poses of other frames are not known more
+exactly."""
+
+OPENING_BLUR = 0.006
+"""Least softness of the edge of an opening, in eye distances."""
+
 SUBPIXEL_BITS = 4
-
-
-@dataclass(frozen=True)
-class Source:
-    """A picture of the face: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels, lip gap in eye distances.
-
-    teeth: share of the opening that teeth fill from above.
-    """
-
-    image: Image
-    points: Float64Array
-    gap: float
-    teeth: float = 1.0
-
-
-@dataclass(frozen=True)
-class Plane:
-    """The plane of the mouth in the picture: pixel = linear @ canonical + offset. The canonical origin is the point
-    where the closed lips meet. linear: (2, 2). offset: (2,). lean: (2,) how far a point appears moved in the plane
-    for each unit that it lies deeper in the head."""
-
-    linear: Float64Array
-    offset: Float64Array
-    lean: Float64Array
-
-    def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float64Array, Float64Array]:
-        """Canonical positions of pixels."""
-        inverse = np.linalg.inv(self.linear)
-        dx, dy = x - self.offset[0], y - self.offset[1]
-        return inverse[0, 0] * dx + inverse[0, 1] * dy, inverse[1, 0] * dx + inverse[1, 1] * dy
-
-
-@dataclass(frozen=True)
-class Mouth:
-    """The wanted mouth of one frame.
-
-    target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: 0 to 1. strength: 0 leaves the frame as it
-    is, 1 changes it fully. plane: of the teeth. light: on this face. dentition: of this person. blur: of the
-    picture's hardest edges, in eye distances.
-    """
-
-    target: Float64Array
-    gap: float
-    jaw: float
-    tongue: float
-    strength: float
-    plane: Plane
-    light: interior.Light
-    dentition: interior.Dentition
-    blur: float
 
 
 @dataclass(frozen=True)
@@ -146,35 +87,34 @@ class Exemplar:
 class _Canvas:
     """The part of a frame around the lips, where mouths are painted.
 
-    warp: of all sources. part: its region. unit: eye distance of the frame's own face in pixels. opening: (rows,
-    columns) coverage of the wanted opening between the lips, 0 to 1.
+    warp: of all sources. part: its region. unit: eye distance of the frame's own face in pixels.
     """
 
     warp: Warp
     mouth: Mouth
     part: Region
     unit: float
-    opening: Float32Array
+
+    def opening(self, source: Source) -> Float32Array:
+        """Coverage (rows, columns), 0 to 1, of the opening between the lips of a source, brought to the target."""
+        upper, lower = source.opening.lip_edges(self.mouth.target)
+        blur = max(OPENING_BLUR, self.mouth.blur) * self.unit
+        coverage = _polygon(np.vstack([upper, lower[-2:0:-1]]), self.part, blur=blur)
+        return coverage * np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
 
 
-def compose(
-    own: Source, mouth: Mouth, exemplars: list[Exemplar], teeth: Source | None = None
-) -> tuple[Region, Image] | None:
-    """The changed region of a frame and its new pixels; `None` if the face lies outside the picture.
-
-    teeth: another frame of the face, whose teeth are used if `own` does not show any.
-    """
+def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
+    """The changed region of a frame and its new pixels; `None` if the face lies outside the picture."""
     height, width = own.image.shape[:2]
     region = Region.of(mouth.target, width, height)
     if region is None:
         return None
     unit = float(mesh.eye_distance(own.points))
-    sources = [own, *(exemplar.source for exemplar in exemplars), *([] if teeth is None else [teeth])]
+    sources = [own, *(exemplar.source for exemplar in exemplars)]
     warp = Warp([source.points for source in sources], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    opening = _polygon(mouth.target[list(mesh.INNER_RING)], part, blur=max(0.006, mouth.blur) * unit)
-    opening *= np.float32(np.clip(mesh.lip_gap(mouth.target) / THINNEST_PIXELS, 0, 1))
-    canvas = _Canvas(warp, mouth, part, unit, opening)
+    canvas = _Canvas(warp, mouth, part, unit)
+    opening = canvas.opening(own)
     places = warp.lips(0, region)
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
@@ -182,11 +122,11 @@ def compose(
     face = _on_the_face(mouth.target, part, unit)
     skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
-        shown = (own, 0) if own.gap > SHOWS_INSIDE or teeth is None else (teeth, len(sources) - 1)
-        near += opening[..., None] * (_inside(canvas, *shown, near, OWN_STRETCH, paint_teeth=True) - near)
+        near += opening[..., None] * (_inside(canvas, own, opening, near) - near)
         _seal(canvas, near, own)
     if exemplars:
-        lent = _lent(canvas, exemplars, near, skin)
+        lent, openings = _lent(canvas, exemplars, near, skin)
+        opening = np.maximum(opening, openings)
         coverage = _around_lips(away) * np.maximum(face, _on_the_lips(away))
         changed[part.inside(region)] = np.maximum(changed[part.inside(region)], coverage)
         near += coverage[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
@@ -196,62 +136,49 @@ def compose(
     return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
-def _lent(canvas: _Canvas, exemplars: list[Exemplar], near: Float32Array, skin: Float32Array) -> Float32Array:
-    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`."""
-    patches = []
+def _lent(
+    canvas: _Canvas, exemplars: list[Exemplar], near: Float32Array, skin: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`; and the
+    coverage (rows, columns) of their openings."""
+    patches, openings = [], []
     for number, exemplar in enumerate(exemplars, 1):
         source = exemplar.source
         patch = sample(source.image, canvas.warp.lips(number, canvas.part)).astype(np.float32)
-        inside = _inside(canvas, source, number, patch, EXEMPLAR_STRETCH, paint_teeth=False)
-        patch += canvas.opening[..., None] * (inside - patch)
+        opening = canvas.opening(source)
+        openings.append(opening)
+        patch += opening[..., None] * (_inside(canvas, source, opening, patch, SLACK) - patch)
         _seal(canvas, patch, source)
         patches.append(_match_light(patch, near, skin, canvas.unit))
     lent = patches[0]
     for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
         # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
         lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * canvas.unit)
-    return lent
+    return lent, np.max(openings, axis=0)
 
 
 def _inside(
-    canvas: _Canvas, source: Source, number: int, lips: Float32Array, stretch: float, *, paint_teeth: bool
+    canvas: _Canvas, source: Source, opening: Float32Array, lips: Float32Array, slack: float = 0.0
 ) -> Float32Array:
-    """What a source shows between its lips, fitted to the target's opening: pixels of the canvas.
+    """What lies between the lips of the target when a source lends its mouth: pixels of the canvas.
 
-    If the two openings are nearly the same, the whole inside is stretched to fit, except that an idle face's teeth keep
-    their length. Otherwise the teeth are held to the skull, and what the source's lips hide is painted, with teeth if
-    the face never shows its own. number: the source's number in the warp. lips: the warped lips around the opening.
+    Layers, from the back: the dark, the tongue, the person's rows of teeth, and what the source itself shows. lips: the
+    warped lips around the opening. slack: see `inside.lent`.
     """
-    mouth, part, opening = canvas.mouth, canvas.part, canvas.opening
+    mouth, part = canvas.mouth, canvas.part
     if not opening.any():
         return lips
-    shows = source.gap > SHOWS_INSIDE
-    alike = 0.0
-    if shows:
-        ratio = np.log(max(mouth.gap, 1e-3) / source.gap)
-        alike = float(np.clip(2 - 2 * abs(ratio) / (OPENING_STRETCH if ratio > 0 else stretch), 0, 1))
-    result = lips
-    if alike < 1:
-        result = _painted(mouth, part, opening, teeth=paint_teeth and not shows)
-        if shows:
-            teeth, coverage = _held_to_skull(source, canvas.warp.skull(number, part))
-            # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
-            teeth *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-            result += coverage * (teeth - result)
-        if not shows and mouth.gap < NARROW[1]:
-            # Lips that are hardly open show no throat, only their shadow.
-            crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
-            wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
-            result = crease + np.float32(wide) * (result - crease)
-    if alike > 0:
-        at = canvas.warp.inside(number, part)
-        if paint_teeth and mouth.gap > LONGER_TEETH * source.gap:
-            shown, coverage = _drawn_apart(source, at, mouth, part)
-            opened = _painted(mouth, part, opening, teeth=False)
-            opened += coverage * (shown - opened)
-        else:
-            opened = sample(source.image, at).astype(np.float32)
-        result = result + np.float32(alike) * (opened - result)
+    result = _painted(mouth, part, opening)
+    if source.gap > SHOWS_INSIDE:
+        shown, coverage = inside.lent(source, mouth, part, opening > 0, slack=slack)
+        # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
+        shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+        return result + coverage * (shown - result)
+    if mouth.gap < NARROW[1]:
+        # Lips that are hardly open show no throat, only their shadow.
+        crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
+        wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
+        result = crease + np.float32(wide) * (result - crease)
     return result
 
 
@@ -297,52 +224,7 @@ def _crease(layer: Float32Array, target: Float64Array, part: Region, unit: float
     return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), coverage.astype(np.float32)
 
 
-def _held_to_skull(source: Source, at: Map) -> tuple[Float32Array, Float32Array]:
-    """The inside of the source's mouth at the positions `at`, and its coverage, which ends where the lips hide it."""
-    u, v = along_mouth(source.points, *at)
-    upper = lip_edge(source.points, mesh.UPPER_INNER, u)
-    lower = lip_edge(source.points, mesh.LOWER_INNER, u)
-    origin, along, across = mouth_frame(source.points)
-    # Lips that part further uncover a little more than the source shows: the rows beside its lips are repeated.
-    bared = np.clip(v, upper + EDGE_PIXELS, np.maximum(lower - EDGE_PIXELS, upper + EDGE_PIXELS))
-    x = (origin[0] + u * along[0] + bared * across[0]).astype(np.float32)
-    y = (origin[1] + u * along[1] + bared * across[1]).astype(np.float32)
-    ends = along_mouth(source.points, *source.points[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].T)[0]
-    hidden = HIDDEN_TEETH * float(mesh.eye_distance(source.points))
-    down = np.clip((lower + hidden - v) / EDGE_PIXELS + 0.5, 0, 1)
-    aside = np.clip(np.minimum(u - ends[0], ends[1] - u) / (2 * EDGE_PIXELS), 0, 1)
-    shown = np.clip((source.gap - SHOWS_INSIDE) / SHOWS_INSIDE, 0, 1)
-    return sample(source.image, (x, y)).astype(np.float32), (down * aside * shown)[..., None].astype(np.float32)
-
-
-def _drawn_apart(source: Source, at: Map, mouth: Mouth, part: Region) -> tuple[Float32Array, Float32Array]:
-    """The inside of a source's mouth when the lips part further, and its coverage (0 to 1): teeth hardly grow longer.
-
-    The teeth stay below the upper lip, and the part below them stays at the lower lip; the space that opens between is
-    not covered. at: positions in the source that stretch all of its inside.
-    """
-    u, v = along_mouth(mouth.target, *part.grid())
-    upper, lower = lip_edge(mouth.target, mesh.UPPER_INNER, u), lip_edge(mouth.target, mesh.LOWER_INNER, u)
-    height = np.maximum(lower - upper, 1e-3)
-    kept = height * LONGER_TEETH * source.gap / mouth.gap
-    # Distance of a pixel below the teeth, and above the part that lies below the teeth.
-    below, above = v - upper - source.teeth * kept, lower - v - (1 - source.teeth) * kept
-    share = source.teeth + np.where(below < above, np.minimum(below, 0), np.maximum(-above, 0)) / kept
-    way = upper + np.clip(share, 0, 1) * height - v
-    across = mouth_frame(mouth.target)[2]
-    columns, rows = part.grid()
-    x, y = columns - part.x0 + way * across[0], rows - part.y0 + way * across[1]
-    from_x, from_y = (
-        cv2.remap(
-            one, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float32)
-        for one in at
-    )
-    coverage = np.clip(1 - np.minimum(below, above) / EDGE_PIXELS, 0, 1)
-    return sample(source.image, (from_x, from_y)).astype(np.float32), coverage[..., None].astype(np.float32)
-
-
-def _painted(mouth: Mouth, region: Region, opening: Float32Array, *, teeth: bool) -> Float32Array:
+def _painted(mouth: Mouth, region: Region, opening: Float32Array) -> Float32Array:
     """The painted inside of the mouth over the opening, zeros elsewhere: (rows, columns, 3)."""
     out = np.zeros((*region.shape, 3), np.float32)
     where = opening > 0
@@ -353,7 +235,7 @@ def _painted(mouth: Mouth, region: Region, opening: Float32Array, *, teeth: bool
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
     size = max(pixel, mouth.blur)
     pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
-    shape = interior.InteriorShape(mouth.gap, mouth.jaw, mouth.tongue, teeth, mouth.plane.lean, mouth.dentition)
+    shape = interior.InteriorShape(mouth.gap, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.teeth)
     out[where] = interior.paint(pixels, shape, mouth.light)
     return out
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from duikou.arrays import Float64Array, Image, IntArray, smoothstep
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
 from duikou.render import mesh
 
 MM = 1 / 92
@@ -28,10 +28,14 @@ LUMA = np.array([0.114, 0.587, 0.299])
 """Weights of blue, green and red in brightness."""
 
 TOOTH = np.array([1.25, 1.18, 1.06])
-TONGUE = np.array([0.90, 0.76, 0.96])
-DARK = np.array([1.05, 0.80, 1.37])
-"""Colours, BGR: of teeth and tongue in full light relative to the skin; of the dark relative to the depth of
-shadows."""
+"""Colour of teeth in full light, BGR, relative to the skin."""
+
+TONGUE, TONGUE_CHROMA = 0.76, np.array([1.02, 1.0, 1.62])
+DARK, DARK_CHROMA = 0.80, np.array([1.12, 1.0, 2.2])
+USUAL_CHROMA = np.array([0.91, 1.0, 1.29])
+"""Green of a tongue in full light relative to the skin, and of the dark relative to the depth of shadows; their colours
+over green, BGR; and those of usual skin. A tongue is as pink on pale as on dark skin: half of what skins differ is
+taken for the colour of the light."""
 
 CHEEKS, CHEEKS_APART = ((50, 205, 187), (280, 425, 411)), 0.5
 """Landmarks of the left and the right cheek, and how far apart they are, in eye distances."""
@@ -73,6 +77,22 @@ class Light:
         tones = [_skin(image, points, places) for places in CHEEKS]
         seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
         return cls(np.clip(np.stack([seen[0], seen[-1]]), 10, 245), depth)
+
+    @property
+    def tongue(self) -> Float64Array:
+        """Colour (3,) of the tongue in full light, relative to the skin."""
+        return TONGUE * self._tinted(TONGUE_CHROMA)
+
+    @property
+    def dark(self) -> Float64Array:
+        """Colour (3,) of the dark in the mouth, relative to the skin."""
+        return DARK * self.depth * self._tinted(DARK_CHROMA)
+
+    def _tinted(self, usual: Float64Array) -> Float64Array:
+        """What has the colours `usual` (3,) over green next to usual skin, relative to this skin."""
+        mean = self.skin.mean(0)
+        chroma = mean / mean[1]
+        return np.asarray(usual * np.sqrt(chroma / USUAL_CHROMA) / chroma, np.float64)
 
     def at(self, x: Float64Array) -> Float64Array:
         """Colour (M, 3) of skin inside the mouth at canonical x (M,): its sides are lit like the cheeks."""
@@ -178,22 +198,55 @@ class InteriorPixels:
 
 
 @dataclass(frozen=True)
+class RowPicture:
+    """A picture of one row of a person's teeth, as seen from the front.
+
+    colours: (rows, columns, 3) BGR relative to the skin, in full light. coverage: (rows, columns) 0 to 1, where teeth
+    are. corner: (2,) canonical x and y of the first pixel. scale: pixels per eye distance.
+    """
+
+    colours: Float32Array
+    coverage: Float32Array
+    corner: Float64Array
+    scale: float
+
+    def at(self, x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Colours (M, 3) and coverage (M,) at canonical positions (M,)."""
+        across, down = (
+            ((one - start) * self.scale).astype(np.float32)[:, None]
+            for one, start in zip((x, y), self.corner, strict=True)
+        )
+        colours = cv2.remap(self.colours, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        coverage = cv2.remap(self.coverage, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        return colours[:, 0].astype(np.float64), coverage[:, 0].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class OwnTeeth:
+    """The rows of teeth that a clip shows of a person; `None` for a row that it never shows."""
+
+    upper: RowPicture | None
+    lower: RowPicture | None
+
+
+@dataclass(frozen=True)
 class InteriorShape:
-    """How the mouth is open. gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: 0
-    lies low, 1 touches the upper teeth. teeth: whether to paint teeth. lean: (2,) how far, in x and y, a point appears
-    moved for each unit that it lies deeper in the head. dentition: of the person.
+    """How the mouth is open.
+
+    gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: 0 lies low, 1 touches the
+    upper teeth. lean: (2,) how far, in x and y, a point appears moved for each unit that it lies deeper in the head.
+    teeth: the person's own, or those to paint, or `None` for a mouth without.
     """
 
     gap: float
     jaw: float
     tongue: float
-    teeth: bool
     lean: Float64Array
-    dentition: Dentition
+    teeth: OwnTeeth | Dentition | None
 
 
 @dataclass(frozen=True)
-class _Arch:
+class Arch:
     """A row of teeth on an ellipse. half: half its width. deep: its depth. edges: (8,) borders of the teeth along the
     ellipse from the middle. bites: (7,) y of each tooth's biting edge relative to that of the first; positive is lower.
     """
@@ -203,14 +256,28 @@ class _Arch:
     edges: Float64Array
     bites: Float64Array
 
+    def depth(self, x: Float64Array) -> Float64Array:
+        """Depth behind the front teeth at positions x to the side."""
+        return np.asarray(self.deep * (1 - np.sqrt(1 - np.clip(np.abs(x) / self.half, 0, 0.99) ** 2)), np.float64)
 
-UPPER = _Arch(
+    def angles(self, seen: Float64Array, lean: float) -> tuple[Float64Array, BoolArray]:
+        """Places (M,) in radians from the middle that appear at x `seen` (M,) of a turned head, and whether (M,) the
+        row reaches so far to the side."""
+        places = self.half * np.sin(ANGLES) + lean * self.deep * (1 - np.cos(ANGLES))
+        middle = len(ANGLES) // 2
+        # Beyond the outline of the arch its inner side would be seen; lips hide it.
+        left, right = int(np.argmin(places[: middle + 1])), middle + int(np.argmax(places[middle:]))
+        inside = (seen >= places[left]) & (seen <= places[right])
+        return np.interp(seen, places[left : right + 1], ANGLES[left : right + 1]), inside
+
+
+UPPER = Arch(
     29 * MM,
     36 * MM,
     np.cumsum([0, 8.5, 6.6, 7.6, 7.0, 6.8, 10.0, 9.5]) * MM,
     np.array([0, -0.8, -0.15, -0.7, -1.1, -1.5, -1.8]) * MM,
 )
-LOWER = _Arch(
+LOWER = Arch(
     26 * MM,
     33 * MM,
     np.cumsum([0, 5.3, 5.8, 6.8, 7.0, 7.0, 11.0, 10.5]) * MM,
@@ -240,27 +307,37 @@ class _OnArch:
 def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64Array:
     """Colours (M, 3), BGR float, of the inside of a mouth."""
     skin = light.at(pixels.x)
-    dark = DARK * light.depth
+    dark = light.dark
     colour = dark * (0.85 + 0.6 * np.clip(pixels.ceiling / np.maximum(pixels.height, MM), 0, 1) ** 2)[:, None]
-    colour = _tongue(colour, pixels, shape)
-    if shape.teeth:
-        colour = _lower_row(colour, pixels, shape)
-        colour = _upper_row(colour, pixels, shape)
-    lit = _lit(pixels, shape)[:, None] ** np.array([1.15, 1.1, 0.85])
+    colour = _tongue(colour, pixels, shape, light.tongue)
+    if isinstance(shape.teeth, Dentition):
+        colour = _lower_row(colour, pixels, shape, shape.teeth)
+        colour = _upper_row(colour, pixels, shape, shape.teeth)
+    elif shape.teeth is not None:
+        colour = _own_row(colour, pixels, shape.lean, shape.teeth.lower, LOWER, INCISOR_PER_JAW * shape.jaw)
+        colour = _own_row(colour, pixels, shape.lean, shape.teeth.upper, UPPER, 0.0)
+    lit = light_inside(pixels, shape.gap)
     return np.asarray(np.clip((dark + (colour - dark) * lit) * skin, 0, 255), np.float64)
 
 
-def _lit(pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
-    """Share (M,) of the light that falls through the opening: less behind the lips, at the corners, and if it is
-    narrow."""
-    wide = 0.70 + 0.30 * float(smoothstep(np.asarray(shape.gap / (6 * MM))))
-    here = 0.50 + 0.50 * smoothstep(pixels.height / (0.75 * max(shape.gap, MM)))
-    above = 0.60 + 0.40 * smoothstep(pixels.ceiling / (3.0 * MM))
-    below = 0.55 + 0.45 * smoothstep((pixels.height - pixels.ceiling) / (2.6 * MM))
-    return np.asarray(wide * here * above * below, np.float64)
+def light_inside(pixels: InteriorPixels, gap: float) -> Float64Array:
+    """Share (M, 3) of the light, BGR, that falls through an opening: less behind the lips, at the corners, and if it is
+    narrow. gap: of the lips, in eye distances."""
+    wide = 0.70 + 0.30 * float(smoothstep(np.asarray(gap / (6 * MM))))
+    here = 0.50 + 0.50 * smoothstep(pixels.height / (0.75 * max(gap, MM)))
+    lit = wide * here * under_lips(pixels.ceiling, pixels.height - pixels.ceiling)
+    return np.asarray(lit[:, None] ** np.array([1.15, 1.1, 0.85]), np.float64)
 
 
-def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
+def under_lips(below: Float64Array, above: Float64Array) -> Float64Array:
+    """Share (M,) of the light that the lips let fall on what lies `below` (M,) the upper lip's edge and `above` (M,)
+    the lower lip's, in eye distances.
+    """
+    upper = 0.60 + 0.40 * smoothstep(below / (3.0 * MM))
+    return np.asarray(upper * (0.55 + 0.45 * smoothstep(above / (2.6 * MM))), np.float64)
+
+
+def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, tongue: Float64Array) -> Float64Array:
     """The tongue over the dark: it fills most of what is open below the upper teeth, and glints where it is wet."""
     x, y, drop = pixels.x - 12 * MM * shape.lean[0], pixels.y, INCISOR_PER_JAW * shape.jaw
     top = (0.2 * MM + 0.22 * drop) * (1 - 0.9 * shape.tongue) - 2.0 * MM * shape.tongue
@@ -270,14 +347,25 @@ def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape) 
     tone = (0.52 + 0.34 * smoothstep(risen)) * (1 - 0.10 * np.exp(-((x / (2.2 * MM)) ** 2)))
     tone *= 1 - 0.45 * np.clip(np.abs(x) / 0.28, 0, 1) ** 2
     wet = 0.12 * np.exp(-(((y - mound - 3 * MM) / (1.4 * MM)) ** 2)) * np.exp(-((x / (9 * MM)) ** 2))
-    return np.asarray(colour + coverage[:, None] * (TONGUE * tone[:, None] + wet[:, None] - colour))
+    return np.asarray(colour + coverage[:, None] * (tongue * tone[:, None] + wet[:, None] - colour))
 
 
-def _lower_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
+def _own_row(
+    colour: Float64Array, pixels: InteriorPixels, lean: Float64Array, row: RowPicture | None, arch: Arch, drop: float
+) -> Float64Array:
+    """A row of the person's own teeth, moved down by `drop`, in eye distances."""
+    if row is None:
+        return colour
+    angle, inside = arch.angles(pixels.x, lean[0])
+    own, coverage = row.at(arch.half * np.sin(angle), pixels.y - drop - lean[1] * arch.deep * (1 - np.cos(angle)))
+    return np.asarray(colour + (coverage * inside)[:, None] * (own - colour))
+
+
+def _lower_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition) -> Float64Array:
     """The lower teeth: low behind the lip, half in shade."""
-    at = _on_arch(pixels, shape, LOWER)
+    at = _on_arch(pixels, shape, person, LOWER)
     bite = 2.2 * MM + 1.08 * INCISOR_PER_JAW * shape.jaw + LOWER.bites[at.tooth]
-    bite += 0.25 * MM * np.abs(at.within) ** 3 + 0.7 * shape.dentition.uneven[at.side, at.tooth]
+    bite += 0.25 * MM * np.abs(at.within) ** 3 + 0.7 * person.uneven[at.side, at.tooth]
     bite += at.deep * (0.02 + shape.lean[1])
     below = pixels.y - bite
     # What peeps over the lip by less than 1.5 mm is left out: it would be a thin grey line.
@@ -285,13 +373,12 @@ def _lower_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShap
     coverage = 0.94 * _edge(below, max(0.9 * MM, 1.2 * pixels.size)) * smoothstep(at.facing / 0.3) * peeps
     tone = at.facing * (1 - 0.07 * _seam(at, pixels.size, 0.22)) * (1 - 0.06 * at.within**2)
     tone *= 0.58 + 0.30 * smoothstep(below / (4 * MM))
-    return np.asarray(colour + coverage[:, None] * (shape.dentition.brightness * TOOTH * tone[:, None] - colour))
+    return np.asarray(colour + coverage[:, None] * (person.brightness * TOOTH * tone[:, None] - colour))
 
 
-def _upper_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape) -> Float64Array:
+def _upper_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition) -> Float64Array:
     """The upper teeth: one band with faint seams, brightest in the middle, that shows as soon as the lips part."""
-    at = _on_arch(pixels, shape, UPPER)
-    person = shape.dentition
+    at = _on_arch(pixels, shape, person, UPPER)
     bite = person.fullness + UPPER.bites[at.tooth] * person.size - 0.5 * MM * np.abs(at.within) ** 4
     bite += person.uneven[at.side, at.tooth] + at.deep * (shape.lean[1] - 0.06)
     above = bite - pixels.y
@@ -308,20 +395,15 @@ def _upper_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShap
     return np.asarray(out * (1 - 0.25 * (1 - coverage) * near)[:, None])
 
 
-def _on_arch(pixels: InteriorPixels, shape: InteriorShape, arch: _Arch) -> _OnArch:
+def _on_arch(pixels: InteriorPixels, shape: InteriorShape, dentition: Dentition, arch: Arch) -> _OnArch:
     """Where the pixels meet a row, as the camera sees it: a turned head shows more of one side."""
     x, z = arch.half * np.sin(ANGLES), arch.deep * (1 - np.cos(ANGLES))
-    seen = x + shape.lean[0] * z
-    middle = len(ANGLES) // 2
-    # Beyond the outline of the arch its inner side would be seen; lips hide it.
-    right = middle + int(np.argmax(seen[middle:]))
-    left = int(np.argmin(seen[: middle + 1]))
-    angle = np.interp(pixels.x, seen[left : right + 1], ANGLES[left : right + 1])
-    inside = (pixels.x >= seen[left]) & (pixels.x <= seen[right])
+    seen, middle = x + shape.lean[0] * z, len(ANGLES) // 2
+    angle, inside = arch.angles(pixels.x, shape.lean[0])
     steps = np.hypot(np.diff(x), np.diff(z))
     along = np.concatenate([[0], np.cumsum(steps)])
     arc = np.interp(angle, ANGLES, along - along[middle])
-    out = np.abs(arc) / shape.dentition.size
+    out = np.abs(arc) / dentition.size
     tooth = np.clip(np.searchsorted(arch.edges, out, side="right") - 1, 0, len(arch.bites) - 1)
     width = arch.edges[tooth + 1] - arch.edges[tooth]
     # Along the arch x grows by the cosine of its direction: the steeper it leads away, the narrower a tooth appears.

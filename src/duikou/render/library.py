@@ -6,14 +6,17 @@ One pass over the clip serves both the choice of exemplars and the painting with
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image
-from duikou.render import interior, mesh
-from duikou.render.compose import LIP_FEATHER, LIP_MARGIN, Source
-from duikou.render.warp import Region, mouth_frame
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
+from duikou.render import interior, mesh, opening
+from duikou.render.compose import LIP_FEATHER, LIP_MARGIN
+from duikou.render.mouth import Plane, Source
+from duikou.render.opening import Opening, picked
+from duikou.render.warp import Region
 
 JPEG_QUALITY = 98
 """Quality of the compressed crops; their loss is below that of the video."""
@@ -31,26 +34,16 @@ ON_LIPS = (*mesh.UPPER_MIDDLE[2:-2], *mesh.LOWER_MIDDLE[2:-2])
 BETWEEN = np.array([0.1, 0.5, 0.9])
 """Positions between the inner lips, from upper to lower, at which the inside of the mouth is measured."""
 
-
-BARED_REACH, BARED_STEPS = 0.02, 17
-"""How far beyond the landmarks of the inner lips teeth are searched, in eye distances, and at how many positions."""
-
-PALE = (0.2, 0.6)
-"""Missing share of the lips' redness at which a tooth becomes possible, and at which it is certain."""
-
-NEUTRAL, MIN_REDNESS = 128, 8
-"""The a channel of grey, and the least redness assumed for lips."""
-
-DARK = 12
-"""Pixels darker than the lips by this much (of 255) are shadow or throat, not teeth."""
+CALM_FRAMES = 5
+"""Frames over which the edges of lips and teeth are made calm by a median."""
 
 
 class Library:
     """The crops of a track's rows and their measures.
 
     skin, mouth: colours (N, K, 3) and (N, L, 3) as CIE L, a, b (0 to 255). bared: (N,) height of the teeth visible
-    between the lips, in eye distances. filled: (N,) share of the opening that they fill from above. landmarks:
-    (N, 478, 3) in pixels. Rows that were not added have no crop, and zeros.
+    between the lips, in eye distances. landmarks: (N, 478, 3) in pixels. Rows that were not added have no crop, and
+    zeros.
     """
 
     def __init__(self, landmarks: Float32Array) -> None:
@@ -58,10 +51,11 @@ class Library:
         self._crops: dict[int, tuple[Region, Image]] = {}
         self.skin = np.zeros((len(landmarks), len(SKIN), 3), np.float32)
         self.mouth = np.zeros((len(landmarks), len(_mouth_places(np.zeros((478, 2)))), 3), np.float32)
+        self._cheeks = np.zeros((len(landmarks), 2, 3))
         self._depths: list[float] = []
         self._blurs: list[float] = []
         self.bared = np.zeros(len(landmarks))
-        self.filled = np.zeros(len(landmarks))
+        self._openings: dict[int, Opening] = {}
 
     @property
     def inside(self) -> Float32Array:
@@ -102,46 +96,37 @@ class Library:
             places = points - [region.x0, region.y0]
             self.skin[row] = _colours(crop, places[list(SKIN)], unit)
             self.mouth[row] = _colours(crop, _mouth_places(places), unit)
-            self.bared[row], self.filled[row] = teeth(crop, places)
+            self._openings[row] = opening.find(crop, places)
+            self.bared[row] = self._openings[row].bared
+            self._cheeks[row] = interior.Light.on(image, points).skin
             depth, blur = interior.shadow_depth(image, points), interior.edge_blur(image, points)
             self._depths += [] if depth is None else [depth]
             self._blurs += [] if blur is None else [blur / unit]
 
-    def source(self, row: int, gap: float) -> Source:
-        """An added row as a source, in the pixels of its crop."""
+    def source(self, row: int, gap: float, jaw: float, plane: Plane) -> Source:
+        """An added row as a source, in the pixels of its crop. gap, jaw: see `Source`. plane: of the teeth in the
+        frame.
+        """
         region, packed = self._crops[row]
         image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-        points = self._landmarks[row, :, :2].astype(np.float64) - [region.x0, region.y0]
-        return Source(image, points, gap, float(self.filled[row]))
+        corner = np.array([region.x0, region.y0], np.float64)
+        points = self._landmarks[row, :, :2].astype(np.float64) - corner
+        return Source(image, points, gap, jaw, replace(plane, offset=plane.offset - corner), self._opening(row))
 
+    def light(self, row: int) -> interior.Light:
+        """The light on the face in an added row."""
+        return interior.Light(self._cheeks[row], self.depth)
 
-def teeth(image: Image, points: Float64Array) -> tuple[float, float]:
-    """Measure the visible teeth of a picture with landmarks (478, 2): their height in eye distances, and the share of
-    the opening that they fill from above, which is 1 if none are visible.
+    def best_teeth(self, count: int) -> IntArray:
+        """Up to `count` added rows that show most of the teeth, from different times."""
+        shown = [row for row, one in sorted(self._openings.items()) if one.has_upper or one.has_lower]
+        parts = np.array_split(np.array(shown, np.int64), min(count, len(shown))) if shown else []
+        return np.array([part[self.bared[part].argmax()] for part in parts], np.int64)
 
-    Teeth are the pixels between the lips that are less red than the lips and not dark. Landmarks alone do not suffice:
-    they also call a mouth closed that shows a thin line of teeth.
-    """
-    unit = float(mesh.eye_distance(points))
-    upper, lower = points[list(mesh.UPPER_INNER[3:-3])], points[list(mesh.LOWER_INNER[3:-3])]
-    height = np.linalg.norm(lower - upper, axis=1)
-    half = height / 2 + BARED_REACH * unit
-    way = np.linspace(-1, 1, BARED_STEPS)[:, None, None] * half[:, None] * mouth_frame(points)[2]
-    rims, cores = (
-        [*mesh.UPPER_OUTER[3:-3], *mesh.LOWER_OUTER[3:-3]],
-        [*mesh.UPPER_MIDDLE[3:-3], *mesh.LOWER_MIDDLE[3:-3]],
-    )
-    lips = _picked(image, (points[rims] + points[cores]) / 2)
-    light, red = np.median(lips, axis=0)[:2]
-    found = _picked(image, ((upper + lower) / 2 + way).reshape(-1, 2))
-    lost = (red - found[:, 1]) / max(red - NEUTRAL, MIN_REDNESS)
-    pale = np.clip((lost - PALE[0]) / (PALE[1] - PALE[0]), 0, 1) * (found[:, 0] > light - DARK)
-    pale = pale.reshape(BARED_STEPS, -1)
-    seen = (pale > 0).any(0) & (height > 0)
-    last = np.linspace(1, -1, BARED_STEPS)[(pale[::-1] > 0).argmax(0)]
-    ends = (last[seen] * half[seen] + height[seen] / 2) / height[seen]
-    filled = float(np.clip(np.percentile(ends, 90), 0, 1)) if seen.any() else 1.0
-    return float((pale.mean(0) * 2 * half).mean() / unit), filled
+    def _opening(self, row: int) -> Opening:
+        """The opening in an added row, calm over the added rows around it."""
+        around = range(row - CALM_FRAMES // 2, row + CALM_FRAMES // 2 + 1)
+        return opening.calm([self._openings[one] for one in around if one in self._openings], self._openings[row])
 
 
 def _mouth_places(points: Float64Array) -> Float64Array:
@@ -157,11 +142,4 @@ def _colours(image: Image, places: Float64Array, unit: float) -> Float32Array:
     shrink = min(LOOK_PX / unit, 1.0)
     size = max(round(columns * shrink), 1), max(round(rows * shrink), 1)
     scale = np.array([size[0] / columns, size[1] / rows])
-    return _picked(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (places + 0.5) * scale - 0.5)
-
-
-def _picked(image: npt.ArrayLike, places: Float64Array) -> Float32Array:
-    """CIE L, a, b (K, 3), 0 to 255, of a BGR picture at positions (K, 2)."""
-    x, y = places.astype(np.float32).T[:, None]
-    picked = cv2.remap(np.asarray(image), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.cvtColor(picked, cv2.COLOR_BGR2LAB), np.float32).reshape(len(places), 3)
+    return picked(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (places + 0.5) * scale - 0.5)

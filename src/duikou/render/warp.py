@@ -33,7 +33,6 @@ SHARED = tuple(
 )
 UPPER_NODES = (*SHARED, *mesh.UPPER_LIP)
 LOWER_NODES = (*SHARED, *mesh.LOWER_LIP)
-INNER_NODES = (*SHARED, *mesh.INNER_RING)
 
 EDGE_DOUBT = 0.2
 """Share of an opening by which the landmarks of its edge may lie inside it."""
@@ -141,28 +140,15 @@ class Warp:
         self._smoothing[: len(target)] *= HIDDEN_SMOOTHING ** (1 - trust)
         self._side = lower_side(target, region)[..., None]
         self._upper, self._lower = self._solve(UPPER_NODES), self._solve(LOWER_NODES)
-        self._between: Float32Array | None = None
 
     def lips(self, source: int, part: Region) -> Map:
         """The map of face and lips: each pixel follows the upper or the lower field."""
         upper, lower = self._fine(self._upper, source, part), self._fine(self._lower, source, part)
-        return self._map(source, part, upper + self._side[part.inside(self._region)] * (lower - upper))
-
-    def inside(self, source: int, part: Region) -> Map:
-        """The map of the space between the lips: each pixel follows both lips."""
-        if self._between is None:
-            self._between = self._solve(INNER_NODES)
-        return self._map(source, part, self._fine(self._between, source, part))
-
-    def skull(self, source: int, part: Region) -> Map:
-        """The map of what moves with the head alone, such as the upper teeth."""
-        return self._map(source, part, None)
-
-    def _map(self, source: int, part: Region, move: Float32Array | None) -> Map:
+        move = upper + self._side[part.inside(self._region)] * (lower - upper)
         x, y = part.grid()
         base = self._bases[source].astype(np.float32)
         at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in base)
-        return (at_x, at_y) if move is None else (at_x + move[..., 0], at_y + move[..., 1])
+        return at_x + move[..., 0], at_y + move[..., 1]
 
     def _solve(self, points: tuple[int, ...]) -> Float32Array:
         """Radial cubic splines through these points' displacements, for S sources, on a grid: (rows, columns, 2 S)."""
@@ -212,10 +198,14 @@ def along_mouth(points: Float64Array, x: npt.ArrayLike, y: npt.ArrayLike) -> tup
 
 def lip_edge(points: Float64Array, row: tuple[int, ...], u: Float64Array) -> Float64Array:
     """Position across the mouth of a row of lip points at the positions `u` along it, both in pixels."""
-    along, across = along_mouth(points, *points[list(row)].T)
+    return edge_at(points, points[list(row)], u)
+
+
+def edge_at(points: Float64Array, edge: Float64Array, u: Float64Array) -> Float64Array:
+    """Position across the mouth of landmarks (478, 2) of an edge (K, 2) at the positions `u` along it, in pixels."""
+    along, across = along_mouth(points, *edge.T)
     order = np.argsort(along)
-    edge: Float64Array = np.interp(u, along[order], across[order])
-    return edge
+    return np.asarray(np.interp(u, along[order], across[order]), np.float64)
 
 
 def lower_side(points: Float64Array, region: Region) -> Float32Array:
