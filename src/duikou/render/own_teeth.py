@@ -19,6 +19,9 @@ from duikou.render.interior import INCISOR_PER_JAW, LOWER, UPPER, Arch, OwnTeeth
 from duikou.render.mouth import Source
 from duikou.render.warp import along_mouth, edge_at, sample
 
+FRAMES = 16
+"""Number of frames from which the picture of a person's teeth is made."""
+
 WIDE, HIGH = 0.30, (-0.14, 0.20)
 """Extent of a picture in eye distances: to each side of the middle, and above and below the line of the closed lips."""
 
