@@ -1,4 +1,4 @@
-"""Reads photos (jpeg, png, webp) with the limits that videos have."""
+"""Photos (jpeg, png, webp), read with the limits that videos have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from duikou.arrays import Image
 from duikou.errors import MediaError
 from duikou.media import decode, demux, sniff
 from duikou.media.picture import Converter, Picture
+from duikou.media.probe import VideoInfo
+from duikou.media.video import probe_video
+
+
+def probe_clip_or_photo(path: Path, *, field: str) -> VideoInfo | None:
+    """Describe a video file; `None` for a photo. Raises `MediaError` that names `field` where neither can be read."""
+    if sniff.photo(path, field=field) is None:
+        return probe_video(path, field=field)
+    read(path, field=field)
+    return None
 
 
 def read(path: Path, *, field: str) -> Image:

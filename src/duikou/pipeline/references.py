@@ -49,14 +49,6 @@ class _Material:
     faces: list[list[Sample]]
 
 
-def check(path: Path, *, field: str) -> None:
-    """Raise `MediaError` that names `field` for anything but a clip or a photo that can be read."""
-    if sniff.photo(path, field=field) is None:
-        Video.open(path, field=field)
-    else:
-        photo.read(path, field=field)
-
-
 def read(paths: Sequence[str | Path], face: Float32Array, progress: Progress) -> tuple[Reference, ...]:
     """Read references. Of several faces in one, that is taken which is most like the chosen face.
 

@@ -10,11 +10,11 @@ from duikou.engines.base import Engine, Renderer
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.media.audio import Audio, Insert, mix, read_audio
+from duikou.media.photo import probe_clip_or_photo
 from duikou.media.probe import VideoInfo, probe_audio
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
-from duikou.pipeline import references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
@@ -86,7 +86,7 @@ def _check_references(choices: Sequence[FaceChoice]) -> None:
     """Raise `MediaError` that names the first reference which cannot be read, before any work."""
     for number, choice in enumerate(choices):
         for place, path in enumerate(choice.references):
-            references.check(Path(path), field=f"choices[{number}].references[{place}]")
+            probe_clip_or_photo(Path(path), field=f"choices[{number}].references[{place}]")
 
 
 def _planned(
