@@ -25,7 +25,7 @@ BLEND_SIGMA = 0.05
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a frame shows the inside of the mouth."""
 
-NARROW = (0.02, 0.09)
+NARROW = (0.008, 0.02)
 """Lip gaps, in eye distances, at which painted lips show only their shadow, and all of the inside."""
 
 SEALED = 0.012
@@ -68,6 +68,14 @@ tapers at the corners of the mouth."""
 SLACK = 0.01
 """How far, in eye distances, the teeth of an exemplar may be off skull or jaw: poses of other frames are not known more
 exactly."""
+
+CORNER_REACH, CORNER_HEIGHT, CORNER_SOFT, CORNER_DETAIL = 0.17, 0.045, 0.03, 0.006
+"""Reach of the shadows of old corners beside an opening, half their height, the softness of the area that is changed,
+and the scale below which detail is kept; in eye distances."""
+
+CORNER_SHARE, CORNER_GAP, CORNER_NARROWER = 0.85, 0.06, 0.10
+"""Largest share of those shadows that is removed; and how much further open the lips, in eye distances, or how much
+narrower the mouth, must be for it."""
 
 OPENING_BLUR = 0.006
 """Least softness of the edge of an opening, in eye distances."""
@@ -122,6 +130,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     face = _on_the_face(mouth.target, part, unit)
     skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
+        _smooth_corners(canvas, near, own)
         near += opening[..., None] * (_inside(canvas, own, opening, near) - near)
         _seal(canvas, near, own)
     if exemplars:
@@ -180,6 +189,37 @@ def _inside(
         wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
         result = crease + np.float32(wide) * (result - crease)
     return result
+
+
+def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
+    """Remove, in place, the shadows that the corners of a closed or wider mouth leave beside the opening.
+
+    Column by column, light beside the corners becomes that of the skin above and below; finer detail stays.
+    """
+    mouth, unit = canvas.mouth, canvas.unit
+    narrower = 1 - float(mesh.lip_width(mouth.target) / mesh.lip_width(source.points))
+    amount = CORNER_SHARE * float(np.clip(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 0, 1))
+    if amount <= 0:
+        return
+    u, v = along_mouth(mouth.target, *canvas.part.grid())
+    ends, levels = along_mouth(mouth.target, *mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)
+    level = np.where(u < ends.mean(), *levels)
+    beyond = np.maximum(ends[0] - u, u - ends[1]) / unit
+    place = (v - level) / (CORNER_HEIGHT * unit)
+    across = mouth_frame(mouth.target)[2]
+    beside = []
+    for side in (-1.0, 1.0):
+        way = (side - place) * CORNER_HEIGHT * unit
+        x, y = (
+            (grid + way * across[axis] - start).astype(np.float32)
+            for axis, (grid, start) in enumerate(zip(canvas.part.grid(), (canvas.part.x0, canvas.part.y0), strict=True))
+        )
+        beside.append(cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    skin = beside[0] + np.clip(0.5 + place / 2, 0, 1)[..., None] * (beside[1] - beside[0])
+    window = smoothstep(beyond / CORNER_SOFT) * smoothstep((CORNER_REACH - beyond) / CORNER_SOFT)
+    window *= smoothstep((1 - np.abs(place)) / 0.5)
+    lighter = cv2.GaussianBlur(np.maximum(skin - layer, 0).astype(np.float32), (0, 0), CORNER_DETAIL * unit)
+    layer += (amount * window)[..., None].astype(np.float32) * lighter
 
 
 def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
