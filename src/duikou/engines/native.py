@@ -20,7 +20,7 @@ from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth
 from duikou.render.compose import SHOWS_INSIDE, Exemplar, compose
 from duikou.render.library import Library
 from duikou.render.mouth import Mouth, Plane, Source
-from duikou.render.shape import JAW_PER_GAP, MouthModel, close_lips, rest_shapes
+from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, MouthModel, close_lips, rest_shapes
 
 TEETH_FRAMES = 16
 """Number of frames from which the picture of a person's teeth is made."""
@@ -87,14 +87,15 @@ class NativeRenderer:
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
         self._gaps, self._target_gaps = mesh.lip_gap(plan.shapes), mesh.lip_gap(plan.targets)
         neutral = close_lips(plan.rest)
-        self._lines, self._target_lines = (_teeth_line(made, neutral) for made in (plan.shapes, plan.targets))
         if plan.choice is None:
+            self._lines = self._target_lines = _teeth_line(neutral, neutral)
             self._jaws, self._target_jaws = (
-                (made - neutral)[:, mesh.CHIN_TIP, 1] - (line - _teeth_line(neutral, neutral))[:, 1]
-                for made, line in ((plan.shapes, self._lines), (plan.targets, self._target_lines))
+                (made - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW for made in (plan.shapes, plan.targets)
             )
         else:
-            # Of a talking face, lips tell better than the landmark of the chin how far the jaw is down.
+            # Lips tell where the teeth of another frame are better than its pose and chin do: when a mouth opens, the
+            # fitted pose nods.
+            self._lines, self._target_lines = (_teeth_line(made, neutral) for made in (plan.shapes, plan.targets))
             self._jaws, self._target_jaws = JAW_PER_GAP * self._gaps, JAW_PER_GAP * self._target_gaps
         self._teeth = self._own_teeth() or (
             interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
@@ -176,7 +177,6 @@ class NativeRenderer:
 def _teeth_line(shapes: Float64Array, neutral: Float64Array) -> Float64Array:
     """(N, 3) middle of the teeth where the upper ones meet the line of the closed lips, of shapes (N, 478, 3).
 
-    Lips tell where the teeth of a frame are better than its pose does: when a mouth opens, the fitted pose nods.
     neutral: (N, 478, 3), whose depth is used, because rounded lips come forward and teeth do not.
     """
     closed = close_lips(shapes)
