@@ -17,7 +17,7 @@ from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.progress import Progress, scaled
 from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth
-from duikou.render.compose import SHOWS_INSIDE, Exemplar, compose
+from duikou.render.compose import EXEMPLAR_ALONE, SHOWS_INSIDE, Exemplar, compose
 from duikou.render.library import Library
 from duikou.render.mouth import Mouth, Plane, Source
 from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, MouthModel, close_lips, rest_shapes
@@ -151,7 +151,9 @@ class NativeRenderer:
     def _own(self, row: int, image: Image) -> Source:
         """A frame as a source. image: without overlays."""
         points, gap = self._points[row], float(self._gaps[row])
-        found = opening.find(image, points) if gap > SHOWS_INSIDE else opening.Opening.closed()
+        hidden = self._plan.choice is not None and self._clip.strength[row] >= EXEMPLAR_ALONE
+        closed = hidden or gap <= SHOWS_INSIDE
+        found = opening.Opening.closed() if closed else opening.find(image, points)
         return Source(image, points, gap, float(self._jaws[row]), self._plane(row, self._lines[row]), found)
 
     def _lent(self, row: int) -> Source:

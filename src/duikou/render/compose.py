@@ -121,8 +121,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     sources = [own, *(exemplar.source for exemplar in exemplars)]
     warp = Warp([source.points for source in sources], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    canvas = _Canvas(warp, mouth, part, unit)
-    opening = canvas.opening(own)
+    canvas, opening = _Canvas(warp, mouth, part, unit), np.zeros(part.shape, np.float32)
     places = warp.lips(0, region)
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
@@ -130,6 +129,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     face = _on_the_face(mouth.target, part, unit)
     skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
+        opening = canvas.opening(own)
         _smooth_corners(canvas, near, own)
         near += opening[..., None] * (_inside(canvas, own, opening, near) - near)
         _seal(canvas, near, own)
@@ -177,12 +177,16 @@ def _inside(
     mouth, part = canvas.mouth, canvas.part
     if not opening.any():
         return lips
-    result = _painted(mouth, part, opening)
     if source.gap > SHOWS_INSIDE:
-        shown, coverage = inside.lent(source, mouth, part, opening > 0, slack=slack)
+        where = opening > 0
+        shown, coverage = inside.lent(source, mouth, part, where, slack=slack)
         # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
         shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-        return result + coverage * (shown - result)
+        if coverage[where].min() < 1:
+            behind = _painted(mouth, part, opening)
+            shown = behind + coverage * (shown - behind)
+        return shown
+    result = _painted(mouth, part, opening)
     if mouth.gap < NARROW[1]:
         # Lips that are hardly open show no throat, only their shadow.
         crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))

@@ -17,6 +17,7 @@ import numpy as np
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
 from duikou.render import mesh
+from duikou.render.warp import pick
 
 MM = 1 / 92
 """One millimetre in eye distances."""
@@ -215,13 +216,9 @@ class RowPicture:
 
     def at(self, x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Colours (M, 3) and coverage (M,) at canonical positions (M,)."""
-        across, down = (
-            ((one - start) * self.scale).astype(np.float32)[:, None]
-            for one, start in zip((x, y), self.corner, strict=True)
-        )
-        colours = cv2.remap(self.colours, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        coverage = cv2.remap(self.coverage, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        return colours[:, 0].astype(np.float64), coverage[:, 0].astype(np.float64)
+        at = (x - self.corner[0]) * self.scale, (y - self.corner[1]) * self.scale
+        colours = pick(self.colours, *at, cv2.INTER_CUBIC).astype(np.float64)
+        return colours, pick(self.coverage, *at, cv2.INTER_LINEAR).astype(np.float64)
 
 
 @dataclass(frozen=True)
