@@ -26,7 +26,7 @@ PROCESSES := 4
 COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'
 COVERAGE := $(COVERAGE_ENV) $(BIN)/coverage
 
-.PHONY: help setup demo test test-media test-repeats lint format docs coverage bench scale quality fuzz soak faults train clean
+.PHONY: help setup demo test test-media test-repeats lint format docs coverage bench scale quality fuzz soak faults train face-units clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,10 @@ $(TRAINING): $(SETUP) training/requirements.txt training/requirements-voices.txt
 	@$(PIP) install --requirement training/requirements.txt
 	@$(PIP) install --no-deps --requirement training/requirements-voices.txt
 	@touch $@
+
+face-units: $(SETUP) ## fit MakeHuman's head to the landmarks and write the table of face units
+	@$(PIP) install --no-deps --requirement training/requirements-units.txt
+	@$(BIN)/python -m training.face_units
 
 clean: ## remove what make made, the environment too
 	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -32,7 +32,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
-TRAINING = ("training/requirements.txt", "training/requirements-voices.txt")
+TRAINING = ("training/requirements.txt", "training/requirements-voices.txt", "training/requirements-units.txt")
 
 
 def readme_commands() -> list[list[str]]:

@@ -157,4 +157,63 @@ def test_only_what_speech_moves_is_moved() -> None:
     )
     still = [point for point in range(478) if point not in mesh.MOVED]
     assert np.array_equal(targets[:, still], shapes[:, still])
-    assert (targets[:, mesh.CHIN_TIP, 1] - shapes[:, mesh.CHIN_TIP, 1]).min() > 0.08
+    assert (targets[:, mesh.CHIN_TIP, 1] - shapes[:, mesh.CHIN_TIP, 1]).min() > 0.07
+
+
+def spoken(**given: float | Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Targets of an idle face for these curves, and how far they are from its neutral face."""
+    model, shapes, angles = idle()
+    rest = shape.rest_shapes(shapes, RATE)
+    targets = model.targets(shapes, angles, rest, RATE, model.wanted(curves(**given), RATE))
+    return targets, targets - shape.relax(shape.close_lips(rest))
+
+
+def test_the_chin_follows_the_jaw_and_cheeks_follow_less() -> None:
+    _, moved = spoken(gap=1.0, jaw=1.0)
+    chin, lower, upper = (
+        np.abs(moved[0, list(points), 1]).mean() for points in (mesh.CHIN, mesh.LOWER_CHEEKS, mesh.UPPER_CHEEKS)
+    )
+    assert chin > 1.5 * lower > 1.5 * upper > 0
+    assert moved[0, mesh.CHIN_TIP, 1] == pytest.approx(shape.IDLE_GAP * shape.WIDEST * 0.4, rel=0.02)
+
+
+def test_an_open_mouth_has_a_lowered_jaw_even_if_none_is_heard() -> None:
+    _, moved = spoken(gap=1.0, jaw=0.0)
+    assert moved[0, mesh.CHIN_TIP, 1] > 0.2 * shape.IDLE_GAP
+
+
+def test_an_open_mouth_is_wider_than_a_closed_one() -> None:
+    opened, closed = spoken(gap=1.0, jaw=1.0)[0], spoken()[0]
+    assert mesh.lip_width(opened)[0] > mesh.lip_width(closed)[0] + 0.03
+
+
+def test_cheeks_and_nostril_folds_follow_the_corners() -> None:
+    fold = [206, 426]  # image left, image right
+    for given, sign in (({"width": 1.0}, 1), ({"round": 1.0}, -1)):
+        moved = spoken(**given)[1][0]
+        corner, beside = moved[[mesh.LEFT_CORNER, mesh.RIGHT_CORNER], 0], moved[fold, 0]
+        assert sign * corner[1] > 0.015
+        assert np.all(np.sign(beside) == np.sign(corner))
+        assert np.all(np.abs(beside) > 0.2 * np.abs(corner))
+        assert np.allclose(corner[0], -corner[1], atol=1e-3)
+
+
+def test_closed_lips_touch_along_the_whole_mouth_under_a_lowered_jaw() -> None:
+    targets, moved = spoken(jaw=1.0, closure=1.0)
+    between = targets[0, list(mesh.LOWER_INNER), 1] - targets[0, list(mesh.UPPER_INNER), 1]
+    assert moved[0, mesh.CHIN_TIP, 1] > 0.07
+    assert between.min() >= 0
+    assert between.max() < 0.004
+
+
+def test_rounded_lips_come_forward() -> None:
+    _, moved = spoken(round=1.0)
+    assert moved[0, [mesh.UPPER_MID, mesh.LOWER_MID], 2].max() < -0.03
+
+
+def test_a_smile_leaves_the_cheeks_with_the_lips() -> None:
+    smile = face([0.0])
+    smile[:, list(mesh.LIPS), 0] *= 1.4
+    moved = shape.relax(smile) - smile
+    assert moved[0, 426, 0] < -0.01
+    assert moved[0, 206, 0] > 0.01

@@ -242,3 +242,19 @@ def test_the_picture_of_a_row_adds_what_single_frames_hide_and_is_as_sharp_as_th
 def test_a_mouth_that_shows_no_teeth_makes_no_picture() -> None:
     assert own_teeth.collect([(source(face(0.2), 0.2), LIGHT)], EYES) is None
     assert own_teeth.collect([], EYES) is None
+
+
+def test_a_mouth_of_many_pixels_is_painted_and_lent() -> None:
+    """More than 32,766 of them, OpenCV's limit of rows: a close-up in 4K."""
+    large = 12
+    image = np.asarray(cv2.resize(face(0.2, upper=0.02)[100:240, 130:270], None, fx=large, fy=large), np.uint8)
+    points = (landmarks(0.2) - [130, 100]) * large
+    plane = Plane(
+        np.eye(2) * EYES * large, (np.array([landmarks(0.0)[13, 0], line()]) - [130, 100]) * large, np.zeros(2)
+    )
+    own = Source(image, points, 0.2, 0.16, plane, opening.find(image, points))
+    teeth = own_teeth.collect([(own, LIGHT)], EYES)
+    wanted = Mouth((landmarks(0.24) - [130, 100]) * large, 0.24, 0.19, 0.0, 1.0, plane, LIGHT, teeth, blur=0.004)
+    done = compose(own, wanted, [])
+    assert done is not None
+    assert np.ptp(done[1]) > 100

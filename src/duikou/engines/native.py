@@ -18,7 +18,7 @@ from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.progress import Progress, scaled
 from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth, references
-from duikou.render.compose import SHOWS_INSIDE, Exemplar, compose
+from duikou.render.compose import EXEMPLAR_ALONE, SHOWS_INSIDE, Exemplar, compose
 from duikou.render.library import Library
 from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
@@ -88,7 +88,7 @@ class NativeRenderer:
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
         neutral = close_lips(plan.rest)
         self._filmed, self._wanted = (
-            MeasuredMouths.of(plan.head, made, neutral, jaw_by_lips=plan.choice is not None)
+            MeasuredMouths.of(plan.head, made, neutral, talks=plan.choice is not None)
             for made in (plan.shapes, plan.targets)
         )
         self._teeth = self._persons_teeth() or (
@@ -145,8 +145,10 @@ class NativeRenderer:
 
     def _own(self, row: int, image: Image) -> Source:
         """A frame as a source. image: without overlays."""
-        points, shows = self._points[row], self._filmed.gaps[row] > SHOWS_INSIDE
-        found = opening.find(image, points) if shows else opening.Opening.closed()
+        points = self._points[row]
+        hidden = self._plan.choice is not None and self._clip.strength[row] >= EXEMPLAR_ALONE
+        closed = hidden or self._filmed.gaps[row] <= SHOWS_INSIDE
+        found = opening.Opening.closed() if closed else opening.find(image, points)
         return self._filmed.source(row, image, points, found)
 
     def _lent(self, row: int) -> Source:

@@ -25,7 +25,7 @@ BLEND_SIGMA = 0.05
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a frame shows the inside of the mouth."""
 
-NARROW = (0.02, 0.09)
+NARROW = (0.008, 0.02)
 """Lip gaps, in eye distances, at which painted lips show only their shadow, and all of the inside."""
 
 SEALED = 0.012
@@ -68,6 +68,14 @@ tapers at the corners of the mouth."""
 SLACK = 0.01
 """How far, in eye distances, the teeth of an exemplar may be off skull or jaw: poses of other frames are not known more
 exactly."""
+
+CORNER_REACH, CORNER_HEIGHT, CORNER_SOFT, CORNER_DETAIL = 0.17, 0.045, 0.03, 0.006
+"""Reach of the shadows of old corners beside an opening, half their height, the softness of the area that is changed,
+and the scale below which detail is kept; in eye distances."""
+
+CORNER_SHARE, CORNER_GAP, CORNER_NARROWER = 0.85, 0.06, 0.10
+"""Largest share of those shadows that is removed; and how much further open the lips, in eye distances, or how much
+narrower the mouth, must be for it."""
 
 OPENING_BLUR = 0.006
 """Least softness of the edge of an opening, in eye distances."""
@@ -113,8 +121,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     sources = [own, *(exemplar.source for exemplar in exemplars)]
     warp = Warp([source.points for source in sources], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    canvas = _Canvas(warp, mouth, part, unit)
-    opening = canvas.opening(own)
+    canvas, opening = _Canvas(warp, mouth, part, unit), np.zeros(part.shape, np.float32)
     places = warp.lips(0, region)
     pixels = sample(own.image, places).astype(np.float32)
     near, changed = pixels[part.inside(region)], _moved(places, region)
@@ -122,6 +129,8 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     face = _on_the_face(mouth.target, part, unit)
     skin = _beside_lips(away) * face
     if not exemplars or mouth.strength < EXEMPLAR_ALONE:
+        opening = canvas.opening(own)
+        _smooth_corners(canvas, near, own)
         near += opening[..., None] * (_inside(canvas, own, opening, near) - near)
         _seal(canvas, near, own)
     if exemplars:
@@ -168,18 +177,53 @@ def _inside(
     mouth, part = canvas.mouth, canvas.part
     if not opening.any():
         return lips
-    result = _painted(mouth, part, opening)
     if source.gap > SHOWS_INSIDE:
-        shown, coverage = inside.lent(source, mouth, part, opening > 0, slack=slack)
+        where = opening > 0
+        shown, coverage = inside.lent(source, mouth, part, where, slack=slack)
         # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
         shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-        return result + coverage * (shown - result)
+        if coverage[where].min() < 1:
+            behind = _painted(mouth, part, opening)
+            shown = behind + coverage * (shown - behind)
+        return shown
+    result = _painted(mouth, part, opening)
     if mouth.gap < NARROW[1]:
         # Lips that are hardly open show no throat, only their shadow.
         crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
         wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
         result = crease + np.float32(wide) * (result - crease)
     return result
+
+
+def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
+    """Remove, in place, the shadows that the corners of a closed or wider mouth leave beside the opening.
+
+    Column by column, light beside the corners becomes that of the skin above and below; finer detail stays.
+    """
+    mouth, unit = canvas.mouth, canvas.unit
+    narrower = 1 - float(mesh.lip_width(mouth.target) / mesh.lip_width(source.points))
+    amount = CORNER_SHARE * float(np.clip(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 0, 1))
+    if amount <= 0:
+        return
+    u, v = along_mouth(mouth.target, *canvas.part.grid())
+    ends, levels = along_mouth(mouth.target, *mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)
+    level = np.where(u < ends.mean(), *levels)
+    beyond = np.maximum(ends[0] - u, u - ends[1]) / unit
+    place = (v - level) / (CORNER_HEIGHT * unit)
+    across = mouth_frame(mouth.target)[2]
+    beside = []
+    for side in (-1.0, 1.0):
+        way = (side - place) * CORNER_HEIGHT * unit
+        x, y = (
+            (grid + way * across[axis] - start).astype(np.float32)
+            for axis, (grid, start) in enumerate(zip(canvas.part.grid(), (canvas.part.x0, canvas.part.y0), strict=True))
+        )
+        beside.append(cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    skin = beside[0] + np.clip(0.5 + place / 2, 0, 1)[..., None] * (beside[1] - beside[0])
+    window = smoothstep(beyond / CORNER_SOFT) * smoothstep((CORNER_REACH - beyond) / CORNER_SOFT)
+    window *= smoothstep((1 - np.abs(place)) / 0.5)
+    lighter = cv2.GaussianBlur(np.maximum(skin - layer, 0).astype(np.float32), (0, 0), CORNER_DETAIL * unit)
+    layer += (amount * window)[..., None].astype(np.float32) * lighter
 
 
 def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:

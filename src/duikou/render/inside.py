@@ -14,7 +14,7 @@ import numpy as np
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
 from duikou.render import interior, mesh
 from duikou.render.mouth import Mouth, Source
-from duikou.render.warp import Region, along_mouth, edge_at, mouth_frame, sample
+from duikou.render.warp import Region, along_mouth, edge_at, mouth_frame, pick
 
 SHOWN = (0.02, 0.04)
 """Lip gaps, in eye distances, at which a picture begins to show the inside of the mouth, and shows it."""
@@ -43,7 +43,7 @@ UNCOVERED = (0.005, 0.02)
 """Height, in eye distances, of what is uncovered between the rows at which it begins to be left out, and is: less is a
 line that the picture shows better."""
 
-RELIGHT, SHADE_TINT = (0.7, 1.1), np.array([1.1, 1.0, 0.9], np.float32)
+RELIGHT, SHADE_TINT = (0.8, 1.1), np.array([1.1, 1.0, 0.9], np.float32)
 """Bounds of the change of brightness where lips uncover or shade what lies behind them, and its exponents, BGR."""
 
 SOFT_PIXELS = 1.5
@@ -97,18 +97,18 @@ def lent(
     left_out *= np.clip(np.minimum(v - new_top, new_bottom - v) / SOFT_PIXELS + 1, 0, 1)
     continued = _continued(source, own_edges, mouth.blur)
     origin, along, across = mouth_frame(source.points)
-    places = origin - continued.corner + u[:, None] * along + from_v[:, None] * across
-    at = np.zeros((2, *part.shape), np.float32)
-    at[:, where] = places.T
-    pixels = sample(continued.image, (at[0], at[1])).astype(np.float32)
+    at = (origin - continued.corner + u[:, None] * along + from_v[:, None] * across).T
+    found = pick(continued.image, at[0], at[1], cv2.INTER_CUBIC).astype(np.float32)
     moved = np.where(from_v - upper < lower - from_v, (v - ceiling) - (from_v - upper), (floor - v) - (lower - from_v))
     in_place = 1 - smoothstep((np.abs(moved) - IN_PLACE_PIXELS[0]) / (IN_PLACE_PIXELS[1] - IN_PLACE_PIXELS[0]))
-    as_is = sample(continued.crop, (at[0], at[1])).astype(np.float32)
-    pixels[where] += in_place[:, None].astype(np.float32) * (as_is - pixels)[where]
-    beyond = cv2.remap(continued.beyond, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[where]
+    as_is = pick(continued.crop, at[0], at[1], cv2.INTER_CUBIC).astype(np.float32)
+    found += in_place[:, None].astype(np.float32) * (as_is - found)
+    beyond = pick(continued.beyond, at[0], at[1], cv2.INTER_LINEAR)
     light = interior.under_lips((v - ceiling) / unit, (floor - v) / unit)
     was = interior.under_lips((from_v - upper) / unit, (lower - from_v) / unit)
-    pixels[where] *= (np.clip(light / was, *RELIGHT)[:, None] ** SHADE_TINT).astype(np.float32)
+    found *= (np.clip(light / was, *RELIGHT)[:, None] ** SHADE_TINT).astype(np.float32)
+    pixels = np.zeros((*part.shape, 3), np.float32)
+    pixels[where] = found
     shown = np.clip((source.gap - SHOWN[0]) / (SHOWN[1] - SHOWN[0]), 0, 1)
     coverage = np.zeros((*part.shape, 1), np.float32)
     coverage[where, 0] = shown * (1 - left_out) * np.clip((continued.reach - beyond) / SOFT_PIXELS + 0.5, 0, 1)

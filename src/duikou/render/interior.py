@@ -17,6 +17,7 @@ import numpy as np
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
 from duikou.render import mesh
+from duikou.render.warp import pick
 
 MM = 1 / 92
 """One millimetre in eye distances."""
@@ -27,15 +28,13 @@ INCISOR_PER_JAW = 0.80
 LUMA = np.array([0.114, 0.587, 0.299])
 """Weights of blue, green and red in brightness."""
 
-TOOTH = np.array([1.25, 1.18, 1.06])
-"""Colour of teeth in full light, BGR, relative to the skin."""
-
+TOOTH, TOOTH_CHROMA = 1.05, np.array([0.97, 1.0, 1.16])
 TONGUE, TONGUE_CHROMA = 0.76, np.array([1.02, 1.0, 1.62])
 DARK, DARK_CHROMA = 0.80, np.array([1.12, 1.0, 2.2])
 USUAL_CHROMA = np.array([0.91, 1.0, 1.29])
-"""Green of a tongue in full light relative to the skin, and of the dark relative to the depth of shadows; their colours
-over green, BGR; and those of usual skin. A tongue is as pink on pale as on dark skin: half of what skins differ is
-taken for the colour of the light."""
+"""Green of teeth and tongue in full light relative to the skin, and of the dark relative to the depth of shadows; their
+colours over green, BGR; and those of usual skin. A tongue is as pink on pale as on dark skin: half of what skins differ
+is taken for the colour of the light."""
 
 CHEEKS, CHEEKS_APART = ((50, 205, 187), (280, 425, 411)), 0.5
 """Landmarks of the left and the right cheek, and how far apart they are, in eye distances."""
@@ -77,6 +76,11 @@ class Light:
         tones = [_skin(image, points, places) for places in CHEEKS]
         seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
         return cls(np.clip(np.stack([seen[0], seen[-1]]), 10, 245), depth)
+
+    @property
+    def tooth(self) -> Float64Array:
+        """Colour (3,) of a tooth in full light, relative to the skin."""
+        return TOOTH * self._tinted(TOOTH_CHROMA)
 
     @property
     def tongue(self) -> Float64Array:
@@ -212,13 +216,9 @@ class RowPicture:
 
     def at(self, x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Colours (M, 3) and coverage (M,) at canonical positions (M,)."""
-        across, down = (
-            ((one - start) * self.scale).astype(np.float32)[:, None]
-            for one, start in zip((x, y), self.corner, strict=True)
-        )
-        colours = cv2.remap(self.colours, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        coverage = cv2.remap(self.coverage, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        return colours[:, 0].astype(np.float64), coverage[:, 0].astype(np.float64)
+        at = (x - self.corner[0]) * self.scale, (y - self.corner[1]) * self.scale
+        colours = pick(self.colours, *at, cv2.INTER_CUBIC).astype(np.float64)
+        return colours, pick(self.coverage, *at, cv2.INTER_LINEAR).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -315,8 +315,8 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
     colour = dark * (0.85 + 0.6 * np.clip(pixels.ceiling / np.maximum(pixels.height, MM), 0, 1) ** 2)[:, None]
     colour = _tongue(colour, pixels, shape, light.tongue)
     if isinstance(shape.teeth, Dentition):
-        colour = _lower_row(colour, pixels, shape, shape.teeth)
-        colour = _upper_row(colour, pixels, shape, shape.teeth)
+        colour = _lower_row(colour, pixels, shape, shape.teeth, light.tooth)
+        colour = _upper_row(colour, pixels, shape, shape.teeth, light.tooth)
     elif shape.teeth is not None:
         colour = _own_row(colour, pixels, shape.lean, shape.teeth.lower, LOWER, INCISOR_PER_JAW * shape.jaw)
         colour = _own_row(colour, pixels, shape.lean, shape.teeth.upper, UPPER, 0.0)
@@ -327,7 +327,7 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
 def light_inside(pixels: InteriorPixels, gap: float) -> Float64Array:
     """Share (M, 3) of the light, BGR, that falls through an opening: less behind the lips, at the corners, and if it is
     narrow. gap: of the lips, in eye distances."""
-    wide = 0.70 + 0.30 * float(smoothstep(np.asarray(gap / (6 * MM))))
+    wide = 0.50 + 0.50 * float(smoothstep(np.asarray(gap / (7 * MM))))
     here = 0.50 + 0.50 * smoothstep(pixels.height / (0.75 * max(gap, MM)))
     lit = wide * here * under_lips(pixels.ceiling, pixels.height - pixels.ceiling)
     return np.asarray(lit[:, None] ** np.array([1.15, 1.1, 0.85]), np.float64)
@@ -365,22 +365,26 @@ def _own_row(
     return np.asarray(colour + (coverage * inside)[:, None] * (own - colour))
 
 
-def _lower_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition) -> Float64Array:
+def _lower_row(
+    colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
+) -> Float64Array:
     """The lower teeth: low behind the lip, half in shade."""
     at = _on_arch(pixels, shape, person, LOWER)
-    bite = 2.2 * MM + 1.08 * INCISOR_PER_JAW * shape.jaw + LOWER.bites[at.tooth]
+    bite = 3.0 * MM + 1.08 * INCISOR_PER_JAW * shape.jaw + LOWER.bites[at.tooth]
     bite += 0.25 * MM * np.abs(at.within) ** 3 + 0.7 * person.uneven[at.side, at.tooth]
     bite += at.deep * (0.02 + shape.lean[1])
     below = pixels.y - bite
-    # What peeps over the lip by less than 1.5 mm is left out: it would be a thin grey line.
-    peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (1.5 * MM) - 0.5)
+    # What peeps over the lip by less than 2 mm is left out: it would be a thin grey line.
+    peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (2 * MM) - 0.5)
     coverage = 0.94 * _edge(below, max(0.9 * MM, 1.2 * pixels.size)) * smoothstep(at.facing / 0.3) * peeps
     tone = at.facing * (1 - 0.07 * _seam(at, pixels.size, 0.22)) * (1 - 0.06 * at.within**2)
     tone *= 0.58 + 0.30 * smoothstep(below / (4 * MM))
-    return np.asarray(colour + coverage[:, None] * (person.brightness * TOOTH * tone[:, None] - colour))
+    return np.asarray(colour + coverage[:, None] * (person.brightness * tooth * tone[:, None] - colour))
 
 
-def _upper_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition) -> Float64Array:
+def _upper_row(
+    colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
+) -> Float64Array:
     """The upper teeth: one band with faint seams, brightest in the middle, that shows as soon as the lips part."""
     at = _on_arch(pixels, shape, person, UPPER)
     bite = person.fullness + UPPER.bites[at.tooth] * person.size - 0.5 * MM * np.abs(at.within) ** 4
@@ -392,8 +396,8 @@ def _upper_row(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShap
     tone *= np.array([1, 0.95, 0.92, 0.86, 0.80, 0.74, 0.70])[at.tooth]
     glint = np.exp(-(((at.within + 0.15) / 0.35) ** 2)) * np.exp(-(((above - 4.2 * MM) / (1.6 * MM)) ** 2))
     warm = np.clip((above - 5 * MM) / (5 * MM), 0, 1)[:, None] * np.array([-0.12, -0.06, 0.0])  # towards the gum
-    tooth = (TOOTH + warm) * (person.brightness * tone)[:, None] + (0.08 * glint * at.facing)[:, None]
-    out = colour + coverage[:, None] * (tooth - colour)
+    shown = (tooth + warm) * (person.brightness * tone)[:, None] + (0.08 * glint * at.facing)[:, None]
+    out = colour + coverage[:, None] * (shown - colour)
     # The row's shadow on what lies below it.
     near = np.clip(1 + above / (2.2 * MM), 0, 1) * (above < 0)
     return np.asarray(out * (1 - 0.25 * (1 - coverage) * near)[:, None])

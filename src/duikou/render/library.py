@@ -34,6 +34,9 @@ ON_LIPS = (*mesh.UPPER_MIDDLE[2:-2], *mesh.LOWER_MIDDLE[2:-2])
 BETWEEN = np.array([0.1, 0.5, 0.9])
 """Positions between the inner lips, from upper to lower, at which the inside of the mouth is measured."""
 
+EACH = 8
+"""Depth of shadows and blur are measured in every eighth added row: they hardly change."""
+
 CALM_FRAMES = 5
 """Frames over which the edges of lips and teeth are made calm by a median."""
 
@@ -99,9 +102,10 @@ class Library:
             self._openings[row] = opening.find(crop, places)
             self.bared[row] = self._openings[row].bared
             self._cheeks[row] = interior.Light.on(image, points).skin
-            depth, blur = interior.shadow_depth(image, points), interior.edge_blur(image, points)
-            self._depths += [] if depth is None else [depth]
-            self._blurs += [] if blur is None else [blur / unit]
+            if len(self._crops) % EACH == 1:
+                depth, blur = interior.shadow_depth(image, points), interior.edge_blur(image, points)
+                self._depths += [] if depth is None else [depth]
+                self._blurs += [] if blur is None else [blur / unit]
 
     def source(self, row: int, gap: float, jaw: float, plane: Plane) -> Source:
         """An added row as a source, in the pixels of its crop. gap, jaw: see `Source`. plane: of the teeth in the

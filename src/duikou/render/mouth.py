@@ -10,7 +10,7 @@ from duikou.arrays import Float32Array, Float64Array, Image, IntArray
 from duikou.faces.pose import Pose
 from duikou.render import interior, mesh
 from duikou.render.opening import Opening
-from duikou.render.shape import JAW_PER_GAP, close_lips
+from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, close_lips
 from duikou.render.warp import along_mouth
 
 TEETH_BEHIND_LIPS = 0.04
@@ -76,17 +76,17 @@ class MeasuredMouths:
     lines: Float64Array
 
     @classmethod
-    def of(cls, head: Pose, shapes: Float64Array, neutral: Float64Array, *, jaw_by_lips: bool) -> MeasuredMouths:
+    def of(cls, head: Pose, shapes: Float64Array, neutral: Float64Array, *, talks: bool) -> MeasuredMouths:
         """Measure canonical shapes (N, 478, 3). neutral: (N, 478, 3) the same face with closed lips.
 
-        jaw_by_lips: whether the lips tell how far the jaw is down. Of a talking face they tell it better than the
-        landmark of the chin; a face that never talks is opened by rules, which move the chin.
+        talks: whether the face opens its mouth in the pictures. Lips then tell where its teeth are better than its pose
+        and chin do: when a mouth opens, the fitted pose nods.
         """
-        gaps, lines = mesh.lip_gap(shapes), _teeth_lines(shapes, neutral)
-        if jaw_by_lips:
-            return cls(head, gaps, JAW_PER_GAP * gaps, lines)
-        drop = (shapes - neutral)[:, mesh.CHIN_TIP, 1] - (lines - _teeth_lines(neutral, neutral))[:, 1]
-        return cls(head, gaps, drop, lines)
+        gaps = mesh.lip_gap(shapes)
+        if talks:
+            return cls(head, gaps, JAW_PER_GAP * gaps, _teeth_lines(shapes, neutral))
+        drop = (shapes - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW
+        return cls(head, gaps, drop, _teeth_lines(neutral, neutral))
 
     def plane(self, row: int, line: Float64Array | None = None) -> Plane:
         """The plane of the teeth in a picture. line: (3,) canonical, in place of the picture's own."""
@@ -108,7 +108,6 @@ def most_open(gaps: Float64Array, rows: IntArray, count: int) -> IntArray:
 def _teeth_lines(shapes: Float64Array, neutral: Float64Array) -> Float64Array:
     """The lines (N, 3) of shapes (N, 478, 3); see `MeasuredMouths`.
 
-    Lips tell where the teeth of a frame are better than its pose does: when a mouth opens, the fitted pose nods.
     neutral: (N, 478, 3), whose depth is used, because rounded lips come forward and teeth do not.
     """
     closed = close_lips(shapes)

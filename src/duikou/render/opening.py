@@ -17,7 +17,7 @@ from scipy.ndimage import binary_closing, binary_erosion, gaussian_filter1d, med
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
 from duikou.render import mesh
-from duikou.render.warp import mouth_frame
+from duikou.render.warp import mouth_frame, pick
 
 REACH, STEPS = 0.045, 49
 """How far beyond the landmarks of the inner lips their edges are searched, in eye distances, and at how many
@@ -310,6 +310,5 @@ def _bite_line(
 
 def picked(image: npt.ArrayLike, places: Float64Array) -> Float32Array:
     """CIE L, a, b (K, 3), 0 to 255, of a BGR picture at positions (K, 2)."""
-    x, y = places.astype(np.float32).T[:, None]
-    found = cv2.remap(np.asarray(image), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2LAB), np.float32).reshape(len(places), 3)
+    found = pick(np.asarray(image), places[:, 0], places[:, 1], cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(found[:, None], cv2.COLOR_BGR2LAB), np.float32)[:, 0]

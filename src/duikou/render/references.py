@@ -34,7 +34,7 @@ def teeth(pictures: Sequence[FacePicture], scale: float, blur: float) -> OwnTeet
     fitted = [_shrunk(picture, scale) for picture in pictures]
     head = pose.fit(np.stack([one.landmarks for one in fitted]))
     shapes = pose.to_canonical(np.stack([one.landmarks for one in fitted]), head).astype(np.float64)
-    mouths = MeasuredMouths.of(head, shapes, close_lips(shapes), jaw_by_lips=True)
+    mouths = MeasuredMouths.of(head, shapes, close_lips(shapes), talks=True)
     sources = [_source(picture, mouths, row, blur) for row, picture in enumerate(fitted)]
     depths = [depth for one in fitted if (depth := interior.shadow_depth(one.image, _points(one))) is not None]
     depth = float(np.median(depths)) if depths else interior.USUAL_DEPTH

@@ -2,8 +2,8 @@
 
 All shapes here are canonical: the head's pose is removed, the unit is the distance between the outer eye corners, x is
 right, y down, z away from the camera. A `MouthModel` predicts a person's lower face at a given gap and width. If the
-track shows talking, the model is learnt from it (a ridge regression on its frames); otherwise the rules of `articulate`
-move jaw and lips.
+track shows talking, the model is learnt from it (a ridge regression on its frames); otherwise `articulate` moves the
+face by MakeHuman's face units.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter1d, grey_closing, maximum_filter1d
 
 from duikou.arrays import BoolArray, Float64Array, smoothstep
 from duikou.render import mesh
+from duikou.render.face_units import gestures
 
 TALKING_SPREAD = 0.03
 """Spread of the lip gap (5th to 95th percentile, eye distances) above which a track shows talking: idle faces measure
@@ -39,7 +40,14 @@ WIDEST = 1.15
 """Maximum of lips and jaw, in widest gaps (99.5th percentile of measured lips: 1.06 in half of 307 clips)."""
 
 JAW_PER_GAP = 0.80
-"""How far the chin goes down per unit of lip gap: the jaw makes most of an opening, the upper lip little."""
+"""How far the jaw goes down per unit of lip gap: the jaw makes most of an opening, the upper lip little."""
+
+CHIN_PER_JAW = 0.5
+"""How far the skin of the chin goes down with the jaw: 0.40 per unit of gap. Landmarks of 11 talking faces say 0.33
+and show five sixths of the motion that optical flow finds on a chin's skin."""
+
+LEAST_JAW = 0.7
+"""Least lowering of the jaw under an open mouth, as a share of `JAW_PER_GAP`: what is heard of the jaw is uncertain."""
 
 UPPER_SHARE = 0.24
 """Share of the gap that the upper lip makes."""
@@ -47,11 +55,18 @@ UPPER_SHARE = 0.24
 SPREAD, ROUNDING = 0.045, 0.13
 """Change of the mouth's width, in eye distances, for full spreading (as i) and full rounding (as u)."""
 
-WIDTH_PER_GAP = 0.2
-"""How much a mouth narrows, in eye distances, per unit of lip gap: the length of the lips is constant."""
+WIDTH_PER_GAP = -0.2
+"""Change of the width, in eye distances, per unit of lip gap, relative to the mean mouth of a face that talks."""
+
+IDLE_WIDTH_PER_GAP = 0.3
+"""The same relative to closed lips, for a face that never talks: mouths of 11 talking faces are wider open than closed,
+by 0.039 at a gap of 0.12 and by 0.058 at 0.16."""
 
 PROTRUSION = 0.05
 """How far rounded lips come forward, in eye distances."""
+
+PRESSED = 0.012
+"""How much red, in eye distances, each lip hides when it is pressed against the other."""
 
 CALM_WIDTH, CALM_SHARE = 0.54, 0.6
 """Width of a relaxed mouth, and share of the additional width and of the raised corners of a smile that a speaking
@@ -79,7 +94,7 @@ class Wanted:
     """The wanted mouth in each frame.
 
     gap: (N,) lip gap in eye distances. width: (N,) change of width relative to rest, in eye distances.
-    jaw: (N,) lowering of the chin in eye distances. rounding, closure, dental: (N,) 0 to 1 as in the mouth motion.
+    jaw: (N,) lowering of the jaw in eye distances. rounding, closure, dental: (N,) 0 to 1 as in the mouth motion.
     tongue: (N,) 0 to 1. voice: (N,) 0 to 1, how far the wanted shape replaces the face at rest.
     """
 
@@ -135,7 +150,8 @@ class MouthModel:
         """Mouth motion in this person's measures. motion: curves by name, each (N,) at `rate` frames per second."""
         gap = np.clip(motion["gap"] / WIDE_GAP, 0, WIDEST) * self.gap_scale
         rounding = np.clip(motion["round"], 0, 1)
-        width = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding - WIDTH_PER_GAP * gap
+        per_gap = WIDTH_PER_GAP if self.talks else IDLE_WIDTH_PER_GAP
+        width = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding + per_gap * gap
         return Wanted(
             gap=gap,
             width=width,
@@ -210,7 +226,7 @@ def set_gap(shapes: Float64Array, gaps: Float64Array) -> Float64Array:
     """Move the lips, and the chin with them, so that the lip gap of shapes (N, 478, 3) becomes `gaps` (N,)."""
     out = shapes.copy()
     for _ in range(2):  # The gap is a distance in three dimensions: a second step corrects the remaining error.
-        _open(out, gaps - mesh.lip_gap(out), jaw=None)
+        _open(out, gaps - mesh.lip_gap(out))
         _separate(out)
     return out
 
@@ -218,7 +234,7 @@ def set_gap(shapes: Float64Array, gaps: Float64Array) -> Float64Array:
 def close_lips(shapes: Float64Array) -> Float64Array:
     """The shapes (N, 478, 3) with lips that just touch."""
     out = shapes.copy()
-    _move_jaw(out, JAW_PER_GAP * (shapes[:, mesh.UPPER_MID] - shapes[:, mesh.LOWER_MID]))
+    _move_jaw(out, CHIN_PER_JAW * JAW_PER_GAP * (shapes[:, mesh.UPPER_MID] - shapes[:, mesh.LOWER_MID]))
     for upper, lower in zip(mesh.UPPER_INNER[1:-1], mesh.LOWER_INNER[1:-1], strict=True):
         way = out[:, lower] - out[:, upper]
         out[:, upper] += UPPER_SHARE * way
@@ -235,41 +251,41 @@ def close_lips(shapes: Float64Array) -> Float64Array:
 
 
 def relax(closed: Float64Array) -> Float64Array:
-    """Closed lips (N, 478, 3) with most of the smile removed: narrower, with lower corners."""
-    out = closed.copy()
-    lips = list(mesh.LIPS)
-    middle = out[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].mean(1, keepdims=True)
-    width = mesh.lip_width(out)
-    across = (out[:, lips, 0] - middle[..., 0]) / (width[:, None] / 2)
-    beyond = CALM_SHARE * np.maximum(width - CALM_WIDTH, 0)
-    raised = CALM_SHARE * np.maximum(out[:, [mesh.UPPER_MID, mesh.LOWER_MID], 1].mean(1) - middle[:, 0, 1], 0)
-    out[:, lips, 0] -= across * beyond[:, None] / 2
+    """Closed lips (N, 478, 3) with most of the smile removed: narrower, with lower corners and cheeks."""
+    out, lips, moved = closed.copy(), list(mesh.LIPS), list(mesh.MOVED)
+    beyond = CALM_SHARE * np.maximum(mesh.lip_width(closed) - CALM_WIDTH, 0)
+    out[:, moved] -= beyond[:, None, None] * gestures()["width"][moved]
+    middle = out[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER]].mean(1)
+    across = (out[:, lips, 0] - middle[:, :1]) / (mesh.lip_width(out)[:, None] / 2)
+    raised = CALM_SHARE * np.maximum(out[:, [mesh.UPPER_MID, mesh.LOWER_MID], 1].mean(1) - middle[:, 1], 0)
     out[:, lips, 1] += np.clip(across**2, 0, 1) * raised[:, None]
     return out
 
 
 def articulate(neutral: Float64Array, wanted: Wanted) -> Float64Array:
-    """Move lips and jaw of a closed, neutral face to the wanted mouth by rules: (N, 478, 3).
+    """Move lips, jaw, chin and cheeks of a closed, neutral face to the wanted mouth: (N, 478, 3).
 
-    The lower lip moves with the jaw, the upper lip makes about a quarter of the gap, the opening is an arch between the
-    corners, and rounding moves the corners inwards and the lips forward (after Cohen and Massaro 1993; Edwards et al.
-    2016).
+    Gap, width, rounding and jaw are gestures of face units. What units lack is done by rules: rounded lips come
+    forward, pressed lips show less red, and the lower lip goes back under the upper teeth.
     """
     out = neutral.copy()
-    middle = out[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], :1].mean(1, keepdims=True)
-    half = mesh.lip_width(out)[:, None] / 2
+    moved = list(mesh.MOVED)
+    amounts = {
+        "gap": wanted.gap,
+        "width": wanted.width,
+        "jaw": CHIN_PER_JAW * np.maximum(wanted.jaw, LEAST_JAW * JAW_PER_GAP * wanted.gap),
+        "rounding": wanted.rounding,
+    }
+    for name, gesture in gestures().items():
+        out[:, moved] += amounts[name][:, None, None] * gesture[moved]
     lips = list(mesh.LIPS)
-    across = (out[:, lips, 0] - middle[..., 0]) / half
-    out[:, lips, 0] += across * wanted.width[:, None] / 2
-    forward = np.clip(1 - across**2, 0, 1)
-    out[:, lips, 2] -= PROTRUSION * wanted.rounding[:, None] * forward
-    for row, sign, amount in ((mesh.UPPER_OUTER, -1, 0.012), (mesh.LOWER_OUTER, 1, 0.012)):
-        # Rounded lips turn outwards and show more red; pressed lips show less.
-        turn = amount * wanted.rounding - 0.012 * wanted.closure
-        out[:, row[1:-1], 1] += sign * turn[:, None]
+    middle = neutral[:, [mesh.LEFT_CORNER, mesh.RIGHT_CORNER], :1].mean(1, keepdims=True)
+    across = (neutral[:, lips, 0] - middle[..., 0]) / (mesh.lip_width(neutral)[:, None] / 2)
+    out[:, lips, 2] -= PROTRUSION * wanted.rounding[:, None] * np.clip(1 - across**2, 0, 1)
+    for row, sign in ((mesh.UPPER_OUTER, -1), (mesh.LOWER_OUTER, 1)):
+        out[:, row[1:-1], 1] -= sign * PRESSED * wanted.closure[:, None]
     lower = [i for row in (mesh.LOWER_INNER, mesh.LOWER_MIDDLE) for i in row[3:-3]]
     out[:, lower, 2] += 0.02 * wanted.dental[:, None]
-    _open(out, wanted.gap, jaw=np.maximum(wanted.jaw, JAW_PER_GAP * wanted.gap * 0.7))
     _separate(out)
     return out
 
@@ -281,9 +297,9 @@ def _arch(count: int) -> Float64Array:
     return profile
 
 
-def _open(out: Float64Array, gap: Float64Array, jaw: Float64Array | None) -> None:
-    """Open the lips of `out` (N, 478, 3) by `gap` (N,) in place and lower the chin by `jaw` (N,)."""
-    drop = JAW_PER_GAP * gap if jaw is None else jaw
+def _open(out: Float64Array, gap: Float64Array) -> None:
+    """Open the lips of `out` (N, 478, 3) by `gap` (N,) in place; the chin follows."""
+    drop = JAW_PER_GAP * gap
     _move_jaw(out, np.stack([np.zeros_like(drop), drop, np.zeros_like(drop)], 1))
     arch = _arch(len(mesh.UPPER_INNER))[None, 1:-1]
     up, down = UPPER_SHARE * gap[:, None] * arch, (1 - UPPER_SHARE) * gap[:, None] * arch

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,6 +45,9 @@ the ear behind it."""
 
 HIDDEN_SMOOTHING = 1e4
 """Factor of the smoothing at a landmark that is not visible."""
+
+PICKED = 1024
+"""Positions in a row when single pixels are picked."""
 
 BORDER_NODES = 12
 """Fixed nodes on each side of the region: the surroundings of the face do not move."""
@@ -182,6 +186,20 @@ def sample(image: Image, at: Map) -> Image:
     return np.asarray(moved, np.uint8)
 
 
+def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolation: int) -> npt.NDArray[Any]:
+    """A picture's values (M, ...) at positions x and y (M,); its edge pixels are replicated outside.
+
+    OpenCV maps at most 32,766 rows and columns, so the positions are put into rows.
+    """
+    count = np.size(x)
+    shape = -(-count // PICKED), PICKED
+    if not count:
+        return np.zeros((0, *image.shape[2:]), image.dtype)
+    columns, rows = (np.resize(np.asarray(one, np.float32), shape) for one in (x, y))
+    found = np.asarray(cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE))
+    return found.reshape(-1, *image.shape[2:])[:count]
+
+
 def mouth_frame(points: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Origin and unit axes of the mouth of landmarks (478, 2): along the mouth, and across it downwards."""
     left, right = points[mesh.LEFT_CORNER], points[mesh.RIGHT_CORNER]
@@ -213,13 +231,15 @@ def lower_side(points: Float64Array, region: Region) -> Float32Array:
 
     The step is sharp between the corners. Beyond them, where the fields converge, it softens with the distance.
     """
-    x, y = region.grid()
-    u, v = along_mouth(points, x, y)
-    line = (lip_edge(points, mesh.UPPER_INNER, u) + lip_edge(points, mesh.LOWER_INNER, u)) / 2
     left, right = along_mouth(points, *points[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
-    beyond = np.maximum(np.maximum(left - u, u - right), 0)
-    softness = 0.6 + 0.7 * beyond
-    side = 0.5 + (v - line) / (2 * softness)
+    x, y = region.grid()
+    u, v = (one.astype(np.float32) for one in along_mouth(points, x, y))
+    # What depends on u alone comes from a table with two entries a pixel.
+    table = np.arange(float(u.min()), float(u.max()) + 1, 0.5)
+    line = (lip_edge(points, mesh.UPPER_INNER, table) + lip_edge(points, mesh.LOWER_INNER, table)) / 2
+    softness = 0.6 + 0.7 * np.maximum(np.maximum(left - table, table - right), 0)
+    place = ((u - table[0]) * 2).astype(np.int32)
+    side = 0.5 + (v - line.astype(np.float32)[place]) * (0.5 / softness).astype(np.float32)[place]
     return np.asarray(np.clip(side, 0, 1), np.float32)
 
 
