@@ -125,6 +125,8 @@ def opened_photo(path: Path, kind: str, *, field: str) -> Iterator[tuple[InputCo
         context = stream.codec_context
         if context.name not in PHOTO_CODECS:
             raise MediaError(f"the codec {context.name} of the photo is not supported.", field=field)
+        if not context.width:  # the decoder has refused what the header declares
+            raise MediaError(f"the photo is damaged or has more than {limits.MAX_PIXELS} pixels.", field=field)
         limits.check_picture(context.width, context.height, field=field)
         context.options = dict(_PHOTO_OPTIONS)
         yield file, stream

@@ -1,7 +1,10 @@
 """The teeth that references lend: pictures of the same person from elsewhere, in which the mouth is open.
 
-Colours of teeth are kept relative to the skin (see `own_teeth`). The same person has the same skin, so this is a match
-of the light, white balance and exposure.
+Colours of teeth are kept relative to the skin (see `own_teeth`). The same person has the same skin, so this matches the
+light: white balance and exposure. Measured on seven people, teeth of the first half of a clip predicted from the second
+half, which was given another white balance, exposure, contrast, saturation or side light: mean error of the teeth's
+colour 6 % through the skin (4 % without a change), 19 % through the whites of the eyes, 21 % through the mean of the
+picture, 13 % without a match. The whites are few pixels in the shade of lids; the mean depends on what else is shown.
 """
 
 from __future__ import annotations
