@@ -8,9 +8,11 @@ from functools import cache
 from pathlib import Path
 
 import cv2
+import live_server
 import numpy as np
 import pytest
 import skimage.data
+from live_server import create, ended, in_thread, order, settings, sources
 from media_maker import make_video
 
 from demo.speech import speak
@@ -28,6 +30,7 @@ from duikou.render.compose import compose
 from duikou.render.interior import Light
 from duikou.render.mouth import MeasuredMouths, Mouth
 from duikou.render.shape import close_lips
+from duikou.workers.work import Work
 
 pytestmark = pytest.mark.long
 
@@ -220,3 +223,17 @@ def test_a_clip_lends_its_widest_mouths(folder: Path) -> None:
     for picture in found.pictures:
         assert picture.image.shape[0] < height or picture.image.shape[1] < width
         assert picture.landmarks[:, :2] == pytest.approx(observed(picture.image).landmarks[:, :2], abs=2.0)
+
+
+def test_a_sandboxed_worker_reads_references_and_its_refusal_names_the_field_of_the_wire(
+    session: Session, folder: Path, tmp_path: Path
+) -> None:
+    files = {name.replace(".", "__"): (folder / name).read_bytes() for name in ("clip.mp4", "speech.wav", "closed.png")}
+    with sources(**files) as site, in_thread(settings(tmp_path, any_size=True), Work()) as client:
+        made = live_server.identify(client, f"{site}/clip.mp4")["session_id"]
+        times = {"sound_end_time": 2_000, "sound_insert_time": 0}
+        payload = order(made, f"{site}/speech.wav", **times, reference_urls=[f"{site}/closed.png"])
+        done = ended(client, create(client, payload))
+    assert (done["task_status"], done["fault"]) == ("failed", "input")
+    sentence = "no teeth show in it; the mouth of the person must be open somewhere."
+    assert done["task_status_msg"] == f"face_choose[0].reference_urls[0]: {sentence}"
