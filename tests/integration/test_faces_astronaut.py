@@ -141,7 +141,7 @@ def swaying(number):
 def test_a_face_is_found_followed_and_usable_throughout(tmp_path, portrait):
     path = clip(tmp_path / "sway.mp4", portrait, 50, swaying)
     told = []
-    (face,) = identify_faces(Video.open(path), progress=lambda stage, share: told.append(share))
+    (face,) = identify_faces(Video.open(path), progress=lambda stage, share: told.append(share)).faces
     assert face.id == "0"
     assert (face.interval.start_ms, face.interval.end_ms) == (0, 2000)
     assert face.usable.all()
@@ -164,7 +164,7 @@ def test_a_face_is_found_followed_and_usable_throughout(tmp_path, portrait):
 def test_a_face_that_goes_and_comes_is_two_and_its_ends_are_right_to_a_frame(tmp_path, portrait):
     gone = range(33, 63)  # 1.2 s
     path = clip(tmp_path / "gone.mp4", portrait, 95, lambda number: None if number in gone else (320, 220))
-    first, second = identify_faces(Video.open(path))
+    first, second = identify_faces(Video.open(path)).faces
     assert [first.id, second.id] == ["0", "1"]
     assert first.interval.end_ms == pytest.approx(33 * 40, abs=40)
     assert second.interval.start_ms == pytest.approx(63 * 40, abs=40)
@@ -174,14 +174,14 @@ def test_a_face_that_goes_and_comes_is_two_and_its_ends_are_right_to_a_frame(tmp
 def test_a_face_that_is_gone_for_less_than_a_second_is_one(tmp_path, portrait):
     gone = range(20, 40)
     path = clip(tmp_path / "blink.mp4", portrait, 60, lambda number: None if number in gone else (320, 220))
-    (face,) = identify_faces(Video.open(path))
+    (face,) = identify_faces(Video.open(path)).faces
     assert (face.interval.start_ms, face.interval.end_ms) == (0, 2400)
     assert not set(face.track.frames.tolist()) & set(gone)
 
 
 def test_the_picture_shows_the_face_of_its_video(tmp_path, portrait):
     path = clip(tmp_path / "still.mp4", portrait, 25, lambda number: (320, 220))
-    (face,) = identify_faces(Video.open(path))
+    (face,) = identify_faces(Video.open(path)).faces
     height, width = face.picture.shape[:2]
     image = next(frames(path)).image
     found = cv2.matchTemplate(image, face.picture, cv2.TM_SQDIFF)
@@ -195,20 +195,20 @@ def test_the_picture_of_a_glimpse_is_not_held_but_read_again(tmp_path, portrait)
     path = clip(tmp_path / "glimpse.mp4", portrait, 13, lambda number: (320, 220))
     seen = scan(Video.open(path), silent)
     assert [len(seen.tracklets), seen.pictures] == [1, {}]
-    (face,) = identify_faces(Video.open(path))
+    (face,) = identify_faces(Video.open(path)).faces
     assert min(face.picture.shape[:2]) > 100
 
 
 def test_a_face_that_leaves_the_picture_ends_there(tmp_path, portrait):
     path = clip(tmp_path / "leave.mp4", portrait, 50, lambda number: (320 + max(number - 20, 0) * 14, 220))
-    (face,) = identify_faces(Video.open(path))
+    (face,) = identify_faces(Video.open(path)).faces
     (warning,) = (one for one in face.warnings if one.code == "left_picture")
     assert warning.interval.start_ms == face.interval.end_ms
     assert 1_000 < face.interval.end_ms < 1_800
 
 
 def test_a_video_without_a_face_has_none(tmp_path, portrait):
-    assert identify_faces(Video.open(clip(tmp_path / "empty.mp4", portrait, 12, lambda number: None))) == ()
+    assert identify_faces(Video.open(clip(tmp_path / "empty.mp4", portrait, 12, lambda number: None))).faces == ()
 
 
 def test_what_is_no_video_is_refused(tmp_path):

@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def test_a_b_a_is_three_faces_that_end_at_the_cuts():
-    faces = identify_faces(Video.open(VIDEOS / "hard_cuts_a_b_a.mp4"))
+    faces = identify_faces(Video.open(VIDEOS / "hard_cuts_a_b_a.mp4")).faces
     assert [face.id for face in faces] == ["0", "1", "2"]
     assert [face.interval.start_ms for face in faces] == [0, 3500, 6500]
     assert [face.interval.end_ms for face in faces] == [3500, 6500, 8000]
@@ -29,7 +29,7 @@ def test_a_b_a_is_three_faces_that_end_at_the_cuts():
 
 def test_two_people_are_two_faces():
     left, right = sorted(
-        identify_faces(Video.open(VIDEOS / "two_people.mp4")), key=lambda face: face.track.landmarks[0, 1, 0]
+        identify_faces(Video.open(VIDEOS / "two_people.mp4")).faces, key=lambda face: face.track.landmarks[0, 1, 0]
     )
     for face in (left, right):
         assert (face.interval.start_ms, face.interval.end_ms) == (0, 8040)
@@ -37,7 +37,7 @@ def test_two_people_are_two_faces():
 
 
 def test_a_profile_is_no_part_of_a_face_and_a_hand_is_told():
-    (face,) = identify_faces(Video.open(VIDEOS / "silent_head_turns_hand.mp4"))
+    (face,) = identify_faces(Video.open(VIDEOS / "silent_head_turns_hand.mp4")).faces
     assert face.interval.start_ms == pytest.approx(950, abs=150)
     assert face.interval.end_ms == pytest.approx(3550, abs=150)
     assert "turned_away" in {warning.code for warning in face.warnings}
@@ -59,25 +59,25 @@ def test_a_profile_is_no_part_of_a_face_and_a_hand_is_told():
     ],
 )
 def test_one_person_is_one_face_throughout(name, end_ms):
-    (face,) = identify_faces(Video.open(VIDEOS / f"{name}.mp4"))
+    (face,) = identify_faces(Video.open(VIDEOS / f"{name}.mp4")).faces
     assert (face.interval.start_ms, face.interval.end_ms) == (0, end_ms)
     assert face.usable.all()
     assert "hidden_mouth" not in {warning.code for warning in face.warnings}
 
 
 def test_a_jump_cut_within_one_view_starts_a_shot():
-    (face,) = identify_faces(Video.open(VIDEOS / "talking_zh.mp4"))
+    (face,) = identify_faces(Video.open(VIDEOS / "talking_zh.mp4")).faces
     track = follow(Video.open(VIDEOS / "talking_zh.mp4"), face)
     assert len(track) == 121
     assert track.frames[np.flatnonzero(np.diff(track.shots)) + 1].tolist() == [4, 24]
 
 
 def test_smoothing_calms_a_still_face_and_keeps_the_closures_of_a_talking_one():
-    (still,) = identify_faces(Video.open(VIDEOS / "closed_mouth_silent.mp4"))
+    (still,) = identify_faces(Video.open(VIDEOS / "closed_mouth_silent.mp4")).faces
     raw = follow(Video.open(VIDEOS / "closed_mouth_silent.mp4"), still)
     jitter = [np.sqrt((np.diff(one.landmarks[..., :2], 2, axis=0) ** 2).mean()) for one in (raw, smooth(raw))]
     assert jitter[1] < 0.9 * jitter[0]
-    (talking,) = identify_faces(Video.open(VIDEOS / "talking_glasses.mp4"))
+    (talking,) = identify_faces(Video.open(VIDEOS / "talking_glasses.mp4")).faces
     raw = follow(Video.open(VIDEOS / "talking_glasses.mp4"), talking)
     before, after = (np.linalg.norm(one.landmarks[:, 13] - one.landmarks[:, 14], axis=1) for one in (raw, smooth(raw)))
     assert np.corrcoef(before, after)[0, 1] > 0.995
