@@ -15,7 +15,7 @@ from duikou.faces.track import FaceTrack
 GAP_SAME_FACE_MS = 1_000  # the contract: a longer gap is a new face
 MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points do not lie on a face
 MIN_LIPS_PX = 30.0  # width of the mouth as seen from the front; below it, teeth and lips are single pixels
-MAX_YAW = 45.0  # degrees; beyond it the far corner of the mouth is hidden
+MAX_YAW = 60.0  # degrees; beyond it the far corner of the mouth is hidden behind the lips
 MAX_PITCH = 35.0  # degrees; beyond it the lips are foreshortened to half
 MAX_OUTSIDE = 0.05  # share of the lower face's points that may lie outside the picture
 
