@@ -151,9 +151,7 @@ def _checked(track: FaceTrack, seen: Scan) -> _CheckedTrack:
     return _CheckedTrack(track, found, usable_of(found))
 
 
-def _faces(
-    person: list[Sample], checked: _CheckedTrack, clock: _Clock, seen: Scan
-) -> list[tuple[Face, list[Sample]]]:
+def _faces(person: list[Sample], checked: _CheckedTrack, clock: _Clock, seen: Scan) -> list[tuple[Face, list[Sample]]]:
     """The usable segments of one person as faces, without id and picture, each with its usable samples."""
     track, usable = checked.track, checked.usable
     ends = clock.ends[track.frames]
