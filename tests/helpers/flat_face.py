@@ -21,7 +21,9 @@ def flat_face(width: int, height: int, x: float, y: float, *, unit: float = 1.0,
     def at(dx: float, dy: float) -> tuple[int, int]:
         return round((x + unit * dx) * 2**SHIFT), round((y + unit * dy) * 2**SHIFT)
 
-    def oval(dx: float, dy: float, across: float, down: float, colour: tuple[int, ...], thick: int = -1, **arc: int) -> None:
+    def oval(
+        dx: float, dy: float, across: float, down: float, colour: tuple[int, ...], thick: int = -1, **arc: int
+    ) -> None:
         size = round(unit * across * 2**SHIFT), round(unit * down * 2**SHIFT)
         start, stop = arc.get("start", 0), arc.get("stop", 360)
         cv2.ellipse(image, at(dx, dy), size, 0, start, stop, colour, thick, cv2.LINE_AA, SHIFT)

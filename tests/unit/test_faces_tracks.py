@@ -13,9 +13,9 @@ from duikou.faces.landmarks import Observation, roi_of
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
 from duikou.faces.track import POINTS, Face
+from duikou.faces.usable import LIPS
 from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
-from duikou.faces.usable import LIPS
 from duikou.media.video import Video
 from duikou.timebase import Interval
 
