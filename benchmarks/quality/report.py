@@ -388,7 +388,7 @@ def _hard_table(faces: list[FaceReport]) -> Table:
         rows.append([face.name, str(face.frames), yaw, f"{face.shown:.2f}", f"{face.behind_ms:+d}", *seen])
     columns = ["clip", "frames", "yaw, degrees", "r(gap) shown", "lag, ms", "closures", "f, v"]
     note = (
-        "Clips of table 1 made hard: turned (45 degrees is the most that is taken), lit from one side, tilted by 30 "
+        "Clips of table 1 made hard: turned (60 degrees is the most that is taken), lit from one side, tilted by 30 "
         "degrees, moving fast, far away with lips of 34 pixels. Frames that follow the speech wholly; r and lag of the "
         "result against the motion asked for; closures, and f and v, that are seen."
     )

@@ -22,7 +22,7 @@ from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import AllowedPaths
-from duikou.tasks.models import VIDEO_SUFFIXES, FaceRecord
+from duikou.tasks.models import VIDEO_SUFFIXES, FaceRecord, FoundFaces
 from duikou.timebase import Milliseconds
 
 
@@ -79,12 +79,13 @@ def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
     return probe.probe_audio(path, field=field)
 
 
-def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord, ...]:
+def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     """Find a video's faces and write their tracks and pictures to `folder`. Raises `MediaError`."""
     with _temporary_files(folder):
         session = duikou.identify(video, progress=progress)
         session.save(folder)
-    return tuple(FaceRecord(face.id, face.interval, face.warnings, face.box) for face in session.faces)
+    faces = tuple(FaceRecord(face.id, face.interval, face.warnings, face.box) for face in session.faces)
+    return FoundFaces(faces, session.rejected)
 
 
 def render(job: RenderJob, progress: Progress) -> Milliseconds:
@@ -127,6 +128,6 @@ class Work:
     probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
     probe_audio: Callable[[Path, str, Progress], AudioInfo] = probe_audio
     probe_upload: Callable[[Path, str, Progress], UploadInfo] = probe_upload
-    identify: Callable[[Path, Path, Progress], tuple[FaceRecord, ...]] = identify
+    identify: Callable[[Path, Path, Progress], FoundFaces] = identify
     render: Callable[[RenderJob, Progress], int] = render
     preload: str = "duikou.workers.preload"
