@@ -45,8 +45,8 @@ LEAST_CLIPS, LEAST_MOUTHS = 3, 20
 LEAST_SPREAD = 1e-3
 """Of a feature, so that a constant one counts for nothing."""
 
-MAP_SIDE = 300
-"""Side of the map, in pixels."""
+MAP_SIDE, MAP_BLUR = 300, 0.8
+"""Side of the map, in pixels, and its blur, in cells."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _learn(likeness: Float64Array, ours: BoolArray) -> Float64Array:
 
 def _write_map(page: Path, terms: Float64Array, usual: Float64Array) -> None:
     """The mean of our mouths, and beside it where the evidence lies: red speaks for ours, blue for real."""
-    cells = by_cell(terms)
+    cells = cv2.GaussianBlur(by_cell(terms), (0, 0), MAP_BLUR)
     share = np.clip(cells / max(float(np.abs(cells).max()), 1e-9), -1, 1)
     size = (MAP_SIDE, MAP_SIDE)
     large = cv2.resize(share.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)[..., None]

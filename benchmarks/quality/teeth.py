@@ -218,7 +218,7 @@ def _apart(tooth: BoolArray, share: Float64Array) -> tuple[BoolArray, BoolArray]
     """The pixels of upper and of lower teeth. share: (rows, columns) place in the opening, from `_height`."""
     count, labels = cv2.connectedComponents(tooth.astype(np.uint8), connectivity=4)
     highest = np.ones(count)
-    np.minimum.at(highest, labels[tooth], share[tooth])
+    np.minimum.at(highest, labels[tooth].astype(np.int64), share[tooth])
     highest[0] = 0.5 * (UPPER_FROM + LOWER_FROM)
     return np.asarray((highest < UPPER_FROM)[labels], np.bool_), np.asarray((highest > LOWER_FROM)[labels], np.bool_)
 

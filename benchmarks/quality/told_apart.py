@@ -27,8 +27,8 @@ from duikou.arrays import Image
 PAIRS = 18
 """Real mouths, and as many of ours, in a group."""
 
-IDLE_OPEN, IDLE_CLOSED = 3, 1
-"""Mouths of ours from an idle clip: open ones, and those as closed as the clip's own, which stand beside them."""
+IDLE_OPEN = 3
+"""Open mouths of ours from an idle clip."""
 
 SAME_SIZE = 0.4
 """Logarithm of the ratio of two eye distances up to which mouths are filmed about as large."""
@@ -115,21 +115,19 @@ def idle(
     as closed, and real open mouths of other people; those of a withheld clip beside the same person's real ones.
     """
     real = [mouth for mouth in others if not mouth.ours and mouth.gap > OPEN]
-    shown: list[Shown] = []
-    strangers = [mouth for mouth in real if mouth.face not in {one.face for one in withheld}] or real
+    twins, strangers = [], []
     for own in by_face(list(mouths)).values():
-        filmed = [mouth for mouth in own if not mouth.ours]
-        painted = [mouth for mouth in own if mouth.ours]
+        filmed, painted = ([mouth for mouth in own if mouth.ours is kind] for kind in (False, True))
         if filmed and painted:
             usual = sorted(filmed, key=lambda mouth: mouth.gap)[len(filmed) // 2]
             twin = min(painted, key=lambda mouth: abs(mouth.gap - usual.gap))
-            shown += [Shown(usual, usual.unit), Shown(twin, usual.unit)][: 2 * IDLE_CLOSED]
+            twins += [Shown(usual, usual.unit), Shown(twin, usual.unit)]
             painted = [mouth for mouth in painted if mouth is not twin]
-        shown += _pairs(_spread([mouth for mouth in painted if mouth.gap > OPEN], IDLE_OPEN), strangers, IDLE_OPEN)
-    left = [mouth for mouth in real if not any(mouth is one.mouth for one in shown)]
+        strangers += _spread([mouth for mouth in painted if mouth.gap > OPEN], IDLE_OPEN)
     painted = [mouth for mouth in withheld if mouth.ours and mouth.gap > OPEN]
-    shown += _pairs(_in_turn(painted), left, count - len(shown) // 2, same_person=True)
-    return shown[: 2 * count]
+    known = _pairs(_in_turn(painted), real, count - len(twins) // 2 - len(strangers), same_person=True)
+    used = {id(one.mouth) for one in known}
+    return twins + known + _pairs(strangers, [mouth for mouth in real if id(mouth) not in used], len(strangers))
 
 
 def write(folder: Path, group: str, shown: Sequence[Shown]) -> list[Path]:

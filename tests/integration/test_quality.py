@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from benchmarks.quality import __main__ as quality
-from benchmarks.quality import clips, report, told_apart
+from benchmarks.quality import clips, mouths, report, told_apart
 from demo import portrait
 from duikou.progress import silent
 
@@ -73,7 +73,8 @@ def test_single_mouths_are_kept_and_shown(found: tuple[Path, report.Measured]) -
     talking, idle = (face.mouths for face in measured.faces)
     ours, real = ([mouth for mouth in talking if mouth.ours is kind] for kind in (True, False))
     assert len(ours) == len(real) > 20
-    assert max(mouth.gap for mouth in idle if mouth.ours) > 0.08 > max(mouth.gap for mouth in idle if not mouth.ours)
+    assert max(abs(one.gap - other.gap) for one, other in zip(ours, real, strict=True)) < mouths.SAME_GAP
+    assert sum(mouth.ours for mouth in idle) > 20 > sum(not mouth.ours for mouth in idle) - 1 > 10
     assert [one.name for one in measured.edges][:2] == ["made_talking", "made_idle"]
     for path in ("contact/made_idle.png", "told_apart/talking_1.png", "told_apart/idle_1.png"):
         page = cv2.imread(str(folder / "sheets" / path))
