@@ -86,9 +86,9 @@ def _draw_teeth(image: np.ndarray, points: np.ndarray, drawn: Drawn) -> None:
     for number in range(TEETH if drawn.teeth else 0):
         left = middle[0] + (number - TEETH / 2) * wide
         length = (TOOTH_LENGTH + 0.04) * UNIT - CURVED * UNIT * abs(number - (TEETH - 1) / 2)
-        low, high = np.round([left, middle[1] - 0.04 * UNIT]), np.round([left + wide, middle[1] + length])
-        cv2.rectangle(image, *(tuple(int(one) for one in corner) for corner in (low, high)), TOOTH, cv2.FILLED)
-        cv2.rectangle(image, *(tuple(int(one) for one in corner) for corner in (low, high)), SEAM, 2)
+        x0, y0, x1, y1 = (round(one) for one in (left, middle[1] - 0.04 * UNIT, left + wide, middle[1] + length))
+        cv2.rectangle(image, (x0, y0), (x1, y1), TOOTH, cv2.FILLED)
+        cv2.rectangle(image, (x0, y0), (x1, y1), SEAM, 2)
 
 
 def _inner(points: np.ndarray, ragged: float) -> np.ndarray:
