@@ -150,7 +150,7 @@ def _single(
     idle = [mouth for face in faces if not face.rows for mouth in face.mouths]
     withheld = [mouth for one in insides for mouth in one.mouths]
     for face in faces:
-        if not face.rows:
+        if not face.rows and any(mouth.ours for mouth in face.mouths):
             sheet.contact(sheets / "contact" / f"{face.name}.png", _large(face))
     folder = sheets / "told_apart"
     told_apart.write(folder, "talking", told_apart.talking(talking))
@@ -169,8 +169,6 @@ def _single(
 def _large(face: FaceReport) -> list[Image]:
     """The most different of our mouths of a face, in time order."""
     ours = [mouth for mouth in face.mouths if mouth.ours]
-    if not ours:
-        return []
     gap, width = (np.array([getattr(mouth, name) for mouth in ours]) for name in ("gap", "width"))
     chosen = sheet.different(gap, width, sheet.CONTACT_MOUTHS)
     return [ours[row].at(ours[row].unit, sheet.CONTACT_CELL) for row in chosen]

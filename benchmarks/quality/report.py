@@ -257,7 +257,7 @@ def _mouth_verdicts(found: Measured) -> list[Verdict]:
             values = {name: float(one.across[place]) for name, one in ours.items()}
             made.append(_each(f"scale of teeth across, {about} tenth", values, *SCALE))
         away = {name: one.away for name, one in ours.items()}
-        made.append(_each("way of teeth against skull or jaw", away, 0.0, STAYS, digits=3))
+        made.append(_each("motion of teeth against skull or jaw", away, 0.0, STAYS, digits=3))
     rough = {one.name: one.ratio for one in found.edges if one.ratio is not None}
     if rough:
         made.append(_each("roughness of the inner lip edge", rough, 0.0, ROUGH))

@@ -67,12 +67,14 @@ class FaceReport:
 
 @dataclass(frozen=True)
 class _Job:
-    """One take, the motion that its speech asks for, the motion of its loudness, and the folder of the sheets. again:
-    the given clip once more through the product's encoder, as the result is.
+    """One take, the motion that its speech asks for, the motion of its loudness, and the folder of the sheets.
+
+    again: the given clip once more through the product's encoder, as the result is. Not of a hard case, whose mouths are
+    none that was filmed.
     """
 
     take: Take
-    again: Path
+    again: Path | None
     asked: MouthMotion
     loud: MouthMotion
     sheets: Path
@@ -108,7 +110,8 @@ def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks
         raise UnmeasuredError("no face is found in both the clip and the clip displaced in time")
     sound = read_audio(take.sound, channels=1)
     asked, loud = (listen(sound.samples[:, 0], sound.rate) for listen in (articulate, loudness_motion))
-    job = _Job(take, clips.unchanged(take.given, take.frames, folder / "again.mp4"), asked, loud, sheets)
+    again = None if take.clip.altered else clips.unchanged(take.given, take.frames, folder / "again.mp4")
+    job = _Job(take, again, asked, loud, sheets)
     watched, ours, other = Watched(), folder / "ours.mp4", folder / "loudness.mp4"
     chosen = [face for face, _ in faces]
     spoken = _sync(given, chosen, take.sound, ours, watched, parts[1])
@@ -158,6 +161,8 @@ def _report(job: _Job, case: _Case, progress: Progress) -> FaceReport:
 
 def _mouths(job: _Job, case: _Case, used: IntArray) -> list[Mouth]:
     """Mouths of the result and of the given clip; of an idle face mostly open ones, and a few of its own."""
+    if job.again is None:
+        return []
     ours, given = (case.lips[row].among(used) for row in ("ours", "no change"))
     if "source" in case.lips:
         chosen = mouths.alike(ours, given)

@@ -131,8 +131,12 @@ def idle(
 
 
 def write(folder: Path, group: str, shown: Sequence[Shown]) -> list[Path]:
-    """Write the sheets `GROUP_1.png` and so on, and the key `GROUP_key.json`; return all paths, the key last."""
+    """Write the sheets `GROUP_1.png` and so on, and the key `GROUP_key.json`, in place of older ones; return all paths,
+    the key last.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{group}_[0-9]*.png"):
+        old.unlink()
     order = np.random.default_rng(ORDER_SEED).permutation(len(shown))
     paths, each = [], COLUMNS * ROWS
     for first in range(0, len(order), each):

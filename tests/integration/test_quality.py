@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from benchmarks.quality import __main__ as quality
@@ -44,6 +45,7 @@ def test_a_made_mouth_follows_its_speech(found: tuple[Path, report.Measured]) ->
 def test_a_turned_head_speaks_too(found: tuple[Path, report.Measured]) -> None:
     _, measured = found
     (turned,) = measured.hard
+    assert not turned.mouths
     assert turned.name == "made_talking_turned"
     assert turned.shown > 0.8
     assert abs(turned.behind_ms) <= turned.frame_ms
@@ -73,7 +75,8 @@ def test_single_mouths_are_kept_and_shown(found: tuple[Path, report.Measured]) -
     talking, idle = (face.mouths for face in measured.faces)
     ours, real = ([mouth for mouth in talking if mouth.ours is kind] for kind in (True, False))
     assert len(ours) == len(real) > 20
-    assert max(abs(one.gap - other.gap) for one, other in zip(ours, real, strict=True)) < mouths.SAME_GAP
+    gaps = np.sort([[mouth.gap for mouth in kind] for kind in (ours, real)])
+    assert np.abs(gaps[0] - gaps[1]).max() < mouths.SAME_GAP
     assert sum(mouth.ours for mouth in idle) > 20 > sum(not mouth.ours for mouth in idle) - 1 > 10
     assert [one.name for one in measured.edges][:2] == ["made_talking", "made_idle"]
     for path in ("contact/made_idle.png", "told_apart/talking_1.png", "told_apart/idle_1.png"):

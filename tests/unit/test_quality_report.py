@@ -92,7 +92,7 @@ def verdict(about: str) -> report.Verdict:
         ("painted against real", "missed by 0.02"),
         ("teeth across, narrowest", "missed by 0.05"),
         ("teeth across, widest", "missed by 0.01"),
-        ("way of teeth", "missed by 0.003"),
+        ("motion of teeth", "missed by 0.003"),
         ("roughness of the inner lip edge", "missed by 0.1"),
         ("marks left", "missed by 0.02"),
         ("classifier, talking", "met"),

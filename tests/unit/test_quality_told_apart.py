@@ -114,6 +114,13 @@ def test_each_number_of_the_key_has_its_mouth_on_a_sheet(tmp_path: Path) -> None
     assert again[-1].read_text() == key.read_text()
 
 
+def test_old_sheets_give_way_to_new_ones(tmp_path: Path) -> None:
+    told_apart.write(tmp_path, "talking", told_apart.talking(TALKING, 10))
+    told_apart.write(tmp_path, "talking", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["talking_key.json"]
+    assert told_apart.read_key(tmp_path / "talking_key.json") == {}
+
+
 def test_the_command_scores_both_kinds_of_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
