@@ -69,8 +69,8 @@ class FaceReport:
 class _Job:
     """One take, the motion that its speech asks for, the motion of its loudness, and the folder of the sheets.
 
-    again: the given clip once more through the product's encoder, as the result is. Not of a hard case, whose mouths are
-    none that was filmed.
+    again: the given clip once more through the product's encoder, as the result is; not of a hard case, whose mouths
+    were never filmed.
     """
 
     take: Take
