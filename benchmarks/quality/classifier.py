@@ -27,8 +27,8 @@ UNIT = 100.0
 """Eye distance, in pixels: finer pictures are reduced to it, so that no clip is sharper by its size."""
 
 SEEN = np.s_[4:12, 2:14]
-"""Rows and columns of the cells that are learnt: the mouth. The skin above and below says by itself which mouths of idle
-and withheld clips are painted (0.77; of talking clips 0.57), perhaps because a still head is coded otherwise."""
+"""Rows and columns of the cells that are learnt: the mouth. The skin above and below says by itself which mouths of
+idle and withheld clips are painted (0.77; of talking clips 0.57), perhaps because a still head is coded otherwise."""
 
 WAYS, AROUND = 9, 3
 """Directions of gradients, and the side, in cells, of the square whose gradients they are measured by."""

@@ -251,12 +251,10 @@ def _picture_verdicts(faces: list[FaceReport]) -> list[Verdict]:
 def _mouth_verdicts(found: Measured) -> list[Verdict]:
     """Of single mouths."""
     made = []
-    ours = {f"{one.name} {one.row}": one.ours for one in found.teeth if one.ours is not None}
-    if ours:
-        for about, place in (("narrowest", 0), ("widest", -1)):
-            values = {name: float(one.across[place]) for name, one in ours.items()}
-            made.append(_each(f"scale of teeth across, {about} tenth", values, *SCALE))
-        away = {name: one.away for name, one in ours.items()}
+    rows = {f"{one.name} {one.row}": one for one in found.teeth if one.ours is not None}
+    if rows:
+        made.append(_scale_verdict(rows))
+        away = {name: one.ours.away for name, one in rows.items() if one.ours is not None}
         made.append(_each("motion of teeth against skull or jaw", away, 0.0, STAYS, digits=3))
     rough = {one.name: one.ratio for one in found.edges if one.ratio is not None}
     if rough:
@@ -268,6 +266,25 @@ def _mouth_verdicts(found: Measured) -> list[Verdict]:
         about = f"told apart by a classifier, {one.group}: area under the curve"
         made.append(Verdict(about, f"<= {bound:.2f}", f"{one.area:.2f}", one.area - bound))
     return made
+
+
+def _scale_verdict(rows: dict[str, TeethReport]) -> Verdict:
+    """Scale of our teeth, across. Where real teeth of the same row measure further from 1, that is the bound."""
+    over, found = {}, {}
+    for name, one in rows.items():
+        if one.ours is not None:
+            low, high = SCALE if one.real is None else one.real.across[[0, -1]]
+            narrow, wide = one.ours.across[[0, -1]]
+            over[name] = float(max(min(low, SCALE[0]) - narrow, wide - max(high, SCALE[1])))
+            found[name] = f"{narrow:.2f} to {wide:.2f}"
+    worst = max(over, key=lambda name: over[name])
+    broken = sum(value > 0 for value in over.values())
+    return Verdict(
+        f"scale of teeth across, {RANGE[0]} to {RANGE[-1]} %",
+        f"{SCALE[0]:.2f} to {SCALE[1]:.2f}, or as real ones",
+        f"{broken} of {len(over)} outside, {worst} {found[worst]}",
+        over[worst],
+    )
 
 
 def _at_least(about: str, value: float, bound: float) -> Verdict:

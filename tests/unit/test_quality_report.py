@@ -90,8 +90,7 @@ def verdict(about: str) -> report.Verdict:
         ("mask's edge", "met"),
         ("sliding", "missed by 0.05"),
         ("painted against real", "missed by 0.02"),
-        ("teeth across, narrowest", "missed by 0.05"),
-        ("teeth across, widest", "missed by 0.01"),
+        ("scale of teeth across", "missed by 0.05"),
         ("motion of teeth", "missed by 0.003"),
         ("roughness of the inner lip edge", "missed by 0.1"),
         ("marks left", "missed by 0.02"),
@@ -112,6 +111,13 @@ def test_loudness_below_zero_asks_for_no_less_than_zero() -> None:
     measured = report.Measured([face("a", -0.1, -0.3)], [], [], [], [], [], [])
     (found,) = [one for one in report.verdicts(measured) if about in one.about]
     assert found.text == "missed by 0.1"
+
+
+def test_teeth_are_judged_by_what_real_ones_measure() -> None:
+    rows = [TeethReport("a", "upper", False, rigid(0.93, 0.002), rigid(0.925, 0.002))]
+    (scale, _) = report.verdicts(report.Measured([], [], [], [], [], [], [], teeth=rows))
+    assert scale.text == "missed by 0.005"
+    assert scale.found == "1 of 1 outside, a upper 0.91 to 0.95"
 
 
 def test_the_worst_clip_is_named() -> None:
