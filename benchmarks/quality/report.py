@@ -251,11 +251,7 @@ def _picture_verdicts(faces: list[FaceReport]) -> list[Verdict]:
 def _mouth_verdicts(found: Measured) -> list[Verdict]:
     """Of single mouths."""
     made = []
-    rows = {f"{one.name} {one.row}": one for one in found.teeth if one.ours is not None}
-    if rows:
-        made.append(_scale_verdict(rows))
-        away = {name: one.ours.away for name, one in rows.items() if one.ours is not None}
-        made.append(_each("motion of teeth against skull or jaw", away, 0.0, STAYS, digits=3))
+    made += _teeth_verdicts(found.teeth)
     rough = {one.name: one.ratio for one in found.edges if one.ratio is not None}
     if rough:
         made.append(_each("roughness of the inner lip edge", rough, 0.0, ROUGH))
@@ -268,37 +264,47 @@ def _mouth_verdicts(found: Measured) -> list[Verdict]:
     return made
 
 
-def _scale_verdict(rows: dict[str, TeethReport]) -> Verdict:
-    """Scale of our teeth, across. Where real teeth of the same row measure further from 1, that is the bound."""
-    over, found = {}, {}
-    for name, one in rows.items():
+def _teeth_verdicts(teeth: list[TeethReport]) -> list[Verdict]:
+    """Scale and place of our teeth. Where real teeth of the same row measure worse, that is the bound."""
+    scales, ways = {}, {}
+    for one in teeth:
         if one.ours is not None:
             low, high = SCALE if one.real is None else one.real.across[[0, -1]]
             narrow, wide = one.ours.across[[0, -1]]
-            over[name] = float(max(min(low, SCALE[0]) - narrow, wide - max(high, SCALE[1])))
-            found[name] = f"{narrow:.2f} to {wide:.2f}"
-    worst = max(over, key=lambda name: over[name])
-    broken = sum(value > 0 for value in over.values())
-    return Verdict(
-        f"scale of teeth across, {RANGE[0]} to {RANGE[-1]} %",
-        f"{SCALE[0]:.2f} to {SCALE[1]:.2f}, or as real ones",
-        f"{broken} of {len(over)} outside, {worst} {found[worst]}",
-        over[worst],
-    )
+            name = f"{one.name} {one.row}"
+            over = max(min(low, SCALE[0]) - narrow, wide - max(high, SCALE[1]))
+            scales[name] = float(over), f"{narrow:.2f} to {wide:.2f}"
+            ways[name] = one.ours.away - max(STAYS, 0.0 if one.real is None else one.real.away), f"{one.ours.away:.3f}"
+    if not scales:
+        return []
+    low, high = SCALE
+    return [
+        _worst(
+            f"scale of teeth across, {RANGE[0]} to {RANGE[-1]} %", f"{low:.2f} to {high:.2f}, or as real ones", scales
+        ),
+        _worst("motion of teeth against skull or jaw", f"<= {STAYS:.2f}, or as real ones", ways),
+    ]
+
+
+def _worst(about: str, asked: str, found: dict[str, tuple[float, str]]) -> Verdict:
+    """A bound that every row of teeth must meet. found: by how much each one misses it, and its figure."""
+    worst = max(found, key=lambda name: found[name][0])
+    broken = sum(over > 0 for over, _ in found.values())
+    return Verdict(about, asked, f"{broken} of {len(found)} outside, {worst} {found[worst][1]}", found[worst][0])
 
 
 def _at_least(about: str, value: float, bound: float) -> Verdict:
     return Verdict(about, f">= {bound:.2f}", f"{value:.3f}", bound - value)
 
 
-def _each(about: str, values: dict[str, float], least: float, most: float, *, digits: int = 2) -> Verdict:
+def _each(about: str, values: dict[str, float], least: float, most: float) -> Verdict:
     """A bound that every clip must meet; `short` is that of the worst clip."""
     over = {name: max(least - value, value - most) for name, value in values.items()}
     worst = max(over, key=lambda name: over[name])
     broken = sum(value > 0 for value in over.values())
     asked = f"<= {most:.2f}" if least <= 0 else f"{least:.2f} to {most:.2f}"
     mean = float(np.mean(list(values.values())))
-    found = f"{mean:.{digits}f} in the mean; {broken} of {len(values)} outside, {worst} {values[worst]:.{digits}f}"
+    found = f"{mean:.2f} in the mean; {broken} of {len(values)} outside, {worst} {values[worst]:.2f}"
     return Verdict(about, asked, found, over[worst])
 
 

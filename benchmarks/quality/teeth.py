@@ -43,8 +43,9 @@ only. Where both rows touch they count as upper."""
 BESIDE = 6
 """Pixels beside the teeth, within the lips, that are compared too: the dark shows where they end."""
 
-SURE = 0.9
-"""Correlation from which a row is found again."""
+SURE = 0.95
+"""Correlation from which a row is found again. At 0.9, rows half hidden by a lip count too, and real teeth measure down
+to 0.85 across; at 0.95, 0.96 to 1.05 in every clip."""
 
 LARGEST, FURTHEST = 1.6, 0.08
 """Factor of size, and way in eye distances, from which something else than the row was found."""

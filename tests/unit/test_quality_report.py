@@ -114,10 +114,11 @@ def test_loudness_below_zero_asks_for_no_less_than_zero() -> None:
 
 
 def test_teeth_are_judged_by_what_real_ones_measure() -> None:
-    rows = [TeethReport("a", "upper", False, rigid(0.93, 0.002), rigid(0.925, 0.002))]
-    (scale, _) = report.verdicts(report.Measured([], [], [], [], [], [], [], teeth=rows))
+    rows = [TeethReport("a", "upper", False, rigid(0.93, 0.012), rigid(0.925, 0.015))]
+    scale, motion = report.verdicts(report.Measured([], [], [], [], [], [], [], teeth=rows))
     assert scale.text == "missed by 0.005"
     assert scale.found == "1 of 1 outside, a upper 0.91 to 0.95"
+    assert motion.text == "missed by 0.003"
 
 
 def test_the_worst_clip_is_named() -> None:
