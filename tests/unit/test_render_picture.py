@@ -115,6 +115,19 @@ def test_what_a_turned_head_hides_does_not_move_what_it_shows() -> None:
     assert np.abs(moved[y, x]).max() < 0.5
 
 
+@pytest.mark.parametrize("degrees", [0, 50, -50, 58])
+def test_the_chin_of_a_turned_head_moves_up_to_its_edge(degrees: float) -> None:
+    """The neck is fixed below the near side of the jaw alone: below the far side the picture shows the chin."""
+    drop = 0.12 * EYES
+    source, target = turned(degrees), turned(degrees)
+    source[[*mesh.JAW_LINE[4:-4], *mesh.CHIN, *mesh.LOWER_LIP], 1] += drop
+    where = Region.of(target, SIDE, 2 * SIDE)
+    assert where is not None
+    moved = Warp([source], target, where).lips(0, where)[1] - where.grid()[1]
+    x, y = np.round(target[[152, 148, 377]] + [0, 0.05 * EYES] - [where.x0, where.y0]).astype(int).T
+    assert moved[y, x].min() > 0.65 * drop
+
+
 def test_the_neck_stays_under_a_dropping_jaw() -> None:
     source, target = landmarks(0.0), landmarks(0.2)
     where = Region.of(target, SIDE, 2 * SIDE)

@@ -194,7 +194,7 @@ class Scanner:
                 return  # keep the recent frames for the next look
             self._turned_ms = frame.time_ms
             for quarters in (1, 2, 3):
-                self._follow_new(chunk, self._detector.find(frame.pixels, tiles=tiles, quarters=quarters))
+                self._follow_new(chunk, self._detector.find(frame.pixels, tiles=chunk.opens, quarters=quarters))
         self._recent = self._recent[-1:]
 
     def _follow_new(self, chunk: Chunk, found: list[Detection]) -> None:
