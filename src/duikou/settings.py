@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     identify_timeout_s: int = Field(
         180, ge=1, description="Seconds after which a worker that identifies the faces of a video is stopped."
     )
-    max_video_mb: int = Field(100, ge=1, description="Largest accepted video, in MiB.")
+    max_video_mb: int = Field(100, ge=1, description="Largest accepted video or photo, in MiB.")
     any_size: bool = Field(
         False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes."
     )

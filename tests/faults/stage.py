@@ -30,6 +30,7 @@ WORK = Work(
     probe_video=stub_work.probe_video,
     probe_audio=stub_work.probe_audio,
     probe_upload=stub_work.probe_upload,
+    probe_reference=stub_work.probe_reference,
     identify=stub_work.identify,
     render=render,
     preload=__name__,

@@ -1,7 +1,8 @@
 """Stubs for the work of the workers. A "media file" here is JSON that describes its content and what the work does.
 
 Videos: width, height, duration_ms, container, faces [[start_ms, end_ms], ...], identify (a deed).
-Sounds: duration_ms, render (a deed). Deeds: the keys of `DEEDS`; with the suffix `_once` only the first try does them.
+Sounds: duration_ms, render (a deed). Photos: `PHOTO`.
+Deeds: the keys of `DEEDS`; with the suffix `_once` only the first try does them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from duikou.workers.work import RenderJob, UploadInfo, Work
 RESULT = b"result of attempt "
 MARKED = b"the same with a visible mark"
 PICTURE = b"\xff\xd8picture\xff\xd9"
+PHOTO = b"photo"
 HELD = "held"  # the name of the file that a piece of held work waits to see gone
 STEPS = (0.25, 0.5, 0.75)  # progress of stepwise work while it waits for each release
 ENDLESS_S = 600  # longer than any test: only a signal ends such work
@@ -59,6 +61,8 @@ def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
 
 
 def probe_upload(path: Path, field: str, progress: Progress) -> UploadInfo:
+    if path.read_bytes() == PHOTO:
+        return UploadInfo(".jpg", 0)
     what = json.loads(path.read_bytes()) if path.read_bytes().startswith(b"{") else {}
     match what.get("kind"):
         case "video":
@@ -66,6 +70,10 @@ def probe_upload(path: Path, field: str, progress: Progress) -> UploadInfo:
         case "sound":
             return UploadInfo(".mp3", what["duration_ms"])
     raise MediaError("the file is neither a video nor a sound.", field=field)
+
+
+def probe_reference(path: Path, field: str, progress: Progress) -> VideoInfo | None:
+    return None if path.read_bytes() == PHOTO else probe_video(path, field, progress)
 
 
 def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
@@ -101,8 +109,13 @@ def render(order: RenderJob, progress: Progress) -> int:
     deed = what.get("render", "")
     _do("" if deed.endswith("_once") and attempt != "1" else deed.removesuffix("_once"), order.output.parent, progress)
     source = json.loads(order.video.read_bytes()) if order.video.read_bytes().startswith(b"{") else {}
-    choices = [choice.__dict__ for choice in order.choices]
+    references = [[str(path) for path in choice.references] for choice in order.choices]
+    lent = [[Path(path).read_bytes().decode() for path in paths] for paths in references]
+    choices = [
+        {**choice.__dict__, "references": paths} for choice, paths in zip(order.choices, references, strict=True)
+    ]
     told = {"attempt": attempt, "choice": choices[0], "choices": choices, "sounds": [str(one) for one in order.audio]}
+    told["lent"] = lent
     order.output.write_bytes(json.dumps({**source, **told}).encode())
     if order.watermark is not None:
         order.watermark.write_bytes(MARKED)
@@ -192,6 +205,7 @@ DEEDS: dict[str, Deed] = {
     "die": _die,
     "exit": _exit,
     "fault": _raise(InputError("face 0 cannot be made to speak", field="face_id")),
+    "no_teeth": _raise(InputError("no teeth show in it.", field="choices[0].references[1]")),
     "damaged": _raise(MediaError("the video is damaged at frame 7", field="video")),
     "no_model": _raise(ModelError("the face model is missing; run: make setup")),
     "bug": _raise(ZeroDivisionError("division by zero")),
@@ -219,6 +233,7 @@ WORK = Work(
     probe_video=probe_video,
     probe_audio=probe_audio,
     probe_upload=probe_upload,
+    probe_reference=probe_reference,
     identify=identify,
     render=render,
     preload=__name__,

@@ -17,6 +17,7 @@ from live_server import identify, in_thread, order, settings, sources
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
 EXTENSIONS = {
     *("video_id", "audio_id", "callback_url", "watermark_info", "enabled", "sync_mode", "dry_run", "file"),
+    "reference_urls",
     *("pageNum", "pageSize"),
 }
 """Fields beside the contract's: Kling's own further ones, and duikou's."""
@@ -53,6 +54,8 @@ def server(tmp_path_factory: pytest.TempPathFactory):
         "a__mp4": video(faces=[[0, 10_000], [7_500, 10_000]]),
         "short__mp4": video(duration_ms=1_999),
         "small__mp4": video(width=640, height=480),
+        "photo__jpg": stub_work.PHOTO,
+        "hour__mp4": video(duration_ms=60_101),
         "large__mp4": video(width=2_160, height=2_160),
         "damaged__mp4": video(identify="damaged"),
         "text__mp4": b"#EXTM3U",
@@ -69,18 +72,21 @@ def server(tmp_path_factory: pytest.TempPathFactory):
         yield Server(client, site, identify(client, f"{site}/a.mp4")["session_id"])
 
 
+def at(site: str, value: Any) -> Any:
+    """A value of a request with the address of the files in place of SITE."""
+    if isinstance(value, list):
+        return [at(site, one) for one in value]
+    return value.replace("SITE", site) if isinstance(value, str) else value
+
+
 def entry(name: str, field: str = "", **changes: Any) -> tuple[str, str, Callable[[Server], httpx.Response]]:
     """A request whose one entry of `face_choose` is wrong in `name`; SITE in a value is where the files are."""
     shown = f"{ENTRY}.{field or name}"
 
     def ask(server: Server) -> httpx.Response:
-        told = {
-            key: value.replace("SITE", server.site) if isinstance(value, str) else value
-            for key, value in changes.items()
-        }
-        return server.create(told)
+        return server.create({key: at(server.site, value) for key, value in changes.items()})
 
-    return f"{shown}: {changes}"[:70], shown, ask
+    return f"{shown}: {changes}"[:100], shown, ask
 
 
 def row(field: str, name: str, ask: Callable[[Server], httpx.Response]) -> tuple[str, str, Callable[..., Any]]:
@@ -145,6 +151,21 @@ ROWS = [
     row("file", "empty", lambda server: server.client.post(FILES, content=b"")),
     row("file", "not media", lambda server: server.client.post(FILES, content=b"junk")),
     row("file", "absent", lambda server: server.client.post(FILES, files={"other": b"x"})),
+    *(
+        entry("reference_urls", field=f"reference_urls[{len(urls) - 1}]", reference_urls=urls)
+        for urls in (
+            ["ftp://127.0.0.1/a.mp4"],
+            ["http://10.0.0.1/a.mp4"],
+            ["SITE/nothing.jpg"],
+            ["SITE/photo.jpg", "SITE/void.mp4"],
+            ["SITE/a.mp4", "SITE/photo.jpg", "SITE/text.mp4"],
+            ["SITE/hour.mp4"],
+            ["SITE/s.mp3"],
+            [7],
+        )
+    ),
+    entry("reference_urls", reference_urls=["SITE/photo.jpg"] * 5),
+    entry("reference_urls", reference_urls="SITE/photo.jpg"),
     # Validation of the choice against the session and the audio
     entry("face_id", face_id="7"),
     row(

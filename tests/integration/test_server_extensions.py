@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import signal
@@ -34,6 +35,7 @@ from live_server import (
     until,
 )
 
+from duikou.server.schemas import LipSyncRequest
 from duikou.server.signed_urls import UrlSigner
 from duikou.units import MIB
 
@@ -444,3 +446,55 @@ def test_several_faces_speak_where_the_setting_says_so(tmp_path, site) -> None:
         payload["face_choose"] = [one, other | {"sound_file": f"{site}/a.mp4"}]
         refused(client.post(CREATE, json=payload), 400, 1201, "face_choose[1].sound_file: the file is not a sound.")
         assert not list((tmp_path / "incoming").iterdir())
+
+
+# References
+
+
+def test_references_reach_the_worker_in_their_order_and_go_with_the_task(tmp_path) -> None:
+    clip, photo = stub_work.video(note="a clip"), stub_work.PHOTO
+    with (
+        sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound(), c__mp4=clip, p__jpg=photo) as site,
+        in_thread(settings(tmp_path), stub_work.WORK) as client,
+    ):
+        made = identify(client, f"{site}/a.mp4")["session_id"]
+        uploads = [client.post(FILES, content=content).json()["data"] for content in (clip, photo)]
+        assert [one["type"] for one in uploads] == ["video", "image"]
+        assert httpx.get(uploads[1]["url"]).headers["content-type"] == "image/jpeg"
+        urls = [f"{site}/c.mp4", f"{site}/p.jpg", uploads[1]["url"], uploads[0]["url"]]
+        payload = order(made, f"{site}/s.mp3", reference_urls=urls)
+        assert client.post(CREATE, json=payload | {"dry_run": True}).json()["data"]["dry_run"] is True
+        task_id = create(client, payload)
+        result = client.get(ended(client, task_id)["task_result"]["videos"][0]["url"]).json()
+        assert result["lent"] == [[one.decode() for one in (clip, photo, photo, clip)]]
+        kept = {path.name for path in (tmp_path / "tasks" / task_id).iterdir() if path.is_file()}
+        assert kept == {"sound_0", *(f"reference_0_{place}" for place in range(4))}
+        assert not list((tmp_path / "incoming").iterdir())
+        assert client.delete(f"{CREATE}/{task_id}").status_code == 200
+        assert not (tmp_path / "tasks" / task_id).exists()
+
+
+def test_what_a_worker_finds_wrong_with_a_reference_is_told_in_the_words_of_the_wire(tmp_path, site) -> None:
+    with (
+        sources(bad__mp3=stub_work.sound(render="no_teeth"), p__jpg=stub_work.PHOTO) as more,
+        in_thread(settings(tmp_path), stub_work.WORK) as client,
+    ):
+        made = identify(client, f"{site}/a.mp4")["session_id"]
+        done = ended(client, create(client, order(made, f"{more}/bad.mp3", reference_urls=[f"{more}/p.jpg"] * 2)))
+        assert (done["task_status"], done["fault"]) == ("failed", "input")
+        assert done["task_status_msg"] == "face_choose[0].reference_urls[1]: no teeth show in it."
+
+
+def test_a_request_without_references_has_the_fingerprint_that_it_had_before_they_were_known() -> None:
+    payload = order("1", "http://127.0.0.1/s.mp3")
+    absent, empty, null, some = (
+        LipSyncRequest.model_validate(order("1", "http://127.0.0.1/s.mp3", **more)).fingerprint()
+        for more in ({}, {"reference_urls": []}, {"reference_urls": None}, {"reference_urls": ["http://a/b.jpg"]})
+    )
+    (face,) = payload["face_choose"]
+    known = {"audio_id": None, "original_audio_volume": 1.0, "sound_volume": 1.0, **face}
+    text = json.dumps(
+        {"face_choose": [known], "session_id": "1", "sync_mode": None, "watermark": False}, sort_keys=True
+    )
+    assert absent == empty == null == hashlib.sha256(text.encode()).hexdigest()
+    assert some != absent

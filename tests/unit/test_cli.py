@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline import sync as pipeline_sync
+from duikou.pipeline.plan import Spoken
 from duikou.progress import Progress, silent
 from duikou.provenance.producer import Producer, user_folder
 from duikou.timebase import Interval
@@ -186,6 +188,7 @@ BAD_OPTIONS = [
     (["--volume", "3"], "--volume: 3 is not between 0 and 2."),
     (["--volume", "nan"], "--volume: nan is not between 0 and 2."),
     (["--original-volume", "-1"], "--original-volume: -1 is not between 0 and 2."),
+    (["--reference", "clip.mp4"] * 5, "--reference: 5 references are given; at most 4 are taken."),
     (["--sync-mode", "loop", "--at", "60000"], "--sync-mode: loop would make the video 61000 ms long"),
     (["--output", "clip.mp4"], "--output: clip.mp4 is the source video itself"),
     (["--watermark", "clip.mp4"], "--watermark: clip.mp4 is the source video itself"),
@@ -206,6 +209,48 @@ def test_a_complaint_of_the_library_names_the_option(
     assert main.run(["sync", "clip.mp4", "speech.wav", *options]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"duikou: {sentence}")
     assert sorted(path.name for path in Path().iterdir()) == ["clip.mp4", "speech.wav"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "sentence"),
+    [
+        (["speech.wav"], "--reference 1: the file is wav; a video must be mp4 or mov."),
+        (["photo.png", "clip.mp4"], "--reference 2: the content is not an mp4, mov, mp3, wav, m4a or aac file."),
+        (["photo.png", "nothing.png"], "--reference 2: there is no file nothing.png"),
+    ],
+)
+def test_a_complaint_about_a_reference_says_which(
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    paths: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(duikou, "lip_sync", pipeline_sync.lip_sync)
+    make_sound(Path("speech.wav"), np.zeros((16_000, 1), np.float32), 16_000)
+    cv2.imwrite("photo.png", np.zeros((40, 40, 3), np.uint8))
+    options = [word for path in paths for word in ("--reference", path)]
+    assert main.run(["sync", "clip.mp4", "speech.wav", *options]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"duikou: {sentence}"
+
+
+def test_references_are_handed_on_and_doubts_are_told(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = np.zeros(0)
+    doubt = FaceWarning("other_person", "reference 1 may show another person", Interval(0, 1))
+    spoken = Spoken("1", Interval(0, 1), empty.astype(np.int64), empty.astype(np.int64), empty, empty, (doubt,))
+
+    def lip_sync(*given: Any, **more: Any) -> Result:
+        return replace(recorder.lip_sync(*given, **more), spoken=(spoken,))
+
+    monkeypatch.setattr(duikou, "lip_sync", lip_sync)
+    Path("photo.png").write_bytes(b"p")
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--reference", "photo.png", "--reference", "clip.mp4"]) == 0
+    assert recorder.choices[0].references == (Path("photo.png"), Path("clip.mp4"))
+    shown = capsys.readouterr()
+    assert "warning: reference 1 may show another person" in shown.err.splitlines()
+    assert shown.out == "clip.synced.mp4\n"
 
 
 def test_every_option_of_sync_has_a_complaint_that_names_it() -> None:

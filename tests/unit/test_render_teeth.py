@@ -10,7 +10,8 @@ import pytest
 
 from duikou.arrays import Float64Array, Image
 from duikou.faces import pose
-from duikou.render import interior, mesh, opening, own_teeth, shape
+from duikou.faces.track import FacePicture
+from duikou.render import interior, mesh, opening, own_teeth, references, shape
 from duikou.render.compose import Exemplar, compose
 from duikou.render.mouth import Mouth, Plane, Source
 from duikou.render.opening import Opening
@@ -237,6 +238,85 @@ def test_the_picture_of_a_row_adds_what_single_frames_hide_and_is_as_sharp_as_th
     high = round((-0.04 - pictures[0].corner[1]) * EYES)
     assert pictures[0].coverage[high, x - 10 : x + 10].max() < 0.4
     assert pictures[2].coverage[high, x - 10 : x + 10].min() > 0.7
+
+
+def picture(
+    image: Image, gap: float, *, zoom: float = 1.0, gains: tuple[float, float, float] = (1, 1, 1)
+) -> FacePicture:
+    """A picture of that face as a reference, enlarged and in another light: gains of blue, green and red."""
+    closed = shape.close_lips(pose.canonical()[None].astype(np.float64))
+    points = shape.set_gap(closed, np.array([gap]))[0] * EYES + np.array([SIDE / 2, SIDE / 3, 0])
+    lit = np.clip(image * np.array(gains), 0, 255).astype(np.uint8)
+    size = round(SIDE * zoom), round(SIDE * zoom)
+    large = np.asarray(cv2.resize(lit, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    points[:, :2] = (points[:, :2] + 0.5) * zoom - 0.5
+    return FacePicture(large, (points * [1, 1, zoom]).astype(np.float32))
+
+
+@pytest.mark.parametrize("zoom", [0.7, 1.0, 2.3])
+@pytest.mark.parametrize("gains", [(1.0, 1.0, 1.0), (0.7, 0.9, 0.95)])
+def test_a_reference_lends_its_teeth_in_their_size_and_in_the_light_of_the_clip(
+    zoom: float, gains: tuple[float, float, float]
+) -> None:
+    image = marked(0.2, upper=0.02, lower=0.04)
+    lent = references.teeth([picture(image, 0.2, zoom=zoom, gains=gains)], EYES, 0.004)
+    own = references.teeth([picture(image, 0.2)], EYES, 0.004)
+    assert lent is not None and lent.upper is not None and lent.lower is not None
+    assert own is not None
+    assert lent.upper.scale <= 1.01 * EYES
+    left = round(float(landmarks(0.0)[13, 0]))
+    for gap in (0.14, 0.24):
+        shown, expected = (compose(source(face(0.0, inside=LIPS), 0.0), mouth(gap, teeth), []) for teeth in (lent, own))
+        pixels, y0 = column(shown, left + 6)
+        down = interior.INCISOR_PER_JAW * 0.8 * gap
+        for place, colour in ((0.005, UPPER_MARK), (down - 0.02, LOWER_MARK)):
+            found = pixels[round(line() + place * EYES) - y0]
+            assert found.min() > 100
+            assert np.argmax(found) == np.argmax(colour)
+        ends = [pale_rows(one) for one in (shown, expected)]
+        assert ends[0] == [pytest.approx(run, abs=0.015) for run in ends[1]]
+        colours = [column(one, left - 10)[0][round(line() + 0.005 * EYES) - y0] for one in (shown, expected)]
+        assert colours[0] == pytest.approx(colours[1], abs=8)
+
+
+def test_a_reference_is_no_sharper_than_the_clip() -> None:
+    image = marked(0.2, upper=0.03)
+    soft, sharp = (references.teeth([picture(image, 0.2)], EYES, blur) for blur in (0.03, 0.0))
+    steps = []
+    for teeth in (soft, sharp):
+        assert teeth is not None and teeth.upper is not None
+        row = teeth.upper.colours[round((0.005 - teeth.upper.corner[1]) * teeth.upper.scale)]
+        steps.append(float(np.abs(np.diff(row[30:60], axis=0)).max()))
+    assert steps[0] < 0.7 * steps[1]
+
+
+def test_a_row_that_the_clip_shows_is_not_taken_from_a_reference() -> None:
+    own, lent = (
+        own_teeth.collect([(source(marked(0.2, upper=upper, lower=lower), 0.2), LIGHT)], EYES)
+        for upper, lower in ((0.02, 0.0), (0.02, 0.04))
+    )
+    assert own is not None and lent is not None and lent.lower is not None
+    both = own.with_missing(lent)
+    assert both.upper is own.upper
+    assert both.lower is lent.lower
+    assert own.with_missing(None) is own
+
+
+def test_a_reference_with_a_closed_mouth_or_without_teeth_lends_none() -> None:
+    for image, gap in ((face(0.0), 0.0), (face(0.2), 0.2)):
+        assert references.teeth([picture(image, gap)], EYES, 0.004) is None
+    assert references.teeth([], EYES, 0.004) is None
+
+
+def test_a_view_that_takes_two_rows_for_one_does_not_spoil_the_row() -> None:
+    """A tall block of teeth at one side, in the view that shows most."""
+    good, bad = face(0.2, upper=0.02), face(0.2, upper=0.09)
+    cut = bad[round(line() + 0.02 * EYES) :, SIDE // 2 :]
+    cut[(cut == TEETH).all(-1)] = THROAT
+    views = [(source(image, 0.2), LIGHT) for image in (bad, good)]
+    spoilt, found = own_teeth.collect(views[:1], EYES), own_teeth.collect(views, EYES)
+    assert spoilt is None or spoilt.upper is None
+    assert found is not None and found.upper is not None
 
 
 def test_a_mouth_that_shows_no_teeth_makes_no_picture() -> None:

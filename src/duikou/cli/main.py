@@ -35,6 +35,7 @@ PARAMETERS: Final = {
     "trim_end_ms": "--trim",
     "audio_volume": "--volume",
     "original_volume": "--original-volume",
+    "references": "--reference",
     "sync_mode": "--sync-mode",
     "output": "--output",
     "watermark": "--watermark",
@@ -92,9 +93,9 @@ def _in_own_words(error: InputError) -> InputError:
     """The error with the option, argument or environment variable in place of the library's parameter or setting."""
     from duikou.settings import Settings
 
-    name = error.field.rpartition(".")[2]  # of `choices[0].insert_ms`
+    name, _, place = error.field.rpartition(".")[2].partition("[")  # of `choices[0].references[1]`
     if name in PARAMETERS:
-        return error.renamed(PARAMETERS[name])
+        return error.renamed(f"{PARAMETERS[name]} {int(place.rstrip(']')) + 1}" if place else PARAMETERS[name])
     return error.renamed(f"DUIKOU_{name.upper()}") if name in Settings.model_fields else error
 
 

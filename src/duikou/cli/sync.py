@@ -54,6 +54,15 @@ def sync(
             show_default="refuse",
         ),
     ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A clip (mp4, mov) or photo (jpeg, png, webp) in which the mouth of the same person is open; it lends "
+            "the teeth that VIDEO never shows. May be repeated, up to 4 times.",
+            show_default=False,
+        ),
+    ] = None,
     watermark: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="A second mp4 file to write, with a visible mark.", show_default=False),
@@ -64,6 +73,8 @@ def sync(
 
     require_file(video, "video")
     require_file(audio, "audio")
+    for number, path in enumerate(reference or []):
+        require_file(path, f"references[{number}]")
     start_ms, end_ms = parse_trim(next((text for text in (trim, crop) if text is not None), ":"))
     made_by = configured(read_settings(), user_folder())
     identifying, rendering = split(STAGE_WEIGHTS)
@@ -80,6 +91,7 @@ def sync(
             insert_ms=at,
             audio_volume=volume,
             original_volume=original_volume,
+            references=tuple(reference or ()),
         )
         result = duikou.lip_sync(
             session,
@@ -93,6 +105,9 @@ def sync(
         typer.echo(
             f"face {face_id} speaks, the most visible of {len(session.faces)}; --face also accepts {others}", err=True
         )
+    for spoken in result.spoken:
+        for warning in spoken.warnings:
+            typer.echo(f"warning: {warning.message}", err=True)
     typer.echo(result.video)
     if result.watermark is not None:
         typer.echo(result.watermark)

@@ -125,8 +125,11 @@ class _Tasks:
         if source is None or session is None:
             raise InputError(f"the session of {task.id} has expired; its caller must create a new one", field="ID")
         files = self._files()
-        if any(files.size(str(choice.audio)) is None for choice in task.choices):
-            raise InputError(f"the speech of {task.id} is no longer stored", field="ID")
+        for choice in task.choices:
+            if files.size(str(choice.audio)) is None:
+                raise InputError(f"the speech of {task.id} is no longer stored", field="ID")
+            if any(files.size(str(key)) is None for key in choice.references):
+                raise InputError(f"a reference of {task.id} is no longer stored", field="ID")
 
     def _files(self) -> Files:
         from duikou.storage.data_folder import DataFolder

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from duikou.arrays import BoolArray, Float64Array, Image
-from duikou.faces.track import FaceTrack
+from duikou.faces.track import FacePicture, FaceTrack
 from duikou.media.video import Video
 from duikou.progress import Progress
 
@@ -19,12 +19,14 @@ class FaceClip:
     track: the smoothed face in every frame of the part that changes and around it.
     usable: (N,) whether the mouth can be measured and changed in each frame of the track.
     strength: (N,) 0 leaves a frame as it is, 1 changes it fully; values between ease in and out.
+    references: of each reference, pictures of the same person with an open mouth.
     """
 
     video: Video
     track: FaceTrack
     usable: BoolArray
     strength: Float64Array
+    references: tuple[tuple[FacePicture, ...], ...] = ()
 
 
 class Renderer(Protocol):
@@ -43,4 +45,7 @@ class Engine(Protocol):
     name: str
 
     def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> Renderer:
-        """Plan the whole clip. curves: mouth motion by name, each (N,), at the frames of the track."""
+        """Plan the whole clip. curves: mouth motion by name, each (N,), at the frames of the track.
+
+        Raises `InputError` that names a reference, such as `references[0]`, which shows nothing that the engine uses.
+        """

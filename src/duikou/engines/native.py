@@ -13,20 +13,17 @@ import numpy as np
 
 from duikou.arrays import BoolArray, Float64Array, Image, IntArray
 from duikou.engines.base import FaceClip
+from duikou.errors import InputError
 from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.progress import Progress, scaled
-from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth
+from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth, references
 from duikou.render.compose import EXEMPLAR_ALONE, SHOWS_INSIDE, Exemplar, compose
 from duikou.render.library import Library
-from duikou.render.mouth import Mouth, Plane, Source
-from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, MouthModel, close_lips, rest_shapes
+from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
+from duikou.render.shape import MouthModel, close_lips, rest_shapes
 
-TEETH_FRAMES = 16
-"""Number of frames from which the picture of a person's teeth is made."""
-
-TEETH_BEHIND_LIPS = 0.04
-"""Depth of the teeth behind the line of the closed lips, in eye distances."""
+NO_TEETH = "no teeth show in it; the mouth of the person must be open somewhere."
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,10 @@ class NativeEngine:
     name = "native"
 
     def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> NativeRenderer:
-        """Plan all frames. Reads the clip twice: once to detect overlays, once to collect the lips."""
+        """Plan all frames. Reads the clip twice: once to detect overlays, once to collect the lips.
+
+        Raises `InputError` that names a reference which shows no teeth.
+        """
         head = pose.fit(clip.track.landmarks)
         shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
         angles = head.degrees[:, :2]
@@ -74,7 +74,8 @@ class NativeEngine:
             _fill(library, clip, overlays, lending, filling)
             plan = replace(plan, choice=_choose(plan, clip.track.frames, library))
         elif len(changed):
-            _fill(library, clip, overlays, _most_open(shapes, lending), filling)
+            rows = most_open(mesh.lip_gap(shapes), np.flatnonzero(lending), own_teeth.FRAMES)
+            _fill(library, clip, overlays, np.isin(np.arange(len(shapes)), rows), filling)
         return NativeRenderer(clip, plan, library, overlays)
 
 
@@ -85,19 +86,12 @@ class NativeRenderer:
         self._clip, self._plan, self._library, self._overlays = clip, plan, library, overlays
         self._row_of = {int(clip.track.frames[row]): int(row) for row in plan.changed}
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
-        self._gaps, self._target_gaps = mesh.lip_gap(plan.shapes), mesh.lip_gap(plan.targets)
         neutral = close_lips(plan.rest)
-        if plan.choice is None:
-            self._lines = self._target_lines = _teeth_line(neutral, neutral)
-            self._jaws, self._target_jaws = (
-                (made - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW for made in (plan.shapes, plan.targets)
-            )
-        else:
-            # Lips tell where the teeth of another frame are better than its pose and chin do: when a mouth opens, the
-            # fitted pose nods.
-            self._lines, self._target_lines = (_teeth_line(made, neutral) for made in (plan.shapes, plan.targets))
-            self._jaws, self._target_jaws = JAW_PER_GAP * self._gaps, JAW_PER_GAP * self._target_gaps
-        self._teeth = self._own_teeth() or (
+        self._filmed, self._wanted = (
+            MeasuredMouths.of(plan.head, made, neutral, talks=plan.choice is not None)
+            for made in (plan.shapes, plan.targets)
+        )
+        self._teeth = self._persons_teeth() or (
             interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
         )
         move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
@@ -116,17 +110,18 @@ class NativeRenderer:
         mask = self._overlays.mask_at(frame, image)
         bare = image if mask is None else mask.inpaint(image)
         strength = float(self._clip.strength[row])
-        gap, jaw = (
-            float(was[row] + strength * (wanted[row] - was[row]))
-            for was, wanted in ((self._gaps, self._target_gaps), (self._jaws, self._target_jaws))
+        filmed, wanted = self._filmed, self._wanted
+        gap, jaw, line = (
+            was[row] + strength * (new[row] - was[row])
+            for was, new in ((filmed.gaps, wanted.gaps), (filmed.jaws, wanted.jaws), (filmed.lines, wanted.lines))
         )
         mouth = Mouth(
             target=self._targets[row],
-            gap=gap,
-            jaw=jaw,
+            gap=float(gap),
+            jaw=float(jaw),
             tongue=float(self._plan.tongue[row]),
             strength=strength,
-            plane=self._plane(row, self._lines[row] + strength * (self._target_lines[row] - self._lines[row])),
+            plane=filmed.plane(row, line),
             light=interior.Light.on(bare, self._points[row], self._library.depth),
             teeth=self._teeth,
             blur=self._library.blur,
@@ -152,41 +147,29 @@ class NativeRenderer:
 
     def _own(self, row: int, image: Image) -> Source:
         """A frame as a source. image: without overlays."""
-        points, gap = self._points[row], float(self._gaps[row])
+        points = self._points[row]
         hidden = self._plan.choice is not None and self._clip.strength[row] >= EXEMPLAR_ALONE
-        closed = hidden or gap <= SHOWS_INSIDE
+        closed = hidden or self._filmed.gaps[row] <= SHOWS_INSIDE
         found = opening.Opening.closed() if closed else opening.find(image, points)
-        return Source(image, points, gap, float(self._jaws[row]), self._plane(row, self._lines[row]), found)
+        return self._filmed.source(row, image, points, found)
 
     def _lent(self, row: int) -> Source:
         """A frame of the library as a source."""
-        return self._library.source(
-            row, float(self._gaps[row]), float(self._jaws[row]), self._plane(row, self._lines[row])
-        )
+        filmed = self._filmed
+        return self._library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
 
-    def _own_teeth(self) -> interior.OwnTeeth | None:
-        """The teeth that the track shows."""
-        rows = self._library.best_teeth(TEETH_FRAMES)
+    def _persons_teeth(self) -> interior.OwnTeeth | None:
+        """The teeth that the track shows; from the references, the first one first, the rows that it never shows."""
+        rows = self._library.best_teeth(own_teeth.FRAMES)
         scale = float(np.median(self._plan.head.scale[rows])) if len(rows) else 0.0
-        return own_teeth.collect(((self._lent(int(row)), self._library.light(int(row))) for row in rows), scale)
-
-    def _plane(self, row: int, line: Float64Array) -> Plane:
-        """The plane of the teeth in a frame. line: (3,) canonical middle of the line where the lips close."""
-        head = self._plan.head
-        turn, scale = head.rotation[row], head.scale[row]
-        place = scale * turn @ line + head.translation[row]
-        return Plane(scale * turn[:2, :2], place[:2], np.linalg.solve(turn[:2, :2], turn[:2, 2]))
-
-
-def _teeth_line(shapes: Float64Array, neutral: Float64Array) -> Float64Array:
-    """(N, 3) middle of the teeth where the upper ones meet the line of the closed lips, of shapes (N, 478, 3).
-
-    neutral: (N, 478, 3), whose depth is used, because rounded lips come forward and teeth do not.
-    """
-    closed = close_lips(shapes)
-    line: Float64Array = (closed[:, mesh.UPPER_MID] + closed[:, mesh.LOWER_MID]) / 2
-    line[:, 2] = (neutral[:, mesh.UPPER_MID] + neutral[:, mesh.LOWER_MID])[:, 2] / 2 + TEETH_BEHIND_LIPS
-    return line
+        found = own_teeth.collect(((self._lent(int(row)), self._library.light(int(row))) for row in rows), scale)
+        usual = float(np.median(self._plan.head.scale))
+        for number, pictures in enumerate(self._clip.references):
+            lent = references.teeth(pictures, usual, self._library.blur)
+            if lent is None:
+                raise InputError(NO_TEETH, field=f"references[{number}]")
+            found = lent if found is None else found.with_missing(lent)
+        return found
 
 
 def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Choice:
@@ -204,14 +187,6 @@ def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Ch
     )
     wanted = replace(filmed, gap=mesh.lip_gap(plan.targets), width=mesh.lip_width(plan.targets))
     return exemplars.choose(wanted.at(plan.changed), filmed, library.kept)
-
-
-def _most_open(shapes: Float64Array, usable: BoolArray) -> BoolArray:
-    """(N,) the usable rows with the largest lip gap in each of `TEETH_FRAMES` parts of the track."""
-    gaps, found = mesh.lip_gap(shapes), np.zeros(len(shapes), bool)
-    parts = np.array_split(np.flatnonzero(usable), TEETH_FRAMES)
-    found[[part[gaps[part].argmax()] for part in parts if len(part)]] = True
-    return found
 
 
 def _fill(library: Library, clip: FaceClip, overlays: overlay.Overlays, wanted: BoolArray, progress: Progress) -> None:

@@ -68,6 +68,14 @@ class FaceTrack:
 
 
 @dataclass(frozen=True)
+class FacePicture:
+    """One picture of a face. image: (H, W, 3) uint8 BGR. landmarks: (478, 3) as in `FaceTrack`, in its pixels."""
+
+    image: Image
+    landmarks: Float32Array
+
+
+@dataclass(frozen=True)
 class FaceWarning:
     """A reason that shortens a face's interval or makes a good result unlikely.
 

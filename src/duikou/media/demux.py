@@ -39,9 +39,17 @@ _WIDE_PCM: Final = frozenset(
 )
 AUDIO_CODECS: Final = _CODED | _ADPCM | _PCM | _WIDE_PCM
 """Allowed audio decoders."""
-_DECODERS: Final = ",".join(sorted(VIDEO_CODECS | AUDIO_CODECS))
-_DECODER_OPTIONS: Final = {"codec_whitelist": _DECODERS, "max_pixels": str(limits.DECODER_PIXELS)}
-"""Make FFmpeg apply the same limits while it probes stream parameters and while it decodes."""
+PHOTO_CODECS: Final = frozenset({"mjpeg", "png", "webp"})
+"""Allowed decoders of photos."""
+
+
+def _decoder_options(codecs: frozenset[str]) -> dict[str, str]:
+    """Make FFmpeg apply the same limits while it probes stream parameters and while it decodes."""
+    return {"codec_whitelist": ",".join(sorted(codecs)), "max_pixels": str(limits.DECODER_PIXELS)}
+
+
+_DECODER_OPTIONS: Final = _decoder_options(VIDEO_CODECS | AUDIO_CODECS)
+_PHOTO_OPTIONS: Final = _decoder_options(PHOTO_CODECS)
 
 
 @dataclass(frozen=True)
@@ -105,11 +113,33 @@ def opened(path: Path, *, field: str) -> Iterator[tuple[InputContainer, str]]:
     name = sniff.container(path, field=field)
     if sniff.DEMUXERS[name] == "mov":
         iso.check(path, field=field)
+    with _readable(path, sniff.DEMUXERS[name], _DECODER_OPTIONS, field=field) as file:
+        yield file, name
+
+
+@contextmanager
+def opened_photo(path: Path, kind: str, *, field: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The open file of a photo and its one stream. kind: see `sniff.photo`. Raises `MediaError` that names `field`."""
+    with _readable(path, sniff.PHOTO_DEMUXERS[kind], _PHOTO_OPTIONS, field=field) as file:
+        stream = file.streams.video[0]
+        context = stream.codec_context
+        if context.name not in PHOTO_CODECS:
+            raise MediaError(f"the codec {context.name} of the photo is not supported.", field=field)
+        if not context.width:  # the decoder has refused what the header declares
+            raise MediaError(f"the photo is damaged or has more than {limits.MAX_PIXELS} pixels.", field=field)
+        limits.check_picture(context.width, context.height, field=field)
+        context.options = dict(_PHOTO_OPTIONS)
+        yield file, stream
+
+
+@contextmanager
+def _readable(path: Path, demuxer: str, options: dict[str, str], *, field: str) -> Iterator[InputContainer]:
+    """The open file, its number of streams checked. options: of its decoders."""
     limits.limit_allocations()
     try:
-        with _opened(path, name, field=field) as file:
+        with _opened(path, demuxer, options, field=field) as file:
             limits.check_streams(len(file.streams), field=field)
-            yield file, name
+            yield file
     except av.FFmpegError as error:
         if error.errno == errno.ENOMEM:
             what = "needs more streams or memory than is allowed"
@@ -118,15 +148,15 @@ def opened(path: Path, *, field: str) -> Iterator[tuple[InputContainer, str]]:
         raise MediaError(f"the file {what}.", field=field) from error
 
 
-def _opened(path: Path, name: str, *, field: str) -> InputContainer:
+def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str) -> InputContainer:
     began = time.monotonic()
     try:
         file = av.open(
             f"file:{Path(path).absolute()}",  # without "file:", FFmpeg would parse a name like a URL as one
-            format=sniff.DEMUXERS[name],
-            options=_DECODER_OPTIONS,
+            format=demuxer,
+            options=options,
             container_options={
-                "format_whitelist": sniff.DEMUXERS[name],
+                "format_whitelist": demuxer,
                 "protocol_whitelist": "file",
                 "max_streams": str(2 * limits.MAX_STREAMS),  # up to here the error states the number
                 "skip_initial_bytes": str(sniff.tag_bytes(path)),

@@ -15,6 +15,10 @@ from duikou.errors import MediaError
 DEMUXERS: Final = {"mp4": "mov", "mov": "mov", "m4a": "mov", "mp3": "mp3", "wav": "wav", "aac": "aac"}
 """FFmpeg's demuxer for each container; `mov` reads the whole ISO base media family."""
 
+PHOTO_DEMUXERS: Final = {"jpeg": "jpeg_pipe", "png": "png_pipe", "webp": "webp_pipe"}
+"""FFmpeg's demuxer for each kind of photo."""
+
+_PHOTO_HEAD_BYTES: Final = 12
 _HEAD_BYTES: Final = 64 * 1024  # holds any ISO brand, any RIFF header and the first two frames of an elementary stream
 _ID3_HEAD_BYTES: Final = 10  # "ID3", version, flags and size
 _QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # files from before `ftyp`
@@ -43,7 +47,7 @@ def container(path: Path, *, field: str = "file") -> str:
                 file.seek(audio_start)
             body = file.read(_HEAD_BYTES) if audio_start else head
     except OSError as error:
-        raise MediaError(f"the file cannot be read ({error.strerror or error}).", field=field) from error
+        raise _unreadable(error, field) from error
     name = _name(head, body)
     if name is None:
         what = "is empty" if not head else "is not an mp4, mov, mp3, wav, m4a or aac file"
@@ -51,10 +55,31 @@ def container(path: Path, *, field: str = "file") -> str:
     return name
 
 
+def photo(path: Path, *, field: str = "file") -> str | None:
+    """Kind of the photo in `path`, `jpeg`, `png` or `webp`; `None` for any other content.
+
+    Raises `MediaError` that names `field` for a file that cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_PHOTO_HEAD_BYTES)
+    except OSError as error:
+        raise _unreadable(error, field) from error
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    return "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+
+
 def tag_bytes(path: Path) -> int:
     """Size in bytes of the ID3v2 tag at the start of a file. Decoding does not need it."""
     with Path(path).open("rb") as file:
         return _after_id3(file.read(_ID3_HEAD_BYTES))
+
+
+def _unreadable(error: OSError, field: str) -> MediaError:
+    return MediaError(f"the file cannot be read ({error.strerror or error}).", field=field)
 
 
 def _name(head: bytes, body: bytes) -> str | None:

@@ -15,6 +15,9 @@ from duikou.media.sync_mode import SyncMode, cut_end_ms, extended_duration_ms, s
 from duikou.timebase import END_TOLERANCE_MS, Interval
 from duikou.units import MAX_VOLUME
 
+MAX_REFERENCES = 4
+"""References of one face: each is searched for faces like a video."""
+
 
 @dataclass(frozen=True)
 class FaceChoice:
@@ -27,6 +30,9 @@ class FaceChoice:
     audio_volume: factor of the speech, in [0, 2].
     original_volume: factor of the video's own audio during the speech, in [0, 2]. The default replaces it. The default
         of the HTTP API is 1.
+    references: up to 4 other files in which the mouth of the same person is open: clips (mp4, mov) or photos (jpeg,
+        png, webp). They lend the teeth that the video never shows; earlier ones come first. In a server's database they
+        are keys of stored files.
     """
 
     audio: str | Path
@@ -36,6 +42,7 @@ class FaceChoice:
     insert_ms: int = 0
     audio_volume: float = 1.0
     original_volume: float = 0.0
+    references: Sequence[str | Path] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class ChoiceValidator:
             raise unknown_face(choice.face_id, self.intervals)
         interval = self.intervals[choice.face_id]
         _check_volumes(choice)
+        _check_references(choice)
         speech = self._speech(choice, interval, _checked_end(choice, audio_ms, self.limits.min_trim_ms))
         visible = Interval(interval.start_ms, interval.end_ms + self.limits.late_ms)
         shared = shown_ms(self.sync_mode, self.video_ms, visible, speech)
@@ -139,6 +147,13 @@ def _check_volumes(choice: FaceChoice) -> None:
     for field, volume in (("audio_volume", choice.audio_volume), ("original_volume", choice.original_volume)):
         if not 0 <= volume <= MAX_VOLUME:  # also for NaN
             raise InputError(f"{volume:g} is not between 0 and {MAX_VOLUME:g}.", field=field)
+
+
+def _check_references(choice: FaceChoice) -> None:
+    if len(choice.references) > MAX_REFERENCES:
+        raise InputError(
+            f"{len(choice.references)} references are given; at most {MAX_REFERENCES} are taken.", field="references"
+        )
 
 
 def _checked_end(choice: FaceChoice, audio_ms: int | None, min_trim_ms: int) -> int:

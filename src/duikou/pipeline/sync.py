@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from duikou.engines.base import Engine
+from duikou.engines.base import Engine, Renderer
 from duikou.engines.native import NativeEngine
+from duikou.errors import InputError
 from duikou.media.audio import Audio, Insert, mix, read_audio
+from duikou.media.photo import probe_clip_or_photo
 from duikou.media.probe import VideoInfo, probe_audio
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
@@ -58,6 +60,7 @@ def lip_sync(
     source = session.source
     validator = ChoiceValidator({face.id: face.interval for face in session.faces}, source.info.duration_ms, sync_mode)
     checked = validator.check_all(choices, _audio_lengths(choices))
+    _check_references(checked)
     files = OutputFiles(source, Output.of(output))
     inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
     speech_end_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
@@ -67,14 +70,35 @@ def lip_sync(
     with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
         planner = Planner(session, timeline, footage, engine or NativeEngine())
         plans = [
-            planner.plan(choice, insert.audio, scaled(scaled(progress, *planning), *share))
-            for choice, insert, share in zip(checked, inserts, split([1.0] * len(checked)), strict=True)
+            _planned(planner, number, choice, insert.audio, scaled(scaled(progress, *planning), *share))
+            for number, (choice, insert, share) in enumerate(
+                zip(checked, inserts, split([1.0] * len(checked)), strict=True)
+            )
         ]
         spoken = tuple(one for _, one in plans)
         result, watermarked = files.writers(timeline, audio, [(one.face_id, one.interval) for one in spoken])
         renderers = [renderer for renderer, _ in plans]
         paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
+
+
+def _check_references(choices: Sequence[FaceChoice]) -> None:
+    """Raise `MediaError` that names the first reference which cannot be read, before any work."""
+    for number, choice in enumerate(choices):
+        for place, path in enumerate(choice.references):
+            probe_clip_or_photo(Path(path), field=f"choices[{number}].references[{place}]")
+
+
+def _planned(
+    planner: Planner, number: int, choice: FaceChoice, audio: Audio, progress: Progress
+) -> tuple[Renderer, Spoken]:
+    """Plan a choice. Errors of its references name the choice."""
+    try:
+        return planner.plan(choice, audio, progress)
+    except InputError as error:
+        if not error.field.startswith("references"):
+            raise
+        raise error.renamed(f"choices[{number}].{error.field}") from error
 
 
 def _audio_lengths(choices: Sequence[FaceChoice]) -> list[int]:

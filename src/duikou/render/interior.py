@@ -251,6 +251,10 @@ class OwnTeeth:
     upper: RowPicture | None
     lower: RowPicture | None
 
+    def with_missing(self, other: OwnTeeth | None) -> OwnTeeth:
+        """These rows, and from `other` those that are missing."""
+        return self if other is None else OwnTeeth(self.upper or other.upper, self.lower or other.lower)
+
 
 @dataclass(frozen=True)
 class InteriorShape:

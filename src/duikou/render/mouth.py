@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array, Image
-from duikou.render import interior
+from duikou.arrays import Float32Array, Float64Array, Image, IntArray
+from duikou.faces.pose import Pose
+from duikou.render import interior, mesh
 from duikou.render.opening import Opening
+from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, close_lips
 from duikou.render.warp import along_mouth
+
+TEETH_BEHIND_LIPS = 0.04
+"""Depth of the teeth behind the line of the closed lips, in eye distances."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,60 @@ class Source:
         edges = self.opening.lip_edges(self.points)
         along, _ = along_mouth(self.points, *((edges[0] + edges[1])[1:-1] / 2).T)
         return np.interp(u, along, self.opening.upper), np.interp(u, along, self.opening.lower)
+
+
+@dataclass(frozen=True)
+class MeasuredMouths:
+    """The mouths of N pictures of a face, or those that are wanted in them.
+
+    head: pose in each picture. gaps, jaws: (N,) of the lips, and lowering of the chin, in eye distances. lines: (N, 3)
+    canonical middle of the teeth where the upper ones meet the line of the closed lips.
+    """
+
+    head: Pose
+    gaps: Float64Array
+    jaws: Float64Array
+    lines: Float64Array
+
+    @classmethod
+    def of(cls, head: Pose, shapes: Float64Array, neutral: Float64Array, *, talks: bool) -> MeasuredMouths:
+        """Measure canonical shapes (N, 478, 3). neutral: (N, 478, 3) the same face with closed lips.
+
+        talks: whether the face opens its mouth in the pictures. Lips then tell where its teeth are better than its pose
+        and chin do: when a mouth opens, the fitted pose nods.
+        """
+        gaps = mesh.lip_gap(shapes)
+        if talks:
+            return cls(head, gaps, JAW_PER_GAP * gaps, _teeth_lines(shapes, neutral))
+        drop = (shapes - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW
+        return cls(head, gaps, drop, _teeth_lines(neutral, neutral))
+
+    def plane(self, row: int, line: Float64Array | None = None) -> Plane:
+        """The plane of the teeth in a picture. line: (3,) canonical, in place of the picture's own."""
+        turn, scale = self.head.rotation[row], self.head.scale[row]
+        place = scale * turn @ (self.lines[row] if line is None else line) + self.head.translation[row]
+        return Plane(scale * turn[:2, :2], place[:2], np.linalg.solve(turn[:2, :2], turn[:2, 2]))
+
+    def source(self, row: int, image: Image, points: Float64Array, found: Opening) -> Source:
+        """A picture as a source. points: (478, 2) its landmarks in pixels. found: the opening in it."""
+        return Source(image, points, float(self.gaps[row]), float(self.jaws[row]), self.plane(row), found)
+
+
+def most_open(gaps: Float64Array, rows: IntArray, count: int) -> IntArray:
+    """Of the `rows` of a track, those with the largest of its lip gaps (N,) in each of `count` parts of it."""
+    parts = np.array_split(rows, count)
+    return np.array([part[gaps[part].argmax()] for part in parts if len(part)], np.int64)
+
+
+def _teeth_lines(shapes: Float64Array, neutral: Float64Array) -> Float64Array:
+    """The lines (N, 3) of shapes (N, 478, 3); see `MeasuredMouths`.
+
+    neutral: (N, 478, 3), whose depth is used, because rounded lips come forward and teeth do not.
+    """
+    closed = close_lips(shapes)
+    line: Float64Array = (closed[:, mesh.UPPER_MID] + closed[:, mesh.LOWER_MID]) / 2
+    line[:, 2] = (neutral[:, mesh.UPPER_MID] + neutral[:, mesh.LOWER_MID])[:, 2] / 2 + TEETH_BEHIND_LIPS
+    return line
 
 
 @dataclass(frozen=True)

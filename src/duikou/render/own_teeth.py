@@ -19,6 +19,9 @@ from duikou.render.interior import INCISOR_PER_JAW, LOWER, UPPER, Arch, OwnTeeth
 from duikou.render.mouth import Source
 from duikou.render.warp import along_mouth, edge_at, sample
 
+FRAMES = 16
+"""Number of frames from which the picture of a person's teeth is made."""
+
 WIDE, HIGH = 0.30, (-0.14, 0.20)
 """Extent of a picture in eye distances: to each side of the middle, and above and below the line of the closed lips."""
 
@@ -94,7 +97,7 @@ def collect(sources: Iterable[tuple[Source, interior.Light]], scale: float) -> O
     if sum(apart) >= BOTH_SEEN * len(apart):
         # Two rows that touch may be taken for one; where they are told apart often enough, those frames count.
         uppers = [view for view, told in zip(uppers, apart, strict=True) if told]
-    upper, lower = _merged(uppers, scale, up=True), _merged(lowers, scale, up=False)
+    upper, lower = _picture(uppers, scale, up=True), _picture(lowers, scale, up=False)
     return OwnTeeth(upper, lower) if upper or lower else None
 
 
@@ -128,8 +131,20 @@ def _view(source: Source, light: interior.Light, arch: Arch, scale: float) -> _V
     return _View(colours.reshape(image.shape).astype(np.float32), coverage, inside.astype(np.float32), area * sharp)
 
 
+def _picture(views: list[_View], scale: float, *, up: bool) -> RowPicture | None:
+    """The picture of a row from all views of it; `None` if they show none. up: the teeth go on upwards.
+
+    One view in which two rows are taken for one spoils the picture: then only those views count that show a row alone.
+    """
+    found = _merged(views, scale, up=up)
+    if found is None:
+        alone = [view for view in views if _is_row(_closed(view, scale), scale, up=up)]
+        found = _merged(alone, scale, up=up) if len(alone) < len(views) else None
+    return found
+
+
 def _merged(views: list[_View], scale: float, *, up: bool) -> RowPicture | None:
-    """The best view, with what the others add; `None` if too little is seen. up: the teeth go on upwards."""
+    """The best view, with what the others add; `None` if too little is seen, or no row."""
     if not views:
         return None
     picture, *others = sorted(views, key=lambda view: -view.score)
@@ -146,12 +161,17 @@ def _merged(views: list[_View], scale: float, *, up: bool) -> RowPicture | None:
         colours = (picture.colours * known + moved.colours * added) / total
         coverage = (picture.coverage[..., None] * known + moved.coverage[..., None] * added) / total
         picture = _View(colours, coverage[..., 0], (known + added)[..., 0], picture.score)
-    coverage = _one_piece(picture.coverage * picture.seen, scale)
-    coverage = cv2.morphologyEx(coverage, cv2.MORPH_CLOSE, np.ones((HOLE, 1), np.uint8)).astype(np.float32)
+    coverage = _closed(picture, scale)
     if not _is_row(coverage, scale, up=up):
         return None
     colours, coverage = _continued(picture.colours, coverage, round(UNDER_LIP * scale), up=up)
     return RowPicture(colours, coverage, np.array([-WIDE, HIGH[0]]), scale)
+
+
+def _closed(view: _View, scale: float) -> Float32Array:
+    """The coverage of a view as one piece, its holes closed."""
+    coverage = _one_piece(view.coverage * view.seen, scale)
+    return cv2.morphologyEx(coverage, cv2.MORPH_CLOSE, np.ones((HOLE, 1), np.uint8)).astype(np.float32)
 
 
 def _is_row(coverage: Float32Array, scale: float, *, up: bool) -> bool:

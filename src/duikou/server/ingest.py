@@ -19,6 +19,7 @@ from duikou.server.signed_urls import FileUrls
 from duikou.settings import Settings
 from duikou.tasks.models import (
     AUDIO_SUFFIXES,
+    PHOTO_SUFFIXES,
     VIDEO_SUFFIXES,
     Media,
     MediaKind,
@@ -30,6 +31,10 @@ from duikou.tasks.service import NewMedia, NewRender, TaskService
 from duikou.tasks.store.errors import ExternalIdTaken
 from duikou.telemetry.traces import traces
 from duikou.units import MIB
+
+REFERENCE_SUFFIXES = (*VIDEO_SUFFIXES, *PHOTO_SUFFIXES)
+NAMES = {VIDEO_SUFFIXES: "video", AUDIO_SUFFIXES: "sound", REFERENCE_SUFFIXES: "clip or photo"}
+"""What a missing file of some kind is called."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +108,12 @@ class Ingest:
         await run_in_threadpool(service.require_disk)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
-            audio, fitted = [], []
+            audio, references, fitted = [], [], []
             for number, asked in enumerate(body.face_choose):
                 audio.append(await stack.enter_async_context(self.receiving(self._settings.max_audio_mb)))
                 audio_ms = await self._receive_audio(caller, asked, f"face_choose[{number}]", audio[-1])
                 fitted.append(validation.fit(validator, asked.choice(), number, audio_ms))
+                references.append(await self._receive_references(caller, asked, f"face_choose[{number}]", stack))
             if body.dry_run:
                 return await self._estimate(session, validator, fitted)
             callback = TaskCallback(body.callback_url, caller.urls.base) if body.callback_url else None
@@ -116,6 +122,7 @@ class Ingest:
                 tuple(fitted),
                 tuple(audio),
                 body.fingerprint(),
+                tuple(references),
                 external_id=body.external_task_id or None,
                 sync_mode=body.sync_mode,
                 watermark=body.watermark,
@@ -188,6 +195,24 @@ class Ingest:
         validation.check_audio(info, field)
         return info.duration_ms
 
+    async def _receive_references(
+        self, caller: Caller, asked: schemas.FaceChoose, entry: str, stack: AsyncExitStack
+    ) -> tuple[Path, ...]:
+        """Receive the references of one choice; `stack` removes what is left of them."""
+        received, max_mb = [], self._settings.max_video_mb
+        for place, url in enumerate(asked.reference_urls):
+            field = f"{entry}.reference_urls[{place}]"
+            to = await stack.enter_async_context(self.receiving(max_mb))
+            media = await self._stored(caller, FileReference(None, url, field, REFERENCE_SUFFIXES))
+            if media is not None:
+                await run_in_threadpool(self._service.copy_file, media.key, to)
+                await run_in_threadpool(self._service.extend_upload, media, as_source=False)
+            else:
+                await self._fetch(url, to, max_mb, field)
+            validation.check_reference(await self._prober.reference(to, field), field)
+            received.append(to)
+        return tuple(received)
+
     # Files
 
     async def store_upload(self, account: str, receive: Callable[[Path], Awaitable[None]]) -> Media:
@@ -197,7 +222,7 @@ class Ingest:
         async with self.receiving(max(settings.max_video_mb, settings.max_audio_mb)) as path:
             await receive(path)
             found = await self._prober.upload(path, "file")
-            max_mb = settings.max_video_mb if found.suffix in VIDEO_SUFFIXES else settings.max_audio_mb
+            max_mb = settings.max_audio_mb if found.suffix in AUDIO_SUFFIXES else settings.max_video_mb
             if (size := path.stat().st_size) > max_mb * MIB:
                 raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field="file")
             new = NewMedia(path, MediaKind.UPLOAD, found.suffix, found.duration_ms)
@@ -235,7 +260,7 @@ class Ingest:
         else:
             return None
         if media is None or media.suffix not in given.suffixes:
-            what = "video" if given.suffixes == VIDEO_SUFFIXES else "sound"
+            what = NAMES[given.suffixes]
             shown = f" {media_id[:80]!r}" if media_id else ""
             raise InputError(f"there is no {what}{shown}, or it has expired.", field=given.field)
         return media

@@ -43,6 +43,11 @@ class MediaProber:
         info: AudioInfo = await self._probe(self._work.probe_audio, path, field)
         return info
 
+    async def reference(self, path: Path, field: str) -> VideoInfo | None:
+        """The headers of a clip; `None` for a photo."""
+        info: VideoInfo | None = await self._probe(self._work.probe_reference, path, field)
+        return info
+
     async def upload(self, path: Path, field: str) -> UploadInfo:
         """The type and length of a file of any kind."""
         found: UploadInfo = await self._probe(self._work.probe_upload, path, field)

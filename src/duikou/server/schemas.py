@@ -19,10 +19,11 @@ from pydantic.json_schema import SkipJsonSchema
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.sync_mode import SyncMode
-from duikou.pipeline.choice import FaceChoice
+from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
 from duikou.server.signed_urls import FileUrls
+from duikou.server.validation import in_wire_words
 from duikou.storage import keys
-from duikou.tasks.models import VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
+from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
 from duikou.tasks.states import TaskStatus
 from duikou.units import DAY_MS
 
@@ -135,9 +136,15 @@ class FaceChoose(_Request):
         default=1.0, description="Volume of the speech: 1 leaves it as it is, 2 doubles the amplitude."
     )
     original_audio_volume: Volume = Field(default=1.0, description="Volume of the video's own audio.")
+    reference_urls: Annotated[list[Text], _default_for_null([])] = Field(
+        default=[],
+        description="An extension: URLs, http or https, of other clips (.mp4, .mov; at most 60 s) or photos (.jpg, "
+        ".png, .webp) in which the mouth of the same person is open. They lend the teeth that the video never shows.",
+        json_schema_extra=EXTENSION | {"maxItems": MAX_REFERENCES},
+    )
 
     def choice(self) -> FaceChoice:
-        """The choice as the rooms below know it, its sound still to come."""
+        """The choice as the rooms below know it, its files still to come."""
         return FaceChoice(
             audio="",
             face_id=self.face_id,
@@ -146,6 +153,7 @@ class FaceChoose(_Request):
             insert_ms=self.sound_insert_time,
             audio_volume=self.sound_volume,
             original_volume=self.original_audio_volume,
+            references=tuple(self.reference_urls),
         )
 
 
@@ -198,6 +206,9 @@ class LipSyncRequest(_Request):
         """Digest of everything that determines the result; tells a repeated request from another one."""
         payload = self.model_dump(mode="json", include={"session_id", "face_choose"})
         payload |= {"watermark": self.watermark, "sync_mode": self.sync_mode}
+        for asked in payload["face_choose"]:
+            if not asked["reference_urls"]:  # fingerprints of former versions, which did not know them, stay valid
+                del asked["reference_urls"]
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
 
@@ -351,10 +362,10 @@ class UploadData(_ExtensionResponse):
     """An extension: a file that was uploaded."""
 
     id: str = Field(description="Id of the file, for `video_id` or `audio_id`.")
-    url: str = Field(description="Signed URL of the file, for `video_url` or `sound_file`.")
-    type: Literal["video", "audio"]
+    url: str = Field(description="Signed URL of the file, for `video_url`, `sound_file` or `reference_urls`.")
+    type: Literal["video", "audio", "image"]
     size: int = Field(description="Size in bytes.")
-    duration: str = Field(description="Duration in seconds, as a string.")
+    duration: str = Field(description="Duration in seconds, as a string; 0 for an image.")
     expires_at: int = Field(description="When the file is deleted, Unix time in ms.")
 
 
@@ -409,7 +420,7 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
     return TaskData(
         task_id=task.id,
         task_status=STATUSES[task.status],
-        task_status_msg=task.reason,
+        task_status_msg=in_wire_words(task.reason),
         task_info=TaskInfo(
             parent_video=_video(source.id, source.suffix, source_key, source.duration_ms, links),
             external_task_id=task.external_id,
@@ -434,11 +445,17 @@ def upload_data(media: Media, links: FileUrls) -> UploadData:
     return UploadData(
         id=media.id,
         url=links.media(media.id, media.suffix, media.key),
-        type="video" if media.suffix in VIDEO_SUFFIXES else "audio",
+        type=_kind(media.suffix),
         size=media.size,
         duration=seconds_text(media.duration_ms),
         expires_at=media.expires_at,
     )
+
+
+def _kind(suffix: str) -> Literal["video", "audio", "image"]:
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    return "image" if suffix in PHOTO_SUFFIXES else "audio"
 
 
 def seconds_text(ms: int) -> str:

@@ -25,6 +25,8 @@ MEDIA_TYPES = {
     ".m4a": "audio/mp4",
     ".aac": "audio/aac",
     ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
 }
 _MEDIA = re.compile(r"/files/media/(\d{1,19})\.[a-z0-9]{2,4}")
 
@@ -73,7 +75,7 @@ class FileUrls:
     storage: Files | None = None
 
     def media(self, media_id: str, suffix: str, key: str) -> str:
-        """URL of a video or audio file. key: its key in the storage."""
+        """URL of a stored file. key: its key in the storage."""
         return self._url(key, f"{media_id}{suffix}", f"/files/media/{media_id}{suffix}")
 
     def picture(self, session_id: str, face_id: str) -> str:

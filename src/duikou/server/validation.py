@@ -34,19 +34,17 @@ WIRE_FIELDS = {
     "insert_ms": "sound_insert_time",
     "audio_volume": "sound_volume",
     "original_volume": "original_audio_volume",
+    "references": "reference_urls",
     "sync_mode": "sync_mode",
 }
 """The library's parameters and what Kling calls them."""
+_CHOICE_FIELD = re.compile(r"choices\[\d+\]\.[a-z_]+(\[\d+\])?(?=: )")
 
 
 def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
     """Raise `InputError` for a video that the contract refuses; `any_size` lifts the rules on its size in pixels."""
     _check_length(info.duration_ms, "video", field)
-    if info.rate > MAX_RATE * 1.01:  # a frame more or less in a few seconds
-        raise InputError(
-            f"the video has {float(info.rate):.6g} frames per second; at most {MAX_RATE} are taken.",
-            field=field,
-        )
+    _check_rate(info, field)
     if any_size:
         return
     size = f"{info.width}x{info.height}"
@@ -63,6 +61,15 @@ def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
 def check_audio(info: AudioInfo, field: str) -> None:
     """Raise `InputError` for audio that the contract refuses."""
     _check_length(info.duration_ms, "audio", field)
+
+
+def check_reference(info: VideoInfo | None, field: str) -> None:
+    """Raise `InputError` for a reference that takes too much work. info: `None` for a photo."""
+    if info is None:
+        return
+    if info.duration_ms > MAX_MS + END_TOLERANCE_MS:
+        raise InputError(f"the clip lasts {info.duration_ms} ms; at most {MAX_MS} ms are taken.", field=field)
+    _check_rate(info, field)
 
 
 def validator_of(session: SessionRecord, mode: SyncMode | None) -> ChoiceValidator:
@@ -90,7 +97,24 @@ def wire_words(prefix: str = "") -> Iterator[None]:
         yield
     except InputError as error:
         place = error.field if error.field == "sync_mode" else prefix + error.field
-        raise error.renamed(re.sub(r"[a-z_]+", lambda found: WIRE_FIELDS.get(found[0], found[0]), place)) from error
+        raise error.renamed(_wire_name(place)) from error
+
+
+def in_wire_words(reason: str) -> str:
+    """The reason of a failed task, where it begins with a field of a choice under that field's name on the wire."""
+    return _CHOICE_FIELD.sub(lambda found: _wire_name(found[0]), reason, count=1) if reason else reason
+
+
+def _wire_name(field: str) -> str:
+    return re.sub(r"[a-z_]+", lambda found: WIRE_FIELDS.get(found[0], found[0]), field)
+
+
+def _check_rate(info: VideoInfo, field: str) -> None:
+    if info.rate > MAX_RATE * 1.01:  # a frame more or less in a few seconds
+        raise InputError(
+            f"the video has {float(info.rate):.6g} frames per second; at most {MAX_RATE} are taken.",
+            field=field,
+        )
 
 
 def _check_length(duration_ms: int, what: str, field: str) -> None:

@@ -3,6 +3,8 @@
 media/ID.mp4      source videos and uploads
 sessions/ID/      the faces of a video: tracks and pictures
 tasks/ID/sound_0  the speech of a task
+tasks/ID/reference_0_1
+                  the second reference of its first choice
 tasks/ID/N/       what attempt N of the task writes
 """
 
@@ -40,6 +42,11 @@ def task_key(task_id: str) -> str:
 def audio_key(task_id: str, number: int) -> str:
     """Speech of a task's choice."""
     return f"{task_key(task_id)}/sound_{number}"
+
+
+def reference_key(task_id: str, number: int, place: int) -> str:
+    """A reference of a task's choice."""
+    return f"{task_key(task_id)}/reference_{number}_{place}"
 
 
 def attempt_key(task_id: str, attempt: int) -> str:

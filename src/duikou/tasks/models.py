@@ -14,6 +14,7 @@ from duikou.units import HOUR_MS
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
+PHOTO_SUFFIXES = (".jpg", ".png", ".webp")
 IDENTIFY_KEPT_MS = HOUR_MS  # how long a finished identify task is kept: its caller reads the end at once
 
 
@@ -27,9 +28,10 @@ class MediaKind(StrEnum):
 
 @dataclass(frozen=True)
 class Media:
-    """One video or audio file that the server keeps and serves.
+    """One file that the server keeps and serves: a video, audio or a photo.
 
-    key: its key in the file storage. suffix: `.mp4` or `.mov`, or for audio `.mp3`, `.wav`, `.m4a` or `.aac`.
+    key: its key in the file storage. suffix: `.mp4` or `.mov`, for audio `.mp3`, `.wav`, `.m4a` or `.aac`, for a photo
+        `.jpg`, `.png` or `.webp`. duration_ms: 0 for a photo.
     """
 
     id: str
@@ -160,7 +162,7 @@ class IdentifyTask(Task):
 class RenderTask(Task):
     """A lip sync.
 
-    session_id: the session that it starts from. choices: their audio is a key in the file storage.
+    session_id: the session that it starts from. choices: their files are keys in the file storage.
     fingerprint: digest of the payload; tells a repeated request from another one under the same external id.
     sync_mode: what to do with speech that is longer than the video; `None` makes that an error.
     watermark: whether a second, visibly marked result is made.

@@ -145,7 +145,8 @@ def _queue(name: str) -> Queue:
 
 
 def _choice_json(choice: FaceChoice) -> dict[str, Any]:
-    return {
+    references = {"references": [str(key) for key in choice.references]} if choice.references else {}
+    return references | {
         "sound": str(choice.audio),
         "face_id": choice.face_id,
         "sound_start_ms": choice.trim_start_ms,
@@ -165,6 +166,7 @@ def _choice_from(value: Mapping[str, Any]) -> FaceChoice:
         insert_ms=value["insert_ms"],
         audio_volume=value["sound_volume"],
         original_volume=value["original_volume"],
+        references=tuple(value.get("references", ())),
     )
 
 

@@ -28,6 +28,7 @@ from duikou.tasks.dispatcher import Dispatcher
 from duikou.tasks.models import (
     AUDIO_SUFFIXES,
     IDENTIFY_KEPT_MS,
+    PHOTO_SUFFIXES,
     VIDEO_SUFFIXES,
     IdentifyTask,
     Media,
@@ -63,12 +64,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class NewRender:
-    """A lip sync to be created. audio: local files, one for each choice; they replace the choices' own audio."""
+    """A lip sync to be created.
+
+    audio, references: local files, of each choice; they replace the choices' own. No references at all may be `()`.
+    """
 
     session: SessionRecord
     choices: tuple[FaceChoice, ...]
     audio: tuple[Path, ...]
     fingerprint: str
+    references: tuple[tuple[Path, ...], ...] = ()
     external_id: str | None = None
     sync_mode: SyncMode | None = None
     watermark: bool = False
@@ -191,7 +196,7 @@ class TaskService:
 
     def add_media(self, account: str, new: NewMedia) -> Media:
         """Store a received file; its local copy is taken over."""
-        if new.suffix not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES):
+        if new.suffix not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES):
             raise WorkerError(f"the worker process reported an unknown kind of file, {new.suffix!r}")
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, new.suffix)
@@ -306,16 +311,20 @@ class TaskService:
         return self._store.queue.positions([task.id]).get(task.id)
 
     def submit(self, account: str, new: NewRender) -> RenderTask:
-        """Store a render and have it run; the audio files are taken over.
+        """Store a render and have it run; the audio files and references are taken over.
 
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
         common = _new_task(account, new.session.source)
         choices = []
-        for number, (choice, audio) in enumerate(zip(new.choices, new.audio, strict=True)):
+        for number, (choice, audio, references) in enumerate(
+            zip(new.choices, new.audio, new.references or [()] * len(new.choices), strict=True)
+        ):
             key = keys.audio_key(common["id"], number)
-            self._files.put(audio, key)
-            choices.append(replace(choice, audio=key))
+            lent = tuple(keys.reference_key(common["id"], number, place) for place in range(len(references)))
+            for path, to in zip((audio, *references), (key, *lent), strict=True):
+                self._files.put(path, to)
+            choices.append(replace(choice, audio=key, references=lent))
         task = RenderTask(
             **common,
             queue=self._policy.render_queue,

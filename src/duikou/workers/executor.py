@@ -207,7 +207,10 @@ class Executor:
             job = RenderJob(
                 session=workspace.get(keys.session_key(task.session_id)),
                 video=workspace.get(source.key),
-                choices=task.choices,
+                choices=tuple(
+                    replace(choice, references=tuple(workspace.get(str(key)) for key in choice.references))
+                    for choice in task.choices
+                ),
                 audio=tuple(workspace.get(str(choice.audio)) for choice in task.choices),
                 output=folder / keys.RESULT,
                 made_by=self._policy.made_by,
@@ -290,8 +293,9 @@ def _fault(error: Exception) -> tuple[Fault, str]:
             fault = Fault.STORAGE
         case _:
             fault = Fault.WORKER
-    if isinstance(error, InputError):  # without its field: a library parameter, which means nothing to the caller
-        return fault, plain_text(error.reason)
+    if isinstance(error, InputError):
+        # The field is a library parameter. Of a choice, the server knows what its caller calls it; others mean nothing.
+        return fault, plain_text(str(error) if error.field.startswith("choices[") else error.reason)
     if isinstance(error, DuikouError):
         return fault, plain_text(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)

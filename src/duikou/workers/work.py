@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duikou
-from duikou.media import probe, sniff
+from duikou.media import photo, probe, sniff
 from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
@@ -22,13 +22,16 @@ from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import AllowedPaths
-from duikou.tasks.models import VIDEO_SUFFIXES, FaceRecord, FoundFaces
+from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
 from duikou.timebase import Milliseconds
+
+PHOTO_SUFFIX = dict(zip(sniff.PHOTO_DEMUXERS, PHOTO_SUFFIXES, strict=True))
+"""Suffix of a stored photo by its kind."""
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What a worker needs to render: paths, and the choices with the paths of their audio in the same job.
+    """What a worker needs to render: paths, and the choices, whose references are paths too. audio: of each choice.
 
     made_by, produce_id: the producer named in the result, and its number. watermark: where to write a second file with
     a visible mark, if wanted. sync_mode: what to do with speech that is too long; `None` refuses it.
@@ -48,21 +51,26 @@ class RenderJob:
     def allowed_paths(self) -> AllowedPaths:
         """The files that the work reads, and the one folder that it writes to."""
         certificate = self.made_by.certificate
+        references = (Path(path) for choice in self.choices for path in choice.references)
         return AllowedPaths(
-            (self.session, self.video, *self.audio, certificate.chain, certificate.key), (self.output.parent,)
+            (self.session, self.video, *self.audio, *references, certificate.chain, certificate.key),
+            (self.output.parent,),
         )
 
 
 @dataclass(frozen=True)
 class UploadInfo:
-    """An uploaded file: its suffix (`.mp4`, `.mp3`, ...) and its length."""
+    """An uploaded file: its suffix (`.mp4`, `.mp3`, `.jpg`, ...) and its length, 0 for a photo."""
 
     suffix: str
     duration_ms: Milliseconds
 
 
 def probe_upload(path: Path, field: str, progress: Progress) -> UploadInfo:
-    """Read the headers of a video or an audio file. Raises `MediaError` that names `field`."""
+    """Read the headers of a video or an audio file, or decode a photo. Raises `MediaError` that names `field`."""
+    if kind := sniff.photo(path, field=field):
+        photo.read(path, field=field)
+        return UploadInfo(PHOTO_SUFFIX[kind], 0)
     suffix = f".{sniff.container(path, field=field)}"
     if suffix in VIDEO_SUFFIXES:
         return UploadInfo(suffix, media_video.probe_video(path, field=field).duration_ms)
@@ -77,6 +85,11 @@ def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
 def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
     """Read an audio file's headers. Raises `MediaError` that names `field`."""
     return probe.probe_audio(path, field=field)
+
+
+def probe_reference(path: Path, field: str, progress: Progress) -> VideoInfo | None:
+    """Read a clip's headers; `None` for a photo, which is decoded. Raises `MediaError` that names `field`."""
+    return photo.probe_clip_or_photo(path, field=field)
 
 
 def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
@@ -128,6 +141,7 @@ class Work:
     probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
     probe_audio: Callable[[Path, str, Progress], AudioInfo] = probe_audio
     probe_upload: Callable[[Path, str, Progress], UploadInfo] = probe_upload
+    probe_reference: Callable[[Path, str, Progress], VideoInfo | None] = probe_reference
     identify: Callable[[Path, Path, Progress], FoundFaces] = identify
     render: Callable[[RenderJob, Progress], int] = render
     preload: str = "duikou.workers.preload"

@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1")
     openapi_extra=extension(requestBody=BODY),
 )
 async def upload_file(request: Request, context: Context, caller: CallerParam) -> schemas.Envelope[schemas.UploadData]:
-    """An extension: store a video or an audio file, sent as the body itself or as the field `file` of a form."""
+    """An extension: store a video, audio or photo file, sent as the body itself or as the field `file` of a form."""
     media = await context.ingest.store_upload(caller.account, lambda path: _receive(request, path))
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, caller.urls))
 
