@@ -119,7 +119,7 @@ def displaced(count: int) -> IntArray:
 def reenactment(clip: Clip, folder: Path) -> Take:
     """Write the unchanged clip, the displaced clip, and its audio. Raises `MediaError` for a clip without audio."""
     frames = frame_count(clip)
-    real, given = _unchanged(clip, frames, folder), folder / "given.mp4"
+    real, given = unchanged(clip.video, frames, folder / "real.mp4"), folder / "given.mp4"
     pts = [int(one) for one in decode.read_frame_times(clip.video).pts[:frames]]
     with VideoWriter(given, Video.open(clip.video), quality=DISPLACED) as writer:
         for when, image in zip(pts, _in_order(clip.video, displaced(frames)), strict=True):
@@ -130,7 +130,7 @@ def reenactment(clip: Clip, folder: Path) -> Take:
 def with_a_pause(clip: Clip, speech: Path, folder: Path) -> Take:
     """The unchanged clip, and speech with a pause in the middle."""
     frames = frame_count(clip)
-    real = _unchanged(clip, frames, folder)
+    real = unchanged(clip.video, frames, folder / "real.mp4")
     said = read_audio(speech, channels=1)
     part, nothing = round(PART_S * said.rate), np.zeros((round(PAUSE_S * said.rate), 1), np.float32)
     lead = np.zeros((round(LEAD_S * said.rate), 1), np.float32)
@@ -168,11 +168,10 @@ def write_sound(path: Path, sound: Audio) -> Path:
     return write_wave(path, sound.samples[:, 0], sound.rate)
 
 
-def _unchanged(clip: Clip, frames: int, folder: Path) -> Path:
-    """The clip's first frames, encoded as the product encodes unchanged frames."""
-    path = folder / "real.mp4"
-    with VideoWriter(path, Video.open(clip.video)) as writer:
-        for frame in decode.frames(clip.video, stop=frames):
+def unchanged(video: Path, frames: int, path: Path) -> Path:
+    """Write the first frames of a video as the product encodes unchanged frames, and return `path`."""
+    with VideoWriter(path, Video.open(video)) as writer:
+        for frame in decode.frames(video, stop=frames):
             writer.copy(frame)
     return path
 

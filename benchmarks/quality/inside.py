@@ -6,7 +6,7 @@ played back and forth, so that it must paint what the person's own clip shows. B
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.quality.clips import DISPLACED, Clip, frame_count, own_sound
 from benchmarks.quality.engines import Watched
 from benchmarks.quality.lips import Lips, same_face, tracked
+from benchmarks.quality.mouths import OPEN, Filmed, Mouth, cut, evenly
 from duikou import FaceChoice, identify, lip_sync
 from duikou.arrays import Float64Array, Image, IntArray
 from duikou.media import decode
@@ -56,12 +57,15 @@ class Inside:
 
 @dataclass(frozen=True)
 class InsideReport:
-    """One face: medians of its real and painted mouths by lip gap, from `GAPS`, where both are seen often enough."""
+    """One face: medians of its real and painted mouths by lip gap, from `GAPS`, where both are seen often enough.
+    mouths: single painted ones with open lips.
+    """
 
     name: str
     gaps: list[tuple[float, float]]
     real: list[Inside]
     ours: list[Inside]
+    mouths: list[Mouth] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """As values of JSON."""
@@ -107,7 +111,8 @@ def compare(clip: Clip, folder: Path, progress: Progress) -> InsideReport | None
     Raises `MediaError` for a clip without audio.
     """
     count = frame_count(clip)
-    face = max(identify(clip.video).faces, key=lambda one: len(one.track))
+    faces = identify(clip.video).faces
+    face = max(faces, key=lambda one: len(one.track))
     real = tracked(clip.video, face, count)
     closed = longest_closed(real)
     if len(closed) < LEAST_CLOSED:
@@ -120,13 +125,15 @@ def compare(clip: Clip, folder: Path, progress: Progress) -> InsideReport | None
     watched = Watched()
     choice = FaceChoice(own_sound(clip, folder), idle.id, original_volume=0.0)
     lip_sync(session, [choice], folder / "painted.mp4", engine=watched, progress=progress)
-    ours = tracked(folder / "painted.mp4", idle, count)
-    found = [
-        by_gap(_measured(clip.video, real)),
-        by_gap(_measured(folder / "painted.mp4", ours.among(list(watched.faces[0].changes_made)))),
-    ]
-    shared = [gaps for gaps in found[0] if gaps in found[1]]
-    return InsideReport(clip.name, shared, *([one[gaps] for gaps in shared] for one in found)) if shared else None
+    painted = folder / "painted.mp4"
+    ours = tracked(painted, idle, count).among(list(watched.faces[0].changes_made))
+    true, new = by_gap(_measured(clip.video, real)), by_gap(_measured(painted, ours))
+    shared = [gaps for gaps in true if gaps in new]
+    if not shared:
+        return None
+    name = clip.name if len(faces) == 1 else f"{clip.name}_{face.id}"
+    mouths = cut(Filmed(clip.name, name, painted, ours, ours=True), evenly(ours.frames[ours.gap > OPEN]))
+    return InsideReport(clip.name, shared, [true[gaps] for gaps in shared], [new[gaps] for gaps in shared], mouths)
 
 
 def longest_closed(lips: Lips) -> IntArray:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality import picture, sheet
+from benchmarks.quality import clips, mouths, picture, sheet
 from benchmarks.quality.clips import Take
 from benchmarks.quality.engines import Driven, Watched, WatchedRenderer, loudness_motion
 from benchmarks.quality.lips import LAGS_MS, NO_LAG, Agreement, Lips, agreement, by_lag, gestures, same_face, tracked
+from benchmarks.quality.mouths import OPEN, Filmed, Mouth
 from benchmarks.quality.picture import Compared, Picture
 from benchmarks.quality.silence import Calm, calm
 from duikou import FaceChoice, Session, identify, lip_sync
@@ -47,6 +48,8 @@ class FaceReport:
     behind_ms: its lag behind the wanted gap. These limit how well the result can follow the real lips.
 
     A clip of a silent person has no truth to agree with: only pauses and pictures are measured.
+
+    mouths: single ones, real and ours, encoded alike: of a talking person with the same gaps.
     """
 
     name: str
@@ -59,13 +62,19 @@ class FaceReport:
     behind_ms: int
     calm: dict[str, Calm]
     picture: Picture | None
+    mouths: list[Mouth] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One take, the motion that its speech asks for, the motion of its loudness, and the folder of the sheets."""
+    """One take, the motion that its speech asks for, the motion of its loudness, and the folder of the sheets.
+
+    again: the given clip once more through the product's encoder, as the result is; not of a hard case, whose mouths
+    were never filmed.
+    """
 
     take: Take
+    again: Path | None
     asked: MouthMotion
     loud: MouthMotion
     sheets: Path
@@ -77,9 +86,10 @@ class UnmeasuredError(Exception):
 
 @dataclass(frozen=True)
 class _Case:
-    """One face: its lips by row, when it spoke, and what was painted."""
+    """One face: its result, its lips by row, when it spoke, and what was painted."""
 
     name: str
+    result: Path
     lips: dict[str, Lips]
     spoken: Spoken
     painted: WatchedRenderer
@@ -100,7 +110,8 @@ def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks
         raise UnmeasuredError("no face is found in both the clip and the clip displaced in time")
     sound = read_audio(take.sound, channels=1)
     asked, loud = (listen(sound.samples[:, 0], sound.rate) for listen in (articulate, loudness_motion))
-    job = _Job(take, asked, loud, sheets)
+    again = None if take.clip.altered else clips.unchanged(take.given, take.frames, folder / "again.mp4")
+    job = _Job(take, again, asked, loud, sheets)
     watched, ours, other = Watched(), folder / "ours.mp4", folder / "loudness.mp4"
     chosen = [face for face, _ in faces]
     spoken = _sync(given, chosen, take.sound, ours, watched, parts[1])
@@ -114,7 +125,7 @@ def measure(take: Take, folder: Path, sheets: Path, progress: Progress, *, talks
             lips["source"] = tracked(take.clip.video, real_face, take.frames)
             lips["loudness only"] = tracked(other, face, take.frames)
         name = take.clip.name if len(faces) == 1 else f"{take.clip.name}_{face.id}"
-        case = _Case(name, lips, spoken[number], watched.faces[number])
+        case = _Case(name, ours, lips, spoken[number], watched.faces[number])
         yield _report(job, case, scaled(parts[4], number / len(faces), (number + 1) / len(faces)))
 
 
@@ -144,7 +155,26 @@ def _report(job: _Job, case: _Case, progress: Progress) -> FaceReport:
         behind_ms=int(LAGS_MS[int(np.argmax(shown))]),
         calm={row: one for row, one in pauses.items() if one is not None},
         picture=_pictures(job, case, progress),
+        mouths=_mouths(job, case, used),
     )
+
+
+def _mouths(job: _Job, case: _Case, used: IntArray) -> list[Mouth]:
+    """Mouths of the result and of the given clip; of an idle face mostly open ones, and a few of its own."""
+    if job.again is None:
+        return []
+    ours, given = (case.lips[row].among(used) for row in ("ours", "no change"))
+    if "source" in case.lips:
+        chosen = mouths.alike(ours, given)
+    else:
+        is_open = ours.gap > OPEN
+        chosen = (
+            np.union1d(mouths.evenly(ours.frames[is_open]), mouths.evenly(ours.frames[~is_open], mouths.FEW)),
+            mouths.evenly(given.frames, mouths.FEW),
+        )
+    videos = (Filmed(job.take.clip.name, case.name, case.result, ours, ours=True),
+              Filmed(job.take.clip.name, case.name, job.again, given, ours=False))  # fmt: skip
+    return [mouth for video, frames in zip(videos, chosen, strict=True) for mouth in mouths.cut(video, frames)]
 
 
 def _yaw(lips: Lips) -> tuple[float, float]:

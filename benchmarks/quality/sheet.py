@@ -15,8 +15,12 @@ from duikou.render import mesh
 COLUMNS = 10
 CELL = 180
 """Width and height of a mouth, in pixels; ten fit a wide screen."""
+CONTACT_CELL, CONTACT_COLUMNS, CONTACT_MOUTHS = 460, 4, 12
+"""Width and height of a mouth on a contact sheet, in pixels; mouths in a row, and on the page."""
 REACH = 0.42
 """Half the side of a cell, in eye distances: mouth, upper half of the chin and the skin beside them."""
+MIDDLE = 0.42
+"""Height of the middle of the lips in a cell."""
 GAP, BAND, PLOT = 4, 22, 200
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 COLOURS = ((60, 60, 60), (60, 60, 220), (200, 140, 40), (90, 170, 60))
@@ -44,18 +48,23 @@ class Plot:
     closures: list[tuple[float, float]]
 
 
-def mouth(image: Image, points: Float64Array) -> Image:
-    """The mouth of landmarks (478, 2), upright and scaled to a cell."""
-    lips = points[list(mesh.OUTER_RING)]
-    eyes = points[mesh.EYES[1]] - points[mesh.EYES[0]]
-    scale = CELL / (2 * REACH * float(np.linalg.norm(eyes)))
-    angle = float(np.arctan2(eyes[1], eyes[0]))
-    turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    shift = np.array([CELL / 2, CELL * 0.42]) - turn @ lips.mean(0)
+def mouth(image: Image, points: Float64Array, side: int = CELL) -> Image:
+    """The mouth of landmarks (478, 2), upright and scaled to a cell of `side` pixels."""
     cell = cv2.warpAffine(
-        image, np.hstack([turn, shift[:, None]]), (CELL, CELL), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        image, upright(points, side), (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(cell, np.uint8)
+
+
+def upright(points: Float64Array, side: int) -> Float64Array:
+    """The transform (2, 3) from a picture with landmarks (478, 2) to the cell of its mouth."""
+    lips = points[list(mesh.OUTER_RING)]
+    eyes = points[mesh.EYES[1]] - points[mesh.EYES[0]]
+    scale = side / (2 * REACH * float(np.linalg.norm(eyes)))
+    angle = float(np.arctan2(eyes[1], eyes[0]))
+    turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    shift = np.array([side / 2, side * MIDDLE]) - turn @ lips.mean(0)
+    return np.hstack([turn, shift[:, None]])
 
 
 def different(gap: Float64Array, width: Float64Array, count: int = COLUMNS) -> IntArray:
@@ -78,6 +87,26 @@ def write(path: Path, title: str, strips: list[Strip], plot: Plot) -> Path:
     page = np.vstack([cv2.copyMakeBorder(row, 0, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=PAPER) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", page)[1].tobytes())
+    return path
+
+
+def numbered(cells: list[tuple[int, Image]], columns: int) -> Image:
+    """A page of numbered mouths of the same size in rows of `columns`."""
+    side = len(cells[0][1])
+    page = np.full(
+        (-(-len(cells) // columns) * (side + BAND + GAP) + GAP, columns * (side + GAP) + GAP, 3), PAPER, np.uint8
+    )
+    for place, (number, cell) in enumerate(cells):
+        top, left = GAP + place // columns * (side + BAND + GAP), GAP + place % columns * (side + GAP)
+        cv2.putText(page, str(number), (left, top + BAND - 7), FONT, 1.5 * FONT_SIZE, INK, 1, cv2.LINE_AA)
+        page[top + BAND : top + BAND + side, left : left + side] = cell
+    return page
+
+
+def contact(path: Path, cells: list[Image], columns: int = CONTACT_COLUMNS) -> Path:
+    """Write large mouths in time order, row by row, as PNG and return `path`: two such pages lie side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", numbered(list(enumerate(cells, 1)), columns))[1].tobytes())
     return path
 
 

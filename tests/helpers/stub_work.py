@@ -20,7 +20,7 @@ from duikou.errors import InputError, MediaError, ModelError, StorageError
 from duikou.faces.track import FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
-from duikou.tasks.models import FaceRecord
+from duikou.tasks.models import FaceRecord, FoundFaces
 from duikou.tasks.states import RETRY_DELAY_MS
 from duikou.timebase import Interval
 from duikou.workers.work import RenderJob, UploadInfo, Work
@@ -76,7 +76,7 @@ def probe_reference(path: Path, field: str, progress: Progress) -> VideoInfo | N
     return None if path.read_bytes() == PHOTO else probe_video(path, field, progress)
 
 
-def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord, ...]:
+def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     what = _read(video, "video", "video")
     deed, first_try = what.get("identify", ""), time.time() - video.stat().st_mtime < RETRY_DELAY_MS / 1000
     _do("" if deed.endswith("_once") and not first_try else deed.removesuffix("_once"), folder, progress)
@@ -85,7 +85,8 @@ def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord,
         (folder / f"face_{number}.jpg").write_bytes(PICTURE)
         note = FaceWarning("small_face", "the face is 40 px wide", Interval(start_ms, start_ms + 1))
         faces.append(FaceRecord(str(number), Interval(start_ms, end_ms), (note,), (10, 20, 300, 400)))
-    return tuple(faces)
+    rejected = tuple(FaceWarning(code, f"{code} is why", Interval(0, 10_000)) for code in what.get("rejected", ()))
+    return FoundFaces(tuple(faces), rejected)
 
 
 def die_once(mark: Path, progress: Progress) -> str:
@@ -96,9 +97,9 @@ def die_once(mark: Path, progress: Progress) -> str:
     raise AssertionError("unreachable")
 
 
-def identify_anything(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord, ...]:
+def identify_anything(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     (folder / "face_0.jpg").write_bytes(PICTURE)
-    return (FaceRecord("0", Interval(0, 10_000)),)
+    return FoundFaces((FaceRecord("0", Interval(0, 10_000)),))
 
 
 def render(order: RenderJob, progress: Progress) -> int:

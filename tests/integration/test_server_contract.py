@@ -20,6 +20,7 @@ def site():
         a__mp4=stub_work.video(faces=[[0, 10_000], [4_000, 9_000]]),
         b__mov=stub_work.video(container="mov", width=1080, height=1920),
         empty__mp4=stub_work.video(faces=[]),
+        masked__mp4=stub_work.video(faces=[], rejected=["unseen_lips"]),
         s__mp3=stub_work.sound(),
         stepwise__mp3=stub_work.sound(render="stepwise"),
         fault__mp3=stub_work.sound(render="fault"),
@@ -61,7 +62,15 @@ def test_identify_under_every_spelling(client, site, prefix, segment) -> None:
 
 
 def test_a_video_without_a_face_is_no_fault(client, site) -> None:
-    assert identify(client, f"{site}/empty.mp4")["face_data"] == []
+    found = identify(client, f"{site}/empty.mp4")
+    assert (found["face_data"], found["rejected"]) == ([], [])
+
+
+def test_a_face_that_cannot_speak_has_its_reason(client, site) -> None:
+    found = identify(client, f"{site}/masked.mp4")
+    assert found["face_data"] == []
+    reason = {"code": "unseen_lips", "message": "unseen_lips is why", "start_time": 0, "end_time": 10_000}
+    assert found["rejected"] == [reason]
 
 
 def test_face_pictures_are_served(client, site) -> None:

@@ -24,7 +24,8 @@ from duikou.timebase import Interval
 def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
     source = media()
     faces = (FaceRecord("0", Interval(0, 9_000), (FaceWarning("small_face", "small", Interval(1, 2)),), (1, 2, 3, 4)),)
-    session = SessionRecord(new_id(), "", source, faces, 1, END)
+    rejected = (FaceWarning("turned_away", "a profile", Interval(2, 3)),)
+    session = SessionRecord(new_id(), "", source, faces, 1, END, rejected)
     store.media.add(source)
     add_session(store, session)
     asked = store.tasks.add(

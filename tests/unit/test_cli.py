@@ -56,6 +56,7 @@ class Recorder:
 
     def __init__(self, faces: tuple[Face, ...]) -> None:
         self.faces = faces
+        self.rejected: tuple[FaceWarning, ...] = ()
         self.choices: list[FaceChoice] = []
         self.shares: list[float] = []
         self.sync_modes: list[SyncMode | None] = []
@@ -64,7 +65,7 @@ class Recorder:
     def identify(self, video: str | Path, *, progress: Progress = silent) -> Session:
         for share in (0.0, 0.5, 1.0):
             progress("finding faces", share)
-        return Session(known_video(Path(video), INFO), self.faces)
+        return Session(known_video(Path(video), INFO), self.faces, self.rejected)
 
     def lip_sync(
         self,
@@ -142,6 +143,19 @@ def test_no_face_is_not_a_success(recorder: Recorder, capsys: pytest.CaptureFixt
     assert json.loads(shown.out)["faces"] == []
     assert "duikou: no face of clip.mp4 can be lip-synced" in shown.err
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
+
+
+def test_no_face_has_its_reasons(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder.faces = ()
+    recorder.rejected = (FaceWarning("unseen_lips", "the lips are never visible", Interval(0, 2000)),)
+    sentence = "no face of clip.mp4 can be lip-synced: the lips are never visible"
+    assert main.run(["faces", "clip.mp4", "--json"]) == 1
+    shown = capsys.readouterr()
+    reason = {"code": "unseen_lips", "message": "the lips are never visible", "start_ms": 0, "end_ms": 2000}
+    assert json.loads(shown.out)["rejected"] == [reason]
+    assert sentence in shown.err
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from duikou.faces.landmarks import Observation, roi_of
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
 from duikou.faces.track import POINTS, Face
+from duikou.faces.usable import LIPS
 from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
@@ -22,6 +23,7 @@ FRAME_MS = 40
 SIZE = (1280, 720)
 CLOCK = identify._Clock(np.arange(500) * FRAME_MS, np.arange(1, 501) * FRAME_MS)
 LOOKS = np.random.default_rng(0).uniform(60, 200, (9, POINTS, 3)).astype(np.float32)
+LOOKS[:, list(LIPS)] += 150  # lips that stand out
 
 
 def sample(frame: int, *, x: float = 400, scale: float = 120, shot: int = 0, person: int = 0) -> Sample:
@@ -39,7 +41,8 @@ def people(*seen: Tracklet) -> list[list[int]]:
 
 
 def faces(person: list[Sample], shot_starts: tuple[int, ...] = (0,)) -> list[Face]:
-    return [face for face, _ in identify._faces(person, CLOCK, Scan([], SIZE, list(shot_starts)))]
+    seen = Scan([], SIZE, list(shot_starts))
+    return [face for face, _ in identify._faces(person, identify._checked(track_of(person), seen), CLOCK, seen)]
 
 
 def codes(face: Face) -> list[str]:
@@ -150,7 +153,8 @@ def test_a_picture_that_was_not_kept_is_cut_out_of_the_best_frame(tmp_path):
 
 def test_only_usable_samples_are_shown():
     person = [sample(frame, scale=20 if 100 <= frame < 110 else 120) for frame in range(500)]
-    ((_, shown),) = identify._faces(person, CLOCK, Scan([], SIZE, [0]))
+    seen = Scan([], SIZE, [0])
+    ((_, shown),) = identify._faces(person, identify._checked(track_of(person), seen), CLOCK, seen)
     assert [one.frame for one in shown] == [*range(100), *range(110, 500)]
 
 

@@ -52,11 +52,12 @@ def test_the_source_is_never_written_over(session: Session, speech: Path) -> Non
 
 def test_a_session_is_kept(session: Session, tmp_path: Path) -> None:
     source = Video.open(make_video(tmp_path / "video.mp4", frames=5))
-    session = replace(session, source=source)
+    session = replace(session, source=source, rejected=(FaceWarning("tilted", "A face is tilted.", Interval(0, 40)),))
     session.save(tmp_path / "kept")
     again = Session.load(tmp_path / "kept", session.video)
     assert (again.info, again.video) == (source.info, source.path)
     assert np.array_equal(again.source.frame_times.pts, source.frame_times.pts)
+    assert again.rejected == session.rejected
     face, before = again.face("0"), session.face("0")
     assert (face.id, face.interval, face.warnings) == (before.id, before.interval, before.warnings)
     assert np.array_equal(face.usable, before.usable)

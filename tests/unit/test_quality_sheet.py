@@ -42,3 +42,11 @@ def test_the_page_holds_every_strip_and_the_curves(tmp_path: Path) -> None:
     green = np.equal(page, (0, 200, 0)).all(2).sum() / sheet.CELL**2
     assert green == 3 + sheet.COLUMNS
     assert np.equal(page, sheet.CLOSING).all(2).any()
+
+
+def test_large_mouths_are_numbered_in_rows(tmp_path: Path) -> None:
+    cells = [np.full((sheet.CONTACT_CELL, sheet.CONTACT_CELL, 3), (0, 200, 0), np.uint8)] * 5
+    page = np.asarray(cv2.imread(str(sheet.contact(tmp_path / "a" / "b.png", cells, 2))))
+    assert np.equal(page, (0, 200, 0)).all(2).sum() == 5 * sheet.CONTACT_CELL**2
+    assert page.shape[1] == 2 * (sheet.CONTACT_CELL + sheet.GAP) + sheet.GAP
+    assert (page[-sheet.CONTACT_CELL :, -sheet.CONTACT_CELL :] == sheet.PAPER).all()

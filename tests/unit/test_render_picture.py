@@ -55,7 +55,7 @@ def plane() -> Plane:
 
 
 def mouth(gap: float, strength: float = 1.0) -> Mouth:
-    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane(), LIGHT, TEETH, blur=0.004)
+    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane(), LIGHT, TEETH, blur=0.004, grain=0.0, frame=0)
 
 
 def source(image: Image, points: Float64Array, gap: float) -> Source:
@@ -113,6 +113,19 @@ def test_what_a_turned_head_hides_does_not_move_what_it_shows() -> None:
     x, y = np.round(after[list(mesh.LIPS)] - [where.x0, where.y0]).astype(int).T
     assert len(hidden) > 5
     assert np.abs(moved[y, x]).max() < 0.5
+
+
+@pytest.mark.parametrize("degrees", [0, 50, -50, 58])
+def test_the_chin_of_a_turned_head_moves_up_to_its_edge(degrees: float) -> None:
+    """The neck is fixed below the near side of the jaw alone: below the far side the picture shows the chin."""
+    drop = 0.12 * EYES
+    source, target = turned(degrees), turned(degrees)
+    source[[*mesh.JAW_LINE[4:-4], *mesh.CHIN, *mesh.LOWER_LIP], 1] += drop
+    where = Region.of(target, SIDE, 2 * SIDE)
+    assert where is not None
+    moved = Warp([source], target, where).lips(0, where)[1] - where.grid()[1]
+    x, y = np.round(target[[152, 148, 377]] + [0, 0.05 * EYES] - [where.x0, where.y0]).astype(int).T
+    assert moved[y, x].min() > 0.65 * drop
 
 
 def test_the_neck_stays_under_a_dropping_jaw() -> None:
@@ -381,6 +394,39 @@ def test_painted_edges_are_as_soft_as_the_picture() -> None:
         assert done is not None
         slopes.append(np.abs(np.diff(done[1].astype(int), axis=0)).max())
     assert slopes[1] < 0.6 * slopes[0]
+
+
+@pytest.mark.parametrize(("gap", "fades"), [(0.15, True), (0.0, False)])
+def test_old_corners_beside_an_open_mouth_fade(gap: float, fades: bool) -> None:
+    """Dark spots where a closed mouth ends: an opening has its own corners, closed lips keep theirs."""
+    image = np.full((SIDE, SIDE, 3), 160, np.uint8)
+    for corner, side in ((mesh.LEFT_CORNER, -1), (mesh.RIGHT_CORNER, 1)):
+        x, y = landmarks(0.0)[corner] + [side * 0.05 * EYES, 0]
+        cv2.ellipse(image, (round(x), round(y)), (5, 2), 0, 0, 360, (90, 90, 90), -1)
+    done = compose(source(image, landmarks(0.0), 0.0), mouth(gap), [])
+    assert done is not None
+    where, pixels = done
+    x, y = np.round(landmarks(gap)[mesh.RIGHT_CORNER] + [0.05 * EYES, 0] - [where.x0, where.y0]).astype(int)
+    spot = pixels[y - 1 : y + 2, x - 2 : x + 3].mean()
+    assert (spot > 140) == fades
+    assert (spot < 115) != fades
+
+
+@pytest.mark.parametrize("strength", [0.0, 3.0])
+def test_paint_has_the_grain_of_the_picture(strength: float) -> None:
+    rng = np.random.default_rng(3)
+    skin = np.full((SIDE, SIDE, 3), (110, 120, 180)) + rng.normal(0, strength, (SIDE, SIDE, 1))
+    image = np.clip(np.round(skin), 0, 255).astype(np.uint8)
+    found = interior.grain(image, landmarks(0.0))
+    assert found is not None
+    own = source(image, landmarks(0.0), 0.0)
+    both = [compose(own, replace(mouth(0.2), grain=found, frame=frame), []) for frame in (1, 2)]
+    assert both[0] is not None and both[1] is not None
+    where = both[0][0]
+    x, y = np.round(landmarks(0.2)[[13, 14]].mean(0) - [where.x0, where.y0]).astype(int)
+    inside = [one[1][y - 6 : y + 7, x - 20 : x + 21].astype(float) for one in both if one is not None]
+    # What differs between two frames is grain alone.
+    assert (inside[1] - inside[0]).std() / np.sqrt(2) == pytest.approx(strength, abs=0.4 + 0.2 * strength)
 
 
 def test_people_have_teeth_of_their_own_and_keep_them() -> None:

@@ -16,7 +16,7 @@ from duikou.faces.track import FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.sandbox import messages
 from duikou.sandbox.messages import Done, Failed, LogLine, StageProgress, UnexpectedError, plain_text
-from duikou.tasks.models import FaceRecord
+from duikou.tasks.models import FaceRecord, FoundFaces
 from duikou.timebase import Interval
 from duikou.workers import work
 from duikou.workers.work import UploadInfo
@@ -46,8 +46,8 @@ def test_what_no_database_takes_is_replaced(given: str, stored: str | None) -> N
         (work.probe_video, VIDEO),
         (work.probe_audio, AudioInfo("mp3", 44_100, 1, 0)),
         (work.probe_upload, UploadInfo(".mp4", 2**53 - 1)),
-        (work.identify, (FACE, FaceRecord("1", Interval(5, 9)))),
-        (work.identify, ()),
+        (work.identify, FoundFaces((FACE, FaceRecord("1", Interval(5, 9))), FACE.warnings)),
+        (work.identify, FoundFaces()),
         (work.render, 10_000),
         (stub_work.die_once, "\\\\u0000"),
     ],
@@ -75,7 +75,7 @@ def test_the_message_that_the_others_are_made_of_is_valid() -> None:
     "interval", ['{"start_ms":5,"end_ms":4}', '{"start_ms":-5,"end_ms":4}'], ids=["turned", "early"]
 )
 def test_an_interval_that_is_none_is_an_error(interval: str) -> None:
-    good = messages.done(work.identify, (FaceRecord("0", Interval(3, 4)),))
+    good = messages.done(work.identify, FoundFaces((FaceRecord("0", Interval(3, 4)),)))
     messages.reader(work.identify)(good.encode())
     with pytest.raises(WorkerError, match="invalid message"):
         messages.reader(work.identify)(good.replace('{"start_ms":3,"end_ms":4}', interval).encode())

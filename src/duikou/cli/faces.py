@@ -14,6 +14,7 @@ from duikou.errors import StorageError
 
 if TYPE_CHECKING:
     from duikou import Face, Session
+    from duikou.faces.track import FaceWarning
 
 HEADER = ("id", "from ms", "to ms", "size", "picture", "warnings")
 
@@ -36,8 +37,14 @@ def faces(
     elif session.faces:
         print_table(_rows(session, files), HEADER)
     if not session.faces:
-        complain(f"no face of {video.name} can be lip-synced")
+        complain(no_face(session))
         raise typer.Exit(EXIT_ERROR)
+
+
+def no_face(session: Session) -> str:
+    """The sentence for a video without a face that can be lip-synced, with the reasons."""
+    reasons = "; ".join(reason.message for reason in session.rejected)
+    return f"no face of {session.video.name} can be lip-synced{': ' if reasons else ''}{reasons}"
 
 
 def _write_picture(face: Face, folder: Path) -> Path:
@@ -72,6 +79,7 @@ def _as_json(session: Session, files: dict[str, Path]) -> dict[str, object]:
         "frames": info.frames,
         "duration_ms": info.duration_ms,
         "faces": [_face_as_json(face, files[face.id]) for face in session.faces],
+        "rejected": [_warning_as_json(reason) for reason in session.rejected],
     }
 
 
@@ -84,13 +92,14 @@ def _face_as_json(face: Face, picture: Path) -> dict[str, object]:
         "width": width,
         "height": height,
         "picture": str(picture),
-        "warnings": [
-            {
-                "code": warning.code,
-                "message": warning.message,
-                "start_ms": warning.interval.start_ms,
-                "end_ms": warning.interval.end_ms,
-            }
-            for warning in face.warnings
-        ],
+        "warnings": [_warning_as_json(warning) for warning in face.warnings],
+    }
+
+
+def _warning_as_json(warning: FaceWarning) -> dict[str, object]:
+    return {
+        "code": warning.code,
+        "message": warning.message,
+        "start_ms": warning.interval.start_ms,
+        "end_ms": warning.interval.end_ms,
     }

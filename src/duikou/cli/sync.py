@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 import duikou
+from duikou.cli.faces import no_face
 from duikou.cli.terminal import read_settings, require_file, show_progress
 from duikou.errors import InputError
 from duikou.media.sync_mode import SyncMode
@@ -80,7 +81,7 @@ def sync(
     with show_progress(video.name) as progress:
         session = duikou.identify(video, progress=scaled(progress, *identifying))
         if not session.faces:
-            raise InputError(f"no face of {video.name} can be lip-synced", field="video")
+            raise InputError(no_face(session), field="video")
         face_id = face if face is not None else most_visible(session.faces).id
         choice = duikou.FaceChoice(
             audio=audio,

@@ -28,6 +28,7 @@ sessions = sa.Table(
     sa.Column("account", sa.String(64), nullable=False),
     sa.Column("source_id", sa.String(19), nullable=False, index=True),
     sa.Column("faces", sa.JSON, nullable=False),
+    sa.Column("rejected", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
 )

@@ -125,6 +125,8 @@ class NativeRenderer:
             light=interior.Light.on(bare, self._points[row], self._library.depth),
             teeth=self._teeth,
             blur=self._library.blur,
+            grain=self._library.grain,
+            frame=frame,
         )
         painted = compose(self._own(row, bare), mouth, self._exemplars(row))
         if painted is None:

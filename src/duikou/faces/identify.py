@@ -14,6 +14,7 @@ from duikou.faces.appearance import same_person
 from duikou.faces.landmarks import roi_of
 from duikou.faces.pose import fit
 from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
+from duikou.faces.surface import flat_share, lips_check
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, usable_of, usable_segments
 from duikou.media.probe import VideoInfo
@@ -25,8 +26,12 @@ from duikou.timebase import Interval
 MIN_FACE_MS = 500  # shorter appearances are not listed
 SHORT_MS = 2_000  # the contract: speech must overlap a face by this much
 SMALL_LIPS_PX = 45.0  # below it the result is soft, which a warning says
+MIN_FLAT = 0.4  # share of the skin in one flat colour: a flat drawing has 0.7 to 0.8, filmed and shaded faces up to 0.2
 MAX_SHIFT = 1.5  # eye distances that a face may move during a gap and still be the same face
 MAX_GROWTH = 1.6  # factor by which it may grow or shrink during a gap
+
+
+DRAWN_LOOKS_WRONG = "its lines may smear, and the inside of the mouth may not look drawn"
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,20 @@ class _CheckedTrack:
     usable: BoolArray
 
 
-def identify_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, ...]:
-    """The usable faces of a video, numbered by when they appear, then by size.
+@dataclass(frozen=True)
+class Found:
+    """What was found in a video.
+
+    faces: the usable faces, numbered by when they appear, then by size.
+    rejected: why people who were seen are no face at no time: for each reason, the largest of those it concerns.
+    """
+
+    faces: tuple[Face, ...]
+    rejected: tuple[FaceWarning, ...] = ()
+
+
+def identify_faces(video: Video, *, progress: Progress = silent) -> Found:
+    """Find the usable faces of a video.
 
     A face is one person whose mouth can be changed, without a gap of more than 1 s. Its ends are accurate to one or two
     frames. Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
@@ -61,12 +78,19 @@ def identify_faces(video: Video, *, progress: Progress = silent) -> tuple[Face, 
     clock = _Clock.of(video)
     seen = scan(video, progress)
     kept = seen.pictures
-    found = [one for person in joined(seen.tracklets, clock.ends) for one in _faces(person, clock, seen)]
-    found.sort(key=lambda one: (one[0].interval.start_ms, -float(fit(one[0].track.landmarks).scale.mean())))
-    return tuple(
+    people = [(person, _checked(track_of(person), seen)) for person in joined(seen.tracklets, clock.ends)]
+    people.sort(key=lambda one: -float(fit(one[1].track.landmarks).scale.mean()))
+    found = [_faces(person, checked, clock, seen) for person, checked in people]
+    rejected: dict[str, FaceWarning] = {}
+    for (_, checked), faces in zip(people, found, strict=True):
+        for reason in [] if faces else _rejection(checked, clock):
+            rejected.setdefault(reason.code, reason)
+    in_order = sorted((one for faces in found for one in faces), key=lambda one: one[0].interval.start_ms)
+    numbered = (
         replace(face, id=str(number), picture=_picture(video, samples, kept))
-        for number, (face, samples) in enumerate(found)
+        for number, (face, samples) in enumerate(in_order)
     )
+    return Found(tuple(numbered), tuple(rejected.values()))
 
 
 def usable_frames(track: FaceTrack, info: VideoInfo, face: Face | None = None) -> BoolArray:
@@ -119,12 +143,17 @@ def _distance(one: Sample, other: Sample) -> float:
     return float(np.linalg.norm(pose.translation[1, :2] - pose.translation[0, :2]) / pose.scale.mean())
 
 
-def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, list[Sample]]]:
-    """The usable segments of one person as faces, without id and picture, each with its usable samples."""
-    track = track_of(person)
+def _checked(track: FaceTrack, seen: Scan) -> _CheckedTrack:
+    """The whole track of one person with all checks."""
     found = checks(track, *seen.size)
-    usable = usable_of(found)
-    checked = _CheckedTrack(track, found, usable)
+    lips = lips_check(track, found)
+    found += [lips] if lips else []
+    return _CheckedTrack(track, found, usable_of(found))
+
+
+def _faces(person: list[Sample], checked: _CheckedTrack, clock: _Clock, seen: Scan) -> list[tuple[Face, list[Sample]]]:
+    """The usable segments of one person as faces, without id and picture, each with its usable samples."""
+    track, usable = checked.track, checked.usable
     ends = clock.ends[track.frames]
     faces = []
     for rows in usable_segments(usable, track.times_ms, ends):
@@ -135,6 +164,14 @@ def _faces(person: list[Sample], clock: _Clock, seen: Scan) -> list[tuple[Face, 
         face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
         faces.append((face, [sample for sample, fits in zip(person[rows], face.usable, strict=True) if fits]))
     return faces
+
+
+def _rejection(checked: _CheckedTrack, clock: _Clock) -> list[FaceWarning]:
+    """Why no frame, or too few, of one person can be used; nothing of a person who is hardly seen."""
+    track = checked.track
+    if clock.ends[track.frames[-1]] - track.times_ms[0] < MIN_FACE_MS:
+        return []
+    return _broken(checked, slice(0, len(track)), clock)
 
 
 def _reasons(checked: _CheckedTrack, rows: slice, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:
@@ -201,6 +238,10 @@ def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
     if lips_px < SMALL_LIPS_PX:
         message = f"the mouth is {lips_px:.0f} pixels wide; below {SMALL_LIPS_PX:.0f} pixels the result is soft"
         warnings.append(FaceWarning("small_face", message, interval))
+    flat = 0.0 if track.colours is None else flat_share(track.colours)
+    if flat > MIN_FLAT:
+        message = f"the face is drawn: {100 * flat:.0f} % of its skin has one flat colour; {DRAWN_LOOKS_WRONG}"
+        warnings.append(FaceWarning("drawn_face", message, interval))
     return warnings
 
 

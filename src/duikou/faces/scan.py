@@ -22,6 +22,7 @@ from duikou.progress import Progress
 MEASURE_MS = 110  # 8 to 11 measurements a second at the usual frame rates
 DETECT_MS = 400  # between two detections of new faces while others are followed; without any, each measurement detects
 TILES_MS = 1_000  # between two detections of small faces in large frames
+TURNED_MS = 400  # between two detections of faces that lie or are upside down, while no face is followed
 MIN_BOX_PX = 40.0  # the mouth of a smaller face has about 12 px: it is not worth following
 MAX_FACES = 8  # the largest are followed at once; a crowd would take minutes
 SAME_PLACE = 0.3  # intersection over union of two boxes of the same face
@@ -63,6 +64,14 @@ class Tracklet:
         self.samples.append(sample)
         if sample.good and (self.best is None or sample.worth > BETTER * self.best.worth):
             self.best, self.picture = sample, picture_of(frame, sample.seen.landmarks)
+
+    def shows(self, sample: Sample) -> bool:
+        """Whether `sample` shows this face, at a time when it was followed."""
+        last = self.samples[-1]
+        if last.shot != sample.shot or last.frame < sample.frame:
+            return False
+        near = next((one for one in reversed(self.samples) if one.frame <= sample.frame), None)
+        return near is not None and _meet(near.box, sample.box)
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class Scanner:
         self._live: list[Tracklet] = []
         self._done: list[Tracklet] = []
         self._recent: list[Frame] = []  # of this shot, since the last detection
-        self._looked_ms = self._tiled_ms = 0
+        self._looked_ms = self._tiled_ms = self._turned_ms = 0
         self.size = (0, 0)
         self.shot_starts: list[int] = []
 
@@ -179,11 +188,22 @@ class Scanner:
         self._looked_ms = frame.time_ms
         if tiles:
             self._tiled_ms = frame.time_ms
-        for detection in _largest_first(self._detector.find(frame.pixels, tiles=tiles)):
+        self._follow_new(chunk, self._detector.find(frame.pixels, tiles=tiles))
+        if not self._live:
+            if not chunk.opens and frame.time_ms - self._turned_ms < TURNED_MS:
+                return  # keep the recent frames for the next look
+            self._turned_ms = frame.time_ms
+            for quarters in (1, 2, 3):
+                self._follow_new(chunk, self._detector.find(frame.pixels, tiles=chunk.opens, quarters=quarters))
+        self._recent = self._recent[-1:]
+
+    def _follow_new(self, chunk: Chunk, found: list[Detection]) -> None:
+        frame = chunk.frames[-1]
+        for detection in _largest_first(found):
             taken = any(_meet(detection.box, tracklet.samples[-1].box) for tracklet in self._live)
             if taken or len(self._live) >= MAX_FACES:
                 continue
-            first = self._observe(frame, chunk.shot, detection.roi)
+            first = self._observe(frame, chunk.shot, self._detector.upright(frame.pixels, detection).roi)
             # The detector's region is rough; a second measurement from the points' region is as exact as the rest.
             first = first and self._measure(frame, chunk.shot, first)
             if first is None or any(_meet(first.box, tracklet.samples[-1].box) for tracklet in self._live):
@@ -191,14 +211,13 @@ class Scanner:
             back = [(first, frame)]
             for one in reversed(self._recent[:-1]):
                 before = self._measure(one, chunk.shot, back[-1][0])
-                if before is None:
+                if before is None or any(tracklet.shows(before) for tracklet in self._done):
                     break
                 back.append((before, one))
             tracklet = Tracklet()
             for sample, one in reversed(back):
                 tracklet.add(sample, one)
             self._live.append(tracklet)
-        self._recent = self._recent[-1:]
 
     def _measure(self, frame: Frame, shot: int, near: Sample) -> Sample | None:
         roi = roi_of(near.seen.landmarks)
@@ -210,7 +229,9 @@ class Scanner:
 
     def _found_again(self, frame: Frame, shot: int, last: Sample) -> Sample | None:
         """Find a face again with the detector after it moved too far from its last position."""
-        for detection in self._detector.find(frame.pixels, tiles=False):
+        angle = roi_of(last.seen.landmarks).angle
+        quarters = round(2 * angle / np.pi) % 4
+        for detection in self._detector.find(frame.pixels, tiles=False, quarters=quarters):
             if _meet(detection.box, last.box):
                 sample = self._observe(frame, shot, detection.roi)
                 return sample and self._measure(frame, shot, sample)

@@ -15,7 +15,7 @@ from duikou.faces.track import FaceTrack
 GAP_SAME_FACE_MS = 1_000  # the contract: a longer gap is a new face
 MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points do not lie on a face
 MIN_LIPS_PX = 30.0  # width of the mouth as seen from the front; below it, teeth and lips are single pixels
-MAX_YAW = 45.0  # degrees; beyond it the far corner of the mouth is hidden
+MAX_YAW = 60.0  # degrees; beyond it the far corner of the mouth is hidden behind the lips
 MAX_PITCH = 35.0  # degrees; beyond it the lips are foreshortened to half
 MAX_OUTSIDE = 0.05  # share of the lower face's points that may lie outside the picture
 
@@ -49,6 +49,7 @@ MESSAGES = {
     "tilted": "the face is tilted up or down by {:.0f} degrees; the limit is {:.0f}",
     "left_picture": "{:.0f} % of the lower face is outside the picture; the limit is {:.0f} %",
     "hidden_mouth": "something covers the mouth: {:.0f} % of the skin around it looks different; the limit is {:.0f} %",
+    "unseen_lips": "the lips are never visible, as under a mask: their contrast is {:.2f}; at least {:.2f} is needed",
     "face_lost": "the face is detected with a confidence of only {:.2f}; at least {:.2f} is needed",
 }
 """Sentence by code, with the worst value and the limit."""
@@ -69,7 +70,7 @@ class Check:
     def message(self, rows: slice) -> str:
         """The sentence for the frames `rows`."""
         figures = self.figures[rows][self.broken[rows]]
-        least = self.code in {"small_face", "face_lost"}
+        least = self.code in {"small_face", "face_lost", "unseen_lips"}
         return MESSAGES[self.code].format(figures.min() if least else figures.max(), self.limit)
 
 

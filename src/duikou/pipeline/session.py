@@ -24,10 +24,14 @@ PICTURE_QUALITY = 92
 
 @dataclass(frozen=True)
 class Session:
-    """A video and its faces. Holds no open file. `save` and `load` store it in a folder."""
+    """A video and its faces. Holds no open file. `save` and `load` store it in a folder.
+
+    rejected: why people who were seen are not among the faces, in one sentence for each reason.
+    """
 
     source: Video
     faces: tuple[Face, ...]
+    rejected: tuple[FaceWarning, ...] = ()
 
     @property
     def video(self) -> Path:
@@ -50,13 +54,16 @@ class Session:
         """Write faces, tracks and pictures (`face_<id>.jpg`) into `folder`; the video itself stays where it is."""
         folder.mkdir(parents=True, exist_ok=True)
         faces = [_save_face(folder, face) for face in self.faces]
-        (folder / "session.json").write_text(json.dumps({"faces": faces}, indent=1))
+        saved = {"faces": faces, "rejected": [asdict(reason) for reason in self.rejected]}
+        (folder / "session.json").write_text(json.dumps(saved, indent=1))
 
     @classmethod
     def load(cls, folder: Path, video: Path) -> Session:
         """Read a saved session and the index of its video. Raises `MediaError` where the video cannot be read."""
         saved = json.loads((folder / "session.json").read_text())
-        return cls(Video.open(video), tuple(_load_face(folder, face) for face in saved["faces"]))
+        faces = tuple(_load_face(folder, face) for face in saved["faces"])
+        rejected = saved.get("rejected", [])  # sessions of the first version have none
+        return cls(Video.open(video), faces, tuple(_load_warning(reason) for reason in rejected))
 
 
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
@@ -65,7 +72,8 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     Raises `MediaError` for a file that cannot be read, `ModelError` where a face model is missing.
     """
     source = Video.open(video)
-    return Session(source, identify_faces(source, progress=progress))
+    found = identify_faces(source, progress=progress)
+    return Session(source, found.faces, found.rejected)
 
 
 @dataclass(frozen=True)
@@ -102,8 +110,9 @@ def _load_face(folder: Path, saved: dict[str, Any]) -> Face:
         track=FaceTrack.load(files.track),
         usable=np.load(files.usable, allow_pickle=False),
         picture=np.asarray(picture, np.uint8),
-        warnings=tuple(
-            FaceWarning(warning["code"], warning["message"], Interval(**warning["interval"]))
-            for warning in saved["warnings"]
-        ),
+        warnings=tuple(_load_warning(warning) for warning in saved["warnings"]),
     )
+
+
+def _load_warning(saved: dict[str, Any]) -> FaceWarning:
+    return FaceWarning(saved["code"], saved["message"], Interval(**saved["interval"]))

@@ -77,6 +77,9 @@ CORNER_SHARE, CORNER_GAP, CORNER_NARROWER = 0.85, 0.06, 0.10
 """Largest share of those shadows that is removed; and how much further open the lips, in eye distances, or how much
 narrower the mouth, must be for it."""
 
+FINE_SHARE = 0.70
+"""Strength of the finest detail of grain that is made as the finest detail of white noise, relative to that noise."""
+
 OPENING_BLUR = 0.006
 """Least softness of the edge of an opening, in eye distances."""
 
@@ -281,6 +284,8 @@ def _painted(mouth: Mouth, region: Region, opening: Float32Array) -> Float32Arra
     pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
     shape = interior.InteriorShape(mouth.gap, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.teeth)
     out[where] = interior.paint(pixels, shape, mouth.light)
+    noise = np.random.default_rng(mouth.frame).standard_normal(region.shape, np.float32)
+    out[where] += (mouth.grain / FINE_SHARE * interior.fine(noise))[where][:, None]
     return out
 
 

@@ -57,6 +57,10 @@ PROBE_BLUR, HARD_EDGE, BLURS = 1.5, 97, (0.5, 4.0)
 """Blur in pixels that is added to measure that of a picture; percentile of the gradients that counts as a hard edge;
 and the range of the result."""
 
+GRAIN_SIDE, GRAIN_SIGMA, CALM_CHEEK = 0.06, 0.8, 25
+"""Half the side, in eye distances, of the squares of cheek on which grain is measured; scale of the finest detail in
+pixels; and the percentile of the squares that counts: some have hairs and pores."""
+
 UNSEEN_SKIN = np.array([120.0, 140.0, 180.0])
 """Skin colour, BGR, if no cheek is in the picture."""
 
@@ -140,6 +144,25 @@ def edge_blur(image: Image, points: Float64Array) -> float | None:
     ]
     ratio = slopes[0] / max(slopes[1], 1e-3)
     return float(np.clip(PROBE_BLUR / np.sqrt(max(ratio**2 - 1, 1e-3)), *BLURS))
+
+
+def grain(image: Image, points: Float64Array) -> float | None:
+    """Strength of the finest detail on the cheeks of landmarks (478, 2), in levels (standard deviation); `None` if they
+    lie outside the picture. On smooth skin it is the grain of the picture.
+    """
+    height, width = image.shape[:2]
+    side = max(int(GRAIN_SIDE * mesh.eye_distance(points)), 4)
+    found = []
+    for x, y in np.round(points[[place for cheek in CHEEKS for place in cheek]]).astype(int):
+        if side <= x < width - side and side <= y < height - side:
+            grey = np.asarray(image[y - side : y + side, x - side : x + side] @ LUMA, np.float32)
+            found.append(float(fine(grey)[1:-1, 1:-1].std()))
+    return float(np.percentile(found, CALM_CHEEK)) if found else None
+
+
+def fine(grey: Float32Array) -> Float32Array:
+    """The finest detail of a picture (rows, columns)."""
+    return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), GRAIN_SIGMA), np.float32)
 
 
 def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float64Array | None:

@@ -35,7 +35,7 @@ BETWEEN = np.array([0.1, 0.5, 0.9])
 """Positions between the inner lips, from upper to lower, at which the inside of the mouth is measured."""
 
 EACH = 8
-"""Depth of shadows and blur are measured in every eighth added row: they hardly change."""
+"""Depth of shadows, blur and grain are measured in every eighth added row: they hardly change."""
 
 CALM_FRAMES = 5
 """Frames over which the edges of lips and teeth are made calm by a median."""
@@ -57,6 +57,7 @@ class Library:
         self._cheeks = np.zeros((len(landmarks), 2, 3))
         self._depths: list[float] = []
         self._blurs: list[float] = []
+        self._grains: list[float] = []
         self.bared = np.zeros(len(landmarks))
         self._openings: dict[int, Opening] = {}
 
@@ -79,6 +80,11 @@ class Library:
     def blur(self) -> float:
         """Blur of the hardest edges of this face, in eye distances; see `interior.edge_blur`."""
         return float(np.median(self._blurs)) if self._blurs else 0.0
+
+    @property
+    def grain(self) -> float:
+        """Grain of the picture, in levels; see `interior.grain`."""
+        return float(np.median(self._grains)) if self._grains else 0.0
 
     def add(self, row: int, image: Image) -> None:
         """Add the lips of a track row from its frame. Does nothing if they lie outside the picture."""
@@ -106,6 +112,8 @@ class Library:
                 depth, blur = interior.shadow_depth(image, points), interior.edge_blur(image, points)
                 self._depths += [] if depth is None else [depth]
                 self._blurs += [] if blur is None else [blur / unit]
+                grain = interior.grain(image, points)
+                self._grains += [] if grain is None else [grain]
 
     def source(self, row: int, gap: float, jaw: float, plane: Plane) -> Source:
         """An added row as a source, in the pixels of its crop. gap, jaw: see `Source`. plane: of the teeth in the

@@ -122,7 +122,8 @@ class Mouth:
 
     target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: 0 to 1. strength: 0 leaves the frame as it
     is, 1 changes it fully. plane: of the teeth. light: on this face. teeth: of this person, own or painted; `None` if
-    they are never seen although the mouth opens. blur: of the picture's hardest edges, in eye distances.
+    they are never seen although the mouth opens. blur: of the picture's hardest edges, in eye distances. grain: of
+    the picture, in levels. frame: number, which decides how the grain falls.
     """
 
     target: Float64Array
@@ -134,3 +135,5 @@ class Mouth:
     light: interior.Light
     teeth: interior.OwnTeeth | interior.Dentition | None
     blur: float
+    grain: float
+    frame: int

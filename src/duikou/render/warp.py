@@ -274,10 +274,15 @@ def facing(points: Float64Array) -> Float64Array:
 
 
 def _neck(points: Float64Array, unit: float) -> Float64Array:
-    """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin."""
+    """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin.
+
+    The far side of the jaw of a turned head is left out: what lies below it in the picture is the near side's chin.
+    """
+    seen = facing(points)
+    jaw = [number for number in mesh.JAW_BOTTOM if seen[number] > 0.5 or number == mesh.CHIN_TIP]
     down = points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE]
     down *= unit / max(float(np.linalg.norm(down)), 1e-6)
-    return np.vstack([points[list(mesh.JAW_BOTTOM)] + below * down for below in NECK_BELOW])
+    return np.vstack([points[jaw] + below * down for below in NECK_BELOW])
 
 
 def _border(region: Region) -> Float64Array:

@@ -169,7 +169,10 @@ class Ingest:
             estimated_time=f"{estimate.seconds:.1f}",
             queue_position=estimate.position,
             warnings=[
-                warning for face in session.faces if face.id in speaking for warning in schemas.face_warnings(face)
+                warning
+                for face in session.faces
+                if face.id in speaking
+                for warning in schemas.face_warnings(face.warnings)
             ],
         )
 

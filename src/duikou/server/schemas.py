@@ -10,19 +10,20 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from duikou.errors import InputError
+from duikou.faces.track import FaceWarning
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
 from duikou.server.signed_urls import FileUrls
 from duikou.server.validation import in_wire_words
 from duikou.storage import keys
-from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, Media, RenderTask, SessionRecord
+from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
 from duikou.tasks.states import TaskStatus
 from duikou.units import DAY_MS
 
@@ -287,6 +288,9 @@ class IdentifyData(_Response):
     session_id: str = Field(description="Id of the session; valid for 24 hours.")
     final_unit_deduction: str = Field(default="0", description="Cost of the call, always 0.")
     face_data: list[FaceData] = Field(description="The faces found; an empty list is a success.")
+    rejected: list[FaceWarningData] = Field(
+        description="An extension: why people who were seen are not among the faces.", json_schema_extra=EXTENSION
+    )
 
 
 class VideoData(_Response):
@@ -382,15 +386,16 @@ def identify_data(session: SessionRecord, links: FileUrls) -> IdentifyData:
                 start_time=face.interval.start_ms,
                 end_time=face.interval.end_ms,
                 bbox=BoxData(**dict(zip(BoxData.model_fields, face.box, strict=True))),
-                warnings=face_warnings(face),
+                warnings=face_warnings(face.warnings),
             )
             for face in session.faces
         ],
+        rejected=face_warnings(session.rejected),
     )
 
 
-def face_warnings(face: FaceRecord) -> list[FaceWarningData]:
-    """The warnings of a face."""
+def face_warnings(warnings: Iterable[FaceWarning]) -> list[FaceWarningData]:
+    """Warnings as the wire has them."""
     return [
         FaceWarningData(
             code=warning.code,
@@ -398,7 +403,7 @@ def face_warnings(face: FaceRecord) -> list[FaceWarningData]:
             start_time=warning.interval.start_ms,
             end_time=warning.interval.end_ms,
         )
-        for warning in face.warnings
+        for warning in warnings
     ]
 
 

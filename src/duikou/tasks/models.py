@@ -59,8 +59,16 @@ class FaceRecord:
 
 
 @dataclass(frozen=True)
+class FoundFaces:
+    """What was found in a video. rejected: why people who were seen are not among the faces."""
+
+    faces: tuple[FaceRecord, ...] = ()
+    rejected: tuple[FaceWarning, ...] = ()
+
+
+@dataclass(frozen=True)
 class SessionRecord:
-    """A video whose faces are known, until `expires_at`."""
+    """A video whose faces are known, until `expires_at`. rejected: as in `FoundFaces`."""
 
     id: str
     account: str
@@ -68,6 +76,7 @@ class SessionRecord:
     faces: tuple[FaceRecord, ...]
     created_at: int
     expires_at: int
+    rejected: tuple[FaceWarning, ...] = ()
 
     def face(self, face_id: str) -> FaceRecord | None:
         """The face of that id, or `None`."""

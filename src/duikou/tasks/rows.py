@@ -51,6 +51,7 @@ def session_row(session: SessionRecord) -> dict[str, Any]:
         "account": session.account,
         "source_id": session.source.id,
         "faces": [_face_json(face) for face in session.faces],
+        "rejected": [asdict(reason) for reason in session.rejected],
         "created_at": session.created_at,
         "expires_at": session.expires_at,
     }
@@ -59,7 +60,8 @@ def session_row(session: SessionRecord) -> dict[str, Any]:
 def session_from(row: Values, source: Media) -> SessionRecord:
     """The session of a row, on its source."""
     faces = tuple(_face_from(face) for face in row["faces"])
-    return SessionRecord(row["id"], row["account"], source, faces, row["created_at"], row["expires_at"])
+    rejected = tuple(_warning_from(reason) for reason in row["rejected"])
+    return SessionRecord(row["id"], row["account"], source, faces, row["created_at"], row["expires_at"], rejected)
 
 
 def _face_json(face: FaceRecord) -> dict[str, Any]:
@@ -69,11 +71,13 @@ def _face_json(face: FaceRecord) -> dict[str, Any]:
 
 
 def _face_from(value: Mapping[str, Any]) -> FaceRecord:
-    warnings = tuple(
-        FaceWarning(note["code"], note["message"], Interval(**note["interval"])) for note in value["notes"]
-    )
+    warnings = tuple(_warning_from(note) for note in value["notes"])
     x, y, width, height = value.get("box", (0, 0, 0, 0))  # sessions of the first version have none
     return FaceRecord(value["id"], Interval(**value["interval"]), warnings, (x, y, width, height))
+
+
+def _warning_from(value: Mapping[str, Any]) -> FaceWarning:
+    return FaceWarning(value["code"], value["message"], Interval(**value["interval"]))
 
 
 # Tasks

@@ -26,7 +26,7 @@ from duikou.storage.data_folder import DataFolder
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import (
     IDENTIFY_KEPT_MS,
-    FaceRecord,
+    FoundFaces,
     IdentifyTask,
     Media,
     MediaKind,
@@ -242,15 +242,14 @@ class Executor:
         with self._files.workspace() as workspace:
             video, folder = workspace.get(source.key), workspace.new(made)
             allowed = AllowedPaths((video,), (folder,))
-            faces: tuple[FaceRecord, ...] = self._run(
-                process, lease, self._work.identify, video, folder, allowed=allowed
-            )
-            if not all(face.id.isdecimal() for face in faces):  # ids become file names
+            found: FoundFaces = self._run(process, lease, self._work.identify, video, folder, allowed=allowed)
+            if not all(face.id.isdecimal() for face in found.faces):  # ids become file names
                 raise WorkerError("the worker process sent an invalid face id")
             workspace.put(made)
         at = now_ms()
         session_id = keys.session_of(made)
-        session = SessionRecord(session_id, task.account, source, faces, at, at + self._policy.session_ms)
+        expires_at = at + self._policy.session_ms
+        session = SessionRecord(session_id, task.account, source, found.faces, at, expires_at, found.rejected)
         return lambda: self._found(task, made, session)
 
     def _found(self, task: IdentifyTask, made: str, session: SessionRecord) -> None:

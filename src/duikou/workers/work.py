@@ -22,7 +22,7 @@ from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import AllowedPaths
-from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord
+from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
 from duikou.timebase import Milliseconds
 
 PHOTO_SUFFIX = dict(zip(sniff.PHOTO_DEMUXERS, PHOTO_SUFFIXES, strict=True))
@@ -92,12 +92,13 @@ def probe_reference(path: Path, field: str, progress: Progress) -> VideoInfo | N
     return photo.probe_clip_or_photo(path, field=field)
 
 
-def identify(video: Path, folder: Path, progress: Progress) -> tuple[FaceRecord, ...]:
+def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     """Find a video's faces and write their tracks and pictures to `folder`. Raises `MediaError`."""
     with _temporary_files(folder):
         session = duikou.identify(video, progress=progress)
         session.save(folder)
-    return tuple(FaceRecord(face.id, face.interval, face.warnings, face.box) for face in session.faces)
+    faces = tuple(FaceRecord(face.id, face.interval, face.warnings, face.box) for face in session.faces)
+    return FoundFaces(faces, session.rejected)
 
 
 def render(job: RenderJob, progress: Progress) -> Milliseconds:
@@ -141,6 +142,6 @@ class Work:
     probe_audio: Callable[[Path, str, Progress], AudioInfo] = probe_audio
     probe_upload: Callable[[Path, str, Progress], UploadInfo] = probe_upload
     probe_reference: Callable[[Path, str, Progress], VideoInfo | None] = probe_reference
-    identify: Callable[[Path, Path, Progress], tuple[FaceRecord, ...]] = identify
+    identify: Callable[[Path, Path, Progress], FoundFaces] = identify
     render: Callable[[RenderJob, Progress], int] = render
     preload: str = "duikou.workers.preload"
