@@ -34,6 +34,8 @@ from duikou.workers.work import Work
 
 pytestmark = pytest.mark.long
 
+NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
+
 ZOOM, FRAMES = 2.0, 50
 LIPSTICK = (60, 60, 0)
 """Blue, green and red that lipstick takes away."""
@@ -94,7 +96,8 @@ def closed() -> Image:
     neutral, points = close_lips(shapes), landmarks[:, :2].astype(np.float64)
     mouths = MeasuredMouths.of(head, shapes, neutral, talks=True)
     target = pose.from_canonical(neutral.astype(np.float32), head)[0, :, :2].astype(np.float64)
-    mouth = Mouth(target, 0.0, 0.0, 0.0, 1.0, mouths.plane(0), Light.on(image, points), None, blur=0.005)
+    light = Light.on(image, points)
+    mouth = Mouth(target, 0.0, 0.0, 0.0, 1.0, mouths.plane(0), light, teeth=None, blur=0.005, grain=0.0, frame=0)
     made = compose(mouths.source(0, image, points, opening.find(image, points)), mouth, [])
     assert made is not None
     out = image.copy()
@@ -157,7 +160,7 @@ def test_the_teeth_of_a_photo_show_in_a_mouth_that_never_showed_any(session: Ses
     }
     assert not shown["with"].spoken[0].warnings
     counts = {name: blue(result, session) for name, result in shown.items()}
-    assert min(counts["with"]) > 20
+    assert min(counts["with"]) > 10
     assert max(counts["without"]) == 0
     stages = [stage for stage, _ in told]
     assert "reading references" in stages
@@ -172,11 +175,11 @@ def test_the_teeth_of_a_photo_show_in_a_mouth_that_never_showed_any(session: Ses
         (["marked.png", "wall.webp"], "choices[0].references[1]: " + references.NO_FACE),
         (
             ["marked.png", "closed.png"],
-            "choices[0].references[1]: no teeth show in it; the mouth of the person must be open somewhere.",
+            f"choices[0].references[1]: {NO_TEETH}",
         ),
         (
             ["clip.mp4"],
-            "choices[0].references[0]: no teeth show in it; the mouth of the person must be open somewhere.",
+            f"choices[0].references[0]: {NO_TEETH}",
         ),
         (["speech.wav"], "choices[0].references[0]: the file is wav; a video must be mp4 or mov."),
         (["marked.png"] * 5, "choices[0].references: 5 references are given; at most 4 are taken."),
@@ -235,5 +238,4 @@ def test_a_sandboxed_worker_reads_references_and_its_refusal_names_the_field_of_
         payload = order(made, f"{site}/speech.wav", **times, reference_urls=[f"{site}/closed.png"])
         done = ended(client, create(client, payload))
     assert (done["task_status"], done["fault"]) == ("failed", "input")
-    sentence = "no teeth show in it; the mouth of the person must be open somewhere."
-    assert done["task_status_msg"] == f"face_choose[0].reference_urls[0]: {sentence}"
+    assert done["task_status_msg"] == f"face_choose[0].reference_urls[0]: {NO_TEETH}"

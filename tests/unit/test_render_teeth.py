@@ -269,14 +269,31 @@ def test_a_reference_lends_its_teeth_in_their_size_and_in_the_light_of_the_clip(
         shown, expected = (compose(source(face(0.0, inside=LIPS), 0.0), mouth(gap, teeth), []) for teeth in (lent, own))
         pixels, y0 = column(shown, left + 6)
         down = interior.INCISOR_PER_JAW * 0.8 * gap
-        for place, colour in ((0.005, UPPER_MARK), (down - 0.02, LOWER_MARK)):
-            found = pixels[round(line() + place * EYES) - y0]
+        for place, colour in ((0.005, UPPER_MARK), (down - 0.012, LOWER_MARK)):
+            found, beside = (one[round(line() + place * EYES) - y0] for one in (pixels, column(shown, left - 6)[0]))
             assert found.min() > 100
-            assert np.argmax(found) == np.argmax(colour)
+            assert np.argmax(found - beside) == np.argmax(np.array(colour) - TEETH)
         ends = [pale_rows(one) for one in (shown, expected)]
         assert ends[0] == [pytest.approx(run, abs=0.015) for run in ends[1]]
         colours = [column(one, left - 10)[0][round(line() + 0.005 * EYES) - y0] for one in (shown, expected)]
         assert colours[0] == pytest.approx(colours[1], abs=8)
+
+
+@pytest.mark.parametrize(("upper", "lower", "ends", "starts"), [(0.08, 0.0, 0.04, None), (0.02, 0.07, 0.02, -0.025)])
+def test_rows_of_a_reference_are_placed_where_teeth_can_be(
+    upper: float, lower: float, ends: float, starts: float | None
+) -> None:
+    """A smile raises the lip, and an open mouth does not tell exactly how far the jaw is down."""
+    lent = references.teeth([picture(face(0.2, upper=upper, lower=lower), 0.2)], EYES, 0.0)
+    assert lent is not None and lent.upper is not None
+    assert references._edge(lent.upper, up=True) == pytest.approx(ends, abs=0.015)
+    assert (lent.lower is None) == (starts is None)
+    if lent.lower is not None:
+        assert references._edge(lent.lower, up=False) == pytest.approx(starts, abs=0.015)
+
+
+def test_a_reference_that_shows_lower_teeth_alone_lends_none() -> None:
+    assert references.teeth([picture(face(0.2, lower=0.04), 0.2)], EYES, 0.0) is None
 
 
 def test_a_reference_is_no_sharper_than_the_clip() -> None:

@@ -23,7 +23,7 @@ from duikou.render.library import Library
 from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
 
-NO_TEETH = "no teeth show in it; the mouth of the person must be open somewhere."
+NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
 
 
 @dataclass(frozen=True)
