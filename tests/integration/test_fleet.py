@@ -167,6 +167,13 @@ def url_of(found: dict[str, Any]) -> str:
 # What one server took another knows
 
 
+def test_references_come_to_the_worker_through_the_storage(one, session_id, site) -> None:
+    found = ended(one, create(one, order(session_id, f"{site}/s.mp3", reference_urls=[f"{site}/a.mp4"])))
+    assert found["task_status"] == "succeed", found
+    ((lent,),) = httpx.get(url_of(found)).json()["lent"]
+    assert json.loads(lent)["kind"] == "video"
+
+
 def test_a_worker_does_what_a_server_took_and_every_server_gives_it_out(one, other, session_id, done, site) -> None:
     by_other = task(other, done["task_id"])
     assert (by_other["task_status"], by_other["task_result"]["videos"][0]["id"]) == (

@@ -63,8 +63,8 @@ def portrait() -> Image:
     points = observed(image).landmarks
     lips = np.zeros(image.shape[:2], np.float32)
     cv2.fillPoly(lips, [np.round(points[list(mesh.OUTER_RING), :2]).astype(np.int32)], 1)
-    lips = cv2.GaussianBlur(lips * (1 - between_lips(image, points)), (0, 0), 1.0)[..., None]
-    return np.asarray(np.clip(image - lips * LIPSTICK, 0, 255), np.uint8)
+    soft = cv2.GaussianBlur(lips * (1 - between_lips(image, points)), (0, 0), 1.0)[..., None]
+    return np.asarray(np.clip(image - soft * LIPSTICK, 0, 255), np.uint8)
 
 
 def between_lips(image: Image, points: Float32Array) -> Image:

@@ -487,9 +487,14 @@ def test_what_a_worker_finds_wrong_with_a_reference_is_told_in_the_words_of_the_
 
 def test_a_request_without_references_has_the_fingerprint_that_it_had_before_they_were_known() -> None:
     payload = order("1", "http://127.0.0.1/s.mp3")
+    given: list[dict[str, Any]] = [
+        {},
+        {"reference_urls": []},
+        {"reference_urls": None},
+        {"reference_urls": ["http://a/b.jpg"]},
+    ]
     absent, empty, null, some = (
-        LipSyncRequest.model_validate(order("1", "http://127.0.0.1/s.mp3", **more)).fingerprint()
-        for more in ({}, {"reference_urls": []}, {"reference_urls": None}, {"reference_urls": ["http://a/b.jpg"]})
+        LipSyncRequest.model_validate(order("1", "http://127.0.0.1/s.mp3", **more)).fingerprint() for more in given
     )
     (face,) = payload["face_choose"]
     known = {"audio_id": None, "original_audio_volume": 1.0, "sound_volume": 1.0, **face}

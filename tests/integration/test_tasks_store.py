@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from crowd import at_once
 from rows import END, Clock, add_session, begun, identify_task, media, task
@@ -27,7 +29,15 @@ def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
     store.media.add(source)
     add_session(store, session)
     asked = store.tasks.add(
-        task(external_id="mine", sync_mode=SyncMode.BOUNCE, watermark=True, request_id="r", trace="t", queue=Queue.GPU)
+        task(
+            external_id="mine",
+            choices=(replace(task().choices[0], references=("tasks/1/reference_0_0", "tasks/1/reference_0_1")),),
+            sync_mode=SyncMode.BOUNCE,
+            watermark=True,
+            request_id="r",
+            trace="t",
+            queue=Queue.GPU,
+        )
     )
     assert (
         store.media.find("", source.id)

@@ -54,7 +54,7 @@ def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def made(store: Store, data: Path, **what: Any) -> RenderTask:
-    """A task whose session, source and speech are all kept."""
+    """A task whose session, source, speech and reference are all kept."""
     source = media(key="media/1.mp4", expires_at=FAR)
     store.media.add(source)
     session = SessionRecord(source.id[::-1], "", source, (), 1, FAR)
@@ -63,7 +63,9 @@ def made(store: Store, data: Path, **what: Any) -> RenderTask:
     sound = keys.audio_key(asked.id, 0)
     (data / sound).parent.mkdir(parents=True)
     (data / sound).write_bytes(b"speech")
-    return store.tasks.add(replace(asked, choices=(replace(asked.choices[0], audio=sound),)))
+    lent = keys.reference_key(asked.id, 0, 0)
+    (data / lent).write_bytes(b"photo")
+    return store.tasks.add(replace(asked, choices=(replace(asked.choices[0], audio=sound, references=(lent,)),)))
 
 
 def failed(store: Store, data: Path) -> RenderTask:
@@ -112,6 +114,8 @@ def test_a_failed_task_is_tried_again_from_the_first_try_on(store, data, capsys)
 
 def test_what_cannot_succeed_any_more_is_not_retried(store, data, capsys) -> None:
     over = failed(store, data)
+    (data / str(over.choices[0].references[0])).unlink()
+    assert "a reference of" in fault(capsys, "retry", over.id)
     (data / str(over.choices[0].audio)).unlink()
     assert "the speech of" in fault(capsys, "retry", over.id)
     store.sessions.remove(over.session_id)

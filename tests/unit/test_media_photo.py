@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from media_maker import make_video
 
@@ -39,7 +40,11 @@ def test_photos_keep_their_colours(tmp_path: Path, suffix: str, kind: str, off: 
 @pytest.mark.parametrize("form", ["grey", "alpha", "deep"])
 def test_other_pixel_formats_are_read(tmp_path: Path, form: str) -> None:
     plain = picture()
-    made = {"grey": plain[..., 0], "alpha": np.dstack([plain, plain[..., :1]]), "deep": plain.astype(np.uint16) * 257}
+    made: dict[str, npt.NDArray[np.uint8] | npt.NDArray[np.uint16]] = {
+        "grey": plain[..., 0],
+        "alpha": np.dstack([plain, plain[..., :1]]),
+        "deep": plain.astype(np.uint16) * np.uint16(257),
+    }
     cv2.imwrite(str(tmp_path / "x.png"), made[form])
     wanted = np.repeat(plain[..., :1], 3, 2) if form == "grey" else plain
     assert np.abs(photo.read(tmp_path / "x.png", field="x").astype(int) - wanted).mean() <= 1

@@ -39,8 +39,8 @@ FOLLOWING, LISTENING, READING, PLANNING = 0.6, 0.1, 0.3, 0.3
 """Approximate shares of the time that planning one face takes. `READING` is for each reference."""
 
 LIKE = 0.6
-"""Likeness below which the face of a reference may be another person's. Of 540 pairs of halves of clips of different
-people three quarters lie below it (median 0.43, at most 0.84), of 21 of one person none (0.89 to 1.00, once 0.71 while
+"""Likeness below which the face of a reference may be another person's. Of 532 pairs of halves of clips of different
+people three quarters lie below it (median 0.43, at most 0.84), of 29 of one person none (0.89 to 1.00, once 0.71 while
 the head turns). Each person was filmed in one light: another light may look like another person, so none is refused."""
 
 
