@@ -87,7 +87,8 @@ class Asked:
         shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
         with mock.patch.object(shape, "GAP_RANGE", (widest, widest)):
             model = shape.MouthModel.fit(shapes, head.degrees[:, :2], clip.usable)
-            change = width - model.width + shape.WIDTH_PER_GAP * gap
+            per_gap = shape.WIDTH_PER_GAP if model.talks else shape.IDLE_WIDTH_PER_GAP
+            change = width - model.width - per_gap * gap
             wanted = dict.fromkeys(CURVES, np.zeros(len(frames))) | {
                 "gap": gap / model.gap_scale * shape.WIDE_GAP,
                 "jaw": gap / model.gap_scale * shape.WIDE_JAW,

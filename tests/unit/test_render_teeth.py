@@ -129,6 +129,18 @@ def test_the_rows_are_told_from_each_other_and_from_what_lies_between() -> None:
     assert not none.has_upper and not none.has_lower
 
 
+@pytest.mark.parametrize(("start", "upper"), [(0.3, True), (0.45, True), (0.65, False)])
+def test_a_row_alone_is_the_upper_one_also_below_a_bared_gum(start: float, upper: bool) -> None:
+    """From `start`, a share of the opening, down to the lower lip there are teeth; gum or tongue above."""
+    points = landmarks(0.2)
+    image = face(0.2, inside=TONGUE)
+    top, bottom = (float(points[k, 1]) for k in (13, 14))
+    rows = np.mgrid[:SIDE, :SIDE][0] > top + start * (bottom - top)
+    image[rows & (image == TONGUE).all(-1)] = TEETH
+    found = opening.find(image, points)
+    assert (found.has_upper, found.has_lower) == (upper, not upper)
+
+
 def test_clenched_rows_part_at_the_dark_line_between_them() -> None:
     image, points = face(0.12, inside=TEETH), landmarks(0.12)
     assert not opening.find(image, points).has_lower

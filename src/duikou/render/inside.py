@@ -80,39 +80,60 @@ def lent(
     ceiling, floor = (edge_at(source.points, edge, u) for edge in new_edges)
     u = _to_corners(u, source.points, own_edges[0], new_edges[0])
     upper, lower = (edge_at(source.points, edge, u) for edge in own_edges)
-    ends, begins = source.rows_at(u)
-    top, bottom = upper + ends * (lower - upper), upper + begins * (lower - upper)
-    apart = (mouth.jaw - source.jaw) * interior.INCISOR_PER_JAW
-    shift = float(np.clip(apart / 2, -slack, slack))
-    scale = float(np.linalg.norm(source.plane.linear[:, 1]))
-    # Without a row of teeth, what the mouth shows follows the lip.
-    new_top = top + shift * scale if source.opening.has_upper else ceiling
-    new_bottom = bottom + (apart - shift) * scale if source.opening.has_lower else floor
-    height, new_height = np.maximum(bottom - top, 0), np.maximum(new_bottom - new_top, 1e-3)
-    between = top + np.clip((v - new_top) / new_height, 0, 1) * height
-    from_v = np.where(v < new_top, top + (v - new_top), np.where(v > new_bottom, bottom + (v - new_bottom), between))
-    factor = new_height / np.maximum(height - FRINGE * unit, 1.0)
-    left_out = np.clip((factor - STRETCH[0]) / (STRETCH[1] - STRETCH[0]), 0, 1)
-    left_out *= smoothstep(((new_height - height) / unit - UNCOVERED[0]) / (UNCOVERED[1] - UNCOVERED[0]))
-    left_out *= np.clip(np.minimum(v - new_top, new_bottom - v) / SOFT_PIXELS + 1, 0, 1)
+    from_v, left_out = _rows_apart(source, mouth, _Columns(u, v, upper, lower, ceiling, floor), slack)
     continued = _continued(source, own_edges, mouth.blur)
     origin, along, across = mouth_frame(source.points)
     at = (origin - continued.corner + u[:, None] * along + from_v[:, None] * across).T
     found = pick(continued.image, at[0], at[1], cv2.INTER_CUBIC).astype(np.float32)
+    # Beside a lip that is where it was, the colours of the lip's edge belong there.
     moved = np.where(from_v - upper < lower - from_v, (v - ceiling) - (from_v - upper), (floor - v) - (lower - from_v))
     in_place = 1 - smoothstep((np.abs(moved) - IN_PLACE_PIXELS[0]) / (IN_PLACE_PIXELS[1] - IN_PLACE_PIXELS[0]))
     as_is = pick(continued.crop, at[0], at[1], cv2.INTER_CUBIC).astype(np.float32)
     found += in_place[:, None].astype(np.float32) * (as_is - found)
-    beyond = pick(continued.beyond, at[0], at[1], cv2.INTER_LINEAR)
     light = interior.under_lips((v - ceiling) / unit, (floor - v) / unit)
     was = interior.under_lips((from_v - upper) / unit, (lower - from_v) / unit)
     found *= (np.clip(light / was, *RELIGHT)[:, None] ** SHADE_TINT).astype(np.float32)
-    pixels = np.zeros((*part.shape, 3), np.float32)
-    pixels[where] = found
     shown = np.clip((source.gap - SHOWN[0]) / (SHOWN[1] - SHOWN[0]), 0, 1)
-    coverage = np.zeros((*part.shape, 1), np.float32)
+    beyond = pick(continued.beyond, at[0], at[1], cv2.INTER_LINEAR)
+    pixels, coverage = np.zeros((*part.shape, 3), np.float32), np.zeros((*part.shape, 1), np.float32)
+    pixels[where] = found
     coverage[where, 0] = shown * (1 - left_out) * np.clip((continued.reach - beyond) / SOFT_PIXELS + 0.5, 0, 1)
     return pixels, coverage
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """M pixels of the wanted opening, (M,) each, in pixels of the source with its head where the wanted one is.
+
+    u: along the mouth. v: across it. upper, lower: edges of the source's lips at that u. ceiling, floor: of the wanted
+    lips.
+    """
+
+    u: Float64Array
+    v: Float64Array
+    upper: Float64Array
+    lower: Float64Array
+    ceiling: Float64Array
+    floor: Float64Array
+
+
+def _rows_apart(source: Source, mouth: Mouth, at: _Columns, slack: float) -> tuple[Float64Array, Float64Array]:
+    """Where across the source's mouth (M,) each pixel comes from, and how far (0 to 1) it is left out."""
+    unit, scale = float(mesh.eye_distance(source.points)), float(np.linalg.norm(source.plane.linear[:, 1]))
+    top, bottom = (at.upper + share * (at.lower - at.upper) for share in source.rows_at(at.u))
+    apart = (mouth.jaw - source.jaw) * interior.INCISOR_PER_JAW
+    shift = float(np.clip(apart / 2, -slack, slack))
+    # Without a row of teeth, what the mouth shows follows the lip.
+    new_top = top + shift * scale if source.opening.has_upper else at.ceiling
+    new_bottom = bottom + (apart - shift) * scale if source.opening.has_lower else at.floor
+    height, new_height = np.maximum(bottom - top, 0), np.maximum(new_bottom - new_top, 1e-3)
+    below, above = at.v - new_top, new_bottom - at.v
+    between = top + np.clip(below / new_height, 0, 1) * height
+    from_v = np.where(below < 0, top + below, np.where(above < 0, bottom - above, between))
+    factor = new_height / np.maximum(height - FRINGE * unit, 1.0)
+    left_out = np.clip((factor - STRETCH[0]) / (STRETCH[1] - STRETCH[0]), 0, 1)
+    left_out *= smoothstep(((new_height - height) / unit - UNCOVERED[0]) / (UNCOVERED[1] - UNCOVERED[0]))
+    return from_v, left_out * np.clip(np.minimum(below, above) / SOFT_PIXELS + 1, 0, 1)
 
 
 def _continued(source: Source, edges: tuple[Float64Array, Float64Array], blur: float) -> _Continued:

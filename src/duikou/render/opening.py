@@ -53,8 +53,9 @@ DIM, LEAST = 0.4, 0.012
 """Brightness from which a pixel may belong to a row, on the way from the darkest parts of the mouth to the lips; and
 the least height of a row in eye distances: a highlight on wet lips is smaller."""
 
-UPPER_STARTS, LOWER_ENDS = 0.40, 0.60
-"""Shares of the opening, from the upper lip: an upper row begins above the first, a lower row ends below the second."""
+UPPER_STARTS, ALONE_STARTS, LOWER_ENDS = 0.40, 0.52, 0.60
+"""Shares of the opening, from the upper lip: an upper row begins above the first; a lower row ends below the third. One
+row alone is the upper one if it begins above the second in most columns: a smile may bare the gum above it."""
 
 DIM_TOOTH, DIM_SOFT = 0.65, 0.3
 """Brightness relative to the lips from which a pale pixel begins to count as a tooth, and the range in which it does so
@@ -248,19 +249,25 @@ def _borders(
     if bite is not None:
         return bite, bite
     upper, lower = np.full(COLUMNS, np.nan), np.full(COLUMNS, np.nan)
-    for column in range(COLUMNS):
-        edges = np.flatnonzero(np.diff(np.pad(pale[:, column], 1).astype(np.int8)))
-        runs = [
-            (float(share[first, column]), float(share[last - 1, column]))
-            for first, last in edges.reshape(-1, 2)
-            if (share[last - 1, column] - share[first, column]) * height[column] >= LEAST * unit
-        ]
-        if runs and runs[0][0] < UPPER_STARTS:
+    found = [
+        _runs(pale[:, column], share[:, column], LEAST * unit / max(height[column], 1e-6)) for column in range(COLUMNS)
+    ]
+    starts = [runs[0][0] for runs in found if len(runs) == 1]
+    alone_starts = np.inf if starts and np.median(starts) < ALONE_STARTS else UPPER_STARTS
+    for column, runs in enumerate(found):
+        if runs and runs[0][0] < (UPPER_STARTS if len(runs) > 1 else alone_starts):
             upper[column] = runs.pop(0)[1]
         if runs and runs[-1][1] > LOWER_ENDS:
             lower[column] = runs[-1][0]
     ends, begins = _along_row(upper, 0.0), _along_row(lower, 1.0)
     return ends, np.maximum(begins, ends)
+
+
+def _runs(pale: BoolArray, share: Float64Array, least: float) -> list[tuple[float, float]]:
+    """Where the runs of tooth pixels of one column begin and end, as shares of the opening, those of `least` height."""
+    edges = np.flatnonzero(np.diff(np.pad(pale, 1).astype(np.int8))).reshape(-1, 2)
+    runs = [(float(share[first]), float(share[last - 1])) for first, last in edges]
+    return [(begin, end) for begin, end in runs if end - begin >= least]
 
 
 def _along_row(border: Float64Array, none: float) -> Float64Array:
