@@ -22,6 +22,9 @@ SHOWN = (0.02, 0.04)
 HIDDEN = 0.04
 """How far, in eye distances, what a picture shows is continued under the lips that hide it."""
 
+SOFTENED = 0.014
+"""Blur, in eye distances, of what is continued furthest."""
+
 LIP_DOUBT_PIXELS, LIP_DOUBT, LIP_DOUBT_BLURS = 2.0, 0.005, 2.0
 """Distance from a lip's edge, in pixels, in eye distances and in blurs of the picture, within which a pixel may still
 have a colour of the lip: videos store colour at half the resolution."""
@@ -34,10 +37,13 @@ RIGID_WIDTH = 0.6
 """Share of the width of an opening, around its middle, in which nothing is stretched sideways. Beside it the dark
 corners of a mouth follow the corners of the lips."""
 
-STRETCH, FRINGE = (1.6, 2.6), 0.012
-"""Factor by which what lies between and beside the rows may be stretched, and factor from which it is left out; and
-height, in eye distances, of the shadows beside teeth and lips, which do not count: a mere line of shadow is not
-stretched."""
+STRETCH, WIDE_STRETCH, TOO_FAR = 1.6, 2.5, 1.6
+"""Factor by which what lies between and beside the rows may be stretched: in a narrow gap, and in a
+wide one. At so many times that factor it is left out. A line of shadow between teeth and lip is no tongue."""
+
+GAPS, FRINGE = (0.03, 0.06), 0.012
+"""Heights, in eye distances, of a narrow and of a wide gap; and of the shadows beside teeth and lips, which do not
+count."""
 
 UNCOVERED = (0.005, 0.02)
 """Height, in eye distances, of what is uncovered between the rows at which it begins to be left out, and is: less is a
@@ -131,13 +137,14 @@ def _rows_apart(source: Source, mouth: Mouth, at: _Columns, slack: float) -> tup
     between = top + np.clip(below / new_height, 0, 1) * height
     from_v = np.where(below < 0, top + below, np.where(above < 0, bottom - above, between))
     factor = new_height / np.maximum(height - FRINGE * unit, 1.0)
-    left_out = np.clip((factor - STRETCH[0]) / (STRETCH[1] - STRETCH[0]), 0, 1)
+    most = STRETCH + (WIDE_STRETCH - STRETCH) * smoothstep((height / unit - GAPS[0]) / (GAPS[1] - GAPS[0]))
+    left_out = np.clip((factor / most - 1) / (TOO_FAR - 1), 0, 1)
     left_out *= smoothstep(((new_height - height) / unit - UNCOVERED[0]) / (UNCOVERED[1] - UNCOVERED[0]))
     return from_v, left_out * np.clip(np.minimum(below, above) / SOFT_PIXELS + 1, 0, 1)
 
 
 def _continued(source: Source, edges: tuple[Float64Array, Float64Array], blur: float) -> _Continued:
-    """The inside of a source's mouth; around it each pixel repeats the nearest one of the inside."""
+    """The inside of a source's mouth; around it each pixel repeats the nearest one of the inside, softer and softer."""
     unit = float(mesh.eye_distance(source.points))
     outline = np.vstack([edges[0], edges[1][-2:0:-1]])
     margin = int(np.ceil(2 * HIDDEN * unit)) + 2
@@ -156,7 +163,12 @@ def _continued(source: Source, edges: tuple[Float64Array, Float64Array], blur: f
     nearest = np.zeros((int(labels.max()) + 1, 3), np.uint8)
     known = outside == 0
     nearest[labels[known]] = crop[known]
-    return _Continued(crop, nearest[labels], np.asarray(beyond, np.float32), HIDDEN * unit + doubt, corner)
+    repeated, away = nearest[labels], np.asarray(beyond, np.float32)
+    # Further away the repeated pixels would be rays.
+    soft = cv2.GaussianBlur(repeated, (0, 0), SOFTENED * unit)
+    share = np.clip((away - doubt) / (HIDDEN * unit / 2), 0, 1)[..., None]
+    image = np.asarray(repeated + share * (soft.astype(np.float32) - repeated) + 0.5, np.uint8)
+    return _Continued(crop, image, away, HIDDEN * unit + doubt, corner)
 
 
 def _to_corners(u: Float64Array, frame: Float64Array, edge: Float64Array, wanted: Float64Array) -> Float64Array:

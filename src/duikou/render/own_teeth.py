@@ -59,8 +59,9 @@ to the largest, from which it is a part of the row."""
 SOLID = 0.93
 """Least share of a row's height, from its first to its last tooth pixel in a column, that must be teeth."""
 
-LEAST_WIDTH, ROUGH = 0.12, 0.009
-"""Least width of a row, and the largest root mean square distance of its biting edge from an arch, in eye distances."""
+LEAST_WIDTH, LEAST_HEIGHT, ROUGH = 0.12, 0.022, 0.009
+"""Least width and mean height of a row, and the largest root mean square distance of its biting edge from an arch, in
+eye distances."""
 
 HOLE = 5
 """Height, in pixels, up to which holes in a row are closed."""
@@ -175,14 +176,16 @@ def _closed(view: _View, scale: float) -> Float32Array:
 
 
 def _is_row(coverage: Float32Array, scale: float, *, up: bool) -> bool:
-    """Whether the coverage is one row of teeth: solid, with a biting edge along a smooth arch. Two rows that were not
-    told apart are none.
+    """Whether the coverage is one row of teeth: large enough, solid, with a biting edge along a smooth arch. Two rows
+    that were not told apart are none.
     """
     there = coverage > 0.5 if up else coverage[::-1] > 0.5
     columns = np.flatnonzero(there.any(0))
     if len(columns) < LEAST_WIDTH * scale:
         return False
     first, last = there.argmax(0)[columns], len(there) - there[::-1].argmax(0)[columns]
+    if there.sum(0)[columns].mean() < LEAST_HEIGHT * scale:
+        return False
     arch = np.polynomial.Polynomial.fit(columns, last, 2)
     rough = float(np.sqrt(np.mean((last - arch(columns)) ** 2))) / scale
     return bool((there.sum(0)[columns] / (last - first)).mean() >= SOLID and rough <= ROUGH)
