@@ -29,7 +29,7 @@ LUMA = np.array([0.114, 0.587, 0.299])
 """Weights of blue, green and red in brightness."""
 
 TOOTH, TOOTH_CHROMA = 1.05, np.array([0.97, 1.0, 1.16])
-TONGUE, TONGUE_CHROMA = 0.76, np.array([1.02, 1.0, 1.62])
+TONGUE, TONGUE_CHROMA = 0.76, np.array([0.98, 1.0, 1.60])
 DARK, DARK_CHROMA = 0.80, np.array([1.12, 1.0, 2.2])
 USUAL_CHROMA = np.array([0.91, 1.0, 1.29])
 """Green of teeth and tongue in full light relative to the skin, and of the dark relative to the depth of shadows; their
@@ -361,7 +361,7 @@ def under_lips(below: Float64Array, above: Float64Array) -> Float64Array:
     the lower lip's, in eye distances.
     """
     upper = 0.60 + 0.40 * smoothstep(below / (3.0 * MM))
-    return np.asarray(upper * (0.55 + 0.45 * smoothstep(above / (2.6 * MM))), np.float64)
+    return np.asarray(upper * (0.78 + 0.22 * smoothstep(above / (2.6 * MM))), np.float64)
 
 
 def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, tongue: Float64Array) -> Float64Array:
