@@ -49,7 +49,7 @@ UNCOVERED = (0.005, 0.02)
 """Height, in eye distances, of what is uncovered between the rows at which it begins to be left out, and is: less is a
 line that the picture shows better."""
 
-RELIGHT, SHADE_TINT = (0.8, 1.1), np.array([1.1, 1.0, 0.9], np.float32)
+RELIGHT, SHADE_TINT = (0.9, 1.1), np.array([1.1, 1.0, 0.9], np.float32)
 """Bounds of the change of brightness where lips uncover or shade what lies behind them, and its exponents, BGR."""
 
 SOFT_PIXELS = 1.5
