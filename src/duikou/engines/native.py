@@ -18,7 +18,8 @@ from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.progress import Progress, scaled
 from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth, references
-from duikou.render.compose import EXEMPLAR_ALONE, SHOWS_INSIDE, Exemplar, compose
+from duikou.render.compose import EXEMPLAR_ALONE, Exemplar, compose
+from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.library import Library
 from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
 from duikou.render.shape import MouthModel, close_lips, rest_shapes

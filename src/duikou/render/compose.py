@@ -10,6 +10,7 @@ import numpy as np
 from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
 from duikou.faces.pose import MESH_POINTS, triangles
 from duikou.render import inside, interior, mesh
+from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.mouth import Mouth, Source
 from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
 
@@ -21,9 +22,6 @@ LIGHT_SIGMA = 0.12
 
 BLEND_SIGMA = 0.05
 """Scale, in eye distances, from which two exemplars are mixed while one takes over from the other."""
-
-SHOWS_INSIDE = 0.02
-"""Lip gap, in eye distances, from which a frame shows the inside of the mouth."""
 
 NARROW = (0.008, 0.02)
 """Lip gaps, in eye distances, at which painted lips show only their shadow, and all of the inside."""
@@ -213,16 +211,7 @@ def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> Non
     level = np.where(u < ends.mean(), *levels)
     beyond = np.maximum(ends[0] - u, u - ends[1]) / unit
     place = (v - level) / (CORNER_HEIGHT * unit)
-    across = mouth_frame(mouth.target)[2]
-    beside = []
-    for side in (-1.0, 1.0):
-        way = (side - place) * CORNER_HEIGHT * unit
-        x, y = (
-            (grid + way * across[axis] - start).astype(np.float32)
-            for axis, (grid, start) in enumerate(zip(canvas.part.grid(), (canvas.part.x0, canvas.part.y0), strict=True))
-        )
-        beside.append(cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    skin = beside[0] + np.clip(0.5 + place / 2, 0, 1)[..., None] * (beside[1] - beside[0])
+    skin = _bridged(layer, mouth.target, canvas.part, place, CORNER_HEIGHT * unit)
     window = smoothstep(beyond / CORNER_SOFT) * smoothstep((CORNER_REACH - beyond) / CORNER_SOFT)
     window *= smoothstep((1 - np.abs(place)) / 0.5)
     lighter = cv2.GaussianBlur(np.maximum(skin - layer, 0).astype(np.float32), (0, 0), CORNER_DETAIL * unit)
@@ -250,25 +239,35 @@ def _crease(layer: Float32Array, target: Float64Array, part: Region, unit: float
     taper = smoothstep(np.minimum(u - ends[0], ends[1] - u) / (CREASE_ENDS * unit))
     half = (lower - upper) / 2 + max(CREASE * unit, 1.0) * (0.3 + 0.7 * taper)
     place = (v - (lower + upper) / 2) / half
-    across = mouth_frame(target)[2]
-    beside = []
-    for side in (-1.0, 1.0):
-        way = (side * CREASE_REACH - place) * half
-        x, y = (grid + way * across[axis] for axis, grid in enumerate(part.grid()))
-        beside.append(
-            cv2.remap(
-                layer,
-                (x - part.x0).astype(np.float32),
-                (y - part.y0).astype(np.float32),
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-        )
-    share = np.clip(0.5 + place / 2, 0, 1)[..., None]
+    lips = _bridged(layer, target, part, place, half, CREASE_REACH)
     shade = 1 - (1 - CREASE_SHADE) * np.exp(-((place / CREASE_SHARPNESS) ** 2)) * taper
-    lips = beside[0] + share * (beside[1] - beside[0])
     coverage = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
     return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), coverage.astype(np.float32)
+
+
+def _bridged(
+    layer: Float32Array,
+    target: Float64Array,
+    part: Region,
+    place: Float64Array,
+    half: Float64Array | float,
+    reach: float = 1.0,
+) -> Float32Array:
+    """A layer with a band across it left out: column by column, its colours lead from those above the band to those
+    below.
+
+    place: (rows, columns) from -1 at the upper edge of the band to 1 at the lower one. half: its height in pixels,
+    halved. reach: how far from its middle, in halves, the colours are taken.
+    """
+    across = mouth_frame(target)[2]
+    beside = []
+    for side in (-reach, reach):
+        way = (side - place) * half
+        x, y = (grid + way * across[axis] for axis, grid in enumerate(part.grid()))
+        places = (x - part.x0).astype(np.float32), (y - part.y0).astype(np.float32)
+        beside.append(cv2.remap(layer, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    share = np.clip(0.5 + place / 2, 0, 1)[..., None]
+    return np.asarray(beside[0] + share * (beside[1] - beside[0]), np.float32)
 
 
 def _painted(mouth: Mouth, region: Region, opening: Float32Array) -> Float32Array:

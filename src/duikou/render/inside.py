@@ -16,8 +16,9 @@ from duikou.render import interior, mesh
 from duikou.render.mouth import Mouth, Source
 from duikou.render.warp import Region, along_mouth, edge_at, mouth_frame, pick
 
-SHOWN = (0.02, 0.04)
-"""Lip gaps, in eye distances, at which a picture begins to show the inside of the mouth, and shows it."""
+SHOWS_INSIDE = 0.02
+"""Lip gap, in eye distances, from which a picture shows the inside of the mouth; from twice that gap it is shown in
+full."""
 
 HIDDEN = 0.04
 """How far, in eye distances, what a picture shows is continued under the lips that hide it."""
@@ -38,8 +39,8 @@ RIGID_WIDTH = 0.6
 corners of a mouth follow the corners of the lips."""
 
 STRETCH, WIDE_STRETCH, TOO_FAR = 1.6, 2.5, 1.6
-"""Factor by which what lies between and beside the rows may be stretched: in a narrow gap, and in a
-wide one. At so many times that factor it is left out. A line of shadow between teeth and lip is no tongue."""
+"""Factor by which what lies between and beside the rows may be stretched: in a narrow gap, and in a wide one. At so
+many times that factor it is left out. A line of shadow between teeth and lip is no tongue."""
 
 GAPS, FRINGE = (0.03, 0.06), 0.012
 """Heights, in eye distances, of a narrow and of a wide gap; and of the shadows beside teeth and lips, which do not
@@ -99,7 +100,7 @@ def lent(
     light = interior.under_lips((v - ceiling) / unit, (floor - v) / unit)
     was = interior.under_lips((from_v - upper) / unit, (lower - from_v) / unit)
     found *= (np.clip(light / was, *RELIGHT)[:, None] ** SHADE_TINT).astype(np.float32)
-    shown = np.clip((source.gap - SHOWN[0]) / (SHOWN[1] - SHOWN[0]), 0, 1)
+    shown = np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1)
     beyond = pick(continued.beyond, at[0], at[1], cv2.INTER_LINEAR)
     pixels, coverage = np.zeros((*part.shape, 3), np.float32), np.zeros((*part.shape, 1), np.float32)
     pixels[where] = found
