@@ -54,7 +54,7 @@ class Library:
         self._crops: dict[int, tuple[Region, Image]] = {}
         self.skin = np.zeros((len(landmarks), len(SKIN), 3), np.float32)
         self.mouth = np.zeros((len(landmarks), len(_mouth_places(np.zeros((478, 2)))), 3), np.float32)
-        self._cheeks = np.zeros((len(landmarks), 2, 3))
+        self._cheeks: dict[int, Float64Array] = {}  # of rows that show teeth
         self._depths: list[float] = []
         self._blurs: list[float] = []
         self._grains: list[float] = []
@@ -105,9 +105,10 @@ class Library:
             places = points - [region.x0, region.y0]
             self.skin[row] = _colours(crop, places[list(SKIN)], unit)
             self.mouth[row] = _colours(crop, _mouth_places(places), unit)
-            self._openings[row] = opening.find(crop, places)
-            self.bared[row] = self._openings[row].bared
-            self._cheeks[row] = interior.Light.on(image, points).skin
+            found = self._openings[row] = opening.find(crop, places)
+            self.bared[row] = found.bared
+            if found.has_upper or found.has_lower:
+                self._cheeks[row] = interior.Light.on(image, points).skin
             if len(self._crops) % EACH == 1:
                 depth, blur = interior.shadow_depth(image, points), interior.edge_blur(image, points)
                 self._depths += [] if depth is None else [depth]
@@ -126,12 +127,12 @@ class Library:
         return Source(image, points, gap, jaw, replace(plane, offset=plane.offset - corner), self._opening(row))
 
     def light(self, row: int) -> interior.Light:
-        """The light on the face in an added row."""
+        """The light on the face in an added row that shows teeth."""
         return interior.Light(self._cheeks[row], self.depth)
 
     def best_teeth(self, count: int) -> IntArray:
         """Up to `count` added rows that show most of the teeth, from different times."""
-        shown = [row for row, one in sorted(self._openings.items()) if one.has_upper or one.has_lower]
+        shown = sorted(self._cheeks)
         parts = np.array_split(np.array(shown, np.int64), min(count, len(shown))) if shown else []
         return np.array([part[self.bared[part].argmax()] for part in parts], np.int64)
 
