@@ -14,11 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.quality.clips import DISPLACED, Clip, frame_count, own_sound
+from benchmarks.quality.again import spoken_again
+from benchmarks.quality.clips import DISPLACED, Clip, frame_count
 from benchmarks.quality.engines import Watched
-from benchmarks.quality.lips import Lips, same_face, tracked
+from benchmarks.quality.lips import Lips, tracked
 from benchmarks.quality.mouths import OPEN, Filmed, Mouth, cut, evenly
-from duikou import FaceChoice, identify, lip_sync
+from duikou import identify
 from duikou.arrays import Float64Array, Image, IntArray
 from duikou.media import decode
 from duikou.media.encode import VideoWriter
@@ -118,15 +119,10 @@ def compare(clip: Clip, folder: Path, progress: Progress) -> InsideReport | None
     if len(closed) < LEAST_CLOSED:
         return None
     given = withheld(clip, closed, folder / "withheld.mp4")
-    session = identify(given)
-    idle = same_face(face, session.faces)
-    if idle is None:
-        return None
-    watched = Watched()
-    choice = FaceChoice(own_sound(clip, folder), idle.id, original_volume=0.0)
-    lip_sync(session, [choice], folder / "painted.mp4", engine=watched, progress=progress)
     painted = folder / "painted.mp4"
-    ours = tracked(painted, idle, count).among(list(watched.faces[0].changes_made))
+    ours = spoken_again(clip, face, given, painted, Watched(), progress)
+    if ours is None:
+        return None
     true, new = by_gap(_measured(clip.video, real)), by_gap(_measured(painted, ours))
     shared = [gaps for gaps in true if gaps in new]
     if not shared:

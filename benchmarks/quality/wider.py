@@ -15,11 +15,12 @@ from unittest import mock
 import cv2
 import numpy as np
 
-from benchmarks.quality.clips import DISPLACED, TALKING, Clip, frame_count, own_sound
+from benchmarks.quality.again import spoken_again
+from benchmarks.quality.clips import DISPLACED, TALKING, Clip, frame_count
 from benchmarks.quality.engines import Watched
-from benchmarks.quality.lips import Lips, same_face, tracked
+from benchmarks.quality.lips import Lips, tracked
 from benchmarks.quality.mouths import OPEN, Filmed, Mouth, cut
-from duikou import FaceChoice, identify, lip_sync
+from duikou import identify
 from duikou.arrays import BoolArray, Float64Array, IntArray
 from duikou.engines.base import Engine, FaceClip, Renderer
 from duikou.engines.native import NativeEngine
@@ -112,15 +113,11 @@ def compare(clip: Clip, folder: Path, progress: Progress) -> WiderReport | None:
     if away.sum() < LEAST:
         return None
     given = withheld(clip, real.frames[away], folder / "narrow.mp4")
-    session = identify(given)
-    same = same_face(face, session.faces)
-    if same is None:
+    painted = folder / "wide.mp4"
+    ours = spoken_again(clip, face, given, painted, Watched(Asked(real)), progress)
+    if ours is None:
         return None
-    watched, painted = Watched(Asked(real)), folder / "wide.mp4"
-    choice = FaceChoice(own_sound(clip, folder), same.id, original_volume=0.0)
-    lip_sync(session, [choice], painted, engine=watched, progress=progress)
-    ours = tracked(painted, same, count)
-    frames = np.intersect1d(real.frames[away], np.intersect1d(ours.frames, list(watched.faces[0].changes_made)))
+    frames = np.intersect1d(real.frames[away], ours.frames)
     if len(frames) < LEAST:
         return None
     new = cut(Filmed(clip.name, clip.name, painted, ours, ours=True), frames)
