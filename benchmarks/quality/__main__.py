@@ -153,8 +153,9 @@ def _single(
         if not face.rows and any(mouth.ours for mouth in face.mouths):
             sheet.contact(sheets / "contact" / f"{face.name}.png", _large(face))
     folder = sheets / "told_apart"
-    told_apart.write(folder, "talking", told_apart.talking(talking))
-    told_apart.write(folder, "idle", told_apart.idle(idle, withheld, talking))
+    shown = told_apart.talking(talking)
+    told_apart.write(folder, "talking", shown)
+    told_apart.write(folder, "idle", told_apart.idle(idle, withheld, talking, shown))
     groups = {"talking": classifier.talking(talking), "idle": classifier.idle(idle, withheld, talking)}
     told = [classifier.tell(name, mouths, folder / f"{name}_map.png") for name, mouths in groups.items()]
     edges = [edge.compare(face.name, face.mouths) for face in faces]

@@ -106,15 +106,21 @@ def talking(mouths: Sequence[Mouth], count: int = PAIRS) -> list[Shown]:
 
 
 def idle(
-    mouths: Sequence[Mouth], withheld: Sequence[Mouth], others: Sequence[Mouth], count: int = PAIRS
+    mouths: Sequence[Mouth],
+    withheld: Sequence[Mouth],
+    others: Sequence[Mouth],
+    shown: Sequence[Shown] = (),
+    count: int = PAIRS,
 ) -> list[Shown]:
     """`count` real mouths and as many of ours that were painted without an open mouth to go by.
 
     mouths: of idle clips, ours and their own. withheld: ours, of talking clips whose open mouths were withheld.
-    others: mouths of talking clips. The painted mouths of an idle clip stand beside its own mouth, one that was painted
-    as closed, and real open mouths of other people; those of a withheld clip beside the same person's real ones.
+    others: mouths of talking clips. shown: those already in another group; a mouth that is in both would be known as
+    real. The painted mouths of an idle clip stand beside its own mouth, one that was painted as closed, and real open
+    mouths of other people; those of a withheld clip beside the same person's real ones.
     """
-    real = [mouth for mouth in others if not mouth.ours and mouth.gap > OPEN]
+    used = {id(one.mouth) for one in shown}
+    real = [mouth for mouth in others if not mouth.ours and mouth.gap > OPEN and id(mouth) not in used]
     twins, strangers = [], []
     for own in by_face(list(mouths)).values():
         filmed, painted = ([mouth for mouth in own if mouth.ours is kind] for kind in (False, True))
@@ -126,7 +132,7 @@ def idle(
         strangers += _spread([mouth for mouth in painted if mouth.gap > OPEN], IDLE_OPEN)
     painted = [mouth for mouth in withheld if mouth.ours and mouth.gap > OPEN]
     known = _pairs(_in_turn(painted), real, count - len(twins) // 2 - len(strangers), same_person=True)
-    used = {id(one.mouth) for one in known}
+    used |= {id(one.mouth) for one in known}
     return twins + known + _pairs(strangers, [mouth for mouth in real if id(mouth) not in used], len(strangers))
 
 

@@ -79,7 +79,7 @@ def test_talking_mouths_stand_beside_the_same_persons() -> None:
 def test_neither_person_nor_size_gives_an_idle_mouth_away() -> None:
     silent = [*some("idle", [0.005, *GAPS], ours=True, unit=60.0), *some("idle", [0.004] * 5, ours=False, unit=60.0)]
     withheld = some("a", GAPS, ours=True)
-    shown = told_apart.idle(silent, withheld, TALKING, 7)
+    shown = told_apart.idle(silent, withheld, TALKING, count=7)
     mouths = [one.mouth for one in shown]
     assert sum(mouth.ours for mouth in mouths) == sum(not mouth.ours for mouth in mouths) == 7
     own = [mouth for mouth in mouths if mouth.face == "idle"]
@@ -136,3 +136,14 @@ def test_the_command_scores_both_kinds_of_files(
     (tmp_path / "a.csv").write_text("1,0.5\n")
     assert told_apart.main() == 1
     assert "differ in the numbers 2, 3, 4" in capsys.readouterr().err
+
+
+def test_no_mouth_is_in_both_groups() -> None:
+    shown = told_apart.talking(TALKING, 4)
+    withheld = some("a", GAPS, ours=True)
+    first, real = {id(one.mouth) for one in shown}, {id(one) for one in TALKING}
+    alone, beside = (
+        {id(one.mouth) for one in told_apart.idle([], withheld, TALKING, other)} & real for other in ((), shown)
+    )
+    assert alone & first
+    assert beside and not beside & first

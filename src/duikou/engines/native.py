@@ -32,7 +32,7 @@ class MouthPlan:
     """What the mouth does in the N frames of a track.
 
     head: pose in each frame. shapes, rest, targets: (N, 478, 3) canonical shapes of the face as filmed, at rest, and as
-    wanted. tongue: (N,) 0 lies low, 1 touches the upper teeth. changed: (M,) rows that change. choice: the exemplars of
+    wanted. tongue: (N,) as in `Wanted`. changed: (M,) rows that change. choice: the exemplars of
     these rows; `None` for a face that never talks.
     """
 

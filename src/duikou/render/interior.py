@@ -29,8 +29,8 @@ LUMA = np.array([0.114, 0.587, 0.299])
 """Weights of blue, green and red in brightness."""
 
 TOOTH, TOOTH_CHROMA = 1.05, np.array([0.97, 1.0, 1.16])
-TONGUE, TONGUE_CHROMA = 0.76, np.array([0.98, 1.0, 1.60])
-DARK, DARK_CHROMA = 0.80, np.array([1.12, 1.0, 2.2])
+TONGUE, TONGUE_CHROMA = 0.76, np.array([0.98, 1.0, 1.66])
+DARK, DARK_CHROMA = 0.80, np.array([1.16, 1.0, 2.4])
 USUAL_CHROMA = np.array([0.91, 1.0, 1.29])
 """Green of teeth and tongue in full light relative to the skin, and of the dark relative to the depth of shadows; their
 colours over green, BGR; and those of usual skin. A tongue is as pink on pale as on dark skin: half of what skins differ
@@ -179,15 +179,26 @@ def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float6
 
 @dataclass(frozen=True)
 class Dentition:
-    """What differs between people. size: of the teeth, 1 on average. fullness: how far the upper teeth hang below the
-    line of the closed lips, in eye distances. brightness: of the teeth, 1 on average. uneven: (2, 7) offsets of the
-    biting edges to the left and right, in eye distances.
+    """What differs between people.
+
+    size: of the teeth, 1 on average. fullness, low: how far the biting edges of the upper and of the lower teeth lie
+    below the line of the closed lips while the jaw is closed, in eye distances. brightness: of the teeth, 1 on average.
+    yellow: how much less blue they are, as a share. midline: how far the middle of the upper row lies beside that of
+    the lips, in eye distances. cant: slope of the row. uneven, tones: (2, 7) offsets of the biting edges to the left
+    and right, in eye distances, and brightness of each tooth relative to its neighbours. phase: of the surface's
+    pattern.
     """
 
     size: float = 1.0
     fullness: float = 2.0 * MM
+    low: float = 2.0 * MM
     brightness: float = 1.0
+    yellow: float = 0.0
+    midline: float = 0.0
+    cant: float = 0.0
     uneven: Float64Array = field(default_factory=lambda: np.zeros((2, 7)))
+    tones: Float64Array = field(default_factory=lambda: np.ones((2, 7)))
+    phase: float = 0.0
 
     @classmethod
     def of(cls, rest: Float64Array) -> Dentition:
@@ -199,12 +210,19 @@ class Dentition:
         width = float(mesh.lip_width(rest)) - 0.55
         nose = float(rest[mesh.UPPER_MID, 1] - rest[mesh.NOSE_BRIDGE, 1]) - 0.80
         jaw = float(rest[mesh.CHIN_TIP, 1] - rest[mesh.LOWER_MID, 1]) - 0.45
-        wave = np.sin(60 * (width * np.arange(1, 8)[None] + nose * np.arange(2, 9)[None]) + np.array([[0.0], [0.7]]))
+        number, side = np.arange(1, 8)[None], np.array([[0.0], [2.1]])
+        phase = 60 * (width + nose) + 25 * jaw
         return cls(
             size=float(np.clip(1 + 0.8 * width, 0.92, 1.08)),
             fullness=float(np.clip(2.0 + 0.9 * np.sin(25 * nose + 12 * jaw), 1.2, 2.9)) * MM,
+            low=float(0.8 + 1.5 * np.sin(35 * nose - 30 * width + 1.0)) * MM,
             brightness=float(1 + 0.07 * np.sin(30 * jaw - 20 * width)),
-            uneven=0.22 * MM * wave,
+            yellow=float(0.04 + 0.04 * np.sin(phase + 0.5)),
+            midline=float(0.7 * np.sin(1.7 * phase)) * MM,
+            cant=float(0.02 * np.sin(2.3 * phase + 1.0)),
+            uneven=0.2 * MM * APART * np.sin(phase * number + 1.9 * number**2 + side),
+            tones=1 + 0.06 * APART * np.sin(phase * number + 2.7 * number**2 + 1.3 * side + 0.5),
+            phase=phase,
         )
 
 
@@ -260,9 +278,9 @@ class OwnTeeth:
 class InteriorShape:
     """How the mouth is open.
 
-    gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: 0 lies low, 1 touches the
-    upper teeth. lean: (2,) how far, in x and y, a point appears moved for each unit that it lies deeper in the head.
-    teeth: the person's own, or those to paint, or `None` for a mouth without.
+    gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: -1 is drawn back, 0 lies
+    low, 1 touches the upper teeth. lean: (2,) how far, in x and y, a point appears moved for each unit that it lies
+    deeper in the head. teeth: the person's own, or those to paint, or `None` for a mouth without.
     """
 
     gap: float
@@ -302,7 +320,7 @@ UPPER = Arch(
     29 * MM,
     36 * MM,
     np.cumsum([0, 8.5, 6.6, 7.6, 7.0, 6.8, 10.0, 9.5]) * MM,
-    np.array([0, -0.8, -0.15, -0.7, -1.1, -1.5, -1.8]) * MM,
+    np.array([0, -0.6, -0.15, -0.7, -1.1, -1.5, -1.8]) * MM,
 )
 LOWER = Arch(
     26 * MM,
@@ -310,6 +328,9 @@ LOWER = Arch(
     np.cumsum([0, 5.3, 5.8, 6.8, 7.0, 7.0, 11.0, 10.5]) * MM,
     np.array([0, 0.1, -0.2, 0.3, 0.7, 1.0, 1.2]) * MM,
 )
+
+APART = np.array([0.35, 0.8, 0.8, 1, 1, 1, 1])
+"""How much each tooth from the middle differs from its neighbours: the two in the middle are much alike."""
 
 ANGLES = np.linspace(-0.48 * np.pi, 0.48 * np.pi, 161)
 """Places on an arch, in radians from its middle, at which its shape is tabulated."""
@@ -319,10 +340,12 @@ ANGLES = np.linspace(-0.48 * np.pi, 0.48 * np.pi, 161)
 class _OnArch:
     """Where pixels (M,) meet a row of teeth.
 
-    tooth: number from the middle. within: -1 to 1 across the tooth. width: of the tooth as it appears. facing: 0 to
-    1, how far its surface faces the camera. deep: depth behind the front teeth. side: 0 left, 1 right.
+    along: distance from the middle along the row. tooth: number from the middle. within: -1 to 1 across the tooth.
+    width: of the tooth as it appears. facing: 0 to 1, how far its surface faces the camera. deep: depth behind the
+    front teeth. side: 0 left, 1 right.
     """
 
+    along: Float64Array
     tooth: IntArray
     within: Float64Array
     width: Float64Array
@@ -353,7 +376,7 @@ def light_inside(pixels: InteriorPixels, gap: float) -> Float64Array:
     wide = 0.50 + 0.50 * float(smoothstep(np.asarray(gap / (7 * MM))))
     here = 0.50 + 0.50 * smoothstep(pixels.height / (0.75 * max(gap, MM)))
     lit = wide * here * under_lips(pixels.ceiling, pixels.height - pixels.ceiling)
-    return np.asarray(lit[:, None] ** np.array([1.15, 1.1, 0.85]), np.float64)
+    return np.asarray(lit[:, None] ** np.array([1.12, 1.14, 0.87]), np.float64)
 
 
 def under_lips(below: Float64Array, above: Float64Array) -> Float64Array:
@@ -367,13 +390,18 @@ def under_lips(below: Float64Array, above: Float64Array) -> Float64Array:
 def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, tongue: Float64Array) -> Float64Array:
     """The tongue over the dark: it fills most of what is open below the upper teeth, and glints where it is wet."""
     x, y, drop = pixels.x - 12 * MM * shape.lean[0], pixels.y, INCISOR_PER_JAW * shape.jaw
-    top = (0.2 * MM + 0.22 * drop) * (1 - 0.9 * shape.tongue) - 2.0 * MM * shape.tongue
+    raised = max(shape.tongue, 0.0)
+    top = (0.2 * MM + 0.22 * drop) * (1 - 0.9 * raised) - 2.0 * MM * raised + 3.0 * MM * max(-shape.tongue, 0.0)
     mound = top + x**2
     coverage = _edge(y - mound, 3.6 * MM)
     risen = np.clip((y - mound) / (7 * MM), 0, 1)
     tone = (0.52 + 0.34 * smoothstep(risen)) * (1 - 0.10 * np.exp(-((x / (2.2 * MM)) ** 2)))
     tone *= 1 - 0.45 * np.clip(np.abs(x) / 0.28, 0, 1) ** 2
-    wet = 0.12 * np.exp(-(((y - mound - 3 * MM) / (1.4 * MM)) ** 2)) * np.exp(-((x / (9 * MM)) ** 2))
+    tone *= 1 - 0.35 * max(-shape.tongue, 0)  # drawn back, it lies in the dark
+    pattern = _pattern(x, y - drop, 1.5 * MM, 1.0)
+    tone *= 1 + 0.035 * pattern
+    wet = 0.10 * np.exp(-(((y - mound - 3 * MM) / (1.6 * MM)) ** 2)) * np.exp(-(((x - MM) / (9 * MM)) ** 2))
+    wet *= 1 + 0.7 * pattern
     return np.asarray(colour + coverage[:, None] * (tongue * tone[:, None] + wet[:, None] - colour))
 
 
@@ -391,46 +419,68 @@ def _own_row(
 def _lower_row(
     colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
 ) -> Float64Array:
-    """The lower teeth: low behind the lip, half in shade."""
+    """The lower teeth: behind the lip, as far as it uncovers them, and lit from above."""
     at = _on_arch(pixels, shape, person, LOWER)
-    bite = 3.0 * MM + 1.08 * INCISOR_PER_JAW * shape.jaw + LOWER.bites[at.tooth]
-    bite += 0.25 * MM * np.abs(at.within) ** 3 + 0.7 * person.uneven[at.side, at.tooth]
+    bite = person.low + INCISOR_PER_JAW * shape.jaw + LOWER.bites[at.tooth]
+    bite += 0.25 * MM * np.abs(at.within) ** 3 + 1.2 * person.uneven[1 - at.side, at.tooth]
     bite += at.deep * (0.02 + shape.lean[1])
     below = pixels.y - bite
-    # What peeps over the lip by less than 2 mm is left out: it would be a thin grey line.
-    peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (2 * MM) - 0.5)
-    coverage = 0.94 * _edge(below, max(0.9 * MM, 1.2 * pixels.size)) * smoothstep(at.facing / 0.3) * peeps
-    tone = at.facing * (1 - 0.07 * _seam(at, pixels.size, 0.22)) * (1 - 0.06 * at.within**2)
-    tone *= 0.58 + 0.30 * smoothstep(below / (4 * MM))
-    return np.asarray(colour + coverage[:, None] * (person.brightness * tooth * tone[:, None] - colour))
+    # What peeps over the lip by less than 1 mm is left out: it would be a thin grey line.
+    peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (1.5 * MM) - 0.2)
+    coverage = 0.96 * _edge(below, max(0.7 * MM, 1.2 * pixels.size)) * smoothstep(at.facing / 0.3) * peeps
+    pattern = _pattern(at.along, below, 0.8 * MM, person.phase + 2)
+    tone = at.facing * (1 - 0.09 * _seam(at, pixels.size, 0.22) * (1 + 0.7 * pattern)) * (1 - 0.06 * at.within**2)
+    tone *= (0.74 + 0.18 * smoothstep(below / (2.5 * MM))) * (1 + 0.04 * pattern)
+    tone *= 1 + 1.2 * (person.tones[1 - at.side, at.tooth] - 1)
+    return np.asarray(colour + coverage[:, None] * (_enamel(person, tooth, tone) - colour))
 
 
 def _upper_row(
     colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
 ) -> Float64Array:
     """The upper teeth: one band with faint seams, brightest in the middle, that shows as soon as the lips part."""
-    at = _on_arch(pixels, shape, person, UPPER)
+    at = _on_arch(pixels, shape, person, UPPER, person.midline)
     bite = person.fullness + UPPER.bites[at.tooth] * person.size - 0.5 * MM * np.abs(at.within) ** 4
-    bite += person.uneven[at.side, at.tooth] + at.deep * (shape.lean[1] - 0.06)
+    bite += person.uneven[at.side, at.tooth] + person.cant * pixels.x + at.deep * (shape.lean[1] - 0.06)
     above = bite - pixels.y
-    coverage = _edge(above, max(0.55 * MM, 1.1 * pixels.size)) * smoothstep(at.facing / 0.3)
-    tone = at.facing**0.8 * (1 - 0.13 * _seam(at, pixels.size, 0.13)) * (1 - 0.08 * at.within**2)
+    pattern = _pattern(at.along, above, 1.1 * MM, person.phase)
+    coverage = _edge(above + 0.12 * MM * pattern, max(0.55 * MM, 1.1 * pixels.size)) * smoothstep(at.facing / 0.3)
+    tone = at.facing**0.8 * (1 - 0.13 * _seam(at, pixels.size, 0.13) * (1 + 0.7 * pattern)) * (1 - 0.08 * at.within**2)
     tone *= 1 - 0.13 * np.exp(-((above / MM) ** 2))  # the biting edge lets the dark through
-    tone *= np.array([1, 0.95, 0.92, 0.86, 0.80, 0.74, 0.70])[at.tooth]
+    tone *= np.array([1, 0.95, 0.90, 0.86, 0.80, 0.74, 0.70])[at.tooth] * person.tones[at.side, at.tooth]
+    tone *= 1 + 0.04 * pattern
     glint = np.exp(-(((at.within + 0.15) / 0.35) ** 2)) * np.exp(-(((above - 4.2 * MM) / (1.6 * MM)) ** 2))
+    glint *= 1 + pattern
     warm = np.clip((above - 5 * MM) / (5 * MM), 0, 1)[:, None] * np.array([-0.12, -0.06, 0.0])  # towards the gum
-    shown = (tooth + warm) * (person.brightness * tone)[:, None] + (0.08 * glint * at.facing)[:, None]
+    shown = _enamel(person, tooth + warm, tone) + (0.10 * glint * at.facing)[:, None]
     out = colour + coverage[:, None] * (shown - colour)
     # The row's shadow on what lies below it.
     near = np.clip(1 + above / (2.2 * MM), 0, 1) * (above < 0)
     return np.asarray(out * (1 - 0.25 * (1 - coverage) * near)[:, None])
 
 
-def _on_arch(pixels: InteriorPixels, shape: InteriorShape, dentition: Dentition, arch: Arch) -> _OnArch:
+def _enamel(person: Dentition, tooth: Float64Array, tone: Float64Array) -> Float64Array:
+    """Colours (M, 3) of teeth of the colour `tooth` (3,) or (M, 3) in full light under `tone` (M,)."""
+    yellow = np.array([1 - person.yellow, 1.0, 1 + 0.2 * person.yellow])
+    return np.asarray(person.brightness * tooth * yellow * tone[:, None])
+
+
+def _pattern(x: Float64Array, y: Float64Array, scale: float, phase: float) -> Float64Array:
+    """An irregular pattern (M,), about -1 to 1, of blots as large as `scale` on a wet surface with coordinates (M,)."""
+    waves = [
+        np.sin((np.cos(turn) * x + np.sin(turn) * y) * pace / scale + phase * pace + 3 * turn)
+        for turn, pace in ((0.4, 1.0), (1.5, 0.77), (2.4, 1.31), (2.9, 0.53), (0.9, 1.63))
+    ]
+    return np.asarray(np.sum(waves, axis=0) / 3, np.float64)
+
+
+def _on_arch(
+    pixels: InteriorPixels, shape: InteriorShape, dentition: Dentition, arch: Arch, midline: float = 0.0
+) -> _OnArch:
     """Where the pixels meet a row, as the camera sees it: a turned head shows more of one side."""
     x, z = arch.half * np.sin(ANGLES), arch.deep * (1 - np.cos(ANGLES))
     seen, middle = x + shape.lean[0] * z, len(ANGLES) // 2
-    angle, inside = arch.angles(pixels.x, shape.lean[0])
+    angle, inside = arch.angles(pixels.x - midline, shape.lean[0])
     steps = np.hypot(np.diff(x), np.diff(z))
     along = np.concatenate([[0], np.cumsum(steps)])
     arc = np.interp(angle, ANGLES, along - along[middle])
@@ -441,6 +491,7 @@ def _on_arch(pixels: InteriorPixels, shape: InteriorShape, dentition: Dentition,
     slope = np.interp(angle, ANGLES, np.gradient(seen, along))
     facing = np.clip(slope, 0, 1) * inside
     return _OnArch(
+        arc,
         tooth,
         np.clip((out - arch.edges[tooth]) / width * 2 - 1, -1, 1),
         np.maximum(width * facing, 0.1 * MM),

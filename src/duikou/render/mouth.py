@@ -120,10 +120,10 @@ def _teeth_lines(shapes: Float64Array, neutral: Float64Array) -> Float64Array:
 class Mouth:
     """The wanted mouth of one frame.
 
-    target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: 0 to 1. strength: 0 leaves the frame as it
-    is, 1 changes it fully. plane: of the teeth. light: on this face. teeth: of this person, own or painted; `None` if
-    they are never seen although the mouth opens. blur: of the picture's hardest edges, in eye distances. grain: of
-    the picture, in levels. frame: number, which decides how the grain falls.
+    target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: as in `Wanted`. strength: 0 leaves the
+    frame as it is, 1 changes it fully. plane: of the teeth. light: on this face. teeth: of this person, own or painted;
+    `None` if they are never seen although the mouth opens. blur: of the picture's hardest edges, in eye distances.
+    grain: of the picture, in levels. frame: number, which decides how the grain falls.
     """
 
     target: Float64Array

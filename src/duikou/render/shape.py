@@ -55,6 +55,10 @@ UPPER_SHARE = 0.24
 SPREAD, ROUNDING = 0.045, 0.13
 """Change of the mouth's width, in eye distances, for full spreading (as i) and full rounding (as u)."""
 
+FRONT_TONGUE, BACK_TONGUE = 0.45, 0.8
+"""How far the tongue is raised at the front under spread lips, and drawn back behind rounded ones: of most vowels, the
+spread ones are front and the rounded ones back (Ladefoged and Johnson, "A Course in Phonetics")."""
+
 WIDTH_PER_GAP = -0.2
 """Change of the width, in eye distances, per unit of lip gap, relative to the mean mouth of a face that talks."""
 
@@ -95,7 +99,8 @@ class Wanted:
 
     gap: (N,) lip gap in eye distances. width: (N,) change of width relative to rest, in eye distances.
     jaw: (N,) lowering of the jaw in eye distances. rounding, closure, dental: (N,) 0 to 1 as in the mouth motion.
-    tongue: (N,) 0 to 1. voice: (N,) 0 to 1, how far the wanted shape replaces the face at rest.
+    tongue: (N,) from -1, drawn back, over 0, low in the mouth, to 1, at the upper teeth. voice: (N,) 0 to 1, how far
+    the wanted shape replaces the face at rest.
     """
 
     gap: Float64Array
@@ -149,7 +154,8 @@ class MouthModel:
     def wanted(self, motion: dict[str, Float64Array], rate: float) -> Wanted:
         """Mouth motion in this person's measures. motion: curves by name, each (N,) at `rate` frames per second."""
         gap = np.clip(motion["gap"] / WIDE_GAP, 0, WIDEST) * self.gap_scale
-        rounding = np.clip(motion["round"], 0, 1)
+        rounding, tip = np.clip(motion["round"], 0, 1), np.clip(motion["tongue"], 0, 1)
+        front = FRONT_TONGUE * np.clip(motion["width"], 0, 1) - BACK_TONGUE * rounding
         per_gap = WIDTH_PER_GAP if self.talks else IDLE_WIDTH_PER_GAP
         width = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding + per_gap * gap
         return Wanted(
@@ -159,7 +165,7 @@ class MouthModel:
             rounding=rounding,
             closure=np.clip(motion["closure"], 0, 1),
             dental=np.clip(motion["dental"], 0, 1),
-            tongue=np.clip(motion["tongue"], 0, 1),
+            tongue=tip + (1 - tip) * front,
             voice=_held(np.clip(motion["voice"], 0, 1), rate),
         )
 
