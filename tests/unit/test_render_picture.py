@@ -55,7 +55,7 @@ def plane() -> Plane:
 
 
 def mouth(gap: float, strength: float = 1.0) -> Mouth:
-    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane(), LIGHT, TEETH, blur=0.004, grain=0.0, frame=0)
+    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane(), LIGHT, None, TEETH, 0.004, 0.0, frame=0)
 
 
 def source(image: Image, points: Float64Array, gap: float) -> Source:
@@ -323,8 +323,8 @@ def test_soft_skin_is_sharpened_and_the_inside_of_the_mouth_is_not() -> None:
 def test_a_mouth_without_teeth_is_painted_without() -> None:
     image = np.full((SIDE, SIDE, 3), (110, 120, 200), np.uint8)
     inside = []
-    for teeth in (TEETH, None):
-        done = compose(source(image, landmarks(0.0), 0.0), replace(mouth(0.09), teeth=teeth), [])
+    for painted in (TEETH, None):
+        done = compose(source(image, landmarks(0.0), 0.0), replace(mouth(0.09), painted=painted), [])
         assert done is not None
         where, pixels = done
         x, y = np.round(landmarks(0.09)[13] - [where.x0, where.y0]).astype(int)
@@ -343,7 +343,7 @@ def paint(x: float, y: float, gap: float = 0.15, height: float | None = None, ya
     opening = np.array([gap if height is None else height])
     pixels = interior.InteriorPixels(np.array([x]), np.array([y]), np.array([0.05]), opening, size=0.005)
     lean = np.array([np.tan(np.radians(yaw)), 0.0])
-    shape = interior.InteriorShape(gap, 0.8 * gap, 0.0, lean, TEETH)
+    shape = interior.InteriorShape(gap, 0.8 * gap, 0.0, lean, None, TEETH)
     return float(interior.paint(pixels, shape, LIGHT).mean())
 
 
@@ -369,7 +369,7 @@ def test_a_turned_head_shows_more_of_one_side_of_its_teeth() -> None:
 def test_a_tongue_drawn_back_leaves_the_middle_of_the_mouth_dark() -> None:
     def middle(tongue: float) -> float:
         pixels = interior.InteriorPixels(np.zeros(1), np.array([0.08]), np.array([0.11]), np.array([0.15]), size=0.005)
-        shape = interior.InteriorShape(0.15, 0.12, tongue, np.zeros(2), None)
+        shape = interior.InteriorShape(0.15, 0.12, tongue, np.zeros(2), None, None)
         return float(interior.paint(pixels, shape, LIGHT).mean())
 
     assert middle(-0.8) < 0.8 * middle(0.0)
@@ -378,7 +378,7 @@ def test_a_tongue_drawn_back_leaves_the_middle_of_the_mouth_dark() -> None:
 def test_lower_teeth_show_where_they_stand_high() -> None:
     def above_the_lip(low: float) -> float:
         pixels = interior.InteriorPixels(np.full(1, 0.03), np.array([0.10]), np.array([0.13]), np.array([0.15]), 0.005)
-        shape = interior.InteriorShape(0.15, 0.10, 0.0, np.zeros(2), replace(TEETH, low=low))
+        shape = interior.InteriorShape(0.15, 0.10, 0.0, np.zeros(2), None, replace(TEETH, low=low))
         return float(interior.paint(pixels, shape, LIGHT).mean())
 
     assert above_the_lip(-0.005) > 1.25 * above_the_lip(0.04)
@@ -388,7 +388,7 @@ def test_painted_teeth_differ_between_people_and_sides_and_stay_with_a_face() ->
     def row(rest: Float64Array) -> Float64Array:
         x = np.linspace(-0.2, 0.2, 41)
         pixels = interior.InteriorPixels(x, np.full(41, -0.01), np.full(41, 0.05), np.full(41, 0.15), 0.005)
-        shape = interior.InteriorShape(0.15, 0.12, 0.0, np.zeros(2), interior.Dentition.of(rest))
+        shape = interior.InteriorShape(0.15, 0.12, 0.0, np.zeros(2), None, interior.Dentition.of(rest))
         return interior.paint(pixels, shape, LIGHT).mean(1)
 
     one, other = pose.canonical().astype(np.float64), pose.canonical().astype(np.float64)
@@ -407,6 +407,29 @@ def test_the_dark_of_a_mouth_is_as_deep_as_the_nostrils() -> None:
             cv2.circle(image, np.round(points[nostril]).astype(int).tolist(), 3, (tone, tone, tone), -1)
         assert interior.shadow_depth(image, points) == pytest.approx(depth, abs=0.01)
     assert interior.shadow_depth(image, points - [0, SIDE]) is None
+
+
+def test_an_open_mouth_shows_its_own_dark() -> None:
+    image, points = np.full((SIDE, SIDE, 3), 140, np.uint8), landmarks(0.1)
+    cv2.fillPoly(image, [np.round(points[list(mesh.INNER_RING)]).astype(np.int32)], (28, 28, 28))
+    assert interior.shadow_depth(image, points) == pytest.approx(0.2, abs=0.01)
+    assert interior.shadow_depth(image, landmarks(0.02)) is None
+
+
+def test_a_smile_that_never_shows_its_lower_teeth_gets_them_in_the_colour_of_its_own() -> None:
+    coverage = np.ones((40, 80), np.float32)
+    coverage[-5:] = 0
+    colours = np.full((40, 80, 3), (0.5, 0.6, 0.7), np.float32)
+    own = interior.OwnTeeth(interior.RowPicture(colours, coverage, np.array([-0.4, -0.4]), 100), None)
+
+    def lower(own: interior.OwnTeeth | None, painted: interior.Dentition | None) -> Float64Array:
+        pixels = interior.InteriorPixels(np.full(1, 0.03), np.array([0.10]), np.array([0.13]), np.array([0.15]), 0.005)
+        return interior.paint(pixels, interior.InteriorShape(0.15, 0.1, 0.0, np.zeros(2), own, painted), LIGHT)[0]
+
+    high = replace(TEETH, low=-0.005, brightness=1.2)
+    np.testing.assert_allclose(lower(own, high) / lower(own, high)[1], np.array([0.5, 0.6, 0.7]) / 0.6, atol=0.05)
+    assert lower(own, high)[1] < 0.75 * lower(None, high)[1]
+    assert abs(lower(own, None)[2] - lower(None, None)[2]) < 1e-6
 
 
 @pytest.mark.parametrize("blur", [1.0, 2.0, 3.0])

@@ -92,9 +92,9 @@ class NativeRenderer:
             MeasuredMouths.of(plan.head, made, neutral, talks=plan.choice is not None)
             for made in (plan.shapes, plan.targets)
         )
-        self._teeth = self._persons_teeth() or (
-            interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
-        )
+        self._known = self._persons_teeth()
+        # A face that talks and never shows a row of its teeth hides it.
+        self._painted = interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
         move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
         points = clip.track.landmarks[..., :2].astype(np.float64)
         self._points, self._targets = points, points + clip.strength[:, None, None] * move[..., :2]
@@ -124,7 +124,8 @@ class NativeRenderer:
             strength=strength,
             plane=filmed.plane(row, line),
             light=interior.Light.on(bare, self._points[row], self._library.depth),
-            teeth=self._teeth,
+            own=self._known,
+            painted=self._painted,
             blur=self._library.blur,
             grain=self._library.grain,
             frame=frame,

@@ -78,6 +78,10 @@ narrower the mouth, must be for it."""
 FINE_SHARE = 0.70
 """Strength of the finest detail of grain that is made as the finest detail of white noise, relative to that noise."""
 
+FRINGE_GAP, FRINGE_BLURS = 0.03, 1.7
+"""How much further open lips or jaw, in eye distances, at which an opening covers the edge of the lower lip; and the
+width of that edge, in blurs of the picture or pixels if these are more."""
+
 OPENING_BLUR = 0.006
 """Least softness of the edge of an opening, in eye distances."""
 
@@ -108,6 +112,10 @@ class _Canvas:
         """Coverage (rows, columns), 0 to 1, of the opening between the lips of a source, brought to the target."""
         upper, lower = source.opening.lip_edges(self.mouth.target)
         blur = max(OPENING_BLUR, self.mouth.blur) * self.unit
+        if source.gap > SHOWS_INSIDE:
+            # Pixels at the lower lip's edge hold light of the teeth that stood behind it.
+            gone = np.clip(max(self.mouth.gap - source.gap, self.mouth.jaw - source.jaw) / FRINGE_GAP, 0, 1)
+            lower[1:-1] += gone * FRINGE_BLURS * max(blur, 1.0) * mouth_frame(self.mouth.target)[2]
         coverage = _polygon(np.vstack([upper, lower[-2:0:-1]]), self.part, blur=blur)
         return coverage * np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
 
@@ -281,7 +289,9 @@ def _painted(mouth: Mouth, region: Region, opening: Float32Array) -> Float32Arra
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
     size = max(pixel, mouth.blur)
     pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
-    shape = interior.InteriorShape(mouth.gap, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.teeth)
+    shape = interior.InteriorShape(
+        mouth.gap, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.own, mouth.painted
+    )
     out[where] = interior.paint(pixels, shape, mouth.light)
     noise = np.random.default_rng(mouth.frame).standard_normal(region.shape, np.float32)
     out[where] += (mouth.grain / FINE_SHARE * interior.fine(noise))[where][:, None]

@@ -10,7 +10,7 @@ corners.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -44,11 +44,17 @@ NOSTRILS = (48, 64, 98, 97, 2, 326, 327, 294, 278, 4)
 
 DEPTHS, USUAL_DEPTH = (0.10, 0.42), 0.24
 """Range of the depth of shadows (brightness of the dark in a mouth relative to the cheeks), and its usual value where
-no nostrils are seen."""
+neither nostrils nor an open mouth are seen."""
 
-NOSTRIL_PERCENTILE, NOSTRIL_SHARE, NO_NOSTRIL, MIN_NOSTRIL_PIXELS = 1, 0.9, 0.5, 40
-"""Percentile of brightness that counts as the nostrils' dark; its ratio to that of a mouth; brightness relative to the
-cheeks from which no nostril is seen; and the least size of a nose, in pixels, whose nostrils can be measured."""
+PARTED, DARKEST = 0.04, 3
+"""Lip gap, in eye distances, from which a mouth shows its own dark; percentile of its brightness that counts."""
+
+NOSTRIL_PERCENTILE, NOSTRIL_SHARE = 1, 0.9
+"""Percentile of brightness that counts as the nostrils' dark, and the ratio of a mouth's dark to it."""
+
+NO_SHADOW, MIN_SHADOW_PIXELS = 0.5, 40
+"""Brightness relative to the cheeks from which nothing is a shadow; and the least size of a nose or of an opening, in
+pixels, whose shadows can be measured."""
 
 EYES = (33, 246, 161, 160, 159, 158, 157, 173, 133, 362, 398, 384, 385, 386, 387, 388, 466, 263)
 """Landmarks of the upper lids: lashes, whites and irises are the hardest edges of a face."""
@@ -109,19 +115,36 @@ class Light:
 
 
 def shadow_depth(image: Image, points: Float64Array) -> float | None:
-    """Brightness of the nostrils of a picture with landmarks (478, 2) relative to the cheeks; `None` if there are none.
+    """Brightness of the darkest shadows of a picture with landmarks (478, 2) relative to the cheeks; `None` if it shows
+    none that can be measured.
 
-    It tells how deep the shadows of this picture are, hence how dark a mouth is inside.
+    It tells how dark a mouth is inside: the nostrils are about as dark, and an open mouth shows it.
     """
+    skin = float(Light.on(image, points).skin.mean(0) @ LUMA)
+    seen = ((_nostrils(image, points), NOSTRIL_SHARE), (_parted(image, points), 1.0))
+    found = [share * dark / skin for dark, share in seen if dark is not None and dark < NO_SHADOW * skin]
+    return float(np.clip(min(found), *DEPTHS)) if found else None
+
+
+def _nostrils(image: Image, points: Float64Array) -> float | None:
+    """Brightness of the nostrils; `None` if they lie outside the picture or are tiny."""
     outline = points[list(NOSTRILS)]
     (x0, y0), (x1, y1) = np.floor(outline.min(0)).astype(int), np.ceil(outline.max(0)).astype(int)
     height, width = image.shape[:2]
     nose = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)].reshape(-1, 3)
-    if x0 < 0 or y0 < 0 or x1 > width or y1 > height or len(nose) < MIN_NOSTRIL_PIXELS:
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height or len(nose) < MIN_SHADOW_PIXELS:
         return None
-    skin = float(Light.on(image, points).skin.mean(0) @ LUMA)
-    darkest = float(np.percentile(nose @ LUMA, NOSTRIL_PERCENTILE)) / skin
-    return float(np.clip(NOSTRIL_SHARE * darkest, *DEPTHS)) if darkest < NO_NOSTRIL else None
+    return float(np.percentile(nose @ LUMA, NOSTRIL_PERCENTILE))
+
+
+def _parted(image: Image, points: Float64Array) -> float | None:
+    """Brightness of the dark between parted lips; `None` if they are closed."""
+    if mesh.lip_gap(points) < PARTED * mesh.eye_distance(points):
+        return None
+    mask = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.round(points[list(mesh.INNER_RING)]).astype(np.int32)], 1)
+    shown = image[mask > 0]
+    return float(np.percentile(shown @ LUMA, DARKEST)) if len(shown) >= MIN_SHADOW_PIXELS else None
 
 
 def edge_blur(image: Image, points: Float64Array) -> float | None:
@@ -273,6 +296,12 @@ class OwnTeeth:
         """These rows, and from `other` those that are missing."""
         return self if other is None else OwnTeeth(self.upper or other.upper, self.lower or other.lower)
 
+    @property
+    def tooth(self) -> Float64Array | None:
+        """Colour (3,) of a tooth in full light, relative to the skin; `None` if no row is known."""
+        row = self.upper or self.lower
+        return None if row is None else np.median(row.colours[row.coverage > 0.5], axis=0).astype(np.float64)
+
 
 @dataclass(frozen=True)
 class InteriorShape:
@@ -280,14 +309,16 @@ class InteriorShape:
 
     gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: -1 is drawn back, 0 lies
     low, 1 touches the upper teeth. lean: (2,) how far, in x and y, a point appears moved for each unit that it lies
-    deeper in the head. teeth: the person's own, or those to paint, or `None` for a mouth without.
+    deeper in the head. own: the person's teeth, as far as they are known. painted: those to paint for rows that are
+    not; `None` where rows that were never seen stay hidden.
     """
 
     gap: float
     jaw: float
     tongue: float
     lean: Float64Array
-    teeth: OwnTeeth | Dentition | None
+    own: OwnTeeth | None
+    painted: Dentition | None
 
 
 @dataclass(frozen=True)
@@ -360,12 +391,16 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
     dark = light.dark
     colour = dark * (0.85 + 0.6 * np.clip(pixels.ceiling / np.maximum(pixels.height, MM), 0, 1) ** 2)[:, None]
     colour = _tongue(colour, pixels, shape, light.tongue)
-    if isinstance(shape.teeth, Dentition):
-        colour = _lower_row(colour, pixels, shape, shape.teeth, light.tooth)
-        colour = _upper_row(colour, pixels, shape, shape.teeth, light.tooth)
-    elif shape.teeth is not None:
-        colour = _own_row(colour, pixels, shape.lean, shape.teeth.lower, LOWER, INCISOR_PER_JAW * shape.jaw)
-        colour = _own_row(colour, pixels, shape.lean, shape.teeth.upper, UPPER, 0.0)
+    own, painted = shape.own or OwnTeeth(None, None), shape.painted
+    if own.lower is not None:
+        colour = _own_row(colour, pixels, shape.lean, own.lower, LOWER, INCISOR_PER_JAW * shape.jaw)
+    elif painted is not None:
+        like_own = painted if own.tooth is None else replace(painted, brightness=1.0, yellow=0.0)
+        colour = _lower_row(colour, pixels, shape, like_own, light.tooth if own.tooth is None else own.tooth)
+    if own.upper is not None:
+        colour = _own_row(colour, pixels, shape.lean, own.upper, UPPER, 0.0)
+    elif painted is not None:
+        colour = _upper_row(colour, pixels, shape, painted, light.tooth)
     lit = light_inside(pixels, shape.gap)
     return np.asarray(np.clip((dark + (colour - dark) * lit) * skin, 0, 255), np.float64)
 
@@ -406,11 +441,9 @@ def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, 
 
 
 def _own_row(
-    colour: Float64Array, pixels: InteriorPixels, lean: Float64Array, row: RowPicture | None, arch: Arch, drop: float
+    colour: Float64Array, pixels: InteriorPixels, lean: Float64Array, row: RowPicture, arch: Arch, drop: float
 ) -> Float64Array:
     """A row of the person's own teeth, moved down by `drop`, in eye distances."""
-    if row is None:
-        return colour
     angle, inside = arch.angles(pixels.x, lean[0])
     own, coverage = row.at(arch.half * np.sin(angle), pixels.y - drop - lean[1] * arch.deep * (1 - np.cos(angle)))
     return np.asarray(colour + (coverage * inside)[:, None] * (own - colour))

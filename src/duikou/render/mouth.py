@@ -121,9 +121,9 @@ class Mouth:
     """The wanted mouth of one frame.
 
     target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: as in `Wanted`. strength: 0 leaves the
-    frame as it is, 1 changes it fully. plane: of the teeth. light: on this face. teeth: of this person, own or painted;
-    `None` if they are never seen although the mouth opens. blur: of the picture's hardest edges, in eye distances.
-    grain: of the picture, in levels. frame: number, which decides how the grain falls.
+    frame as it is, 1 changes it fully. plane: of the teeth. light: on this face. own, painted: teeth, as
+    in `interior.InteriorShape`. blur: of the picture's hardest edges, in eye distances. grain: of the picture, in
+    levels. frame: number, which decides how the grain falls.
     """
 
     target: Float64Array
@@ -133,7 +133,8 @@ class Mouth:
     strength: float
     plane: Plane
     light: interior.Light
-    teeth: interior.OwnTeeth | interior.Dentition | None
+    own: interior.OwnTeeth | None
+    painted: interior.Dentition | None
     blur: float
     grain: float
     frame: int
