@@ -97,7 +97,7 @@ def closed() -> Image:
     mouths = MeasuredMouths.of(head, shapes, neutral, talks=True)
     target = pose.from_canonical(neutral.astype(np.float32), head)[0, :, :2].astype(np.float64)
     light = Light.on(image, points)
-    mouth = Mouth(target, 0.0, 0.0, 0.0, 1.0, mouths.plane(0), light, None, None, 0.005, 0.0, frame=0)
+    mouth = Mouth(target, 0.0, 0.0, 0.0, 0.0, 1.0, mouths.plane(0), light, None, None, 0.005, 0.0, frame=0)
     made = compose(mouths.source(0, image, points, opening.find(image, points)), mouth, [])
     assert made is not None
     out = image.copy()

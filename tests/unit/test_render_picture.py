@@ -55,7 +55,7 @@ def plane() -> Plane:
 
 
 def mouth(gap: float, strength: float = 1.0) -> Mouth:
-    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, strength, plane(), LIGHT, None, TEETH, 0.004, 0.0, frame=0)
+    return Mouth(landmarks(gap), gap, 0.0, 0.8 * gap, 0.0, strength, plane(), LIGHT, None, TEETH, 0.004, 0.0, frame=0)
 
 
 def source(image: Image, points: Float64Array, gap: float) -> Source:
@@ -343,7 +343,7 @@ def paint(x: float, y: float, gap: float = 0.15, height: float | None = None, ya
     opening = np.array([gap if height is None else height])
     pixels = interior.InteriorPixels(np.array([x]), np.array([y]), np.array([0.05]), opening, size=0.005)
     lean = np.array([np.tan(np.radians(yaw)), 0.0])
-    shape = interior.InteriorShape(gap, 0.8 * gap, 0.0, lean, None, TEETH)
+    shape = interior.InteriorShape(gap, 0.0, 0.8 * gap, 0.0, lean, None, TEETH)
     return float(interior.paint(pixels, shape, LIGHT).mean())
 
 
@@ -351,6 +351,18 @@ def test_upper_teeth_are_bright_the_throat_is_dark_and_a_slit_is_darker() -> Non
     assert paint(0.03, -0.02) > 100
     assert paint(0.0, 0.03) < 60
     assert paint(0.03, -0.02, gap=0.02) < 0.6 * paint(0.03, -0.02)
+
+
+def test_rounded_lips_let_less_light_in() -> None:
+    def bright(spread: float) -> float:
+        pixels = interior.InteriorPixels(np.full(1, 0.03), np.full(1, -0.02), np.full(1, 0.05), np.full(1, 0.15), 0.005)
+        return float(
+            interior.paint(
+                pixels, interior.InteriorShape(0.15, spread, 0.12, 0.0, np.zeros(2), None, TEETH), LIGHT
+            ).mean()
+        )
+
+    assert bright(-0.1) < 0.8 * bright(0.0) < 0.8 * bright(0.03)
 
 
 def test_teeth_darken_towards_the_corners_of_the_opening() -> None:
@@ -369,7 +381,7 @@ def test_a_turned_head_shows_more_of_one_side_of_its_teeth() -> None:
 def test_a_tongue_drawn_back_leaves_the_middle_of_the_mouth_dark() -> None:
     def middle(tongue: float) -> float:
         pixels = interior.InteriorPixels(np.zeros(1), np.array([0.08]), np.array([0.11]), np.array([0.15]), size=0.005)
-        shape = interior.InteriorShape(0.15, 0.12, tongue, np.zeros(2), None, None)
+        shape = interior.InteriorShape(0.15, 0.0, 0.12, tongue, np.zeros(2), None, None)
         return float(interior.paint(pixels, shape, LIGHT).mean())
 
     assert middle(-0.8) < 0.8 * middle(0.0)
@@ -378,7 +390,7 @@ def test_a_tongue_drawn_back_leaves_the_middle_of_the_mouth_dark() -> None:
 def test_lower_teeth_show_where_they_stand_high() -> None:
     def above_the_lip(low: float) -> float:
         pixels = interior.InteriorPixels(np.full(1, 0.03), np.array([0.10]), np.array([0.13]), np.array([0.15]), 0.005)
-        shape = interior.InteriorShape(0.15, 0.10, 0.0, np.zeros(2), None, replace(TEETH, low=low))
+        shape = interior.InteriorShape(0.15, 0.0, 0.10, 0.0, np.zeros(2), None, replace(TEETH, low=low))
         return float(interior.paint(pixels, shape, LIGHT).mean())
 
     assert above_the_lip(-0.005) > 1.25 * above_the_lip(0.04)
@@ -388,7 +400,7 @@ def test_painted_teeth_differ_between_people_and_sides_and_stay_with_a_face() ->
     def row(rest: Float64Array) -> Float64Array:
         x = np.linspace(-0.2, 0.2, 41)
         pixels = interior.InteriorPixels(x, np.full(41, -0.01), np.full(41, 0.05), np.full(41, 0.15), 0.005)
-        shape = interior.InteriorShape(0.15, 0.12, 0.0, np.zeros(2), None, interior.Dentition.of(rest))
+        shape = interior.InteriorShape(0.15, 0.0, 0.12, 0.0, np.zeros(2), None, interior.Dentition.of(rest))
         return interior.paint(pixels, shape, LIGHT).mean(1)
 
     one, other = pose.canonical().astype(np.float64), pose.canonical().astype(np.float64)
@@ -424,7 +436,7 @@ def test_a_smile_that_never_shows_its_lower_teeth_gets_them_in_the_colour_of_its
 
     def lower(own: interior.OwnTeeth | None, painted: interior.Dentition | None) -> Float64Array:
         pixels = interior.InteriorPixels(np.full(1, 0.03), np.array([0.10]), np.array([0.13]), np.array([0.15]), 0.005)
-        return interior.paint(pixels, interior.InteriorShape(0.15, 0.1, 0.0, np.zeros(2), own, painted), LIGHT)[0]
+        return interior.paint(pixels, interior.InteriorShape(0.15, 0.0, 0.1, 0.0, np.zeros(2), own, painted), LIGHT)[0]
 
     high = replace(TEETH, low=-0.005, brightness=1.2)
     np.testing.assert_allclose(lower(own, high) / lower(own, high)[1], np.array([0.5, 0.6, 0.7]) / 0.6, atol=0.05)

@@ -63,7 +63,9 @@ def source(image: Image, gap: float, points: Float64Array | None = None) -> Sour
 
 def mouth(gap: float, teeth: interior.OwnTeeth | None = None) -> Mouth:
     plane = Plane(np.eye(2) * EYES, np.array([landmarks(0.0)[13, 0], line()]), np.zeros(2))
-    return Mouth(landmarks(gap), gap, 0.8 * gap, 0.0, 1.0, plane, LIGHT, teeth, None, blur=0.004, grain=0.0, frame=0)
+    return Mouth(
+        landmarks(gap), gap, 0.0, 0.8 * gap, 0.0, 1.0, plane, LIGHT, teeth, None, blur=0.004, grain=0.0, frame=0
+    )
 
 
 def column(done: tuple[object, Image] | None, x: int | None = None) -> tuple[Float64Array, int]:
@@ -366,6 +368,7 @@ def test_a_mouth_of_many_pixels_is_painted_and_lent() -> None:
     wanted = Mouth(
         (landmarks(0.24) - [130, 100]) * large,
         0.24,
+        0.0,
         0.19,
         0.0,
         1.0,

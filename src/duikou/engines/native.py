@@ -32,7 +32,7 @@ class MouthPlan:
     """What the mouth does in the N frames of a track.
 
     head: pose in each frame. shapes, rest, targets: (N, 478, 3) canonical shapes of the face as filmed, at rest, and as
-    wanted. tongue: (N,) as in `Wanted`. changed: (M,) rows that change. choice: the exemplars of
+    wanted. spread, tongue: (N,) as in `Wanted`. changed: (M,) rows that change. choice: the exemplars of
     these rows; `None` for a face that never talks.
     """
 
@@ -40,6 +40,7 @@ class MouthPlan:
     shapes: Float64Array
     rest: Float64Array
     targets: Float64Array
+    spread: Float64Array
     tongue: Float64Array
     changed: IntArray
     choice: exemplars.Choice | None
@@ -64,7 +65,8 @@ class NativeEngine:
         rest = rest_shapes(shapes, rate)
         targets = model.targets(shapes, angles, rest, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
-        plan = MouthPlan(head, shapes, rest, targets, wanted.tongue * wanted.voice, changed, None)
+        spread, tongue = wanted.spread * wanted.voice, wanted.tongue * wanted.voice
+        plan = MouthPlan(head, shapes, rest, targets, spread, tongue, changed, None)
         searched = np.flatnonzero(clip.usable) if model.talks else changed  # the rows that may become exemplars
         overlays = overlay.detect(clip.video, clip.track, searched, progress=scaled(progress, 0, 0.5))
         points = clip.track.landmarks[..., :2].astype(np.float64)
@@ -119,6 +121,7 @@ class NativeRenderer:
         mouth = Mouth(
             target=self._targets[row],
             gap=float(gap),
+            spread=float(self._plan.spread[row]),
             jaw=float(jaw),
             tongue=float(self._plan.tongue[row]),
             strength=strength,

@@ -290,7 +290,7 @@ def _painted(mouth: Mouth, region: Region, opening: Float32Array) -> Float32Arra
     size = max(pixel, mouth.blur)
     pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
     shape = interior.InteriorShape(
-        mouth.gap, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.own, mouth.painted
+        mouth.gap, mouth.spread, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.own, mouth.painted
     )
     out[where] = interior.paint(pixels, shape, mouth.light)
     noise = np.random.default_rng(mouth.frame).standard_normal(region.shape, np.float32)

@@ -56,6 +56,11 @@ NO_SHADOW, MIN_SHADOW_PIXELS = 0.5, 40
 """Brightness relative to the cheeks from which nothing is a shadow; and the least size of a nose or of an opening, in
 pixels, whose shadows can be measured."""
 
+LIT_PER_SPREAD, SPREAD_LIT = 3.0, (0.6, 1.15)
+"""How much more light falls into a mouth whose lips are spread, by their spread in eye distances, and its range. At the
+same gap a mouth is brighter the wider it is: in seven of ten people r is 0.6 to 0.8, and its median brightness changes
+by 1.3 to 4 times the cheeks' for each eye distance."""
+
 EYES = (33, 246, 161, 160, 159, 158, 157, 173, 133, 362, 398, 384, 385, 386, 387, 388, 466, 263)
 """Landmarks of the upper lids: lashes, whites and irises are the hardest edges of a face."""
 
@@ -307,13 +312,15 @@ class OwnTeeth:
 class InteriorShape:
     """How the mouth is open.
 
-    gap: of the lips, in eye distances. jaw: lowering of the chin, in eye distances. tongue: -1 is drawn back, 0 lies
+    gap: of the lips, in eye distances. spread: how much wider they are than usual at this gap, in eye distances. jaw:
+    lowering of the chin, in eye distances. tongue: -1 is drawn back, 0 lies
     low, 1 touches the upper teeth. lean: (2,) how far, in x and y, a point appears moved for each unit that it lies
     deeper in the head. own: the person's teeth, as far as they are known. painted: those to paint for rows that are
     not; `None` where rows that were never seen stay hidden.
     """
 
     gap: float
+    spread: float
     jaw: float
     tongue: float
     lean: Float64Array
@@ -401,7 +408,7 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
         colour = _own_row(colour, pixels, shape.lean, own.upper, UPPER, 0.0)
     elif painted is not None:
         colour = _upper_row(colour, pixels, shape, painted, light.tooth)
-    lit = light_inside(pixels, shape.gap)
+    lit = light_inside(pixels, shape.gap) * np.clip(1 + LIT_PER_SPREAD * shape.spread, *SPREAD_LIT)
     return np.asarray(np.clip((dark + (colour - dark) * lit) * skin, 0, 255), np.float64)
 
 

@@ -120,14 +120,15 @@ def _teeth_lines(shapes: Float64Array, neutral: Float64Array) -> Float64Array:
 class Mouth:
     """The wanted mouth of one frame.
 
-    target: (478, 2) landmarks in pixels. gap, jaw: in eye distances. tongue: as in `Wanted`. strength: 0 leaves the
-    frame as it is, 1 changes it fully. plane: of the teeth. light: on this face. own, painted: teeth, as
-    in `interior.InteriorShape`. blur: of the picture's hardest edges, in eye distances. grain: of the picture, in
-    levels. frame: number, which decides how the grain falls.
+    target: (478, 2) landmarks in pixels. gap, spread, jaw, tongue: as in `Wanted`. strength: 0 leaves the frame as it
+    is, 1 changes it fully. plane: of the teeth. light: on this face. own, painted: teeth, as in
+    `interior.InteriorShape`. blur: of the picture's hardest edges, in eye distances. grain: of the picture, in levels.
+    frame: number, which decides how the grain falls.
     """
 
     target: Float64Array
     gap: float
+    spread: float
     jaw: float
     tongue: float
     strength: float

@@ -97,14 +97,15 @@ RIDGE = 2e-4
 class Wanted:
     """The wanted mouth in each frame.
 
-    gap: (N,) lip gap in eye distances. width: (N,) change of width relative to rest, in eye distances.
-    jaw: (N,) lowering of the jaw in eye distances. rounding, closure, dental: (N,) 0 to 1 as in the mouth motion.
-    tongue: (N,) from -1, drawn back, over 0, low in the mouth, to 1, at the upper teeth. voice: (N,) 0 to 1, how far
-    the wanted shape replaces the face at rest.
+    gap: (N,) lip gap in eye distances. width: (N,) change of width relative to rest, in eye distances; spread: (N,) the
+    part of it that the gap does not make. jaw: (N,) lowering of the jaw in eye distances. rounding, closure, dental:
+    (N,) 0 to 1 as in the mouth motion. tongue: (N,) from -1, drawn back, over 0, low in the mouth, to 1, at the upper
+    teeth. voice: (N,) 0 to 1, how far the wanted shape replaces the face at rest.
     """
 
     gap: Float64Array
     width: Float64Array
+    spread: Float64Array
     jaw: Float64Array
     rounding: Float64Array
     closure: Float64Array
@@ -157,10 +158,11 @@ class MouthModel:
         rounding, tip = np.clip(motion["round"], 0, 1), np.clip(motion["tongue"], 0, 1)
         front = FRONT_TONGUE * np.clip(motion["width"], 0, 1) - BACK_TONGUE * rounding
         per_gap = WIDTH_PER_GAP if self.talks else IDLE_WIDTH_PER_GAP
-        width = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding + per_gap * gap
+        spread = self.spread * np.clip(motion["width"], -1, 1) - self.rounding * rounding
         return Wanted(
             gap=gap,
-            width=width,
+            width=spread + per_gap * gap,
+            spread=spread,
             jaw=np.clip(motion["jaw"] / WIDE_JAW, 0, WIDEST) * self.gap_scale * JAW_PER_GAP,
             rounding=rounding,
             closure=np.clip(motion["closure"], 0, 1),
