@@ -182,6 +182,12 @@ def test_an_open_mouth_has_a_lowered_jaw_even_if_none_is_heard() -> None:
     assert moved[0, mesh.CHIN_TIP, 1] > 0.2 * shape.IDLE_GAP
 
 
+def test_an_open_mouth_is_as_round_as_those_of_people_who_talk() -> None:
+    out, _ = spoken(gap=0.8, jaw=0.8)
+    height = (out[:, mesh.LOWER_INNER[1:-1], 1] - out[:, mesh.UPPER_INNER[1:-1], 1])[FRAMES // 2]
+    np.testing.assert_allclose(height / height.max(), shape.HEIGHTS, atol=0.02)
+
+
 def test_an_open_mouth_is_wider_than_a_closed_one() -> None:
     opened, closed = spoken(gap=1.0, jaw=1.0)[0], spoken()[0]
     assert mesh.lip_width(opened)[0] > mesh.lip_width(closed)[0] + 0.03

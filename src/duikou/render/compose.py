@@ -67,7 +67,7 @@ SLACK = 0.01
 """How far, in eye distances, the teeth of an exemplar may be off skull or jaw: poses of other frames are not known more
 exactly."""
 
-CORNER_REACH, CORNER_HEIGHT, CORNER_SOFT, CORNER_DETAIL = 0.17, 0.045, 0.03, 0.006
+CORNER_REACH, CORNER_HEIGHT, CORNER_SOFT, CORNER_DETAIL = 0.17, 0.045, 0.03, 0.003
 """Reach of the shadows of old corners beside an opening, half their height, the softness of the area that is changed,
 and the scale below which detail is kept; in eye distances."""
 

@@ -233,17 +233,19 @@ class Dentition:
         """The teeth of a face with the canonical shape `rest` (478, 3): the same for the same face.
 
         A face tells little about its teeth. They follow its proportions, so that they differ between people and stay
-        with one person in every clip.
+        with one person in every clip. Whoever shows less of the upper teeth shows more of the lower ones (Vig and
+        Brundo, "The kinetics of anterior tooth display", 1978).
         """
         width = float(mesh.lip_width(rest)) - 0.55
         nose = float(rest[mesh.UPPER_MID, 1] - rest[mesh.NOSE_BRIDGE, 1]) - 0.80
         jaw = float(rest[mesh.CHIN_TIP, 1] - rest[mesh.LOWER_MID, 1]) - 0.45
         number, side = np.arange(1, 8)[None], np.array([[0.0], [2.1]])
         phase = 60 * (width + nose) + 25 * jaw
+        shown = float(np.sin(25 * nose + 12 * jaw))
         return cls(
             size=float(np.clip(1 + 0.8 * width, 0.92, 1.08)),
-            fullness=float(np.clip(2.0 + 0.9 * np.sin(25 * nose + 12 * jaw), 1.2, 2.9)) * MM,
-            low=float(0.8 + 1.5 * np.sin(35 * nose - 30 * width + 1.0)) * MM,
+            fullness=(1.8 + 1.1 * shown) * MM,
+            low=(0.3 + 1.1 * shown + 0.4 * float(np.sin(35 * nose - 30 * width + 1.0))) * MM,
             brightness=float(1 + 0.07 * np.sin(30 * jaw - 20 * width)),
             yellow=float(0.04 + 0.04 * np.sin(phase + 0.5)),
             midline=float(0.7 * np.sin(1.7 * phase)) * MM,
@@ -415,7 +417,7 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
 def light_inside(pixels: InteriorPixels, gap: float) -> Float64Array:
     """Share (M, 3) of the light, BGR, that falls through an opening: less behind the lips, at the corners, and if it is
     narrow. gap: of the lips, in eye distances."""
-    wide = 0.50 + 0.50 * float(smoothstep(np.asarray(gap / (7 * MM))))
+    wide = 0.42 + 0.58 * float(smoothstep(np.asarray(gap / (8 * MM))))
     here = 0.50 + 0.50 * smoothstep(pixels.height / (0.75 * max(gap, MM)))
     lit = wide * here * under_lips(pixels.ceiling, pixels.height - pixels.ceiling)
     return np.asarray(lit[:, None] ** np.array([1.12, 1.14, 0.87]), np.float64)
@@ -469,7 +471,7 @@ def _lower_row(
     peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (1.5 * MM) - 0.2)
     coverage = 0.96 * _edge(below, max(0.7 * MM, 1.2 * pixels.size)) * smoothstep(at.facing / 0.3) * peeps
     pattern = _pattern(at.along, below, 0.8 * MM, person.phase + 2)
-    tone = at.facing * (1 - 0.09 * _seam(at, pixels.size, 0.22) * (1 + 0.7 * pattern)) * (1 - 0.06 * at.within**2)
+    tone = at.facing * (1 - 0.07 * _seam(at, pixels.size, 0.22) * (1 + 0.8 * pattern)) * (1 - 0.06 * at.within**2)
     tone *= (0.74 + 0.18 * smoothstep(below / (2.5 * MM))) * (1 + 0.04 * pattern)
     tone *= 1 + 1.2 * (person.tones[1 - at.side, at.tooth] - 1)
     return np.asarray(colour + coverage[:, None] * (_enamel(person, tooth, tone) - colour))
@@ -485,7 +487,7 @@ def _upper_row(
     above = bite - pixels.y
     pattern = _pattern(at.along, above, 1.1 * MM, person.phase)
     coverage = _edge(above + 0.12 * MM * pattern, max(0.55 * MM, 1.1 * pixels.size)) * smoothstep(at.facing / 0.3)
-    tone = at.facing**0.8 * (1 - 0.13 * _seam(at, pixels.size, 0.13) * (1 + 0.7 * pattern)) * (1 - 0.08 * at.within**2)
+    tone = at.facing**0.8 * (1 - 0.10 * _seam(at, pixels.size, 0.13) * (1 + 0.8 * pattern)) * (1 - 0.06 * at.within**2)
     tone *= 1 - 0.13 * np.exp(-((above / MM) ** 2))  # the biting edge lets the dark through
     tone *= np.array([1, 0.95, 0.90, 0.86, 0.80, 0.74, 0.70])[at.tooth] * person.tones[at.side, at.tooth]
     tone *= 1 + 0.04 * pattern
@@ -496,7 +498,7 @@ def _upper_row(
     out = colour + coverage[:, None] * (shown - colour)
     # The row's shadow on what lies below it.
     near = np.clip(1 + above / (2.2 * MM), 0, 1) * (above < 0)
-    return np.asarray(out * (1 - 0.25 * (1 - coverage) * near)[:, None])
+    return np.asarray(out * (1 - 0.35 * (1 - coverage) * near)[:, None])
 
 
 def _enamel(person: Dentition, tooth: Float64Array, tone: Float64Array) -> Float64Array:

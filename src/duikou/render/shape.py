@@ -72,6 +72,13 @@ PROTRUSION = 0.05
 PRESSED = 0.012
 """How much red, in eye distances, each lip hides when it is pressed against the other."""
 
+HEIGHTS = np.array([0.32, 0.585, 0.83, 0.965, 1, 0.965, 0.83, 0.585, 0.32])
+"""Height of an opening along the mouth, relative to its middle, at the inner lip points but the corners: mean of ten
+people who talk, lips 0.09 to 0.16 apart. Face units alone make it pointed: 0.76 in place of 0.83."""
+
+FILLED_GAP = 0.03
+"""Lip gap, in eye distances, from which an opening has that form: lips that hardly part touch beside the middle."""
+
 CALM_WIDTH, CALM_SHARE = 0.54, 0.6
 """Width of a relaxed mouth, and share of the additional width and of the raised corners of a smile that a speaking
 mouth loses."""
@@ -294,8 +301,22 @@ def articulate(neutral: Float64Array, wanted: Wanted) -> Float64Array:
         out[:, row[1:-1], 1] -= sign * PRESSED * wanted.closure[:, None]
     lower = [i for row in (mesh.LOWER_INNER, mesh.LOWER_MIDDLE) for i in row[3:-3]]
     out[:, lower, 2] += 0.02 * wanted.dental[:, None]
+    _fill_out(out)
     _separate(out)
     return out
+
+
+def _fill_out(out: Float64Array) -> None:
+    """Give the openings of `out` (N, 478, 3) the usual `HEIGHTS` in place; the rest of each lip follows."""
+    upper, lower = out[:, mesh.UPPER_INNER[1:-1], 1], out[:, mesh.LOWER_INNER[1:-1], 1]
+    middle = np.maximum(lower - upper, 0)[:, [len(HEIGHTS) // 2]]
+    lacking = (HEIGHTS * middle - (lower - upper)) * smoothstep(middle / FILLED_GAP)
+    for rows, sign in (
+        ((mesh.UPPER_INNER, mesh.UPPER_MIDDLE, mesh.UPPER_OUTER), -1),
+        ((mesh.LOWER_INNER, mesh.LOWER_MIDDLE, mesh.LOWER_OUTER), 1),
+    ):
+        for row, share in zip(rows, (1.0, 0.95, 0.8), strict=True):
+            out[:, row[1:-1], 1] += sign * share * lacking / 2
 
 
 def _arch(count: int) -> Float64Array:
