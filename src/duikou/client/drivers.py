@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
+from asyncio import sleep as async_sleep
+from asyncio import to_thread
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing, contextmanager
 from pathlib import Path
@@ -218,9 +219,9 @@ class _AsyncRun:
                 with _translated(self._name):
                     return await anext(self._chunks, b"")
             case Sleep(seconds):
-                return await asyncio.sleep(seconds)
+                return await async_sleep(seconds)
             case Local(function):
-                return await asyncio.to_thread(function)
+                return await to_thread(function)
             case Tell(function, arguments):
                 told = function(*arguments)
                 return await told if inspect.isawaitable(told) else told
@@ -248,9 +249,9 @@ class _AsyncRun:
 
 
 async def _async_chunks_of(path: Path) -> AsyncIterator[bytes]:
-    file = await asyncio.to_thread(path.open, "rb")
+    file = await to_thread(path.open, "rb")
     try:
-        while chunk := await asyncio.to_thread(file.read, CHUNK):
+        while chunk := await to_thread(file.read, CHUNK):
             yield chunk
     finally:
         file.close()
