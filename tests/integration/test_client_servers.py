@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,10 @@ from spoilt_server import (
 
 from duikou.client import (
     ApiError,
+    AsyncDuikou,
     AuthenticationError,
     ConnectionFailedError,
+    Duikou,
     FaceChoice,
     ForbiddenError,
     InputError,
@@ -666,3 +670,37 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(
     with pytest.raises(InputError, match=r"^source: an http or https URL is expected"):
         connect(files.url).download("file:///etc/passwd", tmp_path / "out.mp4")
     assert files.heard == []
+
+
+def test_asynchronous_progress_is_awaited_and_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    async def run() -> None:
+        async def tell(done: int, _: int | None) -> None:
+            await asyncio.sleep(0)
+            told.append(done)
+
+        async with AsyncDuikou(files.url) as client:
+            await client.download(f"{files.url}/a", tmp_path / "whole.mp4", progress=tell)
+            task = asyncio.create_task(client.download(f"{files.url}/b", tmp_path / "part.mp4"))
+            while not list(tmp_path.glob(".*.part")):
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with spoilt_server(lambda asked: serve(asked, RESULT), None, hang) as files:
+        asyncio.run(run())
+    assert told[-1] == len(RESULT)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.mp4"]
+
+
+def test_many_calls_at_once_share_one_client() -> None:
+    async def run(url: str) -> list[tuple[Task, ...]]:
+        async with AsyncDuikou(url) as client:
+            return await asyncio.gather(*(client.list(page=page) for page in range(1, 9)))
+
+    with spoilt_server(lambda _: EMPTY) as state:
+        assert asyncio.run(run(state.url)) == [()] * 8
+        with Duikou(state.url) as client, ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(client.list, range(1, 9))) == [()] * 8

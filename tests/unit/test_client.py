@@ -8,6 +8,7 @@ import logging
 import pickle
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -291,6 +292,12 @@ def test_any_external_id_has_its_own_path(name: str) -> None:
     assert all(char.isalnum() or char in "%-_~" for char in last)
     assert httpx.URL(request.url).path == f"/klingai/v1/videos/advanced-lip-sync/{name}"
     assert httpx.URL(request.url).raw_path.decode().endswith(last)
+
+
+def test_what_cannot_be_json_is_a_wrong_argument() -> None:
+    for wrong in ({"audio_volume": float("nan")}, {"face_id": b"0"}):
+        with pytest.raises(InputError, match="the request cannot be JSON"):
+            drive(CALLS.lip_sync("session", replace(CHOICE, **wrong), {}))
 
 
 def test_an_empty_id_is_no_task() -> None:

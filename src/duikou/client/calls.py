@@ -27,7 +27,7 @@ from duikou.client.errors import (
     WaitTimeoutError,
 )
 from duikou.client.retry import Retry, is_doubtful
-from duikou.client.steps import Emit, Local, Open, Plan, Read, Request, Send, Sleep, Tell
+from duikou.client.steps import Emit, Local, Open, Plan, Read, Reply, Request, Send, Sleep, Tell
 from duikou.client.values import FaceChoice, Session, SyncMode, Task, TaskStatus, Upload, Video
 
 MAX_EMBEDDED = 5 << 20  # bytes of a sound that are sent as base64: the contract's limit
@@ -178,7 +178,7 @@ class Calls:
             reader = wire.EventReader()
             try:
                 reply = yield Open(self._signed(request))
-                _check_stream(reply.headers.get("content-type", ""), reply, request.name)
+                _check_stream(reply, request.name)
                 while chunk := (yield Read()):
                     for now in reader.feed(chunk):
                         failures = 0
@@ -271,16 +271,20 @@ class Calls:
 
     def _post(self, path: str, body: dict[str, Any]) -> Request:
         request = self._request("POST", path, {"Content-Type": "application/json"})
-        return replace(request, body=json.dumps(body).encode())
+        try:
+            return replace(request, body=json.dumps(body, allow_nan=False).encode())
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the request cannot be JSON: {error}.") from error
 
     def _signed(self, request: Request) -> Request:
         """A request with the key; a token is made for every try, since it expires."""
         return replace(request, headers={**request.headers, **authorization(self.key)})
 
 
-def _check_stream(media_type: str, reply: Any, what: str) -> None:
-    if reply.status != 200:
+def _check_stream(reply: Reply, what: str) -> None:
+    if reply.status >= 300:
         wire.read_data(reply, what, extension=True)
+    media_type = reply.headers.get("content-type", "")
     if not media_type.startswith("text/event-stream"):
         raise ProtocolError(f"{what}: the answer is {media_type[:40] or 'nothing'} in place of text/event-stream.")
 
