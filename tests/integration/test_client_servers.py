@@ -555,6 +555,24 @@ def test_a_file_that_cannot_be_sent(connect: Connect, bad: SpoiltServer, name: s
     assert bad.heard == []
 
 
+def test_speech_above_the_contracts_limit_is_uploaded(
+    connect: Connect, server: str, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MAX_EMBEDDED", 10)
+    client, choice = connect(server), FaceChoice(speech(tmp_path / "s.mp3"), trim_end_ms=3_000)
+    assert client.lip_sync(client.identify(f"{site}/a.mp4"), choice).id
+    with kling_host() as host, pytest.raises(UnsupportedError) as caught:
+        connect(host.url, PLAIN).lip_sync(SESSION, choice)
+    assert caught.value.__notes__ == ["Give the URL of the file in place of the file."]
+
+
+def test_an_endless_answer_is_cut_off(connect: Connect, bad: SpoiltServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "MAX_ANSWER", 1_000)
+    bad.faults += [say(200, bytes(1_001))]
+    with pytest.raises(ProtocolError, match="the answer has more than 1000 bytes"):
+        connect(bad.url).list()
+
+
 def test_speech_at_a_url_needs_its_end(connect: Connect, bad: SpoiltServer) -> None:
     with pytest.raises(InputError, match=r"choices\[1\]\.trim_end_ms: a value is required"):
         connect(bad.url).lip_sync(SESSION, [SPEECH, FaceChoice("https://example.com/a.mp3")])
@@ -612,6 +630,22 @@ def test_a_broken_download_goes_on_where_it_broke(
 def test_a_server_without_ranges_sends_the_whole_again(connect: Connect, naps: list[float], tmp_path: Path) -> None:
     with spoilt_server(lambda _: Answer(200, RESULT), cut_body(100_000)) as state:
         assert fetch(connect(state.url), state, tmp_path) == RESULT
+
+
+def test_a_server_that_sends_less_than_the_rest_is_asked_again(
+    connect: Connect, files: SpoiltServer, naps: list[float], tmp_path: Path
+) -> None:
+    files.faults += [cut_body(1_000), say(206, RESULT[1_000:1_001], Content_Range=f"bytes 1000-1000/{len(RESULT)}")]
+    assert fetch(connect(files.url), files, tmp_path) == RESULT
+    assert [asked.headers.get("range") for asked in files.heard] == [None, "bytes=1000-", "bytes=1001-"]
+
+
+def test_a_download_that_never_comes_further_ends(connect: Connect, naps: list[float], tmp_path: Path) -> None:
+    with spoilt_server(lambda _: Answer(200, RESULT), *[cut_body(100_000)] * 20) as state:
+        with pytest.raises(ConnectionFailedError):
+            connect(state.url).download(f"{state.url}/result.mp4", tmp_path / "out.mp4")
+        assert len(state.heard) == 6
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_changed_is_fetched_anew(connect: Connect, naps: list[float], tmp_path: Path) -> None:

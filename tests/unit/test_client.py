@@ -71,6 +71,7 @@ def test_every_public_name_exists_and_is_described(name: str) -> None:
         ("http://example.com:port", "base_url: this is no URL."),
         ("https://user:word@example.com", "base_url: no name, password, query or fragment is expected"),
         ("https://example.com/?key=1", "base_url: no name, password, query or fragment is expected"),
+        ("https://example.com/klingai/v1/", "base_url: the part before /v1 is expected."),
         ("https://example.com/a b", "base_url: printable ASCII characters without spaces are expected."),
         ("https://exämple.com", "base_url: printable ASCII characters without spaces are expected."),
     ],
@@ -357,6 +358,15 @@ def test_a_wrong_answer_names_the_place(change: dict[str, Any], sentence: str) -
     with pytest.raises(ProtocolError) as caught:
         task(**change)
     assert str(caught.value) == sentence
+
+
+def test_a_wrong_list_or_upload_names_the_place() -> None:
+    with pytest.raises(ProtocolError, match=r"^data: the answer has \{\} in place of an array\.$"):
+        wire.read_tasks({})
+    with pytest.raises(ProtocolError, match=r"^data\[0\]\.task_id: the answer has nothing in place of a string\.$"):
+        wire.read_tasks([{"task_status": "succeed"}])
+    with pytest.raises(ProtocolError, match=r"^data\.type: the answer has 'text', which is no kind of file\.$"):
+        wire.read_upload({"type": "text"})
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,10 @@ def _checked_url(url: str) -> str:
         raise InputError("base_url: no name, password, query or fragment is expected; a key has its own parameter.")
     if not url.isascii() or any(char.isspace() or not char.isprintable() for char in url):
         raise InputError("base_url: printable ASCII characters without spaces are expected.")
-    return url.rstrip("/")
+    url = url.rstrip("/")
+    if url.endswith("/v1"):
+        raise InputError("base_url: the part before /v1 is expected.")
+    return url
 
 
 def _is_url(text: str | Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Final, Self, TypeAlias, Unpack
@@ -107,7 +107,7 @@ class Duikou:
         """Delete a task on a duikou server with its results. Raises `UnsupportedError` at other hosts."""
         self._driver.run(self._calls.delete(task))
 
-    def events(self, task: Task | str) -> Iterator[Task]:
+    def events(self, task: Task | str) -> Generator[Task, None, None]:
         """The task at once and at every change until its end, as a duikou server sends it.
 
         Raises `UnsupportedError` at other hosts, where `wait` does the same by asking again and again.
@@ -191,7 +191,7 @@ class AsyncDuikou:
         """See `Duikou.delete`."""
         await self._driver.run(self._calls.delete(task))
 
-    async def events(self, task: Task | str) -> AsyncIterator[Task]:
+    async def events(self, task: Task | str) -> AsyncGenerator[Task, None]:
         """See `Duikou.events`."""
         async with aclosing(self._driver.iterate(self._calls.events(task))) as tasks:
             async for state in tasks:

@@ -86,7 +86,7 @@ def download(calls: Calls, source: Source, to: str | Path, progress: Progress | 
 
 
 def _fill(calls: Calls, request: Request, transfer: _Transfer, progress: Progress | None) -> Plan[None]:
-    failures = 0
+    failures = furthest = 0
     while True:
         try:
             reply = yield Open(Request(request.method, request.url, transfer.headers(), follow=True))
@@ -98,7 +98,8 @@ def _fill(calls: Calls, request: Request, transfer: _Transfer, progress: Progres
             yield Local(partial(transfer.begin, reply, request.name))
             while chunk := (yield Read()):
                 yield Local(partial(transfer.write, chunk))
-                failures = 0
+                if transfer.done > furthest:  # the same bytes once more are no progress
+                    failures, furthest = 0, transfer.done
                 if progress is not None:
                     yield Tell(progress, (transfer.done, transfer.size))
             if transfer.size is None or transfer.done == transfer.size:
