@@ -714,16 +714,16 @@ def test_asynchronous_progress_is_awaited_and_a_cancelled_download_leaves_nothin
             await asyncio.sleep(0)
             told.append(done)
 
-        async with AsyncDuikou(files.url) as client:
-            await client.download(f"{files.url}/a", tmp_path / "whole.mp4", progress=tell)
-            task = asyncio.create_task(client.download(f"{files.url}/b", tmp_path / "part.mp4"))
+        async with AsyncDuikou(state.url) as client:
+            await client.download(f"{state.url}/a", tmp_path / "whole.mp4", progress=tell)
+            task = asyncio.create_task(client.download(f"{state.url}/b", tmp_path / "part.mp4"))
             while not list(tmp_path.glob(".*.part")):
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-    with spoilt_server(lambda asked: serve(asked, RESULT), None, hang) as files:
+    with spoilt_server(lambda asked: serve(asked, RESULT), None, hang) as state:
         asyncio.run(run())
     assert told[-1] == len(RESULT)
     assert [path.name for path in tmp_path.iterdir()] == ["whole.mp4"]
