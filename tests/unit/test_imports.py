@@ -54,6 +54,11 @@ def test_the_command_line_imports_no_heavy_package() -> None:
     assert loaded("duikou.cli, duikou.cli.main", "rich", "pydantic", *MEDIA_PACKAGES, *SERVER_PACKAGES) == []
 
 
+def test_the_client_imports_no_heavy_package() -> None:
+    heavy = set(MEDIA_PACKAGES) - {"cryptography"}  # PyJWT takes it where it is installed
+    assert loaded("duikou.client", "duikou.settings", "pydantic", *heavy, *SERVER_PACKAGES) == []
+
+
 def test_library_and_commands_need_no_server_packages(tmp_path: Path) -> None:
     code = "import duikou; duikou.identify, duikou.lip_sync; from duikou.cli.main import run;"
     code += "assert (run(['--help']), run(['faces', '--help']), run(['sync', '--help'])) == (0, 0, 0);"
