@@ -12,14 +12,16 @@ import sys
 from typing import Annotated, Final, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 import duikou
+from duikou.cli import usage
 from duikou.cli.doctor import doctor
 from duikou.cli.faces import faces
 from duikou.cli.inspect import inspect
 from duikou.cli.keys import keys_app
 from duikou.cli.serve import serve, worker
-from duikou.cli.sync import sync
+from duikou.cli.sync import SyncCommand, sync
 from duikou.cli.tasks import tasks_app
 from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, complain
 from duikou.errors import DuikouError, InputError
@@ -51,14 +53,20 @@ app = typer.Typer(
     name="duikou",
     help="Lip sync: a video and a piece of speech in, the same video with that face speaking out.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (faces, sync, inspect, serve, worker, doctor):
+app.command()(faces)
+app.command(cls=SyncCommand)(sync)
+for command in (inspect, serve, worker, doctor):
     app.command()(command)
 app.add_typer(keys_app, name="keys")
 app.add_typer(tasks_app, name="tasks")
+for group in (app, keys_app, tasks_app):
+    for registered in group.registered_commands:  # else lists of commands show sentences that stop in the middle
+        registered.short_help = (registered.callback.__doc__ or "").partition(".\n")[0].partition(". ")[0].rstrip(
+            "."
+        ) + "."
 
 
 def main() -> NoReturn:
@@ -70,9 +78,18 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run the command line on `arguments` and return its exit status; errors become one sentence on stderr."""
     try:
-        app(arguments, prog_name="duikou")
+        status = app(arguments, prog_name="duikou", standalone_mode=False)
+        return status if isinstance(status, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR
+    except typer.Abort:  # a question that nobody answered
+        return EXIT_ERROR
+    except TyperException as error:
+        if usage.is_help(error):
+            usage.show(error)
+        else:
+            complain(usage.sentence(error))
+        return EXIT_INPUT
     except InputError as error:
         complain(str(_in_own_words(error)))
         return EXIT_INPUT
@@ -86,7 +103,6 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         complain(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")
         return EXIT_ERROR
-    return 0
 
 
 def _in_own_words(error: InputError) -> InputError:
