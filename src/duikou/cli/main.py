@@ -7,8 +7,10 @@ Results go to standard output, progress and errors to standard error. Exit statu
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from inspect import getdoc
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -60,13 +62,11 @@ app.command()(faces)
 app.command(cls=SyncCommand)(sync)
 for command in (inspect, serve, worker, doctor):
     app.command()(command)
-app.add_typer(keys_app, name="keys")
-app.add_typer(tasks_app, name="tasks")
-for group in (app, keys_app, tasks_app):
-    for registered in group.registered_commands:  # else lists of commands show sentences that stop in the middle
-        registered.short_help = (registered.callback.__doc__ or "").partition(".\n")[0].partition(". ")[0].rstrip(
-            "."
-        ) + "."
+for name, group in (("keys", keys_app), ("tasks", tasks_app)):
+    app.add_typer(group, name=name, short_help=str(group.info.help))
+for registered in (one for group in (app, keys_app, tasks_app) for one in group.registered_commands):
+    # Lists of commands show a short help whole, and cut off any other help in the middle of a sentence.
+    registered.short_help = re.split(r"\.\s", f"{getdoc(registered.callback)} ")[0] + "."
 
 
 def main() -> NoReturn:

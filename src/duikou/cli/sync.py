@@ -259,8 +259,8 @@ def _require_fit(material: Material, mode: SyncMode | None) -> None:
         speech = f"the speech lasts {seconds(end - start)}"
         lengths = f"{speech} and begins at {seconds(at)}, the video lasts" if at else f"{speech}, the video"
         raise InputError(
-            f"{lengths} {video_s}: use --trim {start or ''}:{start + video_ms - at} or --sync-mode cut_off to end the speech "
-            "earlier, or --sync-mode loop, bounce or silence to make the video longer",
+            f"{lengths} {video_s}: use --trim {start or ''}:{start + video_ms - at} or --sync-mode cut_off to end the "
+            "speech earlier, or --sync-mode loop, bounce or silence to make the video longer",
             field=f"{field}.audio",
         )
 
