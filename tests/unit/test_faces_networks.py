@@ -37,4 +37,6 @@ os.write(2, b"end\\n")
 
 
 def test_a_process_without_standard_error_works() -> None:
-    assert written("import os; os.close(2); from duikou.faces.networks import detector_network; detector_network()") == ""
+    assert (
+        written("import os; os.close(2); from duikou.faces.networks import detector_network; detector_network()") == ""
+    )
