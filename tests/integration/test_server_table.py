@@ -342,7 +342,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     *(
         (call(method, path), no_call(f"{method} {path}"))
         for method, path in (
-            ("GET", "/"),
+            ("POST", "/"),
             ("GET", "/nothing"),
             ("POST", "/docs"),
             ("GET", "/docs/nothing.js"),
