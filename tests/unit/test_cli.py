@@ -302,7 +302,7 @@ def test_every_option_of_sync_has_a_complaint_that_names_it() -> None:
     [
         (["faces", "junk"], "VIDEO: junk is of an unknown kind; a video must be mp4 or mov."),
         (["sync", "junk", "junk"], "VIDEO: junk is of an unknown kind; a video must be mp4 or mov."),
-        (["inspect", "junk"], "FILE: the content is not"),
+        (["inspect", "junk"], "FILE: the content is not an mp4 or mov file."),
     ],
 )
 def test_a_complaint_of_a_file_names_the_argument(
@@ -316,6 +316,16 @@ def test_a_complaint_of_a_file_names_the_argument(
     Path("junk").write_bytes(b"junk" * 100)
     assert main.run(arguments) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"duikou: {sentence}")
+
+
+def test_a_video_as_speech_gets_the_line_that_takes_its_sound(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["sync", "clip.mp4", "clip.mp4"]) == 2
+    assert capsys.readouterr().err == (
+        "duikou: AUDIO: clip.mp4 is a video; speech must be mp3, wav, m4a or aac. To make one: ffmpeg -i clip.mp4 -vn "
+        "clip.wav\n"
+    )
 
 
 @pytest.mark.parametrize(

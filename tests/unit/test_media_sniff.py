@@ -111,8 +111,11 @@ def test_well_known_files_are_named_and_only_fitting_formats_listed(
 
 
 def test_a_file_in_words(tmp_path: Path) -> None:
-    assert sniff.describe(write(tmp_path, b"RIFF\0\0\0\0WAVE")) == "wav audio"
-    assert sniff.describe(write(tmp_path, box(b"ftyp", b"isom" + bytes(4)))) == "an mp4 video"
-    assert sniff.describe(write(tmp_path, b"\xff\xd8\xff")) == "a picture"
-    assert sniff.describe(write(tmp_path, b"junk")) == ""
-    assert sniff.describe(write(tmp_path, b"")) == "empty"
+    for content, container, words in (
+        (b"RIFF\0\0\0\0WAVE", "wav", "wav audio"),
+        (box(b"ftyp", b"isom" + bytes(4)), "mp4", "a video"),
+        (b"\xff\xd8\xff", None, "a picture"),
+        (b"junk", None, "of an unknown kind"),
+        (b"", None, "empty"),
+    ):
+        assert sniff.describe(write(tmp_path, content)) == (container, words)

@@ -20,35 +20,42 @@ def require_video(path: Path, field: str) -> None:
     from duikou.media import sniff
 
     require_file(path, field)
-    what = sniff.describe(path, field=field)
-    if any(what == f"an {name} video" for name in sniff.VIDEO_FORMATS):
+    content = sniff.describe(path, field=field)
+    if content.container in sniff.VIDEO_FORMATS:
         return
-    wanted = f"{path.name} is {what or 'of an unknown kind'}; a video must be mp4 or mov"
+    reason = f"{path.name} is {content.words}; a video must be mp4 or mov."
     source, target = quote(str(path)), quote(str(path.with_name(f"{path.stem}.mp4")))
-    if what == "a picture":
+    if content.words == "a picture":
         still = f"ffmpeg -loop 1 -i {source} -t {STILL_S} -r 25 -vf 'pad=ceil(iw/2)*2:ceil(ih/2)*2' -pix_fmt yuv420p"
-        raise InputError(f"{wanted}. To make one of {STILL_S} s: {still} {target}", field=field)
-    if what.endswith("video"):
-        raise InputError(f"{wanted}. To make one: ffmpeg -i {source} -pix_fmt yuv420p {target}", field=field)
-    raise InputError(f"{wanted}.", field=field)
+        reason += f" To make one of {STILL_S} s: {still} {target}"
+    elif content.words.endswith("video"):
+        reason += f" To make one: ffmpeg -i {source} -pix_fmt yuv420p {target}"
+    raise InputError(reason, field=field)
 
 
 def require_sound(path: Path, field: str) -> None:
-    """Raise `InputError` that names `field` unless the file begins as an mp3, wav, m4a or aac file, or as an mp4.
+    """Raise `InputError` that names `field` unless the file is an mp3, wav, m4a or aac file.
 
-    Some programs write sound alone into files that begin as an mp4; whether there is a picture is seen later.
+    Also takes an mp4 without a picture: some programs write sound so. The text says how to make one.
     """
-    from duikou.media import sniff
+    from duikou.media import probe, sniff
 
     require_file(path, field)
-    what = sniff.describe(path, field=field)
-    if what in {f"{name} audio" for name in sniff.AUDIO_FORMATS} | {"an mp4 video"}:
+    content = sniff.describe(path, field=field)
+    if content.container in sniff.AUDIO_FORMATS:
         return
-    wanted = f"{path.name} is {what or 'of an unknown kind'}; speech must be mp3, wav, m4a or aac"
-    if what.endswith(("audio", "video")):
+    if content.container is not None:
+        try:
+            probe.probe_audio(path, field=field)
+            return
+        except MediaError as error:
+            if "is a video" not in error.reason:
+                raise
+    reason = f"{path.name} is {content.words}; speech must be mp3, wav, m4a or aac."
+    if content.words.endswith(("audio", "video")):
         source, target = quote(str(path)), quote(str(path.with_suffix(".wav")))
-        raise InputError(f"{wanted}. To make one: ffmpeg -i {source} -vn {target}", field=field)
-    raise InputError(f"{wanted}.", field=field)
+        reason += f" To make one: ffmpeg -i {source} -vn {target}"
+    raise InputError(reason, field=field)
 
 
 def require_ours(path: Path, field: str, producer: str) -> None:

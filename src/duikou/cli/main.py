@@ -28,6 +28,7 @@ from duikou.cli.tasks import tasks_app
 from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, complain
 from duikou.errors import DuikouError, InputError
 
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 PARAMETERS: Final = {
     "video": "VIDEO",
@@ -82,8 +83,8 @@ def run(arguments: list[str]) -> int:
         return status if isinstance(status, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR
-    except typer.Abort:  # a question that nobody answered
-        return EXIT_ERROR
+    except typer.Abort:  # Ctrl-C at a question
+        return EXIT_INTERRUPTED
     except TyperException as error:
         if usage.is_help(error):
             usage.show(error)

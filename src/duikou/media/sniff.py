@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from duikou.errors import MediaError
 
@@ -45,6 +45,13 @@ _MP3_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0
 _AAC_RATE_INDEXES: Final = 13  # ISO 14496-3, table 1.18: 13 known sampling frequencies
 
 
+class Content(NamedTuple):
+    """What a file is. container: as of `container`; `None` for files that are not read. words: for people."""
+
+    container: str | None
+    words: str
+
+
 def container(path: Path, *, field: str = "file", formats: Sequence[str] = FORMATS) -> str:
     """Name of the container of `path`: `mp4`, `mov`, `mp3`, `wav`, `m4a` or `aac`.
 
@@ -65,16 +72,13 @@ def container(path: Path, *, field: str = "file", formats: Sequence[str] = FORMA
     raise MediaError(reason, field=field)
 
 
-def describe(path: Path, *, field: str = "file") -> str:
-    """What a file is by its first bytes, in words for people; empty where it is unknown.
-
-    Raises `MediaError` that names `field` for a file that cannot be read.
-    """
+def describe(path: Path, *, field: str = "file") -> Content:
+    """What a file is by its first bytes. Raises `MediaError` that names `field` for a file that cannot be read."""
     head, body = _heads(path, field)
     name = _name(head, body)
     if name is None:
-        return _foreign(head) or ("" if head else "empty")
-    return f"{name} audio" if name in AUDIO_FORMATS else f"an {name} video"
+        return Content(None, _foreign(head) or ("of an unknown kind" if head else "empty"))
+    return Content(name, f"{name} audio" if name in AUDIO_FORMATS else "a video")
 
 
 def _heads(path: Path, field: str) -> tuple[bytes, bytes]:
