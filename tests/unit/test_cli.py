@@ -189,8 +189,8 @@ def test_sync_passes_every_choice_on(recorder: Recorder, capsys: pytest.CaptureF
 
 
 def test_the_former_name_of_trim_still_works(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["sync", "clip.mp4", "speech.wav", "--crop", ":400"]) == 0
-    assert recorder.choices[0].trim_end_ms == 400
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--crop", ":500"]) == 0
+    assert recorder.choices[0].trim_end_ms == 500
     capsys.readouterr()
     assert main.run(["sync", "--help"]) == 0
     shown = capsys.readouterr().out
@@ -412,12 +412,29 @@ def test_speech_that_goes_on_after_its_face_is_told(recorder: Recorder, capsys: 
         assert "warning" not in capsys.readouterr().err
 
 
+def test_speech_outside_its_face_gets_the_option_that_mends_it(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder.faces = (face("0", 200, 260, Interval(1_000, 2_000)),)
+    make_sound(Path("speech.wav"), np.full((24_000, 1), 0.1, np.float32), 16_000)
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    assert capsys.readouterr().err.splitlines()[-2] == (
+        "warning: the speech begins 1.0 s before face 0, which begins at 1000 ms; --at 1000 begins both together"
+    )
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--trim", ":500", "--force"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "duikou: --at: face 0 shows from 1000 ms to 2000 ms, the speech plays from 0 ms to 500 ms: use --at 1000"
+    )
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--trim", ":500", "--force", "--at", "1000"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_silent_speech_a_broken_video_and_a_very_short_part_are_told(
     recorder: Recorder, capsys: pytest.CaptureFixture[str], clip: bytes
 ) -> None:
     Path("clip.mp4").write_bytes(clip[: len(clip) * 9 // 10])
     make_sound(Path("speech.wav"), np.zeros((16_000, 1), np.float32), 16_000)
-    assert main.run(["sync", "clip.mp4", "speech.wav", "--trim", "0:30"]) == 0
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--trim", "0:30", "--face", "0"]) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert told[0].startswith("warning: clip.mp4 was cut off: 10% of the file is missing, and only the first ")
     assert told[1:] == [

@@ -163,10 +163,11 @@ def sync(
             if not session.faces:
                 raise InputError(no_face(session), field="VIDEO")
             choices = _chosen(session, choices)
-            late = list(_late(session, choices, material)) if sync_mode is None else []
             if not quiet:
                 warn(_speakers(session, choices, asked=material.choices), heading="")
-                warn(late)
+            outside = list(_outside(session, choices, material)) if sync_mode is None else []
+            if not quiet:
+                warn(outside)
             result = duikou.lip_sync(
                 session, choices, wanted, sync_mode=sync_mode, progress=scaled(progress, *rendering)
             )
@@ -174,7 +175,7 @@ def sync(
     if not quiet:
         warn(warnings)
     if as_json:
-        print_json(_as_json(session, choices, result, [*doubts, *late, *warnings]))
+        print_json(_as_json(session, choices, result, [*doubts, *outside, *warnings]))
         return
     typer.echo(result.video)
     if result.watermark is not None:
@@ -291,16 +292,34 @@ def _speakers(session: Session, choices: Sequence[FaceChoice], asked: Sequence[F
         yield sentence
 
 
-def _late(session: Session, choices: Sequence[FaceChoice], material: Material) -> Iterator[str]:
-    """A sentence for each speech that goes on after its face can no longer be changed."""
-    ends = {face.id: face.interval.end_ms for face in session.faces}
-    for choice, length in zip(choices, material.audio_ms, strict=True):
-        start, at, face_ms = choice.trim_start_ms, choice.insert_ms, ends.get(choice.face_id, 0)
-        late_ms = at + min(choice.trim_end_ms or length, length) - start - face_ms
-        if late_ms > END_TOLERANCE_MS and at < face_ms:
+def _outside(session: Session, choices: Sequence[FaceChoice], material: Material) -> Iterator[str]:
+    """A sentence for each speech that begins before its face shows, or goes on after it.
+
+    Raises `InputError` for speech that plays only while its face is not there.
+    """
+    shown = {face.id: face.interval for face in session.faces}
+    for number, (choice, length) in enumerate(zip(choices, material.audio_ms, strict=True)):
+        face = shown.get(choice.face_id)
+        if face is None:  # the library refuses it
+            continue
+        start, at = choice.trim_start_ms, choice.insert_ms
+        end = at + min(choice.trim_end_ms or length, length) - start
+        if at >= face.end_ms or end <= face.start_ms:
+            raise InputError(
+                f"face {choice.face_id} shows from {face.start_ms} ms to {face.end_ms} ms, the speech plays from "
+                f"{at} ms to {end} ms: use --at {face.start_ms}",
+                field=f"choices[{number}].insert_ms",
+            )
+        if face.start_ms - at > END_TOLERANCE_MS:
             yield (
-                f"the speech goes on for {seconds(late_ms)} after face {choice.face_id}, which ends at {face_ms} ms; "
-                f"--trim {start or ''}:{start + face_ms - at} or --sync-mode cut_off ends both together"
+                f"the speech begins {seconds(face.start_ms - at)} before face {choice.face_id}, which begins at "
+                f"{face.start_ms} ms; --at {face.start_ms} begins both together"
+            )
+        if end - face.end_ms > END_TOLERANCE_MS:
+            yield (
+                f"the speech goes on for {seconds(end - face.end_ms)} after face {choice.face_id}, which ends at "
+                f"{face.end_ms} ms; --trim {start or ''}:{start + face.end_ms - at} or --sync-mode cut_off ends both "
+                "together"
             )
 
 
