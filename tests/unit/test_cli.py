@@ -612,6 +612,22 @@ def test_faults_of_a_plan_name_its_entry(
     assert "--plan: holds times and volumes itself" in capsys.readouterr().err
 
 
+def test_every_key_of_the_json_is_documented(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs/command-line.md").read_text().partition("## JSON")[2]
+
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(keys, value))
+        return set(value).union(*map(keys, value.values())) if isinstance(value, dict) else set()
+
+    recorder.rejected = (FaceWarning("unseen_lips", "the lips are never visible", Interval(0, 2000)),)
+    for arguments in (["faces", "clip.mp4"], ["sync", "clip.mp4", "speech.wav"], ["doctor"]):
+        main.run([*arguments, "--json"])
+        found = keys(json.loads(capsys.readouterr().out))
+        assert found
+        assert {key for key in found if f"`{key}`" not in page} == set()
+
+
 def test_quiet_says_nothing(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["sync", "clip.mp4", "speech.wav", "-q"]) == 0
     shown = capsys.readouterr()
