@@ -6,6 +6,7 @@ The wheels are installed without their dependencies and are never imported: only
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,7 +36,12 @@ class ModelFile:
     @property
     def command(self) -> str:
         """The command that restores the file."""
-        return f"{sys.executable} -m pip install --no-deps --force-reinstall {self.requirement}"
+        return shlex.join(self.arguments)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The words of `command`."""
+        return [sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall", self.requirement]
 
     def locate(self) -> Path | None:
         """Path of the file, or `None` if the wheel or the file is missing. Imports nothing from the wheel."""

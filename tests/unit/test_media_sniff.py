@@ -67,9 +67,8 @@ def test_a_long_id3_tag_is_skipped(tmp_path: Path) -> None:
     ],
 )
 def test_everything_else_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(
-        MediaError, match=r"^video_url: the content is not an mp4, mov, mp3, wav, m4a or aac file\.$"
-    ) as e:
+    sentence = r"^video_url: the (content is not an|file is .*; it must be) mp4, mov, mp3, wav, m4a or aac( file)?\.$"
+    with pytest.raises(MediaError, match=sentence) as e:
         sniff.container(write(tmp_path, content), field="video_url")
     assert e.value.field == "video_url"
 
@@ -90,3 +89,33 @@ def test_random_bytes_never_crash(tmp_path: Path) -> None:
                 assert sniff.container(path) in sniff.DEMUXERS
             except MediaError:
                 continue
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "the file is a picture; it must be mp4 or mov."),
+        (box(b"ftyp", b"heic" + bytes(4)), "the file is a picture; it must be mp4 or mov."),
+        (b"\x1aE\xdf\xa3" + bytes(100), "the file is a Matroska or WebM video; it must be mp4 or mov."),
+        (b"RIFF\0\0\0\0AVI " + bytes(100), "the file is an AVI video; it must be mp4 or mov."),
+        (b"OggS" + bytes(100), "the file is Ogg audio; it must be mp4 or mov."),
+        (b"junk" * 100, "the content is not an mp4 or mov file."),
+    ],
+)
+def test_well_known_files_are_named_and_only_fitting_formats_listed(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    with pytest.raises(MediaError) as caught:
+        sniff.container(write(tmp_path, content), formats=sniff.VIDEO_FORMATS)
+    assert caught.value.reason == sentence
+
+
+def test_a_file_in_words(tmp_path: Path) -> None:
+    for content, container, words in (
+        (b"RIFF\0\0\0\0WAVE", "wav", "wav audio"),
+        (box(b"ftyp", b"isom" + bytes(4)), "mp4", "a video"),
+        (b"\xff\xd8\xff", None, "a picture"),
+        (b"junk", None, "of an unknown kind"),
+        (b"", None, "empty"),
+    ):
+        assert sniff.describe(write(tmp_path, content)) == (container, words)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from known_video import known_video
 from media_maker import make_sound, make_video
 
 from duikou import FaceChoice, Output, Session, lip_sync
-from duikou.errors import InputError, NotFoundError
+from duikou.errors import InputError, NotFoundError, StorageError
 from duikou.faces.track import Face, FaceWarning
 from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.media.sync_mode import SyncMode
 from duikou.media.video import Video
+from duikou.pipeline import checks
 from duikou.timebase import Interval
 
 
@@ -85,3 +89,66 @@ def test_audio_that_cannot_be_read_names_its_choice(session: Session, speech: Pa
     with pytest.raises(InputError) as error:
         lip_sync(session, [FaceChoice(speech, insert_ms=1500), FaceChoice(tmp_path / "text.wav", "1")])
     assert error.value.field == "choices[1].audio"
+
+
+def test_an_unknown_sync_mode_is_refused_at_once(session: Session, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        lip_sync(session, [FaceChoice(tmp_path / "nothing.wav")], sync_mode="cutoff")
+    assert str(error.value) == "sync_mode: 'cutoff' is not one of cut_off, loop, bounce, silence."
+    assert SyncMode.of("cut_off") is SyncMode.CUT_OFF
+    assert SyncMode.of(SyncMode.LOOP) is SyncMode.LOOP
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("folder", "output: {0}/folder is a folder; name a file, such as {0}/folder/video.mp4."),
+        ("folder/out.avi", "output: out.avi does not end in .mp4; results are mp4 files."),
+        ("out", "output: out does not end in .mp4; results are mp4 files."),
+        ("nowhere/out.mp4", "output: there is no folder {0}/nowhere."),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(
+    session: Session, tmp_path: Path, name: str, sentence: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError) as error:
+        lip_sync(session, [FaceChoice(tmp_path / "nothing.wav")], tmp_path / name)
+    assert str(error.value) == sentence.format(tmp_path)
+
+
+def test_a_disk_without_room_is_told_before_the_work(
+    session: Session, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.video.write_bytes(bytes(3 << 20))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=7 << 20))
+    checks.check_space([tmp_path / "a.mp4"], session.video)
+    with pytest.raises(StorageError) as error:
+        lip_sync(session, [FaceChoice(speech, insert_ms=1500)], Output(tmp_path / "a.mp4", tmp_path / "b.mp4"))
+    assert str(error.value) == f"the folder {tmp_path} has 7 MiB free; the result needs about 12 MiB."
+
+
+def test_silent_speech_and_a_broken_download_are_doubted(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "whole.mp4", frames=25, faststart=True).read_bytes()
+    cut, loud = tmp_path / "cut.mp4", tmp_path / "loud.wav"
+    cut.write_bytes(whole[: len(whole) * 3 // 4])
+    make_sound(loud, np.full((16_000, 1), 0.1, np.float32), 16_000)
+    silent = make_sound(tmp_path / "silent.wav", np.zeros((16_000, 1), np.float32), 16_000)
+    material = checks.Material.read(cut, [FaceChoice(loud), FaceChoice(silent, "1")])
+    assert material.audio_ms == (1000, 1000)
+    first, second = material.doubts()
+    assert re.fullmatch(
+        r"cut\.mp4 was cut off: 25% of the file is missing, and only the first \d+ ms can be used", first
+    )
+    assert second == "silent.wav is silent; the mouth will stay closed"
+    assert checks.Material.read(tmp_path / "whole.mp4", [FaceChoice(loud)]).doubts() == []
+
+
+def test_choices_are_checked_before_a_face_is_known(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=25)
+    speech = make_sound(tmp_path / "speech.wav", np.zeros((32_000, 1), np.float32), 16_000)
+    with pytest.raises(InputError, match=r"^choices\[0\]\.insert_ms: .* after the video's end at 1000 ms\.$"):
+        checks.Material.read(video, [FaceChoice(speech, "")]).check(None)
+    checks.Material.read(video, [FaceChoice(speech, "")]).check(SyncMode.CUT_OFF)
+    with pytest.raises(InputError, match=r"^choices\[0\]\.audio_volume: 3 is not between 0 and 2\.$"):
+        checks.Material.read(video, [FaceChoice(speech, "", audio_volume=3)]).check(None)

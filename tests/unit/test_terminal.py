@@ -43,3 +43,26 @@ def test_the_bar_ends_with_an_error() -> None:
         show_progress("clip", Console(file=io.StringIO(), force_terminal=True)),
     ):
         raise ValueError("boom")
+
+
+def test_a_quiet_command_reports_nothing() -> None:
+    text = io.StringIO()
+    with show_progress("clip", Console(file=text, force_terminal=True), quiet=True) as progress:
+        progress("render", 0.4)
+    assert text.getvalue() == ""
+
+
+def test_the_time_left_is_told_once_it_is_more_than_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, now = io.StringIO(), [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with show_progress("clip", Console(file=text)) as progress:
+        for seconds, share in ((0, 0.0), (4, 0.25), (40, 0.5), (60, 0.75), (80, 1.0)):
+            now[0] = float(seconds)
+            progress("render", share)
+    assert text.getvalue().splitlines() == [
+        "clip: render 0%",
+        "clip: render 25%",
+        "clip: render 50%, about 0:40 left",
+        "clip: render 75%, about 0:20 left",
+        "clip: render 100%",
+    ]

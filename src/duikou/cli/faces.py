@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import duikou
-from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, require_file, show_progress
-from duikou.errors import StorageError
+from duikou.cli.files import require_video
+from duikou.cli.terminal import AsJson, Quiet, print_json, print_table, show_progress, warn
+from duikou.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from duikou import Face, Session
     from duikou.faces.track import FaceWarning
 
-HEADER = ("id", "from ms", "to ms", "size", "picture", "warnings")
+HEADER = ("id", "where", "from ms", "to ms", "size", "picture", "warnings")
+PLACES = ("left", "centre", "right")
 
 
 def faces(
@@ -24,21 +26,33 @@ def faces(
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the faces' pictures.", show_default="NAME.faces")
     ] = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the faces of VIDEO that can be lip-synced, and write one picture file for each."""
-    require_file(video, "video")
-    with show_progress(video.name) as progress:
+    """List the faces that can be lip-synced, and write a picture of each one beside VIDEO."""
+    from duikou.media import iso
+
+    require_video(video, "VIDEO")
+    missing = iso.missing_share(video)
+    if missing and not quiet:
+        warn([f"{video.name} was cut off: {missing:.0%} of the file is missing"])
+    with show_progress(video.name, quiet=quiet) as progress:
         session = duikou.identify(video, progress=progress)
-    folder = pictures or Path(f"{video.stem}.faces")
+    folder = pictures or video.with_name(f"{video.stem}.faces")
     files = {face.id: _write_picture(face, folder) for face in session.faces}
     if as_json:
         print_json(_as_json(session, files))
     elif session.faces:
         print_table(_rows(session, files), HEADER)
     if not session.faces:
-        complain(no_face(session))
-        raise typer.Exit(EXIT_ERROR)
+        raise InputError(no_face(session), field="VIDEO")
+
+
+def position(face: Face, session: Session) -> str:
+    """Where in the picture a face is for whoever looks at it: `left`, `centre` or `right`."""
+    x, _, width, _ = face.box
+    third = int((x + width / 2) * len(PLACES) / session.info.width)
+    return PLACES[min(max(third, 0), len(PLACES) - 1)]
 
 
 def no_face(session: Session) -> str:
@@ -67,7 +81,7 @@ def _rows(session: Session, files: dict[str, Path]) -> Iterator[tuple[str, ...]]
         _, _, width, height = face.box
         warnings = "; ".join(warning.message for warning in face.warnings)
         times = str(face.interval.start_ms), str(face.interval.end_ms)
-        yield face.id, *times, f"{width}x{height}", str(files[face.id]), warnings
+        yield face.id, position(face, session), *times, f"{width}x{height}", str(files[face.id]), warnings
 
 
 def _as_json(session: Session, files: dict[str, Path]) -> dict[str, object]:
@@ -78,20 +92,22 @@ def _as_json(session: Session, files: dict[str, Path]) -> dict[str, object]:
         "height": info.height,
         "frames": info.frames,
         "duration_ms": info.duration_ms,
-        "faces": [_face_as_json(face, files[face.id]) for face in session.faces],
+        "faces": [face_as_json(face, session) | {"picture": str(files[face.id])} for face in session.faces],
         "rejected": [_warning_as_json(reason) for reason in session.rejected],
     }
 
 
-def _face_as_json(face: Face, picture: Path) -> dict[str, object]:
+def face_as_json(face: Face, session: Session) -> dict[str, object]:
+    """A face in the JSON of `faces` and `sync`. bbox: x, y, width and height in pixels of the upright picture."""
     _, _, width, height = face.box
     return {
         "id": face.id,
+        "position": position(face, session),
+        "bbox": list(face.box),
         "start_ms": face.interval.start_ms,
         "end_ms": face.interval.end_ms,
         "width": width,
         "height": height,
-        "picture": str(picture),
         "warnings": [_warning_as_json(warning) for warning in face.warnings],
     }
 

@@ -20,8 +20,10 @@ def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An mp4 or mov file.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Show what FILE says about its origin: its AIGC label and its Content Credentials. The exit status is 1 if it has
-    neither, or if its signature does not hold.
+    """Show what FILE says about its origin.
+
+    Reads its AIGC label and its Content Credentials. The exit status is 1 if it has neither, or if its signature does
+    not hold.
     """
     from duikou.provenance import credentials, label
 

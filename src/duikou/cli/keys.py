@@ -76,11 +76,15 @@ def show(data: Data = None, as_json: AsJson = False) -> None:
 def revoke(
     key: Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `duikou keys list`.")],
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a key, immediately and permanently. The sessions and tasks of its account stay."""
     with _accounts(data) as accounts:
         revoked = accounts.revoke(key)
-    typer.echo(f"revoked: {revoked.id}, {revoked.account}, {revoked.hint}...")
+    if as_json:
+        print_json({"id": revoked.id, "account": revoked.account, "begins": revoked.hint})
+    else:
+        typer.echo(f"revoked: {revoked.id}, {revoked.account}, {revoked.hint}...")
 
 
 @keys_app.command("callback")
@@ -89,12 +93,17 @@ def callback(
         str, typer.Argument(metavar="[ACCOUNT]", help="If left out, the account of a server without keys.")
     ] = DEFAULT_ACCOUNT,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show the secret that signs an account's callbacks (Standard Webhooks)."""
     with _accounts(data) as accounts:
         if account != DEFAULT_ACCOUNT and account not in {key.account for key in accounts.all()}:
             raise NotFoundError(f"there is no account {account!r}; `duikou keys list` shows them", field="account")
-        typer.echo(accounts.callback_secret(account))
+        secret = accounts.callback_secret(account)
+    if as_json:
+        print_json({"account": account, "callback_secret": secret})
+    else:
+        typer.echo(secret)
 
 
 @keys_app.command("priority")
@@ -102,10 +111,13 @@ def priority(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose tasks; an unknown name creates an account.")],
     share: Annotated[int, typer.Argument(metavar="N", help="Multiple of an ordinary account's share, 1 to 100.")],
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give new tasks of ACCOUNT N times the share of an ordinary account's while tasks are queued."""
     with _accounts(data) as accounts:
         accounts.set_priority(account, share)
+    if as_json:
+        print_json({"account": account, "priority": share})
 
 
 @contextmanager

@@ -7,23 +7,28 @@ Results go to standard output, progress and errors to standard error. Exit statu
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from inspect import getdoc
 from typing import Annotated, Final, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 import duikou
+from duikou.cli import usage
 from duikou.cli.doctor import doctor
 from duikou.cli.faces import faces
 from duikou.cli.inspect import inspect
 from duikou.cli.keys import keys_app
 from duikou.cli.serve import serve, worker
-from duikou.cli.sync import sync
+from duikou.cli.sync import SyncCommand, sync
 from duikou.cli.tasks import tasks_app
 from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, complain
 from duikou.errors import DuikouError, InputError
 
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 PARAMETERS: Final = {
     "video": "VIDEO",
@@ -51,14 +56,18 @@ app = typer.Typer(
     name="duikou",
     help="Lip sync: a video and a piece of speech in, the same video with that face speaking out.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (faces, sync, inspect, serve, worker, doctor):
+app.command()(faces)
+app.command(cls=SyncCommand)(sync)
+for command in (inspect, serve, worker, doctor):
     app.command()(command)
-app.add_typer(keys_app, name="keys")
-app.add_typer(tasks_app, name="tasks")
+for name, group in (("keys", keys_app), ("tasks", tasks_app)):
+    app.add_typer(group, name=name, short_help=str(group.info.help))
+for registered in (one for group in (app, keys_app, tasks_app) for one in group.registered_commands):
+    # Lists of commands show a short help whole, and cut off any other help in the middle of a sentence.
+    registered.short_help = re.split(r"\.\s", f"{getdoc(registered.callback)} ")[0] + "."
 
 
 def main() -> NoReturn:
@@ -70,9 +79,18 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run the command line on `arguments` and return its exit status; errors become one sentence on stderr."""
     try:
-        app(arguments, prog_name="duikou")
+        status = app(arguments, prog_name="duikou", standalone_mode=False)
+        return status if isinstance(status, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR
+    except typer.Abort:  # Ctrl-C at a question
+        return EXIT_INTERRUPTED
+    except TyperException as error:
+        if usage.is_help(error):
+            usage.show(error)
+        else:
+            complain(usage.sentence(error))
+        return EXIT_INPUT
     except InputError as error:
         complain(str(_in_own_words(error)))
         return EXIT_INPUT
@@ -86,7 +104,6 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         complain(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")
         return EXIT_ERROR
-    return 0
 
 
 def _in_own_words(error: InputError) -> InputError:

@@ -71,7 +71,7 @@ def show(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
 
 
 @tasks_app.command("retry")
-def retry(task: TaskId, data: Data = None) -> None:
+def retry(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
     """Run a failed or cancelled task again, with as many tries as a new one."""
     with _opened(data) as tasks:
         found = tasks.find(task)
@@ -80,11 +80,11 @@ def retry(task: TaskId, data: Data = None) -> None:
         tasks.require_inputs(found)
         if not tasks.store.tasks.resubmit(found):
             raise InputError(f"{task} has just changed; look at it and try again", field="ID")
-    typer.echo(f"submitted: {task}")
+    _changed(task, TaskStatus.SUBMITTED, as_json)
 
 
 @tasks_app.command("cancel")
-def cancel(task: TaskId, data: Data = None) -> None:
+def cancel(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
     """Cancel an unfinished task: its worker is stopped and its caller gets the callback."""
     with _opened(data) as tasks:
         found = tasks.find(task)
@@ -92,7 +92,14 @@ def cancel(task: TaskId, data: Data = None) -> None:
     status = ended.status if ended else "gone"
     if found.finished or status is not TaskStatus.CANCELLED:
         raise InputError(f"{task} is finished already: {status}", field="ID")
-    typer.echo(f"cancelled: {task}")
+    _changed(task, TaskStatus.CANCELLED, as_json)
+
+
+def _changed(task: str, status: TaskStatus, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": task, "status": status})
+    else:
+        typer.echo(f"{status}: {task}")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from duikou.errors import InputError
+from duikou.progress import silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +26,16 @@ EXIT_ERROR: Final = 1
 EXIT_INPUT: Final = 2
 PIPE_WIDTH: Final = 250  # columns of a table in a file or a pipe: wide enough that each row stays on one line
 PLAIN_STEPS: Final = 4  # lines per stage without a terminal: enough to see progress, few enough to read a log
+ESTIMATE_S: Final = 5.0  # seconds of work after which the time left is told
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show neither progress nor notes, only errors.")]
+
+
+def warn(sentences: Iterable[str], heading: str = "warning: ") -> None:
+    """Print sentences on standard error, each on a line of its own."""
+    for sentence in sentences:
+        typer.echo(f"{heading}{sentence}", err=True)
 
 
 def complain(sentence: str) -> None:
@@ -61,13 +71,16 @@ def format_time(ms: int) -> str:
 
 
 @contextmanager
-def show_progress(title: str, console: Console | None = None) -> Iterator[Progress]:
+def show_progress(title: str, console: Console | None = None, *, quiet: bool = False) -> Iterator[Progress]:
     """Show `title` and what the yielded callback reports until the block ends, on `console` or standard error.
 
-    A terminal gets a bar, anything else a few plain lines.
+    A terminal gets a bar, anything else a few plain lines, and nobody anything where `quiet` is set.
     """
+    if quiet:
+        yield silent
+        return
     from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     console = console or Console(stderr=True)
@@ -78,8 +91,8 @@ def show_progress(title: str, console: Console | None = None) -> Iterator[Progre
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
@@ -92,15 +105,25 @@ def show_progress(title: str, console: Console | None = None) -> Iterator[Progre
 
 def _plain_lines(title: str, console: Console) -> Progress:
     last: tuple[str, int] | None = None
+    began = time.monotonic()
 
     def update(stage: str, share: float) -> None:
         nonlocal last
         step = (stage, int(share * PLAIN_STEPS))
         if step != last:
             last = step
-            console.print(f"{title}: {stage} {share:.0%}", highlight=False, markup=False, soft_wrap=True)
+            text = f"{title}: {stage} {share:.0%}{_time_left(time.monotonic() - began, share)}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     return update
+
+
+def _time_left(spent_s: float, share: float) -> str:
+    """How long the rest takes at the mean speed so far; empty while that is a guess."""
+    if spent_s < ESTIMATE_S or not 0 < share < 1:
+        return ""
+    minutes, seconds = divmod(round(spent_s * (1 - share) / share), 60)
+    return f", about {minutes}:{seconds:02} left"
 
 
 def read_settings(*, options: dict[str, str] | None = None, **given: Any) -> Settings:

@@ -199,7 +199,7 @@ def _fill(library: Library, clip: FaceClip, overlays: overlay.Overlays, wanted: 
     rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
     first, last = min(rows), max(rows)
     for frame in clip.video.frames(first, last + 1):
-        progress("choosing", (frame.index - first + 1) / (last - first + 1))
+        progress("choosing mouth shapes", (frame.index - first + 1) / (last - first + 1))
         if frame.index in rows:
             library.add(rows[frame.index], overlays.inpaint(frame.index, frame.image))
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from ai_edge_litert.interpreter import Interpreter
 
 from duikou.arrays import Float32Array
 from duikou.errors import ModelError
 from duikou.model_files import FACE_DETECTOR, FACE_LANDMARKER
+
+STDERR: Final = 2
+_ONCE: Final = threading.Lock()
+_told = False  # whether LiteRT has written its line
 
 
 class Network:
@@ -18,8 +27,9 @@ class Network:
     def __init__(self, content: bytes) -> None:
         # The interpreter reads the buffer in place, so the buffer must live as long as the interpreter.
         self._content = content
-        self._interpreter = Interpreter(model_content=content, num_threads=1)
-        self._interpreter.allocate_tensors()
+        with _without_info():
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
 
@@ -28,6 +38,37 @@ class Network:
         self._interpreter.set_tensor(self._input, tensor[None])
         self._interpreter.invoke()
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+
+@contextmanager
+def _without_info() -> Iterator[None]:
+    """Drop the line `INFO: Created TensorFlow Lite XNNPACK delegate for CPU.` from standard error.
+
+    LiteRT writes it once in a process, from C++, and has no setting for it. So the first interpreter of a process is
+    created while file descriptor 2 leads into a pipe. All else that arrives there is passed on afterwards.
+    """
+    global _told  # noqa: PLW0603 - LiteRT's own flag is one of the process as well
+    with _ONCE:
+        if _told:
+            yield
+            return
+        try:
+            kept, (end, start) = os.dup(STDERR), os.pipe()
+        except OSError:  # there is no standard error, or no descriptor is left
+            yield
+            return
+        os.set_blocking(start, False)  # loses what exceeds the pipe, which is better than to wait for ever
+        os.dup2(start, STDERR)
+        os.close(start)
+        try:
+            yield
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
+            with open(end, "rb") as written:  # noqa: PTH123 - a descriptor
+                lines = written.read().splitlines(keepends=True)
+            os.write(STDERR, b"".join(line for line in lines if not line.startswith(b"INFO: ")))
+            _told = True
 
 
 def landmark_network() -> Network:

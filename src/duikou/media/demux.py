@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -108,9 +108,12 @@ class FrameTimes:
 
 
 @contextmanager
-def opened(path: Path, *, field: str) -> Iterator[tuple[InputContainer, str]]:
-    """The open file and the name of its container. Turns FFmpeg's errors into `MediaError` that names `field`."""
-    name = sniff.container(path, field=field)
+def opened(path: Path, *, field: str, formats: Sequence[str] = sniff.FORMATS) -> Iterator[tuple[InputContainer, str]]:
+    """The open file and the name of its container. Turns FFmpeg's errors into `MediaError` that names `field`.
+
+    formats: see `sniff.container`.
+    """
+    name = sniff.container(path, field=field, formats=formats)
     if sniff.DEMUXERS[name] == "mov":
         iso.check(path, field=field)
     with _readable(path, sniff.DEMUXERS[name], _DECODER_OPTIONS, field=field) as file:

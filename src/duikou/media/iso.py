@@ -37,10 +37,17 @@ def check(path: Path, *, field: str) -> None:
         raise MediaError(f"the file has {keys} metadata keys; at most {MAX_KEYS} are accepted.", field=field)
 
 
-def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
-    """The top-level boxes that are not media data, up to the first with an invalid size."""
-    size = Path(file.name).stat().st_size
-    at = total = 0
+def missing_share(path: Path) -> float:
+    """Share of an mp4 or mov, 0 to 1, that its media data declares and the file lacks, as after a broken download."""
+    with Path(path).open("rb") as file:
+        size = Path(path).stat().st_size
+        end = max((end for _, kind, end in _boxes(file, size) if kind == b"mdat"), default=size)
+    return max(1 - size / end, 0.0) if end else 0.0
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
+    """Start, type and declared end of the top-level boxes, up to the first with an invalid size."""
+    at = 0
     for _ in range(_MAX_BOXES):
         file.seek(at)
         head = file.read(16)
@@ -49,16 +56,25 @@ def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
         length, kind = struct.unpack_from(">I4s", head)
         if length == 1 and len(head) == 16:
             length = struct.unpack_from(">Q", head, 8)[0]
-        end = size if length == 0 else min(at + length, size)
+        end = size if length == 0 else at + length
+        yield at, kind, end
+        if not at + 8 <= end < size:
+            return
+        at = end
+
+
+def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
+    """The top-level boxes that are not media data, up to the first with an invalid size."""
+    size = Path(file.name).stat().st_size
+    total = 0
+    for at, kind, declared in _boxes(file, size):
+        end = min(declared, size)
         if kind not in _MEDIA:
             total += end - at
             if total > MAX_INDEX_BYTES:
                 raise MediaError(f"the index of the file is larger than {MAX_INDEX_BYTES // MIB} MiB.", field=field)
             file.seek(at)
             yield file.read(end - at)
-        if end < at + 8:
-            return
-        at = end
 
 
 def _positions(index: bytes, kind: bytes) -> Iterator[int]:

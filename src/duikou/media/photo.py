@@ -15,6 +15,7 @@ from duikou.media.video import probe_video
 def probe_clip_or_photo(path: Path, *, field: str) -> VideoInfo | None:
     """Describe a video file; `None` for a photo. Raises `MediaError` that names `field` where neither can be read."""
     if sniff.photo(path, field=field) is None:
+        sniff.container(path, field=field, formats=(*sniff.PHOTO_DEMUXERS, *sniff.VIDEO_FORMATS))
         return probe_video(path, field=field)
     read(path, field=field)
     return None

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from duikou.errors import MediaError
-from duikou.media import demux, limits
+from duikou.media import demux, limits, sniff
 from duikou.timebase import Milliseconds, Rate, round_half_up
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
@@ -62,7 +62,7 @@ def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:
 
     Raises `MediaError` that names `field` for anything but mp3, wav, m4a or aac.
     """
-    with demux.opened(path, field=field) as (file, container):
+    with demux.opened(path, field=field, formats=sniff.AUDIO_FORMATS) as (file, container):
         if any(not s.disposition & av.stream.Disposition.attached_pic for s in file.streams.video):
             raise MediaError("the file is a video; audio must be mp3, wav, m4a or aac.", field=field)
         if demux.audio_stream(file, field=field) is None:

@@ -6,18 +6,29 @@ HLS playlists). Those must never reach it, so only files recognised here are ope
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from duikou.errors import MediaError
 
 DEMUXERS: Final = {"mp4": "mov", "mov": "mov", "m4a": "mov", "mp3": "mp3", "wav": "wav", "aac": "aac"}
 """FFmpeg's demuxer for each container; `mov` reads the whole ISO base media family."""
 
+VIDEO_FORMATS: Final = ("mp4", "mov")
+AUDIO_FORMATS: Final = ("mp3", "wav", "m4a", "aac")
+FORMATS: Final = VIDEO_FORMATS + AUDIO_FORMATS
+
 PHOTO_DEMUXERS: Final = {"jpeg": "jpeg_pipe", "png": "png_pipe", "webp": "webp_pipe"}
 """FFmpeg's demuxer for each kind of photo."""
 
+_FOREIGN: Final = (
+    (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
+    (b"GIF8", "a picture"),
+    (b"fLaC", "FLAC audio"),
+    (b"OggS", "Ogg audio"),
+)
+"""How well-known files begin that are not read, and what to call them."""
 _PHOTO_HEAD_BYTES: Final = 12
 _HEAD_BYTES: Final = 64 * 1024  # holds any ISO brand, any RIFF header and the first two frames of an elementary stream
 _ID3_HEAD_BYTES: Final = 10  # "ID3", version, flags and size
@@ -34,25 +45,62 @@ _MP3_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0
 _AAC_RATE_INDEXES: Final = 13  # ISO 14496-3, table 1.18: 13 known sampling frequencies
 
 
-def container(path: Path, *, field: str = "file") -> str:
+class Content(NamedTuple):
+    """What a file is. container: as of `container`; `None` for files that are not read. words: for people."""
+
+    container: str | None
+    words: str
+
+
+def container(path: Path, *, field: str = "file", formats: Sequence[str] = FORMATS) -> str:
     """Name of the container of `path`: `mp4`, `mov`, `mp3`, `wav`, `m4a` or `aac`.
 
+    formats: what the caller takes, for the text of the error; a container that is not among them is no error here.
     Raises `MediaError` that names `field` for any other content and for a file that cannot be read.
     """
+    head, body = _heads(path, field)
+    name = _name(head, body)
+    if name is not None:
+        return name
+    foreign, wanted = _foreign(head), f"{', '.join(formats[:-1])} or {formats[-1]}"
+    if not head:
+        reason = "the content is empty."
+    elif foreign is None:
+        reason = f"the content is not {'a' if wanted.startswith('j') else 'an'} {wanted} file."
+    else:
+        reason = f"the file is {foreign}; it must be {wanted}."
+    raise MediaError(reason, field=field)
+
+
+def describe(path: Path, *, field: str = "file") -> Content:
+    """What a file is by its first bytes. Raises `MediaError` that names `field` for a file that cannot be read."""
+    head, body = _heads(path, field)
+    name = _name(head, body)
+    if name is None:
+        return Content(None, _foreign(head) or ("of an unknown kind" if head else "empty"))
+    return Content(name, f"{name} audio" if name in AUDIO_FORMATS else "a video")
+
+
+def _heads(path: Path, field: str) -> tuple[bytes, bytes]:
+    """The first bytes of a file, and its first bytes after an ID3 tag."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEAD_BYTES)
             audio_start = _after_id3(head)
             if audio_start:
                 file.seek(audio_start)
-            body = file.read(_HEAD_BYTES) if audio_start else head
+            return head, file.read(_HEAD_BYTES) if audio_start else head
     except OSError as error:
         raise _unreadable(error, field) from error
-    name = _name(head, body)
-    if name is None:
-        what = "is empty" if not head else "is not an mp4, mov, mp3, wav, m4a or aac file"
-        raise MediaError(f"the content {what}.", field=field)
-    return name
+
+
+def _foreign(head: bytes) -> str | None:
+    """What to call a well-known file that is not read."""
+    if _photo_kind(head) or (head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS):
+        return "a picture"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "an AVI video"
+    return next((what for start, what in _FOREIGN if head.startswith(start)), None)
 
 
 def photo(path: Path, *, field: str = "file") -> str | None:
@@ -65,6 +113,10 @@ def photo(path: Path, *, field: str = "file") -> str | None:
             head = file.read(_PHOTO_HEAD_BYTES)
     except OSError as error:
         raise _unreadable(error, field) from error
+    return _photo_kind(head)
+
+
+def _photo_kind(head: bytes) -> str | None:
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

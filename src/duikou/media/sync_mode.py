@@ -23,6 +23,13 @@ class SyncMode(StrEnum):
     BOUNCE = "bounce"
     SILENCE = "silence"
 
+    @classmethod
+    def of(cls, given: SyncMode | str | None) -> SyncMode | None:
+        """Accept the value of a mode in its place. Raises `InputError` that names `sync_mode` for any other text."""
+        if given is None or given in list(cls):
+            return None if given is None else cls(given)
+        raise InputError(f"{given!r} is not one of {', '.join(cls)}.", field="sync_mode")
+
 
 def extended_duration_ms(mode: SyncMode | None, video_ms: int, speech_end_ms: int) -> int:
     """Minimum length in ms of the result for a video of `video_ms` and speech that ends at `speech_end_ms`.

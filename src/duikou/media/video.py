@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from duikou.errors import MediaError
-from duikou.media import decode, demux
+from duikou.media import decode, demux, sniff
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.picture import Picture
 from duikou.media.probe import VideoInfo, audio_info
-
-_CONTAINERS: Final = ("mp4", "mov")
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class Video:
         Raises `MediaError` that names `field` for anything but an mp4 or mov with a frame that can be decoded.
         """
         path = Path(path)
-        with demux.opened(path, field=field) as (file, container):
-            if container not in _CONTAINERS:
+        with demux.opened(path, field=field, formats=sniff.VIDEO_FORMATS) as (file, container):
+            if container not in sniff.VIDEO_FORMATS:
                 raise MediaError(f"the file is {container}; a video must be mp4 or mov.", field=field)
             stream = demux.video_stream(file, field=field)
             frame_times = demux.read_frame_times(file, stream, field=field)

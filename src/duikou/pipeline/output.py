@@ -12,6 +12,7 @@ from duikou.media.audio import Audio
 from duikou.media.encode import Finish, VideoWriter
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
+from duikou.pipeline.checks import check_path, check_space
 from duikou.provenance import credentials
 from duikou.provenance.credentials import Edit
 from duikou.provenance.label import Label
@@ -33,6 +34,23 @@ class Output:
     made_by: Producer | None = None
     produce_id: str = ""
 
+    def paths(self, source: Path) -> dict[str, Path]:
+        """The files to write for a source, by the name of the parameter. Opens no file."""
+        named = {"output": self.path or source.with_name(f"{source.stem}.synced.mp4"), "watermark": self.watermark}
+        return {name: path for name, path in named.items() if path is not None}
+
+    def check(self, source: Path) -> None:
+        """Check that the files can be written, before any work.
+
+        Raises `InputError` that names `output` or `watermark`, `StorageError` where the disk has no room.
+        """
+        paths = self.paths(source)
+        for name, path in paths.items():
+            check_path(path, source, field=name)
+        if self.watermark is not None and self.watermark.absolute() == paths["output"].absolute():
+            raise InputError(f"{self.watermark.name} is the output itself; choose another name.", field="watermark")
+        check_space(list(paths.values()), source)
+
     @classmethod
     def of(cls, given: str | Path | Output | None) -> Output:
         """Accept a path in place of an output."""
@@ -42,18 +60,13 @@ class Output:
 class OutputFiles:
     """The files that one lip sync writes. path: the result. watermark: the file with the visible mark, or `None`.
 
-    Raises `InputError` where a file would overwrite the source or the other one, or cannot be labelled.
+    Raises `InputError` where a file cannot be written or labelled, `StorageError` where the disk has no room.
     """
 
     def __init__(self, source: Video, output: Output) -> None:
         self._source = source
-        self.path = output.path or source.path.with_name(f"{source.path.stem}.synced.mp4")
-        self.watermark = output.watermark
-        for field, path in (("output", self.path), ("watermark", self.watermark)):
-            if path is not None and path.exists() and path.samefile(source.path):
-                raise InputError(f"{path.name} is the source video itself; choose another name.", field=field)
-        if self.watermark is not None and self.watermark.absolute() == self.path.absolute():
-            raise InputError(f"{self.watermark.name} is the output itself; choose another name.", field="watermark")
+        output.check(source.path)
+        self.path, self.watermark = output.paths(source.path)["output"], output.watermark
         self._maker = output.made_by or producer(user_folder())
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 

@@ -93,7 +93,7 @@ class Planner:
         may_speak = usable & _within(source_track, face.interval)
         strength = ease(track, may_speak[result.rows], showing.result, result.neighbours(_neighbours(face, info)))
         curves = _mouth_motion(audio, choice.insert_ms, track.times_ms)
-        progress("listening", listening[1])
+        progress("listening to the speech", listening[1])
         read = references.read(choice.references, _colours(source_track, usable), scaled(progress, *reading))
         pictures = tuple(one.pictures for one in read)
         clip = FaceClip(self.footage, track, usable[result.rows], strength, pictures)

@@ -10,11 +10,11 @@ from duikou.engines.base import Engine, Renderer
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.media.audio import Audio, Insert, mix, read_audio
-from duikou.media.photo import probe_clip_or_photo
-from duikou.media.probe import VideoInfo, probe_audio
+from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
+from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
@@ -45,7 +45,7 @@ def lip_sync(
     choices: Sequence[FaceChoice],
     output: str | Path | Output | None = None,
     *,
-    sync_mode: SyncMode | None = None,
+    sync_mode: SyncMode | str | None = None,
     engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Result:
@@ -54,17 +54,17 @@ def lip_sync(
     Size, frame count and frame times are the source's, unless `sync_mode` makes the video longer. Each file appears
     when it is complete, and carries the AIGC label and Content Credentials.
     output: path of the mp4 file, or an `Output` with a responsible producer and a second, visibly marked file.
-    sync_mode: what to do with speech that is too long; by default it is an error.
+    sync_mode: what to do with speech that is too long, a `SyncMode` or its value; by default it is an error.
     Raises `InputError` that names the parameter, `MediaError`, `NotFoundError`, `StorageError`.
     """
-    source = session.source
-    validator = ChoiceValidator({face.id: face.interval for face in session.faces}, source.info.duration_ms, sync_mode)
-    checked = validator.check_all(choices, _audio_lengths(choices))
-    _check_references(checked)
+    source, mode = session.source, SyncMode.of(sync_mode)
     files = OutputFiles(source, Output.of(output))
+    validator = ChoiceValidator({face.id: face.interval for face in session.faces}, source.info.duration_ms, mode)
+    checked = validator.check_all(choices, audio_lengths(choices))
+    check_references(checked)
     inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
     speech_end_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
-    timeline = Timeline.of(source.frame_times, sync_mode, speech_end_ms)
+    timeline = Timeline.of(source.frame_times, mode, speech_end_ms)
     audio = _mixed(source, timeline, inserts)
     lengthening, planning, painting = split([LENGTHENING if timeline.added else 0.0, PLANNING, PAINTING])
     with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
@@ -82,13 +82,6 @@ def lip_sync(
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
 
 
-def _check_references(choices: Sequence[FaceChoice]) -> None:
-    """Raise `MediaError` that names the first reference which cannot be read, before any work."""
-    for number, choice in enumerate(choices):
-        for place, path in enumerate(choice.references):
-            probe_clip_or_photo(Path(path), field=f"choices[{number}].references[{place}]")
-
-
 def _planned(
     planner: Planner, number: int, choice: FaceChoice, audio: Audio, progress: Progress
 ) -> tuple[Renderer, Spoken]:
@@ -99,14 +92,6 @@ def _planned(
         if not error.field.startswith("references"):
             raise
         raise error.renamed(f"choices[{number}].{error.field}") from error
-
-
-def _audio_lengths(choices: Sequence[FaceChoice]) -> list[int]:
-    """Length in ms of each choice's audio. Raises `MediaError` that names the choice."""
-    return [
-        probe_audio(Path(choice.audio), field=f"choices[{number}].audio").duration_ms
-        for number, choice in enumerate(choices)
-    ]
 
 
 def _insert(choice: FaceChoice, number: int) -> Insert:

@@ -143,7 +143,7 @@ def read(path: Path, *, field: str = "file") -> Credentials | None:
 
     Raises `MediaError` that names `field` for other kinds of file and for a manifest that cannot be read.
     """
-    name = sniff.container(path, field=field)
+    name = sniff.container(path, field=field, formats=sniff.VIDEO_FORMATS)
     if name not in _MIME:
         raise MediaError(f"the content is {name}; only mp4 and mov files are read for their origin.", field=field)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from duikou.errors import InputError
-from duikou.media import demux
+from duikou.media import demux, sniff
 
 KEY: Final = "AIGC"
 MEANINGS: Final = {
@@ -85,6 +85,6 @@ class Label:
 
 def read(path: Path, *, field: str = "file") -> Label | None:
     """The label of an mp4 or mov. Raises `MediaError` that names `field` if the file cannot be read."""
-    with demux.opened(path, field=field) as (file, _):
+    with demux.opened(path, field=field, formats=sniff.VIDEO_FORMATS) as (file, _):
         text = file.metadata.get(KEY)
     return None if text is None else Label.parse(text)

@@ -58,7 +58,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
     app.add_middleware(AuthMiddleware)
     middleware.install(app)
     for prefix in lip_sync.PREFIXES:
-        tags: list[str | Enum] = [f"The same under {prefix}" if prefix else "Calls"]
+        tags: list[str | Enum] = [openapi.tag_of(prefix)]
         app.include_router(lip_sync.api, prefix=prefix, tags=tags)
         app.include_router(uploads.router, prefix=prefix, tags=tags)
     app.include_router(files.router)

@@ -59,6 +59,11 @@ def app_info(public_url: str) -> dict[str, Any]:
     }
 
 
+def tag_of(prefix: str) -> str:
+    """The group of the calls under a prefix, in the page."""
+    return f"The same under {prefix}" if prefix else "Calls"
+
+
 def extension(**more: Any) -> dict[str, Any]:
     """Mark an operation as an extension; `more` is added to the operation as it is."""
     return EXTENSION | more

@@ -31,6 +31,16 @@ MAX_MS = DAY_MS  # a time beyond one day is always a mistake; keeps figures in m
 MAX_FACES = 8  # entries of face_choose where several are allowed: the most faces found in one frame
 MAX_EXTERNAL_ID = 256  # characters, the width of the database column
 MAX_REPR = 40  # characters of a wrong value that a message repeats
+EXAMPLE_CHOICE: dict[str, Any] = {
+    "face_id": "0",
+    "sound_file": "https://example.com/speech.mp3",
+    "sound_start_time": 0,
+    "sound_end_time": 2000,
+    "sound_insert_time": 0,
+    "sound_volume": 1,
+    "original_audio_volume": 0,
+}
+"""What the page about the calls proposes: one face and one sound, for any video."""
 EXTENSION: dict[str, Any] = {"x-duikou-extension": True}  # marks what neither the contract nor Kling has
 
 T = TypeVar("T")
@@ -95,7 +105,10 @@ def _one_of(first: str, second: str) -> dict[str, Any]:
 class IdentifyRequest(_Request):
     """The video in which to find faces: exactly one of the two fields. Empty and null count as absent."""
 
-    model_config = ConfigDict(json_schema_extra=_one_of("video_url", "video_id"))
+    model_config = ConfigDict(
+        json_schema_extra=_one_of("video_url", "video_id")
+        | {"examples": [{"video_url": "https://example.com/talk.mp4"}]}
+    )
 
     video_url: Text | None = Field(
         default=None,
@@ -110,7 +123,7 @@ class IdentifyRequest(_Request):
 class FaceChoose(_Request):
     """A face and the speech for it, with exactly one of `sound_file` and `audio_id`. Times are in ms."""
 
-    model_config = ConfigDict(json_schema_extra=_one_of("sound_file", "audio_id"))
+    model_config = ConfigDict(json_schema_extra=_one_of("sound_file", "audio_id") | {"examples": [EXAMPLE_CHOICE]})
 
     face_id: FaceId = Field(description="Id of the face that speaks, from identify-face.")
     sound_file: Text | None = Field(
@@ -167,6 +180,10 @@ class WatermarkInfo(_Request):
 
 class LipSyncRequest(_Request):
     """A lip-sync task for one session. Empty and null count as absent."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"session_id": "848271922733789184", "face_choose": [EXAMPLE_CHOICE]}]}
+    )
 
     session_id: Text = Field(description="Id of the session, from identify-face; valid for 24 hours.")
     face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list)] = Field(

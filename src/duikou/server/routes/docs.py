@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from duikou.server.openapi import document
+from duikou.server.openapi import document, tag_of
+from duikou.server.routes.lip_sync import PREFIXES
 
 # The package that contains Swagger UI; nothing else of it is used.
 SWAGGER = ("fastapi_standalone_docs", "static/swagger")
@@ -35,17 +38,27 @@ PAGE = """\
 </html>
 """
 # validatorUrl: if unset, Swagger UI sends the document's URL to a validator on the internet.
+# onComplete: shows each call once. The same calls under other prefixes are folded, and open with a click.
 START = """\
-SwaggerUIBundle({
+const ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
   validatorUrl: null,
   deepLinking: true,
   defaultModelsExpandDepth: 0,
+  onComplete: () => {
+    for (const tag of FOLDED) ui.layoutActions.show(["operations-tag", tag], false);
+  },
 });
-"""
+""".replace("FOLDED", json.dumps([tag_of(prefix) for prefix in PREFIXES if prefix]))
 
 router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def root() -> Response:
+    """For people who open the server's address: leads to the page."""
+    return RedirectResponse("docs")
 
 
 @router.get("/openapi.json")

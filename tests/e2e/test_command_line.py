@@ -1,0 +1,66 @@
+"""The command line as a new user meets it: two faces, speech that is too long, and what the error proposes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from demo import portrait, speech
+from duikou.cli.files import made_by_duikou
+from duikou.media.video import probe_video
+
+CLIP_MS = 1_200
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A portrait beside its mirror image, and a sentence that is longer than the clip."""
+    folder = tmp_path_factory.mktemp("user")
+    with av.open(str(folder / "two people.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=portrait.RATE, options={"crf": "20", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = 2 * portrait.WIDTH, portrait.HEIGHT, "yuv420p"
+        for image in portrait.frames(CLIP_MS):
+            both = np.hstack([image, image[:, ::-1]])
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(both, format="bgr24")))
+        file.mux(stream.encode())
+    speech.speak(folder / "speech.wav")
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "duikou", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_from_nothing_to_two_people_who_speak(folder: Path) -> None:
+    listed = run(folder, "faces", "two people.mp4", "--json")
+    assert listed.returncode == 0
+    assert "INFO" not in listed.stderr
+    faces = {face["position"]: face for face in json.loads(listed.stdout)["faces"]}
+    assert faces.keys() == {"left", "right"}
+    assert all((folder / face["picture"]).is_file() for face in faces.values())
+
+    words = [word for place in ("left", "right") for word in ("--say", faces[place]["id"], "speech.wav")]
+    refused = run(folder, "sync", "two people.mp4", *words)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    (sentence,) = refused.stderr.splitlines()
+    assert f"use --trim :{CLIP_MS} or --sync-mode cut_off" in sentence
+
+    done = run(folder, "sync", "two people.mp4", *words, "--trim", f":{CLIP_MS}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "two people.synced.mp4\n"
+    told = done.stderr.splitlines()
+    assert "INFO" not in done.stderr
+    speakers = [line for line in told if " speaks " in line]
+    assert len(speakers) == 2
+    assert told.index(speakers[-1]) < min(told.index(line) for line in told if ": rendering " in line)
+    result = folder / "two people.synced.mp4"
+    assert made_by_duikou(result, "duikou")
+    assert probe_video(result).frames == probe_video(folder / "two people.mp4").frames
