@@ -592,6 +592,7 @@ def test_a_plan_file_says_who_speaks_what(recorder: Recorder, tmp_path: Path, na
         ('[{"audio": "speech.wav", "volume": "loud"}]', "--plan 1: volume: 'loud' is not a number from 0 to 2"),
         ('[{"audio": "speech.wav", "volume": 3}]', "--plan 1: volume: 3 is not between 0 and 2."),
         ('[{"audio": "speech.wav", "references": "a"}]', "--plan 1: the field 'references' must be a list of files"),
+        ('[{"audio": "speech.wav"}, {"audio": "speech.wav"}]', "--plan 1: the field 'face' is needed where several "),
         ('[{"audio": "none.wav"}]', "--plan 1: audio: there is no file none.wav"),
         ('[{"face": "7", "audio": "speech.wav"}]', "--plan 1: face: the session has no face '7'"),
     ],

@@ -29,7 +29,11 @@ def read_plan(path: Path) -> list[FaceChoice]:
         raise InputError(f"{path} cannot be read: {error}", field="--plan") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} must hold a list with one entry for each face", field="--plan")
-    return [_choice(entry, f"--plan {number}", path.parent) for number, entry in enumerate(entries, 1)]
+    choices = [_choice(entry, f"--plan {number}", path.parent) for number, entry in enumerate(entries, 1)]
+    for number, choice in enumerate(choices, 1):
+        if len(choices) > 1 and not choice.face_id:
+            raise InputError("the field 'face' is needed where several faces speak", field=f"--plan {number}")
+    return choices
 
 
 def _csv(text: str) -> list[dict[str, Any]]:
