@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -238,6 +239,42 @@ WORK = Work(
     render=render,
     preload=__name__,
 )
+
+
+def identify_two(video: Path, folder: Path, progress: Progress) -> FoundFaces:
+    """Two faces, the second of which begins late, in every video."""
+    for number in range(2):
+        (folder / f"face_{number}.jpg").write_bytes(PICTURE)
+    note = FaceWarning("small_face", "the lips are 28 px wide", Interval(0, 800))
+    late = FaceWarning("masked", "a mask hides the lips", Interval(0, 500))
+    first = FaceRecord("0", Interval(0, 3_000), (note,), (10, 20, 90, 120))
+    return FoundFaces((first, FaceRecord("1", Interval(400, 3_000), (), (900, 20, 200, 260))), (late,))
+
+
+def copy(order: RenderJob, progress: Progress) -> int:
+    """Copy the video."""
+    for path in filter(None, (order.output, order.watermark)):
+        shutil.copyfile(order.video, path)
+    return 3_000
+
+
+def copy_held(order: RenderJob, progress: Progress) -> int:
+    _held(order.output.parent, progress)
+    return copy(order, progress)
+
+
+def refuse(order: RenderJob, progress: Progress) -> int:
+    _do("no_teeth", order.output.parent, progress)
+    return 0
+
+
+def miss_a_model(order: RenderJob, progress: Progress) -> int:
+    _do("no_model", order.output.parent, progress)
+    return 0
+
+
+COPY = Work(identify=identify_two, render=copy)
+"""Reads real files, finds two faces in every video, and copies it."""
 
 REAL_HEADERS = Work(identify=identify_anything, render=render)
 """Reads the headers of real files, and finds one face in every video."""

@@ -227,6 +227,7 @@ BAD_OPTIONS = [
     (["--plan", "plan.json"], "--plan: cannot be combined with AUDIO"),
     (["--say", "0", "speech.wav"], "--say: cannot be combined with AUDIO"),
     (["--say", "0"], "--say: a face and a file are needed, such as --say 0 speech.wav"),
+    (["--server", "localhost:8000"], "--server: http:// or https:// and a host are expected."),
 ]
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import duikou
+from duikou.cli import remote
 from duikou.cli.files import require_video
 from duikou.cli.terminal import AsJson, Quiet, print_json, print_table, show_progress, warn
-from duikou.errors import InputError, StorageError
+from duikou.errors import DuikouError, InputError, StorageError
 
 if TYPE_CHECKING:
-    from duikou import Face, Session
+    from duikou import Face
+    from duikou.cli.remote import AnyFace, AnySession
     from duikou.faces.track import FaceWarning
 
 HEADER = ("id", "where", "from ms", "to ms", "size", "picture", "warnings")
@@ -26,6 +27,7 @@ def faces(
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the faces' pictures.", show_default="NAME.faces")
     ] = None,
+    server: remote.ServerUrl = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -36,10 +38,11 @@ def faces(
     missing = iso.missing_share(video)
     if missing and not quiet:
         warn([f"{video.name} was cut off: {missing:.0%} of the file is missing"])
-    with show_progress(video.name, quiet=quiet) as progress:
-        session = duikou.identify(video, progress=progress)
     folder = pictures or video.with_name(f"{video.stem}.faces")
-    files = {face.id: _write_picture(face, folder) for face in session.faces}
+    with remote.work_at(server) as work:
+        with show_progress(video.name, quiet=quiet) as progress:
+            session: AnySession = work.identify(video, progress=progress)
+        files = {face.id: _write_picture(face, folder) for face in session.faces}
     if as_json:
         print_json(_as_json(session, files))
     elif session.faces:
@@ -48,35 +51,42 @@ def faces(
         raise InputError(no_face(session), field="VIDEO")
 
 
-def position(face: Face, session: Session) -> str:
+def position(face: AnyFace, session: AnySession) -> str:
     """Where in the picture a face is for whoever looks at it: `left`, `centre` or `right`."""
     x, _, width, _ = face.box
     third = int((x + width / 2) * len(PLACES) / session.info.width)
     return PLACES[min(max(third, 0), len(PLACES) - 1)]
 
 
-def no_face(session: Session) -> str:
+def no_face(session: AnySession) -> str:
     """The sentence for a video without a face that can be lip-synced, with the reasons."""
     reasons = "; ".join(reason.message for reason in session.rejected)
     return f"no face of {session.video.name} can be lip-synced{': ' if reasons else ''}{reasons}"
 
 
-def _write_picture(face: Face, folder: Path) -> Path:
-    import cv2
-
+def _write_picture(face: AnyFace, folder: Path) -> Path:
     path = folder / f"face_{face.id}.jpg"
-    encoded, content = cv2.imencode(".jpg", face.picture)
-    if not encoded:
-        raise StorageError(f"the picture of face {face.id} cannot be encoded")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.tobytes())
+        if isinstance(face, remote.Face):
+            face.save_picture(path)
+        else:
+            path.write_bytes(_encoded(face))
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
     return path
 
 
-def _rows(session: Session, files: dict[str, Path]) -> Iterator[tuple[str, ...]]:
+def _encoded(face: Face) -> bytes:
+    import cv2
+
+    encoded, content = cv2.imencode(".jpg", face.picture)
+    if not encoded:
+        raise DuikouError(f"the picture of face {face.id} cannot be encoded")
+    return content.tobytes()
+
+
+def _rows(session: AnySession, files: dict[str, Path]) -> Iterator[tuple[str, ...]]:
     for face in session.faces:
         _, _, width, height = face.box
         warnings = "; ".join(warning.message for warning in face.warnings)
@@ -84,7 +94,7 @@ def _rows(session: Session, files: dict[str, Path]) -> Iterator[tuple[str, ...]]
         yield face.id, position(face, session), *times, f"{width}x{height}", str(files[face.id]), warnings
 
 
-def _as_json(session: Session, files: dict[str, Path]) -> dict[str, object]:
+def _as_json(session: AnySession, files: dict[str, Path]) -> dict[str, object]:
     info = session.info
     return {
         "video": str(session.video),
@@ -97,7 +107,7 @@ def _as_json(session: Session, files: dict[str, Path]) -> dict[str, object]:
     }
 
 
-def face_as_json(face: Face, session: Session) -> dict[str, object]:
+def face_as_json(face: AnyFace, session: AnySession) -> dict[str, object]:
     """A face in the JSON of `faces` and `sync`. bbox: x, y, width and height in pixels of the upright picture."""
     _, _, width, height = face.box
     return {

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 import duikou
+from duikou.cli import remote
 from duikou.cli.faces import face_as_json, no_face, position
 from duikou.cli.files import require_ours, require_sound, require_video
 from duikou.cli.plan import read_plan
@@ -24,7 +25,8 @@ from duikou.progress import scaled, split
 from duikou.timebase import END_TOLERANCE_MS
 
 if TYPE_CHECKING:
-    from duikou import Face, FaceChoice, Result, Session
+    from duikou import FaceChoice
+    from duikou.cli.remote import AnyFace, AnyResult, AnySession
     from duikou.pipeline.checks import Material
 
 STAGE_WEIGHTS: Final = (1, 4)  # rough shares of identifying and of rendering in the time of `sync`
@@ -126,6 +128,7 @@ def sync(
         typer.Option(metavar="PATH", help="A second mp4 file to write, with a visible mark.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that duikou has not made.")] = False,
+    server: remote.ServerUrl = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -158,8 +161,8 @@ def sync(
         if not quiet:
             warn(doubts)
         identifying, rendering = split(STAGE_WEIGHTS)
-        with show_progress(video.name, quiet=quiet) as progress:
-            session = duikou.identify(video, progress=scaled(progress, *identifying))
+        with remote.work_at(server) as work, show_progress(video.name, quiet=quiet) as progress:
+            session: AnySession = work.identify(video, progress=scaled(progress, *identifying))
             if not session.faces:
                 raise InputError(no_face(session), field="VIDEO")
             choices = _chosen(session, choices)
@@ -168,7 +171,7 @@ def sync(
             outside = list(_outside(session, choices, material)) if sync_mode is None else []
             if not quiet:
                 warn(outside)
-            result = duikou.lip_sync(
+            result: AnyResult = work.lip_sync(
                 session, choices, wanted, sync_mode=sync_mode, progress=scaled(progress, *rendering)
             )
     warnings = [warning.message for spoken in result.spoken for warning in spoken.warnings]
@@ -219,6 +222,8 @@ def _own_names(say: Sequence[str] | None, plan: Path | None) -> Iterator[None]:
     except InputError as error:
         found = _CHOICE.match(error.field)
         if found is None:
+            if error.field == "choices":
+                raise error.renamed("--plan" if plan else "--say") from error
             raise
         number, name = int(found[1]), found[2]
         if plan is not None:
@@ -272,12 +277,12 @@ def _short(choices: Sequence[FaceChoice]) -> Iterator[str]:
             yield f"only {choice.trim_end_ms - choice.trim_start_ms} ms of {Path(choice.audio).name} are used"
 
 
-def _chosen(session: Session, choices: Sequence[FaceChoice]) -> list[FaceChoice]:
+def _chosen(session: AnySession, choices: Sequence[FaceChoice]) -> list[FaceChoice]:
     """The choices with the most visible face where none is named."""
     return [choice if choice.face_id else replace(choice, face_id=most_visible(session.faces).id) for choice in choices]
 
 
-def _speakers(session: Session, choices: Sequence[FaceChoice], asked: Sequence[FaceChoice]) -> Iterator[str]:
+def _speakers(session: AnySession, choices: Sequence[FaceChoice], asked: Sequence[FaceChoice]) -> Iterator[str]:
     """Who speaks, in a sentence for each choice."""
     faces = {face.id: face for face in session.faces}
     for choice, before in zip(choices, asked, strict=True):
@@ -292,7 +297,7 @@ def _speakers(session: Session, choices: Sequence[FaceChoice], asked: Sequence[F
         yield sentence
 
 
-def _outside(session: Session, choices: Sequence[FaceChoice], material: Material) -> Iterator[str]:
+def _outside(session: AnySession, choices: Sequence[FaceChoice], material: Material) -> Iterator[str]:
     """A sentence for each speech that begins before its face shows, or goes on after it.
 
     Raises `InputError` for speech that plays only while its face is not there.
@@ -324,7 +329,7 @@ def _outside(session: Session, choices: Sequence[FaceChoice], material: Material
 
 
 def _as_json(
-    session: Session, choices: Sequence[FaceChoice], result: Result, warnings: Sequence[str]
+    session: AnySession, choices: Sequence[FaceChoice], result: AnyResult, warnings: Sequence[str]
 ) -> dict[str, object]:
     info = result.info
     return {
@@ -343,6 +348,6 @@ def _as_json(
     }
 
 
-def most_visible(faces: Sequence[Face]) -> Face:
+def most_visible(faces: Sequence[AnyFace]) -> AnyFace:
     """The face with the largest product of its interval's length and its usual width."""
     return max(faces, key=lambda face: face.interval.duration_ms * face.box[2])
