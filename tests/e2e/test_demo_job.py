@@ -210,20 +210,18 @@ def test_the_command_line_refuses_what_does_not_fit(
 ) -> None:
     output = tmp_path / "spoken.mp4"
     assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--at", "3000"]) == 2
-    assert "--at: the speech inserted at 3000 ms ends at" in capsys.readouterr().err
+    assert "begins at 3.0 s, the video lasts 3.2 s: use --trim :200 or --sync-mode cut_off" in capsys.readouterr().err
     assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--face", "7"]) == 2
     assert "its faces: 0" in capsys.readouterr().err
     assert main.run(["sync", str(job.sound), str(job.sound), "-o", str(output)]) == 2
     assert not output.exists()
 
 
-def test_the_command_line_lists_the_face(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main.run(["faces", str(job.source)]) == 0
+def test_the_command_line_lists_the_face(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = tmp_path / "pictures"
+    assert main.run(["faces", str(job.source), "--pictures", str(pictures)]) == 0
     row = capsys.readouterr().out.splitlines()[1].split()
-    assert row[0] == "0"
-    assert int(row[1]) <= 80
-    assert int(row[2]) >= CLIP_MS - 80
-    assert (tmp_path / "clip.faces" / "face_0.jpg").is_file()
+    assert row[:2] == ["0", "centre"]
+    assert int(row[2]) <= 80
+    assert int(row[3]) >= CLIP_MS - 80
+    assert (pictures / "face_0.jpg").is_file()
