@@ -86,7 +86,7 @@ bench: $(SETUP) ## seconds of work per second of video, by stage
 scale: $(SETUP) ## how it grows: the load model, and a simulation with 1,000 workers; about ten minutes
 	@$(BIN)/python -m benchmarks.scale
 
-quality: $(SETUP) ## how convincing the mouth is: sync, silence, picture, single mouths, speech alone; about 35 minutes
+quality: $(SETUP) ## how convincing the mouth is: sync, silence, picture, single mouths, speech alone; more than an hour
 	@$(BIN)/python -m benchmarks.quality
 
 fuzz: $(SETUP) ## 100,000 damaged media files through the real worker; COUNT=1000 for fewer

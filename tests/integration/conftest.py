@@ -1,4 +1,4 @@
-"""A store for each test, over both databases."""
+"""A data folder for each module, and a store for each test over both databases."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from services import Postgres
 from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.tasks.store import Store
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture

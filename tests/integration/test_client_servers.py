@@ -128,11 +128,6 @@ def site():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[str]:
     with in_thread(settings(data, several_faces=True), stub_work.WORK) as client:
         yield str(client.base_url).rstrip("/")

@@ -62,11 +62,6 @@ class Ring:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def ring(data: Path) -> Ring:
     plain, signing = KeyKind.PLAIN, KeyKind.SIGNING
     kinds = (("alice", plain), ("bob", plain), ("alice", signing), ("alice", plain), ("alice", signing))

@@ -32,11 +32,6 @@ UPLOAD = b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[httpx.Client]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connections.HEADER_S", "connections.STALL_S", "middleware.SILENT_S", "middleware.DISCARD_S"):

@@ -57,11 +57,6 @@ def site():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def client(data: Path):
     with in_thread(settings(data, max_video_mb=2, max_audio_mb=1), stub_work.WORK) as client:
         yield client

@@ -255,20 +255,25 @@ def _require_fit(material: Material, mode: SyncMode | None) -> None:
     """Refuse speech that ends after the video, with the options that mend it."""
     video_ms = material.info.duration_ms
     for number, (choice, length) in enumerate(zip(material.choices, material.audio_ms, strict=True)):
-        start, end, at = choice.trim_start_ms, min(choice.trim_end_ms or length, length), choice.insert_ms
-        if mode is not None or at < 0 or at + end - start <= video_ms + END_TOLERANCE_MS:
+        start, at, used_ms = choice.trim_start_ms, choice.insert_ms, _used_ms(choice, length)
+        if mode is not None or at < 0 or at + used_ms <= video_ms + END_TOLERANCE_MS:
             continue
         field, video_s = f"choices[{number}]", seconds(video_ms)
         if at >= video_ms:
             reason = f"the video lasts {video_s}, so speech cannot begin at {seconds(at)}; use an earlier time"
             raise InputError(f"{reason}, or --sync-mode loop", field=f"{field}.insert_ms")
-        speech = f"the speech lasts {seconds(end - start)}"
+        speech = f"the speech lasts {seconds(used_ms)}"
         lengths = f"{speech} and begins at {seconds(at)}, the video lasts" if at else f"{speech}, the video"
         raise InputError(
             f"{lengths} {video_s}: use --trim {start or ''}:{start + video_ms - at} or --sync-mode cut_off to end the "
             "speech earlier, or --sync-mode loop, bounce or silence to make the video longer",
             field=f"{field}.audio",
         )
+
+
+def _used_ms(choice: FaceChoice, audio_ms: int) -> int:
+    """Length of the part of the audio that a choice uses."""
+    return min(choice.trim_end_ms or audio_ms, audio_ms) - choice.trim_start_ms
 
 
 def _short(choices: Sequence[FaceChoice]) -> Iterator[str]:
@@ -308,7 +313,7 @@ def _outside(session: AnySession, choices: Sequence[FaceChoice], material: Mater
         if face is None:  # the library refuses it
             continue
         start, at = choice.trim_start_ms, choice.insert_ms
-        end = at + min(choice.trim_end_ms or length, length) - start
+        end = at + _used_ms(choice, length)
         if at >= face.end_ms or end <= face.start_ms:
             raise InputError(
                 f"face {choice.face_id} shows from {face.start_ms} ms to {face.end_ms} ms, the speech plays from "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from asyncio import sleep as async_sleep
 from asyncio import to_thread
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing, contextmanager
 from pathlib import Path
 from time import sleep
@@ -51,6 +51,17 @@ def _translated(name: str) -> Iterator[None]:
         raise ConnectionFailedError(f"{name}: the connection fails: {error or 'it is broken'}.", sent=sent) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProtocolError(f"{name}: {error}.") from error
+
+
+def _arguments(request: Request, chunks_of: Callable[[Path], Any]) -> dict[str, Any]:
+    """What httpx sends. chunks_of: reads a file in chunks."""
+    return {
+        "method": request.method,
+        "url": request.url,
+        "headers": dict(request.headers),
+        "content": chunks_of(request.file) if request.file else request.body or None,
+        "follow_redirects": request.follow,
+    }
 
 
 def _reply(response: httpx.Response, body: bytes = b"") -> Reply:
@@ -130,17 +141,8 @@ class _Run:
         raise AssertionError(step)
 
     def _begin(self, request: Request, stack: ExitStack) -> httpx.Response:
-        content = _chunks_of(request.file) if request.file else request.body or None
         with _translated(request.name):
-            return stack.enter_context(
-                self._http.stream(
-                    request.method,
-                    request.url,
-                    headers=dict(request.headers),
-                    content=content,
-                    follow_redirects=request.follow,
-                )
-            )
+            return stack.enter_context(self._http.stream(**_arguments(request, _chunks_of)))
 
     def _body(self, response: httpx.Response, name: str) -> bytes:
         body = bytearray()
@@ -228,17 +230,8 @@ class _AsyncRun:
         raise AssertionError(step)
 
     async def _begin(self, request: Request, stack: AsyncExitStack) -> httpx.Response:
-        content = _async_chunks_of(request.file) if request.file else request.body or None
         with _translated(request.name):
-            return await stack.enter_async_context(
-                self._http.stream(
-                    request.method,
-                    request.url,
-                    headers=dict(request.headers),
-                    content=content,
-                    follow_redirects=request.follow,
-                )
-            )
+            return await stack.enter_async_context(self._http.stream(**_arguments(request, _async_chunks_of)))
 
     async def _body(self, response: httpx.Response, name: str) -> bytes:
         body = bytearray()

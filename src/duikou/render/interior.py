@@ -11,6 +11,7 @@ corners.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -58,8 +59,8 @@ pixels, whose shadows can be measured."""
 
 LIT_PER_SPREAD, SPREAD_LIT = 3.0, (0.6, 1.15)
 """How much more light falls into a mouth whose lips are spread, by their spread in eye distances, and its range. At the
-same gap a mouth is brighter the wider it is: in seven of ten people r is 0.6 to 0.8, and its median brightness changes
-by 1.3 to 4 times the cheeks' for each eye distance."""
+same gap a mouth is brighter the wider it is: in six of ten people r is 0.6 to 0.8, and its median brightness changes by
+1.3 to 4 times the cheeks' for each eye distance."""
 
 EYES = (33, 246, 161, 160, 159, 158, 157, 173, 133, 362, 398, 384, 385, 386, 387, 388, 466, 263)
 """Landmarks of the upper lids: lashes, whites and irises are the hardest edges of a face."""
@@ -303,7 +304,7 @@ class OwnTeeth:
         """These rows, and from `other` those that are missing."""
         return self if other is None else OwnTeeth(self.upper or other.upper, self.lower or other.lower)
 
-    @property
+    @cached_property
     def tooth(self) -> Float64Array | None:
         """Colour (3,) of a tooth in full light, relative to the skin; `None` if no row is known."""
         row = self.upper or self.lower
@@ -404,8 +405,10 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
     if own.lower is not None:
         colour = _own_row(colour, pixels, shape.lean, own.lower, LOWER, INCISOR_PER_JAW * shape.jaw)
     elif painted is not None:
-        like_own = painted if own.tooth is None else replace(painted, brightness=1.0, yellow=0.0)
-        colour = _lower_row(colour, pixels, shape, like_own, light.tooth if own.tooth is None else own.tooth)
+        if own.tooth is None:
+            colour = _lower_row(colour, pixels, shape, painted, light.tooth)
+        else:
+            colour = _lower_row(colour, pixels, shape, replace(painted, brightness=1.0, yellow=0.0), own.tooth)
     if own.upper is not None:
         colour = _own_row(colour, pixels, shape.lean, own.upper, UPPER, 0.0)
     elif painted is not None:
@@ -467,7 +470,7 @@ def _lower_row(
     bite += 0.25 * MM * np.abs(at.within) ** 3 + 1.2 * person.uneven[1 - at.side, at.tooth]
     bite += at.deep * (0.02 + shape.lean[1])
     below = pixels.y - bite
-    # What peeps over the lip by less than 1 mm is left out: it would be a thin grey line.
+    # Teeth that show over the lip by less than 1 mm are left out: they would be a thin grey line.
     peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (1.5 * MM) - 0.2)
     coverage = 0.96 * _edge(below, max(0.7 * MM, 1.2 * pixels.size)) * smoothstep(at.facing / 0.3) * peeps
     pattern = _pattern(at.along, below, 0.8 * MM, person.phase + 2)

@@ -250,18 +250,8 @@ def close_lips(shapes: Float64Array) -> Float64Array:
     """The shapes (N, 478, 3) with lips that just touch."""
     out = shapes.copy()
     _move_jaw(out, CHIN_PER_JAW * JAW_PER_GAP * (shapes[:, mesh.UPPER_MID] - shapes[:, mesh.LOWER_MID]))
-    for upper, lower in zip(mesh.UPPER_INNER[1:-1], mesh.LOWER_INNER[1:-1], strict=True):
-        way = out[:, lower] - out[:, upper]
-        out[:, upper] += UPPER_SHARE * way
-        out[:, lower] -= (1 - UPPER_SHARE) * way
-    # The rest of each lip follows its inner edge.
-    for rows, inner in (
-        ((mesh.UPPER_MIDDLE, mesh.UPPER_OUTER), mesh.UPPER_INNER),
-        ((mesh.LOWER_MIDDLE, mesh.LOWER_OUTER), mesh.LOWER_INNER),
-    ):
-        follow = out[:, inner[1:-1]] - shapes[:, inner[1:-1]]
-        for row, share in zip(rows, (0.95, 0.8), strict=True):
-            out[:, row[1:-1]] += share * follow
+    way = out[:, mesh.LOWER_INNER[1:-1]] - out[:, mesh.UPPER_INNER[1:-1]]
+    _move_lips(out, UPPER_SHARE * way, (UPPER_SHARE - 1) * way)
     return out
 
 
@@ -307,16 +297,24 @@ def articulate(neutral: Float64Array, wanted: Wanted) -> Float64Array:
 
 
 def _fill_out(out: Float64Array) -> None:
-    """Give the openings of `out` (N, 478, 3) the usual `HEIGHTS` in place; the rest of each lip follows."""
+    """Give the openings of `out` (N, 478, 3) the usual `HEIGHTS` in place."""
     upper, lower = out[:, mesh.UPPER_INNER[1:-1], 1], out[:, mesh.LOWER_INNER[1:-1], 1]
     middle = np.maximum(lower - upper, 0)[:, [len(HEIGHTS) // 2]]
     lacking = (HEIGHTS * middle - (lower - upper)) * smoothstep(middle / FILLED_GAP)
-    for rows, sign in (
-        ((mesh.UPPER_INNER, mesh.UPPER_MIDDLE, mesh.UPPER_OUTER), -1),
-        ((mesh.LOWER_INNER, mesh.LOWER_MIDDLE, mesh.LOWER_OUTER), 1),
+    half = np.zeros((*lacking.shape, 3))
+    half[..., 1] = lacking / 2
+    _move_lips(out, -half, half)
+
+
+def _move_lips(out: Float64Array, upper: Float64Array, lower: Float64Array) -> None:
+    """Move the inner edges of the lips of `out` (N, 478, 3) in place, all but the corners, by `upper` and `lower`
+    (N, 9, 3); the rest of each lip follows."""
+    for rows, by in (
+        ((mesh.UPPER_INNER, mesh.UPPER_MIDDLE, mesh.UPPER_OUTER), upper),
+        ((mesh.LOWER_INNER, mesh.LOWER_MIDDLE, mesh.LOWER_OUTER), lower),
     ):
         for row, share in zip(rows, (1.0, 0.95, 0.8), strict=True):
-            out[:, row[1:-1], 1] += sign * share * lacking / 2
+            out[:, row[1:-1]] += share * by
 
 
 def _arch(count: int) -> Float64Array:
