@@ -209,6 +209,19 @@ def test_lips_nearly_closed_show_their_own_shadow_and_neither_throat_nor_teeth(b
     assert line[:, 0].max() < 140
 
 
+def test_an_exemplar_opened_no_further_than_it_was_keeps_the_shadow_between_its_lips() -> None:
+    """Its lips nearly touch and show nothing: neither the dark nor teeth are painted between them."""
+    gap = 0.025
+    own = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    lent = np.full((SIDE, SIDE, 3), 140, np.uint8)
+    exemplar = source(lent, landmarks(gap), gap)
+    done = compose(source(own, landmarks(0.0), 0.0), mouth(gap), [Exemplar(exemplar, 1.0)])
+    assert done is not None
+    where, pixels = done
+    x, y = np.round(landmarks(gap)[[13, 14]].mean(0) - [where.x0, where.y0]).astype(int)
+    assert np.abs(pixels[y - 8 : y + 9, x].astype(int) - 150).max() < 12
+
+
 def test_an_exemplar_of_another_view_does_not_cover_the_background_beside_a_turned_face() -> None:
     points = turned(40)
     own = np.full((SIDE, SIDE, 3), 40, np.uint8)

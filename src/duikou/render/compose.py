@@ -26,6 +26,9 @@ BLEND_SIGMA = 0.05
 NARROW = (0.008, 0.02)
 """Lip gaps, in eye distances, at which painted lips show only their shadow, and all of the inside."""
 
+FURTHER = 0.012
+"""How much further open than they were, in eye distances, an exemplar's lips show what is painted behind them."""
+
 SEALED = 0.012
 """Lip gap, in eye distances, at which lips are sealed; the crease fades out up to twice that gap."""
 
@@ -186,22 +189,32 @@ def _inside(
     mouth, part = canvas.mouth, canvas.part
     if not opening.any():
         return lips
-    if source.gap > SHOWS_INSIDE:
-        where = opening > 0
-        shown, coverage = inside.lent(source, mouth, part, where, slack=slack)
-        # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
-        shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-        if coverage[where].min() < 1:
-            behind = _painted(mouth, part, opening)
-            shown = behind + coverage * (shown - behind)
-        return shown
-    result = _painted(mouth, part, opening)
+    if source.gap <= SHOWS_INSIDE:
+        return _behind(canvas, source, opening, lips, lends=slack > 0)
+    where = opening > 0
+    shown, coverage = inside.lent(source, mouth, part, where, slack=slack)
+    # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
+    shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+    if coverage[where].min() < 1:
+        behind = _behind(canvas, source, opening, lips, lends=slack > 0)
+        shown = behind + coverage * (shown - behind)
+    return shown
+
+
+def _behind(canvas: _Canvas, source: Source, opening: Float32Array, lips: Float32Array, *, lends: bool) -> Float32Array:
+    """What lies behind that which a source itself shows between its lips. lends: whether the source is an exemplar."""
+    mouth, part = canvas.mouth, canvas.part
+    behind = _painted(mouth, part, opening)
     if mouth.gap < NARROW[1]:
         # Lips that are hardly open show no throat, only their shadow.
         crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
         wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
-        result = crease + np.float32(wide) * (result - crease)
-    return result
+        behind = crease + np.float32(wide) * (behind - crease)
+    if lends:
+        # Lips of an exemplar that open no further than they were have their own shadow.
+        further = smoothstep(np.asarray((mouth.gap - source.gap) / FURTHER))
+        behind = lips + np.float32(further) * (behind - lips)
+    return behind
 
 
 def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
