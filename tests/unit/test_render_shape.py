@@ -188,6 +188,25 @@ def test_an_open_mouth_is_as_round_as_those_of_people_who_talk() -> None:
     np.testing.assert_allclose(height / height.max(), shape.HEIGHTS, atol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("sound", "raised"), [({"tongue": 1.0, "jaw": 0.35}, True), ({"tongue": 0.0, "jaw": 0.7}, False)]
+)
+def test_at_one_gap_the_lips_of_an_idle_face_bare_more_or_less_of_the_teeth(
+    sound: dict[str, float], raised: bool
+) -> None:
+    usual, _ = spoken(gap=0.4, jaw=0.35)
+    moved, _ = spoken(gap=0.4, **sound)
+    upper = usual[:, mesh.UPPER_MID, 1] - moved[:, mesh.UPPER_MID, 1]
+    assert (upper > 0.01).all() if raised else (upper < -0.01).all()
+    assert mesh.lip_gap(moved) == pytest.approx(mesh.lip_gap(usual), abs=0.005)
+
+
+def test_sounds_that_raise_open_lips_leave_closed_ones_together() -> None:
+    usual, _ = spoken(gap=0.0)
+    moved, _ = spoken(gap=0.0, tongue=1.0)
+    np.testing.assert_allclose(moved[:, list(mesh.LIPS), 1], usual[:, list(mesh.LIPS), 1], atol=1e-6)
+
+
 def test_an_open_mouth_is_wider_than_a_closed_one() -> None:
     opened, closed = spoken(gap=1.0, jaw=1.0)[0], spoken()[0]
     assert mesh.lip_width(opened)[0] > mesh.lip_width(closed)[0] + 0.03
