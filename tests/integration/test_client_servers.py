@@ -417,6 +417,78 @@ def test_a_wait_ends_at_its_time(connect: Connect, naps: list[float], monkeypatc
     assert max(naps) == calls.MAX_POLL_S
 
 
+def gone(naps: list[float], seconds: float) -> Callable[[SpoiltServer, Any, Asked], None]:
+    """Breaks connections, as long as the client has waited less than `seconds` in all."""
+
+    def fault(state: SpoiltServer, handler: Any, asked: Asked) -> None:
+        if sum(naps) < seconds:
+            state.faults.append(fault)
+            handler.hang_up()
+        else:
+            handler.send(state.handle(asked))
+
+    return fault
+
+
+@pytest.mark.parametrize("away_s", [60, 280])
+def test_a_wait_outlasts_a_server_that_restarts(
+    connect: Connect, naps: list[float], monkeypatch: pytest.MonkeyPatch, away_s: int
+) -> None:
+    monkeypatch.setattr(calls, "monotonic", lambda: sum(naps))
+    with kling_host(states=["processing", "succeed"]) as host:
+        client = connect(host.url, PLAIN)
+        task = client.lip_sync(SESSION, SPEECH)
+        host.server.faults.append(gone(naps, away_s))
+        assert client.wait(task).status is TaskStatus.SUCCEED
+    assert away_s <= sum(naps) < away_s + 15
+    assert max(naps) <= 10
+
+
+def _empty_place() -> str:
+    """The address of a server that has ended."""
+    with spoilt_server(lambda _: EMPTY) as state:
+        return state.url
+
+
+def test_a_wait_gives_up_on_a_server_that_stays_away(
+    connect: Connect, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "monotonic", lambda: sum(naps))
+    url = _empty_place()
+    with pytest.raises(ConnectionFailedError, match="the connection fails"):
+        connect(url).wait("8")
+    assert 300 <= sum(naps) < 311
+    naps.clear()
+    with pytest.raises(ConnectionFailedError):
+        connect(url).wait("8", timeout_s=20)
+    assert sum(naps) == 20
+    naps.clear()
+    with pytest.raises(ConnectionFailedError):
+        connect(url, retry=Retry(tries=3, outage_s=0)).wait("8")
+    assert len(naps) == 2
+
+
+def test_a_wait_ends_at_its_time_while_the_server_is_away(
+    connect: Connect, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "monotonic", lambda: sum(naps))
+    with kling_host(states=["processing"]) as host:
+        client = connect(host.url, PLAIN)
+        task = client.lip_sync(SESSION, SPEECH)
+        host.server.faults += [None, gone(naps, 1_000)]
+        with pytest.raises(WaitTimeoutError, match=f"task {task.id} is processing after 40 s"):
+            client.wait(task, timeout_s=40)
+    assert sum(naps) == 40
+
+
+def test_a_wait_does_not_bear_a_refusal(connect: Connect, naps: list[float]) -> None:
+    with spoilt_server(lambda _: EMPTY, refuse(401, 1000), refuse(429, 1101)) as state:
+        for kind in (AuthenticationError, RateLimitError):
+            with pytest.raises(kind):
+                connect(state.url).wait("8")
+    assert naps == []
+
+
 # A server that fails
 
 
