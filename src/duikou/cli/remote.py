@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 import duikou
+from duikou.cli.files import named
 from duikou.cli.terminal import warn
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.progress import scaled, split
@@ -42,6 +43,8 @@ STAGE_WEIGHTS: Final = (19, 1)  # rough shares of the task and of the download i
 NAMES: Final = {
     "base_url": "--server",
     "key": KEY_VARIABLE,
+    "access_key": KEY_VARIABLE,
+    "secret_key": KEY_VARIABLE,
     "video_url": "video",
     "video_id": "video",
     "face_choose": "choices",
@@ -91,11 +94,11 @@ class Face:
 
 @dataclass(frozen=True)
 class Session:
-    """A video and the faces that a server has found in it."""
+    """A video and the faces that a server has found in it. info: `None` while it is known only to the server."""
 
     id: str
     video: Path
-    info: VideoInfo
+    info: VideoInfo | None
     faces: tuple[Face, ...]
     rejected: tuple[FaceWarning, ...]
 
@@ -122,10 +125,20 @@ def work_at(url: str | None) -> Iterator[Any]:
         return
     from duikou.client import Duikou
 
-    key = os.environ.get(KEY_VARIABLE) or None
-    with _own_errors(), Duikou(url, key, timeout_s=TIMEOUT_S) as connection:
+    with _own_errors(), Duikou(url, _key(), timeout_s=TIMEOUT_S) as connection:
         connection.list(page_size=1)  # before anything is uploaded
         yield Server(connection)
+
+
+def _key() -> str | client.KeyPair | None:
+    """The key in the environment: a plain one, or `ACCESS:SECRET`, which signs a token for each call."""
+    from duikou.client import KeyPair
+
+    given = os.environ.get(KEY_VARIABLE) or None
+    if given is None or ":" not in given:
+        return given
+    access, _, secret = given.partition(":")
+    return KeyPair(access, secret)
 
 
 @dataclass(frozen=True)
@@ -134,19 +147,22 @@ class Server:
 
     connection: client.Duikou
 
-    def identify(self, video: Path, *, progress: Progress) -> Session:
-        """See `duikou.identify`. Uploads the video."""
+    def identify(self, video: Path | str, *, progress: Progress) -> Session:
+        """See `duikou.identify`. Uploads the video, unless it is at a URL."""
         from duikou.media.video import probe_video
 
-        info = probe_video(video)
-        progress("uploading", 0.0)
-        source = self._upload(video, "video")
+        info = None
+        source: Path | str | client.Upload = video
+        if isinstance(video, Path):
+            info = probe_video(video)
+            progress("uploading", 0.0)
+            source = self._upload(video, "video")
         progress("finding faces", 0.5)
         with _own_errors():
             found = self.connection.identify(source)
         progress("finding faces", 1.0)
         faces = tuple(self._face(face) for face in found.faces)
-        return Session(found.id, video, info, faces, tuple(map(_warning, found.rejected)))
+        return Session(found.id, named(video), info, faces, tuple(map(_warning, found.rejected)))
 
     def lip_sync(
         self,
@@ -162,12 +178,13 @@ class Server:
         from duikou.pipeline.checks import audio_lengths
         from duikou.pipeline.choice import ChoiceValidator
 
-        intervals = {face.id: face.interval for face in session.faces}
-        validator = ChoiceValidator(intervals, session.info.duration_ms, sync_mode)
-        checked = validator.check_all(choices, audio_lengths(choices))
+        if session.info is not None:
+            intervals = {face.id: face.interval for face in session.faces}
+            validator = ChoiceValidator(intervals, session.info.duration_ms, sync_mode)
+            choices = validator.check_all(choices, audio_lengths(choices))
         rendering, downloading = split(STAGE_WEIGHTS)
         progress("uploading", 0.0)
-        wanted = [self._uploaded(choice, f"choices[{number}]") for number, choice in enumerate(checked)]
+        wanted = [self._uploaded(choice, f"choices[{number}]") for number, choice in enumerate(choices)]
         options: client.TaskOptions = {
             "external_task_id": f"duikou-{secrets.token_hex(16)}",
             "watermark": output.watermark is not None,

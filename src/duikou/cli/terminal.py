@@ -38,6 +38,10 @@ def warn(sentences: Iterable[str], heading: str = "warning: ") -> None:
         typer.echo(f"{heading}{sentence}", err=True)
 
 
+def silence(sentence: str) -> None:
+    """Say nothing: in place of a function that prints a sentence."""
+
+
 def complain(sentence: str) -> None:
     """Print one sentence on standard error."""
     typer.echo(f"duikou: {sentence}", err=True)
