@@ -18,7 +18,7 @@ from kling_host import PLAIN, kling_host
 from live_server import in_thread, make_key, settings, sources
 from media_maker import make_sound, make_video
 
-from duikou.cli import main, remote, sync
+from duikou.cli import main, remote, remote_errors, sync
 from duikou.client import Task, TaskStatus
 from duikou.progress import Progress
 from duikou.server.validation import WIRE_FIELDS
@@ -75,7 +75,7 @@ def tasks(client: httpx.Client) -> list[dict[str, str]]:
 
 
 def test_the_names_of_the_wire_are_known() -> None:
-    assert {wire: name for name, wire in WIRE_FIELDS.items()}.items() <= remote.NAMES.items()
+    assert {wire: name for name, wire in WIRE_FIELDS.items()}.items() <= remote_errors.NAMES.items()
 
 
 def test_faces_prints_what_the_server_finds(server: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -17,7 +16,7 @@ from duikou.cli import remote
 from duikou.cli.faces import face_as_json
 from duikou.cli.files import default_output, named, video_of
 from duikou.cli.order import Order
-from duikou.cli.plan import read_plan
+from duikou.cli.plan import place_of, read_plan
 from duikou.cli.terminal import AsJson, Quiet, print_json, read_settings, require_file, show_progress, silence, warn
 from duikou.cli.times import parse_time, parse_trim
 from duikou.errors import InputError
@@ -26,11 +25,6 @@ from duikou.media.sync_mode import SyncMode
 if TYPE_CHECKING:
     from duikou import FaceChoice
     from duikou.cli.order import Done
-
-_CHOICE: Final = re.compile(r"choices\[(\d+)\]\.(\w+)")
-_PLAN_NAMES: Final = {"face_id": "face", "insert_ms": "at", "trim_start_ms": "trim", "trim_end_ms": "trim"} | {
-    "audio_volume": "volume"
-}
 
 
 class SyncCommand(TyperCommand):
@@ -206,15 +200,15 @@ def _own_names(say: Sequence[str] | None, plan: Path | None) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        found = _CHOICE.match(error.field)
-        if found is None:
+        place = place_of(error)
+        if place is None:
             if error.field == "choices":
                 raise error.renamed("--plan" if plan else "--say") from error
             raise
-        number, name = int(found[1]), found[2]
+        number, name = place
         if plan is not None:
-            raise InputError(f"{_PLAN_NAMES.get(name, name)}: {error.reason}", field=f"--plan {number + 1}") from error
-        if say and name in ("audio", "face_id"):
+            raise InputError(f"{name}: {error.reason}", field=f"--plan {number + 1}") from error
+        if say and name in ("audio", "face"):
             raise error.renamed(f"--say {number + 1}" if len(say) > 1 else "--say") from error
         raise
 
