@@ -64,3 +64,24 @@ def test_from_nothing_to_two_people_who_speak(folder: Path) -> None:
     result = folder / "two people.synced.mp4"
     assert made_by_duikou(result, "duikou")
     assert probe_video(result).frames == probe_video(folder / "two people.mp4").frames
+
+
+def test_a_batch_of_real_jobs(folder: Path) -> None:
+    Path(folder, "jobs.csv").write_text(
+        f"video,audio,face,trim,output\ntwo people.mp4,speech.wav,,:{CLIP_MS},one.mp4\n"
+        f"two people.mp4,speech.wav,7,:{CLIP_MS},two.mp4\n"
+    )
+    first = run(folder, "batch", "jobs.csv")
+    assert first.returncode == 1, first.stderr
+    rows = first.stdout.splitlines()
+    assert [row.split()[:3] for row in rows[1:]] == [["2", "one.mp4", "done"], ["3", "two.mp4", "failed"]]
+    assert "face: the session has no face '7'" in rows[2]
+    assert made_by_duikou(folder / "one.mp4", "duikou")
+    assert probe_video(folder / "one.mp4").frames == probe_video(folder / "two people.mp4").frames
+
+    table = Path(folder, "jobs.csv").read_text()
+    Path(folder, "jobs.csv").write_text(table.replace(",7,", ",,"))
+    second = run(folder, "batch", "jobs.csv", "--json", "--quiet")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert [job["state"] for job in json.loads(second.stdout)["jobs"]] == ["skipped", "done"]
+    assert made_by_duikou(folder / "two.mp4", "duikou")

@@ -438,6 +438,7 @@ def test_a_wait_outlasts_a_server_that_restarts(
     with kling_host(states=["processing", "succeed"]) as host:
         client = connect(host.url, PLAIN)
         task = client.lip_sync(SESSION, SPEECH)
+        assert host.server
         host.server.faults.append(gone(naps, away_s))
         assert client.wait(task).status is TaskStatus.SUCCEED
     assert away_s <= sum(naps) < away_s + 15
@@ -475,6 +476,7 @@ def test_a_wait_ends_at_its_time_while_the_server_is_away(
     with kling_host(states=["processing"]) as host:
         client = connect(host.url, PLAIN)
         task = client.lip_sync(SESSION, SPEECH)
+        assert host.server
         host.server.faults += [None, gone(naps, 1_000)]
         with pytest.raises(WaitTimeoutError, match=f"task {task.id} is processing after 40 s"):
             client.wait(task, timeout_s=40)

@@ -1,4 +1,4 @@
-"""`duikou batch` on this machine: jobs, their checks, the state and the table. A stand-in takes the pipeline's place."""
+"""`duikou batch` on this machine: jobs, checks, state and table. A stand-in takes the pipeline's place."""
 
 from __future__ import annotations
 
@@ -167,8 +167,14 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"audio": "clip.mp4"}, "audio: clip.mp4 is a video; speech must be mp3, wav, m4a or aac."),
     ({"when": 3}, "there is no field 'when'; the fields are video, output, face, audio, at, trim, volume, "),
     ({"at": "soon"}, "at: 'soon' is not a time; write 1500 (milliseconds), 1.5s or 0:01.5"),
-    ({"at": 1500}, "audio: the speech lasts 1.0 s and begins at 1.5 s, the video lasts 2.0 s: use trim :500 or sync_mode"),
-    ({"at": 5000}, "at: the video lasts 2.0 s, so speech cannot begin at 5.0 s; use an earlier time, or sync_mode loop"),
+    (
+        {"at": 1500},
+        "audio: the speech lasts 1.0 s and begins at 1.5 s, the video lasts 2.0 s: use trim :500 or sync_mode",
+    ),
+    (
+        {"at": 5000},
+        "at: the video lasts 2.0 s, so speech cannot begin at 5.0 s; use an earlier time, or sync_mode loop",
+    ),
     ({"trim": "500:200"}, "trim: the audio from 500 ms to 200 ms lasts -300 ms; at least 1 ms must be left."),
     ({"trim": ":4000"}, "trim: 4000 ms is after the audio's end at 1000 ms."),
     ({"volume": "loud"}, "volume: 'loud' is not a number from 0 to 2"),
@@ -268,9 +274,7 @@ def test_a_file_that_holds_no_jobs(
     assert not Path(f"{name}.state.jsonl").exists()
 
 
-def test_no_job_writes_what_another_one_writes_or_reads(
-    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_job_writes_what_another_one_writes_or_reads(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     Path("other.mp4").write_bytes(Path("clip.mp4").read_bytes())
     Path("link.mp4").symlink_to("b.mp4")
     path = lines(

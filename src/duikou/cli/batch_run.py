@@ -186,6 +186,7 @@ class _Board:
         with self._changing:
             self._begun += 1
             name = f"job {self._begun} of {self._total}, {title}"
+            self._shown[line] = (name, "beginning", 0.0)
 
         def update(stage: str, share: float) -> None:
             with self._changing:
