@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 import stub_work
 from both_clients import CLIENTS
 from kling_host import ACCESS, PLAIN, RESULT, SECRET, kling_host, serve
-from live_server import in_thread, make_key, release, settings, sources, until
+from live_server import Process, held, in_thread, make_key, release, settings, sources, until
 from receiver import receiver
 from spoilt_server import (
     HTML,
@@ -443,6 +444,24 @@ def test_a_wait_outlasts_a_server_that_restarts(
         assert client.wait(task).status is TaskStatus.SUCCEED
     assert away_s <= sum(naps) < away_s + 15
     assert max(naps) <= 10
+
+
+def test_a_wait_outlasts_the_restart_of_a_duikou_server(tmp_path: Path, soon: None) -> None:
+    data, brief = tmp_path / "data", Retry(tries=1, first_wait_s=0.05)
+    (tmp_path / "talk.mp4").write_bytes(stub_work.video())
+    with Process(data) as server, Duikou(server.url, retry=brief) as client, ThreadPoolExecutor(1) as pool:
+        session = client.identify(tmp_path / "talk.mp4")
+        task = client.lip_sync(session, FaceChoice(speech(tmp_path / "s.mp3", render="held_once")))
+        told: list[Task] = []
+        waiting = pool.submit(client.wait, task, timeout_s=100, progress=told.append)
+        held(data)
+        until(lambda: told)
+        server.end(signal.SIGKILL)
+        with pytest.raises(ConnectionFailedError):
+            client.get(task)
+        assert not waiting.done()
+        with Process(data, port=httpx.URL(server.url).port):
+            assert waiting.result(100).status is TaskStatus.SUCCEED
 
 
 def _empty_place() -> str:

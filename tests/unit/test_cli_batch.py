@@ -260,6 +260,7 @@ def test_the_other_jobs_can_be_done_all_the_same(pipeline: Pipeline, capsys: pyt
         ("jobs.jsonl", b"\n\n", "JOBS: jobs.jsonl holds no jobs."),
         ("jobs.jsonl", b"\xff", "JOBS: jobs.jsonl cannot be read: "),
         ("jobs.csv", b"video,video\na,b\n", "JOBS: jobs.csv cannot be read: the first line names 'video' twice"),
+        ("jobs.csv", b"video;audio\na;b\n", "JOBS: jobs.csv cannot be read: the first line names 'video;audio'; the f"),
         ("jobs.csv", b'video,audio\n"a,b\n', "JOBS: jobs.csv cannot be read: unexpected end of data"),
         ("none.csv", None, "JOBS: there is no file none.csv"),
     ],
@@ -392,6 +393,17 @@ def test_ctrl_c_keeps_the_state_and_shows_the_table(pipeline: Pipeline, capsys: 
     assert "2 jobs are left; the same command does them.\n" in shown.err
     pipeline.faults.clear()
     assert batch(path, "--json", "--quiet") == 0
+    assert states(capsys) == ["skipped", "done", "done"]
+
+
+def test_again_is_not_forgotten_by_the_next_run(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    path = three()
+    assert batch(path, "--quiet") == 0
+    pipeline.faults["b.mp4"] = KeyboardInterrupt()
+    assert batch(path, "--again", "--force", "--quiet") == main.EXIT_INTERRUPTED
+    pipeline.faults.clear()
+    capsys.readouterr()
+    assert batch(path, "--force", "--json", "--quiet") == 0
     assert states(capsys) == ["skipped", "done", "done"]
 
 

@@ -103,7 +103,7 @@ def read_jobs(path: Path, made_by: Producer, server: str | None) -> list[Job | F
         raise InputError(f"{path.name} ends in neither .csv nor .jsonl, so its form is unknown.", field="JOBS")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        rows = list(csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text))
+        rows = list(csv_rows(text, JOB_FIELDS) if path.suffix.lower() == ".csv" else _json_rows(text))
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}", field="JOBS") from error
     if not rows:

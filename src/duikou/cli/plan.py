@@ -48,13 +48,15 @@ class Row:
     fault: str = ""
 
 
-def csv_rows(text: str) -> Iterator[Row]:
+def csv_rows(text: str, fields: Sequence[str] = FIELDS) -> Iterator[Row]:
     """The rows of a CSV text, each with the number of its last line, without empty cells. The first names the fields.
 
-    Raises `ValueError` and `csv.Error`.
+    fields: those that there are. Raises `ValueError` and `csv.Error`.
     """
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     names = list(rows.fieldnames or ())
+    if unknown := next((name for name in names if name not in fields), None):
+        raise ValueError(f"the first line names {unknown!r}; the fields are {','.join(fields)}")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"the first line names {twice!r} twice")
     for row in rows:
