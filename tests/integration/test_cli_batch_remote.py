@@ -171,20 +171,21 @@ def test_ctrl_c_cancels_the_tasks_in_hand_and_the_next_run_makes_new_ones(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with in_thread(settings(tmp_path / "data", workers=2), HELD) as client:
-        command = [sys.executable, "-m", "duikou", *words(client, "--parallel", "2", "--json")]
+        command = [sys.executable, "-m", "duikou", *words(client, "--json")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
             held(tmp_path / "data", 2)
+            until(lambda: len(tasks(client)) == 3)
             run.send_signal(signal.SIGINT)
             out, err = run.communicate()
         assert run.returncode == main.EXIT_INTERRUPTED, err
         assert (json.loads(out)["jobs"], json.loads(out)["left"]) == ([], 3)
-        assert [(task["task_status"], task["fault"]) for task in tasks(client)] == [("failed", "cancelled")] * 2
+        assert [(task["task_status"], task["fault"]) for task in tasks(client)] == [("failed", "cancelled")] * 3
         assert not list(Path().glob("*.part"))
     with in_thread(settings(tmp_path / "data"), stub_work.COPY) as client:
         capfd.readouterr()
         assert main.run(words(client, "--json")) == 0
         assert states(json.loads(capfd.readouterr().out)) == ["done"] * 3
-        assert len(tasks(client)) == 5
+        assert len(tasks(client)) == 6
 
 
 def test_one_progress_for_all(server: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
