@@ -19,6 +19,7 @@ import pytest
 import stub_work
 from live_server import held, in_thread, release, settings, sources, until
 from media_maker import make_sound, make_video
+from spoilt_server import cut, envelope, spoilt_server
 
 from duikou.cli import main
 
@@ -204,6 +205,20 @@ def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypa
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("duikou: --server: GET http://127.0.0.1:9/")
+
+
+def test_a_server_that_stays_away_ends_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("duikou.client.drivers.sleep", slept.append)
+    with spoilt_server(lambda _: envelope(200, 0, data=[]), None, *[cut] * 20) as bad:
+        command = ["batch", "jobs.jsonl", "--server", bad.url, "--parallel", "1", "--json", "--quiet"]
+        assert main.run(command) == 1
+        told = json.loads(capsys.readouterr().out)
+        assert (states(told), told["left"]) == (["failed"], 2)
+        assert told["jobs"][0]["error"].startswith(f"--server: GET {bad.url}/v1/videos/advanced-lip-sync/duikou-")
+    assert 150 < sum(slept) < 310
 
 
 def test_a_disk_that_is_full_stops_every_thread(

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +22,8 @@ from media_maker import make_sound, make_video
 
 import duikou
 from duikou import FaceChoice, Output, Result
-from duikou.cli import main
+from duikou.cli import batch_sessions, main
+from duikou.cli.batch_sessions import Sessions
 from duikou.cli.batch_state import BatchState
 from duikou.errors import InputError, ModelError, StorageError
 from duikou.media.probe import VideoInfo
@@ -43,8 +46,10 @@ class Pipeline:
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[FaceChoice, ...], SyncMode | None]] = []
         self.faults: dict[str, BaseException] = {}
+        self.searched: list[str] = []
 
     def identify(self, video: Path, *, progress: Progress = silent) -> Any:
+        self.searched.append(str(video))
         progress("finding faces", 1.0)
         return SimpleNamespace(video=video, info=INFO, faces=(FACE, OTHER), rejected=())
 
@@ -362,6 +367,38 @@ def test_a_job_that_fails_does_not_stop_the_others_and_is_tried_again(
     assert batch(path, "--json", "--quiet") == 0
     assert states(capsys) == ["skipped", "done", "skipped"]
     assert pipeline.written == ["a.mp4", "c.mp4", "b.mp4"]
+
+
+def test_a_video_of_consecutive_jobs_is_searched_once(pipeline: Pipeline) -> None:
+    Path("other.mp4").write_bytes(Path("clip.mp4").read_bytes())
+    names = ("clip.mp4", "clip.mp4", "other.mp4", "other.mp4", "clip.mp4")
+    path = lines(*({"video": name, "output": f"{number}.mp4"} for number, name in enumerate(names)))
+    assert batch(path, "--quiet") == 0
+    assert pipeline.searched == ["clip.mp4", "other.mp4", "clip.mp4"]
+
+
+def test_jobs_that_run_at_once_share_a_search(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, video = Sessions(2), Path("clip.mp4")
+    begun, over = threading.Event(), threading.Event()
+
+    class Work:
+        def identify(self, video: Path, *, progress: Progress) -> Any:
+            begun.set()
+            assert over.wait(60)
+            return pipeline.identify(video)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(sessions.identify, Work(), video, silent)
+        assert begun.wait(60)
+        second = pool.submit(sessions.identify, Work(), video, silent)
+        over.set()
+        assert first.result(60) is second.result(60)
+    assert pipeline.searched == ["clip.mp4"]
+    os.utime(video, ns=(1, 1))
+    sessions.identify(Work(), video, silent)
+    monkeypatch.setattr(batch_sessions, "monotonic", lambda: 1e9)
+    sessions.identify(Work(), video, silent)
+    assert len(pipeline.searched) == 3, "the file changes, then the session is too old"
 
 
 def test_the_error_of_a_job_stays_on_its_row(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def batch(
 ) -> None:
     """Do every lip sync that JOBS lists, and print a table of what became of each.
 
-    The exit status is 1 if a job failed.
+    The exit status is 1 if a job failed, and 2 if a job is at fault.
     """
     from duikou.provenance.producer import configured, user_folder
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from duikou.cli import remote
+from duikou.cli import remote, remote_errors
+from duikou.cli.batch_sessions import Sessions, Shared
 from duikou.cli.files import named
 from duikou.cli.jobs import Job, as_fields
 from duikou.cli.order import Checked
@@ -75,6 +76,7 @@ class BatchRun:
         self._board = _Board(progress, len(jobs))
         self._stopping = threading.Event()
         self._cancels: dict[int, Callable[[], None]] = {}
+        self._sessions = Sessions(1)
 
     def here(self, work: Any) -> None:
         """Do one job after the other."""
@@ -83,6 +85,7 @@ class BatchRun:
 
     def at(self, server: remote.Server, parallel: int) -> None:
         """Do as many jobs at once. Ctrl-C cancels their tasks."""
+        self._sessions = Sessions(parallel)
         faults: list[BaseException] = []
         threads = [
             threading.Thread(target=self._serve, args=(server, faults), daemon=True)
@@ -116,10 +119,11 @@ class BatchRun:
 
     def _stop(self, threads: Sequence[threading.Thread]) -> None:
         self._stopping.set()
-        for cancel in list(self._cancels.values()):
-            cancel()
+        cancelling = [threading.Thread(target=cancel, daemon=True) for cancel in list(self._cancels.values())]
+        for thread in cancelling:
+            thread.start()
         ends = monotonic() + STOP_S
-        for thread in threads:
+        for thread in (*cancelling, *threads):
             thread.join(max(ends - monotonic(), 0))
 
     def _do(self, ready: Ready, work: Any) -> None:
@@ -140,6 +144,8 @@ class BatchRun:
                 error = job.in_own_words(fault)
             except DuikouError as fault:
                 error = str(fault)
+                if remote_errors.is_outage(fault):  # the other jobs would wait for the server just as long
+                    self._waiting.clear()
             except Exception as fault:
                 error = f"unexpected {type(fault).__name__}: {fault}"
         spent = round(monotonic() - began, 1)
@@ -150,7 +156,8 @@ class BatchRun:
     def _perform(self, ready: Ready, work: Any, *, progress: Progress, warning: Callable[[str], object]) -> None:
         checked, order, line = ready.checked, ready.job.order, ready.job.line
         if not isinstance(work, remote.Server):
-            checked.perform(work, progress=progress, note=silence, warning=warning)
+            shared = Shared(work, self._sessions)
+            checked.perform(shared, progress=progress, note=silence, warning=warning)
             return
         name, task = work.earlier(self._state.name(ready.digest))
         self._cancels[line] = lambda: work.cancel(name)
@@ -158,7 +165,7 @@ class BatchRun:
             if task is not None:
                 work.resume(task, order.video, order.output, progress=progress)
             else:
-                mine = replace(work, task_name=name)
+                mine = Shared(replace(work, task_name=name), self._sessions)
                 checked.perform(mine, progress=progress, note=silence, warning=warning)
         finally:
             self._cancels.pop(line)

@@ -68,6 +68,13 @@ def own_errors(file: str = "") -> Iterator[None]:
         raise DuikouError(str(error)) from error
 
 
+def is_outage(error: DuikouError) -> bool:
+    """Whether an error is that the server does not answer."""
+    from duikou import client
+
+    return isinstance(error.__cause__, client.ConnectionFailedError)
+
+
 def _with_request(sentence: str, error: client.ApiError) -> str:
     """A sentence with the server's id of the call."""
     return _with(sentence, f"request {error.request_id}" if error.request_id else "")
