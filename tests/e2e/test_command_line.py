@@ -5,32 +5,38 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from demo import portrait, speech
 from duikou.cli.files import made_by_duikou
 from duikou.media.video import probe_video
 
-CLIP_MS = 1_200
+CLIP_MS, SHORT_MS = 1_200, 800
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A portrait beside its mirror image, and a sentence that is longer than the clip."""
     folder = tmp_path_factory.mktemp("user")
-    with av.open(str(folder / "two people.mp4"), "w") as file:
-        stream = file.add_stream("libx264", rate=portrait.RATE, options={"crf": "20", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = 2 * portrait.WIDTH, portrait.HEIGHT, "yuv420p"
-        for image in portrait.frames(CLIP_MS):
-            both = np.hstack([image, image[:, ::-1]])
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(both, format="bgr24")))
-        file.mux(stream.encode())
+    write(folder / "two people.mp4", [np.hstack([image, image[:, ::-1]]) for image in portrait.frames(CLIP_MS)])
     speech.speak(folder / "speech.wav")
     return folder
+
+
+def write(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
+    """Write a video without sound."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=portrait.RATE, options={"crf": "20", "preset": "veryfast"})
+        (stream.height, stream.width), stream.pix_fmt = images[0].shape[:2], "yuv420p"
+        for image in images:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        file.mux(stream.encode())
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -64,3 +70,25 @@ def test_from_nothing_to_two_people_who_speak(folder: Path) -> None:
     result = folder / "two people.synced.mp4"
     assert made_by_duikou(result, "duikou")
     assert probe_video(result).frames == probe_video(folder / "two people.mp4").frames
+
+
+def test_a_batch_of_real_jobs(folder: Path) -> None:
+    write(folder / "person.mp4", list(portrait.frames(SHORT_MS)))
+    Path(folder, "jobs.csv").write_text(
+        f"video,audio,face,trim,output\nperson.mp4,speech.wav,,:{SHORT_MS},one.mp4\n"
+        f"person.mp4,speech.wav,7,:{SHORT_MS},two.mp4\n"
+    )
+    first = run(folder, "batch", "jobs.csv")
+    assert first.returncode == 1, first.stderr
+    rows = first.stdout.splitlines()
+    assert [row.split()[:3] for row in rows[1:]] == [["2", "one.mp4", "done"], ["3", "two.mp4", "failed"]], first.stdout
+    assert "face: the session has no face '7'" in rows[2]
+    assert made_by_duikou(folder / "one.mp4", "duikou")
+    assert probe_video(folder / "one.mp4").frames == probe_video(folder / "person.mp4").frames
+
+    table = Path(folder, "jobs.csv").read_text()
+    Path(folder, "jobs.csv").write_text(table.replace(",7,", ",,"))
+    second = run(folder, "batch", "jobs.csv", "--json", "--quiet")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert [job["state"] for job in json.loads(second.stdout)["jobs"]] == ["skipped", "done"]
+    assert made_by_duikou(folder / "two.mp4", "duikou")

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import stub_work
 from kling_host import PLAIN, kling_host
-from live_server import in_thread, make_key, settings
+from live_server import in_thread, make_key, settings, sources
 from media_maker import make_sound, make_video
 
-from duikou.cli import main, remote, sync
+from duikou.cli import main, remote, remote_errors, sync
 from duikou.client import Task, TaskStatus
 from duikou.progress import Progress
 from duikou.server.validation import WIRE_FIELDS
+from duikou.tasks.accounts import KeyKind
 
 FRAMES, VIDEO_MS, SPEECH_MS = 75, 3_000, 2_500
 SYNC = ("sync", "clip.mp4", "speech.wav")
@@ -74,7 +75,7 @@ def tasks(client: httpx.Client) -> list[dict[str, str]]:
 
 
 def test_the_names_of_the_wire_are_known() -> None:
-    assert {wire: name for name, wire in WIRE_FIELDS.items()}.items() <= remote.NAMES.items()
+    assert {wire: name for name, wire in WIRE_FIELDS.items()}.items() <= remote_errors.NAMES.items()
 
 
 def test_faces_prints_what_the_server_finds(server: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,6 +233,85 @@ def test_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
         assert not list((tmp_path / "data").rglob("*.mp4"))
         monkeypatch.setenv("DUIKOU_KEY", key.secret)
         assert run(client, "faces", "clip.mp4") == 0
+
+
+def test_a_key_pair_signs_each_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = make_key(tmp_path / "data", "alice", KeyKind.SIGNING)
+    with in_thread(settings(tmp_path / "data"), stub_work.COPY) as client:
+        monkeypatch.setenv("DUIKOU_KEY", f"{pair.access}:{pair.secret}")
+        assert run(client, *SYNC, "--quiet") == 0
+        shown_by(capsys)
+        for wrong, sentence in (
+            (f"{pair.access}:other-secret-of-32-bytes-or-more-0123", "duikou: DUIKOU_KEY: "),
+            (f"{pair.access}:", "duikou: DUIKOU_KEY: visible ASCII characters without spaces are expected.\n"),
+        ):
+            monkeypatch.setenv("DUIKOU_KEY", wrong)
+            assert run(client, "faces", "clip.mp4", "--quiet") == 2
+            _, err = shown_by(capsys)
+            assert err.startswith(sentence)
+            assert "other-secret" not in err
+
+
+def test_the_server_fetches_a_video_at_a_url(
+    server: httpx.Client, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("clip.mp4").unlink()
+    with sources(clip__mp4=files["clip.mp4"]) as site:
+        url = f"{site}/clip.mp4"
+        assert run(server, "faces", url, "--json", "--quiet") == 0
+        told = json.loads(shown_by(capsys)[0])
+        assert (told["video"], told["width"], told["duration_ms"]) == (url, None, None)
+        assert [(face["position"], face["width"], face["picture"]) for face in told["faces"]] == [
+            (None, 90, "clip.faces/face_0.jpg"),
+            (None, 200, "clip.faces/face_1.jpg"),
+        ]
+        assert run(server, "faces", url) == 0
+        assert "\n1          400      3000   200x260  clip.faces/face_1.jpg" in shown_by(capsys)[0]
+        assert run(server, "sync", url, "speech.wav", "--at", "450") == 0
+        out, err = shown_by(capsys)
+        assert out == "clip.synced.mp4\n"
+        assert "face 1 speaks (400 ms to 3000 ms), the most visible of 2; --face also accepts 0\n" in err
+        assert Path("clip.synced.mp4").read_bytes() == files["clip.mp4"]
+        assert run(server, "sync", url, "speech.wav", "--at", "450", "--json", "--quiet", "--force") == 0
+        (face,) = json.loads(shown_by(capsys)[0])["faces"]
+        assert face["position"] == "right", "the result tells the width"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--at", "1s", "--quiet"), "duikou: --at: "),
+        (("--volume", "3"), "duikou: --volume: 3 is not between 0 and 2.\n"),
+        (("--trim", ":4000"), "duikou: --trim: 4000 ms is after the audio's end at 2500 ms.\n"),
+    ],
+)
+def test_faults_with_a_video_at_a_url(
+    server: httpx.Client,
+    files: dict[str, bytes],
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    sentence: str,
+) -> None:
+    with sources(clip__mp4=files["clip.mp4"]) as site:
+        assert run(server, "sync", f"{site}/clip.mp4", "speech.wav", *words) == 2
+    assert shown_by(capsys)[1].startswith(sentence)
+    assert tasks(server) == []
+
+
+def test_urls_that_lead_nowhere(server: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    for url, sentence in (
+        ("http://", "duikou: VIDEO: http:// is no URL: it names no host.\n"),
+        ("http://[::1", "duikou: VIDEO: http://[::1 is no URL: it names no host.\n"),
+        ("http://10.0.0.1/a.mp4", "duikou: VIDEO: "),
+    ):
+        assert run(server, "faces", url, "--quiet") == 2
+        assert shown_by(capsys)[1].startswith(sentence)
+    assert main.run(["sync", "https://example.com/a.mp4", "speech.wav"]) == 2
+    assert shown_by(capsys)[1] == (
+        "duikou: VIDEO: a URL needs --server, which fetches the video; or download it first.\n"
+    )
 
 
 def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,3 +83,4 @@ def test_the_page_names_every_call_and_error() -> None:
 def test_the_page_has_the_clients_figures() -> None:
     usual = duikou.client.Retry()
     assert (usual.tries, usual.first_wait_s) == (6, 0.5)
+    assert f"for {usual.outage_s:g} s (`Retry.outage_s`)" in PAGE

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 import stub_work
 from both_clients import CLIENTS
 from kling_host import ACCESS, PLAIN, RESULT, SECRET, kling_host, serve
-from live_server import in_thread, make_key, release, settings, sources, until
+from live_server import Process, held, in_thread, make_key, release, settings, sources, until
 from receiver import receiver
 from spoilt_server import (
     HTML,
@@ -415,6 +416,98 @@ def test_a_wait_ends_at_its_time(connect: Connect, naps: list[float], monkeypatc
     assert caught.value.task.status is TaskStatus.PROCESSING
     assert sum(naps) == 40
     assert max(naps) == calls.MAX_POLL_S
+
+
+def gone(naps: list[float], seconds: float) -> Callable[[SpoiltServer, Any, Asked], None]:
+    """Breaks connections, as long as the client has waited less than `seconds` in all."""
+
+    def fault(state: SpoiltServer, handler: Any, asked: Asked) -> None:
+        if sum(naps) < seconds:
+            state.faults.append(fault)
+            handler.hang_up()
+        else:
+            handler.send(state.handle(asked))
+
+    return fault
+
+
+@pytest.mark.parametrize("away_s", [60, 280])
+def test_a_wait_outlasts_a_server_that_restarts(
+    connect: Connect, naps: list[float], monkeypatch: pytest.MonkeyPatch, away_s: int
+) -> None:
+    monkeypatch.setattr(calls, "monotonic", lambda: sum(naps))
+    with kling_host(states=["processing", "succeed"]) as host:
+        client = connect(host.url, PLAIN)
+        task = client.lip_sync(SESSION, SPEECH)
+        assert host.server
+        host.server.faults.append(gone(naps, away_s))
+        assert client.wait(task).status is TaskStatus.SUCCEED
+    assert away_s <= sum(naps) < away_s + 15
+    assert max(naps) <= 10
+
+
+def test_a_wait_outlasts_the_restart_of_a_duikou_server(tmp_path: Path, soon: None) -> None:
+    data, brief = tmp_path / "data", Retry(tries=1, first_wait_s=0.05)
+    (tmp_path / "talk.mp4").write_bytes(stub_work.video())
+    with Process(data) as server, Duikou(server.url, retry=brief) as client, ThreadPoolExecutor(1) as pool:
+        session = client.identify(tmp_path / "talk.mp4")
+        task = client.lip_sync(session, FaceChoice(speech(tmp_path / "s.mp3", render="held_once")))
+        told: list[Task] = []
+        waiting = pool.submit(client.wait, task, timeout_s=100, progress=told.append)
+        held(data)
+        until(lambda: told)
+        server.end(signal.SIGKILL)
+        with pytest.raises(ConnectionFailedError):
+            client.get(task)
+        assert not waiting.done()
+        with Process(data, port=httpx.URL(server.url).port):
+            assert waiting.result(100).status is TaskStatus.SUCCEED
+
+
+def _empty_place() -> str:
+    """The address of a server that has ended."""
+    with spoilt_server(lambda _: EMPTY) as state:
+        return state.url
+
+
+def test_a_wait_gives_up_on_a_server_that_stays_away(
+    connect: Connect, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "monotonic", lambda: sum(naps))
+    url = _empty_place()
+    with pytest.raises(ConnectionFailedError, match="the connection fails"):
+        connect(url).wait("8")
+    assert 300 <= sum(naps) < 311
+    naps.clear()
+    with pytest.raises(ConnectionFailedError):
+        connect(url).wait("8", timeout_s=20)
+    assert sum(naps) == 20
+    naps.clear()
+    with pytest.raises(ConnectionFailedError):
+        connect(url, retry=Retry(tries=3, outage_s=0)).wait("8")
+    assert len(naps) == 2
+
+
+def test_a_wait_ends_at_its_time_while_the_server_is_away(
+    connect: Connect, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "monotonic", lambda: sum(naps))
+    with kling_host(states=["processing"]) as host:
+        client = connect(host.url, PLAIN)
+        task = client.lip_sync(SESSION, SPEECH)
+        assert host.server
+        host.server.faults += [None, gone(naps, 1_000)]
+        with pytest.raises(WaitTimeoutError, match=f"task {task.id} is processing after 40 s"):
+            client.wait(task, timeout_s=40)
+    assert sum(naps) == 40
+
+
+def test_a_wait_does_not_bear_a_refusal(connect: Connect, naps: list[float]) -> None:
+    with spoilt_server(lambda _: EMPTY, refuse(401, 1000), refuse(429, 1101)) as state:
+        for kind in (AuthenticationError, RateLimitError):
+            with pytest.raises(kind):
+                connect(state.url).wait("8")
+    assert naps == []
 
 
 # A server that fails

@@ -553,6 +553,22 @@ def test_faults_with_several_faces(
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"duikou: {sentence}")
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("face,audio,audio\n", "the first line names 'audio' twice"),
+        ("face;audio\n", "the first line names 'face;audio'; the fields are face,audio,at,trim,volume,"),
+        ("face,audio\n0,a.wav,5\n", "line 2: it has more than the 2 cells that the first line names"),
+    ],
+)
+def test_faults_of_a_plan_in_csv(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], text: str, sentence: str
+) -> None:
+    Path("plan.csv").write_text(text)
+    assert main.run(["sync", "clip.mp4", "--plan", "plan.csv"]) == 2
+    assert capsys.readouterr().err.startswith(f"duikou: --plan: plan.csv cannot be read: {sentence}")
+
+
 PLAN_JSON = """[
   {"face": "1", "audio": "speech.wav", "at": "0.5s", "trim": ":500", "volume": 1.5, "original_volume": 0.2},
   {"face": 0, "audio": "speech.wav", "at": 100, "references": ["clip.mp4"]}
@@ -642,7 +658,10 @@ def test_quiet_says_nothing(recorder: Recorder, capsys: pytest.CaptureFixture[st
     ("arguments", "sentence"),
     [
         (["dance"], "there is no command dance; did you mean faces?"),
-        (["zzz"], "there is no command zzz; the commands are faces, sync, inspect, serve, worker, doctor, keys, tasks"),
+        (
+            ["zzz"],
+            "there is no command zzz; the commands are faces, sync, batch, inspect, serve, worker, doctor, keys, tasks",
+        ),
         (["sync"], "VIDEO is missing; `duikou sync --help` shows how to call it"),
         (["sync", "a", "b", "c"], "c is one argument too many; `duikou sync --help` shows how to call it"),
         (["sync", "--fase", "0"], "there is no option --fase; did you mean --face?; `duikou sync --help` shows how"),

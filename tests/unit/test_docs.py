@@ -19,8 +19,11 @@ import typer.main
 import yaml
 
 import duikou
+from duikou.cli.jobs import JOB_FIELDS, Job, read_jobs
 from duikou.cli.main import app
 from duikou.cli.plan import FIELDS, read_plan
+from duikou.provenance.certificates import Certificate
+from duikou.provenance.producer import Producer
 from duikou.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +150,7 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_the_plans_that_are_shown_can_be_read(tmp_path: Path) -> None:
-    (first,), (second,) = blocks("json", COMMAND_LINE), blocks("csv", COMMAND_LINE)
+    (first,), (second, _) = blocks("json", COMMAND_LINE), blocks("csv", COMMAND_LINE)
     (tmp_path / "plan.json").write_text(first)
     (tmp_path / "plan.csv").write_text(second)
     assert read_plan(tmp_path / "plan.json") == read_plan(tmp_path / "plan.csv")
@@ -155,8 +158,28 @@ def test_the_plans_that_are_shown_can_be_read(tmp_path: Path) -> None:
 
 def test_the_fields_of_a_plan_are_those_of_a_choice_and_documented() -> None:
     assert len(FIELDS) == len(fields(duikou.FaceChoice)) - 1  # `trim` holds both ends
-    table = COMMAND_LINE.partition("| field |")[2].partition("## JSON")[0]
-    assert set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))) == set(FIELDS)
+    assert fields_of("| field |") == set(FIELDS)
+
+
+def fields_of(head: str) -> set[str]:
+    """What the first column of the table with this head names, on the page about the command line."""
+    table = COMMAND_LINE.partition(head)[2].partition("\n\n")[0]
+    return set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE))))
+
+
+def test_the_jobs_that_are_shown_can_be_read_and_their_fields_are_documented(tmp_path: Path) -> None:
+    (_, table), (rows,) = blocks("csv", COMMAND_LINE), blocks("jsonl", COMMAND_LINE)
+    made_by = Producer("duikou", Certificate(tmp_path / "c.pem", tmp_path / "k.pem"))
+    read = {}
+    for name, text in (("jobs.csv", table), ("jobs.jsonl", rows)):
+        (tmp_path / name).write_text(text)
+        found = read_jobs(tmp_path / name, made_by, None)
+        read[name] = [job.order for job in found if isinstance(job, Job)]
+        assert len(read[name]) == len(found)
+    assert read["jobs.csv"] == read["jobs.jsonl"][:2]
+    assert len(read["jobs.jsonl"][2].choices) == 2
+    assert read["jobs.csv"][1].output.path == tmp_path / "talk.answer.synced.mp4"
+    assert fields_of("| field of a job |") | set(FIELDS) == set(JOB_FIELDS)
 
 
 def test_the_library_example_uses_names_that_exist() -> None:

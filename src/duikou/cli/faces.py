@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from duikou.cli import remote
-from duikou.cli.files import require_video
+from duikou.cli.files import named, require_video, video_of
 from duikou.cli.terminal import AsJson, Quiet, print_json, print_table, show_progress, warn
 from duikou.errors import DuikouError, InputError, StorageError
 
@@ -23,7 +23,9 @@ PLACES = ("left", "centre", "right")
 
 
 def faces(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="An mp4 or mov file.", show_default=False)],
+    video: Annotated[
+        str, typer.Argument(metavar="VIDEO", help="An mp4 or mov file; with --server also its URL.", show_default=False)
+    ],
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the faces' pictures.", show_default="NAME.faces")
     ] = None,
@@ -34,17 +36,20 @@ def faces(
     """List the faces that can be lip-synced, and write a picture of each one beside VIDEO."""
     from duikou.media import iso
 
-    require_video(video, "VIDEO")
-    missing = iso.missing_share(video)
-    if missing and not quiet:
-        warn([f"{video.name} was cut off: {missing:.0%} of the file is missing"])
-    folder = pictures or video.with_name(f"{video.stem}.faces")
+    source = video_of(video, server, "VIDEO")
+    name = named(source)
+    if isinstance(source, Path):
+        require_video(source, "VIDEO")
+        missing = iso.missing_share(source)
+        if missing and not quiet:
+            warn([f"{name.name} was cut off: {missing:.0%} of the file is missing"])
+    folder = pictures or name.with_name(f"{name.stem}.faces")
     with remote.work_at(server) as work:
-        with show_progress(video.name, quiet=quiet) as progress:
-            session: AnySession = work.identify(video, progress=progress)
+        with show_progress(name.name, quiet=quiet) as progress:
+            session: AnySession = work.identify(source, progress=progress)
         files = {face.id: _write_picture(face, folder) for face in session.faces}
     if as_json:
-        print_json(_as_json(session, files))
+        print_json(_as_json(video, session, files))
     elif session.faces:
         print_table(_rows(session, files), HEADER)
     if not session.faces:
@@ -52,7 +57,9 @@ def faces(
 
 
 def position(face: AnyFace, session: AnySession) -> str:
-    """Where in the picture a face is for whoever looks at it: `left`, `centre` or `right`."""
+    """Where in the picture a face is for whoever looks at it: `left`, `centre` or `right`; "" if nobody knows."""
+    if session.info is None:
+        return ""
     x, _, width, _ = face.box
     third = int((x + width / 2) * len(PLACES) / session.info.width)
     return PLACES[min(max(third, 0), len(PLACES) - 1)]
@@ -94,14 +101,10 @@ def _rows(session: AnySession, files: dict[str, Path]) -> Iterator[tuple[str, ..
         yield face.id, position(face, session), *times, f"{width}x{height}", str(files[face.id]), warnings
 
 
-def _as_json(session: AnySession, files: dict[str, Path]) -> dict[str, object]:
-    info = session.info
+def _as_json(video: str, session: AnySession, files: dict[str, Path]) -> dict[str, object]:
     return {
-        "video": str(session.video),
-        "width": info.width,
-        "height": info.height,
-        "frames": info.frames,
-        "duration_ms": info.duration_ms,
+        "video": video,
+        **{name: getattr(session.info, name, None) for name in ("width", "height", "frames", "duration_ms")},
         "faces": [face_as_json(face, session) | {"picture": str(files[face.id])} for face in session.faces],
         "rejected": [_warning_as_json(reason) for reason in session.rejected],
     }
@@ -112,7 +115,7 @@ def face_as_json(face: AnyFace, session: AnySession) -> dict[str, object]:
     _, _, width, height = face.box
     return {
         "id": face.id,
-        "position": position(face, session),
+        "position": position(face, session) or None,
         "bbox": list(face.box),
         "start_ms": face.interval.start_ms,
         "end_ms": face.interval.end_ms,

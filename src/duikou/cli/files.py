@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from shlex import quote
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -13,6 +14,38 @@ from duikou.cli.terminal import require_file
 from duikou.errors import InputError, MediaError
 
 STILL_S: Final = 10  # length of the video that the remedy for a picture makes
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an http or https URL in place of a path."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def video_of(text: str, server: str | None, field: str) -> Path | str:
+    """The path of a video, or its URL if a server does the work. Raises `InputError` that names `field`."""
+    if not is_url(text):
+        return Path(text)
+    if not server:
+        raise InputError("a URL needs --server, which fetches the video; or download it first.", field=field)
+    try:
+        host = urlsplit(text).hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise InputError(f"{text} is no URL: it names no host.", field=field)
+    return text
+
+
+def named(video: Path | str) -> Path:
+    """The path of a video; of a URL the last part of its path, as a file in this folder."""
+    if isinstance(video, Path):
+        return video
+    return Path(Path(unquote(urlsplit(video).path).replace("\0", "")).name or "video.mp4")
+
+
+def default_output(video: Path | str) -> Path | None:
+    """Where the result of a video at a URL goes; `None` for a file, beside which the library puts it."""
+    return None if isinstance(video, Path) else Path(f"{named(video).stem}.synced.mp4")
 
 
 def require_video(path: Path, field: str) -> None:
@@ -58,14 +91,14 @@ def require_sound(path: Path, field: str) -> None:
     raise InputError(reason, field=field)
 
 
-def require_ours(path: Path, field: str, producer: str) -> None:
+def require_ours(path: Path, field: str, producer: str, *, ask: bool = True) -> None:
     """Ask before a file is overwritten that duikou has not made; without a terminal raise `InputError`.
 
-    producer: the name in the AIGC label of this user's results.
+    producer: the name in the AIGC label of this user's results. ask: whether to ask at a terminal.
     """
     if not path.is_file() or made_by_duikou(path, producer):
         return
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if ask and sys.stdin.isatty() and sys.stderr.isatty():
         if typer.confirm(f"{path} exists, and duikou has not made it. Overwrite it?", err=True):
             return
         raise InputError(f"{path} is kept; choose another name.", field=field)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +18,10 @@ from duikou.pipeline.choice import FaceChoice
 FIELDS: Final = ("face", "audio", "at", "trim", "volume", "original_volume", "references")
 """The fields of an entry: the options of `duikou sync` for one face. Only `audio` is required."""
 REFERENCE_SEPARATOR: Final = ";"  # between the references of one face in CSV
+_CHOICE: Final = re.compile(r"choices\[(\d+)\]\.(\w+)")
+_NAMES: Final = {"face_id": "face", "insert_ms": "at", "trim_start_ms": "trim", "trim_end_ms": "trim"} | {
+    "audio_volume": "volume"
+}
 
 
 def read_plan(path: Path) -> list[FaceChoice]:
@@ -29,29 +36,75 @@ def read_plan(path: Path) -> list[FaceChoice]:
         raise InputError(f"{path} cannot be read: {error}", field="--plan") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} must hold a list with one entry for each face", field="--plan")
-    choices = [_choice(entry, f"--plan {number}", path.parent) for number, entry in enumerate(entries, 1)]
+    return read_choices(entries, "--plan", path.parent)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry of a file with a line for each. line: its number. fault: why it has no fields."""
+
+    line: int
+    fields: Mapping[str, Any]
+    fault: str = ""
+
+
+def csv_rows(text: str, fields: Sequence[str] = FIELDS) -> Iterator[Row]:
+    """The rows of a CSV text, each with the number of its last line, without empty cells. The first names the fields.
+
+    fields: those that there are. Raises `ValueError` and `csv.Error`.
+    """
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    names = list(rows.fieldnames or ())
+    if unknown := next((name for name in names if name not in fields), None):
+        raise ValueError(f"the first line names {unknown!r}; the fields are {','.join(fields)}")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"the first line names {twice!r} twice")
+    for row in rows:
+        cells = {name: value for name, value in row.items() if value}
+        if None in cells:  # where DictReader puts what has no name
+            yield Row(rows.line_num, {}, f"it has more than the {len(names)} cells that the first line names")
+            continue
+        if "references" in cells:
+            cells["references"] = cells["references"].split(REFERENCE_SEPARATOR)
+        yield Row(rows.line_num, cells)
+
+
+def _csv(text: str) -> list[Mapping[str, Any]]:
+    rows = list(csv_rows(text))
+    for row in rows:
+        if row.fault:
+            raise ValueError(f"line {row.line}: {row.fault}")
+    return [row.fields for row in rows]
+
+
+def read_choices(entries: Sequence[Mapping[str, Any]], field: str, folder: Path) -> list[FaceChoice]:
+    """The choices of entries, whose paths count from `folder`; a face that is left out is the empty id.
+
+    Raises `InputError` that names `field` and the number of the entry.
+    """
+    choices = [read_choice(entry, f"{field} {number}", folder) for number, entry in enumerate(entries, 1)]
     for number, choice in enumerate(choices, 1):
         if len(choices) > 1 and not choice.face_id:
-            raise InputError("the field 'face' is needed where several faces speak", field=f"--plan {number}")
+            raise InputError("the field 'face' is needed where several faces speak", field=f"{field} {number}")
     return choices
 
 
-def _csv(text: str) -> list[dict[str, Any]]:
-    rows = csv.DictReader(text.splitlines(), strict=True)
-    return [
-        {
-            str(name): value.split(REFERENCE_SEPARATOR) if name == "references" else value
-            for name, value in row.items()
-            if value
-        }
-        for row in rows
-    ]
-
-
-def _choice(entry: Mapping[str, Any], field: str, folder: Path) -> FaceChoice:
-    unknown = [name for name in entry if name not in FIELDS]
+def require_known(entry: Mapping[str, Any], fields: Sequence[str], field: str) -> None:
+    """Raise `InputError` that names `field` for an entry with other fields than these."""
+    unknown = [name for name in entry if name not in fields]
     if unknown:
-        raise InputError(f"there is no field {unknown[0]!r}; the fields are {', '.join(FIELDS)}", field=field)
+        raise InputError(f"there is no field {unknown[0]!r}; the fields are {', '.join(fields)}", field=field)
+
+
+def place_of(error: InputError) -> tuple[int, str] | None:
+    """The number of the entry, from 0, and the field that an error of the library is about; `None` for other errors."""
+    found = _CHOICE.match(error.field)
+    return (int(found[1]), _NAMES.get(found[2], found[2])) if found else None
+
+
+def read_choice(entry: Mapping[str, Any], field: str, folder: Path) -> FaceChoice:
+    """The choice of an entry. Raises `InputError` that names `field`."""
+    require_known(entry, FIELDS, field)
     audio, references = entry.get("audio"), entry.get("references", [])
     if not isinstance(audio, str) or not audio:
         raise InputError("the field 'audio' must name a file", field=field)

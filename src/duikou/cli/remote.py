@@ -6,6 +6,7 @@ print them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import secrets
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 import duikou
+from duikou.cli.files import named
+from duikou.cli.remote_errors import KEY_VARIABLE, own_errors
 from duikou.cli.terminal import warn
 from duikou.errors import DuikouError, InputError, StorageError
 from duikou.progress import scaled, split
@@ -36,28 +39,9 @@ if TYPE_CHECKING:
     AnySession: TypeAlias = "duikou.Session | Session"
     AnyResult: TypeAlias = "duikou.Result | Result"
 
-KEY_VARIABLE: Final = "DUIKOU_KEY"  # no option: everybody on this machine sees the words of a command
 TIMEOUT_S: Final = 600.0  # for an answer: the server looks at the whole video before it tells of faces
+PATIENT_TRIES: Final = 12  # of a call: with the client's waits they take 3 to 5 minutes
 STAGE_WEIGHTS: Final = (19, 1)  # rough shares of the task and of the download in the time of a lip sync
-NAMES: Final = {
-    "base_url": "--server",
-    "key": KEY_VARIABLE,
-    "video_url": "video",
-    "video_id": "video",
-    "face_choose": "choices",
-    "face_id": "face_id",
-    "sound_file": "audio",
-    "audio_id": "audio",
-    "sound_start_time": "trim_start_ms",
-    "sound_end_time": "trim_end_ms",
-    "sound_insert_time": "insert_ms",
-    "sound_volume": "audio_volume",
-    "original_audio_volume": "original_volume",
-    "reference_urls": "references",
-    "sync_mode": "sync_mode",
-}
-"""What the library calls the client's parameters and the fields of the wire."""
-_FIELD: Final = re.compile(r"(?:face_choose\[(\d+)\]\.)?([a-z_]+)(\[\d+\])?: (.*)", re.DOTALL)
 _FACE_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,80}")  # it becomes part of a file's name
 
 ServerUrl = Annotated[
@@ -85,17 +69,17 @@ class Face:
 
     def save_picture(self, path: Path) -> None:
         """Download the picture of the face."""
-        with _own_errors():
+        with own_errors():
             self.server.connection.download(self.picture_url, path)
 
 
 @dataclass(frozen=True)
 class Session:
-    """A video and the faces that a server has found in it."""
+    """A video and the faces that a server has found in it. info: `None` while it is known only to the server."""
 
     id: str
     video: Path
-    info: VideoInfo
+    info: VideoInfo | None
     faces: tuple[Face, ...]
     rejected: tuple[FaceWarning, ...]
 
@@ -115,38 +99,62 @@ class Result:
 
 
 @contextmanager
-def work_at(url: str | None) -> Iterator[Any]:
-    """Whatever does the work: the library or, if there is a URL, a server that is there and takes the key."""
+def work_at(url: str | None, *, patient: bool = False) -> Iterator[Any]:
+    """Whatever does the work: the library or, if there is a URL, a server that is there and takes the key.
+
+    patient: whether every call outlasts a server that restarts, and not only `wait`.
+    """
     if not url:
         yield duikou
         return
-    from duikou.client import Duikou
+    from duikou.client import Duikou, Retry
 
-    key = os.environ.get(KEY_VARIABLE) or None
-    with _own_errors(), Duikou(url, key, timeout_s=TIMEOUT_S) as connection:
+    with own_errors(), Duikou(url, _key(), timeout_s=TIMEOUT_S) as connection:
         connection.list(page_size=1)  # before anything is uploaded
+        if not patient:
+            yield Server(connection)
+            return
+    with own_errors(), Duikou(url, _key(), timeout_s=TIMEOUT_S, retry=Retry(tries=PATIENT_TRIES)) as connection:
         yield Server(connection)
+
+
+def _key() -> str | client.KeyPair | None:
+    """The key in the environment: a plain one, or `ACCESS:SECRET`, which signs a token for each call."""
+    from duikou.client import KeyPair
+
+    given = os.environ.get(KEY_VARIABLE) or None
+    if given is None or ":" not in given:
+        return given
+    access, _, secret = given.partition(":")
+    return KeyPair(access, secret)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server in place of the library. Errors are the library's and name its parameters."""
+    """A server in place of the library. Errors are the library's and name its parameters.
+
+    task_name: the caller's own id for the next task; by default a random one.
+    """
 
     connection: client.Duikou
+    task_name: str = ""
 
-    def identify(self, video: Path, *, progress: Progress) -> Session:
-        """See `duikou.identify`. Uploads the video."""
+    def identify(self, video: Path | str, *, progress: Progress) -> Session:
+        """See `duikou.identify`. Uploads the video, unless it is at a URL."""
         from duikou.media.video import probe_video
 
-        info = probe_video(video)
-        progress("uploading", 0.0)
-        source = self._upload(video, "video")
+        info = None
+        source: Path | str | client.Upload = video
+        if isinstance(video, Path):
+            info = probe_video(video)
+            progress("uploading", 0.0)
+            source = self._upload(video, "video")
         progress("finding faces", 0.5)
-        with _own_errors():
+        with own_errors():
             found = self.connection.identify(source)
         progress("finding faces", 1.0)
         faces = tuple(self._face(face) for face in found.faces)
-        return Session(found.id, video, info, faces, tuple(map(_warning, found.rejected)))
+        return Session(found.id, named(video), info, faces, tuple(map(_warning, found.rejected)))
 
     def lip_sync(
         self,
@@ -158,28 +166,71 @@ class Server:
         progress: Progress,
     ) -> Result:
         """See `duikou.lip_sync`. Uploads the other files and downloads the result. Ctrl-C cancels the task."""
-        from duikou.media.video import probe_video
         from duikou.pipeline.checks import audio_lengths
         from duikou.pipeline.choice import ChoiceValidator
 
-        intervals = {face.id: face.interval for face in session.faces}
-        validator = ChoiceValidator(intervals, session.info.duration_ms, sync_mode)
-        checked = validator.check_all(choices, audio_lengths(choices))
+        if session.info is not None:
+            intervals = {face.id: face.interval for face in session.faces}
+            validator = ChoiceValidator(intervals, session.info.duration_ms, sync_mode)
+            choices = validator.check_all(choices, audio_lengths(choices))
         rendering, downloading = split(STAGE_WEIGHTS)
         progress("uploading", 0.0)
-        wanted = [self._uploaded(choice, f"choices[{number}]") for number, choice in enumerate(checked)]
+        wanted = [self._uploaded(choice, f"choices[{number}]") for number, choice in enumerate(choices)]
         options: client.TaskOptions = {
-            "external_task_id": f"duikou-{secrets.token_hex(16)}",
+            "external_task_id": self.task_name or f"duikou-{secrets.token_hex(16)}",
             "watermark": output.watermark is not None,
         }
         if sync_mode is not None:
             options["sync_mode"] = sync_mode.value
-        with _own_errors(), self._cancelling(options["external_task_id"]):
+        with own_errors(), self._cancelling(options["external_task_id"]):
             task = self.connection.lip_sync(session.id, wanted, **options)
             task = self.connection.wait(task, progress=_telling(scaled(progress, *rendering)))
-        paths = output.paths(session.video)
+        return self._finished(task, output, session.video, scaled(progress, *downloading))
+
+    def earlier(self, name: str) -> tuple[str, client.Task | None]:
+        """The first of the names `name-1`, `name-2` and so on whose task has not failed, and this task if there is one.
+
+        Tasks that failed keep their names, so a further try needs another one.
+        """
+        from duikou.client import NotFoundError, TaskStatus
+
+        for number in itertools.count(1):
+            try:
+                with own_errors():
+                    task = self.connection.get(f"{name}-{number}")
+            except InputError as error:
+                if isinstance(error.__cause__, NotFoundError):
+                    return f"{name}-{number}", None
+                raise
+            if task.status is not TaskStatus.FAILED:
+                return f"{name}-{number}", task
+        raise AssertionError("unreachable")
+
+    def resume(self, task: client.Task, video: Path | str, output: duikou.Output, *, progress: Progress) -> Result:
+        """Wait for a task that an earlier command made, and download its result. Ctrl-C cancels the task."""
+        rendering, downloading = split(STAGE_WEIGHTS)
+        with own_errors(), self._cancelling(task.id):
+            task = self.connection.wait(task, progress=_telling(scaled(progress, *rendering)))
+        return self._finished(task, output, named(video), scaled(progress, *downloading))
+
+    def cancel(self, name: str) -> None:
+        """Cancel the task of that name, if it exists and is not finished. Errors become warnings."""
+        from duikou.client import ClientError, InvalidRequestError, NotFoundError
+
+        try:
+            self.connection.cancel(name)
+        except (NotFoundError, InvalidRequestError):  # it does not exist yet, or has just finished
+            pass
+        except ClientError as error:
+            warn([f"task {name} goes on, because it cannot be cancelled: {error}"])
+
+    def _finished(self, task: client.Task, output: duikou.Output, video: Path, progress: Progress) -> Result:
+        """The result of a task, downloaded."""
+        from duikou.media.video import probe_video
+
+        paths = output.paths(video)
         for number, (name, path) in enumerate(paths.items()):
-            progress("downloading", downloading[0] + (downloading[1] - downloading[0]) * number / len(paths))
+            progress("downloading", number / len(paths))
             self._download(task, path, marked=name == "watermark")
         progress("downloading", 1.0)
         return Result(paths["output"], probe_video(paths["output"]), output.watermark)
@@ -204,7 +255,7 @@ class Server:
         return FaceChoice(**{**vars(choice), "audio": audio, "references": references})
 
     def _upload(self, path: Path, name: str) -> client.Upload:
-        with _own_errors(file=name):
+        with own_errors(file=name):
             return self.connection.upload(path)
 
     def _download(self, task: client.Task, path: Path, *, marked: bool) -> None:
@@ -213,7 +264,7 @@ class Server:
             what = "marked file" if marked else "result"
             raise DuikouError(f"the server has no {what} of task {task.id}")
         try:
-            with _own_errors():
+            with own_errors():
                 self.connection.download(url, path)
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from error
@@ -221,17 +272,10 @@ class Server:
     @contextmanager
     def _cancelling(self, task_id: str) -> Iterator[None]:
         """Cancel a task if the user stops the command."""
-        from duikou.client import ClientError, InvalidRequestError, NotFoundError
-
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            try:
-                self.connection.cancel(task_id)
-            except (NotFoundError, InvalidRequestError):  # it does not exist yet, or has just finished
-                pass
-            except ClientError as error:
-                warn([f"task {task_id} goes on, because it cannot be cancelled: {error}"])
+            self.cancel(task_id)
             raise
 
 
@@ -253,54 +297,3 @@ def _warning(warning: client.FaceWarning) -> FaceWarning:
     from duikou.timebase import Interval
 
     return FaceWarning(warning.code, warning.message, Interval(warning.start_ms, warning.end_ms))
-
-
-@contextmanager
-def _own_errors(file: str = "") -> Iterator[None]:
-    """Raise the client's errors as the library's, which decide on the exit status.
-
-    file: the parameter whose file is uploaded.
-    """
-    from duikou import client
-
-    try:
-        yield
-    except client.InputError as error:
-        raise _about(str(error), file) from error
-    except client.TaskFailedError as error:
-        failure = _about(_with(error.task.message or "the task failed", f"task {error.task.id}"))
-        raise failure if error.task.fault == "input" else DuikouError(str(failure)) from error
-    except client.AuthenticationError as error:
-        raise InputError(_with_request(error.message, error), field=KEY_VARIABLE) from error
-    except client.UnsupportedError as error:
-        reason = "this host takes no files, because it is no duikou server; `duikou.client` can send it URLs."
-        raise InputError(_with_request(reason, error), field="--server") from error
-    except (client.InvalidRequestError, client.ForbiddenError, client.NotFoundError) as error:
-        raise _about(_with_request(error.message, error), file) from error
-    except client.ProtocolError as error:
-        raise InputError(str(error), field="--server") from error
-    except client.ConnectionFailedError as error:
-        raise DuikouError(f"--server: {error}") from error
-    except client.ApiError as error:
-        raise DuikouError(_with_request(error.message, error)) from error
-    except client.ClientError as error:
-        raise DuikouError(str(error)) from error
-
-
-def _with_request(sentence: str, error: client.ApiError) -> str:
-    """A sentence with the server's id of the call."""
-    return _with(sentence, f"request {error.request_id}" if error.request_id else "")
-
-
-def _with(sentence: str, more: str) -> str:
-    return f"{sentence.rstrip('.')} ({more})." if more else sentence
-
-
-def _about(sentence: str, file: str = "") -> InputError:
-    """The error of a sentence that may begin with a field of the wire; it names the library's parameter."""
-    found = _FIELD.fullmatch(sentence)
-    name = ({**NAMES, "file": file}.get(found[2]) if found else file) or ""
-    if found is None or not name:
-        return InputError(sentence, field=name)
-    place = f"choices[{found[1]}]." if found[1] is not None else ""
-    return InputError(found[4], field=f"{place}{name}{found[3] or ''}")

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 import duikou
 from duikou.cli import remote
-from duikou.cli.faces import face_as_json, no_face, position
-from duikou.cli.files import require_ours, require_sound, require_video
-from duikou.cli.plan import read_plan
-from duikou.cli.terminal import AsJson, Quiet, print_json, read_settings, require_file, show_progress, warn
-from duikou.cli.times import parse_time, parse_trim, seconds
-from duikou.errors import InputError, StorageError
+from duikou.cli.faces import face_as_json
+from duikou.cli.files import default_output, named, video_of
+from duikou.cli.order import Order
+from duikou.cli.plan import place_of, read_plan
+from duikou.cli.terminal import AsJson, Quiet, print_json, read_settings, require_file, show_progress, silence, warn
+from duikou.cli.times import parse_time, parse_trim
+from duikou.errors import InputError
 from duikou.media.sync_mode import SyncMode
-from duikou.progress import scaled, split
-from duikou.timebase import END_TOLERANCE_MS
 
 if TYPE_CHECKING:
     from duikou import FaceChoice
-    from duikou.cli.remote import AnyFace, AnyResult, AnySession
-    from duikou.pipeline.checks import Material
-
-STAGE_WEIGHTS: Final = (1, 4)  # rough shares of identifying and of rendering in the time of `sync`
-SHORT_MS: Final = 100  # less speech than this is most likely a mistake in --trim
-_CHOICE: Final = re.compile(r"choices\[(\d+)\]\.(\w+)")
-_PLAN_NAMES: Final = {"face_id": "face", "insert_ms": "at", "trim_start_ms": "trim", "trim_end_ms": "trim"} | {
-    "audio_volume": "volume"
-}
+    from duikou.cli.order import Done
 
 
 class SyncCommand(TyperCommand):
@@ -57,7 +47,9 @@ class SyncCommand(TyperCommand):
 
 
 def sync(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="An mp4 or mov file.", show_default=False)],
+    video: Annotated[
+        str, typer.Argument(metavar="VIDEO", help="An mp4 or mov file; with --server also its URL.", show_default=False)
+    ],
     audio: Annotated[
         Path | None,
         typer.Argument(
@@ -133,10 +125,9 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Make faces of VIDEO speak, and write a new video."""
-    from duikou.pipeline.checks import Material
     from duikou.provenance.producer import configured, user_folder
 
-    require_video(video, "VIDEO")
+    source = video_of(video, server, "VIDEO")
     part = _trim(trim if trim is not None else crop)
     spoken = duikou.FaceChoice(
         audio=audio or "",
@@ -150,39 +141,28 @@ def sync(
     )
     choices = _choices(spoken, say, plan)
     with _own_names(say, plan):
-        _require_files(choices)
         made_by = configured(read_settings(), user_folder())
-        wanted = duikou.Output(output, watermark, made_by)
-        _check_output(wanted, video, force=force)
-        material = Material.read(video, choices)
-        _require_fit(material, sync_mode)
-        material.check(sync_mode)
-        doubts = [*material.doubts(), *_short(choices)]
-        if not quiet:
-            warn(doubts)
-        identifying, rendering = split(STAGE_WEIGHTS)
-        with remote.work_at(server) as work, show_progress(video.name, quiet=quiet) as progress:
-            session: AnySession = work.identify(video, progress=scaled(progress, *identifying))
-            if not session.faces:
-                raise InputError(no_face(session), field="VIDEO")
-            choices = _chosen(session, choices)
-            if not quiet:
-                warn(_speakers(session, choices, asked=material.choices), heading="")
-            outside = list(_outside(session, choices, material)) if sync_mode is None else []
-            if not quiet:
-                warn(outside)
-            result: AnyResult = work.lip_sync(
-                session, choices, wanted, sync_mode=sync_mode, progress=scaled(progress, *rendering)
-            )
-    warnings = [warning.message for spoken in result.spoken for warning in spoken.warnings]
-    if not quiet:
-        warn(warnings)
+        written = duikou.Output(output or default_output(source), watermark, made_by)
+        checked = Order(source, tuple(choices), written, sync_mode).check(force=force)
+        note, warning = (silence, silence) if quiet else (_note, _warning)
+        for doubt in checked.doubts:
+            warning(doubt)
+        with remote.work_at(server) as work, show_progress(named(source).name, quiet=quiet) as progress:
+            done = checked.perform(work, progress=progress, note=note, warning=warning)
     if as_json:
-        print_json(_as_json(session, choices, result, [*doubts, *outside, *warnings]))
+        print_json(_as_json(done))
         return
-    typer.echo(result.video)
-    if result.watermark is not None:
-        typer.echo(result.watermark)
+    typer.echo(done.result.video)
+    if done.result.watermark is not None:
+        typer.echo(done.result.watermark)
+
+
+def _note(sentence: str) -> None:
+    warn([sentence], heading="")
+
+
+def _warning(sentence: str) -> None:
+    warn([sentence])
 
 
 def _trim(text: str | None) -> tuple[int, int | None]:
@@ -220,122 +200,21 @@ def _own_names(say: Sequence[str] | None, plan: Path | None) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        found = _CHOICE.match(error.field)
-        if found is None:
+        place = place_of(error)
+        if place is None:
             if error.field == "choices":
                 raise error.renamed("--plan" if plan else "--say") from error
             raise
-        number, name = int(found[1]), found[2]
+        number, name = place
         if plan is not None:
-            raise InputError(f"{_PLAN_NAMES.get(name, name)}: {error.reason}", field=f"--plan {number + 1}") from error
-        if say and name in ("audio", "face_id"):
+            raise InputError(f"{name}: {error.reason}", field=f"--plan {number + 1}") from error
+        if say and name in ("audio", "face"):
             raise error.renamed(f"--say {number + 1}" if len(say) > 1 else "--say") from error
         raise
 
 
-def _require_files(choices: Sequence[FaceChoice]) -> None:
-    for number, choice in enumerate(choices):
-        require_sound(Path(choice.audio), f"choices[{number}].audio")
-        for place, path in enumerate(choice.references):
-            require_file(Path(path), f"choices[{number}].references[{place}]")
-
-
-def _check_output(wanted: duikou.Output, video: Path, *, force: bool) -> None:
-    try:
-        wanted.check(video)
-    except StorageError as error:
-        raise InputError(str(error), field="output") from error
-    assert wanted.made_by is not None
-    if not force:
-        for name, path in wanted.paths(video).items():
-            require_ours(path, name, wanted.made_by.name)
-
-
-def _require_fit(material: Material, mode: SyncMode | None) -> None:
-    """Refuse speech that ends after the video, with the options that mend it."""
-    video_ms = material.info.duration_ms
-    for number, (choice, length) in enumerate(zip(material.choices, material.audio_ms, strict=True)):
-        start, at, used_ms = choice.trim_start_ms, choice.insert_ms, _used_ms(choice, length)
-        if mode is not None or at < 0 or at + used_ms <= video_ms + END_TOLERANCE_MS:
-            continue
-        field, video_s = f"choices[{number}]", seconds(video_ms)
-        if at >= video_ms:
-            reason = f"the video lasts {video_s}, so speech cannot begin at {seconds(at)}; use an earlier time"
-            raise InputError(f"{reason}, or --sync-mode loop", field=f"{field}.insert_ms")
-        speech = f"the speech lasts {seconds(used_ms)}"
-        lengths = f"{speech} and begins at {seconds(at)}, the video lasts" if at else f"{speech}, the video"
-        raise InputError(
-            f"{lengths} {video_s}: use --trim {start or ''}:{start + video_ms - at} or --sync-mode cut_off to end the "
-            "speech earlier, or --sync-mode loop, bounce or silence to make the video longer",
-            field=f"{field}.audio",
-        )
-
-
-def _used_ms(choice: FaceChoice, audio_ms: int) -> int:
-    """Length of the part of the audio that a choice uses."""
-    return min(choice.trim_end_ms or audio_ms, audio_ms) - choice.trim_start_ms
-
-
-def _short(choices: Sequence[FaceChoice]) -> Iterator[str]:
-    for choice in choices:
-        if choice.trim_end_ms is not None and choice.trim_end_ms - choice.trim_start_ms < SHORT_MS:
-            yield f"only {choice.trim_end_ms - choice.trim_start_ms} ms of {Path(choice.audio).name} are used"
-
-
-def _chosen(session: AnySession, choices: Sequence[FaceChoice]) -> list[FaceChoice]:
-    """The choices with the most visible face where none is named."""
-    return [choice if choice.face_id else replace(choice, face_id=most_visible(session.faces).id) for choice in choices]
-
-
-def _speakers(session: AnySession, choices: Sequence[FaceChoice], asked: Sequence[FaceChoice]) -> Iterator[str]:
-    """Who speaks, in a sentence for each choice."""
-    faces = {face.id: face for face in session.faces}
-    for choice, before in zip(choices, asked, strict=True):
-        face = faces.get(choice.face_id)
-        if face is None:  # the library refuses it
-            continue
-        shown = f"{position(face, session)}, {face.interval.start_ms} ms to {face.interval.end_ms} ms"
-        sentence = f"face {face.id} speaks ({shown})"
-        others = [f"{other.id} ({position(other, session)})" for other in session.faces if other is not face]
-        if others and not before.face_id:
-            sentence += f", the most visible of {len(faces)}; --face also accepts {', '.join(others)}"
-        yield sentence
-
-
-def _outside(session: AnySession, choices: Sequence[FaceChoice], material: Material) -> Iterator[str]:
-    """A sentence for each speech that begins before its face shows, or goes on after it.
-
-    Raises `InputError` for speech that plays only while its face is not there.
-    """
-    shown = {face.id: face.interval for face in session.faces}
-    for number, (choice, length) in enumerate(zip(choices, material.audio_ms, strict=True)):
-        face = shown.get(choice.face_id)
-        if face is None:  # the library refuses it
-            continue
-        start, at = choice.trim_start_ms, choice.insert_ms
-        end = at + _used_ms(choice, length)
-        if at >= face.end_ms or end <= face.start_ms:
-            raise InputError(
-                f"face {choice.face_id} shows from {face.start_ms} ms to {face.end_ms} ms, the speech plays from "
-                f"{at} ms to {end} ms: use --at {face.start_ms}",
-                field=f"choices[{number}].insert_ms",
-            )
-        if face.start_ms - at > END_TOLERANCE_MS:
-            yield (
-                f"the speech begins {seconds(face.start_ms - at)} before face {choice.face_id}, which begins at "
-                f"{face.start_ms} ms; --at {face.start_ms} begins both together"
-            )
-        if end - face.end_ms > END_TOLERANCE_MS:
-            yield (
-                f"the speech goes on for {seconds(end - face.end_ms)} after face {choice.face_id}, which ends at "
-                f"{face.end_ms} ms; --trim {start or ''}:{start + face.end_ms - at} or --sync-mode cut_off ends both "
-                "together"
-            )
-
-
-def _as_json(
-    session: AnySession, choices: Sequence[FaceChoice], result: AnyResult, warnings: Sequence[str]
-) -> dict[str, object]:
+def _as_json(done: Done) -> dict[str, object]:
+    result, session = done.result, done.session
     info = result.info
     return {
         "video": str(result.video),
@@ -347,12 +226,7 @@ def _as_json(
         "faces": [
             face_as_json(session.face(choice.face_id), session)
             | {"audio": str(choice.audio), "at_ms": choice.insert_ms}
-            for choice in choices
+            for choice in done.choices
         ],
-        "warnings": list(warnings),
+        "warnings": list(done.warnings),
     }
-
-
-def most_visible(faces: Sequence[AnyFace]) -> AnyFace:
-    """The face with the largest product of its interval's length and its usual width."""
-    return max(faces, key=lambda face: face.interval.duration_ms * face.box[2])

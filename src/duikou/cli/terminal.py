@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR: Final = 1
 EXIT_INPUT: Final = 2
-PIPE_WIDTH: Final = 250  # columns of a table in a file or a pipe: wide enough that each row stays on one line
+PIPE_WIDTH: Final = 250  # columns of a table in a file or a pipe, unless a row needs more to stay on one line
+MAX_WIDTH: Final = 100_000
 PLAIN_STEPS: Final = 4  # lines per stage without a terminal: enough to see progress, few enough to read a log
 ESTIMATE_S: Final = 5.0  # seconds of work after which the time left is told
 
@@ -36,6 +37,10 @@ def warn(sentences: Iterable[str], heading: str = "warning: ") -> None:
     """Print sentences on standard error, each on a line of its own."""
     for sentence in sentences:
         typer.echo(f"{heading}{sentence}", err=True)
+
+
+def silence(sentence: str) -> None:
+    """Say nothing: in place of a function that prints a sentence."""
 
 
 def complain(sentence: str) -> None:
@@ -62,7 +67,11 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
     table = Table(*header, box=None, pad_edge=False, show_header=bool(header))
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False).print(table)
+    console = Console(markup=False)
+    if not sys.stdout.isatty():
+        longest = console.measure(table, options=console.options.update(width=MAX_WIDTH)).maximum
+        console = Console(width=max(PIPE_WIDTH, longest), markup=False)
+    console.print(table)
 
 
 def format_time(ms: int) -> str:

@@ -155,15 +155,30 @@ class Calls:
         """See `Duikou.wait`."""
         start_s, poll_s = monotonic(), FIRST_POLL_S
         last: Task | None = None
+        request, failures, heard_s = self._request("GET", _task_path(task)), 0, start_s
         while True:
-            now = yield from self.get(task)
+            try:
+                now = wire.read_task(wire.read_data((yield Send(self._signed(request))), request.name))
+            except (ApiError, ConnectionFailedError) as error:
+                failures += 1
+                wait_s = self.retry.outlast_s(failures, error, monotonic() - heard_s)
+                if wait_s is None:
+                    raise
+                log.info("%s failed (%d in a row); again in %.1f s: %s", request.name, failures, wait_s, error)
+                left_s = _left_s(start_s, timeout_s)
+                if left_s <= 0:
+                    if last is None:
+                        raise
+                    raise WaitTimeoutError(last, timeout_s or 0.0) from error
+                yield Sleep(min(wait_s, left_s))
+                continue
             if progress is not None and now != last:
                 yield Tell(progress, (now,))
             if now.status is TaskStatus.FAILED:
                 raise TaskFailedError(now)
             if now.finished:
                 return now
-            last, left_s = now, float("inf") if timeout_s is None else start_s + timeout_s - monotonic()
+            last, left_s, failures, heard_s = now, _left_s(start_s, timeout_s), 0, monotonic()
             if timeout_s is not None and left_s <= 0:
                 raise WaitTimeoutError(now, timeout_s)
             yield Sleep(min(poll_s, left_s))
@@ -287,6 +302,10 @@ def _check_stream(reply: Reply, what: str) -> None:
     media_type = reply.headers.get("content-type", "")
     if not media_type.startswith("text/event-stream"):
         raise ProtocolError(f"{what}: the answer is {media_type[:40] or 'nothing'} in place of text/event-stream.")
+
+
+def _left_s(start_s: float, timeout_s: float | None) -> float:
+    return float("inf") if timeout_s is None else start_s + timeout_s - monotonic()
 
 
 def _checked_url(url: str) -> str:

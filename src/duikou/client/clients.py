@@ -71,7 +71,7 @@ class Duikou:
         return self._driver.run(self._calls.lip_sync(session, choices, options))
 
     def wait(self, task: Task | str, *, timeout_s: float | None = None, progress: TaskProgress | None = None) -> Task:
-        """Wait until a task has succeeded.
+        """Wait until a task has succeeded. A server that does not answer for a while is borne: see `Retry.outage_s`.
 
         task: it, its id or its external id. progress: called with the task at every change.
         Raises `TaskFailedError` if it fails, `WaitTimeoutError` if it is unfinished after `timeout_s`.

@@ -61,12 +61,18 @@ class Material:
                 f"{self.video.name} was cut off: {missing:.0%} of the file is missing, and only the first "
                 f"{self.info.duration_ms} ms can be used"
             )
-        for choice in self.choices:
-            path = Path(choice.audio)
-            audio = read_audio(path, start_ms=choice.trim_start_ms, end_ms=choice.trim_end_ms, field="audio")
-            if np.abs(audio.samples).max(initial=0.0) < SILENT:
-                found.append(f"{path.name} is silent; the mouth will stay closed")
-        return found
+        return [*found, *audio_doubts(self.choices)]
+
+
+def audio_doubts(choices: Sequence[FaceChoice]) -> list[str]:
+    """A sentence for each choice whose audio is silent. Decodes it."""
+    found = []
+    for choice in choices:
+        path = Path(choice.audio)
+        audio = read_audio(path, start_ms=choice.trim_start_ms, end_ms=choice.trim_end_ms, field="audio")
+        if np.abs(audio.samples).max(initial=0.0) < SILENT:
+            found.append(f"{path.name} is silent; the mouth will stay closed")
+    return found
 
 
 def audio_lengths(choices: Sequence[FaceChoice]) -> list[int]:
