@@ -27,7 +27,8 @@ NARROW = (0.008, 0.02)
 """Lip gaps, in eye distances, at which painted lips show only their shadow, and all of the inside."""
 
 FURTHER = 0.012
-"""How much further open than they were, in eye distances, an exemplar's lips show what is painted behind them."""
+"""How much further open than they were, in eye distances, narrow lips of an exemplar show what is painted behind
+them."""
 
 SEALED = 0.012
 """Lip gap, in eye distances, at which lips are sealed; the crease fades out up to twice that gap."""
@@ -211,8 +212,9 @@ def _behind(canvas: _Canvas, source: Source, opening: Float32Array, lips: Float3
         wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
         behind = crease + np.float32(wide) * (behind - crease)
     if lends:
-        # Lips of an exemplar that open no further than they were have their own shadow.
-        further = smoothstep(np.asarray((mouth.gap - source.gap) / FURTHER))
+        # Narrow lips of an exemplar that open no further than they were have their own shadow.
+        wide = np.asarray(mouth.gap / SHOWS_INSIDE - 1)
+        further = np.maximum(smoothstep(wide), smoothstep(np.asarray((mouth.gap - source.gap) / FURTHER)))
         behind = lips + np.float32(further) * (behind - lips)
     return behind
 
