@@ -1,0 +1,51 @@
+// Elements, and what a screen reader hears.
+
+/**
+ * Make an element. Properties that begin with "on" are listeners; `class`, `aria-*`, `data-*` and other names with a
+ * hyphen are attributes; everything else is a property. Children are nodes or text; null and false are left out.
+ */
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class" || name === "for" || name === "role" || name.includes("-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  put(element, ...children);
+  return element;
+}
+
+/** Replace the children of an element. */
+export function put(element, ...children) {
+  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+let live;
+
+/** Tell a screen reader something that appeared. */
+export function announce(text) {
+  if (!live) {
+    live = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
+    document.body.append(live);
+  }
+  live.textContent = text;
+}
+
+/** A time in ms as people read it: 0:03.25, 1:02.00. */
+export function clock(ms) {
+  const hundredths = Math.round(Math.max(ms, 0) / 10);
+  const seconds = String(Math.floor(hundredths / 100) % 60).padStart(2, "0");
+  return `${Math.floor(hundredths / 6000)}:${seconds}.${String(hundredths % 100).padStart(2, "0")}`;
+}
+
+/** A length in ms in seconds, without trailing zeros: 5.1. */
+export function seconds(ms) {
+  return String(Math.round(ms) / 1000);
+}
+
+/** Bytes as people read them: 12.3 MB (MiB, as the limits are). */
+export function megabytes(bytes) {
+  return (bytes / 1048576).toFixed(1);
+}

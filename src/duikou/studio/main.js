@@ -1,0 +1,54 @@
+// Builds the page: a header, the panels in the order of the work, and the list of tasks.
+
+import * as api from "./api.js";
+import { bring } from "./bring.js";
+import { compare } from "./compare.js";
+import { h, put } from "./dom.js";
+import { faces } from "./faces.js";
+import { header } from "./header.js";
+import { notice } from "./notice.js";
+import { render } from "./render.js";
+import { stage } from "./stage.js";
+import { tasks } from "./tasks.js";
+import { timeline } from "./timeline.js";
+import { t } from "./words.js";
+
+let page = null;
+
+/** Build everything anew, as after a change of language. What is in hand is in the state. */
+function build(settings) {
+  page?.abort();
+  page = new AbortController();
+  const context = { settings, ended: page.signal, rebuild: () => build(settings) };
+  const shown = stage(context);
+  put(
+    document.body,
+    h("a", { class: "skip", href: "#work" }, t("page.skip")),
+    header(context),
+    notice(context),
+    h(
+      "main",
+      { id: "work" },
+      bring(context),
+      shown.element,
+      faces({ ...context, stage: shown }),
+      timeline({ ...context, stage: shown }),
+      render({ ...context, stage: shown }),
+      compare(context),
+      tasks(context),
+    ),
+  );
+}
+
+async function start() {
+  for (;;) {
+    try {
+      return build(await api.settings());
+    } catch (error) {
+      put(document.body, h("main", { class: "alone" }, h("h1", {}, "duikou"), h("p", { role: "alert" }, t("page.offline"))));
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  }
+}
+
+start();
