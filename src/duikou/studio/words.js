@@ -1,36 +1,42 @@
-// The page's words in the user's language. Each language has the same keys (words/en.js, words/zh.js).
+// The page's words in the user's language. Each file of words/ has the same keys in every language.
 
-import { en } from "./words/en.js";
-import { zh } from "./words/zh.js";
+import { words as page } from "./words/page.js";
+import { words as render } from "./words/render.js";
+import { words as timeline } from "./words/timeline.js";
 
-const LANGUAGES = { en, zh };
 const KEPT = "duikou.language";
+const FILES = [page, timeline, render];
+
+export const languages = ["en", "zh"];
+const words = Object.fromEntries(languages.map((one) => [one, Object.assign({}, ...FILES.map((file) => file[one]))]));
 
 let language = localStorage.getItem(KEPT) ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
-if (!(language in LANGUAGES)) language = "en";
-document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+if (!languages.includes(language)) language = "en";
+name();
 
-export const languages = Object.keys(LANGUAGES);
+function name() {
+  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+}
 
 export function currentLanguage() {
   return language;
 }
 
-/** Choose the language; the page is built anew from its state. */
+/** Choose the language. The page is then built anew from its state. */
 export function setLanguage(chosen) {
   language = chosen;
   localStorage.setItem(KEPT, chosen);
-  document.documentElement.lang = chosen === "zh" ? "zh-Hans" : "en";
+  name();
 }
 
 /** The words for a key; `{name}` in them becomes values.name. */
 export function t(key, values = {}) {
-  const words = LANGUAGES[language][key] ?? en[key];
-  if (words === undefined) throw new Error(`no words for ${key}`);
-  return words.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+  const found = words[language][key];
+  if (found === undefined) throw new Error(`no words for ${key}`);
+  return found.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
-/** Whether there are words for a key: codes of a newer server may have none. */
+/** Whether there are words for a key: a newer server may send codes that have none. */
 export function has(key) {
-  return key in en;
+  return key in words.en;
 }

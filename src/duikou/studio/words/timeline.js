@@ -1,0 +1,6 @@
+// Words of the page, in each language.
+
+export const words = {
+  en: {},
+  zh: {},
+};
