@@ -29,15 +29,22 @@ function build(settings) {
     h(
       "main",
       { id: "work" },
-      bring(context),
-      shown.element,
-      faces({ ...context, stage: shown }),
-      timeline({ ...context, stage: shown }),
-      render({ ...context, stage: shown }),
-      compare(context),
-      tasks(context),
+      panel("bring", bring(context)),
+      panel("stage", shown.element),
+      panel("faces", faces({ ...context, stage: shown })),
+      panel("timeline", timeline({ ...context, stage: shown })),
+      panel("render", render({ ...context, stage: shown })),
+      panel("compare", compare(context)),
+      panel("tasks", tasks(context)),
     ),
   );
+}
+
+/** Name a panel for the style sheet, which gives it its look and its place. */
+function panel(name, element) {
+  element.classList.add("panel");
+  element.dataset.panel = name;
+  return element;
 }
 
 async function start() {
