@@ -9,6 +9,8 @@ const KEPT = "duikou.state";
  * speeches:  [{key, faceId, audio: {id, url, name, durationMs}, trimStartMs, trimEndMs, insertMs, volume}]
  * originalVolume, syncMode ("" or a mode of the wire), watermark
  * taskId:    null or the id of the task that is shown
+ * ordering:  null or the request whose task is being made: {body, externalId, sending, offline}
+ * made:      null or the request of the task that was made last: {taskId, body}
  */
 const EMPTY = {
   video: null,
@@ -18,6 +20,8 @@ const EMPTY = {
   syncMode: "",
   watermark: false,
   taskId: null,
+  ordering: null,
+  made: null,
 };
 
 let state = read();
