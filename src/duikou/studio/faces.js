@@ -1,0 +1,116 @@
+// The faces that were found, as cards, and what may spoil the result, in words.
+
+import { clock, h, put, seconds } from "./dom.js";
+import { colour } from "./palette.js";
+import * as state from "./state.js";
+import { has, t } from "./words.js";
+
+/** The panel of the faces. Choosing one selects it on the stage and seeks to its start. */
+export function faces(context) {
+  const body = h("div", { class: "stack" });
+  const element = h(
+    "section",
+    { class: "faces", "aria-labelledby": "faces-title" },
+    h("h2", { id: "faces-title" }, t("faces.title")),
+    body,
+  );
+  const mark = (id) => {
+    for (const button of body.querySelectorAll(".face")) button.setAttribute("aria-pressed", String(button.dataset.face === id));
+  };
+  const show = () => {
+    const { session } = state.get();
+    element.hidden = !session;
+    if (!session) return put(body);
+    const { faces: found, rejected } = session;
+    put(
+      body,
+      found.length ? h("p", { class: "quiet small" }, t("faces.hint")) : none(context.settings),
+      found.length && h("ul", { class: "cards" }, found.map((face, place) => card(face, place, context.stage))),
+      rejected.length && people(rejected, !found.length),
+    );
+  };
+  const ends = [state.subscribe((_, names) => names.includes("session") && show()), context.stage.onSelect(mark)];
+  context.ended.addEventListener("abort", () => ends.forEach((end) => end?.()));
+  show();
+  return element;
+}
+
+function card(face, place, stage) {
+  const number = place + 1;
+  const select = () => {
+    stage.select(face.id);
+    stage.seek(face.startMs);
+  };
+  const dot = h("span", { class: "dot" });
+  dot.style.background = colour(place);
+  const button = h(
+    "button",
+    { type: "button", class: "face", "aria-label": t("faces.choose", { number }), "aria-pressed": "false", onclick: select },
+    picture(face, number),
+    h(
+      "span",
+      { class: "about" },
+      h("span", { class: "row" }, dot, h("strong", {}, t("faces.one", { number }))),
+      h("span", { class: "small quiet figure" }, t("faces.where", { from: clock(face.startMs), to: clock(face.endMs) })),
+    ),
+  );
+  button.dataset.face = face.id;
+  const about = face.warnings.length ? reasons(face.warnings, face) : h("p", { class: "fine small" }, t("faces.fine"));
+  return h("li", { class: "card" }, button, about);
+}
+
+function picture(face, number) {
+  const image = h("img", { alt: t("faces.picture", { number }), width: 64, height: 64 });
+  image.addEventListener("error", () => image.replaceWith(h("span", { class: "gone small" }, t("faces.gone"))));
+  image.src = face.image;
+  return image;
+}
+
+/** Warnings as sentences; the time where it is not the face's whole time; the server's figures behind a fold. */
+function reasons(warnings, face) {
+  const told = new Map();
+  for (const warning of warnings) {
+    const words = sentence(warning);
+    told.set(words, [...(told.get(words) ?? []), warning]);
+  }
+  return h(
+    "div",
+    { class: "reasons small" },
+    h(
+      "ul",
+      {},
+      [...told].map(([words, alike]) => {
+        const times = alike.filter((one) => !face || one.startMs > face.startMs || one.endMs < face.endMs).map(time);
+        return h("li", {}, words, times.length > 0 && h("span", { class: "quiet figure" }, ` ${times.join(", ")}`));
+      }),
+    ),
+    h("details", {}, h("summary", { class: "quiet" }, t("faces.measured")), h("ul", {}, warnings.map((one) => h("li", { lang: "en" }, one.message)))),
+  );
+}
+
+function sentence({ code, message }) {
+  return has(`warning.${code}`) ? t(`warning.${code}`) : message;
+}
+
+function time({ startMs, endMs }) {
+  return endMs > startMs ? `${clock(startMs)}–${clock(endMs)}` : clock(startMs);
+}
+
+function none(settings) {
+  return h(
+    "div",
+    { class: "note warn" },
+    h("p", {}, h("strong", {}, t("faces.none"))),
+    h("p", {}, t("faces.none.how", { min: seconds(settings.min_overlap_ms) })),
+  );
+}
+
+function people(rejected, alone) {
+  return h(
+    "div",
+    { class: "rejected" },
+    h("h3", {}, t("faces.rejected")),
+    alone && h("p", { class: "small" }, t("faces.rejected.why")),
+    reasons(rejected, null),
+  );
+}
