@@ -45,8 +45,8 @@ function card(face, place, stage) {
   dot.style.background = colour(place);
   const button = h(
     "button",
-    { type: "button", class: "face", "aria-label": t("faces.choose", { number }), "aria-pressed": "false", onclick: select },
-    picture(face, number),
+    { type: "button", class: "face", "aria-pressed": "false", onclick: select },
+    picture(face),
     h(
       "span",
       { class: "about" },
@@ -59,8 +59,8 @@ function card(face, place, stage) {
   return h("li", { class: "card" }, button, about);
 }
 
-function picture(face, number) {
-  const image = h("img", { alt: t("faces.picture", { number }), width: 64, height: 64 });
+function picture(face) {
+  const image = h("img", { alt: "", width: 64, height: 64 });
   image.addEventListener("error", () => image.replaceWith(h("span", { class: "gone small" }, t("faces.gone"))));
   image.src = face.image;
   return image;
