@@ -11,17 +11,21 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
+import duikou
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
+from duikou.server import validation
 from duikou.server.signed_urls import FileUrls
 from duikou.server.validation import in_wire_words
+from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
 from duikou.tasks.states import TaskStatus
@@ -390,6 +394,54 @@ class StatusData(_ExtensionResponse):
     """An extension: the state of the server."""
 
     status: Literal["ok", "ready"]
+
+
+class StudioSettings(_ExtensionResponse):
+    """An extension: what a page must know of the server. Limits are those that the server checks; times are in ms."""
+
+    version: str = Field(description="Version of duikou.")
+    needs_key: bool = Field(description="Whether calls need a key.")
+    several_faces: bool = Field(description="Whether `face_choose` may have several entries.")
+    any_size: bool = Field(description="Whether videos of any size in pixels are accepted.")
+    session_hours: int = Field(description="Hours for which a session is valid.")
+    max_faces: int = Field(description="Entries that `face_choose` may have.")
+    max_references: int = Field(description="URLs that `reference_urls` may have.")
+    max_video_mb: int = Field(description="Largest video or photo, in MiB.")
+    max_audio_mb: int = Field(description="Largest audio file, in MiB.")
+    min_video_ms: int = Field(description="Shortest video.")
+    max_video_ms: int = Field(description="Longest video.")
+    min_audio_ms: int = Field(description="Shortest audio file.")
+    max_audio_ms: int = Field(description="Longest audio file.")
+    min_speech_ms: int = Field(description="Shortest time from `sound_start_time` to `sound_end_time`.")
+    min_overlap_ms: int = Field(description="Shortest time that the speech shares with the face's interval.")
+    min_side: int = Field(description="Smallest width or height of a video, in pixels.")
+    max_side: int = Field(description="Largest width or height of a video, in pixels.")
+    min_pixels: int = Field(description="Smallest width times height of a video.")
+    max_pixels: int = Field(description="Largest width times height of a video.")
+    max_frame_rate: int = Field(description="Most frames per second of a video.")
+
+
+def studio_settings(settings: Settings, *, needs_key: bool) -> StudioSettings:
+    """What a page must know of a server with these settings."""
+    return StudioSettings(
+        version=duikou.__version__,
+        needs_key=needs_key,
+        several_faces=settings.several_faces,
+        any_size=settings.any_size,
+        session_hours=settings.session_hours,
+        max_faces=MAX_FACES if settings.several_faces else 1,
+        max_references=MAX_REFERENCES,
+        max_video_mb=settings.max_video_mb,
+        max_audio_mb=settings.max_audio_mb,
+        min_video_ms=validation.MIN_MS,
+        max_video_ms=validation.MAX_MS,
+        min_audio_ms=validation.MIN_MS,
+        max_audio_ms=validation.MAX_MS,
+        min_speech_ms=validation.CHOICE.min_trim_ms,
+        min_overlap_ms=validation.CHOICE.min_overlap_ms,
+        max_frame_rate=validation.MAX_RATE,
+        **asdict(validation.ANY_SIZE if settings.any_size else validation.CONTRACT_SIZES),
+    )
 
 
 def identify_data(session: SessionRecord, links: FileUrls) -> IdentifyData:
