@@ -10,6 +10,7 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 
 from duikou.errors import InputError
+from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import check_url, fetch
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
@@ -55,6 +56,14 @@ class FileReference:
     suffixes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Identified:
+    """A session and the description of its video."""
+
+    session: SessionRecord
+    video: VideoInfo
+
+
 class Ingest:
     """Receives files, and creates the sessions and tasks that are made from them."""
 
@@ -63,7 +72,7 @@ class Ingest:
 
     # Sessions
 
-    async def identify(self, caller: Caller, body: schemas.IdentifyRequest) -> SessionRecord:
+    async def identify(self, caller: Caller, body: schemas.IdentifyRequest) -> Identified:
         """A session on the video that a request names. Raises `InputError` and the errors of `TaskService.identify`."""
         if bool(body.video_url) == bool(body.video_id):
             raise InputError("exactly one of video_url and video_id must be given.", field="video_url")
@@ -75,22 +84,22 @@ class Ingest:
             return await self._identify_stored(caller.account, media, field)
         return await self._identify_url(caller.account, body.video_url or "")
 
-    async def _identify_url(self, account: str, url: str) -> SessionRecord:
+    async def _identify_url(self, account: str, url: str) -> Identified:
         max_mb = self._settings.max_video_mb
         async with self.receiving(max_mb) as path:
             await self._fetch(url, path, max_mb, "video_url")
             info = await self._prober.video(path, "video_url")
             validation.check_video(info, "video_url", any_size=self._settings.any_size)
             with _naming("video_url"):
-                return await self._service.identify(account, path, info)
+                return Identified(await self._service.identify(account, path, info), info)
 
-    async def _identify_stored(self, account: str, media: Media, field: str) -> SessionRecord:
+    async def _identify_stored(self, account: str, media: Media, field: str) -> Identified:
         async with self._local(media) as path:
             info = await self._prober.video(path, field)
         validation.check_video(info, field, any_size=self._settings.any_size)
         await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=True))
         with _naming(field):
-            return await self._service.identify_source(account, media)
+            return Identified(await self._service.identify_source(account, media), info)
 
     # Tasks
 

@@ -20,6 +20,7 @@ from pydantic.json_schema import SkipJsonSchema
 import duikou
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
+from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
 from duikou.server import validation
@@ -303,12 +304,24 @@ class FaceData(_Response):
     )
 
 
+class SourceVideoData(_ExtensionResponse):
+    """An extension: a source video, upright as a player shows it."""
+
+    id: str = Field(description="Id of the video, for `video_id`.")
+    url: str = Field(description="Signed URL of the video; needs no key and expires.")
+    duration: str = Field(description="Duration in seconds, as a string.")
+    width: int = Field(description="Width in pixels.")
+    height: int = Field(description="Height in pixels.")
+    frame_rate: float = Field(description="Mean frames per second.")
+
+
 class IdentifyData(_Response):
     """A session and its faces."""
 
     session_id: str = Field(description="Id of the session; valid for 24 hours.")
     final_unit_deduction: str = Field(default="0", description="Cost of the call, always 0.")
     face_data: list[FaceData] = Field(description="The faces found; an empty list is a success.")
+    video: SourceVideoData = Field(description="An extension: the video in which they were found.")
     rejected: list[FaceWarningData] = Field(
         description="An extension: why people who were seen are not among the faces.", json_schema_extra=EXTENSION
     )
@@ -444,8 +457,9 @@ def studio_settings(settings: Settings, *, needs_key: bool) -> StudioSettings:
     )
 
 
-def identify_data(session: SessionRecord, links: FileUrls) -> IdentifyData:
-    """The answer to identify-face."""
+def identify_data(session: SessionRecord, video: VideoInfo, links: FileUrls) -> IdentifyData:
+    """The answer to identify-face. video: the session's, as its probe describes it."""
+    source = session.source
     return IdentifyData(
         session_id=session.id,
         face_data=[
@@ -459,6 +473,14 @@ def identify_data(session: SessionRecord, links: FileUrls) -> IdentifyData:
             )
             for face in session.faces
         ],
+        video=SourceVideoData(
+            id=source.id,
+            url=links.media(source.id, source.suffix, source.key),
+            duration=seconds_text(source.duration_ms),
+            width=video.width,
+            height=video.height,
+            frame_rate=round(float(video.rate), 3),
+        ),
         rejected=face_warnings(session.rejected),
     )
 
