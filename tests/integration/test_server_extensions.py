@@ -40,6 +40,7 @@ from duikou.server.signed_urls import UrlSigner
 from duikou.units import MIB
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
+FROM_URL = f"{FILES}/from-url"
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,74 @@ def test_an_upload_that_is_over_or_of_another_kind_is_refused(client, data, sess
     refused(client.post(IDENTIFY, json={"video_id": sound["id"]}), 400, 1201, sentence)
     path = httpx.URL(old["url"]).path
     refused(client.get(old["url"]), 404, 1203, f"There is no file {path}, or it has expired.")
+
+
+# Files that the server fetches
+
+FETCHED = {"video": stub_work.video(container="mov"), "audio": stub_work.sound(), "image": stub_work.PHOTO}
+
+
+@pytest.fixture(scope="module")
+def shelf():
+    files = {f"{kind}__bin": content for kind, content in FETCHED.items()}
+    large = {"sound__bin": stub_work.sound(pad="x" * MIB), "large__bin": b"x" * (2 * MIB + 1)}
+    with sources(**files, **large, text__html=b"<p>no media</p>", void__bin=b"") as url:
+        yield url
+
+
+@pytest.mark.parametrize("prefix", ["", "/klingai", "/kling"])
+@pytest.mark.parametrize("kind", FETCHED)
+def test_a_fetched_file_is_an_upload(client, shelf, kind, prefix) -> None:
+    data = client.post(f"{prefix}{FROM_URL}", json={"url": f"{shelf}/{kind}.bin"}).json()["data"]
+    uploaded = client.post(FILES, content=FETCHED[kind]).json()["data"]
+    assert data.keys() == uploaded.keys()
+    assert [data[name] for name in ("type", "size", "duration")] == [
+        uploaded[name] for name in ("type", "size", "duration")
+    ]
+    assert abs(data["expires_at"] - uploaded["expires_at"]) < 60_000
+    assert httpx.get(data["url"]).content == FETCHED[kind]
+
+
+def test_a_fetched_video_speaks_with_a_fetched_sound(client, shelf) -> None:
+    video, sound = (
+        client.post(FROM_URL, json={"url": f"{shelf}/{kind}.bin"}).json()["data"]["id"] for kind in ("video", "audio")
+    )
+    made = client.post(IDENTIFY, json={"video_id": video}).json()["data"]["session_id"]
+    assert ended(client, create(client, order(made, "", audio_id=sound)))["task_status"] == "succeed"
+
+
+def test_files_that_cannot_be_fetched_leave_nothing(client, data, shelf) -> None:
+    before = left(data)
+    sound = len(stub_work.sound(pad="x" * MIB))
+    unreachable = "the host cannot be reached from here (private addresses must be allowed by the operator)."
+    for url, sentence in (
+        ("http://10.0.0.1/a.mp4", unreachable),
+        ("http://169.254.169.254/latest/meta-data", unreachable),
+        ("file:///etc/passwd", "only http and https URLs are taken."),
+        ("", "only http and https URLs are taken."),
+        (f"{shelf}/nothing.mp4", "the host answered with status 404."),
+        (f"{shelf}/large.bin", "the file is larger than 2 MB."),
+        (f"{shelf}/sound.bin", f"the file has {sound} bytes; at most 1 MB are allowed."),
+        (f"{shelf}/text.html", "the file is neither a video nor a sound."),
+        (f"{shelf}/void.bin", "the file is empty."),
+        (7, "a string is expected, not 7."),
+    ):
+        refused(client.post(FROM_URL, json={"url": url}), 400, 1201, f"url: {sentence}")
+    refused(client.post(FROM_URL, json={}), 400, 1201, "url: a value is required.")
+    refused(client.post(FROM_URL, content=b"junk"), 400, 1201, "The request body is not valid JSON.")
+    assert left(data) == before
+
+
+def test_a_url_of_the_server_itself_is_no_second_file(client, data) -> None:
+    video = client.post(FILES, content=stub_work.video()).json()["data"]
+    before = left(data)
+    assert client.post(FROM_URL, json={"url": video["url"]}).json()["data"]["id"] == video["id"]
+    assert left(data) == before
+    bare = video["url"].partition("?")[0]
+    sentence = f"url: the URL of {httpx.URL(bare).path} is not signed by this server."
+    refused(client.post(FROM_URL, json={"url": bare}), 400, 1201, sentence)
+    face = identify(client, video["url"])["face_data"][0]["face_image"]
+    assert client.post(FROM_URL, json={"url": face}).status_code == 400
 
 
 # URLs of the server itself

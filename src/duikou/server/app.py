@@ -61,6 +61,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         tags: list[str | Enum] = [openapi.tag_of(prefix)]
         app.include_router(lip_sync.api, prefix=prefix, tags=tags)
         app.include_router(uploads.router, prefix=prefix, tags=tags)
+        app.include_router(uploads.json_router, prefix=prefix, tags=tags)
     app.include_router(files.router)
     app.include_router(health.router)
     app.include_router(studio.router)

@@ -34,7 +34,13 @@ from duikou.telemetry.traces import traces
 from duikou.units import MIB
 
 REFERENCE_SUFFIXES = (*VIDEO_SUFFIXES, *PHOTO_SUFFIXES)
-NAMES = {VIDEO_SUFFIXES: "video", AUDIO_SUFFIXES: "sound", REFERENCE_SUFFIXES: "clip or photo"}
+UPLOAD_SUFFIXES = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES)
+NAMES = {
+    VIDEO_SUFFIXES: "video",
+    AUDIO_SUFFIXES: "sound",
+    REFERENCE_SUFFIXES: "clip or photo",
+    UPLOAD_SUFFIXES: "file",
+}
 """What a missing file of some kind is called."""
 
 
@@ -226,14 +232,32 @@ class Ingest:
 
     async def store_upload(self, account: str, receive: Callable[[Path], Awaitable[None]]) -> Media:
         """Store an uploaded file. receive: writes it to a path. Raises `InputError` that names `file`."""
+        return await self._store(account, receive, "file")
+
+    async def store_from_url(self, caller: Caller, url: str) -> Media:
+        """Fetch a file of any kind and store it; the stored one where the URL is this server's.
+
+        Raises `InputError` that names `url`.
+        """
+        media = await self._stored(caller, FileReference(None, url, "url", UPLOAD_SUFFIXES))
+        if media is not None:
+            await run_in_threadpool(self._service.extend_upload, media, as_source=False)
+            return await run_in_threadpool(self._service.media, caller.account, media.id) or media
+        return await self._store(caller.account, lambda path: self._fetch(url, path, self._max_upload_mb, "url"), "url")
+
+    @property
+    def _max_upload_mb(self) -> int:
+        return max(self._settings.max_video_mb, self._settings.max_audio_mb)
+
+    async def _store(self, account: str, receive: Callable[[Path], Awaitable[None]], field: str) -> Media:
         await run_in_threadpool(self._service.require_disk)
         settings = self._settings
-        async with self.receiving(max(settings.max_video_mb, settings.max_audio_mb)) as path:
+        async with self.receiving(self._max_upload_mb) as path:
             await receive(path)
-            found = await self._prober.upload(path, "file")
+            found = await self._prober.upload(path, field)
             max_mb = settings.max_audio_mb if found.suffix in AUDIO_SUFFIXES else settings.max_video_mb
             if (size := path.stat().st_size) > max_mb * MIB:
-                raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field="file")
+                raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field=field)
             new = NewMedia(path, MediaKind.UPLOAD, found.suffix, found.duration_ms)
             return await run_in_threadpool(self._service.add_media, account, new)
 

@@ -175,6 +175,17 @@ class FaceChoose(_Request):
         )
 
 
+class FetchRequest(_Request):
+    """An extension: a file that the server fetches."""
+
+    model_config = ConfigDict(json_schema_extra=EXTENSION | {"examples": [{"url": "https://example.com/talk.mp4"}]})
+
+    url: Text = Field(
+        description="URL of the file, http or https: a video (.mp4, .mov), audio (.mp3, .wav, .m4a, .aac) or a photo "
+        "(.jpg, .png, .webp), within the limits of an upload."
+    )
+
+
 class WatermarkInfo(_Request):
     """Whether to make a second result with a visible mark."""
 
