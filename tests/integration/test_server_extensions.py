@@ -487,6 +487,29 @@ def test_faces_tell_where_they_are(client, site) -> None:
         assert face["warnings"][0].keys() == {"code", "message", "start_time", "end_time"}
 
 
+def test_the_video_whose_faces_these_are_is_told(client, site) -> None:
+    content = stub_work.video(duration_ms=9_500)
+    upload = client.post(FILES, content=content).json()["data"]
+    data = client.post(IDENTIFY, json={"video_id": upload["id"]}).json()["data"]
+    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0}
+    assert data["video"] == {"id": upload["id"], "url": upload["url"], **told}
+    video = identify(client, f"{site}/a.mp4")["video"]
+    assert httpx.get(video["url"]).content == stub_work.video()
+    assert client.post(IDENTIFY, json={"video_id": video["id"]}).json()["data"]["video"] == video
+
+
+def test_a_task_tells_what_was_requested(client, site, session_id) -> None:
+    sound = f"{site}/s.mp3"
+    task_id = create(client, order(session_id, sound, sound_volume=1.5, original_audio_volume=0))
+    told = {"face_id": "0", "sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
+    volumes = {"sound_volume": 1.5, "original_audio_volume": 0.0}
+    for found in (ended(client, task_id), client.get(CREATE).json()["data"][0]):
+        assert (found["session_id"], found["request"]) == (session_id, [told | volumes])
+        assert sound not in json.dumps(found)
+    long = order(session_id, sound, sound_insert_time=8_000) | {"sync_mode": "cut_off"}
+    assert task(client, create(client, long))["request"][0]["sound_end_time"] == 2_000, "the end of what is heard"
+
+
 @pytest.mark.parametrize("mark", [{"enabled": True}, {"enabled": False}, {}, {"enabled": None}, None])
 def test_a_mark_may_be_asked_for(client, site, session_id, mark) -> None:
     assert ended(client, create(client, order(session_id, f"{site}/s.mp3") | {"watermark_info": mark}))

@@ -362,6 +362,17 @@ class TaskResult(_Response):
     videos: list[VideoData] = Field(description="The result; empty until the task has succeeded.")
 
 
+class RequestedFaceData(_ExtensionResponse):
+    """An extension: a face that a task makes speak, and how, in the fields of the request. Times are in ms."""
+
+    face_id: str
+    sound_start_time: int
+    sound_end_time: int = Field(description="End of what is heard of the speech: `sync_mode` may have cut it.")
+    sound_insert_time: int
+    sound_volume: float
+    original_audio_volume: float
+
+
 class TaskData(_Response):
     """A task. Times are Unix time in ms."""
 
@@ -381,6 +392,12 @@ class TaskData(_Response):
         default=None,
         description="An extension: position among the waiting tasks; 1 is next.",
         json_schema_extra=EXTENSION,
+    )
+    session_id: str = Field(
+        description="An extension: the session that the task starts from.", json_schema_extra=EXTENSION
+    )
+    request: list[RequestedFaceData] = Field(
+        description="An extension: what was requested for each face.", json_schema_extra=EXTENSION
     )
     created_at: int = Field(description="When the task was created.")
     updated_at: int = Field(description="When the task last changed.")
@@ -532,8 +549,22 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
         stage=task.stage,
         fault=task.fault,
         queue_position=position,
+        session_id=task.session_id,
+        request=[_requested(choice) for choice in task.choices],
         created_at=task.created_at,
         updated_at=task.updated_at,
+    )
+
+
+def _requested(choice: FaceChoice) -> RequestedFaceData:
+    assert choice.trim_end_ms is not None  # set when the request was checked
+    return RequestedFaceData(
+        face_id=choice.face_id,
+        sound_start_time=choice.trim_start_ms,
+        sound_end_time=choice.trim_end_ms,
+        sound_insert_time=choice.insert_ms,
+        sound_volume=choice.audio_volume,
+        original_audio_volume=choice.original_volume,
     )
 
 
