@@ -427,6 +427,83 @@ def test_a_session_of_a_deleted_result_is_refused(client, site, session_id) -> N
     refused(client.post(CREATE, json=order(made, f"{site}/s.mp3")), 400, 1201, sentence)
 
 
+# The same again
+
+
+def test_a_finished_task_is_done_again_from_its_own_material(client, data) -> None:
+    with sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound(), p__jpg=stub_work.PHOTO) as gone:
+        made = identify(client, f"{gone}/a.mp4")["session_id"]
+        payload = order(made, f"{gone}/s.mp3", sound_volume=0.5, reference_urls=[f"{gone}/p.jpg"])
+        payload |= {"external_task_id": "again", "sync_mode": "loop", "watermark_info": {"enabled": True}}
+        first = create(client, payload)
+        done = ended(client, first)
+    answer = client.post(f"{CREATE}/again/retry/")
+    assert answer.status_code == 200, answer.text
+    second = answer.json()["data"]
+    assert second["task_status"] == "submitted"
+    assert second["task_id"] != first
+    assert second["task_info"] == {"parent_video": done["task_info"]["parent_video"]}
+    assert client.delete(f"{CREATE}/{first}").status_code == 200
+    again = ended(client, second["task_id"])
+    assert again["task_status"] == "succeed"
+    assert (again["session_id"], again["request"]) == (made, done["request"])
+    result = client.get(again["task_result"]["videos"][0]["url"]).json()
+    assert (result["choice"]["audio_volume"], result["lent"]) == (0.5, [["photo"]])
+    assert again["task_result"]["videos"][0]["watermark_url"]
+    kept = {path.name for path in (data / "tasks" / second["task_id"]).iterdir() if path.is_file()}
+    assert kept == {"sound_0", "reference_0_0"}
+    assert not list((data / "incoming").iterdir())
+    third = client.post(f"{CREATE}/{second['task_id']}/retry").json()["data"]["task_id"]
+    assert ended(client, third)["task_status"] == "succeed"
+
+
+def test_a_failed_and_a_cancelled_task_stay_and_are_done_again(client, site, session_id) -> None:
+    with sources(bad__mp3=stub_work.sound(render="fault")) as more:
+        failed = create(client, order(session_id, f"{more}/bad.mp3"))
+        before = ended(client, failed)
+        again = client.post(f"{CREATE}/{failed}/retry").json()["data"]["task_id"]
+        assert ended(client, again)["fault"] == "input"
+        assert task(client, failed) == before
+    cancelled = create(client, order(session_id, f"{site}/hang.mp3"))
+    until(lambda: task(client, cancelled)["stage"] == "hanging")
+    refused(
+        client.post(f"{CREATE}/{cancelled}/retry"),
+        *(400, 1201, f"id: task {cancelled} is processing; only a finished task can be tried again."),
+    )
+    assert client.post(f"{CREATE}/{cancelled}/cancel").status_code == 200
+    again = client.post(f"{CREATE}/{cancelled}/retry").json()["data"]["task_id"]
+    until(lambda: task(client, again)["stage"] == "hanging")
+    assert client.post(f"{CREATE}/{again}/cancel").status_code == 200
+
+
+def test_a_task_whose_material_is_gone_is_not_done_again(client, data, site) -> None:
+    made = identify(client, f"{site}/a.mp4")["session_id"]
+    task_id = create(client, order(made, f"{site}/s.mp3"))
+    ended(client, task_id)
+    refused(client.post(f"{CREATE}/nobody/retry"), 404, 1203, "There is no task nobody, or it has expired.")
+    sound = data / "tasks" / task_id / "sound_0"
+    sound.rename(data / "elsewhere")
+    sentence = f"id: the speech or a reference of task {task_id} is no longer stored."
+    refused(client.post(f"{CREATE}/{task_id}/retry"), 400, 1201, sentence)
+    (data / "elsewhere").rename(sound)
+    with sqlite3.connect(data / "duikou.db") as database:
+        database.execute("UPDATE sessions SET expires_at = 1 WHERE id = ?", (made,))
+    database.close()
+    sentence = f"id: the session of task {task_id} has expired, or its video is gone; identify the faces again."
+    refused(client.post(f"{CREATE}/{task_id}/retry"), 400, 1201, sentence)
+    assert not list((data / "incoming").iterdir())
+
+
+def test_doing_again_counts_like_a_new_task(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path, tasks_at_once=1), stub_work.WORK) as client:
+        made = identify(client, f"{site}/a.mp4")["session_id"]
+        done = create(client, order(made, f"{site}/s.mp3"))
+        ended(client, done)
+        create(client, order(made, f"{site}/hang.mp3"))
+        answer = client.post(f"{CREATE}/{done}/retry")
+        assert (answer.status_code, answer.json()["code"]) == (429, 1303)
+
+
 # Dry runs, places in the queue, and what else is told
 
 

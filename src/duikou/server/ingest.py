@@ -151,6 +151,51 @@ class Ingest:
                     raise
                 return task
 
+    async def retry_task(self, caller: Caller, task: RenderTask) -> RenderTask:
+        """A new task with the session, the choices and copies of the files of a finished one.
+
+        Raises `InputError` where the task is not finished or its material is gone, `TooManyTasksError`.
+        """
+        service = self._service
+        if not task.finished:
+            status = schemas.STATUSES[task.status]
+            raise InputError(f"task {task.id} is {status}; only a finished task can be tried again.", field="id")
+        session = await run_in_threadpool(service.session, caller.account, task.session_id)
+        if session is None:
+            raise InputError(
+                f"the session of task {task.id} has expired, or its video is gone; identify the faces again.",
+                field="id",
+            )
+        await run_in_threadpool(service.require_disk)
+        await run_in_threadpool(service.require_render_slot, caller.account)
+        async with AsyncExitStack() as stack:
+
+            async def copy(key: str | Path) -> Path:
+                return await self._copy_of(str(key), task, stack)
+
+            audio = tuple([await copy(choice.audio) for choice in task.choices])
+            references = tuple([tuple([await copy(key) for key in choice.references]) for choice in task.choices])
+            new = NewRender(
+                session,
+                task.choices,
+                audio,
+                task.fingerprint,
+                references,
+                sync_mode=task.sync_mode,
+                watermark=task.watermark,
+                callback=TaskCallback(task.callback.url, caller.urls.base) if task.callback else None,
+            )
+            return await run_in_threadpool(service.submit, caller.account, new)
+
+    async def _copy_of(self, key: str, task: RenderTask, stack: AsyncExitStack) -> Path:
+        """A local copy of a task's file; `stack` removes what is left of it. Raises `InputError` where it is gone."""
+        size = await run_in_threadpool(self._service.file_size, key)
+        if size is None:
+            raise InputError(f"the speech or a reference of task {task.id} is no longer stored.", field="id")
+        path = await stack.enter_async_context(self.receiving(size // MIB + 1))
+        await run_in_threadpool(self._service.copy_file, key, path)
+        return path
+
     def _repeated(self, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
         """The task that the same request created before. Raises `InputError` where another one has its external id."""
         if not body.external_task_id:

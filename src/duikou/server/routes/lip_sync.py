@@ -129,6 +129,22 @@ async def cancel_task(
     return await _answer(request, context, caller, ended or task)
 
 
+@api.post(
+    "/advanced-lip-sync/{id:text}/retry",
+    responses=error_responses(*CALL_ERRORS, *WORK_ERRORS, ErrorCode.NO_RESOURCE),
+    openapi_extra=extension(),
+)
+async def retry_task(
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+) -> schemas.Envelope[schemas.TaskData]:
+    """An extension: create a task that does again what a finished one did, from the same material.
+
+    The finished task stays as it is. The new one has an id of its own, no external id, and the same `callback_url`.
+    """
+    task = await _found(context, caller, task_id)
+    return await _answer(request, context, caller, await context.ingest.retry_task(caller, task))
+
+
 @api.delete(
     "/advanced-lip-sync/{id:text}",
     responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE),
