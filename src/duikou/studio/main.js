@@ -13,6 +13,8 @@ import { tasks } from "./tasks.js";
 import { timeline } from "./timeline.js";
 import { t } from "./words.js";
 
+const AGAIN_MS = 2000;
+
 let page = null;
 
 /** Build everything anew, as after a change of language. What is in hand is in the state. */
@@ -47,15 +49,16 @@ function panel(name, element) {
   return element;
 }
 
-async function start() {
+async function settings() {
   for (;;) {
     try {
-      return build(await api.settings());
-    } catch (error) {
-      put(document.body, h("main", { class: "alone" }, h("h1", {}, "duikou"), h("p", { role: "alert" }, t("page.offline"))));
-      await new Promise((resolve) => setTimeout(resolve, 2000));
+      return await api.settings();
+    } catch {
+      const told = h("p", { role: "alert" }, t("page.offline"));
+      put(document.body, h("main", { class: "alone" }, h("h1", {}, "duikou"), told));
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }
 }
 
-start();
+build(await settings());
