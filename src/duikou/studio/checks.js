@@ -117,7 +117,7 @@ function facts(file) {
 }
 
 /** An ffmpeg line that makes a changed copy beside a file, with the file's name quoted for a shell. */
-function ffmpeg(name, how, extension) {
+export function ffmpeg(name, how, extension) {
   const dot = name.lastIndexOf(".");
   const [stem, own] = dot > 0 ? [name.slice(0, dot), name.slice(dot + 1)] : [name, "mp4"];
   return `ffmpeg -i ${quoted(name)} ${how} ${quoted(`${stem}-mended.${extension ?? own}`)}`;
