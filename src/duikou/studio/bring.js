@@ -9,13 +9,16 @@ import * as state from "./state.js";
 import { findFaces, onWork, stop, take, takeAddress, useSettings, work } from "./work.js";
 import { t } from "./words.js";
 
+const ACCEPTED = ".mp4,.mov,.m4v,video/mp4,video/quicktime";
+const KINDS = ["Files", "text/uri-list"]; // of what is dropped
 const LONG_MS = 90_000; // from here on the time left is told in minutes
 
 /** The panel that brings a video and says what is in hand. */
 export function bring(context) {
   useSettings(context.settings);
   const body = h("div", { class: "stack" });
-  const element = h("section", { class: "bring", "aria-labelledby": "bring-title" }, h("h2", { id: "bring-title" }, t("bring.title")), body);
+  const title = h("h2", { id: "bring-title" }, t("bring.title"));
+  const element = h("section", { class: "bring", "aria-labelledby": title.id }, title, body);
   const view = { choosing: false, going: null };
   const choose = (choosing) => {
     view.choosing = choosing;
@@ -27,6 +30,7 @@ export function bring(context) {
     const { now, refused } = work();
     const { video, session } = state.get();
     if (now && view.going?.step === now.step) return view.going.update(now);
+    const held = body.contains(document.activeElement);
     view.going = now ? going(now) : null;
     if (now) view.choosing = false;
     const choosing = !now && (!video || view.choosing || refused);
@@ -39,8 +43,10 @@ export function bring(context) {
     );
     zone.querySelector(".keep").hidden = !video;
     if (refused) body.querySelector(".refusal").focus();
+    else if (held) (body.querySelector("button") ?? body).focus();
   };
-  const ends = [onWork(show), state.subscribe((_, names) => (names.includes("video") || names.includes("session")) && show())];
+  const changed = (_, names) => (names.includes("video") || names.includes("session")) && show();
+  const ends = [onWork(show), state.subscribe(changed)];
   context.ended.addEventListener("abort", () => ends.forEach((end) => end()));
   dropAnywhere(element, context);
   show();
@@ -49,7 +55,8 @@ export function bring(context) {
 
 /** Bring something, after asking if speech would be lost. What fails is told. */
 async function begin(bringing) {
-  if (state.get().speeches.length && !(await ask(t("bring.replace"), t("bring.replace.what"), t("bring.replace.yes")))) return;
+  const lost = state.get().speeches.length > 0;
+  if (lost && !(await ask(t("bring.replace"), t("bring.replace.what"), t("bring.replace.yes")))) return;
   clearNotice();
   await run(bringing);
 }
@@ -70,7 +77,7 @@ async function run(doing) {
 
 function dropZone(context, keep) {
   const { settings } = context;
-  const chooser = h("input", { type: "file", class: "unseen", tabIndex: -1, accept: ".mp4,.mov,.m4v,video/mp4,video/quicktime" });
+  const chooser = h("input", { type: "file", class: "unseen", tabIndex: -1, accept: ACCEPTED });
   chooser.setAttribute("aria-label", t("bring.choose"));
   chooser.addEventListener("change", () => {
     const [file] = chooser.files;
@@ -123,7 +130,8 @@ function icon() {
 
 function address() {
   const fault = h("p", { id: "bring-address-fault", class: "fault", role: "alert" });
-  const input = h("input", { type: "url", id: "bring-address", placeholder: t("bring.address.hint"), autocomplete: "off" });
+  const input = h("input", { type: "url", id: "bring-address", autocomplete: "off" });
+  input.placeholder = t("bring.address.hint");
   input.setAttribute("aria-describedby", fault.id);
   const enter = (event) => {
     event.preventDefault();
@@ -150,8 +158,11 @@ function isAddress(text) {
 /** What is dropped on the page and not taken by another panel comes here. */
 function dropAnywhere(element, { ended }) {
   const options = { signal: ended };
-  const holds = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
+  let inside = false; // a picture or link of the page itself is dragged
+  const holds = ({ dataTransfer }) => !inside && KINDS.some((kind) => dataTransfer?.types.includes(kind));
   const mark = (on) => element.classList.toggle("over", on);
+  addEventListener("dragstart", () => (inside = true), options);
+  addEventListener("dragend", () => (inside = false), options);
   addEventListener("dragover", (event) => {
     if (event.defaultPrevented || !holds(event)) return mark(false);
     event.preventDefault();
@@ -194,7 +205,12 @@ function going(first) {
   const element = h(
     "div",
     { class: "going stack" },
-    h("div", { class: "spread" }, h("strong", {}, title), h("button", { type: "button", class: "small", onclick: stop }, t("page.cancel"))),
+    h(
+      "div",
+      { class: "spread" },
+      h("strong", {}, title),
+      h("button", { type: "button", class: "small", onclick: stop }, t("page.cancel")),
+    ),
     bar,
     figures,
   );
@@ -215,16 +231,14 @@ function told(now) {
   return parts.join(" · ");
 }
 
-function refusal({ name, faults }) {
+function refusal({ name, faults, line }) {
   return h(
     "div",
     { class: "note bad refusal stack", role: "alert", tabIndex: -1 },
     h("p", {}, h("strong", {}, t("bring.refused", { name }))),
-    faults.map(({ key, values, line }) => [
-      h("p", {}, t(key, values)),
-      line && h("p", { class: "small" }, t("bring.mend")),
-      line && h("div", { class: "line" }, h("pre", { class: "code", tabIndex: 0 }, line), copyButton(line)),
-    ]),
+    faults.map(({ key, values }) => h("p", {}, t(key, values))),
+    line && h("p", { class: "small" }, t("bring.mend")),
+    line && h("div", { class: "line" }, h("pre", { class: "code", tabIndex: 0 }, line), copyButton(line)),
   );
 }
 

@@ -69,7 +69,7 @@ export async function wav({ samples, rate }, maxBytes = Infinity) {
 
 function encode(samples, rate) {
   const data = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const text = (at, letters) => [...letters].forEach((letter, place) => data.setUint8(at + place, letter.charCodeAt(0)));
+  const text = (at, word) => [...word].forEach((letter, place) => data.setUint8(at + place, letter.charCodeAt(0)));
   text(0, "RIFF");
   data.setUint32(4, 36 + 2 * samples.length, true);
   text(8, "WAVEfmt ");

@@ -11,6 +11,8 @@ const OTHERS = /\.(webm|mkv|avi|wmv|flv|mpe?g|m2ts|mts|ts|3gp|ogv|mxf)$/i;
 const READING_MS = 8000; // longest wait for a browser that does not say whether it can show a file
 const SLACK_MS = 250; // browsers count a sound track that is longer than the picture
 const FULL_HD = 1920 * 1080;
+const MOST_KILOBITS = 12_000; // per second
+const ENCODED = "-c:v libx264 -crf 18 -pix_fmt yuv420p -c:a aac";
 
 /** What a file is, by its name and type: "video", "sound", "picture", "format" (a video of another kind) or "other". */
 export function kindOf(file) {
@@ -24,62 +26,57 @@ export function kindOf(file) {
 }
 
 /**
- * Check a video file against the settings of the server. Resolves with {faults: [{key, values, line}], durationMs,
- * width, height, shown}: the words for each fault and an ffmpeg line that mends it where one can; 0 where the browser
- * cannot tell; shown is false where it cannot show the file, which the server may still read.
+ * Check a video file against the settings of the server. Resolves with {faults: [{key, values}], line, durationMs, width,
+ * height, shown}: the words for each fault; an ffmpeg line that mends them all, empty where none can; 0 where the
+ * browser cannot tell; shown is false where it cannot show the file, which the server may still read.
  */
 export async function check(file, settings) {
-  const unread = { durationMs: 0, width: 0, height: 0, shown: false };
   const kind = kindOf(file);
   if (kind === "format") {
     const extension = file.name.includes(".") ? file.name.split(".").pop().toLowerCase() : file.type;
-    const line = ffmpeg(file.name, "-c:v libx264 -crf 18 -pix_fmt yuv420p -c:a aac", "mp4");
-    return { ...unread, faults: [{ key: "bring.bad.format", values: { kind: extension }, line }] };
+    return { faults: [{ key: "bring.bad.format", values: { kind: extension } }], line: ffmpeg(file.name, ENCODED, "mp4") };
   }
-  if (kind !== "video") return { ...unread, faults: [{ key: `bring.bad.${kind}`, values: {} }] };
-  if (!file.size) return { ...unread, faults: [{ key: "bring.bad.empty", values: {} }] };
+  if (kind !== "video") return { faults: [{ key: `bring.bad.${kind}`, values: {} }], line: "" };
+  if (!file.size) return { faults: [{ key: "bring.bad.empty", values: {} }], line: "" };
   const read = await facts(file);
-  return { ...read, faults: [...lengthFaults(file, read, settings), ...sizeFaults(file, read, settings)] };
+  const found = [length(read, settings), bytes(file, read, settings), size(read, settings)].filter(Boolean);
+  const faults = found.flatMap((one) => one.faults);
+  const mendable = faults.length && found.every((one) => one.mend);
+  const cut = found.length === 1 && found[0].mend?.startsWith("-t"); // a cut alone keeps the picture as it is
+  const how = [...found.map((one) => one.mend), cut ? "-c copy" : ENCODED].join(" ");
+  return { ...read, faults, line: mendable ? ffmpeg(file.name, how, cut ? undefined : "mp4") : "" };
 }
 
-function lengthFaults(file, { durationMs }, settings) {
-  const faults = [];
+function length({ durationMs }, settings) {
   const [min, max] = [seconds(settings.min_video_ms), seconds(settings.max_video_ms)];
-  const length = (durationMs / 1000).toFixed(1);
-  if (durationMs && durationMs < settings.min_video_ms) {
-    faults.push({ key: "bring.bad.short", values: { length: seconds(durationMs), min } });
-  }
-  const long = durationMs > settings.max_video_ms + SLACK_MS;
-  if (long) faults.push({ key: "bring.bad.long", values: { length, max }, line: ffmpeg(file.name, `-t ${max} -c copy`) });
-  if (file.size > settings.max_video_mb * MIB) {
-    const lengthS = Math.min(durationMs || settings.max_video_ms, settings.max_video_ms) / 1000;
-    const kilobits = Math.floor((settings.max_video_mb * MIB * 8 * 0.85) / lengthS / 1000);
-    const how = `${long ? `-t ${max} ` : ""}-c:v libx264 -pix_fmt yuv420p -b:v ${Math.min(kilobits, 12_000)}k -c:a aac`;
-    faults.push({
-      key: "bring.bad.large",
-      values: { mb: megabytes(file.size), max: settings.max_video_mb },
-      line: ffmpeg(file.name, how, "mp4"),
-    });
-    if (long) faults.splice(faults.length - 2, 1, { ...faults.at(-2), line: undefined }); // one line mends both
-  }
-  return faults;
+  const values = { length: seconds(durationMs), min, max };
+  if (durationMs && durationMs < settings.min_video_ms) return { faults: [{ key: "bring.bad.short", values }] };
+  if (durationMs <= settings.max_video_ms + SLACK_MS) return null;
+  return { faults: [{ key: "bring.bad.long", values }], mend: `-t ${max}` };
 }
 
-function sizeFaults(file, { width, height }, settings) {
-  if (!width || !height) return [];
+function bytes(file, { durationMs }, settings) {
+  const most = settings.max_video_mb * MIB;
+  if (file.size <= most) return null;
+  const lengthMs = Math.min(durationMs || settings.max_video_ms, settings.max_video_ms);
+  const kilobits = Math.min(MOST_KILOBITS, Math.floor((most * 8 * 0.85) / lengthMs));
+  const values = { mb: megabytes(file.size), max: settings.max_video_mb };
+  return { faults: [{ key: "bring.bad.large", values }], mend: `-maxrate ${kilobits}k -bufsize ${2 * kilobits}k` };
+}
+
+function size({ width, height }, settings) {
+  if (!width || !height) return null;
   const { min_side: least, max_side: most, min_pixels: fewest, max_pixels: many } = settings;
-  const [low, high] = [Math.min(width, height), Math.max(width, height)];
-  const values = { width, height };
-  let fault = null;
-  if (low < least) fault = { key: "bring.bad.side.small", values: { ...values, min: least } };
-  else if (high > most) fault = { key: "bring.bad.side.large", values: { ...values, max: most } };
-  else if (width * height < fewest) fault = { key: "bring.bad.pixels.small", values };
-  else if (width * height > many) fault = { key: "bring.bad.pixels.large", values };
-  if (!fault) return [];
-  const size = resized(width, height, settings);
-  if (!size) return [fault, { key: "bring.bad.shape", values: {} }];
-  const line = ffmpeg(file.name, `-vf scale=${size[0]}:${size[1]} -c:v libx264 -crf 18 -pix_fmt yuv420p -c:a copy`, "mp4");
-  return [{ ...fault, line }];
+  const values = { width, height, min: least, max: most };
+  let key = "";
+  if (Math.min(width, height) < least) key = "bring.bad.side.small";
+  else if (Math.max(width, height) > most) key = "bring.bad.side.large";
+  else if (width * height < fewest) key = "bring.bad.pixels.small";
+  else if (width * height > many) key = "bring.bad.pixels.large";
+  if (!key) return null;
+  const fitting = resized(width, height, settings);
+  if (!fitting) return { faults: [{ key, values }, { key: "bring.bad.shape", values: {} }] };
+  return { faults: [{ key, values }], mend: `-vf scale=${fitting[0]}:${fitting[1]}` };
 }
 
 /** The nearest size of the same shape that the server takes, as even numbers; null if there is none. */
@@ -125,6 +122,6 @@ export function ffmpeg(name, how, extension) {
 
 function quoted(name) {
   const safe = name.startsWith("-") ? `./${name}` : name;
-  if (/^[\w.\/-]+$/.test(safe)) return safe;
+  if (/^[\w./-]+$/.test(safe)) return safe;
   return /["$`\\!]/.test(safe) ? `'${safe.replaceAll("'", "'\\''")}'` : `"${safe}"`;
 }

@@ -15,10 +15,10 @@ export function faces(context) {
     body,
   );
   const mark = (id) => {
-    for (const button of body.querySelectorAll(".face")) button.setAttribute("aria-pressed", String(button.dataset.face === id));
+    for (const one of body.querySelectorAll(".face")) one.setAttribute("aria-pressed", String(one.dataset.face === id));
   };
   const show = () => {
-    const { session } = state.get();
+    const { session, video } = state.get();
     element.hidden = !session;
     if (!session) return put(body);
     const { faces: found, rejected } = session;
@@ -26,7 +26,7 @@ export function faces(context) {
       body,
       found.length ? h("p", { class: "quiet small" }, t("faces.hint")) : none(context.settings),
       found.length && h("ul", { class: "cards" }, found.map((face, place) => card(face, place, context.stage))),
-      rejected.length && people(rejected, !found.length),
+      rejected.length && people(rejected, video, !found.length),
     );
   };
   const ends = [state.subscribe((_, names) => names.includes("session") && show()), context.stage.onSelect(mark)];
@@ -36,7 +36,7 @@ export function faces(context) {
 }
 
 function card(face, place, stage) {
-  const number = place + 1;
+  const where = t("faces.where", { from: clock(face.startMs), to: clock(face.endMs) });
   const select = () => {
     stage.select(face.id);
     stage.seek(face.startMs);
@@ -50,12 +50,12 @@ function card(face, place, stage) {
     h(
       "span",
       { class: "about" },
-      h("span", { class: "row" }, dot, h("strong", {}, t("faces.one", { number }))),
-      h("span", { class: "small quiet figure" }, t("faces.where", { from: clock(face.startMs), to: clock(face.endMs) })),
+      h("span", { class: "row" }, dot, h("strong", {}, t("faces.one", { number: place + 1 }))),
+      h("span", { class: "small quiet figure" }, where),
     ),
   );
   button.dataset.face = face.id;
-  const about = face.warnings.length ? reasons(face.warnings, face) : h("p", { class: "fine small" }, t("faces.fine"));
+  const about = face.warnings.length ? reasons(face.warnings, face) : h("p", { class: "fine" }, t("faces.fine"));
   return h("li", { class: "card" }, button, about);
 }
 
@@ -66,8 +66,8 @@ function picture(face) {
   return image;
 }
 
-/** Warnings as sentences; the time where it is not the face's whole time; the server's figures behind a fold. */
-function reasons(warnings, face) {
+/** Warnings as sentences; the time where it is not the whole time; the server's figures behind a fold. */
+function reasons(warnings, whole) {
   const told = new Map();
   for (const warning of warnings) {
     const words = sentence(warning);
@@ -80,16 +80,21 @@ function reasons(warnings, face) {
       "ul",
       {},
       [...told].map(([words, alike]) => {
-        const times = alike.filter((one) => !face || one.startMs > face.startMs || one.endMs < face.endMs).map(time);
+        const times = alike.filter((one) => one.startMs > whole.startMs || one.endMs < whole.endMs).map(time);
         return h("li", {}, words, times.length > 0 && h("span", { class: "quiet figure" }, ` ${times.join(", ")}`));
       }),
     ),
-    h("details", {}, h("summary", { class: "quiet" }, t("faces.measured")), h("ul", {}, warnings.map((one) => h("li", { lang: "en" }, one.message)))),
+    h(
+      "details",
+      {},
+      h("summary", { class: "quiet" }, t("faces.measured")),
+      h("ul", {}, warnings.map((one) => h("li", { lang: "en" }, one.message))),
+    ),
   );
 }
 
 function sentence({ code, message }) {
-  return has(`warning.${code}`) ? t(`warning.${code}`) : message;
+  return has(`warning.${code}`) ? t(`warning.${code}`) : `${message[0]?.toUpperCase() ?? ""}${message.slice(1)}.`;
 }
 
 function time({ startMs, endMs }) {
@@ -105,12 +110,12 @@ function none(settings) {
   );
 }
 
-function people(rejected, alone) {
+function people(rejected, video, alone) {
   return h(
     "div",
     { class: "rejected" },
     h("h3", {}, t("faces.rejected")),
     alone && h("p", { class: "small" }, t("faces.rejected.why")),
-    reasons(rejected, null),
+    reasons(rejected, { startMs: 0, endMs: video.durationMs }),
   );
 }

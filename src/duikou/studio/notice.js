@@ -88,10 +88,14 @@ function message() {
     h(
       "div",
       { class: "row" },
-      refused && expired(error) && h("button", { type: "button", class: "small", onclick: findAgain }, t("notice.again")),
-      h("button", { type: "button", class: "small", onclick: clearNotice }, t("notice.dismiss")),
+      refused && expired(error) && button("notice.again", findAgain),
+      button("notice.dismiss", clearNotice),
     ),
   );
+}
+
+function button(key, run) {
+  return h("button", { type: "button", class: "small", onclick: run }, t(key));
 }
 
 function refusal(error) {

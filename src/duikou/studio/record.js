@@ -67,9 +67,12 @@ export function recordCamera({ signal, settings = LIMITS } = {}) {
     smallest: settings.any_size ? 0 : settings.min_side,
     constraints: [{ video, audio: true }, { video }], // a camera without a microphone will do
     async begin(stream) {
-      const fits = (settings.max_video_mb * MIB * 8 * 0.85) / (settings.max_video_ms / 1000);
-      const videoBitsPerSecond = Math.min(VIDEO_BITS_PER_S, fits);
-      const recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond, audioBitsPerSecond: SOUND_BITS_PER_S });
+      const most = (settings.max_video_mb * MIB * 8 * 0.85) / (settings.max_video_ms / 1000);
+      const recorder = new MediaRecorder(stream, {
+        mimeType: type,
+        videoBitsPerSecond: Math.min(VIDEO_BITS_PER_S, most),
+        audioBitsPerSecond: SOUND_BITS_PER_S,
+      });
       const pieces = [];
       recorder.ondataavailable = ({ data }) => pieces.push(data);
       const stopped = new Promise((resolve) => (recorder.onstop = resolve));
@@ -89,7 +92,8 @@ export function recordCamera({ signal, settings = LIMITS } = {}) {
 }
 
 function named(blob, name, extension) {
-  const at = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 19).replace(/\D/g, "-");
+  const localMs = Date.now() - new Date().getTimezoneOffset() * 60_000;
+  const at = new Date(localMs).toISOString().slice(0, 19).replace(/\D/g, "-");
   return new File([blob], `${name}-${at}.${extension}`, { type: blob.type });
 }
 
@@ -165,8 +169,8 @@ function ready({ minMs, maxMs, smallest }, panel, stream) {
 }
 
 function live(stream) {
-  const picture = h("video", { class: "live", muted: true, autoplay: true, playsInline: true, "aria-label": t("record.picture") });
-  picture.srcObject = stream;
+  const picture = h("video", { class: "live", muted: true, autoplay: true, playsInline: true, srcObject: stream });
+  picture.setAttribute("aria-label", t("record.picture"));
   return picture;
 }
 
@@ -177,6 +181,7 @@ async function going({ kind, begin, maxMs }, panel, stream, heard) {
   const quiet = h("p", { class: "note warn", hidden: true }, t("record.quiet"));
   const recorder = await begin(stream, heard);
   let loudest = 0;
+  let timer = 0;
   await new Promise((resolve) => {
     panel.show(
       kind === "camera" && live(stream),
@@ -196,12 +201,11 @@ async function going({ kind, begin, maxMs }, panel, stream, heard) {
       if (elapsed >= maxMs - SHOWN_EVERY_MS) resolve();
     };
     show();
-    const timer = setInterval(show, SHOWN_EVERY_MS);
+    timer = setInterval(show, SHOWN_EVERY_MS);
     panel.ended.addEventListener("abort", resolve);
     stream.getTracks()[0].addEventListener("ended", resolve); // the device was taken away
-    panel.stopTimer = () => clearInterval(timer);
   });
-  panel.stopTimer();
+  clearInterval(timer);
   return panel.ended.aborted ? null : recorder.stop();
 }
 
@@ -212,7 +216,8 @@ function review(panel, { file, lengthMs }, { kind, minMs }) {
   const done = t(kind === "camera" ? "record.done.camera" : "record.done", { length });
   const told = short ? t("record.short", { length, min: seconds(minMs) }) : done;
   const url = URL.createObjectURL(file);
-  const player = h(kind === "camera" ? "video" : "audio", { controls: true, src: url, playsInline: true, "aria-label": t("record.played") });
+  const player = h(kind === "camera" ? "video" : "audio", { controls: true, src: url, playsInline: true });
+  player.setAttribute("aria-label", t("record.played"));
   panel.ended.addEventListener("abort", () => URL.revokeObjectURL(url));
   announce(told);
   return new Promise((resolve) => {
@@ -231,8 +236,9 @@ function review(panel, { file, lengthMs }, { kind, minMs }) {
 }
 
 function fail(panel, error, kind) {
-  const known = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing" };
-  if (known[error.name]) return sentence(panel, t(`record.${known[error.name]}.${kind}`));
+  const denied = ["NotAllowedError", "SecurityError"].includes(error.name);
+  if (denied) return sentence(panel, t(`record.denied.${kind}`));
+  if (error.name === "NotFoundError") return sentence(panel, t(`record.missing.${kind}`));
   if (error.name === "NotReadableError") return sentence(panel, t("record.busy"));
   sentence(panel, t("record.failed", { message: error.message }));
 }

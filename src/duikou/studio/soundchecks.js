@@ -1,13 +1,14 @@
 // What the server would refuse of a sound file is found here, before anything is sent, with a line that mends it.
 
-import { ffmpeg, kindOf } from "./checks.js";
+import { kindOf } from "./checks.js";
 import { megabytes, seconds } from "./dom.js";
+import { ffmpeg } from "./ffmpeg.js";
 import { decoded } from "./sound.js";
 
 const MIB = 1 << 20;
 const TAKEN = /\.(mp3|wav|m4a|aac)$/i;
 const LATE_MS = 100; // the server allows for rounded lengths
-const LIGHT = "-c:a aac -b:a 96k"; // 60 s are 0.7 MB
+const LIGHT = "-c:a aac -b:a 96k"; // 60 s are 0.7 MiB
 
 /**
  * Check a sound file. Resolves with {faults: [{key, values, line}], durationMs}: the words for each fault and an ffmpeg
@@ -18,7 +19,7 @@ export async function checkSound(file, limits) {
   if (fault) return { faults: [fault], durationMs: 0 };
   const values = { mb: megabytes(file.size), most: limits.maxAudioMb };
   const large = file.size > limits.maxAudioMb * MIB;
-  if (large) return { faults: [{ key: "add.large", values, line: ffmpeg(file.name, LIGHT, "m4a") }], durationMs: 0 };
+  if (large) return { faults: [{ key: "add.large", values, line: ffmpeg(file.name, LIGHT) }], durationMs: 0 };
   const buffer = await decoded(await file.arrayBuffer());
   const durationMs = buffer ? Math.round(buffer.duration * 1000) : 0;
   return { faults: buffer ? lengthFaults(file.name, durationMs, limits) : [], durationMs };
@@ -31,16 +32,16 @@ export function lengthFaults(name, durationMs, limits) {
   }
   if (durationMs <= limits.maxAudioMs + LATE_MS) return [];
   const most = seconds(limits.maxAudioMs);
-  return [{ key: "add.long", values: { has: seconds(durationMs), most }, line: ffmpeg(name, `-t ${most} ${LIGHT}`, "m4a") }];
+  return [{ key: "add.long", values: { has: seconds(durationMs), most }, line: ffmpeg(name, `-t ${most} ${LIGHT}`) }];
 }
 
 function wrongKind(file) {
   const kind = kindOf(file);
   if (kind === "picture") return { key: "add.picture", values: {} };
-  if (kind === "video" || kind === "format") return { key: "add.video", values: {}, line: ffmpeg(file.name, `-vn ${LIGHT}`, "m4a") };
+  if (kind === "video" || kind === "format") return { key: "add.video", values: {}, line: ffmpeg(file.name, `-vn ${LIGHT}`) };
   if (kind === "other") return { key: "add.other", values: {} };
   if (!file.size) return { key: "add.empty", values: {} };
   if (TAKEN.test(file.name) || !/\.\w+$/.test(file.name)) return null;
   const extension = file.name.split(".").pop().toLowerCase();
-  return { key: "add.format", values: { kind: extension }, line: ffmpeg(file.name, LIGHT, "m4a") };
+  return { key: "add.format", values: { kind: extension }, line: ffmpeg(file.name, LIGHT) };
 }

@@ -19,8 +19,9 @@ export function useSettings(given) {
 }
 
 /**
- * now:     null or {step: "checking" | "uploading" | "storing" | "fetching" | "finding", name, share, bytesPerS, leftMs}
- * refused: null or {name, faults: [{key, values, line}]}, why the page does not send a file
+ * now:     null or {step, name, share, bytesPerS, leftMs}, step one of "checking", "uploading", "storing", "fetching",
+ *          "finding"
+ * refused: null or {name, faults: [{key, values}], line}, why the page does not send a file, and how to mend it
  */
 export function work() {
   return { now, refused };
@@ -69,7 +70,7 @@ export function take(file) {
     change({ now: { step: "checking", name: file.name } });
     const found = await check(file, settings);
     signal.throwIfAborted();
-    if (found.faults.length) return change({ now: null, refused: { name: file.name, faults: found.faults } });
+    if (found.faults.length) return change({ now: null, refused: { name: file.name, ...found } });
     const measure = speed(file.size);
     const onProgress = (share) => {
       if (signal.aborted) return;
@@ -91,14 +92,14 @@ export function takeAddress(url) {
     const stored = await api.fetchFrom(url, { signal });
     if (stored.type !== "video") {
       const key = stored.type === "audio" ? "bring.bad.sound" : "bring.bad.picture";
-      return change({ now: null, refused: { name, faults: [{ key, values: {} }] } });
+      return change({ now: null, refused: { name, faults: [{ key, values: {} }], line: "" } });
     }
     bringStored(stored, name, { width: 0, height: 0 });
     await find(signal);
   });
 }
 
-/** Find the faces of the video in hand, again where that was done before. Speech of faces that are found again stays. */
+/** Find the faces of the video in hand, again where that was done before. Speech of faces found again stays. */
 export function findFaces() {
   return doing(find);
 }

@@ -13,7 +13,8 @@ const en = {
   "header.docs": "API reference",
   "header.over": "Start over",
   "header.over.sure": "Start over?",
-  "header.over.what": "The video, its faces and the speech in this tab are put away. Files and tasks stay on the server.",
+  "header.over.what":
+    "The video, its faces and the speech in this tab are put away. Files and tasks stay on the server.",
   "header.key": "API key",
   "header.key.why": "This server asks for a key. The key stays in this tab and is sent to this server only.",
   "header.key.again": "The server did not accept the key in use. Enter another one. It stays in this tab.",
@@ -107,7 +108,7 @@ const en = {
 
   "faces.title": "Faces",
   "faces.one": "Face {number}",
-  "faces.where": "Can speak from {from} to {to}",
+  "faces.where": "Can speak {from}–{to}",
   "faces.hint": "Choose a face to see it in the video.",
   "faces.fine": "Nothing stands in the way.",
   "faces.measured": "Measured values",
@@ -157,7 +158,8 @@ const en = {
   "record.missing.camera": "No camera was found.",
   "record.busy": "Another program is using it. Close that program, then try again.",
   "record.insecure": "The browser records only over https or on this machine itself. Drop a recorded file instead.",
-  "record.unable": "This browser cannot record mp4. Record with your phone or a camera program, then drop the file here.",
+  "record.unable":
+    "This browser cannot record mp4. Record with your phone or a camera program, then drop the file here.",
   "record.failed": "The recording failed: {message}",
 };
 
@@ -268,7 +270,7 @@ const zh = {
 
   "faces.title": "人脸",
   "faces.one": "人脸 {number}",
-  "faces.where": "{from} 至 {to} 可对口型",
+  "faces.where": "{from}–{to} 可对口型",
   "faces.hint": "选择人脸，即可在视频中查看。",
   "faces.fine": "没有影响效果的问题。",
   "faces.measured": "测量值",
