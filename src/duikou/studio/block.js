@@ -72,7 +72,7 @@ export function block(key, tools) {
     event.preventDefault();
     const { change, stop } = edited(speech, what, to, tools.limits);
     tools.change(key, change);
-    if (stop) announce(t(stop));
+    if (stop) announce(t(stop, { least: seconds(tools.limits.minTrimMs) }));
   }
 
   /** The times to which Home and End bring an edge. */

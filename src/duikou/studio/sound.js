@@ -15,7 +15,8 @@ export function audioContext() {
 }
 
 /**
- * Decode the sound at an address. Answers {durationMs, peaks(fromMs, toMs, columns) -> [[min, max]...], buffer, problem}.
+ * Decode the sound at an address. Answers {durationMs, peaks(fromMs, toMs, columns) -> [[min, max]...],
+ * peak, buffer, problem}; peak is the largest of all.
  * A sound that the browser cannot decode has no buffer, flat peaks, `serverMs` as its length, and a sentence as problem.
  */
 export function decode(url, serverMs = 0) {
@@ -51,7 +52,7 @@ export async function decoded(content) {
 }
 
 function silent(durationMs, problem, gone) {
-  return { durationMs, buffer: null, problem, gone, peaks: (from, to, columns) => Array(columns).fill([0, 0]) };
+  return { durationMs, buffer: null, problem, gone, peak: 0, peaks: (from, to, columns) => Array(columns).fill([0, 0]) };
 }
 
 function heard(buffer) {
@@ -65,7 +66,8 @@ function heard(buffer) {
       return perColumn >= 2 * BIN ? ofBins(bins, from / BIN, to / BIN) : ofSamples(samples, from, to);
     });
   };
-  return { durationMs: Math.round(buffer.duration * 1000), buffer, problem: "", gone: false, peaks };
+  const peak = bins.max.reduce((most, value, bin) => Math.max(most, value, -bins.min[bin]), 0);
+  return { durationMs: Math.round(buffer.duration * 1000), buffer, problem: "", gone: false, peak, peaks };
 }
 
 function mono(buffer) {

@@ -84,7 +84,7 @@ function card(first, { stage, remove, changeSpeech }) {
     element.classList.toggle("refused", sentences.length > 0);
     put(chip, String(number));
     const facts = { used: seconds(usedMs(speech)), whole: seconds(speech.audio.durationMs), to: seconds(endMs(speech)) };
-    put(title, speech.audio.name, h("span", { class: "quiet small figure" }, t("speech.facts", facts)));
+    put(title, speech.audio.name, h("span", { class: "quiet small figure" }, t(facts.used === facts.whole ? "speech.facts_all" : "speech.facts", facts)));
     hear.setAttribute("aria-label", t("speech.hear_name", { name: speech.audio.name }));
     drop.setAttribute("aria-label", t("speech.remove_name", { name: speech.audio.name }));
     put(why, sentences.length ? [icon("warn"), h("span", {}, sentences.join(" "))] : null);

@@ -19,7 +19,7 @@ import { makeView } from "./view.js";
 import { t } from "./words.js";
 
 const WHEEL = 0.0022; // zoom for each unit of a wheel's turn
-const TIP_PX = 300; // a tip's greatest width
+const TIP_PX = 300; // a tip's greatest width, as in the style sheet
 
 /** The panel of the time line. */
 export function timeline(context) {
@@ -36,7 +36,7 @@ export function timeline(context) {
   const guide = h("div", { class: "tl-guide", hidden: true });
   const tip = h("div", { class: "tl-tip", hidden: true });
   const after = h("div", { class: "tl-after", "aria-hidden": "true" });
-  put(content, after, times.element, lanes.lanes, times.line, guide, tip);
+  put(content, after, times.element, lanes.lanes, times.line, guide);
 
   const tools = toolbar(view, stage);
   const drag = dragger({ state: get, view, limits, stage, scroller, laneAt: lanes.laneAt, show, commit: changeSpeech });
@@ -45,21 +45,22 @@ export function timeline(context) {
     "section",
     { class: "panel timeline", "data-panel": "timeline", "aria-labelledby": "timeline-title", hidden: true, onkeydown: keys },
     h("div", { class: "spread" }, h("h2", { id: "timeline-title" }, t("timeline.title")), tools.element),
-    h("div", { class: "tl" }, lanes.labels, scroller),
+    h("div", { class: "tl-frame" }, h("div", { class: "tl" }, lanes.labels, scroller), tip),
     h("p", { class: "quiet small tl-keys" }, t("timeline.keys")),
     adding.element,
-    cards({ ...context, limits, remove, changeSpeech }),
+    cards({ ...context, limits, remove, changeSpeech: (key, change) => changeSpeech(key, change, "card") }),
     syncChoice(context),
     listen(context),
   );
 
-  function changeSpeech(key, change) {
+  function changeSpeech(key, change, from = "lane") {
     const before = get().speeches.find((one) => one.key === key);
     const names = Object.keys(change).filter((name) => before[name] !== change[name]);
     if (!names.length) return;
     const moved = names.includes("faceId");
     commitSpeech(key, { ...change, trimmed: names.some((name) => name.startsWith("trim")) ? "" : before.trimmed });
-    if (moved) blocks.get(key)?.focus();
+    if (moved) stage.select(change.faceId);
+    if (moved && from === "lane") blocks.get(key)?.focus();
     const found = problemOf(key, get());
     if (found) announce(found);
   }
@@ -150,7 +151,7 @@ export function timeline(context) {
     guide.style.left = `${view.toPx(draft.snap ?? 0)}px`;
     const speech = state.speeches.find((one) => one.key === draft.key);
     const why = problemOf(draft.key, state);
-    const said = why || (draft.stop ? t(draft.stop) : "");
+    const said = why || (draft.stop ? t(draft.stop, { least: seconds(limits.minTrimMs) }) : "");
     put(
       tip,
       h("span", { class: "figure" }, `${clock(speech.insertMs)} – ${clock(endMs(speech))} · ${seconds(usedMs(speech))} s`),
@@ -158,11 +159,10 @@ export function timeline(context) {
     );
     tip.classList.toggle("refused", Boolean(why));
     const lane = lanes.laneOf(speech.faceId);
-    const left = scroller.scrollLeft;
-    const x = view.toPx(draft.what === "end" ? endMs(speech) - 1 : speech.insertMs);
-    const most = left + scroller.clientWidth - Math.min(TIP_PX, scroller.clientWidth);
-    tip.style.left = `${Math.max(Math.min(x, most), left)}px`;
-    tip.style.top = `${lane.offsetTop + lane.offsetHeight}px`;
+    const frame = tip.parentElement.getBoundingClientRect();
+    const x = view.clientX(draft.what === "end" ? endMs(speech) : speech.insertMs) - frame.left;
+    tip.style.left = `${Math.max(Math.min(x, frame.width - Math.min(TIP_PX, frame.width)), 0)}px`;
+    tip.style.top = `${lane.getBoundingClientRect().bottom - frame.top + 2}px`;
   }
 
   function scrolled() {

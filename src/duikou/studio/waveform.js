@@ -1,6 +1,7 @@
 // Draws a sound into a canvas.
 
-const SCALE = 0.92; // of the height for full scale
+const SCALE = 0.86; // of the height for the loudest moment
+const QUIETEST = 0.1; // what peaks lower is drawn as if it peaked here: noise should not look like speech
 const LEAST_PX = 1; // of a column, so that silence is a line
 
 /**
@@ -18,10 +19,11 @@ export function drawWave(canvas, sound, { fromMs, toMs, width, height, colour })
   pen.clearRect(0, 0, columns, rows);
   pen.fillStyle = colour;
   const middle = rows / 2;
+  const most = (middle * SCALE) / Math.max(sound.peak, QUIETEST);
   const least = LEAST_PX * dense;
   for (const [column, [low, high]] of sound.peaks(fromMs, toMs, columns).entries()) {
-    const top = middle - Math.min(high, 1) * middle * SCALE;
-    const bottom = middle - Math.max(low, -1) * middle * SCALE;
+    const top = middle - high * most;
+    const bottom = middle - low * most;
     const tall = Math.max(bottom - top, least);
     pen.fillRect(column, (top + bottom - tall) / 2, 1, tall);
   }

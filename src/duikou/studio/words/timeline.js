@@ -39,7 +39,7 @@ const en = {
   "edit.video_starts": "The video starts here.",
   "edit.sound_starts": "The sound file starts here.",
   "edit.sound_ends": "The sound file ends here.",
-  "edit.short": "Speech cannot be shorter than this.",
+  "edit.short": "Speech lasts at least {least} s.",
 
   "add.title": "Add speech",
   "add.face": "For",
@@ -78,6 +78,7 @@ const en = {
   "speech.start": "Use the sound from",
   "speech.end": "Use the sound to",
   "speech.facts": "{used} s of {whole} s, until {to} s",
+  "speech.facts_all": "{used} s, until {to} s",
   "speech.hear": "Listen",
   "speech.hear_name": "Listen to {name}",
   "speech.remove": "Remove",
@@ -116,7 +117,7 @@ const en = {
 
   "mix.title": "Listen before you render",
   "mix.original": "Original sound during speech",
-  "mix.speech": "Speech {name}",
+  "mix.speech": "Speech: {name}",
   "mix.why": "Where nobody speaks, the original sound stays as it is. What would be too loud is turned down, as in the result.",
 };
 
@@ -157,7 +158,7 @@ const zh = {
   "edit.video_starts": "视频从这里开始。",
   "edit.sound_starts": "音频文件从这里开始。",
   "edit.sound_ends": "音频文件到这里结束。",
-  "edit.short": "语音不能再短了。",
+  "edit.short": "语音至少需要 {least} 秒。",
 
   "add.title": "添加语音",
   "add.face": "用于",
@@ -195,6 +196,7 @@ const zh = {
   "speech.start": "音频起点",
   "speech.end": "音频终点",
   "speech.facts": "使用 {used} 秒（共 {whole} 秒），到 {to} 秒结束",
+  "speech.facts_all": "共 {used} 秒，到 {to} 秒结束",
   "speech.hear": "试听",
   "speech.hear_name": "试听 {name}",
   "speech.remove": "移除",
@@ -230,7 +232,7 @@ const zh = {
 
   "mix.title": "渲染前试听",
   "mix.original": "说话时的原声",
-  "mix.speech": "语音 {name}",
+  "mix.speech": "语音：{name}",
   "mix.why": "没有语音的地方保留原声。过大的音量会自动压低，与渲染结果一致。",
 };
 
