@@ -61,8 +61,10 @@ def told(answer: httpx.Response) -> tuple[int, int, str]:
         ("POST", CREATE),
         ("POST", f"/kling{CREATE}"),
         ("POST", f"{CREATE}/1/cancel"),
+        ("POST", f"{CREATE}/1/retry"),
         ("DELETE", f"{CREATE}/1"),
         ("POST", FILES),
+        ("POST", f"{FILES}/from-url"),
         ("GET", CREATE),
     ],
 )

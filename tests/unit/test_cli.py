@@ -642,7 +642,11 @@ def test_quiet_says_nothing(recorder: Recorder, capsys: pytest.CaptureFixture[st
     ("arguments", "sentence"),
     [
         (["dance"], "there is no command dance; did you mean faces?"),
-        (["zzz"], "there is no command zzz; the commands are faces, sync, inspect, serve, worker, doctor, keys, tasks"),
+        (
+            ["zzz"],
+            "there is no command zzz; the commands are faces, sync, inspect, serve, studio, worker, doctor, keys, "
+            "tasks",
+        ),
         (["sync"], "VIDEO is missing; `duikou sync --help` shows how to call it"),
         (["sync", "a", "b", "c"], "c is one argument too many; `duikou sync --help` shows how to call it"),
         (["sync", "--fase", "0"], "there is no option --fase; did you mean --face?; `duikou sync --help` shows how"),
