@@ -61,7 +61,10 @@ export function progress(context) {
 
   function ended(task) {
     const state = stateOf(task);
-    if (state === "succeed") return h("p", { class: "note good" }, t("render.done"));
+    if (state === "succeed") {
+      const see = h("button", { type: "button", class: "small", onclick: () => goTo("compare-title") }, t("render.see"));
+      return h("div", { class: "note good spread" }, h("p", {}, t("render.done")), see);
+    }
     const retry = h("button", { type: "button", class: "small", onclick: () => again(task.task_id) }, t("render.retry"));
     const sentences = state === "cancelled" ? [t("render.cancelled")] : whyFailed(task);
     return h(
@@ -126,6 +129,12 @@ export function progress(context) {
   const clock = setInterval(() => running.hidden || showMore(shown.current().task), TICK_MS);
   context.ended.addEventListener("abort", () => clearInterval(clock));
   return element;
+}
+
+function goTo(id) {
+  const target = document.getElementById(id);
+  target?.scrollIntoView({ block: "start" });
+  target?.focus({ preventScroll: true });
 }
 
 function percent(task) {

@@ -132,7 +132,7 @@ function estimateOf(answer) {
   const before = Math.max(answer.queue_position - 1, 0);
   const about = t("render.about", { time: span(Number(answer.estimated_time)) });
   const queue = before ? t("render.before_you", { count: before }) : "";
-  return [about, queue, t("render.length", { seconds: seconds(Number(answer.duration) * 1000) })].filter(Boolean).join(" ");
+  return [about, queue, t("render.length", { seconds: seconds(Number(answer.duration) * 1000) })].filter(Boolean).join(currentLanguage() === "zh" ? "" : " ");
 }
 
 /** Who speaks what, from when to when, in one sentence. */

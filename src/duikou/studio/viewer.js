@@ -24,6 +24,7 @@ const chosen = { view: "sides", side: "after", rate: 1, sound: "after", zoom: ""
  */
 export function viewer(given, ended) {
   if (chosen.id !== given.id) Object.assign(chosen, { id: given.id, at: 0, zoom: "" });
+  const startMs = chosen.at;
   const before = h("video", { src: given.before, "aria-label": t("compare.before") });
   const after = h("video", { src: given.after, "aria-label": t("compare.after") });
   const pair = new Pair(before, after, { frameMs: given.frameMs, ended });
@@ -98,7 +99,7 @@ export function viewer(given, ended) {
         h(
           "div",
           { class: "row end" },
-          h("div", { class: "row" }, play, back, on),
+          h("div", { class: "row steering" }, play, back, on),
           labelled("compare.rate", rate),
           labelled("compare.sound", sound),
           h("label", { class: "check" }, again, t("compare.again")),
@@ -208,7 +209,7 @@ export function viewer(given, ended) {
     closer();
   };
   before.addEventListener("loadedmetadata", begin, { once: true });
-  after.addEventListener("loadedmetadata", () => pair.seek(chosen.at), { once: true });
+  after.addEventListener("loadedmetadata", () => pair.seek(startMs), { once: true });
   for (const video of [before, after]) {
     video.addEventListener("error", () => element.append(h("p", { class: "note bad", role: "alert" }, t("compare.broken"))), { once: true });
   }
