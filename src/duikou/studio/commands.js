@@ -4,6 +4,7 @@ import { request } from "./api.js";
 
 /** What stands in for the key, which is never written anywhere. */
 const KEY = "$DUIKOU_KEY";
+const KEY_NOTE = "# The key is in the variable DUIKOU_KEY.";
 
 /**
  * The request with the files by their names.
@@ -19,15 +20,18 @@ export function curl(state, server, needsKey) {
   body.face_choose.forEach((choice, number) => (choice.audio_id = `$SPEECH_${number + 1}`));
   const identify = call(post, '"$SERVER/videos/identify-face"');
   const create = call(post, '"$SERVER/videos/advanced-lip-sync"');
+  const ask = call('"$SERVER/videos/advanced-lip-sync/$TASK"');
   return lines(
-    needsKey && `# The key is in the variable DUIKOU_KEY.`,
+    needsKey && KEY_NOTE,
     `SERVER=${quoted(`${server}/v1`)}`,
     `VIDEO=${upload(state.video.name)}`,
     ...state.speeches.map((speech, number) => `SPEECH_${number + 1}=${upload(speech.audio.name)}`),
     `SESSION=$(${identify} <<JSON | jq -r .data.session_id\n{"video_id": "$VIDEO"}\nJSON\n)`,
     `TASK=$(${create} <<JSON | jq -r .data.task_id\n${JSON.stringify(body, null, 2)}\nJSON\n)`,
     call("-N", '"$SERVER/videos/advanced-lip-sync/$TASK/events"'),
-    call('"$SERVER/videos/advanced-lip-sync/$TASK"'),
+    ...results(state).map(
+      ([field, name]) => `curl -fsS -o ${quoted(plainFile(name))} "$(${ask} | jq -r '.data.task_result.videos[0].${field}')"`,
+    ),
   );
 }
 
@@ -81,7 +85,7 @@ export function commandLine(state, server, needsKey) {
   if (state.watermark) words.push(`--watermark ${file(resultName(state, "marked"))}`);
   words.push(`-o ${file(resultName(state, "synced"))}`, `--server ${quoted(server)}`);
   return lines(
-    needsKey && "# The key is in the variable DUIKOU_KEY.",
+    needsKey && KEY_NOTE,
     !alike && `cat > plan.json <<'JSON'\n${JSON.stringify(plan(state), null, 2)}\nJSON`,
     words.join(" "),
   );
@@ -100,6 +104,12 @@ function plan(state) {
 
 function trim(speech) {
   return `${whole(speech.trimStartMs)}:${whole(speech.trimEndMs)}`;
+}
+
+/** The files that a finished task has, as pairs of a field of the answer and a name. */
+function results(state) {
+  const plain = ["url", resultName(state, "synced")];
+  return state.watermark ? [plain, ["watermark_url", resultName(state, "marked")]] : [plain];
 }
 
 function resultName(state, kind) {

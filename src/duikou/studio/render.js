@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { clock, h, put, seconds } from "./dom.js";
-import { SYNC_MODES, endMs, faceNumber, problems } from "./limits.js";
+import { SYNC_MODES, endMs, faceNumber, heard, problems } from "./limits.js";
 import { clearNotice } from "./notice.js";
 import { drop, order, resume } from "./ordering.js";
 import { progress } from "./progress.js";
@@ -137,12 +137,13 @@ function estimateOf(answer) {
 
 /** Who speaks what, from when to when, in one sentence. */
 export function summaryOf(now) {
+  const faceOf = (speech) => now.session.faces.find((face) => face.id === speech.faceId);
   const said = now.speeches.map((speech) =>
     t("render.says", {
       face: t("faces.one", { number: faceNumber(now.session, speech.faceId) }),
       name: speech.audio.name,
       from: clock(speech.insertMs),
-      to: clock(endMs(speech)),
+      to: clock(heard(speech, faceOf(speech), now.video.durationMs, now.syncMode).endMs),
     }),
   );
   if (!said.length) return t("render.nobody");

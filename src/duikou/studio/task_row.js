@@ -8,6 +8,7 @@ import { stageName, stateOf, whyFailed } from "./wording.js";
 
 const LOOKS = { submitted: "", processing: "busy", succeed: "good", failed: "bad", cancelled: "warn" };
 const STILL_S = 0.5; // of the video: the first frame may be black
+const NEAR = "400px"; // how far from the window pictures are loaded
 const UNITS = [
   ["day", 86_400],
   ["hour", 3600],
@@ -102,12 +103,13 @@ function still() {
     video.preload = "metadata";
     video.src = address;
   };
-  new IntersectionObserver((entries, observer) => {
+  const seen = (entries, observer) => {
     visible = entries.some((entry) => entry.isIntersecting);
     if (!visible) return;
     observer.disconnect();
     load();
-  }).observe(element);
+  };
+  new IntersectionObserver(seen, { rootMargin: NEAR }).observe(element);
   video.addEventListener("error", () => element.classList.add("gone"));
   video.addEventListener("loadeddata", () => element.classList.remove("gone"));
   return {

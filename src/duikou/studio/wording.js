@@ -21,7 +21,8 @@ export function stageName(stage) {
 export function whyFailed(task) {
   if (task.task_status !== "failed" || task.fault === "cancelled") return [];
   const key = `fault.${task.fault}`;
-  return [has(key) ? t(key) : t("fault.other"), task.task_status_msg].filter(Boolean);
+  const said = task.task_status_msg ? [t("notice.said", { message: task.task_status_msg })] : [];
+  return [has(key) ? t(key) : t("fault.other"), ...said];
 }
 
 /** A length of time for people, from whole seconds. */
