@@ -2,6 +2,7 @@
 
 import { copyButton } from "./dialog.js";
 import { announce, h, put } from "./dom.js";
+import { REACH_PX, snapped, targets } from "./edit.js";
 import { icon } from "./icons.js";
 import { intake, onIntake, stopIntake, takeSound, takeSoundFrom } from "./intake.js";
 import { faceNumber } from "./limits.js";
@@ -11,10 +12,10 @@ import { get, subscribe } from "./state.js";
 import { t } from "./words.js";
 
 /**
- * What adds speech. context: {settings, ended, stage, limits, content, lanes, view}; what is dropped on `content` goes
- * to the lane under it. Answers {element, focus()}.
+ * What adds speech. context: {settings, ended, stage, limits, lanes, view}. Answers {element, focus(), dropOn(element)}:
+ * what is dropped on an element goes to the lane under it, or else to the chosen face.
  */
-export function addSpeech({ settings, ended, stage, limits, content, lanes, view }) {
+export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
   const chooser = h("input", { type: "file", class: "unseen", tabIndex: -1, accept: "audio/*,.mp3,.wav,.m4a,.aac" });
   chooser.setAttribute("aria-label", t("add.choose"));
   chooser.addEventListener("change", () => {
@@ -72,28 +73,32 @@ export function addSpeech({ settings, ended, stage, limits, content, lanes, view
     face.value = stage.selected ?? ids[0] ?? "";
   }
 
-  const dropping = { signal: ended };
-  const holds = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
-  const over = (faceId) => {
-    for (const lane of lanes.lanes.children) lane.classList.toggle("over", lane.dataset.face === faceId);
-  };
-  content.addEventListener("dragover", (event) => {
-    if (!holds(event)) return;
-    event.preventDefault();
-    event.dataTransfer.dropEffect = "copy";
-    over(lanes.laneAt(event.clientY) ?? stage.selected);
-  }, dropping);
-  content.addEventListener("dragleave", () => over(null), dropping);
-  content.addEventListener("drop", (event) => {
-    over(null);
-    if (!holds(event)) return;
-    event.preventDefault();
-    const faceId = lanes.laneAt(event.clientY) ?? stage.selected;
-    const [file] = event.dataTransfer.files;
-    const url = event.dataTransfer.getData("text/uri-list").split("\n")[0].trim();
-    if (file) add((where) => takeSound(file, where), faceId, view.timeAt(event.clientX));
-    else if (isAddress(url)) add((where) => takeSoundFrom(url, where), faceId, view.timeAt(event.clientX));
-  }, dropping);
+  function dropOn(target) {
+    const options = { signal: ended };
+    const over = (faceId) => {
+      for (const lane of lanes.lanes.children) lane.classList.toggle("over", lane.dataset.face === faceId);
+    };
+    target.addEventListener("dragover", (event) => {
+      if (!holds(event)) return;
+      event.preventDefault();
+      event.dataTransfer.dropEffect = "copy";
+      over(lanes.laneAt(event.clientY) ?? stage.selected);
+    }, options);
+    target.addEventListener("dragleave", () => over(null), options);
+    target.addEventListener("drop", (event) => {
+      over(null);
+      if (!holds(event)) return;
+      event.preventDefault();
+      const faceId = lanes.laneAt(event.clientY);
+      const at = view.timeAt(event.clientX);
+      const near = snapped([at], targets(get(), "", stage.timeMs()), view.toMs(REACH_PX));
+      const wishedMs = faceId === null ? null : at + (near?.shift ?? 0);
+      const [file] = event.dataTransfer.files;
+      const url = event.dataTransfer.getData("text/uri-list").split("\n")[0].trim();
+      if (file) add((where) => takeSound(file, where), faceId ?? stage.selected, wishedMs);
+      else if (isAddress(url)) add((where) => takeSoundFrom(url, where), faceId ?? stage.selected, wishedMs);
+    }, options);
+  }
 
   const ends = [
     onIntake(show),
@@ -103,7 +108,11 @@ export function addSpeech({ settings, ended, stage, limits, content, lanes, view
   ended.addEventListener("abort", () => ends.forEach((end) => end()));
   faces();
   show();
-  return { element, focus: () => choose.focus() };
+  return { element, focus: () => choose.focus(), dropOn };
+}
+
+function holds(event) {
+  return [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
 }
 
 function isAddress(text) {

@@ -1,10 +1,9 @@
 // Dragging speech on the time line: snapping, lanes, and what may not be, while it moves.
 
-import { edited, snapped, targets } from "./edit.js";
+import { edited, REACH_PX, snapped, targets } from "./edit.js";
 import { endMs, usedMs } from "./limits.js";
 
 const STILL_PX = 3; // a press that moves less is no drag
-const REACH_PX = 9; // within which edges snap
 const RIM_PX = 28; // of the scroller, where dragging scrolls it
 const RIM_STEP_PX = 14;
 
@@ -22,6 +21,7 @@ export function dragger({ state, view, limits, stage, scroller, laneAt, show, co
     grip.focus({ preventScroll: true });
     grip.setPointerCapture(event.pointerId);
     const origin = state().speeches.find((one) => one.key === key);
+    stage.select(origin.faceId);
     const from = view.timeAt(event.clientX);
     const at = what === "end" ? endMs(origin) : origin.insertMs;
     let draft = null;

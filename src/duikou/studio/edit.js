@@ -2,6 +2,9 @@
 
 import { endMs, usedMs } from "./limits.js";
 
+/** Pixels within which an edge snaps. */
+export const REACH_PX = 9;
+
 /**
  * Bring one edge of a piece of speech to `toMs` of the video's time line.
  *

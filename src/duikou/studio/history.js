@@ -39,18 +39,20 @@ export function canRedo() {
 }
 
 export function undo() {
-  if (!canUndo()) return;
-  const { speeches, syncMode } = get();
-  undone.push({ speeches, syncMode });
-  set(done.pop());
-  tell();
+  if (canUndo()) step(done, undone);
 }
 
 export function redo() {
-  if (!canRedo()) return;
+  if (canRedo()) step(undone, done);
+}
+
+/** Go back to the last of `from`. Volumes stay: sliders show where they were. */
+function step(from, to) {
   const { speeches, syncMode } = get();
-  done.push({ speeches, syncMode });
-  set(undone.pop());
+  const { speeches: before, syncMode: modeBefore } = from.pop();
+  to.push({ speeches, syncMode });
+  const volumes = new Map(speeches.map((one) => [one.key, one.volume]));
+  set({ speeches: before.map((one) => ({ ...one, volume: volumes.get(one.key) ?? one.volume })), syncMode: modeBefore });
   tell();
 }
 

@@ -174,13 +174,22 @@ export function unions(parts) {
 function makeGraph(video) {
   const context = audioContext();
   const original = new GainNode(context);
-  context.createMediaElementSource(video).connect(original);
+  if (new URL(video.src, location.href).origin === location.origin) context.createMediaElementSource(video).connect(original);
+  else follow(video, original);
   const graph = { context, original, limiter: null, ready: null };
   graph.ready = limiterOf(context).then((limiter) => {
     graph.limiter = limiter;
     original.connect(limiter).connect(context.destination);
   });
   return graph;
+}
+
+/** Sound from a storage of another origin is silent in the graph, so the element plays it at the gain's volume. */
+function follow(video, original) {
+  const still = new ConstantSourceNode(original.context, { offset: 0 }); // the gain only changes while something passes
+  still.connect(original);
+  still.start();
+  video.addEventListener("timeupdate", () => (video.volume = Math.min(original.gain.value, 1)));
 }
 
 async function limiterOf(context) {

@@ -28,7 +28,9 @@ export async function checkSound(file, limits) {
 /** The faults of a sound's length. */
 export function lengthFaults(name, durationMs, limits) {
   if (durationMs < limits.minAudioMs) {
-    return [{ key: "add.short", values: { has: seconds(durationMs), least: seconds(limits.minAudioMs) } }];
+    const least = seconds(limits.minAudioMs);
+    const line = ffmpeg(name, `-af apad=whole_dur=${least} ${LIGHT}`); // silence at its end
+    return [{ key: "add.short", values: { has: seconds(durationMs), least }, line }];
   }
   if (durationMs <= limits.maxAudioMs + LATE_MS) return [];
   const most = seconds(limits.maxAudioMs);

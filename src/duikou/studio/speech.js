@@ -79,10 +79,10 @@ function card(first, { stage, remove, changeSpeech }) {
 
   function draw(state, speech, sentences) {
     const number = faceNumber(state.session, speech.faceId);
-    element.style.setProperty("--face", colour(number - 1));
-    element.style.setProperty("--ink", ink(number - 1));
+    element.style.setProperty("--face", colour(Math.max(number - 1, 0)));
+    element.style.setProperty("--ink", ink(Math.max(number - 1, 0)));
     element.classList.toggle("refused", sentences.length > 0);
-    put(chip, String(number));
+    put(chip, number ? String(number) : "?");
     const facts = { used: seconds(usedMs(speech)), whole: seconds(speech.audio.durationMs), to: seconds(endMs(speech)) };
     put(title, speech.audio.name, h("span", { class: "quiet small figure" }, t(facts.used === facts.whole ? "speech.facts_all" : "speech.facts", facts)));
     hear.setAttribute("aria-label", t("speech.hear_name", { name: speech.audio.name }));

@@ -13,6 +13,7 @@ import { colour, ink } from "./palette.js";
 import { ruler } from "./ruler.js";
 import { decode } from "./sound.js";
 import { cards } from "./speech.js";
+import { toggle } from "./stage.js";
 import { get, subscribe } from "./state.js";
 import { syncChoice } from "./syncmode.js";
 import { makeView } from "./view.js";
@@ -28,7 +29,7 @@ export function timeline(context) {
   const blocks = new Map(); // speech key -> block
   let draft = null;
 
-  const content = h("div", { class: "tl-content" });
+  const content = h("div", { class: "tl-content", onclick: pressed });
   const scroller = h("div", { class: "tl-scroller", onscroll: scrolled }, content);
   const view = makeView(scroller, get, render);
   const times = ruler(view, stage, (clientX) => view.timeAt(clientX));
@@ -40,7 +41,7 @@ export function timeline(context) {
 
   const tools = toolbar(view, stage);
   const drag = dragger({ state: get, view, limits, stage, scroller, laneAt: lanes.laneAt, show, commit: changeSpeech });
-  const adding = addSpeech({ ...context, limits, content, lanes, view });
+  const adding = addSpeech({ ...context, limits, lanes, view });
   const element = h(
     "section",
     { class: "panel timeline", "data-panel": "timeline", "aria-labelledby": "timeline-title", hidden: true, onkeydown: keys },
@@ -52,6 +53,8 @@ export function timeline(context) {
     syncChoice(context),
     listen(context),
   );
+
+  adding.dropOn(element);
 
   function changeSpeech(key, change, from = "lane") {
     const before = get().speeches.find((one) => one.key === key);
@@ -74,6 +77,10 @@ export function timeline(context) {
   }
 
   function keys(event) {
+    if (event.key === " " && event.target.matches("[role=slider]")) {
+      event.preventDefault();
+      return toggle(stage);
+    }
     if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.matches("input[type=text], input[type=url]")) return;
     const name = event.key.toLowerCase();
     if (name !== "z" && name !== "y") return;
@@ -101,8 +108,8 @@ export function timeline(context) {
 
   function render() {
     const state = drafted();
-    element.hidden = !state.session;
-    if (!state.session) return;
+    element.hidden = !state.session?.faces.length;
+    if (element.hidden) return;
     content.style.width = `${Math.floor(view.toPx(view.totalMs()))}px`;
     after.style.left = `${view.toPx(view.videoMs())}px`;
     lanes.draw(get());
@@ -123,13 +130,13 @@ export function timeline(context) {
       if (!blocks.has(speech.key)) blocks.set(speech.key, newBlock(speech));
       const one = blocks.get(speech.key);
       const home = get().speeches.find((each) => each.key === speech.key).faceId;
-      const lane = lanes.laneOf(home) ?? lanes.lanes.firstElementChild;
+      const lane = lanes.laneOf(home) ?? lanes.lanes.firstElementChild; // a face of another session
       if (one.element.parentElement !== lane) lane.append(one.element);
       const target = lanes.laneOf(speech.faceId) ?? lane;
       const number = faceNumber(state.session, speech.faceId);
       one.draw(speech, {
-        colour: colour(number - 1),
-        ink: ink(number - 1),
+        colour: colour(Math.max(number - 1, 0)),
+        ink: ink(Math.max(number - 1, 0)),
         number,
         refused: found.some((problem) => problem.key === speech.key),
         lift: target.offsetTop - lane.offsetTop,
@@ -168,6 +175,13 @@ export function timeline(context) {
   function scrolled() {
     times.draw();
     for (const one of blocks.values()) one.paint();
+  }
+
+  /** A press on an empty place of a lane brings the playhead there. */
+  function pressed(event) {
+    if (!event.target.closest(".tl-lane") || event.target.closest(".tl-block")) return;
+    stage.select(event.target.closest(".tl-lane").dataset.face);
+    stage.seek(view.timeAt(event.clientX));
   }
 
   function wheel(event) {
