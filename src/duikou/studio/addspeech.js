@@ -1,9 +1,9 @@
 // Brings speech onto a lane: dropped, chosen, fetched from an address, or recorded.
 
 import { copyButton } from "./dialog.js";
-import { announce, h, put } from "./dom.js";
+import { announce, h, put, seconds } from "./dom.js";
 import { REACH_PX, snapped, targets } from "./edit.js";
-import { icon } from "./icons.js";
+import { wordButton } from "./icons.js";
 import { intake, onIntake, stopIntake, takeSound, takeSoundFrom } from "./intake.js";
 import { faceNumber } from "./limits.js";
 import { clearNotice, tell } from "./notice.js";
@@ -11,9 +11,11 @@ import { recordSound } from "./record.js";
 import { get, subscribe } from "./state.js";
 import { t } from "./words.js";
 
+const EXAMPLE = "https://example.com/speech.mp3";
+
 /**
- * What adds speech. context: {settings, ended, stage, limits, lanes, view}. Answers {element, focus(), dropOn(element)}:
- * what is dropped on an element goes to the lane under it, or else to the chosen face.
+ * What adds speech. context: {settings, ended, stage, limits, lanes, view}. Answers {element, focus(),
+ * dropOn(element)}: what is dropped on an element goes to the lane under it, or else to the chosen face.
  */
 export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
   const chooser = h("input", { type: "file", class: "unseen", tabIndex: -1, accept: "audio/*,.mp3,.wav,.m4a,.aac" });
@@ -23,8 +25,10 @@ export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
     chooser.value = ""; // the same file may be chosen again once it is mended
     if (file) add((where) => takeSound(file, where));
   });
-  const choose = h("button", { type: "button", class: "primary", onclick: () => chooser.click() }, icon("file"), t("add.choose"));
-  const record = h("button", { type: "button", onclick: fromMicrophone }, icon("record"), t("add.record"));
+  const choose = wordButton("file", t("add.choose"), () => chooser.click(), "primary");
+  const record = wordButton("record", t("add.record"), fromMicrophone);
+  const pasted = address((url) => add((where) => takeSoundFrom(url, where)));
+  const taken = { least: seconds(limits.minAudioMs), most: seconds(limits.maxAudioMs), mb: limits.maxAudioMb };
   const face = h("select", { id: "add-face", onchange: () => stage.select(face.value) });
   const faceField = h("label", { class: "field tl-add-face", for: "add-face" }, t("add.face"), face);
   const status = h("div", { class: "stack" });
@@ -32,8 +36,8 @@ export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
     "section",
     { class: "tl-add stack", "aria-labelledby": "add-title" },
     h("h3", { id: "add-title" }, t("add.title")),
-    h("div", { class: "row end tl-ways" }, faceField, choose, chooser, record, address((url) => add((where) => takeSoundFrom(url, where)))),
-    h("p", { class: "quiet small" }, t("add.limits", { least: limits.minAudioMs / 1000, most: limits.maxAudioMs / 1000, mb: limits.maxAudioMb })),
+    h("div", { class: "row end tl-ways" }, faceField, choose, chooser, record, pasted),
+    h("p", { class: "quiet small" }, t("add.limits", taken)),
     status,
   );
 
@@ -121,7 +125,7 @@ function isAddress(text) {
 
 function address(enter) {
   const fault = h("p", { id: "add-address-fault", class: "fault", role: "alert" });
-  const input = h("input", { type: "url", id: "add-address", autocomplete: "off", placeholder: "https://example.com/speech.mp3" });
+  const input = h("input", { type: "url", id: "add-address", autocomplete: "off", placeholder: EXAMPLE });
   input.setAttribute("aria-describedby", fault.id);
   const submit = (event) => {
     event.preventDefault();
@@ -142,6 +146,10 @@ function address(enter) {
   );
 }
 
+function smallButton(words) {
+  return h("button", { type: "button", class: "small", onclick: stopIntake }, words);
+}
+
 function going(now) {
   const title = t(`add.${now.step}`, { name: now.name });
   const bar = h("progress", { max: 1, "aria-label": title });
@@ -149,7 +157,7 @@ function going(now) {
   return h(
     "div",
     { class: "stack" },
-    h("div", { class: "spread" }, h("span", {}, title), h("button", { type: "button", class: "small", onclick: stopIntake }, t("page.cancel"))),
+    h("div", { class: "spread" }, h("span", {}, title), smallButton(t("page.cancel"))),
     bar,
   );
 }
@@ -164,6 +172,6 @@ function refusal({ name, faults }) {
       line && h("p", { class: "small" }, t("add.mend")),
       line && h("div", { class: "line" }, h("pre", { class: "code", tabIndex: 0 }, line), copyButton(line)),
     ]),
-    h("div", { class: "row" }, h("button", { type: "button", class: "small", onclick: stopIntake }, t("add.dismiss"))),
+    h("div", { class: "row" }, smallButton(t("add.dismiss"))),
   );
 }

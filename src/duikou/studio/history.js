@@ -52,7 +52,8 @@ function step(from, to) {
   const { speeches: before, syncMode: modeBefore } = from.pop();
   to.push({ speeches, syncMode });
   const volumes = new Map(speeches.map((one) => [one.key, one.volume]));
-  set({ speeches: before.map((one) => ({ ...one, volume: volumes.get(one.key) ?? one.volume })), syncMode: modeBefore });
+  const kept = before.map((one) => ({ ...one, volume: volumes.get(one.key) ?? one.volume }));
+  set({ speeches: kept, syncMode: modeBefore });
   tell();
 }
 

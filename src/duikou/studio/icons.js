@@ -1,5 +1,7 @@
 // Small signs on buttons, drawn in the colour of the text. The words beside them, or the button's name, say the same.
 
+import { h } from "./dom.js";
+
 const NS = "http://www.w3.org/2000/svg";
 
 const PATHS = {
@@ -32,4 +34,14 @@ export function icon(name) {
   path.setAttribute("fill-rule", "evenodd");
   svg.append(path);
   return svg;
+}
+
+/** A button with a sign and words. */
+export function wordButton(sign, words, onclick, style = "") {
+  return h("button", { type: "button", class: style, onclick }, icon(sign), words);
+}
+
+/** A button with a sign alone; its name is also its tip. */
+export function signButton(sign, name, onclick, style = "") {
+  return h("button", { type: "button", class: style, "aria-label": name, title: name, onclick }, icon(sign));
 }

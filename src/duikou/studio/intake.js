@@ -87,7 +87,8 @@ function refuse(name, faults) {
 }
 
 function put(stored, name, { faceId, playheadMs, wishedMs, limits }) {
-  if (stored.type !== "audio") return refuse(name, [{ key: stored.type === "video" ? "add.video" : "add.picture", values: {} }]);
+  if (stored.type === "video") return refuse(name, [{ key: "add.video", values: {} }]);
+  if (stored.type === "image") return refuse(name, [{ key: "add.picture", values: {} }]);
   const faults = lengthFaults(name, stored.durationMs, limits);
   if (faults.length) return refuse(name, faults);
   const { session, video, speeches, syncMode } = state.get();
@@ -104,6 +105,6 @@ function put(stored, name, { faceId, playheadMs, wishedMs, limits }) {
   const key = Array.from(crypto.getRandomValues(new Uint32Array(2)), (number) => number.toString(36)).join("");
   const speech = { key, faceId: face.id, audio, volume: 1, ...place };
   const replaced = speeches.find((one) => one.faceId === face.id) ?? null;
-  commit({ speeches: [...speeches.filter((one) => one !== replaced), speech] });
+  commit({ speeches: replaced ? speeches.map((one) => (one === replaced ? speech : one)) : [...speeches, speech] });
   return { speech, replaced };
 }

@@ -25,16 +25,22 @@ export function makeLanes({ view, stage }) {
   function row(face, place) {
     const number = place + 1;
     const times = { from: clock(face.startMs), to: clock(face.endMs) };
+    const name = t("timeline.face", { number });
     const label = h(
       "button",
-      { type: "button", class: "tl-label", title: t("timeline.face", { number }), onclick: () => stage.select(face.id) },
+      { type: "button", class: "tl-label", title: name, onclick: () => stage.select(face.id) },
       h("span", { class: "tl-chip", "aria-hidden": "true" }, String(number)),
-      h("span", { class: "tl-face" }, h("span", {}, t("timeline.face", { number })), h("span", { class: "quiet figure" }, `${times.from}–${times.to}`)),
+      h(
+        "span",
+        { class: "tl-face" },
+        h("span", {}, name),
+        h("span", { class: "quiet figure" }, `${times.from}–${times.to}`),
+      ),
     );
     label.setAttribute("aria-label", t("timeline.lane", { number, ...times }));
     const shown = h("div", { class: "tl-shown", "aria-hidden": "true" });
     const hint = h("p", { class: "tl-hint" }, t("timeline.drop_here"));
-    const lane = h("div", { class: "tl-lane", role: "group", "data-face": face.id, "data-number": number }, shown, hint);
+    const lane = h("div", { class: "tl-lane", role: "group", "data-face": face.id }, shown, hint);
     lane.setAttribute("aria-label", t("timeline.lane", { number, ...times }));
     for (const element of [label, lane]) {
       element.style.setProperty("--face", colour(place));

@@ -16,7 +16,8 @@ class Limiter extends AudioWorkletProcessor {
     this.needed = new Float64Array(this.size).fill(1); // the gain that each sample needs
     this.held = new Float64Array(this.size).fill(1); // the smallest of these within reach
     this.delayed = [new Float32Array(this.size), new Float32Array(this.size)];
-    this.window = Float64Array.from({ length: 2 * reach + 1 }, (_, k) => 1 - Math.cos((2 * Math.PI * (k + 1)) / (2 * reach + 2)));
+    const hann = (_, k) => 1 - Math.cos((2 * Math.PI * (k + 1)) / (2 * reach + 2));
+    this.window = Float64Array.from({ length: 2 * reach + 1 }, hann);
     const sum = this.window.reduce((total, weight) => total + weight, 0);
     this.window = this.window.map((weight) => weight / sum);
     this.now = 0; // counts samples

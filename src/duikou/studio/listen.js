@@ -1,10 +1,10 @@
 // Listen before you render: the volumes of the original sound and of the speech.
 
 import { h, put } from "./dom.js";
+import { faceNumber } from "./limits.js";
 import { colour } from "./palette.js";
 import { playButton } from "./stage.js";
 import { get, set, setSpeech, subscribe } from "./state.js";
-import { faceNumber } from "./limits.js";
 import { t } from "./words.js";
 
 const STEP = 0.05;
@@ -32,12 +32,13 @@ export function listen({ stage, ended }) {
     const shown = state.speeches.map((speech) => {
       const one = sliders.get(speech.key);
       const number = faceNumber(state.session ?? { faces: [] }, speech.faceId);
-      one.name(t("mix.speech", { name: speech.audio.name }), colour(Math.max(number - 1, 0)));
+      const key = state.session?.faces.length > 1 ? "mix.speech_face" : "mix.speech";
+      one.name(t(key, { name: speech.audio.name, face: number }), colour(Math.max(number - 1, 0)));
       one.show(speech.volume);
       return one.element;
     });
     const wanted = [original.element, ...shown];
-    const same = wanted.length === list.children.length && wanted.every((one, place) => one === list.children[place]);
+    const same = wanted.length === list.children.length && wanted.every((one, at) => one === list.children[at]);
     if (!same) put(list, wanted); // moving a slider would end its dragging
   }
 
@@ -50,7 +51,8 @@ function slider(id, label, onVolume) {
   const words = h("span", {});
   const dot = h("span", { class: "dot", "aria-hidden": "true", hidden: true });
   const percent = h("output", { class: "figure quiet", htmlFor: id });
-  const input = h("input", { type: "range", id, min: 0, max: 2, step: STEP, oninput: () => onVolume(Number(input.value)) });
+  const oninput = () => onVolume(Number(input.value));
+  const input = h("input", { type: "range", id, min: 0, max: 2, step: STEP, oninput });
   put(words, label);
   return {
     element: h("div", { class: "tl-slider" }, h("label", { for: id }, dot, words), input, percent),

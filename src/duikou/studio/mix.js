@@ -9,6 +9,7 @@ const RAMP_S = 0.01; // of the original's gain, inside the speech
 const FADE_S = 0.005; // of speech that is stopped, so that it does not click
 const MOST_DRIFT_MS = 25; // between speech and picture before it is started anew; below 40 with what smoothing hides
 const LOOK_MS = 100; // between looks at the drift
+const HEARD = ["speeches", "originalVolume", "syncMode", "session"]; // what changes the mix
 const SMOOTHING = 0.3; // clocks of video elements move in steps
 
 /**
@@ -106,7 +107,7 @@ export function mix(shown, ended) {
   }
 
   function changed(state, names) {
-    if (!shown.playing || !names.some((name) => ["speeches", "originalVolume", "syncMode", "session"].includes(name))) return;
+    if (!shown.playing || !names.some((name) => HEARD.includes(name))) return;
     if (!anchor || !onlyVolumes(state, names)) return start();
     for (const { key, volume } of state.speeches) {
       playing.get(key)?.gain.gain.setTargetAtTime(volume, graph.context.currentTime, RAMP_S);
@@ -174,7 +175,8 @@ export function unions(parts) {
 function makeGraph(video) {
   const context = audioContext();
   const original = new GainNode(context);
-  if (new URL(video.src, location.href).origin === location.origin) context.createMediaElementSource(video).connect(original);
+  const own = new URL(video.src, location.href).origin === location.origin;
+  if (own) context.createMediaElementSource(video).connect(original);
   else follow(video, original);
   const graph = { context, original, limiter: null, ready: null };
   graph.ready = limiterOf(context).then((limiter) => {

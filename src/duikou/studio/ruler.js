@@ -7,7 +7,7 @@ const STEPS_MS = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000];
 const LABEL_PX = 64; // between labels, so that they do not touch
 const JUMP_MS = 1000; // shift and an arrow
 
-/** A ruler and a playhead for a view ({toPx, toMs, visible}) of the stage's time. Answers {element, line, draw, move}. */
+/** A ruler and a playhead for a view of the stage's time. Answers {element, line, draw(), move()}. */
 export function ruler(view, stage, toTime) {
   const ticks = h("div", { class: "tl-ticks", "aria-hidden": "true" });
   const handle = h("div", {

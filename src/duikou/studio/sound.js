@@ -15,9 +15,9 @@ export function audioContext() {
 }
 
 /**
- * Decode the sound at an address. Answers {durationMs, peaks(fromMs, toMs, columns) -> [[min, max]...],
- * peak, buffer, problem}; peak is the largest of all.
- * A sound that the browser cannot decode has no buffer, flat peaks, `serverMs` as its length, and a sentence as problem.
+ * Decode the sound at an address. Answers {durationMs, peaks(fromMs, toMs, columns) -> [[min, max]...], peak, buffer,
+ * problem}; peak is the largest of all. A sound that the browser cannot decode has no buffer, flat peaks, `serverMs` as
+ * its length, and a sentence as problem.
  */
 export function decode(url, serverMs = 0) {
   if (!kept.has(url)) {
@@ -52,7 +52,8 @@ export async function decoded(content) {
 }
 
 function silent(durationMs, problem, gone) {
-  return { durationMs, buffer: null, problem, gone, peak: 0, peaks: (from, to, columns) => Array(columns).fill([0, 0]) };
+  const peaks = (from, to, columns) => Array(columns).fill([0, 0]);
+  return { durationMs, buffer: null, problem, gone, peak: 0, peaks };
 }
 
 function heard(buffer) {
@@ -96,7 +97,8 @@ function ofBins(bins, from, to) {
 }
 
 function ofSamples(samples, from, to) {
-  const [first, last] = [Math.max(Math.floor(from), 0), Math.min(Math.max(Math.ceil(to), Math.floor(from) + 1), samples.length)];
+  const first = Math.max(Math.floor(from), 0);
+  const last = Math.min(Math.max(Math.ceil(to), first + 1), samples.length);
   let [low, high] = [0, 0];
   for (let place = first; place < last; place += 1) {
     const value = samples[place];

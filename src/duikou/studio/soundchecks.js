@@ -40,7 +40,9 @@ export function lengthFaults(name, durationMs, limits) {
 function wrongKind(file) {
   const kind = kindOf(file);
   if (kind === "picture") return { key: "add.picture", values: {} };
-  if (kind === "video" || kind === "format") return { key: "add.video", values: {}, line: ffmpeg(file.name, `-vn ${LIGHT}`) };
+  if (kind === "video" || kind === "format") {
+    return { key: "add.video", values: {}, line: ffmpeg(file.name, `-vn ${LIGHT}`) };
+  }
   if (kind === "other") return { key: "add.other", values: {} };
   if (!file.size) return { key: "add.empty", values: {} };
   if (TAKEN.test(file.name) || !/\.\w+$/.test(file.name)) return null;

@@ -1,7 +1,7 @@
 // The pieces of speech in figures: a card for each, with its place, its ends, its face, and why it would be refused.
 
 import { h, put, seconds } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, wordButton } from "./icons.js";
 import { endMs, faceNumber, lengthens, problems, usedMs } from "./limits.js";
 import { colour, ink } from "./palette.js";
 import { decode } from "./sound.js";
@@ -54,12 +54,17 @@ function card(first, { stage, remove, changeSpeech }) {
   const why = h("p", { id: `why-${key}`, class: "tl-reason" });
   const note = h("div", { class: "note warn tl-note", hidden: true });
   const flat = h("p", { class: "quiet small", hidden: true });
-  const hear = h("button", { type: "button", class: "small", onclick: listen }, icon("play"), t("speech.hear"));
-  const drop = h("button", { type: "button", class: "small danger", onclick: () => remove(key) }, icon("remove"), t("speech.remove"));
+  const hear = wordButton("play", t("speech.hear"), listen, "small");
+  const drop = wordButton("remove", t("speech.remove"), () => remove(key), "small danger");
   const element = h(
     "li",
     { class: "tl-card stack" },
-    h("div", { class: "spread" }, h("div", { class: "row tl-heading" }, chip, title), h("div", { class: "row" }, hear, drop)),
+    h(
+      "div",
+      { class: "spread" },
+      h("div", { class: "row tl-heading" }, chip, title),
+      h("div", { class: "row" }, hear, drop),
+    ),
     why,
     h("div", { class: "tl-fields" }, faceField, Object.values(fields).map((one) => one.element)),
     note,
@@ -72,7 +77,7 @@ function card(first, { stage, remove, changeSpeech }) {
     stage.play();
   }
 
-  function whole() {
+  function useAll() {
     const speech = get().speeches.find((one) => one.key === key);
     changeSpeech(key, { trimStartMs: 0, trimEndMs: speech.audio.durationMs });
   }
@@ -83,8 +88,9 @@ function card(first, { stage, remove, changeSpeech }) {
     element.style.setProperty("--ink", ink(Math.max(number - 1, 0)));
     element.classList.toggle("refused", sentences.length > 0);
     put(chip, number ? String(number) : "?");
-    const facts = { used: seconds(usedMs(speech)), whole: seconds(speech.audio.durationMs), to: seconds(endMs(speech)) };
-    put(title, speech.audio.name, h("span", { class: "quiet small figure" }, t(facts.used === facts.whole ? "speech.facts_all" : "speech.facts", facts)));
+    const [used, whole] = [seconds(usedMs(speech)), seconds(speech.audio.durationMs)];
+    const facts = t(used === whole ? "speech.facts_all" : "speech.facts", { used, whole, to: seconds(endMs(speech)) });
+    put(title, speech.audio.name, h("span", { class: "quiet small figure" }, facts));
     hear.setAttribute("aria-label", t("speech.hear_name", { name: speech.audio.name }));
     drop.setAttribute("aria-label", t("speech.remove_name", { name: speech.audio.name }));
     put(why, sentences.length ? [icon("warn"), h("span", {}, sentences.join(" "))] : null);
@@ -104,13 +110,13 @@ function card(first, { stage, remove, changeSpeech }) {
     const shown = state.session.faces.find((one) => one.id === speech.faceId);
     const values = { used: seconds(usedMs(speech)), whole: seconds(speech.audio.durationMs) };
     const [number, to] = [faceNumber(state.session, speech.faceId), seconds(shown?.endMs ?? 0)];
-    const sentence = speech.trimmed === "video" ? t("speech.trimmed_video", values) : t("speech.trimmed_face", { ...values, number, to });
+    const sentence = t(`speech.trimmed_${speech.trimmed}`, { ...values, number, to });
     const longer = lengthens(state.syncMode) || state.syncMode === "cut_off";
     put(
       note,
       h("p", {}, sentence),
       speech.trimmed === "video" && !longer ? h("p", { class: "small" }, t("speech.trimmed_modes")) : null,
-      h("div", { class: "row" }, h("button", { type: "button", class: "small", onclick: whole }, t("speech.whole"))),
+      h("div", { class: "row" }, h("button", { type: "button", class: "small", onclick: useAll }, t("speech.whole"))),
     );
   }
 

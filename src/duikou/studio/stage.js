@@ -1,7 +1,7 @@
 // The stage: the video, a coloured box around each face while it can be synced, and the transport.
 
 import { clock, h, put } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, signButton } from "./icons.js";
 import { mix } from "./mix.js";
 import { colour, ink } from "./palette.js";
 import { player } from "./player.js";
@@ -33,7 +33,7 @@ export function stage(context) {
   const bar = transport(shown, step);
   const element = h(
     "section",
-    { class: "panel stage", "data-panel": "stage", "aria-labelledby": "stage-title", hidden: true },
+    { class: "stage", "aria-labelledby": "stage-title", hidden: true },
     h("h2", { id: "stage-title" }, t("stage.title")),
     broken,
     h("div", { class: "stage-well" }, picture),
@@ -178,7 +178,10 @@ export function toggle(shown) {
 /** A button that plays and pauses, and says which. */
 export function playButton(shown, properties = {}) {
   const button = h("button", { type: "button", onclick: () => toggle(shown), ...properties });
-  const name = () => put(button, icon(shown.playing ? "pause" : "play"), t(shown.playing ? "stage.pause" : "stage.play"));
+  const name = () => {
+    const what = shown.playing ? "pause" : "play";
+    put(button, icon(what), t(`stage.${what}`));
+  };
   shown.onChange(name);
   name();
   return button;
@@ -187,8 +190,7 @@ export function playButton(shown, properties = {}) {
 function transport(shown, step) {
   const time = h("time", { class: "stage-time figure" });
   const tell = () => put(time, `${clock(shown.timeMs())} / ${clock(shown.durationMs())}`);
-  const button = (name, sign, action) =>
-    h("button", { type: "button", class: "stage-key", "aria-label": t(name), title: t(name), onclick: action }, icon(sign));
+  const button = (name, sign, action) => signButton(sign, t(name), action, "stage-key");
   shown.onTime(tell);
   shown.onChange(tell);
   shown.video.addEventListener("loadedmetadata", tell);

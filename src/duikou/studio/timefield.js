@@ -11,9 +11,8 @@ const COARSE_MS = 100;
 export function timeField(label, id, onTime) {
   let value = 0;
   const fault = h("span", { class: "tl-fault", id: `${id}-fault`, role: "alert" });
-  const input = h("input", { type: "text", id, autocomplete: "off", spellcheck: false, onchange: enter, onkeydown: keys });
+  const input = h("input", { type: "text", id, autocomplete: "off", onchange: enter, onkeydown: keys });
   input.setAttribute("aria-describedby", fault.id);
-  input.setAttribute("inputmode", "text");
 
   function enter() {
     const ms = readTime(input.value);

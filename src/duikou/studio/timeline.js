@@ -5,7 +5,7 @@ import { block } from "./block.js";
 import { announce, clock, h, put, seconds } from "./dom.js";
 import { dragger } from "./drag.js";
 import { canRedo, canUndo, commit, commitSpeech, onHistory, redo, undo } from "./history.js";
-import { icon } from "./icons.js";
+import { icon, signButton } from "./icons.js";
 import { makeLanes } from "./lanes.js";
 import { endMs, faceNumber, limitsOf, problems, usedMs } from "./limits.js";
 import { listen } from "./listen.js";
@@ -44,7 +44,7 @@ export function timeline(context) {
   const adding = addSpeech({ ...context, limits, lanes, view });
   const element = h(
     "section",
-    { class: "panel timeline", "data-panel": "timeline", "aria-labelledby": "timeline-title", hidden: true, onkeydown: keys },
+    { class: "timeline", "aria-labelledby": "timeline-title", hidden: true, onkeydown: keys },
     h("div", { class: "spread" }, h("h2", { id: "timeline-title" }, t("timeline.title")), tools.element),
     h("div", { class: "tl-frame" }, h("div", { class: "tl" }, lanes.labels, scroller), tip),
     h("p", { class: "quiet small tl-keys" }, t("timeline.keys")),
@@ -81,7 +81,8 @@ export function timeline(context) {
       event.preventDefault();
       return toggle(stage);
     }
-    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.matches("input[type=text], input[type=url]")) return;
+    const writing = event.target.matches("input[type=text], input[type=url]");
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || writing) return;
     const name = event.key.toLowerCase();
     if (name !== "z" && name !== "y") return;
     event.preventDefault();
@@ -159,9 +160,10 @@ export function timeline(context) {
     const speech = state.speeches.find((one) => one.key === draft.key);
     const why = problemOf(draft.key, state);
     const said = why || (draft.stop ? t(draft.stop, { least: seconds(limits.minTrimMs) }) : "");
+    const range = `${clock(speech.insertMs)} – ${clock(endMs(speech))}`;
     put(
       tip,
-      h("span", { class: "figure" }, `${clock(speech.insertMs)} – ${clock(endMs(speech))} · ${seconds(usedMs(speech))} s`),
+      h("span", { class: "figure" }, `${range} · ${seconds(usedMs(speech))} s`),
       said ? h("span", { class: why ? "tl-why" : "" }, why ? icon("warn") : null, said) : null,
     );
     tip.classList.toggle("refused", Boolean(why));
@@ -211,8 +213,7 @@ export function timeline(context) {
 }
 
 function toolbar(view, stage) {
-  const button = (key, sign, action) =>
-    h("button", { type: "button", class: "small tl-tool", "aria-label": t(key), title: t(key), onclick: action }, icon(sign));
+  const button = (key, sign, action) => signButton(sign, t(key), action, "small tl-tool");
   const buttons = {
     undo: button("timeline.undo", "undo", undo),
     redo: button("timeline.redo", "redo", redo),
@@ -220,7 +221,8 @@ function toolbar(view, stage) {
     into: button("timeline.zoom_in", "plus", () => view.zoomIn(stage.timeMs())),
     fit: button("timeline.fit", "fit", () => view.fit()),
   };
-  const element = h("div", { class: "row tl-tools", role: "group", "aria-label": t("timeline.tools") }, Object.values(buttons));
+  const group = { class: "row tl-tools", role: "group", "aria-label": t("timeline.tools") };
+  const element = h("div", group, Object.values(buttons));
   return {
     element,
     draw() {

@@ -15,7 +15,9 @@ export function readTime(text) {
   if (!parts) return null;
   const [, minutes, number, unit] = parts;
   const value = Number(number);
-  if (minutes !== undefined) return unit === "ms" || value >= 60 ? null : Math.round((Number(minutes) * 60 + value) * 1000);
+  if (minutes !== undefined) {
+    return unit === "ms" || value >= 60 ? null : Math.round((Number(minutes) * 60 + value) * 1000);
+  }
   if (unit === "ms" || (!unit && !number.includes(".") && value > LONGEST_S)) return Math.round(value);
   return Math.round(value * 1000);
 }

@@ -11,7 +11,8 @@ const en = {
   "stage.back": "One frame back",
   "stage.forth": "One frame forth",
   "stage.broken":
-    "This browser cannot show the video, for example because it is HEVC. The time line works without the picture, and the server can render the video all the same.",
+    "This browser cannot show the video, for example because it is HEVC. " +
+    "The time line works without the picture, and the server can render the video all the same.",
 
   "timeline.title": "Time line",
   "timeline.tools": "Time line tools",
@@ -34,7 +35,9 @@ const en = {
   "timeline.value_end": "Ends at {to}, lasts {used} s",
   "timeline.removed": "{name} was removed. Undo brings it back.",
   "timeline.keys":
-    "A face cannot be synced where its lane is hatched. Drag speech to move it, and its ends to trim it. Hold Alt to drag without snapping. Arrow keys move by 10 ms, with Shift by 100 ms. Ctrl and the wheel zoom.",
+    "A face cannot be synced where its lane is hatched. " +
+    "Drag speech to move it, and its ends to trim it. Hold Alt to drag without snapping. " +
+    "Arrow keys move by 10 ms, with Shift by 100 ms. Ctrl and the wheel zoom.",
 
   "edit.video_starts": "The video starts here.",
   "edit.sound_starts": "The sound file starts here.",
@@ -70,7 +73,8 @@ const en = {
 
   "sound.gone": "The sound could not be loaded, so its waveform is flat and it is not heard here.",
   "sound.undecoded":
-    "This browser cannot read the sound, so its waveform is flat and it is not heard here. The server can use it all the same.",
+    "This browser cannot read the sound, so its waveform is flat and it is not heard here. " +
+    "The server can use it all the same.",
 
   "speech.list": "Pieces of speech",
   "speech.face": "Face",
@@ -101,10 +105,12 @@ const en = {
   "limits.trim_short": "{has} s of speech are left. At least {least} s are needed.",
   "limits.before_video": "The speech starts before the video does.",
   "limits.after_video":
-    "The speech ends {late} s after the video, which lasts {video} s. Move it, trim it, or let the video become longer.",
+    "The speech ends {late} s after the video, which lasts {video} s. " +
+    "Move it, trim it, or let the video become longer.",
   "limits.result_long": "The video would become {has} s long. At most {most} s are possible.",
   "limits.overlap":
-    "Face {face} can be synced from {from} to {to} s, and the speech shares {has} s with that. At least {least} s are needed.",
+    "Face {face} can be synced from {from} to {to} s, and the speech shares {has} s with that. " +
+    "At least {least} s are needed.",
   "limits.volume": "A volume lies between 0 and 200 %.",
 
   "sync.title": "If speech is longer than the video",
@@ -118,7 +124,10 @@ const en = {
   "mix.title": "Listen before you render",
   "mix.original": "Original sound during speech",
   "mix.speech": "Speech: {name}",
-  "mix.why": "Where nobody speaks, the original sound stays as it is. What would be too loud is turned down, as in the result.",
+  "mix.speech_face": "Face {face}: {name}",
+  "mix.why":
+    "Where nobody speaks, the original sound stays as it is. " +
+    "What would be too loud is turned down, as in the result.",
 };
 
 const zh = {
@@ -233,6 +242,7 @@ const zh = {
   "mix.title": "渲染前试听",
   "mix.original": "说话时的原声",
   "mix.speech": "语音：{name}",
+  "mix.speech_face": "人脸 {face}：{name}",
   "mix.why": "没有语音的地方保留原声。过大的音量会自动压低，与渲染结果一致。",
 };
 
