@@ -10,6 +10,7 @@ const PICTURES = /\.(jpe?g|png|gif|webp|heic|avif|bmp|tiff?)$/i;
 const OTHERS = /\.(webm|mkv|avi|wmv|flv|mpe?g|m2ts|mts|ts|3gp|ogv|mxf)$/i;
 const READING_MS = 8000; // longest wait for a browser that does not say whether it can show a file
 const SLACK_MS = 250; // browsers count a sound track that is longer than the picture
+const HD = 1280 * 720;
 const FULL_HD = 1920 * 1080;
 const MOST_KILOBITS = 12_000; // per second
 const ENCODED = "-c:v libx264 -crf 18 -pix_fmt yuv420p -c:a aac";
@@ -83,7 +84,7 @@ function size({ width, height }, settings) {
 function resized(width, height, settings) {
   const { min_side: least, max_side: most, min_pixels: fewest, max_pixels: many } = settings;
   const [low, high] = [Math.min(width, height), Math.max(width, height)];
-  const smallest = Math.max(least / low, Math.sqrt(fewest / (width * height)));
+  const smallest = Math.max(least / low, Math.sqrt(Math.max(fewest, HD) / (width * height)));
   const largest = Math.min(most / high, Math.sqrt(Math.min(many, FULL_HD) / (width * height)));
   if (smallest > largest) return null;
   const up = smallest > 1;

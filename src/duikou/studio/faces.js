@@ -25,8 +25,8 @@ export function faces(context) {
     put(
       body,
       found.length ? h("p", { class: "quiet small" }, t("faces.hint")) : none(context.settings),
-      found.length && h("ul", { class: "cards" }, found.map((face, place) => card(face, place, context.stage))),
-      rejected.length && people(rejected, video, !found.length),
+      found.length > 0 && h("ul", { class: "cards" }, found.map((face, place) => card(face, place, context.stage))),
+      rejected.length > 0 && people(rejected, video, !found.length),
     );
   };
   const ends = [state.subscribe((_, names) => names.includes("session") && show()), context.stage.onSelect(mark)];

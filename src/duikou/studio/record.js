@@ -192,7 +192,7 @@ async function going({ kind, begin, maxMs }, panel, stream, heard) {
     );
     const show = () => {
       const elapsed = recorder.elapsedMs();
-      time.textContent = t("record.time", { time: clock(elapsed), max: clock(maxMs) });
+      time.textContent = t("record.time", { time: whole(elapsed), max: whole(maxMs) });
       if (level) {
         level.value = heard.level();
         loudest = Math.max(loudest, level.value);
@@ -207,6 +207,10 @@ async function going({ kind, begin, maxMs }, panel, stream, heard) {
   });
   clearInterval(timer);
   return panel.ended.aborted ? null : recorder.stop();
+}
+
+function whole(ms) {
+  return clock(Math.floor(ms / 1000) * 1000).slice(0, -3);
 }
 
 /** Play what was recorded. Resolves with true to use it, false to record again. */
