@@ -81,7 +81,9 @@ function reasons(warnings, whole) {
       {},
       [...told].map(([words, alike]) => {
         const times = alike.filter((one) => one.startMs > whole.startMs || one.endMs < whole.endMs).map(time);
-        return h("li", {}, words, times.length > 0 && h("span", { class: "quiet figure" }, ` ${times.join(", ")}`));
+        const lang = has(`warning.${alike[0].code}`) ? null : "en"; // the server's own words
+        const when = times.length > 0 && h("span", { class: "quiet figure" }, ` ${times.join(", ")}`);
+        return h("li", {}, h("span", { lang }, words), when);
       }),
     ),
     h(

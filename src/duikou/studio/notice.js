@@ -81,7 +81,7 @@ function message() {
       "div",
       { class: "grow" },
       h("p", { class: "sentence" }, sentence),
-      refused && error.code > 0 && h("p", {}, t("notice.said", { message: error.message })),
+      refused && error.code > 0 && h("p", {}, `${t("notice.says")} `, h("span", { lang: "en" }, error.message)),
       error?.requestId &&
         h("p", { class: "small" }, `${t("notice.request")} `, h("code", { class: "request" }, error.requestId)),
     ),

@@ -26,6 +26,7 @@ const en = {
 
   "notice.dismiss": "Dismiss",
   "notice.request": "Request id:",
+  "notice.says": "The server says:",
   "notice.said": "The server says: {message}",
   "notice.again": "Find the faces again",
   "notice.offline": "The server cannot be reached. What you have is kept, and this page tries again by itself.",
@@ -188,6 +189,7 @@ const zh = {
 
   "notice.dismiss": "关闭",
   "notice.request": "请求 ID：",
+  "notice.says": "服务器的说明：",
   "notice.said": "服务器的说明：{message}",
   "notice.again": "重新识别人脸",
   "notice.offline": "无法连接服务器。你的内容都已保留，页面会自动重试。",
