@@ -111,9 +111,8 @@ function dropZone(context, keep) {
     h(
       "p",
       { class: "quiet small" },
-      t("bring.limits", limits),
-      " ",
-      !settings.any_size && t("bring.limits.sides", limits),
+      h("span", {}, t("bring.limits", limits)),
+      !settings.any_size && h("span", {}, t("bring.limits.sides", limits)),
     ),
   );
 }

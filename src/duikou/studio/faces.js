@@ -1,7 +1,7 @@
 // The faces that were found, as cards, and what may spoil the result, in words.
 
 import { clock, h, put, seconds } from "./dom.js";
-import { colour } from "./palette.js";
+import { colour, ink } from "./palette.js";
 import * as state from "./state.js";
 import { has, t } from "./words.js";
 
@@ -41,8 +41,9 @@ function card(face, place, stage) {
     stage.select(face.id);
     stage.seek(face.startMs);
   };
-  const dot = h("span", { class: "dot" });
-  dot.style.background = colour(place);
+  const number = h("span", { class: "number figure", "aria-hidden": "true" }, String(place + 1));
+  number.style.background = colour(place);
+  number.style.color = ink(place);
   const button = h(
     "button",
     { type: "button", class: "face", "aria-pressed": "false", onclick: select },
@@ -50,7 +51,7 @@ function card(face, place, stage) {
     h(
       "span",
       { class: "about" },
-      h("span", { class: "row" }, dot, h("strong", {}, t("faces.one", { number: place + 1 }))),
+      h("span", { class: "row" }, number, h("strong", {}, t("faces.one", { number: place + 1 }))),
       h("span", { class: "small quiet figure" }, where),
     ),
   );
