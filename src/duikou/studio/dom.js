@@ -22,6 +22,14 @@ export function put(element, ...children) {
   return element;
 }
 
+let labels = 0;
+
+/** A control with its label above it. */
+export function labelled(text, control) {
+  control.id ||= `control-${(labels += 1)}`;
+  return h("div", { class: "field" }, h("label", { for: control.id }, text), control);
+}
+
 let live;
 
 /** Tell a screen reader something that appeared. */

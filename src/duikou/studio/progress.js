@@ -22,7 +22,7 @@ export function progress(context) {
   const more = h("p", { class: "quiet small figure" });
   const steps = h("ol", { class: "steps", "aria-label": t("render.steps") });
   const cancel = h("button", { type: "button", class: "small", onclick: stop }, t("render.cancel"));
-  const offline = h("p", { class: "note warn", role: "status" }, t("render.offline"));
+  const offline = h("div", { role: "status" });
   const running = h("div", { class: "stack" }, h("div", { class: "row" }, stage, share, cancel), bar, steps, more);
   const outcome = h("div", {});
   const element = h("div", { class: "stack progress", hidden: true }, offline, running, outcome);
@@ -49,7 +49,7 @@ export function progress(context) {
   function show() {
     const { id, task, offline: away } = shown.current();
     element.hidden = !id;
-    offline.hidden = !away;
+    put(offline, away && h("p", { class: "note warn" }, t("render.offline")));
     if (!id) return;
     hear(id, task);
     const over = shown.finished(task);

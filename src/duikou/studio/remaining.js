@@ -1,13 +1,14 @@
 // How long a task will still take, from its progress so far. Calm: it falls with the clock and rises only when it must.
 
-const FIRST_MS = 2500; // too little has been seen before
-const FIRST_SHARE = 0.02;
-const GAIN = 0.25; // how far one report moves the expected end
+const FIRST_MS = 3000; // too little has been seen before
+const FIRST_SHARE = 0.03;
+const MEMORY_MS = 6000; // how long it takes until a report has moved the expected end by most of what it asks for
 const RISE = 1.25; // a rise that is smaller is not shown
 
 export class Remaining {
   #first = null;
   #last = 0;
+  #lastAt = 0;
   #end = null;
   #shown = Infinity;
 
@@ -18,12 +19,14 @@ export class Remaining {
       this.#end = null;
       this.#shown = Infinity;
     }
+    const weight = 1 - Math.exp((this.#lastAt - at) / MEMORY_MS);
     this.#last = share;
+    this.#lastAt = at;
     const done = share - this.#first.share;
     const took = at - this.#first.at;
     if (done < FIRST_SHARE || took < FIRST_MS) return;
     const expected = at + ((1 - share) * took) / done;
-    this.#end = this.#end === null ? expected : this.#end + GAIN * (expected - this.#end);
+    this.#end = this.#end === null ? expected : this.#end + weight * (expected - this.#end);
   }
 
   /** Seconds that are left at a time in ms, rounded for people; null as long as nobody knows. */

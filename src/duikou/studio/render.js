@@ -1,7 +1,7 @@
 // The panel that renders: what will be made, for whom to wait, and the button.
 
 import * as api from "./api.js";
-import { clock, h, put, seconds } from "./dom.js";
+import { clock, h, labelled, put, seconds } from "./dom.js";
 import { SYNC_MODES, endMs, faceNumber, heard, problems } from "./limits.js";
 import { clearNotice } from "./notice.js";
 import { drop, order, resume } from "./ordering.js";
@@ -27,7 +27,8 @@ export function render(context) {
     { onchange: () => state.set({ syncMode: mode.value }) },
     SYNC_MODES.map((name) => h("option", { value: name }, t(`render.mode.${name || "none"}`))),
   );
-  const modeField = h("label", { class: "field mode" }, t("render.mode"), mode);
+  const modeField = labelled(t("render.mode"), mode);
+  modeField.classList.add("mode");
   const reasons = h("ul", { id: "render-reasons", class: "reasons quiet" });
   const estimate = h("p", { class: "quiet figure estimate", "aria-live": "polite" });
   const button = h("button", {
@@ -37,7 +38,7 @@ export function render(context) {
     onclick: begin,
   });
   const giveUp = h("button", { type: "button", class: "small", onclick: drop }, t("render.give_up"));
-  const unsent = h("div", { class: "note warn row", role: "status" }, h("p", { class: "grow" }, t("render.offline")), giveUp);
+  const unsent = h("div", { role: "status" });
   const running = progress(context);
   running.tabIndex = -1;
   const making = h(
@@ -68,7 +69,7 @@ export function render(context) {
     const now = state.get();
     making.hidden = !now.session;
     element.hidden = !now.session && !now.taskId && !now.ordering;
-    unsent.hidden = !now.ordering?.offline;
+    put(unsent, now.ordering?.offline && h("div", { class: "note warn spread" }, h("p", {}, t("render.offline")), giveUp));
     if (!now.session) return;
     put(summary, summaryOf(now));
     watermark.checked = now.watermark;

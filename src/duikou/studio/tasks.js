@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./dialog.js";
-import { announce, h, put } from "./dom.js";
+import { announce, h, labelled } from "./dom.js";
 import { clearNotice, tell } from "./notice.js";
 import * as shown from "./shown.js";
 import * as state from "./state.js";
@@ -40,8 +40,8 @@ export function tasks(context) {
   const filters = h(
     "form",
     { class: "row end filters", role: "search", onsubmit: find },
-    h("label", { class: "field" }, t("tasks.filter_state"), states),
-    h("label", { class: "field grow" }, t("tasks.filter_text"), text),
+    labelled(t("tasks.filter_state"), states),
+    labelled(t("tasks.filter_text"), text),
     h("button", { type: "submit" }, t("tasks.find")),
   );
   const element = h(

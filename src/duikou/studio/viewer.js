@@ -1,6 +1,6 @@
 // Before and after, side by side, as a wipe or one at a time: played in step, slowly, frame by frame, and close up.
 
-import { clock, h, put } from "./dom.js";
+import { clock, h, labelled, put } from "./dom.js";
 import { icon } from "./icons.js";
 import { Pair } from "./pair.js";
 import { t } from "./words.js";
@@ -88,10 +88,9 @@ export function viewer(given, ended) {
     const on = h("button", { type: "button", "aria-label": t("compare.on"), onclick: () => pair.step(1) }, icon("forth"));
     const seek = h("input", { type: "range", min: 0, step: 1, "aria-label": t("compare.time"), oninput: () => pair.seek(Number(seek.value)) });
     const time = h("span", { class: "figure time" });
-    const labelled = (key, control) => h("label", { class: "field" }, t(key), control);
     return {
       which, zoom, rate, sound, again, play, seek, time, views,
-      top: h("div", { class: "row end" }, views.element, which, labelled("compare.zoom", zoom)),
+      top: h("div", { class: "row end" }, views.element, which, labelled(t("compare.zoom"), zoom)),
       transport: h(
         "div",
         { class: "stack" },
@@ -100,8 +99,8 @@ export function viewer(given, ended) {
           "div",
           { class: "row end" },
           h("div", { class: "row steering" }, play, back, on),
-          labelled("compare.rate", rate),
-          labelled("compare.sound", sound),
+          labelled(t("compare.rate"), rate),
+          labelled(t("compare.sound"), sound),
           h("label", { class: "check" }, again, t("compare.again")),
         ),
       ),
