@@ -77,8 +77,7 @@ async function run(doing) {
 
 function dropZone(context, keep) {
   const { settings } = context;
-  const chooser = h("input", { type: "file", class: "unseen", tabIndex: -1, accept: ACCEPTED });
-  chooser.setAttribute("aria-label", t("bring.choose"));
+  const chooser = h("input", { type: "file", hidden: true, accept: ACCEPTED });
   chooser.addEventListener("change", () => {
     const [file] = chooser.files;
     chooser.value = ""; // the same file may be chosen again once it is mended
