@@ -1,42 +1,33 @@
-"""Shared by the tests of Studio in a real browser: a page that is watched, files that are brought, and quick work."""
+"""Shared by the tests of Studio, the page, in a real browser."""
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
+import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
-import stub_work
 from axe_playwright_python.base import AXE_SCRIPT
 from live_server import Program, caller
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
-
-from demo import portrait, run
-from duikou.faces.track import FaceWarning
-from duikou.media import decode
-from duikou.media.video import probe_video
-from duikou.progress import Progress
-from duikou.tasks.models import FaceRecord, FoundFaces
-from duikou.timebase import Interval
-from duikou.workers.work import RenderJob, Work
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 WIDE, NARROW = (1280, 900), (390, 844)
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
-PATIENCE_MS = 60_000  # for what takes a second or two, on a machine that does much else
-STAGES = ("following the face", "looking for captions", "choosing mouth shapes")  # those before "rendering"
+PATIENCE_MS = int(
+    os.environ.get("DUIKOU_PATIENCE_MS", "60_000")
+)  # for what takes a second or two, on a machine that does much else
 SERIOUS = ("serious", "critical")
 
 DROP = """
@@ -147,7 +138,7 @@ def drop(target: Locator, *files: Path, at: tuple[float, float] = (0.5, 0.5)) ->
         }
         for file in files
     ]
-    target.evaluate(f"(target, [files, point]) => ({DROP})([target, files, point])", [given, at])
+    target.evaluate(f"(target, [files, point]) => ({DROP})([target, files, point])", [given, list(at)])
 
 
 def sideways(page: Page) -> int:
@@ -180,79 +171,110 @@ def barriers(page: Page, *, contrast_only: bool = False) -> list[str]:
     ]
 
 
-# Quick work on real files. The portrait's face is known, so nothing is looked for.
+class Studio:
+    """What a user does on the page, found by role and name in the user's language."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._words: dict[str, str] = {}
+        page.get_by_role("heading", level=1).wait_for()
+
+    def t(self, key: str, **values: Any) -> str:
+        """The page's words for a key."""
+        load = "([key, values]) => import(new URL('studio/words.js', document.baseURI)).then(one => one.t(key, values))"
+        name = f"{self.language} {key} {values}"
+        if name not in self._words:
+            self._words[name] = str(self.page.evaluate(load, [key, values]))
+        return self._words[name]
+
+    @property
+    def language(self) -> str:
+        return str(self.page.evaluate("document.documentElement.lang"))
+
+    def region(self, key: str) -> Locator:
+        """The panel, or part of one, whose heading has the words for a key."""
+        return self.page.get_by_role("region", name=self.t(key), exact=True)
+
+    def button(self, key: str, within: Locator | None = None, **values: Any) -> Locator:
+        """The button with the words for a key."""
+        return (within or self.page).get_by_role("button", name=self.t(key, **values), exact=True)
+
+    def slider(self, key: str, **values: Any) -> Locator:
+        return self.page.get_by_role("slider", name=self.t(key, **values), exact=True)
+
+    def choose(self, button: Locator, file: Path) -> None:
+        """Press a button that asks for a file, and choose one."""
+        with self.page.expect_file_chooser() as asked:
+            button.first.click()
+        asked.value.set_files(file)
+
+    def lane(self, number: int = 1) -> Locator:
+        """The lane of a face on the time line."""
+        name = re.compile("^" + re.escape(self.t("timeline.face", number=number)))
+        return self.region("timeline.title").get_by_role("group", name=name)
+
+    def bring(self, video: Path) -> None:
+        """Drop a video, and wait until its faces are there."""
+        drop(self.page.get_by_role("main"), video)
+        self.region("faces.title").get_by_role("button").first.wait_for()
+
+    def say(self, sound: Path, at: float = 0.02, number: int = 1) -> None:
+        """Drop a sound on the lane of a face, and wait until it lies there. at: share of the lane's width."""
+        drop(self.lane(number), sound, at=(at, 0.5))
+        self.grip("place", sound).wait_for()
+
+    def grip(self, what: str, sound: Path) -> Locator:
+        """A slider of a piece of speech. what: "place", "start" or "end"."""
+        return self.slider(f"timeline.grip_{what}", name=sound.name)
+
+    @property
+    def render(self) -> Locator:
+        return self.button("render.render")
+
+    def ready(self) -> None:
+        """Wait until the shown task has succeeded."""
+        expect(self.region("render.title").get_by_text(self.t("render.done"))).to_be_visible()
+        expect(self.region("compare.title")).to_be_visible()
+
+    def drag(self, grip: Locator, by: tuple[float, float], *, release: bool = True, snap: bool = False) -> None:
+        """Drag a slider of a piece of speech by some pixels."""
+        grip.evaluate("one => one.scrollIntoView({block: 'center', inline: 'nearest'})")
+        box = grip.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        mouse, keyboard = self.page.mouse, self.page.keyboard
+        if not snap:
+            keyboard.down("Alt")
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x + by[0], y + by[1], steps=5)
+        if release:
+            mouse.up()
+        if not snap:
+            keyboard.up("Alt")
 
 
-@cache
-def _face_box() -> tuple[int, int, int, int]:
-    left, top, right, bottom = run.face_box()
-    return left, top, right - left, bottom - top
+def value(slider: Locator) -> int:
+    """What a slider stands at: ms, or percent."""
+    return int(slider.get_attribute("aria-valuenow") or slider.input_value())
 
 
-def _portrait(video: Path, folder: Path) -> int:
-    """Write the face's picture; the video's length in ms."""
-    x, y, width, height = _face_box()
-    first = next(iter(decode.frames(video)))
-    cv2.imwrite(str(folder / "face_0.jpg"), first.image[y : y + height, x : x + width])
-    return probe_video(video).duration_ms
-
-
-def find_one(video: Path, folder: Path, progress: Progress) -> FoundFaces:
-    """The portrait's face, in a video of `demo.portrait`."""
-    ms = _portrait(video, folder)
-    return FoundFaces((FaceRecord("0", Interval(0, ms), (), _face_box()),), ())
-
-
-def find_two(video: Path, folder: Path, progress: Progress) -> FoundFaces:
-    """Two faces: the portrait's, and another one that leaves early; and someone who cannot be made to speak."""
-    ms = _portrait(video, folder)
-    shutil.copyfile(folder / "face_0.jpg", folder / "face_1.jpg")
-    small = FaceWarning("small_face", "the lips are 28 px wide", Interval(0, 800))
-    masked = FaceWarning("unseen_lips", "no lips were seen", Interval(0, 500))
-    faces = (
-        FaceRecord("0", Interval(0, ms), (), _face_box()),
-        FaceRecord("1", Interval(0, ms - 600), (small,), (40, 700, 140, 180)),
-    )
-    return FoundFaces(faces, (masked,))
-
-
-def copy_in_steps(order: RenderJob, progress: Progress) -> int:
-    """Tell every stage, wait at the last one until a test releases it (`live_server.release`), and copy the video."""
-    for stage in STAGES:
-        for share in (0.2, 0.6, 1.0):
-            progress(stage, share)
-            time.sleep(0.05)
-    mark = order.output.parent / stub_work.HELD
-    mark.touch()
-    while mark.exists():
-        progress("rendering", 0.5)
-        time.sleep(0.02)
-    return copy(order, progress)
-
-
-def copy(order: RenderJob, progress: Progress) -> int:
-    """Copy the video."""
-    for path in filter(None, (order.output, order.watermark)):
-        shutil.copyfile(order.video, path)
-    return probe_video(order.output).duration_ms
-
-
-QUICK = Work(identify=find_one, render=copy)
-"""Finds the portrait's face and copies the video."""
-
-HELD = Work(identify=find_one, render=copy_in_steps)
-"""The same, but rendering waits for a test."""
-
-TWO_HELD = Work(identify=find_two, render=copy_in_steps)
-"""Two faces, and rendering that waits for a test."""
+def picture(page: Page, name: str) -> None:
+    """Write a picture of what is in view to the folder in DUIKOU_SCREENSHOTS, if it is set."""
+    folder = os.environ.get("DUIKOU_SCREENSHOTS")
+    if not folder:
+        return
+    shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    few = shown.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(Path(folder) / f"studio-{name}.png", optimize=True)
 
 
 class StudioProcess(Program):
-    """A server process with the work `HELD`, which can be killed and started anew on the same port and folder."""
+    """A server process with the work `studio_work.HELD`, which can be killed and started anew on the same port."""
 
     def __init__(self, data: Path, **more: Any) -> None:
-        serve = "from duikou.server import serve; import studio;"
-        code = f"{serve} serve(given, ready=lambda url: print(url, flush=True), work=studio.HELD)"
+        serve = "from duikou.server import serve; import studio_work;"
+        code = f"{serve} serve(given, ready=lambda url: print(url, flush=True), work=studio_work.HELD)"
         super().__init__(code, data, **more)
         self.url = self.said
         self.client = caller(self.url)
@@ -261,8 +283,3 @@ class StudioProcess(Program):
         """Send a signal and wait; the exit code."""
         self.client.close()
         return super().end(how)
-
-
-def make_clip(path: Path, ms: int = 3_400) -> Path:
-    """A clip of the portrait."""
-    return portrait.write(path, ms)
