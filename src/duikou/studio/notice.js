@@ -33,7 +33,10 @@ export function notice(context) {
 export function tell(what) {
   if (what?.kind === "aborted" || what?.name === "AbortError") return;
   if (what?.kind === "offline") return offline();
-  if (what?.needsKey) askForKey();
+  if (what?.needsKey) {
+    askForKey();
+    if (!api.key()) return; // the field says it all
+  }
   told = what;
   show();
 }
