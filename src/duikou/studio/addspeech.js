@@ -18,8 +18,7 @@ const EXAMPLE = "https://example.com/speech.mp3";
  * dropOn(element)}: what is dropped on an element goes to the lane under it, or else to the chosen face.
  */
 export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
-  const chooser = h("input", { type: "file", class: "unseen", tabIndex: -1, accept: "audio/*,.mp3,.wav,.m4a,.aac" });
-  chooser.setAttribute("aria-label", t("add.choose"));
+  const chooser = h("input", { type: "file", hidden: true, accept: "audio/*,.mp3,.wav,.m4a,.aac" });
   chooser.addEventListener("change", () => {
     const [file] = chooser.files;
     chooser.value = ""; // the same file may be chosen again once it is mended

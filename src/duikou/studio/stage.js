@@ -21,6 +21,7 @@ export function stage(context) {
   const sound = mix(shown, context.ended);
   const onSelects = new Set();
   let selected = null;
+  let loaded;
 
   const boxes = h("div", { class: "stage-boxes" });
   const picture = h(
@@ -119,13 +120,13 @@ export function stage(context) {
 
   function render(state, names) {
     element.hidden = !state.video;
-    if (names.includes("video")) {
-      const url = state.video?.url ?? "";
-      if (video.getAttribute("src") !== (url || null)) shown.load(url);
+    if (names.includes("video") && (state.video?.id !== loaded || shown.broken)) {
+      loaded = state.video?.id; // the same video may come with a newer address
       broken.hidden = true;
       picture.classList.remove("broken");
-      proportions();
+      shown.load(state.video?.url ?? "");
     }
+    proportions();
     if (names.includes("session") && !state.session?.faces.some((face) => face.id === selected)) {
       select(state.session?.faces[0]?.id ?? null);
     }
