@@ -65,7 +65,8 @@ async function send(path, { method = "GET", body, signal } = {}) {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
-    throw error.name === "AbortError" ? new CallError("aborted", "") : new CallError("offline", String(error.message ?? error));
+    if (error.name === "AbortError") throw new CallError("aborted", "");
+    throw new CallError("offline", String(error.message ?? error));
   }
   if (!response.ok) throw refusal(response.status, await response.text(), (name) => response.headers.get(name));
   return response;

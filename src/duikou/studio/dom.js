@@ -9,7 +9,7 @@ export function h(tag, properties = {}, ...children) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "class" || name === "for" || name === "role" || name.includes("-")) element.setAttribute(name, value);
+    else if (["class", "for", "role"].includes(name) || name.includes("-")) element.setAttribute(name, value);
     else element[name] = value;
   }
   put(element, ...children);
@@ -18,7 +18,8 @@ export function h(tag, properties = {}, ...children) {
 
 /** Replace the children of an element. */
 export function put(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  const none = [null, undefined, false];
+  element.replaceChildren(...children.flat(Infinity).filter((child) => !none.includes(child)));
   return element;
 }
 
