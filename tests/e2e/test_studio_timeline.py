@@ -29,6 +29,26 @@ need_chromium()
 CLIP_MS, SOUND_MS, LONG_MS = 4_000, 2_600, 9_000
 LEAVES_MS = CLIP_MS - 600  # when the second face is no longer seen: studio_work.find_two
 FRAME_MS = 100
+WRITTEN = {
+    "1.5s": 1_500,
+    "1.5": 1_500,
+    "2": 2_000,
+    "0:03.2": 3_200,
+    "1:02": 62_000,
+    " 1500 ms ": 1_500,
+    "1500": 1_500,
+    "1,25 s": 1_250,
+    "1.5秒": 1_500,
+    "200毫秒": 200,
+    "0：03": 3_000,
+    ".5": 500,
+    "": None,
+    "soon": None,
+    "1:70": None,
+    "-1": None,
+    "1 h": None,
+}
+"""What people write, and the ms that they mean."""
 SMALL = {"several_faces": True, "max_audio_mb": 1}
 PROBLEMS = """
 async ([states, settings]) => {
@@ -78,7 +98,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of 4 s whose face is where `studio_work` says."""
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", size=(720, 1280), fps=10, frames=CLIP_MS // FRAME_MS)
+    return make_video(
+        tmp_path_factory.mktemp("clip") / "clip.mp4", size=(720, 1280), fps=10, frames=CLIP_MS // FRAME_MS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -151,15 +173,10 @@ def test_what_is_heard_is_limited_as_what_is_rendered(browser: Browser, client: 
 
 
 def test_times_are_read_as_people_write_them(browser: Browser, client: httpx.Client) -> None:
-    written = {
-        **{"1.5s": 1_500, "1.5": 1_500, "2": 2_000, "0:03.2": 3_200, "1:02": 62_000, " 1500 ms ": 1_500},
-        **{"1500": 1_500, "1,25 s": 1_250, "1.5秒": 1_500, "200毫秒": 200, "0：03": 3_000, ".5": 500},
-        **{"": None, "soon": None, "1:70": None, "-1": None, "1 h": None},
-    }
     with opened(browser, str(client.base_url)) as watched:
         Studio(watched.page)
         read = "async texts => { const {readTime} = await import('/studio/times.js'); return texts.map(readTime); }"
-        assert watched.page.evaluate(read, list(written)) == list(written.values())
+        assert watched.page.evaluate(read, list(WRITTEN)) == list(WRITTEN.values())
 
 
 def test_speech_is_dragged_trimmed_and_refused_in_words(
@@ -198,7 +215,20 @@ def test_speech_is_dragged_trimmed_and_refused_in_words(
         assert (value(start), value(end), speeches(page)[0]["trimStartMs"]) == (10, 2_010, 10)  # 2 s are left
         place.press("End")
         assert value(place) == CLIP_MS - 2_000
+        assert not [url for url in watched.asked[calls:] if url.endswith("/v1/files")]
 
+
+def test_speech_goes_to_another_face_and_comes_back_after_a_reload(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound = tone(tmp_path / "voice.wav", 2_000)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(sound)
+        place = studio.grip("place", sound)
+        card = page.get_by_role("listitem").filter(has_text=sound.name)
+        place.press("End")
         studio.drag(place, (0, 68))  # to the lane of the other face, which leaves early
         assert speeches(page)[0]["faceId"] == "1"
         expect(place).to_be_focused()
@@ -217,7 +247,6 @@ def test_speech_is_dragged_trimmed_and_refused_in_words(
         page.reload()
         expect(studio.grip("place", sound)).to_have_attribute("aria-valuenow", "1200")
         assert speeches(page) == before
-        assert not [url for url in watched.asked[calls:] if url.endswith("/v1/files")]
         studio.grip("place", sound).press("Delete")
         expect(card).to_have_count(0)
         expect(studio.button("add.choose")).to_be_focused()
