@@ -85,7 +85,7 @@ def refuse(page: Page, path: str, status: int, code: int, message: str) -> None:
     page.route(f"**{path}", lambda route: route.fulfill(status=status, json=body))
 
 
-def test_a_video_comes_from_an_address_a_file_and_a_drop(browser: Browser, clip: Path, tmp_path: Path) -> None:
+def test_a_video_comes_from_an_address_and_its_faces_are_shown(browser: Browser, clip: Path, tmp_path: Path) -> None:
     with (
         sources(my_film__mp4=clip.read_bytes()) as site,
         in_thread(settings(tmp_path, several_faces=True), studio_work.TWO_HELD) as client,
@@ -128,6 +128,17 @@ def test_a_video_comes_from_an_address_a_file_and_a_drop(browser: Browser, clip:
         expect(cards).to_have_count(2)
         assert kept(page) == state
 
+
+def test_another_video_is_chosen_or_dropped_and_all_is_put_away(browser: Browser, clip: Path, tmp_path: Path) -> None:
+    with (
+        in_thread(settings(tmp_path), studio_work.QUICK) as client,
+        opened(browser, str(client.base_url)) as watched,
+    ):
+        page = watched.page
+        studio = Studio(page)
+        panel, faces = studio.region("bring.title"), studio.region(FACES)
+        studio.bring(clip)
+        state = kept(page)
         studio.button("bring.another").click()
         expect(studio.button("bring.choose")).to_be_focused()
         studio.button("bring.keep").click()
@@ -137,13 +148,13 @@ def test_a_video_comes_from_an_address_a_file_and_a_drop(browser: Browser, clip:
         studio.choose(studio.button("bring.choose"), clip)
         found_anew(page, state)
         expect(panel.get_by_text("clip.mp4", exact=True)).to_be_visible()
-        expect(cards).to_have_count(2)
+        expect(faces.get_by_role("button")).to_have_count(1)
         assert kept(page)["video"]["id"] != state["video"]["id"]
 
         state = kept(page)
         drop(page.get_by_role("heading", level=1), clip)
         found_anew(page, state)
-        expect(cards).to_have_count(2)
+        expect(faces.get_by_role("button")).to_have_count(1)
         studio.button("header.over").click()
         dialog = page.get_by_role("dialog", name=studio.t("header.over.sure"))
         studio.button("header.over", dialog).click()
