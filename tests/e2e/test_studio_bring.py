@@ -199,7 +199,7 @@ def test_what_the_server_would_refuse_is_not_sent(browser: Browser, tmp_path: Pa
         large = {**given, "max_video_mb": 1}
         encoded = "-c:v libx264 -crf 18 -pix_fmt yuv420p -c:a aac"
         assert page.evaluate(LINES, [[["it's.webm", "", 1], ["-a.mp4", "video/mp4", megabyte + 1]], large]) == [
-            [["bring.bad.format"], f'ffmpeg -i "it\'s.webm" {encoded} "it\'s-mended.mp4"'],
+            [["bring.bad.format"], f"ffmpeg -i 'it'\\''s.webm' {encoded} 'it'\\''s-mended.mp4'"],
             [["bring.bad.large"], f"ffmpeg -i ./-a.mp4 -maxrate 118k -bufsize 236k {encoded} ./-a-mended.mp4"],
         ]
         assert [url for url in watched.asked if FILES in url] == []

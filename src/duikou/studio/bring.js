@@ -11,6 +11,7 @@ import { t } from "./words.js";
 
 const ACCEPTED = ".mp4,.mov,.m4v,video/mp4,video/quicktime";
 const KINDS = ["Files", "text/uri-list"]; // of what is dropped
+const MINUTE_MS = 60_000;
 const LONG_MS = 90_000; // from here on the time left is told in minutes
 
 /** The panel that brings a video and says what is in hand. */
@@ -47,7 +48,12 @@ export function bring(context) {
   };
   const changed = (_, names) => (names.includes("video") || names.includes("session")) && show();
   const ends = [onWork(show), state.subscribe(changed)];
-  context.ended.addEventListener("abort", () => ends.forEach((end) => end()));
+  const expire = () => expired() && !work().now && !body.querySelector(".hand .warn") && show();
+  const expiry = setInterval(expire, MINUTE_MS);
+  context.ended.addEventListener("abort", () => {
+    ends.forEach((end) => end());
+    clearInterval(expiry);
+  });
   dropAnywhere(element, context);
   show();
   return element;
@@ -240,9 +246,13 @@ function refusal({ name, faults, line }) {
   );
 }
 
+/** Whether the server no longer has the faces that are in hand. */
+function expired() {
+  return state.get().session?.expiresAt < Date.now();
+}
+
 function inHand(video, session, choosing, another) {
   const length = (video.durationMs / 1000).toFixed(1);
-  const expired = session && session.expiresAt < Date.now();
   return h(
     "div",
     { class: "hand stack" },
@@ -263,11 +273,11 @@ function inHand(video, session, choosing, another) {
       ),
       !choosing && h("button", { type: "button", class: "small", onclick: another }, t("bring.another")),
     ),
-    (expired || !session) &&
+    (expired() || !session) &&
       h(
         "div",
         { class: "note warn spread" },
-        h("p", {}, t(expired ? "bring.expired" : "bring.unfound")),
+        h("p", {}, t(expired() ? "bring.expired" : "bring.unfound")),
         h("button", { type: "button", class: "primary small", onclick: () => run(findFaces) }, t("bring.find")),
       ),
   );

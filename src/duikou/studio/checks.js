@@ -1,6 +1,7 @@
 // What the server would refuse is found here, before anything is sent, with the figure and a line that mends it.
 
 import { megabytes, seconds } from "./dom.js";
+import { ffmpeg } from "./ffmpeg.js";
 
 const MIB = 1 << 20;
 const NAMES = /\.(mp4|m4v|mov|qt)$/i;
@@ -27,15 +28,16 @@ export function kindOf(file) {
 }
 
 /**
- * Check a video file against the settings of the server. Resolves with {faults: [{key, values}], line, durationMs, width,
- * height, shown}: the words for each fault; an ffmpeg line that mends them all, empty where none can; 0 where the
- * browser cannot tell; shown is false where it cannot show the file, which the server may still read.
+ * Check a video file against the settings of the server. Resolves with {faults: [{key, values}], line, durationMs,
+ * width, height}: the words for each fault; an ffmpeg line that mends them all, empty where none can; 0 where the browser
+ * cannot tell, as it cannot show the file, which the server may still read.
  */
 export async function check(file, settings) {
   const kind = kindOf(file);
   if (kind === "format") {
     const extension = file.name.includes(".") ? file.name.split(".").pop().toLowerCase() : file.type;
-    return { faults: [{ key: "bring.bad.format", values: { kind: extension } }], line: ffmpeg(file.name, ENCODED, "mp4") };
+    const line = ffmpeg(file.name, ENCODED, "mp4");
+    return { faults: [{ key: "bring.bad.format", values: { kind: extension } }], line };
   }
   if (kind !== "video") return { faults: [{ key: `bring.bad.${kind}`, values: {} }], line: "" };
   if (!file.size) return { faults: [{ key: "bring.bad.empty", values: {} }], line: "" };
@@ -97,32 +99,19 @@ function facts(file) {
   const video = document.createElement("video");
   const url = URL.createObjectURL(file);
   return new Promise((resolve) => {
-    const end = (shown) => {
+    const end = () => {
       clearTimeout(timer);
       const durationMs = Number.isFinite(video.duration) ? Math.round(video.duration * 1000) : 0;
-      resolve({ durationMs, width: video.videoWidth, height: video.videoHeight, shown });
+      resolve({ durationMs, width: video.videoWidth, height: video.videoHeight });
       video.removeAttribute("src");
       video.load();
       URL.revokeObjectURL(url);
     };
-    const timer = setTimeout(() => end(false), READING_MS);
+    const timer = setTimeout(end, READING_MS);
     video.preload = "metadata";
     video.muted = true;
-    video.onloadedmetadata = () => end(video.videoWidth > 0);
-    video.onerror = () => end(false);
+    video.onloadedmetadata = end;
+    video.onerror = end;
     video.src = url;
   });
-}
-
-/** An ffmpeg line that makes a changed copy beside a file, with the file's name quoted for a shell. */
-export function ffmpeg(name, how, extension) {
-  const dot = name.lastIndexOf(".");
-  const [stem, own] = dot > 0 ? [name.slice(0, dot), name.slice(dot + 1)] : [name, "mp4"];
-  return `ffmpeg -i ${quoted(name)} ${how} ${quoted(`${stem}-mended.${extension ?? own}`)}`;
-}
-
-function quoted(name) {
-  const safe = name.startsWith("-") ? `./${name}` : name;
-  if (/^[\w./-]+$/.test(safe)) return safe;
-  return /["$`\\!]/.test(safe) ? `'${safe.replaceAll("'", "'\\''")}'` : `"${safe}"`;
 }

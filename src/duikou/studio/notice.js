@@ -103,6 +103,7 @@ function button(key, run) {
 
 function refusal(error) {
   if (expired(error)) return t("error.session");
+  if (error.code === 1201 && error.message.startsWith("video_id: there is no")) return t("error.video");
   for (const key of [`error.${error.code}`, `error.http.${error.status}`]) if (has(key)) return t(key);
   return t("error.other");
 }

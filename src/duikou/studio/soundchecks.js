@@ -19,7 +19,7 @@ export async function checkSound(file, limits) {
   if (fault) return { faults: [fault], durationMs: 0 };
   const values = { mb: megabytes(file.size), most: limits.maxAudioMb };
   const large = file.size > limits.maxAudioMb * MIB;
-  if (large) return { faults: [{ key: "add.large", values, line: ffmpeg(file.name, LIGHT) }], durationMs: 0 };
+  if (large) return { faults: [{ key: "add.large", values, line: ffmpeg(file.name, LIGHT, "m4a") }], durationMs: 0 };
   const buffer = await decoded(await file.arrayBuffer());
   const durationMs = buffer ? Math.round(buffer.duration * 1000) : 0;
   return { faults: buffer ? lengthFaults(file.name, durationMs, limits) : [], durationMs };
@@ -29,23 +29,24 @@ export async function checkSound(file, limits) {
 export function lengthFaults(name, durationMs, limits) {
   if (durationMs < limits.minAudioMs) {
     const least = seconds(limits.minAudioMs);
-    const line = ffmpeg(name, `-af apad=whole_dur=${least} ${LIGHT}`); // silence at its end
+    const line = ffmpeg(name, `-af apad=whole_dur=${least} ${LIGHT}`, "m4a"); // silence at its end
     return [{ key: "add.short", values: { has: seconds(durationMs), least }, line }];
   }
   if (durationMs <= limits.maxAudioMs + LATE_MS) return [];
   const most = seconds(limits.maxAudioMs);
-  return [{ key: "add.long", values: { has: seconds(durationMs), most }, line: ffmpeg(name, `-t ${most} ${LIGHT}`) }];
+  const line = ffmpeg(name, `-t ${most} ${LIGHT}`, "m4a");
+  return [{ key: "add.long", values: { has: seconds(durationMs), most }, line }];
 }
 
 function wrongKind(file) {
   const kind = kindOf(file);
   if (kind === "picture") return { key: "add.picture", values: {} };
   if (kind === "video" || kind === "format") {
-    return { key: "add.video", values: {}, line: ffmpeg(file.name, `-vn ${LIGHT}`) };
+    return { key: "add.video", values: {}, line: ffmpeg(file.name, `-vn ${LIGHT}`, "m4a") };
   }
   if (kind === "other") return { key: "add.other", values: {} };
   if (!file.size) return { key: "add.empty", values: {} };
   if (TAKEN.test(file.name) || !/\.\w+$/.test(file.name)) return null;
   const extension = file.name.split(".").pop().toLowerCase();
-  return { key: "add.format", values: { kind: extension }, line: ffmpeg(file.name, LIGHT) };
+  return { key: "add.format", values: { kind: extension }, line: ffmpeg(file.name, LIGHT, "m4a") };
 }
