@@ -3,7 +3,9 @@
 import { get, set } from "./state.js";
 
 const MOST = 100;
+const RUN_MS = 800; // between changes of one kind, such as by a held key, that are one step
 let session = null;
+let last = { kind: "", at: 0 };
 let done = [];
 let undone = [];
 const listeners = new Set();
@@ -13,11 +15,14 @@ function current() {
   if (id !== session) [session, done, undone] = [id, [], []];
 }
 
-/** Change fields of the state so that the change can be taken back. */
-export function commit(change) {
+/** Change fields of the state so that the change can be taken back. Quick changes of one kind are taken back as one. */
+export function commit(change, kind = "") {
   current();
   const { speeches, syncMode } = get();
-  done = [...done.slice(1 - MOST), { speeches, syncMode }];
+  const now = performance.now();
+  const one = kind && kind === last.kind && now - last.at < RUN_MS && done.length;
+  if (!one) done = [...done.slice(1 - MOST), { speeches, syncMode }];
+  last = { kind, at: now };
   undone = [];
   set(change);
   tell();
@@ -25,7 +30,8 @@ export function commit(change) {
 
 /** Commit a change of one piece of speech. */
 export function commitSpeech(key, change) {
-  commit({ speeches: get().speeches.map((one) => (one.key === key ? { ...one, ...change } : one)) });
+  const speeches = get().speeches.map((one) => (one.key === key ? { ...one, ...change } : one));
+  commit({ speeches }, `${key} ${Object.keys(change)}`);
 }
 
 export function canUndo() {
@@ -54,6 +60,7 @@ function step(from, to) {
   const volumes = new Map(speeches.map((one) => [one.key, one.volume]));
   const kept = before.map((one) => ({ ...one, volume: volumes.get(one.key) ?? one.volume }));
   set({ speeches: kept, syncMode: modeBefore });
+  last = { kind: "", at: 0 };
   tell();
 }
 

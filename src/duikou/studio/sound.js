@@ -1,7 +1,5 @@
 // Sounds as they are decoded by the browser, kept by their address.
 
-import { t } from "./words.js";
-
 const RATE = 48_000; // for decoding alone; what plays them adapts
 const BIN = 128; // samples of a bin of the overview: fine enough that 60 s on a wide screen need no samples
 const kept = new Map();
@@ -17,7 +15,7 @@ export function audioContext() {
 /**
  * Decode the sound at an address. Answers {durationMs, peaks(fromMs, toMs, columns) -> [[min, max]...], peak, buffer,
  * problem}; peak is the largest of all. A sound that the browser cannot decode has no buffer, flat peaks, `serverMs` as
- * its length, and a sentence as problem.
+ * its length, and the key of a sentence as problem.
  */
 export function decode(url, serverMs = 0) {
   if (!kept.has(url)) {
@@ -36,10 +34,10 @@ async function fetched(url, serverMs) {
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     content = await response.arrayBuffer();
   } catch {
-    return silent(serverMs, t("sound.gone"), true);
+    return silent(serverMs, "sound.gone", true);
   }
   const buffer = await decoded(content);
-  return buffer ? heard(buffer) : silent(serverMs, t("sound.undecoded"), false);
+  return buffer ? heard(buffer) : silent(serverMs, "sound.undecoded", false);
 }
 
 /** An AudioBuffer of a file's content, or null. */

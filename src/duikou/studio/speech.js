@@ -122,7 +122,7 @@ function card(first, { stage, remove, changeSpeech }) {
 
   decode(first.audio.url, first.audio.durationMs).then(({ problem }) => {
     flat.hidden = !problem;
-    put(flat, problem);
+    put(flat, problem && t(problem));
   });
   return { element, draw };
 }
