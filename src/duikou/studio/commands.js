@@ -13,7 +13,10 @@ const KEY_NOTE = "# The key is in the variable DUIKOU_KEY.";
 export function curl(state, server, needsKey) {
   const key = needsKey ? [`-H "Authorization: Bearer ${KEY}"`] : [];
   const call = (...words) => ["curl -fsS", ...key, ...words].join(" ");
-  const upload = (name) => `$(${call(`--data-binary ${quoted(`@${plainFile(name)}`)}`, '"$SERVER/files"')} | jq -r .data.id)`;
+  const upload = (name) => {
+    const send = call(`--data-binary ${quoted(`@${plainFile(name)}`)}`, '"$SERVER/files"');
+    return `$(${send} | jq -r .data.id)`;
+  };
   const post = '-H "Content-Type: application/json" -d @-';
   const body = request(state);
   body.session_id = "$SESSION";
@@ -29,9 +32,10 @@ export function curl(state, server, needsKey) {
     `SESSION=$(${identify} <<JSON | jq -r .data.session_id\n{"video_id": "$VIDEO"}\nJSON\n)`,
     `TASK=$(${create} <<JSON | jq -r .data.task_id\n${JSON.stringify(body, null, 2)}\nJSON\n)`,
     call("-N", '"$SERVER/videos/advanced-lip-sync/$TASK/events"'),
-    ...results(state).map(
-      ([field, name]) => `curl -fsS -o ${quoted(plainFile(name))} "$(${ask} | jq -r '.data.task_result.videos[0].${field}')"`,
-    ),
+    ...results(state).map(([field, name]) => {
+      const url = `$(${ask} | jq -r '.data.task_result.videos[0].${field}')`;
+      return `curl -fsS -o ${quoted(plainFile(name))} "${url}"`;
+    }),
   );
 }
 

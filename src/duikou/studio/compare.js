@@ -51,11 +51,14 @@ function material(task, result) {
 }
 
 function downloads(task, result) {
-  const links = [h("a", { class: "button primary", href: download(result.url), download: "" }, t("compare.download"))];
-  if (result.watermark_url) {
-    links.push(h("a", { class: "button", href: download(result.watermark_url), download: "" }, t("compare.download_marked")));
-  }
-  return h("div", { class: "row" }, links, h("span", { class: "quiet small" }, t("render.task_id", { id: task.task_id })));
+  const link = (look, url, key) => h("a", { class: `button ${look}`, href: download(url), download: "" }, t(key));
+  return h(
+    "div",
+    { class: "row" },
+    link("primary", result.url, "compare.download"),
+    result.watermark_url && link("", result.watermark_url, "compare.download_marked"),
+    h("span", { class: "quiet small" }, t("render.task_id", { id: task.task_id })),
+  );
 }
 
 /** The address at which the browser saves the file. */

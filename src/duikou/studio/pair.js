@@ -33,7 +33,7 @@ export class Pair {
     }
     after.addEventListener("timeupdate", () => this.#tick(), { signal: ended });
     this.#watch(ended);
-    ended.addEventListener("abort", () => this.pause());
+    ended.addEventListener("abort", () => this.#release());
   }
 
   /** Whether it plays, or will as soon as both have data. */
@@ -100,6 +100,15 @@ export class Pair {
   step(count) {
     if (this.#wanted) this.pause();
     this.seek(this.#at + count * this.frameMs);
+  }
+
+  #release() {
+    this.#wanted = false;
+    for (const video of [this.#before, this.#after]) {
+      video.pause();
+      video.removeAttribute("src"); // lets the connection to the server go
+      video.load();
+    }
   }
 
   #watch(ended) {

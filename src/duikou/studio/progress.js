@@ -62,10 +62,12 @@ export function progress(context) {
   function ended(task) {
     const state = stateOf(task);
     if (state === "succeed") {
-      const see = h("button", { type: "button", class: "small", onclick: () => goTo("compare-title") }, t("render.see"));
+      const see = h("button", { type: "button", class: "small" }, t("render.see"));
+      see.addEventListener("click", () => goTo("compare-title"));
       return h("div", { class: "note good spread" }, h("p", {}, t("render.done")), see);
     }
-    const retry = h("button", { type: "button", class: "small", onclick: () => again(task.task_id) }, t("render.retry"));
+    const retry = h("button", { type: "button", class: "small" }, t("render.retry"));
+    retry.addEventListener("click", () => again(task.task_id));
     const sentences = state === "cancelled" ? [t("render.cancelled")] : whyFailed(task);
     return h(
       "div",

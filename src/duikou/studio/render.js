@@ -69,7 +69,8 @@ export function render(context) {
     const now = state.get();
     making.hidden = !now.session;
     element.hidden = !now.session && !now.taskId && !now.ordering;
-    put(unsent, now.ordering?.offline && h("div", { class: "note warn spread" }, h("p", {}, t("render.offline")), giveUp));
+    const lost = h("div", { class: "note warn spread" }, h("p", {}, t("render.offline")), giveUp);
+    put(unsent, now.ordering?.offline && lost);
     if (!now.session) return;
     put(summary, summaryOf(now));
     watermark.checked = now.watermark;
@@ -133,7 +134,8 @@ function estimateOf(answer) {
   const before = Math.max(answer.queue_position - 1, 0);
   const about = t("render.about", { time: span(Number(answer.estimated_time)) });
   const queue = before ? t("render.before_you", { count: before }) : "";
-  return [about, queue, t("render.length", { seconds: seconds(Number(answer.duration) * 1000) })].filter(Boolean).join(currentLanguage() === "zh" ? "" : " ");
+  const length = t("render.length", { seconds: seconds(Number(answer.duration) * 1000) });
+  return [about, queue, length].filter(Boolean).join(currentLanguage() === "zh" ? "" : " ");
 }
 
 /** Who speaks what, from when to when, in one sentence. */

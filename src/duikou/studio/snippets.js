@@ -17,7 +17,13 @@ export function snippets(context) {
     "details",
     { class: "snippets", hidden: true },
     h("summary", {}, t("snippets.title")),
-    h("div", { class: "stack" }, h("p", { class: "quiet small" }, t("snippets.hint")), key, ...Object.values(blocks).map((one) => one.element)),
+    h(
+      "div",
+      { class: "stack" },
+      h("p", { class: "quiet small" }, t("snippets.hint")),
+      key,
+      Object.values(blocks).map((one) => one.element),
+    ),
   );
 
   function show() {
@@ -39,8 +45,9 @@ function block(name) {
   const title = t(`snippets.${name}`);
   const text = h("code", {});
   const shown = h("pre", { class: "code", tabIndex: 0, role: "region", "aria-label": title }, text);
-  const button = h("button", { type: "button", class: "small", onclick: take, "aria-label": t("snippets.copy_of", { title }) });
-  button.textContent = t("snippets.copy");
+  const spoken = t("snippets.copy_of", { title });
+  const button = h("button", { type: "button", class: "small", "aria-label": spoken }, t("snippets.copy"));
+  button.addEventListener("click", take);
 
   async function take() {
     if (!(await copy(text))) return announce(t("snippets.not_copied"));

@@ -3,12 +3,11 @@
 import * as api from "./api.js";
 import { h, put, seconds } from "./dom.js";
 import * as shown from "./shown.js";
+import { still } from "./still.js";
 import { currentLanguage, t } from "./words.js";
 import { stageName, stateOf, whyFailed } from "./wording.js";
 
 const LOOKS = { submitted: "", processing: "busy", succeed: "good", failed: "bad", cancelled: "warn" };
-const STILL_S = 0.5; // of the video: the first frame may be black
-const NEAR = "400px"; // how far from the window pictures are loaded
 const UNITS = [
   ["day", 86_400],
   ["hour", 3600],
@@ -29,13 +28,22 @@ export function taskRow(first, actions) {
   const bar = h("progress", { max: 1, "aria-label": t("render.progress") });
   const note = h("p", { class: "small" });
   const button = (name, look = "") =>
-    h("button", {
-      type: "button",
-      class: `small ${look}`,
-      "aria-label": t("tasks.of", { action: t(`tasks.${name}`), id: first.task_id }),
-      onclick: () => actions[name](task),
-    }, t(`tasks.${name}`));
-  const buttons = { open: button("open"), retry: button("retry"), cancel: button("cancel"), remove: button("remove", "danger") };
+    h(
+      "button",
+      {
+        type: "button",
+        class: `small ${look}`,
+        "aria-label": t("tasks.of", { action: t(`tasks.${name}`), id: first.task_id }),
+        onclick: () => actions[name](task),
+      },
+      t(`tasks.${name}`),
+    );
+  const buttons = {
+    open: button("open"),
+    retry: button("retry"),
+    cancel: button("cancel"),
+    remove: button("remove", "danger"),
+  };
   const element = h(
     "li",
     { class: "task" },
@@ -89,36 +97,4 @@ function relative(ms) {
   const words = new Intl.RelativeTimeFormat(currentLanguage(), { numeric: "auto" });
   for (const [unit, length] of UNITS) if (passed >= length) return words.format(-Math.floor(passed / length), unit);
   return t("tasks.now");
-}
-
-/** A picture from a video, loaded when it comes into view. */
-function still() {
-  const video = h("video", { preload: "none", muted: true, playsInline: true, tabIndex: -1, "aria-hidden": "true" });
-  const element = h("div", { class: "still" }, video);
-  let shownId = null;
-  let address = "";
-  let visible = false;
-  const load = () => {
-    if (!visible || video.getAttribute("src") === address) return;
-    video.preload = "metadata";
-    video.src = address;
-  };
-  const seen = (entries, observer) => {
-    visible = entries.some((entry) => entry.isIntersecting);
-    if (!visible) return;
-    observer.disconnect();
-    load();
-  };
-  new IntersectionObserver(seen, { rootMargin: NEAR }).observe(element);
-  video.addEventListener("error", () => element.classList.add("gone"));
-  video.addEventListener("loadeddata", () => element.classList.remove("gone"));
-  return {
-    element,
-    set(id, url) {
-      if (id === shownId) return; // every answer signs its addresses anew
-      shownId = id;
-      address = `${url}#t=${STILL_S}`;
-      load();
-    },
-  };
 }

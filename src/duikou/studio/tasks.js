@@ -55,6 +55,7 @@ export function tasks(context) {
   );
   let known = null; // the tasks of the last answer, null before it
   let found = []; // tasks that were looked for by their id and are not among them
+  let locked = false; // whether the server wants another key
   let timer = 0;
   let loading = null;
 
@@ -63,17 +64,21 @@ export function tasks(context) {
   async function load() {
     clearTimeout(timer);
     loading?.abort();
-    if (context.settings.needs_key && !api.key()) return show();
+    locked = context.settings.needs_key && !api.key();
+    if (locked) return show();
     const mine = (loading = new AbortController());
     try {
       const answer = await newest(chosen.count, mine.signal);
       if (mine.signal.aborted) return;
       known = answer;
+      locked = false;
       found = found.filter((one) => !known.some((task) => task.task_id === one.task_id));
       show();
       again(POLL_MS);
     } catch (error) {
       if (mine.signal.aborted) return;
+      locked = Boolean(error.needsKey);
+      show();
       tell(error);
       if (error.kind === "offline") again(2 * POLL_MS, true);
     }
@@ -106,7 +111,7 @@ export function tasks(context) {
   }
 
   function sentence(count) {
-    if (context.settings.needs_key && !api.key()) return t("tasks.key");
+    if (locked) return t("tasks.key");
     if (!known) return t("tasks.loading");
     return count ? t("tasks.none_such") : t("tasks.none");
   }

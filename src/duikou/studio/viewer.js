@@ -16,7 +16,17 @@ const NUDGE = 0.1; // of the picture, by an arrow key
 const JUMP_MS = 1000;
 
 /** How it was looked at last; kept through a change of language. */
-const chosen = { view: "sides", side: "after", rate: 1, sound: "after", zoom: "", again: false, share: 0.5, id: "", at: 0 };
+const chosen = {
+  view: "sides",
+  side: "after",
+  rate: 1,
+  sound: "after",
+  zoom: "",
+  again: false,
+  share: 0.5, // of the wipe
+  id: "", // of the task, and the time in ms at which it was left
+  at: 0,
+};
 
 /**
  * The viewer of a task's videos.
@@ -32,7 +42,13 @@ export function viewer(given, ended) {
   const divider = h("div", { class: "over" });
   const field = h(
     "div",
-    { class: "field-of-view", tabIndex: 0, role: "group", "aria-label": t("compare.field"), "aria-describedby": "compare-keys" },
+    {
+      class: "field-of-view",
+      tabIndex: 0,
+      role: "group",
+      "aria-label": t("compare.field"),
+      "aria-describedby": "compare-keys",
+    },
     sides.before,
     sides.after,
     divider,
@@ -84,9 +100,12 @@ export function viewer(given, ended) {
     );
     const again = h("input", { type: "checkbox", onchange: () => (pair.again = chosen.again = again.checked) });
     const play = h("button", { type: "button", class: "primary play", onclick: () => playOrPause() });
-    const back = h("button", { type: "button", "aria-label": t("compare.back"), onclick: () => pair.step(-1) }, icon("back"));
-    const on = h("button", { type: "button", "aria-label": t("compare.on"), onclick: () => pair.step(1) }, icon("forth"));
-    const seek = h("input", { type: "range", min: 0, step: 1, "aria-label": t("compare.time"), oninput: () => pair.seek(Number(seek.value)) });
+    const step = (key, sign, count) =>
+      h("button", { type: "button", "aria-label": t(key), onclick: () => pair.step(count) }, icon(sign));
+    const back = step("compare.back", "back", -1);
+    const on = step("compare.on", "forth", 1);
+    const seek = h("input", { type: "range", min: 0, step: 1, "aria-label": t("compare.time") });
+    seek.addEventListener("input", () => pair.seek(Number(seek.value)));
     const time = h("span", { class: "figure time" });
     return {
       which, zoom, rate, sound, again, play, seek, time, views,
@@ -209,9 +228,8 @@ export function viewer(given, ended) {
   };
   before.addEventListener("loadedmetadata", begin, { once: true });
   after.addEventListener("loadedmetadata", () => pair.seek(startMs), { once: true });
-  for (const video of [before, after]) {
-    video.addEventListener("error", () => element.append(h("p", { class: "note bad", role: "alert" }, t("compare.broken"))), { once: true });
-  }
+  const broken = h("p", { class: "note bad", role: "alert" }, t("compare.broken"));
+  for (const video of [before, after]) video.addEventListener("error", () => element.append(broken));
   draggable(field, { size: () => sides[chosen.side].getBoundingClientRect(), look: () => part, change: look });
   for (const name of ["zoom", "sound"]) controls[name].value = chosen[name];
   controls.views.set(chosen.view);

@@ -2,8 +2,9 @@
 
 import { h } from "./dom.js";
 
-const STEP = 2; // of the slider's keys, in hundredths
-const FAR = 10;
+/** How far the keys move it, in hundredths, and where to. */
+const STEPS = { ArrowLeft: -2, ArrowDown: -2, ArrowRight: 2, ArrowUp: 2, PageDown: -10, PageUp: 10 };
+const ENDS = { Home: 0, End: 1 };
 
 /**
  * A slider over `field`. share: where it is, 0 to 1 from the left. onMove(share): called when it is moved.
@@ -23,10 +24,8 @@ export function wipe(field, { label, share, valueText, onMove }) {
       "aria-valuemin": 0,
       "aria-valuemax": 100,
       onkeydown: (event) => {
-        const steps = { ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP, PageDown: -FAR, PageUp: FAR };
-        const ends = { Home: 0, End: 1 };
-        if (event.key in steps) move(share + steps[event.key] / 100);
-        else if (event.key in ends) move(ends[event.key]);
+        if (event.key in STEPS) move(share + STEPS[event.key] / 100);
+        else if (event.key in ENDS) move(ENDS[event.key]);
         else return;
         event.preventDefault();
         event.stopPropagation();

@@ -89,13 +89,15 @@ const en = {
   "compare.sound_none": "None",
   "compare.again": "Repeat",
   "compare.keys":
-    "Keys: space plays; , and . step by a frame; [ and ] change the speed; b turns from before to after. A close view can be dragged.",
+    "Keys: space plays; , and . step by a frame; [ and ] change the speed; b turns from before to after. " +
+    "A close view can be dragged.",
   "compare.broken": "This browser cannot play the video. You can still download it.",
   "compare.download": "Download the video",
   "compare.download_marked": "Download the marked copy",
 
   "snippets.title": "The same without this page",
-  "snippets.hint": "These commands ask for exactly what is set above. They name the files as you do, so run them beside your files.",
+  "snippets.hint":
+    "These commands ask for exactly what is set above. They name the files as you do, so run them beside your files.",
   "snippets.key": "They take your key from the variable DUIKOU_KEY. It is not shown here.",
   "snippets.sync": "Command line",
   "snippets.python": "Python",
