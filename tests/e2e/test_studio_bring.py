@@ -336,7 +336,10 @@ def test_a_server_that_is_away_is_waited_for(browser: Browser, clip: Path, tmp_p
         page.unroute(away)
         expect(page.get_by_role("alert").filter(has_text=studio.t("notice.back"))).to_be_visible()
         expect(alert).to_be_hidden()
-        studio.bring(clip)
+        expect(page.get_by_text(studio.t("bring.failed", name="clip.mp4"))).to_be_visible()
+        studio.button("bring.again").click()  # the file need not be chosen again
+        expect(studio.region(FACES).get_by_role("button")).to_have_count(1)
+        expect(page.get_by_text(studio.t("bring.failed", name="clip.mp4"))).to_be_hidden()
 
 
 def test_speech_and_a_video_are_recorded(browser: Browser, tmp_path: Path) -> None:

@@ -28,16 +28,17 @@ export function bring(context) {
   };
   const zone = dropZone(context, () => choose(false));
   const show = () => {
-    const { now, refused } = work();
+    const { now, refused, failed } = work();
     const { video, session } = state.get();
     if (now && view.going?.step === now.step) return view.going.update(now);
     const held = body.contains(document.activeElement);
     view.going = now ? going(now) : null;
     if (now) view.choosing = false;
-    const choosing = !now && (!video || view.choosing || refused);
+    const choosing = !now && (!video || view.choosing || refused || failed);
     put(
       body,
       refused && refusal(refused),
+      failed && !now && failure(failed),
       now && view.going.element,
       !now && video && inHand(video, session, choosing, () => choose(true)),
       choosing && zone,
@@ -243,6 +244,15 @@ function refusal({ name, faults, line }) {
     faults.map(({ key, values }) => h("p", {}, t(key, values))),
     line && h("p", { class: "small" }, t("bring.mend")),
     line && h("div", { class: "line" }, h("pre", { class: "code", tabIndex: 0 }, line), copyButton(line)),
+  );
+}
+
+function failure({ name, again }) {
+  return h(
+    "div",
+    { class: "note warn spread failure" },
+    h("p", {}, t("bring.failed", { name })),
+    h("button", { type: "button", class: "primary small", onclick: () => begin(again) }, t("bring.again")),
   );
 }
 

@@ -29,8 +29,8 @@ export function kindOf(file) {
 
 /**
  * Check a video file against the settings of the server. Resolves with {faults: [{key, values}], line, durationMs,
- * width, height}: the words for each fault; an ffmpeg line that mends them all, empty where none can; 0 where the browser
- * cannot tell, as it cannot show the file, which the server may still read.
+ * width, height}: the words for each fault; an ffmpeg line that mends them all, empty where none can; 0 where the
+ * browser cannot show the file, which the server may still read.
  */
 export async function check(file, settings) {
   const kind = kindOf(file);
@@ -70,7 +70,8 @@ function bytes(file, { durationMs }, settings) {
 function size({ width, height }, settings) {
   if (!width || !height) return null;
   const { min_side: least, max_side: most, min_pixels: fewest, max_pixels: many } = settings;
-  const values = { width, height, min: least, max: most };
+  const [has, few, much] = [width * height, fewest, many].map((pixels) => (pixels / 1e6).toFixed(2));
+  const values = { width, height, min: least, max: most, has, few, much };
   let key = "";
   if (Math.min(width, height) < least) key = "bring.bad.side.small";
   else if (Math.max(width, height) > most) key = "bring.bad.side.large";

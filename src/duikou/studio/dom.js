@@ -31,15 +31,21 @@ export function labelled(text, control) {
   return h("div", { class: "field" }, h("label", { for: control.id }, text), control);
 }
 
+const SETTLE_MS = 100; // a screen reader must know the place before something appears in it
+
 let live;
 
-/** Tell a screen reader something that appeared. */
+/** Tell a screen reader something that appeared. While a dialog is open, it hears only what is in it. */
 export function announce(text) {
-  if (!live) {
-    live = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
-    document.body.append(live);
+  live ??= h("div", { class: "unseen", role: "status", "aria-live": "polite" });
+  const place = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  if (live.parentNode === place && live.isConnected) {
+    live.textContent = text;
+    return;
   }
-  live.textContent = text;
+  live.textContent = "";
+  place.append(live);
+  setTimeout(() => (live.textContent = text), SETTLE_MS);
 }
 
 /** A time in ms as people read it: 0:03.25, 1:02.00. */

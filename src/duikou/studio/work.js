@@ -10,6 +10,7 @@ const SMOOTHING = 0.25; // weight of the newest measurement of the speed
 let settings = null;
 let now = null;
 let refused = null;
+let failed = null;
 let controller = null;
 const listeners = new Set();
 
@@ -22,9 +23,10 @@ export function useSettings(given) {
  * now:     null or {step, name, share, bytesPerS, leftMs}, step one of "checking", "uploading", "storing", "fetching",
  *          "finding"
  * refused: null or {name, faults: [{key, values}], line}, why the page does not send a file, and how to mend it
+ * failed:  null or {name, again()}: a file that did not get to the server although it may be good
  */
 export function work() {
-  return { now, refused };
+  return { now, refused, failed };
 }
 
 /** Call `listener()` after every change; returns a function that ends it. */
@@ -36,18 +38,19 @@ export function onWork(listener) {
 function change(what) {
   if ("now" in what) now = what.now;
   if ("refused" in what) refused = what.refused;
+  if ("failed" in what) failed = what.failed;
   for (const listener of [...listeners]) listener();
 }
 
-/** Stop what goes on, and forget what was refused. */
+/** Stop what goes on, and forget what was refused or failed. */
 export function stop() {
   controller?.abort();
   controller = null;
-  change({ now: null, refused: null });
+  change({ now: null, refused: null, failed: null });
 }
 
-/** Do something that `stop` can stop. Resolves with false if it was. */
-async function doing(what) {
+/** Do something that `stop` can stop. Resolves with false if it was. again: does it anew after a failure. */
+async function doing(what, again) {
   stop();
   const own = (controller = new AbortController());
   try {
@@ -55,6 +58,8 @@ async function doing(what) {
     return true;
   } catch (error) {
     if (own.signal.aborted) return false;
+    const mayPass = error.kind === "offline" || error.status > 400; // another key, another time
+    if (mayPass && again && now?.step !== "finding") change({ failed: { name: now.name, again } });
     throw error;
   } finally {
     if (controller === own) {
@@ -66,7 +71,7 @@ async function doing(what) {
 
 /** Check a video file, upload it and find its faces. What the page refuses is in `work().refused`. */
 export function take(file) {
-  return doing(async (signal) => {
+  const bringing = async (signal) => {
     change({ now: { step: "checking", name: file.name } });
     const found = await check(file, settings);
     signal.throwIfAborted();
@@ -81,13 +86,14 @@ export function take(file) {
     const stored = await api.upload(file, { onProgress, signal });
     bringStored(stored, file.name, found);
     await find(signal);
-  });
+  };
+  return doing(bringing, () => take(file));
 }
 
 /** Let the server fetch the video at an address, and find its faces. */
 export function takeAddress(url) {
-  return doing(async (signal) => {
-    const name = nameOf(url);
+  const name = nameOf(url);
+  const bringing = async (signal) => {
     change({ now: { step: "fetching", name } });
     const stored = await api.fetchFrom(url, { signal });
     if (stored.type !== "video") {
@@ -96,7 +102,8 @@ export function takeAddress(url) {
     }
     bringStored(stored, name, { width: 0, height: 0 });
     await find(signal);
-  });
+  };
+  return doing(bringing, () => takeAddress(url));
 }
 
 /** Find the faces of the video in hand, again where that was done before. Speech of faces found again stays. */

@@ -88,6 +88,8 @@ const en = {
   "bring.finding": "Finding faces in {name}",
   "bring.finding.why": "The server looks at every frame. This takes about as long as the video, or longer.",
   "bring.cancelled": "Cancelled.",
+  "bring.failed": "{name} did not get to the server.",
+  "bring.again": "Try again",
   "bring.refused": "{name} cannot be used as it is",
   "bring.mend": "To mend it, run this line where ffmpeg is installed:",
   "bring.bad.empty": "The file is empty.",
@@ -101,8 +103,10 @@ const en = {
   "bring.bad.long": "The video lasts {length} s. It may last up to {max} s: cut it.",
   "bring.bad.side.small": "The picture is {width} × {height} pixels. Each side needs at least {min}.",
   "bring.bad.side.large": "The picture is {width} × {height} pixels. Each side may have up to {max}.",
-  "bring.bad.pixels.small": "The picture is {width} × {height} pixels. The server takes 720p and larger.",
-  "bring.bad.pixels.large": "The picture is {width} × {height} pixels. The server takes 1080p and smaller.",
+  "bring.bad.pixels.small":
+    "The picture has {width} × {height} pixels, {has} million. At least {few} million are needed, such as 1280 × 720.",
+  "bring.bad.pixels.large":
+    "The picture has {width} × {height} pixels, {has} million. The server takes up to {much} million.",
   "bring.bad.shape": "It cannot be resized to fit: crop it closer to 16:9, 9:16 or 4:3.",
   "bring.bad.several": "One video at a time: {name} is used.",
 
@@ -250,6 +254,8 @@ const zh = {
   "bring.finding": "正在识别 {name} 中的人脸",
   "bring.finding.why": "服务器会逐帧查看画面，所需时间与视频时长相当或更长。",
   "bring.cancelled": "已取消。",
+  "bring.failed": "{name} 没有传到服务器。",
+  "bring.again": "重试",
   "bring.refused": "{name} 还不能直接使用",
   "bring.mend": "在装有 ffmpeg 的电脑上运行这行命令即可修正：",
   "bring.bad.empty": "文件是空的。",
@@ -263,8 +269,9 @@ const zh = {
   "bring.bad.long": "视频时长 {length} 秒，最长 {max} 秒。请先剪短。",
   "bring.bad.side.small": "画面为 {width} × {height} 像素，每条边至少需要 {min} 像素。",
   "bring.bad.side.large": "画面为 {width} × {height} 像素，每条边最多 {max} 像素。",
-  "bring.bad.pixels.small": "画面为 {width} × {height} 像素。服务器接受 720p 及以上。",
-  "bring.bad.pixels.large": "画面为 {width} × {height} 像素。服务器接受 1080p 及以下。",
+  "bring.bad.pixels.small":
+    "画面为 {width} × {height}，共 {has} 百万像素。至少需要 {few} 百万像素，例如 1280 × 720。",
+  "bring.bad.pixels.large": "画面为 {width} × {height}，共 {has} 百万像素。服务器最多接受 {much} 百万像素。",
   "bring.bad.shape": "仅缩放无法满足要求，请裁剪到接近 16:9、9:16 或 4:3。",
   "bring.bad.several": "一次只能添加一个视频，已使用 {name}。",
 
