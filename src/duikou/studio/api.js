@@ -3,6 +3,7 @@
 const KEY = "duikou.key";
 const PATIENCE_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
+const SILENCE_MS = 45_000; // a server with nothing to tell says so every 15 s
 
 /** A refusal or a failure. kind: "refused" (the server's answer), "offline" (none came), "aborted". */
 export class CallError extends Error {
@@ -219,16 +220,29 @@ export async function watch(id, { onTask, onOffline = () => {}, signal }) {
 async function* events(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    text += value;
-    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
-      const data = text.slice(0, end).split("\n").filter((line) => line.startsWith("data:"));
-      text = text.slice(end + 2);
-      if (data.length) yield JSON.parse(data.map((line) => line.slice(5)).join("\n"));
+  try {
+    for (;;) {
+      const { value, done } = await heard(reader);
+      if (done) return;
+      text += value;
+      for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
+        const data = text.slice(0, end).split("\n").filter((line) => line.startsWith("data:"));
+        text = text.slice(end + 2);
+        if (data.length) yield JSON.parse(data.map((line) => line.slice(5)).join("\n"));
+      }
     }
+  } finally {
+    reader.cancel().catch(() => {}); // lets the connection go
   }
+}
+
+/** What a stream brings next. A network that vanished ends no stream, so silence ends it here. */
+function heard(reader) {
+  let timer = 0;
+  const silence = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new CallError("offline", "")), SILENCE_MS);
+  });
+  return Promise.race([reader.read(), silence]).finally(() => clearTimeout(timer));
 }
 
 function ms(text) {
