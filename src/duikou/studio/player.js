@@ -82,6 +82,8 @@ export function player(video, lengthMs, ended) {
   ended.addEventListener("abort", () => {
     cancelAnimationFrame(frame);
     video.pause();
+    video.removeAttribute("src"); // what it holds is freed
+    video.load();
   });
 
   return {

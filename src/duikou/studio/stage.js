@@ -11,6 +11,8 @@ import { t } from "./words.js";
 const USUAL_RATE = 25; // frames per second, where the server named none
 const STEP_MS = 1000; // shift and an arrow
 
+let left = null; // {video, ms}: where the playhead was when the page was built anew
+
 /**
  * The stage. Answers element, timeMs(), seek(ms), play(), pause(), playing, onTime(fn), durationMs(), select(faceId),
  * selected, onSelect(fn), frame(), stepMs() (length of a frame), onChange(fn) (as of a player) and mix (what is heard).
@@ -22,6 +24,7 @@ export function stage(context) {
   const onSelects = new Set();
   let selected = null;
   let loaded;
+  let at = 0;
 
   const boxes = h("div", { class: "stage-boxes" });
   const picture = h(
@@ -138,7 +141,10 @@ export function stage(context) {
     picture.classList.add("broken");
   }
 
-  shown.onTime(marks);
+  shown.onTime((ms) => {
+    at = ms;
+    marks();
+  });
   shown.onChange((what) => what === "broken" && cannotShow());
   video.addEventListener("loadedmetadata", () => {
     if (!video.videoWidth) cannotShow(); // the browser plays the sound only
@@ -146,6 +152,8 @@ export function stage(context) {
   });
   context.ended.addEventListener("abort", subscribe((state, names) => render(state, names)));
   render(get(), ["video", "session"]);
+  if (left && left.video === loaded) shown.seek(left.ms);
+  context.ended.addEventListener("abort", () => (left = { video: loaded, ms: at }));
 
   return {
     element,

@@ -47,7 +47,7 @@ export function timeline(context) {
     { class: "timeline", "aria-labelledby": "timeline-title", hidden: true, onkeydown: keys },
     h("div", { class: "spread" }, h("h2", { id: "timeline-title" }, t("timeline.title")), tools.element),
     h("div", { class: "tl-frame" }, h("div", { class: "tl" }, lanes.labels, scroller), tip),
-    h("p", { class: "quiet small tl-keys" }, t("timeline.keys")),
+    h("p", { class: "quiet small" }, t("timeline.how"), " ", h("span", { class: "tl-keys" }, t("timeline.keys"))),
     adding.element,
     cards({ ...context, limits, remove, changeSpeech: (key, change) => changeSpeech(key, change, "card") }),
     syncChoice(context),

@@ -33,10 +33,10 @@ const en = {
   "timeline.value_start": "Starts at {from}, lasts {used} s",
   "timeline.value_end": "Ends at {to}, lasts {used} s",
   "timeline.removed": "{name} was removed. Undo brings it back.",
+  "timeline.how":
+    "A face cannot be synced where its lane is hatched. Drag speech to move it, and its ends to trim it.",
   "timeline.keys":
-    "A face cannot be synced where its lane is hatched. " +
-    "Drag speech to move it, and its ends to trim it. Hold Alt to drag without snapping. " +
-    "Arrow keys move by 10 ms, with Shift by 100 ms. Ctrl and the wheel zoom.",
+    "Hold Alt to drag without snapping. Arrow keys move by 10 ms, with Shift by 100 ms. Ctrl and the wheel zoom.",
 
   "edit.video_starts": "The video starts here.",
   "edit.sound_starts": "The sound file starts here.",
@@ -160,7 +160,8 @@ const zh = {
   "timeline.value_start": "从 {from} 开始，长 {used} 秒",
   "timeline.value_end": "到 {to} 结束，长 {used} 秒",
   "timeline.removed": "已移除 {name}，可撤销恢复。",
-  "timeline.keys": "画有斜线的地方无法对口型。拖动语音可移动，拖动两端可裁剪，按住 Alt 拖动则不吸附。方向键每次移动 10 毫秒，按住 Shift 为 100 毫秒。Ctrl 加滚轮可缩放。",
+  "timeline.how": "画有斜线的地方无法对口型。拖动语音可移动，拖动两端可裁剪。",
+  "timeline.keys": "按住 Alt 拖动则不吸附。方向键每次移动 10 毫秒，按住 Shift 为 100 毫秒。Ctrl 加滚轮可缩放。",
 
   "edit.video_starts": "视频从这里开始。",
   "edit.sound_starts": "音频文件从这里开始。",
