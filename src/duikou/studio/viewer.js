@@ -185,6 +185,8 @@ export function viewer(given, ended) {
     const everywhere = {
       ",": () => pair.step(-1),
       ".": () => pair.step(1),
+      "，": () => pair.step(-1),
+      "。": () => pair.step(1),
       "[": () => setRate(slower),
       "]": () => setRate(faster),
       b: () => chosen.view === "one" && turn(),
