@@ -13,8 +13,8 @@ const HEARD = ["speeches", "originalVolume", "syncMode", "session"]; // what cha
 const SMOOTHING = 0.3; // clocks of video elements move in steps
 
 /**
- * Mix for a player. Outside the speech the original is unchanged; inside it is original x originalVolume +
- * speech x volume, kept below full scale by the same limiter. Answers {driftMs(), sounding} for who wants to know.
+ * Mix for a player, as long as it plays. Outside the speech the original is unchanged; inside it is original x
+ * originalVolume + speech x volume, kept below full scale by the same limiter.
  */
 export function mix(shown, ended) {
   let graph = null; // made at the first play
@@ -23,6 +23,7 @@ export function mix(shown, ended) {
   let timer = 0;
   let drift = null;
   let run = 0;
+  let before = get();
 
   async function start() {
     const mine = (run += 1);
@@ -65,13 +66,15 @@ export function mix(shown, ended) {
     const covered = unions(sounds.map((one) => one.part)).map((one) => one.map(toS));
     const now = context.currentTime;
     const settled = now + RAMP_S;
-    const inside = covered.some(([from, to]) => from <= now && now < to);
+    const inside = (atS) => covered.some(([from, to]) => from <= atS && atS < to);
     const gain = original.gain;
     gain.cancelScheduledValues(0);
-    gain.setValueAtTime(gain.value, now).linearRampToValueAtTime(inside ? volume : 1, settled);
+    gain.setValueAtTime(graph.levelAt(now), now); // not gain.value, which does not follow the plan in every browser
+    graph.levelAt = (atS) => (inside(atS) ? volume : 1);
+    gain.linearRampToValueAtTime(graph.levelAt(now), settled);
     const limiting = limiter.parameters?.get("limiting");
     limiting?.cancelScheduledValues(0);
-    limiting?.setValueAtTime(inside ? 1 : 0, now);
+    limiting?.setValueAtTime(inside(now) ? 1 : 0, now);
     for (const [from, to] of covered) {
       if (to <= settled) continue;
       const first = Math.max(from, settled);
@@ -101,6 +104,7 @@ export function mix(shown, ended) {
 
   function look() {
     if (!anchor || !shown.playing) return;
+    if (!graph.own) shown.video.volume = Math.min(graph.levelAt(graph.context.currentTime), 1);
     const now = shown.timeMs() - anchor.ms - (graph.context.currentTime - anchor.atS) * 1000;
     drift = drift === null ? now : drift + SMOOTHING * (now - drift);
     if (Math.abs(drift) > MOST_DRIFT_MS) start();
@@ -115,7 +119,6 @@ export function mix(shown, ended) {
     pieces().then((sounds) => anchor && duck(sounds));
   }
 
-  let before = get();
   function onlyVolumes(state, names) {
     if (names.some((name) => !["speeches", "originalVolume"].includes(name))) return false;
     const bare = (one) => JSON.stringify(one.speeches.map((speech) => ({ ...speech, volume: 0 })));
@@ -137,16 +140,8 @@ export function mix(shown, ended) {
     unsubscribe();
     stop();
     graph?.original.disconnect();
-    graph?.limiter.disconnect();
+    graph?.limiter?.disconnect();
   });
-
-  return {
-    /** How far speech is behind the picture, in ms; null while nothing is known. */
-    driftMs: () => drift,
-    get sounding() {
-      return playing.size;
-    },
-  };
 }
 
 /** The pieces of speech with their sound and when they are heard. */
@@ -162,7 +157,7 @@ async function pieces() {
 }
 
 /** Stretches that the parts cover without a gap: [startMs, endMs] in order. */
-export function unions(parts) {
+function unions(parts) {
   const found = [];
   for (const { startMs, endMs } of [...parts].sort((one, two) => one.startMs - two.startMs)) {
     const last = found.at(-1);
@@ -175,23 +170,15 @@ export function unions(parts) {
 function makeGraph(video) {
   const context = audioContext();
   const original = new GainNode(context);
+  // Sound from a storage of another origin is silent in the graph: the element plays it at the gain's volume.
   const own = new URL(video.src, location.href).origin === location.origin;
   if (own) context.createMediaElementSource(video).connect(original);
-  else follow(video, original);
-  const graph = { context, original, limiter: null, ready: null };
+  const graph = { context, original, own, levelAt: () => 1, limiter: null, ready: null };
   graph.ready = limiterOf(context).then((limiter) => {
     graph.limiter = limiter;
     original.connect(limiter).connect(context.destination);
   });
   return graph;
-}
-
-/** Sound from a storage of another origin is silent in the graph, so the element plays it at the gain's volume. */
-function follow(video, original) {
-  const still = new ConstantSourceNode(original.context, { offset: 0 }); // the gain only changes while something passes
-  still.connect(original);
-  still.start();
-  video.addEventListener("timeupdate", () => (video.volume = Math.min(original.gain.value, 1)));
 }
 
 async function limiterOf(context) {

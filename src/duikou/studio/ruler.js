@@ -8,7 +8,7 @@ const LABEL_PX = 64; // between labels, so that they do not touch
 const JUMP_MS = 1000; // shift and an arrow
 
 /** A ruler and a playhead for a view of the stage's time. Answers {element, line, draw(), move()}. */
-export function ruler(view, stage, toTime) {
+export function ruler(view, stage) {
   const ticks = h("div", { class: "tl-ticks", "aria-hidden": "true" });
   const handle = h("div", {
     class: "tl-head",
@@ -27,7 +27,7 @@ export function ruler(view, stage, toTime) {
     event.preventDefault();
     handle.focus({ preventScroll: true });
     element.setPointerCapture(event.pointerId);
-    const seek = (moved) => stage.seek(toTime(moved.clientX));
+    const seek = (moved) => stage.seek(view.timeAt(moved.clientX));
     const done = () => {
       element.removeEventListener("pointermove", seek);
       for (const name of ["pointerup", "pointercancel"]) element.removeEventListener(name, done);

@@ -15,12 +15,12 @@ let left = null; // {video, ms}: where the playhead was when the page was built 
 
 /**
  * The stage. Answers element, timeMs(), seek(ms), play(), pause(), playing, onTime(fn), durationMs(), select(faceId),
- * selected, onSelect(fn), frame(), stepMs() (length of a frame), onChange(fn) (as of a player) and mix (what is heard).
+ * selected, onSelect(fn), frame(), stepMs() (length of a frame), and onChange(fn) (as of a player).
  */
 export function stage(context) {
   const video = h("video", { playsInline: true, preload: "auto", tabIndex: -1, "aria-hidden": "true" });
   const shown = player(video, () => get().video?.durationMs ?? 0, context.ended);
-  const sound = mix(shown, context.ended);
+  mix(shown, context.ended);
   const onSelects = new Set();
   let selected = null;
   let loaded;
@@ -174,7 +174,6 @@ export function stage(context) {
     },
     frame: () => pictureOf(video),
     stepMs,
-    mix: sound,
   };
 }
 

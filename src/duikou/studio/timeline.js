@@ -32,7 +32,7 @@ export function timeline(context) {
   const content = h("div", { class: "tl-content", onclick: pressed });
   const scroller = h("div", { class: "tl-scroller", onscroll: scrolled }, content);
   const view = makeView(scroller, get, render);
-  const times = ruler(view, stage, (clientX) => view.timeAt(clientX));
+  const times = ruler(view, stage);
   const lanes = makeLanes({ view, stage });
   const guide = h("div", { class: "tl-guide", hidden: true });
   const tip = h("div", { class: "tl-tip", hidden: true });
