@@ -213,6 +213,7 @@ def test_two_videos_keep_step(browser: Browser, files: tuple[bytes, bytes], tmp_
             studio.ready()
             panel = studio.region("compare.title")
             field = panel.get_by_role("group", name=studio.t("compare.field"))
+            page.evaluate("() => document.querySelector('[data-panel=stage] video').play()")
             field.focus()
             for key, speed in (("", 1.0), ("[", 0.5)):
                 if key:
@@ -221,6 +222,7 @@ def test_two_videos_keep_step(browser: Browser, files: tuple[bytes, bytes], tmp_
                 page.wait_for_function(f"() => ({TIMES})().every(one => one > 0.5)")
                 apart = [page.evaluate(f"() => {{ const [a, b] = ({TIMES})(); return a - b; }}") for _ in range(20)]
                 assert np.median(np.abs(apart)) <= FRAME_S * speed
+                assert page.evaluate("() => document.querySelector('[data-panel=stage] video').paused"), "one at a time"
                 page.keyboard.press(" ")
                 the_same_frame(page)
                 page.keyboard.press("ArrowLeft")

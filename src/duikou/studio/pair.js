@@ -27,7 +27,7 @@ export class Pair {
     for (const video of [before, after]) {
       video.preload = "auto";
       video.playsInline = true;
-      for (const name of ["waiting", "canplay", "seeked", "loadedmetadata", "ended"]) {
+      for (const name of ["waiting", "canplay", "seeked", "loadedmetadata", "ended", "error"]) {
         video.addEventListener(name, () => this.#settle(), { signal: ended });
       }
     }
@@ -178,7 +178,7 @@ export class Pair {
   }
 
   #run() {
-    const over = within(this.#before, this.#after.currentTime) < this.#after.currentTime;
+    const over = this.#before.error || within(this.#before, this.#after.currentTime) < this.#after.currentTime;
     const ready = [this.#after, ...(over ? [] : [this.#before])].every((video) => video.readyState >= 3 || video.ended);
     for (const video of [this.#after, this.#before]) {
       const still = !ready || (video === this.#before && (over || video.ended));

@@ -30,7 +30,7 @@ export function render(context) {
   const modeField = labelled(t("render.mode"), mode);
   modeField.classList.add("mode");
   const reasons = h("ul", { id: "render-reasons", class: "reasons quiet" });
-  const estimate = h("p", { class: "quiet figure estimate", "aria-live": "polite" });
+  const estimate = h("p", { class: "quiet figure estimate" });
   const button = h("button", {
     type: "button",
     class: "primary",
@@ -139,7 +139,7 @@ function estimateOf(answer) {
 }
 
 /** Who speaks what, from when to when, in one sentence. */
-export function summaryOf(now) {
+function summaryOf(now) {
   const faceOf = (speech) => now.session.faces.find((face) => face.id === speech.faceId);
   const said = now.speeches.map((speech) =>
     t("render.says", {

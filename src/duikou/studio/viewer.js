@@ -167,6 +167,13 @@ export function viewer(given, ended) {
     after.muted = chosen.sound !== "after";
   }
 
+  /** One sound at a time: what plays elsewhere on the page stops this, and is stopped by it. */
+  function onlyOne(playing) {
+    const isOwn = (one) => one === before || one === after;
+    if (!isOwn(playing)) return pair.pause();
+    for (const one of document.querySelectorAll("video, audio")) if (!isOwn(one)) one.pause();
+  }
+
   function turn() {
     chosen.side = chosen.side === "after" ? "before" : "after";
     arrange();
@@ -232,6 +239,7 @@ export function viewer(given, ended) {
   after.addEventListener("loadedmetadata", () => pair.seek(startMs), { once: true });
   const broken = h("p", { class: "note bad", role: "alert" }, t("compare.broken"));
   for (const video of [before, after]) video.addEventListener("error", () => element.append(broken));
+  document.addEventListener("play", ({ target }) => onlyOne(target), { capture: true, signal: ended });
   draggable(field, { size: () => sides[chosen.side].getBoundingClientRect(), look: () => part, change: look });
   for (const name of ["zoom", "sound"]) controls[name].value = chosen[name];
   controls.views.set(chosen.view);
