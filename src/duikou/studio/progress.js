@@ -50,6 +50,7 @@ export function progress(context) {
     const { id, task, offline: away } = shown.current();
     element.hidden = !id;
     put(offline, away && h("p", { class: "note warn" }, t("render.offline")));
+    nameTab(task);
     if (!id) return;
     hear(id, task);
     const over = shown.finished(task);
@@ -121,8 +122,6 @@ export function progress(context) {
     if (state === "processing") watched.remaining.hear(task.progress, Date.now());
     if (watched.state && state && state !== watched.state && shown.finished(task)) announce(sentence(task, state));
     if (state) watched.state = state;
-    const title = document.title.replace(/^\d+ % · /, "");
-    document.title = state === "processing" ? `${percent(task)} · ${title}` : title;
   }
 
   shown.subscribe(show, context.ended);
@@ -131,6 +130,12 @@ export function progress(context) {
   const clock = setInterval(() => running.hidden || showMore(shown.current().task), TICK_MS);
   context.ended.addEventListener("abort", () => clearInterval(clock));
   return element;
+}
+
+/** Tell in the name of the tab how far the work is. */
+function nameTab(task) {
+  const name = document.title.replace(/^\d+ % · /, "");
+  document.title = task?.task_status === "processing" ? `${percent(task)} · ${name}` : name;
 }
 
 function goTo(id) {
