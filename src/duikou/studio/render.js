@@ -1,8 +1,8 @@
 // The panel that renders: what will be made, for whom to wait, and the button.
 
 import * as api from "./api.js";
-import { clock, h, labelled, put, seconds } from "./dom.js";
-import { SYNC_MODES, endMs, faceNumber, heard, problems } from "./limits.js";
+import { clock, h, put, seconds } from "./dom.js";
+import { faceNumber, heard, problems } from "./limits.js";
 import { clearNotice } from "./notice.js";
 import { drop, order, resume } from "./ordering.js";
 import { progress } from "./progress.js";
@@ -13,7 +13,6 @@ import { currentLanguage, t } from "./words.js";
 import { span } from "./wording.js";
 
 const PAUSE_MS = 700; // without a change, before the server is asked for an estimate
-const LATE_MS = 100; // an end that is late by at most this much is clamped by the server
 
 /** The panel that renders. */
 export function render(context) {
@@ -22,13 +21,6 @@ export function render(context) {
     type: "checkbox",
     onchange: () => state.set({ watermark: watermark.checked }),
   });
-  const mode = h(
-    "select",
-    { onchange: () => state.set({ syncMode: mode.value }) },
-    SYNC_MODES.map((name) => h("option", { value: name }, t(`render.mode.${name || "none"}`))),
-  );
-  const modeField = labelled(t("render.mode"), mode);
-  modeField.classList.add("mode");
   const reasons = h("ul", { id: "render-reasons", class: "reasons quiet" });
   const estimate = h("p", { class: "quiet figure estimate" });
   const button = h("button", {
@@ -45,7 +37,7 @@ export function render(context) {
     "div",
     { class: "stack" },
     summary,
-    h("div", { class: "row end" }, modeField, h("label", { class: "check" }, watermark, t("render.watermark"))),
+    h("label", { class: "check" }, watermark, t("render.watermark")),
     h("div", { class: "row" }, button, estimate),
     reasons,
   );
@@ -74,8 +66,6 @@ export function render(context) {
     if (!now.session) return;
     put(summary, summaryOf(now));
     watermark.checked = now.watermark;
-    mode.value = now.syncMode;
-    modeField.hidden = !now.syncMode && !endsLate(now);
     const found = reasonsNot(now);
     button.disabled = found.length > 0 || Boolean(now.ordering?.sending);
     button.textContent = t(now.ordering?.sending ? "render.sending" : "render.render");
@@ -151,8 +141,4 @@ function summaryOf(now) {
   );
   if (!said.length) return t("render.nobody");
   return t("render.summary", { list: new Intl.ListFormat(currentLanguage(), { type: "conjunction" }).format(said) });
-}
-
-function endsLate(now) {
-  return now.speeches.some((speech) => endMs(speech) > now.video.durationMs + LATE_MS);
 }
