@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import stub_work
 from live_server import Process, create, identify, in_thread, order, settings, sources, task
 from media_maker import make_video
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 from web_server import web_server
 
 CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
@@ -128,30 +129,78 @@ def test_a_name_that_rebinds_to_this_machine_does_and_learns_nothing(page: Page,
         assert task(client, victim)["task_status"] in ("submitted", "processing")
 
 
+RUN = (
+    "() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+    "document.body.append(s); return window.ran; }"
+)
+"""Whether a script that got into the page runs."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a page says on its console, and which hosts it asks."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def listen(self) -> None:
+        def note(message: ConsoleMessage) -> None:
+            self.said.append(message.text)
+
+        self.page.on("console", note)
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+    @property
+    def refused(self) -> list[str]:
+        return [text for text in self.said if "Content Security Policy" in text or "Refused" in text]
+
+    @property
+    def hosts(self) -> set[str]:
+        return {url.split("/")[2] for url in self.asked if not url.startswith(("data:", "blob:"))}
+
+
 def test_the_page_of_calls_works_under_its_policy_and_asks_nobody_else(page: Page, tmp_path: Path) -> None:
-    said: list[str] = []
-    asked: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        said.append(message.text)
-
+    heard = Heard(page)
     with in_thread(settings(tmp_path), stub_work.WORK) as client:
         own = str(client.base_url).rstrip("/")
-        page.on("console", note)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        heard.listen()
         page.goto(f"{own}/docs")
         page.wait_for_selector(".opblock")
         page.click(f".opblock-summary-path:has-text('{IDENTIFY}') >> nth=0")
         page.wait_for_selector(".opblock-body")
         assert page.locator(".opblock").count() > 5
-        assert [text for text in said if "Content Security Policy" in text or "Refused" in text] == []
-        assert {url.split("/")[2] for url in asked if not url.startswith(("data:", "blob:"))} == {own.split("/")[2]}
-        ran = page.evaluate(
-            "() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
-            "document.body.append(s); return window.ran; }"
-        )
-        assert ran is None  # a script that got into the page does not run
+        assert heard.refused == []
+        assert heard.hosts == {own.split("/")[2]}
+        assert page.evaluate(RUN) is None
+
+
+@pytest.mark.parametrize("place", ["", "/a/proxys/path"])
+def test_studio_works_under_its_policy_and_asks_nobody_else(page: Page, tmp_path: Path, place: str) -> None:
+    heard = Heard(page)
+    with in_thread(settings(tmp_path), stub_work.WORK) as client:
+        own = str(client.base_url).rstrip("/")
+
+        paths: list[str] = []
+
+        def hand_on(route: Route) -> None:  # as a proxy does that serves it under another path
+            paths.append(route.request.url.removeprefix(f"{own}{place}"))
+            route.continue_(url=f"{own}{paths[-1]}")
+
+        page.route(f"{own}{place}/**", hand_on)
+        heard.listen()
+        with page.expect_response(lambda answer: answer.url.endswith("/studio/main.js")) as script:
+            page.goto(f"{own}{place}/")
+        assert script.value.status == 200
+        assert {"/", "/studio/main.js", "/studio/studio.css"} <= set(paths)
+        page.wait_for_load_state("networkidle")
+        assert heard.refused == []
+        assert heard.hosts == {own.split("/")[2]}
+        told = page.evaluate("async () => (await (await fetch('studio/settings.json')).json()).needs_key")
+        assert told is False
+        assert page.evaluate(RUN) is None
+        assert page.evaluate("() => navigator.permissions.query({name: 'camera'}).then(got => got.state)") == "prompt"
 
 
 def test_a_kept_video_plays_by_itself_and_in_an_apps_page(page: Page, evil: str, tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ def test_no_file_is_in_both_wheels(wheels: dict[str, Path]) -> None:
     assert {"duikou/__init__.py", "duikou/py.typed", "duikou/server/app.py"} <= files(wheels["duikou"])
 
 
+def test_the_wheel_has_every_file_of_the_page(wheels: dict[str, Path]) -> None:
+    folder = ROOT / "src/duikou/studio"
+    kept = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {"__init__.py", "index.html", "main.js", "studio.css"} <= {path.name for path in kept}
+    page = {path.relative_to(ROOT / "src").as_posix() for path in kept}
+    assert page == {name for name in files(wheels["duikou"]) if name.startswith("duikou/studio/")}
+
+
 def test_the_clients_wheel_carries_its_licence(wheels: dict[str, Path]) -> None:
     with zipfile.ZipFile(wheels["duikou-client"]) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("/LICENSE")]

@@ -208,7 +208,7 @@ def test_every_operation_has_a_name_of_its_own_and_tells_its_faults(document) ->
 
 
 def test_every_field_of_a_request_is_explained(document) -> None:
-    for name in ("IdentifyRequest", "LipSyncRequest", "FaceChoose", "WatermarkInfo"):
+    for name in ("IdentifyRequest", "LipSyncRequest", "FaceChoose", "FetchRequest", "WatermarkInfo"):
         assert all(part["description"] for part in _schemas(document, name)["properties"].values())
 
 
@@ -322,6 +322,8 @@ class Traffic:
             case.path_parameters["id"] = self.random.choice(self.tasks)
         elif path.startswith("/files/"):
             self._to_a_file(path, case)
+        elif path == "/v1/files/from-url":
+            case.body = {"url": f"{self.site}/{self.random.choice(['a.mp4', 's.mp3'])}"}
         elif path == "/v1/files":
             file = self.random.choice([stub_work.video(), stub_work.sound()])
             case.body = cast(Any, {"file": file}) if isinstance(case.body, dict) else file
@@ -364,7 +366,7 @@ class Traffic:
             return {key: self._tame(part, key) for key, part in value.items()}
         if isinstance(value, list):
             return [self._tame(part, name) for part in value]
-        if isinstance(value, str) and name in ("video_url", "sound_file", "callback_url") and _is_dialled(value):
+        if isinstance(value, str) and name in ("url", "video_url", "sound_file", "callback_url") and _is_dialled(value):
             return f"{self.site}/text.mp4"
         return value
 
@@ -430,7 +432,7 @@ def faults_found(url: str, traffic: Traffic) -> list[str]:
 
 
 @pytest.mark.slow_repeats
-@pytest.mark.timeout(1_800)  # 14 operations under generated requests: a minute of processor time
+@pytest.mark.timeout(1_800)  # 18 operations under generated requests: a minute of processor time
 def test_generated_requests_find_no_answer_outside_the_document(client, site, document) -> None:
     traffic = Traffic(site)
     ended(client, create(client, order(identify(client, f"{site}/a.mp4")["session_id"], f"{site}/s.mp3")))
@@ -449,10 +451,9 @@ def test_generated_requests_find_no_answer_outside_the_document(client, site, do
     assert succeeded == every
 
 
-def test_the_root_leads_to_the_page(client) -> None:
-    answer = client.get("/", headers={"Accept": "text/html"})
-    assert answer.status_code == 307
-    assert client.get(urljoin(str(answer.request.url), answer.headers["location"])).text == client.get("/docs").text
+def test_the_page_at_the_root_links_to_the_page_of_calls(client) -> None:
+    references = _References(client.get("/").text)
+    assert urljoin(f"{client.base_url}/", "docs") in [urljoin(f"{client.base_url}/", one) for one in references.found]
 
 
 def test_examples_are_requests_that_a_caller_would_send(document) -> None:

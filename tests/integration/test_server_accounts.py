@@ -242,8 +242,10 @@ def test_every_form_of_a_good_key_is_the_accounts(client, alice, ring: Ring, sit
         ("GET", f"{CREATE}/1"),
         ("GET", f"{CREATE}/1/events"),
         ("POST", f"{CREATE}/1/cancel"),
+        ("POST", f"{CREATE}/1/retry"),
         ("DELETE", f"{CREATE}/1"),
         ("POST", FILES),
+        ("POST", f"{FILES}/from-url"),
         ("GET", "/v1"),
         ("GET", "/v1/nothing"),
         ("PUT", IDENTIFY),
@@ -291,7 +293,7 @@ def test_nobody_sees_sessions_tasks_or_files_of_another(alice, bob, site) -> Non
     sound = alice.post(FILES, content=stub_work.sound()).json()["data"]
 
     for name in (task_id, "order-1"):
-        for method, tail in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", "")):
+        for method, tail in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/retry"), ("DELETE", "")):
             answer = bob.request(method, f"{CREATE}/{name}{tail}")
             assert (answer.status_code, answer.json()["code"]) == (404, 1203), (method, tail)
             assert answer.json()["message"] == f"There is no task {name}, or it has expired."
@@ -304,6 +306,7 @@ def test_nobody_sees_sessions_tasks_or_files_of_another(alice, bob, site) -> Non
     gone = "or it has expired."
     refused(CREATE, payload, f"session_id: there is no session '{session_id}', {gone}")
     refused(IDENTIFY, {"video_id": result["id"]}, f"video_id: there is no video '{result['id']}', {gone}")
+    refused(f"{FILES}/from-url", {"url": result["url"]}, f"url: there is no file '{result['id']}', {gone}")
     refused(IDENTIFY, {"video_url": result["url"]}, f"video_url: there is no video '{result['id']}', {gone}")
     own = identify(bob, f"{site}/a.mp4")["session_id"]
     entry = "face_choose[0]"

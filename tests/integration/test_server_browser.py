@@ -61,8 +61,10 @@ def told(answer: httpx.Response) -> tuple[int, int, str]:
         ("POST", CREATE),
         ("POST", f"/kling{CREATE}"),
         ("POST", f"{CREATE}/1/cancel"),
+        ("POST", f"{CREATE}/1/retry"),
         ("DELETE", f"{CREATE}/1"),
         ("POST", FILES),
+        ("POST", f"{FILES}/from-url"),
         ("GET", CREATE),
     ],
 )
@@ -140,11 +142,14 @@ def answers(client, site) -> dict[str, httpx.Response]:
         "health": client.get("/healthz"),
         "openapi": client.get("/openapi.json"),
         "docs": client.get("/docs"),
+        "studio": client.get("/"),
         "too large": client.post(CREATE, content=b" " * ((8 << 20) + 1)),
     }
 
 
-@pytest.mark.parametrize("name", ["video", "picture", "part", "task", "fault", "missing", "unsigned", "health", "docs"])
+@pytest.mark.parametrize(
+    "name", ["video", "picture", "part", "task", "fault", "missing", "unsigned", "health", "docs", "studio"]
+)
 def test_every_answer_is_kept_from_acting(answers, name) -> None:
     answer = answers[name]
     policy = answer.headers["Content-Security-Policy"]
@@ -158,7 +163,7 @@ def test_every_answer_is_kept_from_acting(answers, name) -> None:
     assert answer.headers["Cross-Origin-Resource-Policy"] == expected
     kind = answer.headers["Content-Type"]
     assert kind.split(";")[0] in ("video/mp4", "image/jpeg", "application/json", "text/html"), kind
-    assert (kind.startswith("text/html")) == (name == "docs")
+    assert (kind.startswith("text/html")) == (name in ("docs", "studio"))
 
 
 def test_addresses_of_files_stay_out_of_shared_caches(answers) -> None:
@@ -208,4 +213,4 @@ def test_no_page_runs_or_loads_what_does_not_come_from_here(client, tmp_path) ->
             assert page.found == [], path
             for name in ("script-src", "style-src", "connect-src"):
                 assert f"{name} 'self';" in answer.headers["Content-Security-Policy"]
-    assert "/docs" in pages
+    assert {"/", "/docs"} <= set(pages)

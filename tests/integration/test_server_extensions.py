@@ -40,6 +40,7 @@ from duikou.server.signed_urls import UrlSigner
 from duikou.units import MIB
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
+FROM_URL = f"{FILES}/from-url"
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,74 @@ def test_an_upload_that_is_over_or_of_another_kind_is_refused(client, data, sess
     refused(client.post(IDENTIFY, json={"video_id": sound["id"]}), 400, 1201, sentence)
     path = httpx.URL(old["url"]).path
     refused(client.get(old["url"]), 404, 1203, f"There is no file {path}, or it has expired.")
+
+
+# Files that the server fetches
+
+FETCHED = {"video": stub_work.video(container="mov"), "audio": stub_work.sound(), "image": stub_work.PHOTO}
+
+
+@pytest.fixture(scope="module")
+def shelf():
+    files = {f"{kind}__bin": content for kind, content in FETCHED.items()}
+    large = {"sound__bin": stub_work.sound(pad="x" * MIB), "large__bin": b"x" * (2 * MIB + 1)}
+    with sources(**files, **large, text__html=b"<p>no media</p>", void__bin=b"") as url:
+        yield url
+
+
+@pytest.mark.parametrize("prefix", ["", "/klingai", "/kling"])
+@pytest.mark.parametrize("kind", FETCHED)
+def test_a_fetched_file_is_an_upload(client, shelf, kind, prefix) -> None:
+    data = client.post(f"{prefix}{FROM_URL}", json={"url": f"{shelf}/{kind}.bin"}).json()["data"]
+    uploaded = client.post(FILES, content=FETCHED[kind]).json()["data"]
+    assert data.keys() == uploaded.keys()
+    assert [data[name] for name in ("type", "size", "duration")] == [
+        uploaded[name] for name in ("type", "size", "duration")
+    ]
+    assert abs(data["expires_at"] - uploaded["expires_at"]) < 60_000
+    assert httpx.get(data["url"]).content == FETCHED[kind]
+
+
+def test_a_fetched_video_speaks_with_a_fetched_sound(client, shelf) -> None:
+    video, sound = (
+        client.post(FROM_URL, json={"url": f"{shelf}/{kind}.bin"}).json()["data"]["id"] for kind in ("video", "audio")
+    )
+    made = client.post(IDENTIFY, json={"video_id": video}).json()["data"]["session_id"]
+    assert ended(client, create(client, order(made, "", audio_id=sound)))["task_status"] == "succeed"
+
+
+def test_files_that_cannot_be_fetched_leave_nothing(client, data, shelf) -> None:
+    before = left(data)
+    sound = len(stub_work.sound(pad="x" * MIB))
+    unreachable = "the host cannot be reached from here (private addresses must be allowed by the operator)."
+    for url, sentence in (
+        ("http://10.0.0.1/a.mp4", unreachable),
+        ("http://169.254.169.254/latest/meta-data", unreachable),
+        ("file:///etc/passwd", "only http and https URLs are taken."),
+        ("", "only http and https URLs are taken."),
+        (f"{shelf}/nothing.mp4", "the host answered with status 404."),
+        (f"{shelf}/large.bin", "the file is larger than 2 MB."),
+        (f"{shelf}/sound.bin", f"the file has {sound} bytes; at most 1 MB are allowed."),
+        (f"{shelf}/text.html", "the file is neither a video nor a sound."),
+        (f"{shelf}/void.bin", "the file is empty."),
+        (7, "a string is expected, not 7."),
+    ):
+        refused(client.post(FROM_URL, json={"url": url}), 400, 1201, f"url: {sentence}")
+    refused(client.post(FROM_URL, json={}), 400, 1201, "url: a value is required.")
+    refused(client.post(FROM_URL, content=b"junk"), 400, 1201, "The request body is not valid JSON.")
+    assert left(data) == before
+
+
+def test_a_url_of_the_server_itself_is_no_second_file(client, data) -> None:
+    video = client.post(FILES, content=stub_work.video()).json()["data"]
+    before = left(data)
+    assert client.post(FROM_URL, json={"url": video["url"]}).json()["data"]["id"] == video["id"]
+    assert left(data) == before
+    bare = video["url"].partition("?")[0]
+    sentence = f"url: the URL of {httpx.URL(bare).path} is not signed by this server."
+    refused(client.post(FROM_URL, json={"url": bare}), 400, 1201, sentence)
+    face = identify(client, video["url"])["face_data"][0]["face_image"]
+    assert client.post(FROM_URL, json={"url": face}).status_code == 400
 
 
 # URLs of the server itself
@@ -358,6 +427,83 @@ def test_a_session_of_a_deleted_result_is_refused(client, site, session_id) -> N
     refused(client.post(CREATE, json=order(made, f"{site}/s.mp3")), 400, 1201, sentence)
 
 
+# The same again
+
+
+def test_a_finished_task_is_done_again_from_its_own_material(client, data) -> None:
+    with sources(a__mp4=stub_work.video(), s__mp3=stub_work.sound(), p__jpg=stub_work.PHOTO) as gone:
+        made = identify(client, f"{gone}/a.mp4")["session_id"]
+        payload = order(made, f"{gone}/s.mp3", sound_volume=0.5, reference_urls=[f"{gone}/p.jpg"])
+        payload |= {"external_task_id": "again", "sync_mode": "loop", "watermark_info": {"enabled": True}}
+        first = create(client, payload)
+        done = ended(client, first)
+    answer = client.post(f"{CREATE}/again/retry/")
+    assert answer.status_code == 200, answer.text
+    second = answer.json()["data"]
+    assert second["task_status"] == "submitted"
+    assert second["task_id"] != first
+    assert second["task_info"] == {"parent_video": done["task_info"]["parent_video"]}
+    assert client.delete(f"{CREATE}/{first}").status_code == 200
+    again = ended(client, second["task_id"])
+    assert again["task_status"] == "succeed"
+    assert (again["session_id"], again["request"]) == (made, done["request"])
+    result = client.get(again["task_result"]["videos"][0]["url"]).json()
+    assert (result["choice"]["audio_volume"], result["lent"]) == (0.5, [["photo"]])
+    assert again["task_result"]["videos"][0]["watermark_url"]
+    kept = {path.name for path in (data / "tasks" / second["task_id"]).iterdir() if path.is_file()}
+    assert kept == {"sound_0", "reference_0_0"}
+    assert not list((data / "incoming").iterdir())
+    third = client.post(f"{CREATE}/{second['task_id']}/retry").json()["data"]["task_id"]
+    assert ended(client, third)["task_status"] == "succeed"
+
+
+def test_a_failed_and_a_cancelled_task_stay_and_are_done_again(client, site, session_id) -> None:
+    with sources(bad__mp3=stub_work.sound(render="fault")) as more:
+        failed = create(client, order(session_id, f"{more}/bad.mp3"))
+        before = ended(client, failed)
+        again = client.post(f"{CREATE}/{failed}/retry").json()["data"]["task_id"]
+        assert ended(client, again)["fault"] == "input"
+        assert task(client, failed) == before
+    cancelled = create(client, order(session_id, f"{site}/hang.mp3"))
+    until(lambda: task(client, cancelled)["stage"] == "hanging")
+    refused(
+        client.post(f"{CREATE}/{cancelled}/retry"),
+        *(400, 1201, f"id: task {cancelled} is processing; only a finished task can be tried again."),
+    )
+    assert client.post(f"{CREATE}/{cancelled}/cancel").status_code == 200
+    again = client.post(f"{CREATE}/{cancelled}/retry").json()["data"]["task_id"]
+    until(lambda: task(client, again)["stage"] == "hanging")
+    assert client.post(f"{CREATE}/{again}/cancel").status_code == 200
+
+
+def test_a_task_whose_material_is_gone_is_not_done_again(client, data, site) -> None:
+    made = identify(client, f"{site}/a.mp4")["session_id"]
+    task_id = create(client, order(made, f"{site}/s.mp3"))
+    ended(client, task_id)
+    refused(client.post(f"{CREATE}/nobody/retry"), 404, 1203, "There is no task nobody, or it has expired.")
+    sound = data / "tasks" / task_id / "sound_0"
+    sound.rename(data / "elsewhere")
+    sentence = f"id: the speech or a reference of task {task_id} is no longer stored."
+    refused(client.post(f"{CREATE}/{task_id}/retry"), 400, 1201, sentence)
+    (data / "elsewhere").rename(sound)
+    with sqlite3.connect(data / "duikou.db") as database:
+        database.execute("UPDATE sessions SET expires_at = 1 WHERE id = ?", (made,))
+    database.close()
+    sentence = f"id: the session of task {task_id} has expired, or its video is gone; identify the faces again."
+    refused(client.post(f"{CREATE}/{task_id}/retry"), 400, 1201, sentence)
+    assert not list((data / "incoming").iterdir())
+
+
+def test_doing_again_counts_like_a_new_task(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path, tasks_at_once=1), stub_work.WORK) as client:
+        made = identify(client, f"{site}/a.mp4")["session_id"]
+        done = create(client, order(made, f"{site}/s.mp3"))
+        ended(client, done)
+        create(client, order(made, f"{site}/hang.mp3"))
+        answer = client.post(f"{CREATE}/{done}/retry")
+        assert (answer.status_code, answer.json()["code"]) == (429, 1303)
+
+
 # Dry runs, places in the queue, and what else is told
 
 
@@ -416,6 +562,29 @@ def test_faces_tell_where_they_are(client, site) -> None:
     for face in identify(client, f"{site}/two.mp4")["face_data"]:
         assert face["bbox"] == {"x": 10, "y": 20, "width": 300, "height": 400}
         assert face["warnings"][0].keys() == {"code", "message", "start_time", "end_time"}
+
+
+def test_the_video_whose_faces_these_are_is_told(client, site) -> None:
+    content = stub_work.video(duration_ms=9_500)
+    upload = client.post(FILES, content=content).json()["data"]
+    data = client.post(IDENTIFY, json={"video_id": upload["id"]}).json()["data"]
+    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0}
+    assert data["video"] == {"id": upload["id"], "url": upload["url"], **told}
+    video = identify(client, f"{site}/a.mp4")["video"]
+    assert httpx.get(video["url"]).content == stub_work.video()
+    assert client.post(IDENTIFY, json={"video_id": video["id"]}).json()["data"]["video"] == video
+
+
+def test_a_task_tells_what_was_requested(client, site, session_id) -> None:
+    sound = f"{site}/s.mp3"
+    task_id = create(client, order(session_id, sound, sound_volume=1.5, original_audio_volume=0))
+    told = {"face_id": "0", "sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
+    volumes = {"sound_volume": 1.5, "original_audio_volume": 0.0}
+    for found in (ended(client, task_id), client.get(CREATE).json()["data"][0]):
+        assert (found["session_id"], found["request"]) == (session_id, [told | volumes])
+        assert sound not in json.dumps(found)
+    long = order(session_id, sound, sound_insert_time=8_000) | {"sync_mode": "cut_off"}
+    assert task(client, create(client, long))["request"][0]["sound_end_time"] == 2_000, "the end of what is heard"
 
 
 @pytest.mark.parametrize("mark", [{"enabled": True}, {"enabled": False}, {}, {"enabled": None}, None])

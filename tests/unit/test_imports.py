@@ -67,7 +67,7 @@ def test_library_and_commands_need_no_server_packages(tmp_path: Path) -> None:
     assert "H.264 out" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "worker", "keys list", "tasks list"])
+@pytest.mark.parametrize("command", ["serve", "studio", "worker", "keys list", "tasks list"])
 def test_a_command_of_the_server_names_the_extra_that_it_needs(command: str, tmp_path: Path) -> None:
     done = run_without(SERVER_EXTRA, f"from duikou.cli.main import run; sys.exit(run({command.split()!r}))", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")

@@ -87,7 +87,8 @@ def test_other_sizes_do_not_unless_the_setting_says_so(width: int, height: int, 
 
 
 def test_the_edges_of_the_pixel_count() -> None:
-    assert (validation.MIN_PIXELS, validation.MAX_PIXELS) == (783_360, 2_384_640)
+    sizes = validation.CONTRACT_SIZES
+    assert (sizes.min_pixels, sizes.max_pixels) == (783_360, 2_384_640)
 
 
 @pytest.mark.parametrize(("start", "end", "fits"), [(0, 2_000, True), (0, 1_999, False), (3_000, 1_000, False)])

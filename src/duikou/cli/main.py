@@ -23,7 +23,7 @@ from duikou.cli.doctor import doctor
 from duikou.cli.faces import faces
 from duikou.cli.inspect import inspect
 from duikou.cli.keys import keys_app
-from duikou.cli.serve import serve, worker
+from duikou.cli.serve import serve, studio, worker
 from duikou.cli.sync import SyncCommand, sync
 from duikou.cli.tasks import tasks_app
 from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, complain
@@ -62,7 +62,7 @@ app = typer.Typer(
 )
 app.command()(faces)
 app.command(cls=SyncCommand)(sync)
-for command in (batch, inspect, serve, worker, doctor):
+for command in (batch, inspect, serve, studio, worker, doctor):
     app.command()(command)
 for name, group in (("keys", keys_app), ("tasks", tasks_app)):
     app.add_typer(group, name=name, short_help=str(group.info.help))

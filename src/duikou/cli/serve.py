@@ -1,16 +1,18 @@
-"""`duikou serve` and `duikou worker`: the processes that run until they are stopped."""
+"""`duikou serve`, `duikou studio` and `duikou worker`: the processes that run until they are stopped."""
 
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from duikou.cli.terminal import AsJson, read_settings, server_packages
+from duikou.cli.terminal import AsJson, read_settings, server_packages, warn
 from duikou.tasks.states import Queue
 
+HOME: Final = "127.0.0.1"  # where `duikou studio` listens: it is for the user of this machine
 DEFAULT_QUEUES: Final = f"{Queue.RENDER},{Queue.IDENTIFY}"
 
 
@@ -31,7 +33,35 @@ def serve(
         from duikou.server import serve as run_server
 
     settings = read_settings(host=host, port=port, data=data)
-    run_server(settings, ready=lambda url: _ready(f"duikou is ready at {url}", as_json, url=url))
+    run_server(settings, ready=lambda url: _ready(f"duikou is ready at {url}\nStudio: {url}/", as_json, url=url))
+
+
+def studio(
+    port: Annotated[int | None, typer.Option(help="Port to bind to.", show_default="DUIKOU_PORT, else free")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for sessions, tasks and results.", show_default="duikou-data"),
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the page's address.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the HTTP server for this machine alone, and open its page in the browser.
+
+    Every setting but the host can also be given in the environment, as DUIKOU_DATA and so on. Ctrl-C stops it.
+    """
+    with server_packages():
+        from duikou.server import serve as run_server
+
+    settings = read_settings(host=HOME, port=port, data=data)
+    if "port" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"port": 0})
+
+    def ready(url: str) -> None:
+        _ready(f"Studio: {url}/", as_json, url=url)
+        if not no_browser:  # in a thread: a browser in the terminal would hold the server
+            threading.Thread(target=_open, args=(f"{url}/",), name="duikou-browser", daemon=True).start()
+
+    run_server(settings, ready=ready)
 
 
 def worker(
@@ -58,6 +88,13 @@ def worker(
 
     settings = read_settings(workers=concurrency, data=data, options={"workers": "--concurrency"})
     worker.serve(settings, worker.queues_of(queues), ready=lambda: _ready("duikou worker is ready", as_json))
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(url):
+        warn([f"no browser could be opened; open {url} in one"], heading="")
 
 
 def _ready(sentence: str, as_json: bool, **more: str) -> None:

@@ -25,7 +25,7 @@ from duikou.server.auth import AuthMiddleware
 from duikou.server.dependencies import AppContext
 from duikou.server.http import middleware
 from duikou.server.http.connections import BACKLOG, Connection, connection_limit
-from duikou.server.routes import docs, files, health, lip_sync, uploads
+from duikou.server.routes import docs, files, health, lip_sync, studio, uploads
 from duikou.settings import Settings
 from duikou.telemetry import logs
 from duikou.workers.work import Work
@@ -61,8 +61,10 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         tags: list[str | Enum] = [openapi.tag_of(prefix)]
         app.include_router(lip_sync.api, prefix=prefix, tags=tags)
         app.include_router(uploads.router, prefix=prefix, tags=tags)
+        app.include_router(uploads.json_router, prefix=prefix, tags=tags)
     app.include_router(files.router)
     app.include_router(health.router)
+    app.include_router(studio.router)
     docs.install(app)
     return app
 

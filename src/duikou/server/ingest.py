@@ -10,6 +10,7 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 
 from duikou.errors import InputError
+from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import check_url, fetch
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
@@ -33,7 +34,13 @@ from duikou.telemetry.traces import traces
 from duikou.units import MIB
 
 REFERENCE_SUFFIXES = (*VIDEO_SUFFIXES, *PHOTO_SUFFIXES)
-NAMES = {VIDEO_SUFFIXES: "video", AUDIO_SUFFIXES: "sound", REFERENCE_SUFFIXES: "clip or photo"}
+UPLOAD_SUFFIXES = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES)
+NAMES = {
+    VIDEO_SUFFIXES: "video",
+    AUDIO_SUFFIXES: "sound",
+    REFERENCE_SUFFIXES: "clip or photo",
+    UPLOAD_SUFFIXES: "file",
+}
 """What a missing file of some kind is called."""
 
 
@@ -55,6 +62,14 @@ class FileReference:
     suffixes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Identified:
+    """A session and the description of its video."""
+
+    session: SessionRecord
+    video: VideoInfo
+
+
 class Ingest:
     """Receives files, and creates the sessions and tasks that are made from them."""
 
@@ -63,7 +78,7 @@ class Ingest:
 
     # Sessions
 
-    async def identify(self, caller: Caller, body: schemas.IdentifyRequest) -> SessionRecord:
+    async def identify(self, caller: Caller, body: schemas.IdentifyRequest) -> Identified:
         """A session on the video that a request names. Raises `InputError` and the errors of `TaskService.identify`."""
         if bool(body.video_url) == bool(body.video_id):
             raise InputError("exactly one of video_url and video_id must be given.", field="video_url")
@@ -75,22 +90,22 @@ class Ingest:
             return await self._identify_stored(caller.account, media, field)
         return await self._identify_url(caller.account, body.video_url or "")
 
-    async def _identify_url(self, account: str, url: str) -> SessionRecord:
+    async def _identify_url(self, account: str, url: str) -> Identified:
         max_mb = self._settings.max_video_mb
         async with self.receiving(max_mb) as path:
             await self._fetch(url, path, max_mb, "video_url")
             info = await self._prober.video(path, "video_url")
             validation.check_video(info, "video_url", any_size=self._settings.any_size)
             with _naming("video_url"):
-                return await self._service.identify(account, path, info)
+                return Identified(await self._service.identify(account, path, info), info)
 
-    async def _identify_stored(self, account: str, media: Media, field: str) -> SessionRecord:
+    async def _identify_stored(self, account: str, media: Media, field: str) -> Identified:
         async with self._local(media) as path:
             info = await self._prober.video(path, field)
         validation.check_video(info, field, any_size=self._settings.any_size)
         await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=True))
         with _naming(field):
-            return await self._service.identify_source(account, media)
+            return Identified(await self._service.identify_source(account, media), info)
 
     # Tasks
 
@@ -135,6 +150,51 @@ class Ingest:
                 if task is None:
                     raise
                 return task
+
+    async def retry_task(self, caller: Caller, task: RenderTask) -> RenderTask:
+        """A new task with the session, the choices and copies of the files of a finished one.
+
+        Raises `InputError` where the task is not finished or its material is gone, `TooManyTasksError`.
+        """
+        service = self._service
+        if not task.finished:
+            status = schemas.STATUSES[task.status]
+            raise InputError(f"task {task.id} is {status}; only a finished task can be tried again.", field="id")
+        session = await run_in_threadpool(service.session, caller.account, task.session_id)
+        if session is None:
+            raise InputError(
+                f"the session of task {task.id} has expired, or its video is gone; identify the faces again.",
+                field="id",
+            )
+        await run_in_threadpool(service.require_disk)
+        await run_in_threadpool(service.require_render_slot, caller.account)
+        async with AsyncExitStack() as stack:
+
+            async def copy(key: str | Path) -> Path:
+                return await self._copy_of(str(key), task, stack)
+
+            audio = tuple([await copy(choice.audio) for choice in task.choices])
+            references = tuple([tuple([await copy(key) for key in choice.references]) for choice in task.choices])
+            new = NewRender(
+                session,
+                task.choices,
+                audio,
+                task.fingerprint,
+                references,
+                sync_mode=task.sync_mode,
+                watermark=task.watermark,
+                callback=TaskCallback(task.callback.url, caller.urls.base) if task.callback else None,
+            )
+            return await run_in_threadpool(service.submit, caller.account, new)
+
+    async def _copy_of(self, key: str, task: RenderTask, stack: AsyncExitStack) -> Path:
+        """A local copy of a task's file; `stack` removes what is left of it. Raises `InputError` where it is gone."""
+        size = await run_in_threadpool(self._service.file_size, key)
+        if size is None:
+            raise InputError(f"the speech or a reference of task {task.id} is no longer stored.", field="id")
+        path = await stack.enter_async_context(self.receiving(size // MIB + 1))
+        await run_in_threadpool(self._service.copy_file, key, path)
+        return path
 
     def _repeated(self, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
         """The task that the same request created before. Raises `InputError` where another one has its external id."""
@@ -217,14 +277,32 @@ class Ingest:
 
     async def store_upload(self, account: str, receive: Callable[[Path], Awaitable[None]]) -> Media:
         """Store an uploaded file. receive: writes it to a path. Raises `InputError` that names `file`."""
+        return await self._store(account, receive, "file")
+
+    async def store_from_url(self, caller: Caller, url: str) -> Media:
+        """Fetch a file of any kind and store it; the stored one where the URL is this server's.
+
+        Raises `InputError` that names `url`.
+        """
+        media = await self._stored(caller, FileReference(None, url, "url", UPLOAD_SUFFIXES))
+        if media is not None:
+            await run_in_threadpool(self._service.extend_upload, media, as_source=False)
+            return await run_in_threadpool(self._service.media, caller.account, media.id) or media
+        return await self._store(caller.account, lambda path: self._fetch(url, path, self._max_upload_mb, "url"), "url")
+
+    @property
+    def _max_upload_mb(self) -> int:
+        return max(self._settings.max_video_mb, self._settings.max_audio_mb)
+
+    async def _store(self, account: str, receive: Callable[[Path], Awaitable[None]], field: str) -> Media:
         await run_in_threadpool(self._service.require_disk)
         settings = self._settings
-        async with self.receiving(max(settings.max_video_mb, settings.max_audio_mb)) as path:
+        async with self.receiving(self._max_upload_mb) as path:
             await receive(path)
-            found = await self._prober.upload(path, "file")
+            found = await self._prober.upload(path, field)
             max_mb = settings.max_audio_mb if found.suffix in AUDIO_SUFFIXES else settings.max_video_mb
             if (size := path.stat().st_size) > max_mb * MIB:
-                raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field="file")
+                raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field=field)
             new = NewMedia(path, MediaKind.UPLOAD, found.suffix, found.duration_ms)
             return await run_in_threadpool(self._service.add_media, account, new)
 

@@ -33,8 +33,8 @@ Lip sync over HTTP: send a video and speech, and get the video back with that fa
 Names and types are those of Kling's lip sync. Whatever duikou adds is called an extension and has the mark
 `x-duikou-extension`.
 
-Every JSON answer has `code`, `message`, `request_id` and `data`. A path or method that is not listed here gets 404 and
-code 1202.
+Every JSON answer but that of `/studio/settings.json` has `code`, `message`, `request_id` and `data`. A path or method
+that is not listed here gets 404 and code 1202.
 """
 _BEARER = "An API key, or a JWT signed with a secret key (HS256). A server on which no key was created needs none."
 _HEADERS = {

@@ -11,17 +11,22 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
+import duikou
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
+from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
+from duikou.server import validation
 from duikou.server.signed_urls import FileUrls
 from duikou.server.validation import in_wire_words
+from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
 from duikou.tasks.states import TaskStatus
@@ -170,6 +175,17 @@ class FaceChoose(_Request):
         )
 
 
+class FetchRequest(_Request):
+    """An extension: a file that the server fetches."""
+
+    model_config = ConfigDict(json_schema_extra=EXTENSION | {"examples": [{"url": "https://example.com/talk.mp4"}]})
+
+    url: Text = Field(
+        description="URL of the file, http or https: a video (.mp4, .mov), audio (.mp3, .wav, .m4a, .aac) or a photo "
+        "(.jpg, .png, .webp), within the limits of an upload."
+    )
+
+
 class WatermarkInfo(_Request):
     """Whether to make a second result with a visible mark."""
 
@@ -299,12 +315,24 @@ class FaceData(_Response):
     )
 
 
+class SourceVideoData(_ExtensionResponse):
+    """An extension: a source video, upright as a player shows it."""
+
+    id: str = Field(description="Id of the video, for `video_id`.")
+    url: str = Field(description="Signed URL of the video; needs no key and expires.")
+    duration: str = Field(description="Duration in seconds, as a string.")
+    width: int = Field(description="Width in pixels.")
+    height: int = Field(description="Height in pixels.")
+    frame_rate: float = Field(description="Mean frames per second.")
+
+
 class IdentifyData(_Response):
     """A session and its faces."""
 
     session_id: str = Field(description="Id of the session; valid for 24 hours.")
     final_unit_deduction: str = Field(default="0", description="Cost of the call, always 0.")
     face_data: list[FaceData] = Field(description="The faces found; an empty list is a success.")
+    video: SourceVideoData = Field(description="An extension: the video in which they were found.")
     rejected: list[FaceWarningData] = Field(
         description="An extension: why people who were seen are not among the faces.", json_schema_extra=EXTENSION
     )
@@ -334,6 +362,17 @@ class TaskResult(_Response):
     videos: list[VideoData] = Field(description="The result; empty until the task has succeeded.")
 
 
+class RequestedFaceData(_ExtensionResponse):
+    """An extension: a face that a task makes speak, and how, in the fields of the request. Times are in ms."""
+
+    face_id: str
+    sound_start_time: int
+    sound_end_time: int = Field(description="End of what is heard of the speech: `sync_mode` may have cut it.")
+    sound_insert_time: int
+    sound_volume: float
+    original_audio_volume: float
+
+
 class TaskData(_Response):
     """A task. Times are Unix time in ms."""
 
@@ -353,6 +392,12 @@ class TaskData(_Response):
         default=None,
         description="An extension: position among the waiting tasks; 1 is next.",
         json_schema_extra=EXTENSION,
+    )
+    session_id: str = Field(
+        description="An extension: the session that the task starts from.", json_schema_extra=EXTENSION
+    )
+    request: list[RequestedFaceData] = Field(
+        description="An extension: what was requested for each face.", json_schema_extra=EXTENSION
     )
     created_at: int = Field(description="When the task was created.")
     updated_at: int = Field(description="When the task last changed.")
@@ -392,8 +437,57 @@ class StatusData(_ExtensionResponse):
     status: Literal["ok", "ready"]
 
 
-def identify_data(session: SessionRecord, links: FileUrls) -> IdentifyData:
-    """The answer to identify-face."""
+class StudioSettings(_ExtensionResponse):
+    """An extension: what a page must know of the server. Limits are those that the server checks; times are in ms."""
+
+    version: str = Field(description="Version of duikou.")
+    needs_key: bool = Field(description="Whether calls need a key.")
+    several_faces: bool = Field(description="Whether `face_choose` may have several entries.")
+    any_size: bool = Field(description="Whether videos of any size in pixels are accepted.")
+    session_hours: int = Field(description="Hours for which a session is valid.")
+    max_faces: int = Field(description="Entries that `face_choose` may have.")
+    max_references: int = Field(description="URLs that `reference_urls` may have.")
+    max_video_mb: int = Field(description="Largest video or photo, in MiB.")
+    max_audio_mb: int = Field(description="Largest audio file, in MiB.")
+    min_video_ms: int = Field(description="Shortest video.")
+    max_video_ms: int = Field(description="Longest video.")
+    min_audio_ms: int = Field(description="Shortest audio file.")
+    max_audio_ms: int = Field(description="Longest audio file.")
+    min_speech_ms: int = Field(description="Shortest time from `sound_start_time` to `sound_end_time`.")
+    min_overlap_ms: int = Field(description="Shortest time that the speech shares with the face's interval.")
+    min_side: int = Field(description="Smallest width or height of a video, in pixels.")
+    max_side: int = Field(description="Largest width or height of a video, in pixels.")
+    min_pixels: int = Field(description="Smallest width times height of a video.")
+    max_pixels: int = Field(description="Largest width times height of a video.")
+    max_frame_rate: int = Field(description="Most frames per second of a video.")
+
+
+def studio_settings(settings: Settings, *, needs_key: bool) -> StudioSettings:
+    """What a page must know of a server with these settings."""
+    return StudioSettings(
+        version=duikou.__version__,
+        needs_key=needs_key,
+        several_faces=settings.several_faces,
+        any_size=settings.any_size,
+        session_hours=settings.session_hours,
+        max_faces=MAX_FACES if settings.several_faces else 1,
+        max_references=MAX_REFERENCES,
+        max_video_mb=settings.max_video_mb,
+        max_audio_mb=settings.max_audio_mb,
+        min_video_ms=validation.MIN_MS,
+        max_video_ms=validation.MAX_MS,
+        min_audio_ms=validation.MIN_MS,
+        max_audio_ms=validation.MAX_MS,
+        min_speech_ms=validation.CHOICE.min_trim_ms,
+        min_overlap_ms=validation.CHOICE.min_overlap_ms,
+        max_frame_rate=validation.MAX_RATE,
+        **asdict(validation.ANY_SIZE if settings.any_size else validation.CONTRACT_SIZES),
+    )
+
+
+def identify_data(session: SessionRecord, video: VideoInfo, links: FileUrls) -> IdentifyData:
+    """The answer to identify-face. video: the session's, as its probe describes it."""
+    source = session.source
     return IdentifyData(
         session_id=session.id,
         face_data=[
@@ -407,6 +501,14 @@ def identify_data(session: SessionRecord, links: FileUrls) -> IdentifyData:
             )
             for face in session.faces
         ],
+        video=SourceVideoData(
+            id=source.id,
+            url=links.media(source.id, source.suffix, source.key),
+            duration=seconds_text(source.duration_ms),
+            width=video.width,
+            height=video.height,
+            frame_rate=round(float(video.rate), 3),
+        ),
         rejected=face_warnings(session.rejected),
     )
 
@@ -447,8 +549,22 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
         stage=task.stage,
         fault=task.fault,
         queue_position=position,
+        session_id=task.session_id,
+        request=[_requested(choice) for choice in task.choices],
         created_at=task.created_at,
         updated_at=task.updated_at,
+    )
+
+
+def _requested(choice: FaceChoice) -> RequestedFaceData:
+    assert choice.trim_end_ms is not None  # set when the request was checked
+    return RequestedFaceData(
+        face_id=choice.face_id,
+        sound_start_time=choice.trim_start_ms,
+        sound_end_time=choice.trim_end_ms,
+        sound_insert_time=choice.insert_ms,
+        sound_volume=choice.audio_volume,
+        original_audio_volume=choice.original_volume,
     )
 
 

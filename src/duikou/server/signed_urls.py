@@ -84,12 +84,20 @@ class FileUrls:
         return self._url(key, f"{session_id}-{face_id}.jpg", f"/files/sessions/{session_id}/faces/{face_id}.jpg")
 
     def _url(self, key: str, name: str, path: str) -> str:
-        presigned = None
-        if self.storage is not None:
-            seconds = self.signer.hours * HOUR_S
-            kind = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
-            presigned = self.storage.presigned_url(key, seconds, media_type=kind, filename=name, download=False)
-        return presigned or self.base + self.signer.sign(path)
+        return self._presigned(key, name) or self.base + self.signer.sign(path)
+
+    def _presigned(self, key: str, name: str) -> str | None:
+        if self.storage is None:
+            return None
+        kind = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
+        seconds = self.signer.hours * HOUR_S
+        return self.storage.presigned_url(key, seconds, media_type=kind, filename=name, download=False)
+
+    def storage_origin(self) -> str:
+        """Scheme, host and port of the URLs that the storage itself serves; empty where this server serves them."""
+        url = self._presigned(keys.source_key("0", ".mp4"), "0.mp4")
+        parts = urlsplit(url or "")
+        return f"{parts.scheme}://{parts.netloc}" if url else ""
 
     def storage_key(self, url: str) -> str | None:
         """The key of the file that a URL of the storage leads to; `None` for any other URL."""

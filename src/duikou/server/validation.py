@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from duikou.errors import InputError
+from duikou.media import limits
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice
@@ -21,9 +23,25 @@ MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and audio last 2 s to 60 
 CHOICE = ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000, late_ms=END_TOLERANCE_MS)
 """The contract: what is left of the audio, and what it shares with the face's interval, is 2 s or longer."""
 MAX_RATE = 120  # frames per second, as phones record at most; the contract names none, and each frame is work
-MIN_SIDE, MAX_SIDE = 512, 2_160  # the contract, pixels
-MIN_PIXELS = 1280 * 720 * 85 // 100  # the contract says "720p and 1080p"; read as a class of pixel counts, so that
-MAX_PIXELS = 1920 * 1080 * 115 // 100  # 4:3, portrait and slightly cropped videos pass
+
+
+@dataclass(frozen=True)
+class SizeLimits:
+    """Least and most pixels of a video's sides, and of the whole picture."""
+
+    min_side: int
+    max_side: int
+    min_pixels: int
+    max_pixels: int
+
+
+CONTRACT_SIZES = SizeLimits(
+    512,
+    2_160,
+    1280 * 720 * 85 // 100,  # the contract says "720p and 1080p"; read as a class of pixel counts, so that
+    1920 * 1080 * 115 // 100,  # 4:3, portrait and slightly cropped videos pass
+)
+ANY_SIZE = SizeLimits(1, limits.MAX_SIDE, 1, limits.MAX_PIXELS)  # what `duikou.media` reads
 
 WIRE_FIELDS = {
     "choices": "face_choose",
@@ -45,15 +63,16 @@ def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
     """Raise `InputError` for a video that the contract refuses; `any_size` lifts the rules on its size in pixels."""
     _check_length(info.duration_ms, "video", field)
     _check_rate(info, field)
-    if any_size:
+    if any_size:  # `duikou.media` has limits of its own
         return
-    size = f"{info.width}x{info.height}"
-    if not (MIN_SIDE <= info.width <= MAX_SIDE and MIN_SIDE <= info.height <= MAX_SIDE):
-        raise InputError(f"the video is {size} pixels; each side must have {MIN_SIDE} to {MAX_SIDE}.", field=field)
-    if not MIN_PIXELS <= info.width * info.height <= MAX_PIXELS:
+    size, allowed = f"{info.width}x{info.height}", CONTRACT_SIZES
+    least, most = allowed.min_side, allowed.max_side
+    if not (least <= info.width <= most and least <= info.height <= most):
+        raise InputError(f"the video is {size} pixels; each side must have {least} to {most}.", field=field)
+    if not allowed.min_pixels <= info.width * info.height <= allowed.max_pixels:
         raise InputError(
             f"the video is {size} pixels, {info.width * info.height} in all; only the 720p and 1080p classes "
-            f"are taken, {MIN_PIXELS} to {MAX_PIXELS} pixels.",
+            f"are taken, {allowed.min_pixels} to {allowed.max_pixels} pixels.",
             field=field,
         )
 

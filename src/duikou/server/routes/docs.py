@@ -55,12 +55,6 @@ const ui = SwaggerUIBundle({
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
-async def root() -> Response:
-    """For people who open the server's address: leads to the page."""
-    return RedirectResponse("docs")
-
-
 @router.get("/openapi.json")
 async def openapi_json(request: Request) -> JSONResponse:
     """The OpenAPI document."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, StreamingResponse
 
 from duikou.server import schemas
 from duikou.server.dependencies import AppContext, CallerParam, Context
 from duikou.server.errors import ApiError, ErrorCode
+from duikou.server.http.disconnect import while_connected
 from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.ingest import Caller
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
@@ -24,7 +24,6 @@ from duikou.tasks.models import RenderTask
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
 POLL_S = 0.3  # between looks at a task whose events are sent
-DISCONNECT_POLL_S = 1.0  # between checks whether a waiting caller has gone
 KEEP_ALIVE_S = 15.0  # between comments in a silent stream of events: proxies cut idle connections
 
 EVENT = {  # in the OpenAPI document: one event of the stream
@@ -39,8 +38,6 @@ EVENT = {  # in the OpenAPI document: one event of the stream
         },
     },
 }
-
-T = TypeVar("T")
 
 TaskId = Annotated[str, InPath(alias="id", description="The task: the server's id of it, or the caller's own.")]
 
@@ -61,8 +58,9 @@ async def identify_face(
     body: schemas.IdentifyRequest, request: Request, context: Context, caller: CallerParam
 ) -> schemas.Envelope[schemas.IdentifyData]:
     """Find the faces of a video that can be lip-synced."""
-    session = await _while_connected(request, context.ingest.identify(caller, body))
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.identify_data(session, caller.urls))
+    found = await while_connected(request, context.ingest.identify(caller, body))
+    data = schemas.identify_data(found.session, found.video, caller.urls)
+    return schemas.Envelope(request_id=request.state.request_id, data=data)
 
 
 @api.post("/advanced-lip-sync", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
@@ -131,6 +129,22 @@ async def cancel_task(
     return await _answer(request, context, caller, ended or task)
 
 
+@api.post(
+    "/advanced-lip-sync/{id:text}/retry",
+    responses=error_responses(*CALL_ERRORS, *WORK_ERRORS, ErrorCode.NO_RESOURCE),
+    openapi_extra=extension(),
+)
+async def retry_task(
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+) -> schemas.Envelope[schemas.TaskData]:
+    """An extension: create a task that does again what a finished one did, from the same material.
+
+    The finished task stays as it is. The new one has an id of its own, no external id, and the same `callback_url`.
+    """
+    task = await _found(context, caller, task_id)
+    return await _answer(request, context, caller, await context.ingest.retry_task(caller, task))
+
+
 @api.delete(
     "/advanced-lip-sync/{id:text}",
     responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE),
@@ -184,16 +198,3 @@ async def _events(context: AppContext, caller: Caller, task: RenderTask | None) 
             yield b": alive\n\n"
             silent_s = 0.0
         task = await run_in_threadpool(context.service.task, caller.account, task.id)
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the caller disconnects: nobody else wants the result."""
-    task = asyncio.create_task(work)
-    try:
-        while not (await asyncio.wait({task}, timeout=DISCONNECT_POLL_S))[0]:
-            if await request.is_disconnected():
-                raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})

@@ -1,4 +1,4 @@
-"""An extension: uploads of local files, whose id and URL every other call accepts."""
+"""An extension: uploads, of local files or fetched by the server, whose id and URL every other call accepts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from starlette.datastructures import UploadFile
 from duikou.errors import InputError
 from duikou.server import schemas
 from duikou.server.dependencies import CallerParam, Context
+from duikou.server.http.disconnect import while_connected
+from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
 
 BODY = {
@@ -32,6 +34,7 @@ BODY = {
 }
 
 router = APIRouter(prefix="/v1")
+json_router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
 
 
 @router.post(
@@ -42,6 +45,22 @@ router = APIRouter(prefix="/v1")
 async def upload_file(request: Request, context: Context, caller: CallerParam) -> schemas.Envelope[schemas.UploadData]:
     """An extension: store a video, audio or photo file, sent as the body itself or as the field `file` of a form."""
     media = await context.ingest.store_upload(caller.account, lambda path: _receive(request, path))
+    return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, caller.urls))
+
+
+@json_router.post(
+    "/files/from-url",
+    responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS,
+    openapi_extra=extension(),
+)
+async def fetch_file(
+    body: schemas.FetchRequest, request: Request, context: Context, caller: CallerParam
+) -> schemas.Envelope[schemas.UploadData]:
+    """An extension: fetch a video, audio or photo file and store it as an upload.
+
+    A URL of this server is not fetched: the answer describes the file that it leads to.
+    """
+    media = await while_connected(request, context.ingest.store_from_url(caller, body.url))
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, caller.urls))
 
 

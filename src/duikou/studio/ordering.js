@@ -1,0 +1,69 @@
+// Making a task, never twice: the request and its id are kept until the answer has come.
+
+import * as api from "./api.js";
+import { tell } from "./notice.js";
+import { adopt } from "./shown.js";
+import * as state from "./state.js";
+
+const PATIENCE_MS = 500;
+const LONGEST_WAIT_MS = 10_000;
+
+let sending = null; // the external id that is being sent by this page
+
+/** Make the task of a request. The same request that got no clear answer before goes out under its former id. */
+export function order(body) {
+  const kept = state.get().ordering;
+  const same = kept && JSON.stringify(kept.body) === JSON.stringify(body);
+  state.set({ ordering: { body, externalId: same ? kept.externalId : newId(), sending: true, offline: false } });
+  return resume();
+}
+
+/** Go on with a request whose answer was lost, as by a reload. */
+export async function resume() {
+  const kept = state.get().ordering;
+  if (!kept?.sending || sending === kept.externalId) return;
+  sending = kept.externalId;
+  try {
+    await send(kept);
+  } finally {
+    if (sending === kept.externalId) sending = null;
+  }
+}
+
+/** Give up a request that gets no answer. If the server took it, its task is cancelled. */
+export async function drop() {
+  const kept = state.get().ordering;
+  state.set({ ordering: null });
+  sending = null;
+  try {
+    if (kept) await api.cancel(kept.externalId);
+  } catch {
+    // there is no such task, or no server
+  }
+}
+
+async function send({ body, externalId }) {
+  const wanted = () => state.get().ordering?.externalId === externalId;
+  for (let wait = PATIENCE_MS; wanted(); wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+    try {
+      const task = await api.create(body, externalId);
+      if (!wanted()) return;
+      state.set({ ordering: null, made: { taskId: task.task_id, body } });
+      return adopt(task);
+    } catch (error) {
+      if (!wanted()) return;
+      if (error.kind !== "offline") {
+        const unsure = error.status >= 500; // a proxy may have lost the answer
+        state.set({ ordering: unsure ? { body, externalId, sending: false, offline: false } : null });
+        return tell(error);
+      }
+      state.set({ ordering: { body, externalId, sending: true, offline: true } });
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+function newId() {
+  if (crypto.randomUUID) return crypto.randomUUID(); // only where the page is secure or on this machine
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,403 @@
+"""Studio's stage and time line in a real browser: what is seen, dragged, refused before any request, and heard."""
+
+from __future__ import annotations
+
+import random
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import studio_work
+from live_server import in_thread, settings
+from media_maker import make_video
+from playwright.sync_api import Browser, Page, Route, expect
+from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways, value
+
+from duikou.errors import InputError
+from duikou.media.audio import Audio, Insert, mix
+from duikou.media.sync_mode import SyncMode
+from duikou.pipeline.choice import ChoiceValidator, FaceChoice
+from duikou.server.validation import CHOICE, MAX_MS
+from duikou.timebase import Interval
+
+need_chromium()
+
+CLIP_MS, SOUND_MS, LONG_MS = 4_000, 2_600, 9_000
+LEAVES_MS = CLIP_MS - 600  # when the second face is no longer seen: studio_work.find_two
+FRAME_MS = 100
+WRITTEN = {
+    "1.5s": 1_500,
+    "1.5": 1_500,
+    "2": 2_000,
+    "0:03.2": 3_200,
+    "1:02": 62_000,
+    " 1500 ms ": 1_500,
+    "1500": 1_500,
+    "1,25 s": 1_250,
+    "1.5秒": 1_500,
+    "200毫秒": 200,
+    "0：03": 3_000,
+    ".5": 500,
+    "": None,
+    "soon": None,
+    "1:70": None,
+    "-1": None,
+    "1 h": None,
+}
+"""What people write, and the ms that they mean."""
+SMALL = {"several_faces": True, "max_audio_mb": 1}
+PROBLEMS = """
+async ([states, settings]) => {
+    const {problems} = await import("/studio/limits.js");
+    return states.map(state => problems(state, settings).map(one => one.sentence));
+}
+"""
+LIMIT = """
+async samples => {
+    const context = new OfflineAudioContext(1, samples.length, 48000);
+    await context.audioWorklet.addModule("/studio/limiter.js");
+    const buffer = context.createBuffer(1, samples.length, 48000);
+    buffer.copyToChannel(Float32Array.from(samples), 0);
+    const limiter = new AudioWorkletNode(context, "limiter", {parameterData: {limiting: 1}});
+    const source = new AudioBufferSourceNode(context, {buffer});
+    source.connect(limiter).connect(context.destination);
+    source.start();
+    return Array.from((await context.startRendering()).getChannelData(0));
+}
+"""
+NOTE_STARTS = """
+() => {
+    window.starts = [];
+    const start = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (when, offset, duration) {
+        window.starts.push({when, offset, duration, context: this.context});
+        return start.call(this, when, offset, duration);
+    };
+}
+"""
+DRIFT = """
+insertS => {
+    const video = document.querySelector("video");
+    if (video.paused || !window.starts.length) return [];
+    const {when, offset, context} = window.starts.at(-1);
+    return [1000 * (video.currentTime - insertS - offset - context.currentTime + when)];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 4 s whose face is where `studio_work` says."""
+    return make_video(
+        tmp_path_factory.mktemp("clip") / "clip.mp4", size=(720, 1280), fps=10, frames=CLIP_MS // FRAME_MS
+    )
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with in_thread(settings(tmp_path_factory.mktemp("data"), **SMALL), studio_work.TWO_HELD) as found:
+        yield found
+
+
+def tone(path: Path, ms: int, rate: int = 16_000) -> Path:
+    """Write a WAV file."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        turns = np.arange(rate * ms // 1000) * 220 / rate
+        file.writeframes((8_000 * np.sin(2 * np.pi * turns)).astype("<i2").tobytes())
+    return path
+
+
+def speeches(page: Page) -> list[dict[str, Any]]:
+    return list(kept(page)["speeches"])
+
+
+def test_what_the_page_refuses_is_what_the_server_refuses(browser: Browser, client: httpx.Client) -> None:
+    chance = random.Random(1)
+    states, refused = [], []
+    for _ in range(600):
+        video_ms, audio_ms = chance.randrange(2_000, 20_000), chance.randrange(2_000, 60_000)
+        start_ms = chance.randrange(0, video_ms // 2)
+        interval = Interval(start_ms, chance.choice([video_ms, chance.randrange(start_ms, video_ms) + 1]))
+        mode = chance.choice([None, *SyncMode])
+        trim_ms = chance.choice([0, chance.randrange(audio_ms)])
+        end_ms = min(trim_ms + chance.randrange(1_900, 12_000), audio_ms + chance.choice([0, 99, 101]))
+        insert_ms = chance.choice([0, interval.start_ms, chance.randrange(video_ms + 200)])
+        choice = FaceChoice("a", "0", trim_ms, end_ms, insert_ms)
+        try:
+            ChoiceValidator({"0": interval}, video_ms, mode, CHOICE).check(choice, audio_ms)
+            refused.append(False)
+        except InputError:
+            refused.append(True)
+        face = {"id": "0", "startMs": interval.start_ms, "endMs": interval.end_ms}
+        times = {"trimStartMs": trim_ms, "trimEndMs": end_ms, "insertMs": insert_ms}
+        speech = {"key": "k", "faceId": "0", "audio": {"durationMs": audio_ms}, "volume": 1, **times}
+        states.append(
+            {
+                "video": {"durationMs": video_ms},
+                "session": {"faces": [face]},
+                "speeches": [speech],
+                "syncMode": mode or "",
+            }
+        )
+    assert 100 < sum(refused) < 500
+    with opened(browser, str(client.base_url)) as watched:
+        Studio(watched.page)
+        given = client.get("/studio/settings.json").json()
+        assert (given["max_audio_ms"], given["min_overlap_ms"]) == (MAX_MS, CHOICE.min_overlap_ms)
+        told = watched.page.evaluate(PROBLEMS, [states, given])
+    assert [bool(one) for one in told] == refused
+
+
+def test_what_is_heard_is_limited_as_what_is_rendered(browser: Browser, client: httpx.Client) -> None:
+    random_ = np.random.default_rng(1)
+    loud = random_.normal(0, 0.5, 24_000) * np.where(np.arange(24_000) // 6_000 % 2, 1.2, 0.05)
+    samples = loud.astype(np.float32)
+    with opened(browser, str(client.base_url)) as watched:
+        Studio(watched.page)
+        heard = np.array(watched.page.evaluate(LIMIT, (2 * samples).tolist()))
+    rendered = mix(None, [Insert(Audio(samples[:, None], 48_000), 0, 2.0, 1.0)], 500).samples[:, 0]
+    delay = 480
+    assert np.abs(rendered).max() > 0.95
+    np.testing.assert_allclose(heard[delay:][500:-500], rendered[:-delay][500:-500], atol=1e-6)
+
+
+def test_times_are_read_as_people_write_them(browser: Browser, client: httpx.Client) -> None:
+    with opened(browser, str(client.base_url)) as watched:
+        Studio(watched.page)
+        read = "async texts => { const {readTime} = await import('/studio/times.js'); return texts.map(readTime); }"
+        assert watched.page.evaluate(read, list(WRITTEN)) == list(WRITTEN.values())
+
+
+def test_speech_is_dragged_trimmed_and_refused_in_words(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound = tone(tmp_path / "voice.wav", SOUND_MS)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        expect(page.locator("[data-panel=stage]")).to_be_hidden()
+        expect(page.locator("[data-panel=timeline]")).to_be_hidden()
+        studio.bring(clip)
+        studio.say(sound, at=0.002)
+        place, start, end = (studio.grip(what, sound) for what in ("place", "start", "end"))
+        assert (value(place), value(end)) == (0, SOUND_MS)  # it snapped to the beginning
+        calls = len(watched.asked)
+
+        studio.drag(place, (700, 0), release=False)
+        expect(page.locator(".tl-tip.refused")).to_contain_text("after the video")
+        page.keyboard.press("Escape")
+        page.mouse.up()
+        assert value(place) == 0
+        studio.drag(place, (700, 0))
+        card = page.get_by_role("listitem").filter(has_text=sound.name)
+        expect(card).to_contain_text("after the video, which lasts 4 s")
+        expect(page.locator(".tl-block.refused")).to_have_count(1)
+        expect(studio.render).to_be_disabled()
+        studio.button("timeline.undo").click()
+        assert (value(place), card.locator(".tl-reason").inner_text()) == (0, "")
+
+        studio.drag(end, (-900, 0), release=False)
+        expect(page.locator(".tl-tip")).to_contain_text(studio.t("edit.short", least=2))
+        page.mouse.up()
+        assert value(end) == 2_000
+        end.press("ArrowRight")
+        start.press("Shift+ArrowRight")
+        assert (value(start), value(end), speeches(page)[0]["trimStartMs"]) == (10, 2_010, 10)  # 2 s are left
+        place.press("End")
+        assert value(place) == CLIP_MS - 2_000
+        assert not [url for url in watched.asked[calls:] if url.endswith("/v1/files")]
+
+
+def test_speech_goes_to_another_face_and_comes_back_after_a_reload(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound = tone(tmp_path / "voice.wav", 2_000)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(sound)
+        place = studio.grip("place", sound)
+        card = page.get_by_role("listitem").filter(has_text=sound.name)
+        place.press("End")
+        studio.drag(place, (0, 68))  # to the lane of the other face, which leaves early
+        assert speeches(page)[0]["faceId"] == "1"
+        expect(place).to_be_focused()
+        expect(card).to_contain_text("shares 1.5 s")
+        field = card.get_by_label(studio.t("speech.place"))
+        field.fill("0:01.2")
+        field.press("Enter")
+        assert (value(place), field.input_value()) == (1_200, "1.20 s")
+        field.fill("soon")
+        field.press("Enter")
+        expect(card).to_contain_text(studio.t("speech.time_unread"))
+        card.get_by_label(studio.t("speech.face")).select_option("0")
+        assert speeches(page)[0]["faceId"] == "0"
+
+        before = speeches(page)
+        page.reload()
+        expect(studio.grip("place", sound)).to_have_attribute("aria-valuenow", "1200")
+        assert speeches(page) == before
+        studio.grip("place", sound).press("Delete")
+        expect(card).to_have_count(0)
+        expect(studio.button("add.choose")).to_be_focused()
+
+
+def test_speech_snaps_and_the_time_line_scrolls_in_itself(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound, other = tone(tmp_path / "voice.wav", 2_000), tone(tmp_path / "other.wav", 2_100)
+    with opened(browser, str(client.base_url), size=NARROW) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(sound)
+        studio.say(other, number=2)
+        place = studio.grip("place", sound)
+        per_ms = page.locator(".tl-shown").first.evaluate("one => one.clientWidth") / CLIP_MS
+        studio.drag(place, (per_ms * LEAVES_MS - per_ms * 2_000 + 4, 0), snap=True)
+        assert value(place) == LEAVES_MS - 2_000  # its end lies at the end of the other face's interval
+        studio.drag(place, (6 - per_ms * value(place), 0))
+        assert 0 < value(place) < 200  # Alt was held
+        for _ in range(3):
+            studio.button("timeline.zoom_in").click()
+        scroller = page.locator(".tl-scroller")
+        assert scroller.evaluate("one => one.scrollWidth > 2 * one.clientWidth")
+        assert (sideways(page), barriers(page)) == (0, [])
+        studio.button("timeline.fit").click()
+        assert scroller.evaluate("one => one.scrollWidth - one.clientWidth") <= 1
+        head = studio.slider("timeline.playhead")
+        head.press("End")
+        expect(head).to_have_attribute("aria-valuenow", str(CLIP_MS))
+
+
+def test_long_speech_is_trimmed_with_a_reason_or_lengthens_the_video(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound = tone(tmp_path / "long.wav", LONG_MS)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(sound, at=0.002)
+        card = page.get_by_role("listitem").filter(has_text=sound.name)
+        expect(card).to_contain_text(studio.t("speech.trimmed_video", used=4, whole=9))
+        page.get_by_role("radio", name=studio.t("sync.silence")).check()
+        assert (speeches(page)[0]["trimEndMs"], kept(page)["syncMode"]) == (LONG_MS, "silence")
+        expect(page.get_by_text(studio.t("sync.preview"))).to_be_visible()
+        page.get_by_role("radio", name=studio.t("sync.none")).check()
+        expect(card).to_contain_text("ends 5 s after the video")
+        studio.say(sound, number=2)
+        expect(page.get_by_text("because face 2 can be synced until 3.4 s")).to_be_visible()
+
+
+def test_files_that_are_no_speech_are_named_before_they_are_sent(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    picture, ogg = tmp_path / "me.png", tmp_path / "voice.ogg"
+    picture.write_bytes(b"\x89PNG")
+    ogg.write_bytes(b"OggS")
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        sent = [url for url in watched.asked if url.endswith("/v1/files")]
+        for file, sentence, line in (
+            (picture, "This is a picture", ""),
+            (clip, "This is a video", "ffmpeg -i clip.mp4 -vn"),
+            (ogg, "ogg files are not taken", "ffmpeg -i"),
+            (tone(tmp_path / "short.wav", 1_200), "lasts 1.2 s. Speech lasts at least 2 s", "apad=whole_dur=2"),
+            (tone(tmp_path / "large.wav", 12_000, 48_000), "1.1 MB. At most 1 MB", "-b:a 96k"),
+            (tone(tmp_path / "endless.wav", 61_000, 8_000), "lasts 61 s. At most 60 s", "-t 60"),
+        ):
+            drop(studio.lane(), file)
+            said = page.get_by_role("alert").filter(has_text=file.name)
+            expect(said).to_contain_text(sentence)
+            expect(said).to_contain_text(line)
+        assert [url for url in watched.asked if url.endswith("/v1/files")] == sent
+        assert speeches(page) == []
+        studio.button("add.dismiss").click()
+        page.get_by_label(studio.t("add.address")).fill("speech.mp3")
+        studio.button("add.fetch", studio.region("add.title")).click()
+        expect(page.get_by_text(studio.t("add.address_bad"))).to_be_visible()
+
+
+def test_speech_is_fetched_and_recorded_and_one_face_may_speak(browser: Browser, clip: Path, tmp_path: Path) -> None:
+    sound = tone(tmp_path / "voice.wav", SOUND_MS)
+    with in_thread(settings(tmp_path / "data"), studio_work.TWO_HELD) as client:
+        stored = client.post("/v1/files", content=sound.read_bytes()).json()["data"]
+        with opened(browser, str(client.base_url)) as watched:
+            page, studio = watched.page, Studio(watched.page)
+            studio.bring(clip)
+            page.get_by_label(studio.t("add.address")).fill(stored["url"])
+            studio.button("add.fetch", studio.region("add.title")).click()
+            expect(page.locator(".tl-block")).to_have_count(1)
+            studio.button("add.record").click()
+            page.get_by_role("button", name=studio.t("record.stop")).wait_for()
+            page.wait_for_timeout(2_300)
+            page.get_by_role("button", name=studio.t("record.stop")).click()
+            page.get_by_role("button", name=studio.t("record.use")).click()
+            expect(page.locator(".tl-title")).to_contain_text("speech-")  # it replaced what the face had
+            studio.say(sound, number=2)
+            expect(page.locator(".tl-reason").last).to_have_text(studio.t("limits.one_piece"))
+
+
+def test_the_mix_is_heard_at_its_place_and_volume(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound = tone(tmp_path / "voice.wav", SOUND_MS)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(sound, at=0.002)
+        studio.grip("place", sound).press("PageUp")
+        studio.slider("mix.original").fill("0.5")
+        studio.slider("mix.speech_face", face=1, name=sound.name).fill("1.5")
+        assert (kept(page)["originalVolume"], speeches(page)[0]["volume"]) == (0.5, 1.5)
+        page.evaluate(NOTE_STARTS)
+        stage = page.get_by_role("group", name=studio.t("stage.picture"))
+        stage.press("Space")
+        expect(studio.button("stage.pause", studio.region("stage.title"))).to_be_visible()
+        drifts = []
+        for _ in range(12):
+            page.wait_for_timeout(100)
+            drifts += page.evaluate(DRIFT, speeches(page)[0]["insertMs"] / 1_000)
+        assert len(drifts) > 5
+        assert np.median(np.abs(drifts)) < 40, drifts
+        studio.slider("timeline.playhead").press("Home")
+        stage.press("Space")
+        stage.press("Home")
+        stage.press("ArrowRight")
+        expect(studio.slider("timeline.playhead")).to_have_attribute("aria-valuenow", str(FRAME_MS * 3 // 2))
+        box = page.locator(".stage-picture").get_by_role("button", name=studio.t("stage.face", number=2))
+        box.press("Enter")
+        expect(box).to_have_attribute("aria-pressed", "true")
+        stage.press("End")
+        expect(box).to_be_hidden()  # the second face has left
+
+
+def test_the_time_line_works_where_the_browser_cannot_show_the_video(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    def spoil(route: Route) -> None:
+        route.fulfill(status=200, content_type="video/mp4", body=b"no video")
+
+    sound = tone(tmp_path / "voice.wav", SOUND_MS)
+    with opened(browser, str(client.base_url), language="zh", dark=True, size=NARROW) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        page.route("**/files/**.mp4*", spoil)
+        studio.bring(clip)
+        expect(page.get_by_text(studio.t("stage.broken"))).to_be_visible()
+        studio.say(sound)
+        studio.button("stage.play", studio.region("stage.title")).click()
+        head = studio.slider("timeline.playhead")
+        expect(head).not_to_have_attribute("aria-valuenow", "0")
+        studio.button("stage.pause", studio.region("stage.title")).click()
+        assert 0 < value(head) < CLIP_MS
+        assert (sideways(page), barriers(page)) == (0, [])
