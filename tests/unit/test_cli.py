@@ -660,8 +660,8 @@ def test_quiet_says_nothing(recorder: Recorder, capsys: pytest.CaptureFixture[st
         (["dance"], "there is no command dance; did you mean faces?"),
         (
             ["zzz"],
-            "there is no command zzz; the commands are faces, sync, batch, inspect, serve, studio, worker, doctor, keys, "
-            "tasks",
+            "there is no command zzz; the commands are faces, sync, batch, inspect, serve, studio, worker, doctor, "
+            "keys, tasks",
         ),
         (["sync"], "VIDEO is missing; `duikou sync --help` shows how to call it"),
         (["sync", "a", "b", "c"], "c is one argument too many; `duikou sync --help` shows how to call it"),
