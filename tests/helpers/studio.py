@@ -205,7 +205,7 @@ class Studio:
     def choose(self, button: Locator, file: Path) -> None:
         """Press a button that asks for a file, and choose one."""
         with self.page.expect_file_chooser() as asked:
-            button.first.click()
+            button.click()
         asked.value.set_files(file)
 
     def lane(self, number: int = 1) -> Locator:
