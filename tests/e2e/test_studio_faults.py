@@ -242,7 +242,9 @@ def test_a_reload_in_the_middle_of_everything(browser: Browser, clip: Path, soun
         page.reload()
         expect(page.get_by_text(studio.t("bring.unfound"))).to_be_visible()
         studio.button("bring.find").click()
-        studio.say(sound, at=0.1)
+        studio.region("faces.title").get_by_role("button").first.wait_for()
+        drop(studio.region("stage.title"), sound)  # beside the time line: the face that is chosen says it
+        studio.grip("place", sound).wait_for()
         studio.grip("place", sound).press("Shift+ArrowRight")
         before = kept(page)
         page.reload()

@@ -205,7 +205,7 @@ class Studio:
     def choose(self, button: Locator, file: Path) -> None:
         """Press a button that asks for a file, and choose one."""
         with self.page.expect_file_chooser() as asked:
-            button.first.click()
+            button.click()
         asked.value.set_files(file)
 
     def lane(self, number: int = 1) -> Locator:
@@ -259,13 +259,13 @@ def value(slider: Locator) -> int:
     return int(slider.get_attribute("aria-valuenow") or slider.input_value())
 
 
-def picture(page: Page, name: str) -> None:
-    """Write a picture of what is in view to the folder in DUIKOU_SCREENSHOTS, if it is set."""
+def picture(shown: Page | Locator, name: str) -> None:
+    """Write a picture of a page's window, or of a part of it, to the folder in DUIKOU_SCREENSHOTS, if it is set."""
     folder = os.environ.get("DUIKOU_SCREENSHOTS")
     if not folder:
         return
-    shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    few = shown.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
+    few = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(Path(folder) / f"studio-{name}.png", optimize=True)
 
 

@@ -14,8 +14,8 @@ import { t } from "./words.js";
 const EXAMPLE = "https://example.com/speech.mp3";
 
 /**
- * What adds speech. context: {settings, ended, stage, limits, lanes, view}. Answers {element, focus(),
- * dropOn(element)}: what is dropped on an element goes to the lane under it, or else to the chosen face.
+ * What adds speech. context: {settings, ended, stage, limits, lanes, view}. Answers {element, focus(), dropOn(element,
+ * takes)}: what is dropped on an element and `takes` goes to the lane under it, or else to the chosen face.
  */
 export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
   const chooser = h("input", { type: "file", hidden: true, accept: "audio/*,.mp3,.wav,.m4a,.aac" });
@@ -76,13 +76,13 @@ export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
     face.value = stage.selected ?? ids[0] ?? "";
   }
 
-  function dropOn(target) {
+  function dropOn(target, takes = holds) {
     const options = { signal: ended };
     const over = (faceId) => {
       for (const lane of lanes.lanes.children) lane.classList.toggle("over", lane.dataset.face === faceId);
     };
     target.addEventListener("dragover", (event) => {
-      if (!holds(event)) return;
+      if (event.defaultPrevented || !takes(event)) return;
       event.preventDefault();
       event.dataTransfer.dropEffect = "copy";
       over(lanes.laneAt(event.clientY) ?? stage.selected);
@@ -90,7 +90,7 @@ export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
     target.addEventListener("dragleave", () => over(null), options);
     target.addEventListener("drop", (event) => {
       over(null);
-      if (!holds(event)) return;
+      if (event.defaultPrevented || !takes(event)) return;
       event.preventDefault();
       const faceId = lanes.laneAt(event.clientY);
       const at = view.timeAt(event.clientX);
@@ -112,6 +112,12 @@ export function addSpeech({ settings, ended, stage, limits, lanes, view }) {
   faces();
   show();
   return { element, focus: () => choose.focus(), dropOn };
+}
+
+/** Whether a sound is dragged: browsers tell the type of a file before it is dropped, not its name. */
+export function holdsSound(event) {
+  const files = [...(event.dataTransfer?.items ?? [])].filter((item) => item.kind === "file");
+  return files.length > 0 && files.every((item) => item.type.startsWith("audio/"));
 }
 
 function holds(event) {

@@ -125,6 +125,13 @@ export function mix(shown, ended) {
     return bare(before) === bare(state);
   }
 
+  /** All that is needed to hear the first moment, too. */
+  async function ready() {
+    graph ??= makeGraph(shown.video);
+    await Promise.all([pieces(), graph.ready, graph.context.resume()]);
+  }
+
+  shown.before(ready);
   shown.onChange((what) => {
     if (what === "play") start();
     else if (what === "pause") stop();

@@ -118,7 +118,7 @@ export class Pair {
         if (ended.aborted) return;
         if (last && frame.presentedFrames === last.presentedFrames + 1) this.#measure(frame.mediaTime - last.mediaTime);
         last = frame;
-        if (!this.#after.seeking) this.#at = frame.mediaTime * 1000;
+        if (this.#wanted && !this.#after.seeking) this.#at = frame.mediaTime * 1000; // Firefox tells the sought time
         this.#tick();
         this.#after.requestVideoFrameCallback(shown);
       };

@@ -1,5 +1,7 @@
 // The source's clock: the video element, or a clock of the page's own where the browser cannot decode the video.
 
+const PATIENCE_MS = 600; // for what is needed to play
+
 /**
  * video: the element. lengthMs(): what the server says, for as long as the element does not know.
  * broken: whether the browser cannot play it at all. onChange hears "play", "pause", "seek" and "broken".
@@ -11,6 +13,8 @@ export function player(video, lengthMs, ended) {
   let broken = false;
   let wanted = null;
   let frame = 0;
+  let starts = 0; // so that what was paused while it got ready does not start
+  let prepare = () => {};
 
   const tell = (set, value) => [...set].forEach((listener) => listener(value));
   const durationMs = () => (broken || !video.duration ? lengthMs() : Math.round(video.duration * 1000));
@@ -45,6 +49,9 @@ export function player(video, lengthMs, ended) {
   }
 
   async function play() {
+    const mine = (starts += 1);
+    await Promise.race([prepare(), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]).catch(() => {});
+    if (mine !== starts) return;
     if (!broken) return video.play().catch(() => {});
     if (timeMs() >= durationMs()) own.atMs = 0;
     own.since = performance.now();
@@ -53,6 +60,7 @@ export function player(video, lengthMs, ended) {
   }
 
   function pause() {
+    starts += 1;
     if (!broken) return video.pause();
     Object.assign(own, { atMs: timeMs(), since: null });
     tell(onChanges, "pause");
@@ -81,6 +89,7 @@ export function player(video, lengthMs, ended) {
   });
   ended.addEventListener("abort", () => {
     cancelAnimationFrame(frame);
+    starts += 1;
     video.pause();
     video.removeAttribute("src"); // what it holds is freed
     video.load();
@@ -108,6 +117,10 @@ export function player(video, lengthMs, ended) {
       else video.removeAttribute("src");
       video.load();
       tell(onChanges, "pause");
+    },
+    /** Wait for a promise of `fn()`, but not long, before it plays. */
+    before(fn) {
+      prepare = fn;
     },
     onTime: (listener) => added(onTimes, listener),
     onChange: (listener) => added(onChanges, listener),

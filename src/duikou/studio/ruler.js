@@ -5,6 +5,7 @@ import { t } from "./words.js";
 
 const STEPS_MS = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000];
 const LABEL_PX = 64; // between labels, so that they do not touch
+const LABEL_ROOM_PX = 28; // that a label needs before the end of the ruler
 const JUMP_MS = 1000; // shift and an arrow
 
 /** A ruler and a playhead for a view of the stage's time. Answers {element, line, draw(), move()}. */
@@ -61,7 +62,9 @@ export function ruler(view, stage) {
     const [from, to] = view.visible();
     const made = [];
     for (let ms = Math.max(Math.floor(from / step) * step, 0); ms <= Math.min(to, view.totalMs()); ms += step) {
-      const tick = h("span", { class: "tl-tick" }, step < 1000 ? seconds(ms) : clock(ms).replace(/\.00$/, ""));
+      const fits = view.toPx(view.totalMs() - ms) >= LABEL_ROOM_PX;
+      const label = step < 1000 ? seconds(ms) : clock(ms).replace(/\.00$/, "");
+      const tick = h("span", { class: "tl-tick" }, fits && label);
       tick.style.left = `${view.toPx(ms)}px`;
       made.push(tick);
     }

@@ -105,7 +105,7 @@ export function stage(context) {
   }
 
   function marks() {
-    const ms = shown.timeMs();
+    const ms = Math.min(shown.timeMs(), shown.durationMs() - 1); // the last picture stays at the end
     const faces = get().session?.faces ?? [];
     for (const box of boxes.children) {
       const face = faces.find((one) => one.id === box.dataset.face);

@@ -1,6 +1,6 @@
 // The time line: a lane for each face, speech on the lanes, and below them the speech in figures.
 
-import { addSpeech } from "./addspeech.js";
+import { addSpeech, holdsSound } from "./addspeech.js";
 import { block } from "./block.js";
 import { announce, clock, h, put, seconds } from "./dom.js";
 import { dragger } from "./drag.js";
@@ -55,6 +55,7 @@ export function timeline(context) {
   );
 
   adding.dropOn(element);
+  adding.dropOn(document.body, (event) => Boolean(get().session?.faces.length) && holdsSound(event));
 
   function changeSpeech(key, change, from = "lane") {
     const before = get().speeches.find((one) => one.key === key);
