@@ -22,6 +22,7 @@ from studio_work import HELD, QUICK
 from duikou.database.engine import Database
 from duikou.tasks.accounts import Accounts
 
+pytestmark = pytest.mark.long
 need_chromium()
 
 CLIP_MS = 3_000
