@@ -8,13 +8,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from repeats import FULL
 
 from benchmarks.quality import __main__ as quality
 from benchmarks.quality import clips, mouths, report, told_apart
 from demo import portrait
 from duikou.progress import silent
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]  # four short jobs
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.slow_repeats,
+    pytest.mark.timeout(1_800),  # four short jobs
+    pytest.mark.skipif(not FULL, reason="`make test-repeats` has the whole run of `make quality`"),
+]
 
 
 @pytest.fixture(scope="module")
