@@ -1,8 +1,9 @@
 // The server's calls. Everything goes to the server that sent this page.
 
+import { patience } from "./patience.js";
+
 const KEY = "duikou.key";
-const PATIENCE_MS = 500;
-const LONGEST_WAIT_MS = 10_000;
+const TASKS = "v1/videos/advanced-lip-sync";
 const SILENCE_MS = 45_000; // a server with nothing to tell says so every 15 s
 
 /** A refusal or a failure. kind: "refused" (the server's answer), "offline" (none came), "aborted". */
@@ -161,32 +162,37 @@ export function request(state) {
 
 /** Check a request without making a task: {duration, estimated_time, queue_position, warnings}. */
 export function dryRun(body, options) {
-  return call("v1/videos/advanced-lip-sync", { ...options, method: "POST", body: { ...body, dry_run: true } });
+  return call(TASKS, { ...options, method: "POST", body: { ...body, dry_run: true } });
 }
 
 /** Make a task. externalId: the same one makes no second task. */
 export function create(body, externalId) {
-  return call("v1/videos/advanced-lip-sync", { method: "POST", body: { ...body, external_task_id: externalId } });
+  return call(TASKS, { method: "POST", body: { ...body, external_task_id: externalId } });
+}
+
+/** A task's address. id: the server's, or the external one. */
+function taskAt(id) {
+  return `${TASKS}/${encodeURIComponent(id)}`;
 }
 
 export function task(id, options) {
-  return call(`v1/videos/advanced-lip-sync/${encodeURIComponent(id)}`, options);
+  return call(taskAt(id), options);
 }
 
 export function tasks(page = 1, size = 30, options) {
-  return call(`v1/videos/advanced-lip-sync?pageNum=${page}&pageSize=${size}`, options);
+  return call(`${TASKS}?pageNum=${page}&pageSize=${size}`, options);
 }
 
 export function cancel(id) {
-  return call(`v1/videos/advanced-lip-sync/${encodeURIComponent(id)}/cancel`, { method: "POST" });
+  return call(`${taskAt(id)}/cancel`, { method: "POST" });
 }
 
 export function retry(id) {
-  return call(`v1/videos/advanced-lip-sync/${encodeURIComponent(id)}/retry`, { method: "POST" });
+  return call(`${taskAt(id)}/retry`, { method: "POST" });
 }
 
 export function remove(id) {
-  return call(`v1/videos/advanced-lip-sync/${encodeURIComponent(id)}`, { method: "DELETE" });
+  return call(taskAt(id), { method: "DELETE" });
 }
 
 /**
@@ -194,14 +200,14 @@ export function remove(id) {
  * onOffline(false) when it is back. Resolves with the finished task; rejects if the server refuses (a revoked key).
  */
 export async function watch(id, { onTask, onOffline = () => {}, signal }) {
-  let wait = PATIENCE_MS;
+  const tries = patience();
   let offline = false;
   for (;;) {
     try {
       // EventSource cannot send a key, so the stream of events is read here.
-      const response = await send(`v1/videos/advanced-lip-sync/${encodeURIComponent(id)}/events`, { signal });
+      const response = await send(`${taskAt(id)}/events`, { signal });
       if (offline) onOffline((offline = false));
-      wait = PATIENCE_MS;
+      tries.reset();
       for await (const found of events(response.body)) {
         onTask(found);
         if (found.task_status === "succeed" || found.task_status === "failed") return found;
@@ -211,8 +217,7 @@ export async function watch(id, { onTask, onOffline = () => {}, signal }) {
       if (signal?.aborted || (refused && error.status < 500 && error.status !== 429)) throw error;
       if (!offline) onOffline((offline = true));
     }
-    await new Promise((resolve) => setTimeout(resolve, wait));
-    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+    await tries.wait();
     if (signal?.aborted) throw new CallError("aborted", "");
   }
 }

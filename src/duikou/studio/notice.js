@@ -3,11 +3,11 @@
 import * as api from "./api.js";
 import { h, put } from "./dom.js";
 import { askForKey } from "./key.js";
+import { patience } from "./patience.js";
 import { findFaces } from "./work.js";
 import { has, t } from "./words.js";
 
 const FIRST_WAIT_MS = 1000;
-const LONGEST_WAIT_MS = 10_000;
 const BACK_SHOWN_MS = 5000;
 
 let told = null; // an error or a sentence
@@ -51,8 +51,8 @@ async function offline() {
   if (line === "offline") return;
   line = "offline";
   show();
-  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
-    await new Promise((resolve) => setTimeout(resolve, wait));
+  for (const tries = patience(FIRST_WAIT_MS); ; ) {
+    await tries.wait();
     try {
       await api.settings();
       break;

@@ -2,11 +2,9 @@
 
 import * as api from "./api.js";
 import { tell } from "./notice.js";
+import { patience } from "./patience.js";
 import { adopt } from "./shown.js";
 import * as state from "./state.js";
-
-const PATIENCE_MS = 500;
-const LONGEST_WAIT_MS = 10_000;
 
 let sending = null; // the external id that is being sent by this page
 
@@ -44,7 +42,7 @@ export async function drop() {
 
 async function send({ body, externalId }) {
   const wanted = () => state.get().ordering?.externalId === externalId;
-  for (let wait = PATIENCE_MS; wanted(); wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+  for (const tries = patience(); wanted(); ) {
     try {
       const task = await api.create(body, externalId);
       if (!wanted()) return;
@@ -59,7 +57,7 @@ async function send({ body, externalId }) {
       }
       state.set({ ordering: { body, externalId, sending: true, offline: true } });
     }
-    await new Promise((resolve) => setTimeout(resolve, wait));
+    await tries.wait();
   }
 }
 

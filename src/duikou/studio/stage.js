@@ -15,7 +15,7 @@ let left = null; // {video, ms}: where the playhead was when the page was built 
 
 /**
  * The stage. Answers element, timeMs(), seek(ms), play(), pause(), playing, onTime(fn), durationMs(), select(faceId),
- * selected, onSelect(fn), frame(), stepMs() (length of a frame), and onChange(fn) (as of a player).
+ * selected, onSelect(fn), stepMs() (length of a frame), and onChange(fn) (as of a player).
  */
 export function stage(context) {
   const video = h("video", { playsInline: true, preload: "auto", tabIndex: -1, "aria-hidden": "true" });
@@ -172,7 +172,6 @@ export function stage(context) {
       onSelects.add(listener);
       return () => onSelects.delete(listener);
     },
-    frame: () => pictureOf(video),
     stepMs,
   };
 }
@@ -212,11 +211,4 @@ function transport(shown, step) {
     button("stage.forth", "forth", () => step(1)),
     time,
   );
-}
-
-function pictureOf(video) {
-  if (!video.videoWidth || video.readyState < 2) return null;
-  const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
-  canvas.getContext("2d").drawImage(video, 0, 0);
-  return canvas;
 }
