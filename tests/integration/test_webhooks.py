@@ -259,7 +259,7 @@ def test_a_task_cannot_make_the_server_call_itself(tmp_path, site) -> None:
         ("http://user:word@127.0.0.1/", "callback_url: the URL must not hold a user or a password."),
         (
             "http://2130706433/",
-            "callback_url: the host cannot be reached from here (private addresses must be allowed by the operator).",
+            "callback_url: the host cannot be reached from here; if its address is private, the operator must allow it in DUIKOU_PRIVATE_SOURCES.",
         ),
         ("http://a/" + "x" * 4096, "callback_url: the address is longer than 4096 characters."),
         (5, "callback_url: a string is expected, not 5."),

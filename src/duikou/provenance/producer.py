@@ -51,7 +51,10 @@ def configured(settings: Settings, folder: Path) -> Producer:
     try:
         return producer(folder, name=settings.aigc_producer, certificate=chain, key=key)
     except InputError as error:
-        raise error.renamed(_SETTINGS.get(error.field, error.field)) from error
+        reason = error.reason.replace(repr(settings.aigc_producer), "the name")
+        for path, shown in ((chain, "the certificate file"), (key, "the key file")):
+            reason = reason.replace(str(path), shown) if path else reason  # errors show no setting's value
+        raise InputError(reason, field=_SETTINGS.get(error.field, error.field)) from None
 
 
 def user_folder() -> Path:

@@ -21,7 +21,7 @@ from duikou.server.probing import MediaProber
 from duikou.server.signed_urls import UrlSigner
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
-from duikou.storage.factory import open_files
+from duikou.storage.factory import reached_files
 from duikou.tasks import retention
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.dispatcher import Dispatcher
@@ -108,6 +108,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
         }
         log.info("tasks started", data=str(parts.folder.root), fleet=bool(settings.broker_url), **sandbox)
         yield context
+    log.info("server stopped")
 
 
 def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServiceParts:
@@ -118,8 +119,7 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     opened.callback(folder.close)
     database = Database(settings.database_url or folder.database_url)
     opened.callback(database.close)
-    files = open_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
-    files.ping()
+    files = reached_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
     store = Store(database)
     dispatcher: Dispatcher
     if settings.broker_url:
