@@ -144,6 +144,32 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[Database]:
         database.close()
 
 
+def look(url: str) -> str:
+    """What a database is and which tables it has, for people. Nothing is created or changed. Raises `StorageError`."""
+    engine = _engine(url)
+    shown, file = _shown(engine.url), Path(engine.url.database or "")
+    shared = engine.url.get_backend_name() != "sqlite"
+    if not shared and not file.exists():
+        return f"none yet in {shown}: the first server or key makes it"
+    try:
+        with engine.connect() as connection:
+            versions = _version(connection)
+            if shared and not versions and not connection.scalar(sa.text(_MAY_CREATE)):
+                raise StorageError(f"{shown} is empty, and its user may not create tables in it")
+    except SQLAlchemyError as error:
+        raise StorageError(f"{shown} cannot be opened: {_reason(error)}") from None
+    finally:
+        engine.dispose()
+    return f"{shown}, " + (f"tables of version {versions}" if versions else "empty: the first server makes its tables")
+
+
+def _version(connection: sa.Connection) -> str:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+
+
+_MAY_CREATE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
 _POSTGRESQL: dict[str, Any] = {
     "pool_size": POOL,
     "max_overflow": POOL_MORE,

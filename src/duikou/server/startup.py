@@ -27,6 +27,7 @@ from duikou.tasks.accounts import Accounts
 from duikou.tasks.dispatcher import Dispatcher
 from duikou.tasks.metrics import QueueCollector
 from duikou.tasks.models import RenderTask
+from duikou.tasks.neglect import NeglectMonitor
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.retention import RetentionSweeper
 from duikou.tasks.service import ServiceParts, ServicePolicy, TaskService, resume
@@ -91,6 +92,8 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             WebhookSender(outbox, accounts, webhook_body, policy=addresses, stopping=parts.stopping),
             RetentionSweeper(parts.database, parts.store, parts.files, stopping=parts.stopping),
         ]
+        if parts.dispatcher.elsewhere:
+            threads.append(parts.neglect)
         if parts.database.shared:
             resend = parts.dispatcher.resend_lost_wakeups
             threads.append(StalledTaskMonitor(parts.store, resend, keep_ms=policy.keep_ms, stopping=parts.stopping))
@@ -123,9 +126,10 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     store = Store(database)
     dispatcher: Dispatcher
     if settings.broker_url:
-        from duikou.workers.celery_app import FleetDispatcher  # only a fleet has Celery
+        from duikou.workers import celery_app  # only a fleet has Celery
 
-        dispatcher = FleetDispatcher(settings, store, stopping=stopping)
+        celery_app.require_welcome(settings)
+        dispatcher = celery_app.FleetDispatcher(settings, store, stopping=stopping)
     else:
         work_policy = WorkPolicy.of(settings, folder, Accounts(database) if database.shared else None)
         executor = Executor(store, files, folder, work, work_policy, stopping=stopping)
@@ -133,7 +137,8 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
         dispatcher = LocalDispatcher(executor, sizes, stopping=stopping, draining=draining)
     traces.start(settings.otel_endpoint, "server")
     opened.callback(traces.stop)
-    return ServiceParts(database, store, files, folder, dispatcher, stopping, draining)
+    neglect = NeglectMonitor(store, stopping)
+    return ServiceParts(database, store, files, folder, dispatcher, neglect, stopping, draining)
 
 
 def _stop(parts: ServiceParts, started: list[_Part]) -> None:

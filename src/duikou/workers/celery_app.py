@@ -102,12 +102,26 @@ def application(settings: Settings) -> celery.Celery:
     return app
 
 
+class RefusedError(StorageError):
+    """The broker answers, and takes no connection with these settings."""
+
+
 def require_broker(settings: Settings) -> None:
-    """Raise `StorageError` where the broker does not answer, or takes no connection with this user and password."""
+    """Raise `StorageError` where the broker does not answer, or takes no connection with these settings."""
     try:
         _ping(application(settings))
     except StorageError as error:
-        raise StorageError(f"broker_url: {error}") from None
+        raise type(error)(f"broker_url: {error}") from None
+
+
+def require_welcome(settings: Settings) -> None:
+    """Raise `RefusedError` where the broker takes no connection with these settings. One that is away may come back."""
+    try:
+        require_broker(settings)
+    except RefusedError:
+        raise
+    except StorageError as error:
+        log.warning("the server starts without its message broker", reason=str(error))
 
 
 def _ping(app: celery.Celery) -> None:
@@ -115,13 +129,11 @@ def _ping(app: celery.Celery) -> None:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
     except Exception as error:  # of several libraries, which repeat parts of the address
-        raise StorageError(_refusal(error)) from error
-
-
-def _refusal(error: BaseException) -> str:
-    """What an error of the broker means."""
-    text = " ".join(map(str, _chain(error)))
-    return next((meaning for said, meaning in REFUSALS if re.search(said, text)), "the message broker does not answer")
+        said = " ".join(map(str, _chain(error)))
+        for pattern, meaning in REFUSALS:
+            if re.search(pattern, said):
+                raise RefusedError(meaning) from error
+        raise StorageError("the message broker does not answer") from error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -140,6 +152,7 @@ class FleetDispatcher:
         self._compare_due, self._compared = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._serve, name="duikou-wakeups", daemon=True)
 
+    elsewhere = True
     busy = False
     """A process that only sends runs no task."""
 

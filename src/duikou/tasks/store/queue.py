@@ -146,15 +146,16 @@ class QueueStore:
         with self._database.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
-    def neglected(self, queue: Queue, ms: int) -> bool:
-        """Whether nobody takes tasks of a queue: one has been due for `ms`, none runs, and none began meanwhile."""
+    def care(self, queue: Queue, ms: int) -> tuple[bool, bool]:
+        """Whether somebody takes tasks of a queue, and whether one is neglected: due for `ms` while nobody took any."""
         t, now = tables.tasks, self._clock()
         of_queue = sa.select(t.c.id).where(t.c.queue == queue)
         overdue = of_queue.where(t.c.status == TaskStatus.SUBMITTED, t.c.not_before <= now - ms).exists()
-        running = of_queue.where(t.c.status == TaskStatus.PROCESSING).exists()
+        runs = of_queue.where(t.c.status == TaskStatus.PROCESSING).exists()
         began = of_queue.where(t.c.began_at > now - ms).exists()
         with self._database.reading() as connection:
-            return bool(connection.scalar(sa.select(sa.and_(overdue, ~running, ~began))))
+            late, taken = connection.execute(sa.select(overdue, sa.or_(runs, began))).one()
+        return bool(taken), bool(late and not taken)
 
     def waiting(self, queue: Queue) -> int:
         """How many tasks wait in a queue."""
