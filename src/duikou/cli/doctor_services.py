@@ -28,8 +28,11 @@ def examine(settings: Settings) -> Iterator[Check]:
     """The checks of everything that these settings name. None of them raises."""
     packages = _packages(settings)
     yield packages
-    if not packages.ok or "missing" in packages.found:
+    if "missing" in packages.found:
         return  # what cannot be asked is no second fault
+    from duikou.telemetry import logs
+
+    logs.configure(settings.secrets())
     yield _checked("database", lambda: _database(settings), _database_remedy(settings))
     yield _checked(
         "broker",

@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 
 import duikou
 from duikou.cli import usage
+from duikou.cli.backup import backup
 from duikou.cli.batch import batch
 from duikou.cli.doctor import doctor
 from duikou.cli.faces import faces
@@ -62,7 +63,7 @@ app = typer.Typer(
 )
 app.command()(faces)
 app.command(cls=SyncCommand)(sync)
-for command in (batch, inspect, serve, studio, worker, doctor):
+for command in (batch, inspect, serve, studio, worker, backup, doctor):
     app.command()(command)
 for name, group in (("keys", keys_app), ("tasks", tasks_app)):
     app.add_typer(group, name=name, short_help=str(group.info.help))
