@@ -223,7 +223,9 @@ def _engine(url: str) -> sa.Engine:
             "install duikou[fleet]"
         ) from None
     except SQLAlchemyError:
-        raise StorageError(f"{_CANNOT}: it is no address such as postgresql+psycopg://user:password@host/name") from None
+        raise StorageError(
+            f"{_CANNOT}: it is no address such as postgresql+psycopg://user:password@host/name"
+        ) from None
 
 
 def _shown(url: sa.URL) -> str:

@@ -91,8 +91,8 @@ def check_url(url: str, field: str, policy: AddressPolicy = PUBLIC) -> None:
     """Raise `FetchError` where no connection to `url` could ever be made: it is no http or https URL, or its host is an
     address that is not allowed.
 
-    Names are not resolved, but for those that lead to this machine (`localhost`, RFC 6761) or nowhere (`.invalid`): what
-    a name leads to may change, and the answer would map the server's network.
+    Names are not resolved, but for those that lead to this machine (`localhost`, RFC 6761) or nowhere (`.invalid`):
+    what a name leads to may change, and the answer would map the server's network.
     """
     parsed = _checked(url, field)
     host = (parsed.host or "").rstrip(".").lower()

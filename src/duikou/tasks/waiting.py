@@ -44,14 +44,10 @@ class CompletionWaiter:
         while self._waiting:
             await asyncio.sleep(POLL_S)
             if self._stopping.is_set():
-                for future in self._waiting.values():
-                    if not future.done():
-                        future.set_exception(StoppedError("the server is stopping"))
+                self._give_up("the server is stopping")
                 return
             if self._neglect.neglected:
-                for future in self._waiting.values():
-                    if not future.done():
-                        future.set_exception(StoppedError(NEGLECTED))
+                self._give_up(NEGLECTED)
                 continue
             try:
                 finished = await asyncio.to_thread(self._store.tasks.finished, list(self._waiting))
@@ -63,3 +59,8 @@ class CompletionWaiter:
                 future_of = self._waiting.get(task_id)
                 if future_of is not None and not future_of.done():
                     future_of.set_result(None)
+
+    def _give_up(self, reason: str) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(StoppedError(reason))

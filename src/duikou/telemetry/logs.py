@@ -139,8 +139,8 @@ def write(level: str, event: str, more: dict[str, Any]) -> None:
     getattr(structlog.get_logger(), level if level in LEVELS else "warning")(event, **more)
 
 
-def _without_secrets(_logger: object, _method: str, line: str) -> str:
-    return hidden(line)
+def _without_secrets(_logger: object, _method: str, line: Any) -> str:
+    return hidden(str(line))
 
 
 def _text() -> list[structlog.typing.Processor]:

@@ -45,7 +45,10 @@ REFUSALS = (
         r"ACCESS_REFUSED|NOAUTH|WRONGPASS|invalid username-password|Authentication required",
         "the message broker refuses the user and the password",
     ),
-    (r"NOT_ALLOWED|vhost .* not found|not allowed|access to vhost", "the message broker has no such virtual host for this user"),
+    (
+        r"NOT_ALLOWED|vhost .* not found|not allowed|access to vhost",
+        "the message broker has no such virtual host for this user",
+    ),
 )
 """What a broker says and what it means: no other try would help."""
 

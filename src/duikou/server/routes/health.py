@@ -24,7 +24,7 @@ router = APIRouter(tags=["Operation"])
 @router.get("/healthz", responses=error_responses(ErrorCode.INTERNAL), openapi_extra=extension())
 async def healthz(request: Request) -> schemas.Envelope[schemas.StatusData]:
     """Liveness: whether the server runs."""
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ok"))
+    return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ok", warnings=None))
 
 
 @router.get("/readyz", responses=error_responses(ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE), openapi_extra=extension())
