@@ -17,10 +17,9 @@ import typer
 
 from duikou.cli import doctor_services
 from duikou.cli.checks import Check
-from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, read_settings, warn
+from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, read_settings, warn_of_misspelt
 from duikou.errors import DuikouError
 from duikou.model_files import MODELS
-from duikou.settings import misspelt
 from duikou.units import MIB
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def doctor(
     The exit status is 1 if something needed is missing.
     """
     settings = read_settings()
-    warn(misspelt(os.environ))
+    warn_of_misspelt()
     if fix:
         install_models()
     checks = examine(settings)

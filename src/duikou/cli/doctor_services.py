@@ -6,6 +6,7 @@ Nothing is created or migrated, and no password is shown.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import sys
@@ -77,14 +78,27 @@ def _packages(settings: Settings) -> Check:
 
 
 def _absent(extras: set[str]) -> Iterator[str]:
-    """The packages of these extras that are not installed."""
+    """The packages of these extras that cannot be imported."""
+    modules: dict[str, list[str]] = {}
+    for module, packages in importlib.metadata.packages_distributions().items():
+        for package in packages:
+            modules.setdefault(_plain(package), []).append(module)
     for line in importlib.metadata.requires("duikou") or ():
         found = _REQUIREMENT.match(line)
         if found and found[2] in extras and found[1] != "duikou":
-            try:
-                importlib.metadata.version(found[1])
-            except importlib.metadata.PackageNotFoundError:
+            if not any(map(_can_be_imported, modules.get(_plain(found[1]), ()))):
                 yield found[1]
+
+
+def _plain(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def _can_be_imported(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def _database(settings: Settings) -> str:

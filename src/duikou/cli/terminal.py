@@ -69,8 +69,9 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
 
     rows = list(rows)
     table = Table(box=None, pad_edge=False, show_header=bool(header))
-    for name in header or ("",) * max(map(len, rows), default=0):
-        table.add_column(name, overflow="fold")  # long ids and addresses go on below: nothing is cut off
+    for place, name in enumerate(header or ("",) * max(map(len, rows), default=0)):
+        # Long ids and addresses go on below: nothing is cut off. The first column names the row, so it stays whole.
+        table.add_column(name, overflow="fold", no_wrap=not place)
     for row in rows:
         table.add_row(*row)
     console = Console(markup=False)
@@ -164,6 +165,13 @@ def read_settings(*, options: dict[str, str] | None = None, **given: Any) -> Set
         raise InputError(usage.reason(reason), field=field) from None
 
 
+def warn_of_misspelt() -> None:
+    """Print a warning for each variable that looks like a setting and is none. Servers and workers log it."""
+    from duikou.settings import misspelt
+
+    warn(misspelt(os.environ))
+
+
 @contextmanager
 def opened_database(settings: Settings, *, create: bool = False) -> Iterator[Database]:
     """The server's database of these settings, which standard error names. Needs `server_packages`.
@@ -172,11 +180,10 @@ def opened_database(settings: Settings, *, create: bool = False) -> Iterator[Dat
     """
     with server_packages():
         from duikou.database.engine import opened
-        from duikou.settings import misspelt
         from duikou.telemetry import logs
 
     logs.configure(settings.secrets())  # to standard error: standard output holds only what was asked for
-    warn(misspelt(os.environ))
+    warn_of_misspelt()
     try:
         with opened(settings, create=create) as database:
             warn([f"using {database.shown}"], heading="")
