@@ -121,13 +121,12 @@ def _disk(settings: Settings) -> Check:
 
 
 def _signature(settings: Settings) -> Check:
-    from duikou.provenance.label import Label
-    from duikou.provenance.producer import configured, user_folder
+    from duikou.provenance.producer import check_name, configured, user_folder
 
     name, chain = "signature", settings.c2pa_certificate
     try:
         if chain is None:
-            Label.first(settings.aigc_producer, "trial")
+            check_name(settings)
             return Check(name, True, "a self-signed certificate, created on first use")
         configured(settings, user_folder())
     except DuikouError as error:

@@ -164,7 +164,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise StorageError(f"port: cannot listen on {_shown(host)}:{port}: {error.strerror or error}.") from error
+        reason = (error.strerror or type(error).__name__).partition(" (")[0]  # the rest repeats the address
+        raise StorageError(f"port: cannot listen on {_shown(host)}:{port}: {reason}.") from None
 
 
 def _shown(host: str) -> str:
