@@ -18,6 +18,7 @@ from services import Postgres, Rabbit, need
 from duikou.sandbox.output import LINES
 from duikou.telemetry.output import MAX_LINE
 
+PASSWORD = "pass-word-7391"
 LOST = "Connection to broker lost"
 
 
@@ -36,9 +37,11 @@ def fleet(tmp_path: Path, postgres: Postgres) -> Iterator[Fleet]:
     (tmp_path / "shared").mkdir()
     with Rabbit() as broker:  # of its own: it is killed
         where: dict[str, Any] = {
-            "database_url": postgres.fresh(),
-            "broker_url": broker.fresh(),
+            "database_url": postgres.fresh().replace("postgres@", f"postgres:{PASSWORD}@"),
+            "broker_url": broker.fresh(PASSWORD),
             "storage_url": f"file://{tmp_path}/shared",
+            "metrics_token": PASSWORD,
+            "environment": {"DUIKOU_PUBLIK_URL": PASSWORD},
         }
         with Process(tmp_path / "server", **where) as server, WorkerProcess(tmp_path / "worker", **where) as worker:
             yield Fleet(server, worker, broker)
@@ -77,7 +80,10 @@ def test_a_fleet_says_everything_in_one_form_with_its_ids(fleet: Fleet) -> None:
     assert worker.end(signal.SIGTERM) == 0
     server.end(signal.SIGTERM)
 
+    assert PASSWORD not in "".join([*server.log, *worker.log])
     told, made = lines(server), lines(worker)
+    misspelt = "there is no setting DUIKOU_PUBLIK_URL; did you mean DUIKOU_PUBLIC_URL?"
+    assert [[line["event"] for line in said].count(misspelt) for said in (told, made)] == [1, 1]
     for said in (told, made):
         assert all({"event", "level", "timestamp"} <= line.keys() for line in said)
         assert {line["request_id"] for line in of(task, said)} == {request}

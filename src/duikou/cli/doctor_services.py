@@ -85,9 +85,9 @@ def _absent(extras: set[str]) -> Iterator[str]:
             modules.setdefault(_plain(package), []).append(module)
     for line in importlib.metadata.requires("duikou") or ():
         found = _REQUIREMENT.match(line)
-        if found and found[2] in extras and found[1] != "duikou":
-            if not any(map(_can_be_imported, modules.get(_plain(found[1]), ()))):
-                yield found[1]
+        wanted = found[1] if found and found[2] in extras and found[1] != "duikou" else ""
+        if wanted and not any(map(_can_be_imported, modules.get(_plain(wanted), ()))):
+            yield wanted
 
 
 def _plain(package: str) -> str:

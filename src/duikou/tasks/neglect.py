@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -23,8 +24,7 @@ class NeglectMonitor:
     def __init__(self, store: Store, stopping: threading.Event, queue: Queue = Queue.IDENTIFY) -> None:
         self._store, self._stopping, self._queue = store, stopping, queue
         self._seen = 0.0  # when a neglected task was last seen, by the monotonic clock; 0 for never
-        self.neglected = False
-        """Whether a task is neglected at this moment."""
+        self._neglected = False  # at the last look
         self._thread = threading.Thread(target=self._serve, name="duikou-neglect", daemon=True)
 
     def start(self) -> None:
@@ -35,6 +35,10 @@ class NeglectMonitor:
         """Wait, after the stop was requested, until the last look is over."""
         if self._thread.is_alive():
             self._thread.join()
+
+    def given_up(self, task_ids: Sequence[str]) -> set[str]:
+        """Which of these tasks a caller should wait for no longer, since nobody takes any."""
+        return self._store.queue.late(task_ids, PATIENCE_S * 1000) if self._neglected else set()
 
     def warnings(self) -> list[str]:
         """A sentence for operators while tasks are, or lately were, neglected."""
@@ -48,11 +52,11 @@ class NeglectMonitor:
     def _serve(self) -> None:
         while not self._stopping.wait(CHECK_EVERY_S):
             try:
-                taken, self.neglected = self._store.queue.care(self._queue, PATIENCE_S * 1000)
+                taken, self._neglected = self._store.queue.care(self._queue, PATIENCE_S * 1000)
             except Exception:  # the database is away, which others tell
-                self.neglected = False
+                self._neglected = False
                 continue
-            if self.neglected:
+            if self._neglected:
                 if not self.warnings():
                     log.warning("no worker takes tasks", queue=str(self._queue), seconds=PATIENCE_S)
                 self._seen = time.monotonic()

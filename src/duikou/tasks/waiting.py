@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterable
 
 import structlog
 
@@ -44,13 +45,11 @@ class CompletionWaiter:
         while self._waiting:
             await asyncio.sleep(POLL_S)
             if self._stopping.is_set():
-                self._give_up("the server is stopping")
+                self._give_up(self._waiting, "the server is stopping")
                 return
-            if self._neglect.neglected:
-                self._give_up(NEGLECTED)
-                continue
             try:
                 finished = await asyncio.to_thread(self._store.tasks.finished, list(self._waiting))
+                self._give_up(await asyncio.to_thread(self._neglect.given_up, list(self._waiting)), NEGLECTED)
             except Exception:
                 log.warning("what is waited for cannot be asked for", exc_info=True)
                 await asyncio.sleep(OUTAGE_POLL_S)
@@ -60,7 +59,8 @@ class CompletionWaiter:
                 if future_of is not None and not future_of.done():
                     future_of.set_result(None)
 
-    def _give_up(self, reason: str) -> None:
-        for future in self._waiting.values():
-            if not future.done():
+    def _give_up(self, task_ids: Iterable[str], reason: str) -> None:
+        for task_id in task_ids:
+            future = self._waiting.get(task_id)
+            if future is not None and not future.done():
                 future.set_exception(StoppedError(reason))

@@ -157,6 +157,13 @@ class QueueStore:
             late, taken = connection.execute(sa.select(overdue, sa.or_(runs, began))).one()
         return bool(taken), bool(late and not taken)
 
+    def late(self, task_ids: Iterable[str], ms: int) -> set[str]:
+        """Which of these tasks still wait, and have been due for `ms`."""
+        t = tables.tasks
+        late = sa.and_(t.c.status == TaskStatus.SUBMITTED, t.c.not_before <= self._clock() - ms)
+        with self._database.reading() as connection:
+            return set(connection.scalars(sa.select(t.c.id).where(t.c.id.in_(list(task_ids)), late)))
+
     def waiting(self, queue: Queue) -> int:
         """How many tasks wait in a queue."""
         t = tables.tasks
