@@ -522,6 +522,7 @@ def real(tmp_path_factory: pytest.TempPathFactory):
     (where / "web.mp4").write_bytes(b"\x1aE\xdf\xa3" + bytes(100))
     for suffix in ("mp3", "wav", "m4a", "aac"):
         make_sound(where / f"s.{suffix}", speech)
+        make_sound(where / f"two.{suffix}", tone(300, 2_000))
     make_sound(where / "short.wav", tone(300, 1_999))
     make_sound(where / "long.wav", tone(300, 60_200, rate=8_000), 8_000)
     make_sound(where / "codec.wav", speech, codec="dfpwm")
@@ -552,6 +553,7 @@ REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a; a video must be mp4 or mov.")),
     (find(video_url="SITE/sound.mp4"), wrong(f"{V}: the file has no video track.")),
     *((speak(f"s.{suffix}"), OK) for suffix in ("mp3", "wav", "m4a", "aac")),
+    *((speak(f"two.{suffix}", end_ms), OK) for suffix in ("mp3", "wav", "m4a", "aac") for end_ms in (2_000, 2_013)),
     (speak("short.wav"), wrong(f"{F}.sound_file: the audio lasts 1999 ms; {LENGTH}")),
     (speak("long.wav"), wrong(f"{F}.sound_file: the audio lasts 60200 ms; {LENGTH}")),
     (speak("codec.wav"), wrong(f"{F}.sound_file: the audio codec dfpwm is not supported.")),
