@@ -179,7 +179,7 @@ def _hang(place: Path, progress: Progress) -> None:
 
 
 def _noisy(place: Path, progress: Progress) -> None:
-    """Write to standard error and output as C++ libraries do, and more: `NOISE`, without end, in bytes and in a flood."""
+    """Write to standard error and output as C++ libraries do, and more: `NOISE`, a line too long, and a flood."""
     for line in NOISE:
         os.write(2, line)
     os.write(1, b"to standard output\n")
