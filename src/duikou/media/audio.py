@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -15,13 +15,14 @@ import soxr
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
+from av.codec.context import Flags2
 from av.container import InputContainer
 from scipy.ndimage import convolve1d, minimum_filter1d
 
 from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
 from duikou.media import demux, limits
-from duikou.media.probe import ELEMENTARY
+from duikou.media.probe import AudibleSpan, audible
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
 
@@ -93,38 +94,73 @@ def read_audio(
     """Read the audio of an audio or video file, from `start_ms` to `end_ms` of its timeline (`None` is its end).
 
     Time 0 is the moment a player starts: a codec's priming is dropped. In mp4, mov and m4a, edit lists and late starts
-    are applied, and gaps become silence, so the audio of a video lies on the timeline of its frames.
+    are applied, and gaps become silence, so the audio of a video lies on the timeline of its frames. The length is that
+    of `probe`, by the packets: what cannot be decoded is silence.
     rate: resamples; `None` keeps the file's rate.
     channels: mixes down or up; `None` keeps mono and stereo, and mixes more channels down to stereo.
     Raises `MediaError` that names `field` for a file without audio, damaged, or longer than `limits.MAX_AUDIO_MS`.
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
         raise InputError(f"the range from {start_ms} ms to {end_ms} ms is empty or begins before 0.", field=field)
+    until_s = None if end_ms is None else Fraction(end_ms, 1000)
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         if stream is None:
             raise MediaError("the file has no audio.", field=field)
-        pieces = _pieces(file, stream, field=field)
-        if container in ELEMENTARY:
-            pieces = _from_first(pieces)
-        elif stream.duration and stream.start_time is not None and stream.time_base is not None:
-            pieces = _until(pieces, (stream.start_time + stream.duration) * stream.time_base)
-        found = _collect(pieces, start_ms, end_ms, field=field)
+        span = audible(file, stream, container, until_s=until_s, field=field)
+    if span is None:
+        raise MediaError("the file has no audio that can be decoded.", field=field)
+    with demux.opened(path, field=field) as (file, container):  # again, since the packets have been read
+        stream = demux.audio_stream(file, field=field)
+        assert stream is not None
+        if container == "mp3":
+            # Headers often count frames wrongly, and FFmpeg would drop samples where they say that the file ends.
+            stream.codec_context.flags2 |= Flags2.skip_manual
+        found = _collect(_pieces(file, stream, field=field), span, start_ms, end_ms, field=field)
     return found.converted(rate=rate, channels=channels)
 
 
 @dataclass(frozen=True)
 class _Piece:
+    """Decoded samples. start_s: when the first one plays, on the clock of the packets."""
+
     start_s: Fraction
     samples: Samples
     rate: int
 
 
 def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[_Piece]:
-    """Decoded pieces in time order, without damaged packets."""
+    """Decoded pieces in time order, without damaged packets. A frame without a time goes on where the last one ended."""
     resampler: AudioResampler | None = None
     shape: tuple[int, str, str] | None = None
     total = 0
+    end_s = Fraction(0)
+    for frame in _decoded(file, stream, field=field):
+        rate = frame.sample_rate
+        if shape is not None and rate != shape[0]:
+            raise MediaError(f"the sample rate of the audio changes from {shape[0]} to {rate}.", field=field)
+        limits.check_audio(rate, frame.layout.nb_channels, field=field)
+        total += frame.samples
+        limits.check_length(samples_to_ms(total, rate), "audio", field=field)
+        pts, time_base = frame.dts if frame.pts is None else frame.pts, frame.time_base or stream.time_base
+        start_s = end_s if pts is None or time_base is None else pts * time_base
+        end_s = start_s + Fraction(frame.samples, rate)
+        now = (rate, frame.layout.name, frame.format.name)
+        if resampler is None or now != shape:
+            layout = "stereo" if frame.layout.nb_channels > _STEREO else frame.layout
+            resampler, shape = AudioResampler(format="flt", layout=layout), now
+        try:
+            flattened = resampler.resample(frame)
+        except av.FFmpegError as error:
+            channels = frame.layout.nb_channels
+            raise MediaError(f"audio of {channels} channels cannot be mixed to stereo.", field=field) from error
+        for flat in flattened:
+            samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
+            yield _Piece(start_s, samples.astype(np.float32, copy=False), rate)
+
+
+def _decoded(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[AudioFrame]:
+    """Decoded frames, without those of damaged packets."""
     demux.select_stream(file, stream)
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
@@ -132,71 +168,32 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
             decoded: Sequence[AudioFrame] = packet.decode()
         except av.FFmpegError:
             continue
-        for frame in decoded:
-            if frame.pts is None or frame.time_base is None or not frame.samples:
-                continue
-            if shape is not None and frame.sample_rate != shape[0]:
-                raise MediaError(
-                    f"the sample rate of the audio changes from {shape[0]} to {frame.sample_rate}.",
-                    field=field,
-                )
-            limits.check_audio(frame.sample_rate, frame.layout.nb_channels, field=field)
-            total += frame.samples
-            limits.check_length(samples_to_ms(total, frame.sample_rate), "audio", field=field)
-            start = frame.pts * frame.time_base
-            now = (frame.sample_rate, frame.layout.name, frame.format.name)
-            if resampler is None or now != shape:
-                layout = "stereo" if frame.layout.nb_channels > _STEREO else frame.layout
-                resampler, shape = AudioResampler(format="flt", layout=layout), now
-            try:
-                flattened = resampler.resample(frame)
-            except av.FFmpegError as error:
-                channels = frame.layout.nb_channels
-                raise MediaError(f"audio of {channels} channels cannot be mixed to stereo.", field=field) from error
-            for flat in flattened:
-                samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
-                yield _Piece(start, samples.astype(np.float32, copy=False), frame.sample_rate)
+        yield from (frame for frame in decoded if frame.samples)
 
 
-def _from_first(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
-    """The same pieces on a timeline that begins with the first one."""
-    origin: Fraction | None = None
-    for piece in pieces:
-        origin = piece.start_s if origin is None else origin
-        yield replace(piece, start_s=piece.start_s - origin)
-
-
-def _until(pieces: Iterator[_Piece], end_s: Fraction) -> Iterator[_Piece]:
-    """The same pieces up to the end of the track. A codec's last frame may extend past it."""
-    for piece in pieces:
-        room = round_half_up((end_s - piece.start_s) * piece.rate)
-        if room > 0:
-            yield replace(piece, samples=piece.samples[:room])
-
-
-def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, field: str) -> Audio:
-    """Place pieces by their times and keep the requested range."""
+def _collect(
+    pieces: Iterator[_Piece], span: AudibleSpan, start_ms: int, end_ms: int | None, *, field: str
+) -> Audio:
+    """Place pieces by their times and keep the requested range of the span. What no piece covers is silence."""
     kept: list[Samples] = []
-    rate = width = first = cursor = expected = 0
-    last: int | None = None
+    rate = width = first = last = cursor = expected = 0
     for piece in pieces:
+        at = round_half_up((piece.start_s - span.zero_s) * piece.rate)
         if not rate:
             rate, width = piece.rate, piece.samples.shape[1]
             first = cursor = ms_to_samples(start_ms, rate)
-            last = None if end_ms is None else ms_to_samples(end_ms, rate)
-            expected = round_half_up(piece.start_s * rate)
-        at = round_half_up(piece.start_s * rate)
+            last = span.samples(rate)
+            last = last if end_ms is None else min(last, ms_to_samples(end_ms, rate))
+            limits.check_samples(last - first, rate, width, field=field)
+            expected = at
         if abs(at - expected) <= _JITTER_S * rate:
             at = expected
         expected = at + len(piece.samples)
-        if last is not None and at >= last:
+        if at >= last:
             break
-        samples = _with_channels(piece.samples, width)[max(cursor - at, 0) :]
+        samples = _with_channels(piece.samples, width)[max(cursor - at, 0) : max(last - at, 0)]
         if not len(samples):
             continue
-        most = min(ms_to_samples(limits.MAX_AUDIO_MS, rate), limits.MAX_AUDIO_SAMPLES // width)
-        if expected - first > most:
-            raise MediaError(f"the audio is longer than {samples_to_ms(most, rate) // 60_000} minutes.", field=field)
         if at > cursor:
             kept.append(np.zeros((at - cursor, width), np.float32))
         kept.append(samples)
@@ -204,7 +201,9 @@ def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, fie
     if not kept:
         what = f"has no audio between {start_ms} ms and {end_ms} ms" if rate else "has no audio that can be decoded"
         raise MediaError(f"the file {what}.", field=field)
-    return Audio(np.concatenate(kept)[: None if last is None else last - first], rate)
+    if cursor < last:
+        kept.append(np.zeros((last - cursor, width), np.float32))
+    return Audio(np.concatenate(kept), rate)
 
 
 def _with_channels(samples: Samples, channels: int) -> Samples:
