@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -16,13 +16,13 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.codec.context import Flags2
-from av.container import InputContainer
+from av.packet import Packet
 from scipy.ndimage import convolve1d, minimum_filter1d
 
 from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
 from duikou.media import demux, limits
-from duikou.media.probe import AudibleSpan, audible
+from duikou.media.probe import AudibleSpan, audible, sound_packets
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
 
@@ -107,7 +107,8 @@ def read_audio(
         stream = demux.audio_stream(file, field=field)
         if stream is None:
             raise MediaError("the file has no audio.", field=field)
-        span = audible(file, stream, container, until_s=until_s, field=field)
+        packets = sound_packets(file, stream, container, field=field)
+        span = audible(packets, stream, container, until_s=until_s)
     if span is None:
         raise MediaError("the file has no audio that can be decoded.", field=field)
     with demux.opened(path, field=field) as (file, container):  # again, since the packets have been read
@@ -116,7 +117,8 @@ def read_audio(
         if container == "mp3":
             # Headers often count frames wrongly, and FFmpeg would drop samples where they say that the file ends.
             stream.codec_context.flags2 |= Flags2.skip_manual
-        found = _collect(_pieces(file, stream, field=field), span, start_ms, end_ms, field=field)
+        pieces = _pieces(sound_packets(file, stream, container, field=field), stream, field=field)
+        found = _collect(pieces, span, start_ms, end_ms, field=field)
     return found.converted(rate=rate, channels=channels)
 
 
@@ -129,13 +131,13 @@ class _Piece:
     rate: int
 
 
-def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[_Piece]:
+def _pieces(packets: Iterable[Packet[AudioStream]], stream: AudioStream, *, field: str) -> Iterator[_Piece]:
     """Decoded pieces in time order, without damaged packets. A frame without a time goes on where the last one ended."""
     resampler: AudioResampler | None = None
     shape: tuple[int, str, str] | None = None
     total = 0
     end_s = Fraction(0)
-    for frame in _decoded(file, stream, field=field):
+    for frame in _decoded(packets):
         rate = frame.sample_rate
         if shape is not None and rate != shape[0]:
             raise MediaError(f"the sample rate of the audio changes from {shape[0]} to {rate}.", field=field)
@@ -159,11 +161,9 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
             yield _Piece(start_s, samples.astype(np.float32, copy=False), rate)
 
 
-def _decoded(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[AudioFrame]:
+def _decoded(packets: Iterable[Packet[AudioStream]]) -> Iterator[AudioFrame]:
     """Decoded frames, without those of damaged packets."""
-    demux.select_stream(file, stream)
-    for count, packet in enumerate(file.demux(stream)):
-        limits.check_packets(count, field=field)
+    for packet in packets:
         try:
             decoded: Sequence[AudioFrame] = packet.decode()
         except av.FFmpegError:

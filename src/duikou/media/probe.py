@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +15,13 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from duikou.errors import MediaError
-from duikou.media import demux, limits, sniff
+from duikou.media import demux, limits, sniff, tags
 from duikou.timebase import Milliseconds, Rate, round_half_up, samples_to_ms
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a timeline: time 0 is the first audible sample."""
+TAGGED: Final = frozenset({"mp3", "aac"})
+"""Containers whose sound may be followed by tags that FFmpeg takes for sound."""
 _MOVIE_TICK_S: Final = Fraction(1, 1000)  # edit lists usually count in ms, rounded down
 _LONGEST: Final = 4  # times the longest packet before it: few encoders vary the length, and those by less
 _SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
@@ -81,7 +84,7 @@ def audio_info(path: Path, *, field: str) -> AudioInfo | None:
         stream = demux.audio_stream(file, field=field)
         assert stream is not None
         context = stream.codec_context
-        span = audible(file, stream, container, field=field)
+        span = audible(sound_packets(file, stream, container, field=field), stream, container)
         if span is None:
             return None
         duration = samples_to_ms(span.samples(context.sample_rate), context.sample_rate)
@@ -106,10 +109,23 @@ class AudibleSpan:
         return round_half_up((self.end_s - self.zero_s) * rate)
 
 
+def sound_packets(
+    file: InputContainer, stream: AudioStream, container: str, *, field: str
+) -> Iterator[Packet[AudioStream]]:
+    """The packets of an audio track, and the empty one that ends it. Leaves `file` at its end."""
+    path = Path(file.name.removeprefix("file:"))
+    end = tags.content_end(path) if container in TAGGED else None
+    demux.select_stream(file, stream)
+    for count, packet in enumerate(file.demux(stream)):
+        limits.check_packets(count, field=field)
+        if end is None or packet.pos is None or packet.pos < end:
+            yield packet
+
+
 def audible(
-    file: InputContainer, stream: AudioStream, container: str, *, until_s: Fraction | None = None, field: str
+    packets: Iterable[Packet[AudioStream]], stream: AudioStream, container: str, *, until_s: Fraction | None = None
 ) -> AudibleSpan | None:
-    """The audible span of an audio track by its packets; `None` for an empty track. Leaves `file` at its end.
+    """The audible span of an audio track by its packets; `None` for an empty track.
 
     What the header says of the length only counts where it cuts the last packet, as the padding of a codec or an edit
     list does: headers of files that were cut or streamed are often wrong, and packets are what is played.
@@ -121,9 +137,7 @@ def audible(
     unit, tick, sample = Fraction(1, base.denominator * rate), base.numerator * rate, base.denominator
     first: int | None = None
     last = end = expected = usual = 0
-    demux.select_stream(file, stream)
-    for count, packet in enumerate(file.demux(stream)):
-        limits.check_packets(count, field=field)
+    for packet in packets:
         if not packet.size or packet.is_discard:
             continue
         drop_first, drop_last = _skipped(packet)
