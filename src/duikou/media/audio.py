@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -21,19 +21,16 @@ from scipy.ndimage import convolve1d, minimum_filter1d
 
 from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
-from duikou.media import demux, limits
+from duikou.media import demux, downmix, limits
+from duikou.media.downmix import STEREO, Samples
 from duikou.media.probe import AudibleSpan, audible, sound_packets
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
-
-Samples = Float32Array
-"""(n, C) audio, full scale is 1."""
 
 _JITTER_S: Final = Fraction(5, 1000)  # time stamps may be rounded to a coarse clock; a gap of 5 ms is inaudible
 _RAMP_MS: Final = 10  # long enough that a change of gain does not click, shorter than a consonant
 _CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dBFS: leaves room for what the encoder's rounding adds
 _LOOK_AHEAD_MS: Final = 5  # the limiter's gain falls over this time before a peak and rises over the same time after it
-_STEREO: Final = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Audio:
 
     def converted(self, *, rate: int | None = None, channels: int | None = None) -> Audio:
         """The same audio at another rate (soxr, high quality, no delay) and with another number of channels."""
-        samples = _with_channels(self.samples, channels or self.channels)
+        samples = _with_channels(self.samples, channels or self.channels, self.rate)
         if rate is None or rate == self.rate:
             return Audio(samples, self.rate)
         return Audio(soxr.resample(samples, self.rate, rate).astype(np.float32, copy=False), rate)
@@ -97,7 +94,8 @@ def read_audio(
     are applied, and gaps become silence, so the audio of a video lies on the timeline of its frames. The length is that
     of `probe`, by the packets: what cannot be decoded is silence.
     rate: resamples; `None` keeps the file's rate.
-    channels: mixes down or up; `None` keeps mono and stereo, and mixes more channels down to stereo.
+    channels: mixes down or up; `None` keeps mono and stereo, and mixes more channels down to stereo. Where a mix would
+        cancel sound, the strongest channel takes its place (`downmix`).
     Raises `MediaError` that names `field` for a file without audio, damaged, or longer than `limits.MAX_AUDIO_MS`.
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
@@ -118,47 +116,100 @@ def read_audio(
             # Headers often count frames wrongly, and FFmpeg would drop samples where they say that the file ends.
             stream.codec_context.flags2 |= Flags2.skip_manual
         pieces = _pieces(sound_packets(file, stream, container, field=field), stream, field=field)
-        found = _collect(pieces, span, start_ms, end_ms, field=field)
+        found = _collect(_mended(pieces), span, start_ms, end_ms, field=field)
     return found.converted(rate=rate, channels=channels)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Decoded samples. start_s: when the first one plays, on the clock of the packets."""
+    """Decoded samples. start_s: when the first one plays, on the clock of the packets.
+
+    source: (n, C) the channels that were mixed to stereo; `None` for mono and stereo.
+    """
 
     start_s: Fraction
     samples: Samples
     rate: int
+    source: Samples | None = None
+
+    @property
+    def end_s(self) -> Fraction:
+        """When the last sample ends."""
+        return self.start_s + Fraction(len(self.samples), self.rate)
 
 
 def _pieces(packets: Iterable[Packet[AudioStream]], stream: AudioStream, *, field: str) -> Iterator[_Piece]:
-    """Decoded pieces in time order, without damaged packets. A frame without a time goes on where the last one ended."""
-    resampler: AudioResampler | None = None
-    shape: tuple[int, str, str] | None = None
+    """Decoded pieces, without damaged packets. A frame without a time goes on where the one before it ended."""
+    flat: _Flattener | None = None
     total = 0
     end_s = Fraction(0)
     for frame in _decoded(packets):
-        rate = frame.sample_rate
-        if shape is not None and rate != shape[0]:
-            raise MediaError(f"the sample rate of the audio changes from {shape[0]} to {rate}.", field=field)
-        limits.check_audio(rate, frame.layout.nb_channels, field=field)
+        rate, channels = frame.sample_rate, frame.layout.nb_channels
+        if flat is not None and rate != flat.shape[0]:
+            raise MediaError(f"the sample rate of the audio changes from {flat.shape[0]} to {rate}.", field=field)
+        limits.check_audio(rate, channels, field=field)
         total += frame.samples
         limits.check_length(samples_to_ms(total, rate), "audio", field=field)
         pts, time_base = frame.dts if frame.pts is None else frame.pts, frame.time_base or stream.time_base
         start_s = end_s if pts is None or time_base is None else pts * time_base
-        end_s = start_s + Fraction(frame.samples, rate)
-        now = (rate, frame.layout.name, frame.format.name)
-        if resampler is None or now != shape:
-            layout = "stereo" if frame.layout.nb_channels > _STEREO else frame.layout
-            resampler, shape = AudioResampler(format="flt", layout=layout), now
+        if flat is None or flat.shape != _shape(frame):
+            flat = _Flattener(frame)
         try:
-            flattened = resampler.resample(frame)
+            piece = flat.piece(frame, start_s)
         except av.FFmpegError as error:
-            channels = frame.layout.nb_channels
             raise MediaError(f"audio of {channels} channels cannot be mixed to stereo.", field=field) from error
-        for flat in flattened:
-            samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
-            yield _Piece(start_s, samples.astype(np.float32, copy=False), rate)
+        end_s = piece.end_s
+        yield piece
+
+
+def _shape(frame: AudioFrame) -> tuple[int, str, str]:
+    return frame.sample_rate, frame.layout.name, frame.format.name
+
+
+class _Flattener:
+    """Makes interleaved 32-bit floats of frames of one shape, and stereo of more channels."""
+
+    def __init__(self, frame: AudioFrame) -> None:
+        self.shape = _shape(frame)
+        more = frame.layout.nb_channels > STEREO
+        self._mix = AudioResampler(format="flt", layout="stereo" if more else frame.layout)
+        self._keep = AudioResampler(format="flt", layout=frame.layout) if more else None
+
+    def piece(self, frame: AudioFrame, start_s: Fraction) -> _Piece:
+        """The frame's samples. Raises `av.FFmpegError` for channels that FFmpeg cannot mix."""
+        source = None if self._keep is None else _flat(self._keep, frame)
+        return _Piece(start_s, _flat(self._mix, frame), frame.sample_rate, source)
+
+
+def _flat(resampler: AudioResampler, frame: AudioFrame) -> Samples:
+    parts = [one.to_ndarray().reshape(-1, one.layout.nb_channels) for one in resampler.resample(frame)]
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def _mended(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+    """The same pieces, with what mixing has cancelled. Those of more than two channels are joined to longer ones."""
+    mixer: downmix.Mixer | None = None
+    waiting: list[_Piece] = []
+    for piece in chain(pieces, [None]):
+        if waiting and (piece is None or not _joins(waiting, piece)):
+            mixer = mixer or downmix.Mixer(waiting[0].rate)
+            mix = np.concatenate([one.samples for one in waiting])
+            source = np.concatenate([one.source for one in waiting if one.source is not None])
+            yield _Piece(waiting[0].start_s, mixer.mend(mix, source), waiting[0].rate)
+            waiting = []
+        if piece is not None and piece.source is None:
+            yield piece
+        elif piece is not None:
+            waiting.append(piece)
+
+
+def _joins(waiting: Sequence[_Piece], piece: _Piece) -> bool:
+    """Whether a piece goes on where those that wait end, with the same channels, and they are not long enough yet."""
+    first = waiting[0]
+    if first.source is None or piece.source is None or piece.source.shape[1] != first.source.shape[1]:
+        return False
+    length_s = Fraction(sum(len(one.samples) for one in waiting), first.rate)
+    return length_s < downmix.STRETCH_S and abs(first.start_s + length_s - piece.start_s) <= _JITTER_S
 
 
 def _decoded(packets: Iterable[Packet[AudioStream]]) -> Iterator[AudioFrame]:
@@ -171,9 +222,7 @@ def _decoded(packets: Iterable[Packet[AudioStream]]) -> Iterator[AudioFrame]:
         yield from (frame for frame in decoded if frame.samples)
 
 
-def _collect(
-    pieces: Iterator[_Piece], span: AudibleSpan, start_ms: int, end_ms: int | None, *, field: str
-) -> Audio:
+def _collect(pieces: Iterator[_Piece], span: AudibleSpan, start_ms: int, end_ms: int | None, *, field: str) -> Audio:
     """Place pieces by their times and keep the requested range of the span. What no piece covers is silence."""
     kept: list[Samples] = []
     rate = width = first = last = cursor = expected = 0
@@ -191,7 +240,7 @@ def _collect(
         expected = at + len(piece.samples)
         if at >= last:
             break
-        samples = _with_channels(piece.samples, width)[max(cursor - at, 0) : max(last - at, 0)]
+        samples = _with_channels(piece.samples, width, rate)[max(cursor - at, 0) : max(last - at, 0)]
         if not len(samples):
             continue
         if at > cursor:
@@ -206,16 +255,16 @@ def _collect(
     return Audio(np.concatenate(kept), rate)
 
 
-def _with_channels(samples: Samples, channels: int) -> Samples:
-    """(n, C) samples with `channels` columns: the mean for one; mono goes to both left and right."""
+def _with_channels(samples: Samples, channels: int, rate: int) -> Samples:
+    """(n, C) samples with `channels` columns: see `downmix.mono` for one; mono goes to both left and right."""
     has = samples.shape[1]
     if has == channels:
         return samples
-    mono: Samples = samples if has == 1 else samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    mono = samples if has == 1 else downmix.mono(samples, rate)
     if channels == 1:
         return mono
     wide = np.zeros((len(samples), channels), np.float32)
-    wide[:, :_STEREO] = samples[:, :_STEREO] if has >= _STEREO else mono
+    wide[:, :STEREO] = samples[:, :STEREO] if has >= STEREO else mono
     return wide
 
 

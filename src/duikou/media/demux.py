@@ -29,15 +29,14 @@ from duikou.timebase import pts_to_ms
 
 VIDEO_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "av1", "libdav1d", "vp9", "prores", "mjpeg"})
 """Allowed video decoders: those for what cameras, phones and editors write into mp4 and mov."""
-_CODED: Final = frozenset(
-    {"aac", "alac", "mp3", "mp3float", "mp2", "mp2float", "mp1", "mp1float", "opus", "flac", "ac3", "eac3", "amrnb", "amrwb"}
-)
+_CODED: Final = frozenset({"aac", "alac", "opus", "flac", "ac3", "eac3", "amrnb", "amrwb"})
+_MPEG: Final = frozenset({"mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float"})
 _ADPCM: Final = frozenset({"adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt"})
 _PCM: Final = frozenset({"pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"})
 _WIDE_PCM: Final = frozenset(
     f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be")
 )
-AUDIO_CODECS: Final = _CODED | _ADPCM | _PCM | _WIDE_PCM
+AUDIO_CODECS: Final = _CODED | _MPEG | _ADPCM | _PCM | _WIDE_PCM
 """Allowed audio decoders."""
 PHOTO_CODECS: Final = frozenset({"mjpeg", "png", "webp"})
 """Allowed decoders of photos."""

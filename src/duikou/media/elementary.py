@@ -30,8 +30,9 @@ _SYNC: Final = re.compile(rb"(?=\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\xef]|\xf
 
 
 class Frame(NamedTuple):
-    """A frame's header. kind: what follows, `mp1`, `mp2`, `mp3`, `aac` or `latm`. shape: what frames of one stream share.
+    """A frame's header.
 
+    kind: `mp1`, `mp2`, `mp3`, `aac` or `latm`. shape: what the frames of one stream share.
     size: bytes, header included; 0 where the header does not state it (MPEG audio of free format).
     """
 

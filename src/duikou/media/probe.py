@@ -160,8 +160,8 @@ def audible(
 def _length(stream: AudioStream, declared: int, usual: int) -> int:
     """How long a packet sounds. usual: the longest one before it, 0 for the first.
 
-    Some writers leave out the duration, or let that of the last packet reach to wherever the header says the track ends.
-    PCM is never wrong, since its packets are as long as their bytes.
+    Some writers leave out the duration, or let that of the last packet reach to where the header says the track ends.
+    That of PCM is right, since its packets are as long as their bytes.
     """
     if not declared:
         return usual

@@ -1,4 +1,4 @@
-"""Finds wav files whose header says that their sound ends before it does, as recorders leave it that were switched off."""
+"""Finds wav files whose header has the sound end before it does, as recorders leave it that were switched off."""
 
 from __future__ import annotations
 

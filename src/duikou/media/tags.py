@@ -1,4 +1,4 @@
-"""Finds where the content of a file lies between tags: ID3, APE and Lyrics3, several of them, some with a wrong size."""
+"""Finds where the content of a file lies between tags: ID3, APE, Lyrics3, several of them, some with a wrong size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def content_start(file: BinaryIO) -> int:
 
 
 def content_end(path: Path) -> int:
-    """Offset of the tags at the end of a file, or its size. FFmpeg finds frames of sound in the pictures of such tags."""
+    """Offset of the tags at the end of a file, or its size: FFmpeg finds frames of sound in the pictures of tags."""
     with Path(path).open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         for _ in range(_MAX_TAGS):
