@@ -30,6 +30,9 @@ from duikou.units import MAX_VOLUME
 _JITTER_S: Final = Fraction(5, 1000)  # time stamps may be rounded to a coarse clock; a gap of 5 ms is inaudible
 _RAMP_MS: Final = 10  # long enough that a change of gain does not click, shorter than a consonant
 _CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dBFS: leaves room for what the encoder's rounding adds
+MAX_RATE: Final = 96_000
+"""Samples per second of a mix, at most: the highest rate of AAC."""
+_USUAL_RATE: Final = 48_000  # of video; nobody hears what a higher one adds
 _LOOK_AHEAD_MS: Final = 5  # the limiter's gain falls over this time before a peak and rises over the same time after it
 
 
@@ -271,22 +274,21 @@ def _with_channels(samples: Samples, channels: int, rate: int) -> Samples:
 def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> Audio:
     """Mix `inserts` over `original` (silence where it is `None`) for `duration_ms`.
 
-    Outside the inserts the original is unchanged, bit for bit. Inside, the result is original x `original_volume` +
-    speech x `volume`. A look-ahead limiter keeps it below -0.1 dBFS and leaves quieter audio unchanged. Where inserts
-    overlap, the smallest `original_volume` applies. The original's gain changes over 10 ms, inside the insert.
-    Rate and channels are the original's. Without an original they are the highest among the inserts.
+    Outside the inserts the original is unchanged, bit for bit where it has the highest rate. Inside, the result is
+    original x `original_volume` + speech x `volume`. A look-ahead limiter keeps it below -0.1 dBFS and leaves quieter
+    audio unchanged. Where inserts overlap, the smallest `original_volume` applies. The original's gain changes over
+    10 ms, inside the insert.
+    The result has the highest rate among the original and the inserts, at most `MAX_RATE`, and the most channels. What
+    has a lower rate is resampled, and mono goes to both left and right.
     """
     if duration_ms < 0:
         raise InputError(f"{duration_ms} ms is negative.", field="duration_ms")
-    if original is None:
-        rate = max((insert.audio.rate for insert in inserts), default=48_000)
-        channels = max((insert.audio.channels for insert in inserts), default=1)
-    else:
-        rate, channels = original.rate, original.channels
+    rate, channels = _mix_format([one for one in (original, *(insert.audio for insert in inserts)) if one], duration_ms)
     total = ms_to_samples(duration_ms, rate)
     mixed = np.zeros((total, channels), np.float32)
     if original is not None:
-        mixed[: len(original.samples)] = original.samples[:total]
+        samples = original.converted(rate=rate, channels=channels).samples[:total]
+        mixed[: len(samples)] = samples
     placed = [_place(insert, rate, channels, total) for insert in inserts]
     placed = [one for one in placed if one.end > one.start]
     for start, end in _unions(placed):
@@ -296,6 +298,15 @@ def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> 
             stretch[one.start - start : one.end - start] += one.samples
         mixed[start:end] = _limited(stretch, ms_to_samples(_LOOK_AHEAD_MS, rate))
     return Audio(mixed, rate)
+
+
+def _mix_format(audio: Sequence[Audio], duration_ms: int) -> tuple[int, int]:
+    """Samples per second and channels of a mix."""
+    rate = min(max((one.rate for one in audio), default=_USUAL_RATE), MAX_RATE)
+    channels = max((one.channels for one in audio), default=1)
+    if duration_ms * rate * channels > 1000 * limits.MAX_AUDIO_SAMPLES:
+        rate = min(rate, _USUAL_RATE)
+    return rate, channels
 
 
 def repeated(audio: Audio, part: Interval, starts_ms: Sequence[int]) -> Audio:
