@@ -118,4 +118,4 @@ def test_a_file_in_words(tmp_path: Path) -> None:
         (b"junk", None, "of an unknown kind"),
         (b"", None, "empty"),
     ):
-        assert sniff.describe(write(tmp_path, content)) == (container, words)
+        assert sniff.describe(write(tmp_path, content)) == (container, words, 0)

@@ -30,6 +30,10 @@ _FOREIGN: Final = (
     (b"FLV\x01", "a Flash video"),
     (b".RMF", "a RealMedia video"),
     (b"\0\0\1\xba", "an MPEG program stream video"),
+    (b"\0\0\1\xb3", "an MPEG video"),
+    (b"\0\0\1\x67", "an H.264 video"),
+    (b"\0\0\0\1\x67", "an H.264 video"),
+    (b"\0\0\0\1\x40", "an H.265 video"),
     (b"0&\xb2u\x8ef\xcf\x11", "Windows Media audio or video"),
     (b"GIF8", "a picture"),
     (b"II*\0", "a picture"),
@@ -61,11 +65,13 @@ _EMPTY, _UNKNOWN = "empty", "of an unknown kind"
 _WORDED: Final = (
     (re.compile(rb"ffconcat|#ext(m3u|inf|-x-)|\[playlist\]|<(smil|mpd|asx|playlist)\b"), "a playlist"),
     (re.compile(rb"<(!doctype|html|script|svg|body|iframe)\b"), "a web page"),
-    (re.compile(rb"<\?xml|^#!"), "a text file"),
+    (re.compile(rb"<\?xml"), "a text file"),
     (re.compile(rb"pk\x03\x04"), "a zip archive"),
     (re.compile(rb"%pdf-"), "a PDF document"),
 )
 """What must not stand in front of sound, in small letters and without zero bytes, and what to call the file."""
+_TEXT: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?(?=[\t\n\r\x20-\x7e]{16})[\x21-\x7e]+[\s:=<>/\"|;({]")
+"""How a text begins. Encoders fill frames with letters of their name, which no blank or punctuation divides."""
 _UNREAD: Final = {
     "latm": "LATM AAC audio",
     "free": "MPEG audio of free format, which states no bit rate",
@@ -83,6 +89,10 @@ _PICTURE_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif", b"jp2 ", b"jpx ", b"crx "}
 )  # still images in the same box format
 _WAVES: Final = frozenset({b"RIFF", b"RIFX", b"RF64", b"BW64"})  # little-endian, big-endian, two for more than 4 GiB
+
+
+_SOUND_FORMS: Final = frozenset({b"WAVE", b"RMP3"})  # of RIFF; RMP3 is a header of 20 bytes before an mp3
+_TRANSPORT: Final = ((0, 188), (4, 192))  # offset and distance of the packets' first byte, the letter G
 
 
 class Content(NamedTuple):
@@ -187,19 +197,20 @@ def _foreign(head: bytes) -> str | None:
     """What to call a well-known file that is not read."""
     if _photo_kind(head) or (head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS):
         return "a picture"
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "an AVI video"
+    if head[:4] in _WAVES and head[8:12] not in _SOUND_FORMS:
+        return "an AVI video" if head[8:12] == b"AVI " else "a RIFF file, but no wav"
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return "AIFF audio"
-    if head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G":
+    if any(head[at::size].startswith(b"GGG") for at, size in _TRANSPORT):
         return "an MPEG transport stream video"
     return next((what for start, what in _FOREIGN if head.startswith(start)), None)
 
 
 def _worded(content: bytes) -> str | None:
-    """What to call bytes that hold the words of another kind of file, also in UTF-16."""
+    """What to call bytes that begin as a text, or hold the words of another kind of file, also in UTF-16."""
     plain = content.replace(b"\0", b"").lower()
-    return next((what for words, what in _WORDED if words.search(plain)), None)
+    named = next((what for words, what in _WORDED if words.search(plain)), None)
+    return named or ("a text file" if _TEXT.match(content) else None)
 
 
 def photo(path: Path, *, field: str = "file") -> str | None:

@@ -18,6 +18,11 @@ _ID3, _APE = 10, 32  # bytes of a tag's header; an APE tag has a footer of the s
 _ID3V1: Final = 128  # bytes
 _FOOTER: Final = 0x10  # flag of an ID3v2.4 tag that repeats its header at its end
 _EXTENDED: Final = 0x40  # flag of an ID3 tag with a second header
+_PLAIN: Final = re.compile(
+    rb"LYRICSBEGIN.*?(LYRICS200|LYRICSEND)|(ICY|HTTP/1\.[01]) [0-9]{3} .*?\r\n\r\n", re.DOTALL
+)
+"""Lyrics3, and what a server says before a stream."""
+_MAX_PLAIN: Final = 64 * 1024  # bytes of these
 _FRAME_ID: Final = re.compile(rb"[A-Z][A-Z0-9]{2,3}")
 
 
@@ -65,6 +70,10 @@ def _behind_tag(file: BinaryIO, at: int) -> int:
         # The size counts items and footer; the header's flag tells it from a footer.
         behind = at + int.from_bytes(head[12:16], "little") + (_APE if head[23] & 0x80 else 0)
         return behind if _read(file, behind, 1) else at + _APE
+    if head[:3] == b"TAG" and _content(file, at + _ID3V1):
+        return at + _ID3V1
+    if plain := _PLAIN.match(_read(file, at, _MAX_PLAIN)):
+        return at + plain.end()
     if head[:3] != b"ID3" or len(head) < _ID3 or 0xFF in head[3:5]:
         return at
     declared = at + _ID3 + _number(head[6:10]) + (_ID3 if head[5] & _FOOTER else 0)
@@ -106,7 +115,7 @@ def _number(four: bytes) -> int:
 def _content(file: BinaryIO, at: int) -> bool:
     """Whether another tag, sound or a wav begins at an offset, or behind zeros there."""
     data = _read(file, _behind_zeros(file, at), elementary.REACH)
-    return data.startswith((b"ID3", b"APETAGEX", b"RIFF")) or elementary.begins(data, 2) is not None
+    return data.startswith((b"ID3", b"APETAGEX", b"RIFF", b"LYRICSBEGIN")) or elementary.begins(data, 2) is not None
 
 
 def _behind_zeros(file: BinaryIO, at: int) -> int:
