@@ -141,7 +141,8 @@ def audible(
         if not packet.size or packet.is_discard:
             continue
         drop_first, drop_last = _skipped(packet)
-        at = expected if packet.pts is None else packet.pts * tick
+        pts = packet.dts if packet.pts is None else packet.pts
+        at = expected if pts is None else pts * tick
         length = _length(stream, (packet.duration or 0) * tick, usual)
         usual, expected = max(usual, length), at + length
         begins, ends = at + drop_first * sample, expected - drop_last * sample
@@ -174,7 +175,7 @@ def _cut_by_header(stream: AudioStream, last_s: Fraction, end_s: Fraction) -> Fr
     if stream.duration is None or stream.start_time is None or stream.time_base is None:
         return end_s
     header_s = (stream.start_time + stream.duration) * stream.time_base
-    return header_s if last_s < header_s < end_s - _MOVIE_TICK_S else end_s
+    return header_s if last_s < header_s <= end_s - _MOVIE_TICK_S else end_s
 
 
 def _skipped(packet: Packet[AudioStream]) -> tuple[int, int]:
