@@ -15,6 +15,7 @@ from av.audio.stream import AudioStream
 Samples = npt.NDArray[np.float32]
 
 _FRAME = 1024
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 6: "5.1"}
 
 
 def encode(
@@ -23,15 +24,11 @@ def encode(
     rate: int,
     codec: str,
     *,
-    layout: str = "",
     container: str = "",
     options: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write (n, C) float32 samples with one of FFmpeg's encoders.
-
-    layout: FFmpeg's name, mono or stereo by default. container: its muxer, by default that of the suffix.
-    """
-    layout = layout or ("mono" if sound.shape[1] == 1 else "stereo")
+    """Write (n, C) float32 samples with an encoder of FFmpeg. container: its muxer, by default that of the suffix."""
+    layout = LAYOUTS[sound.shape[1]]
     suffix = path.suffix[1:]
     muxer = container or {"m4a": "ipod", "aac": "adts"}.get(suffix, suffix)
     with av.open(str(path), "w", format=muxer, container_options=dict(options or {})) as file:

@@ -19,7 +19,18 @@ from duikou.media.audio import read_audio
 LITTLE = ["pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"]
 BIG = ["pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_f32be", "pcm_f64be"]
 ENCODED = {
-    "wav": ["pcm_u8", "pcm_alaw", "pcm_mulaw", *LITTLE, "adpcm_ms", "adpcm_ima_wav", "libmp3lame", "mp2", "ac3", "flac"],
+    "wav": [
+        "pcm_u8",
+        "pcm_alaw",
+        "pcm_mulaw",
+        *LITTLE,
+        "adpcm_ms",
+        "adpcm_ima_wav",
+        "libmp3lame",
+        "mp2",
+        "ac3",
+        "flac",
+    ],
     "mov": ["pcm_s8", "pcm_u8", "pcm_alaw", *LITTLE, *BIG, "adpcm_ima_qt", "alac", "aac", "libmp3lame", "mp2", "eac3"],
     "mp4": ["aac", "alac", "libmp3lame", "mp2", "ac3", "eac3", "flac", "libopus", "pcm_s16le", "pcm_f32be"],
     "m4a": ["aac", "alac", "ac3"],
@@ -45,7 +56,9 @@ def made(folder: Path, codec: str, suffix: str) -> Path:
 
 def test_every_codec_is_tried() -> None:
     tried = {NAMES.get(codec, codec) for codecs in ENCODED.values() for codec in codecs} | BY_HAND
-    assert tried == {name.removesuffix("float").replace("amr", "amr_").replace("__", "_") for name in demux.AUDIO_CODECS}
+    assert tried == {
+        name.removesuffix("float").replace("amr", "amr_").replace("__", "_") for name in demux.AUDIO_CODECS
+    }
 
 
 @pytest.mark.parametrize(
@@ -65,7 +78,9 @@ def test_a_sound_is_read_as_ffmpeg_decodes_it(tmp_path: Path, codec: str, suffix
 
 
 @pytest.mark.parametrize("kept", ["nothing", "only dts", "all but the first"])
-@pytest.mark.parametrize(("codec", "suffix"), [("adpcm_ms", "wav"), ("libmp3lame", "mp3"), ("alac", "mov"), ("mp1", "")])
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("adpcm_ms", "wav"), ("libmp3lame", "mp3"), ("alac", "mov"), ("mp1", "")]
+)
 def test_packets_without_a_time_follow_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, suffix: str, kept: str
 ) -> None:

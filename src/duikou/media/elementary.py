@@ -11,7 +11,7 @@ SURE: Final = 4
 _LONGEST: Final = 8_194  # bytes of the longest frame: LOAS, 13 bits of length and its own header
 REACH: Final = SURE * _LONGEST
 """Bytes that show whether sound begins."""
-_SYNC_BYTES: Final = 2  # that `_SYNC` looks at behind a place
+_SYNC_BYTES: Final = 3  # that `_SYNC` looks at
 
 # MPEG audio, ISO 11172-3 and 13818-3: kbit/s by index, for version 1 and for the others, by layer.
 _KBITS: Final = {
@@ -61,12 +61,12 @@ def header(data: bytes, at: int = 0) -> Frame | None:
 
 def begins(data: bytes, frames: int, at: int = 0) -> str | None:
     """Kind of the sound that begins at an offset with so many frames of one stream; `None` for anything else."""
-    first = header(data, at)
-    for _ in range(frames):
-        frame = header(data, at)
+    first = frame = header(data, at)
+    for left in reversed(range(frames)):
         if frame is None or first is None or not frame.size or frame.shape != first.shape:
             return None
         at += frame.size
+        frame = header(data, at) if left else None
     return first.kind if first else None
 
 

@@ -92,6 +92,7 @@ _WAVES: Final = frozenset({b"RIFF", b"RIFX", b"RF64", b"BW64"})  # little-endian
 
 
 _SOUND_FORMS: Final = frozenset({b"WAVE", b"RMP3"})  # of RIFF; RMP3 is a header of 20 bytes before an mp3
+_SKIPPED: Final = (0, 2, 3)  # zeros with which a kind of file may begin, so that they look like padding behind a tag
 _TRANSPORT: Final = ((0, 188), (4, 192))  # offset and distance of the packets' first byte, the letter G
 
 
@@ -171,9 +172,7 @@ def _behind_tags(file: BinaryIO, head: bytes) -> Content:
     body = file.read(_HEAD_BYTES)
     if body[:4] in _WAVES and body[8:12] == b"WAVE":
         return _content("wav", start)
-    if _iso(body) is not None:
-        return Content(None, "an mp4 or mov behind a tag that it must not have")
-    foreign = _foreign(head) or _foreign(body)
+    foreign = _foreign(head) or next(filter(None, (_foreign(bytes(zeros) + body) for zeros in _SKIPPED)), None)
     if foreign is not None:
         return Content(None, foreign)
     kind = elementary.begins(body, 2) or elementary.whole(body)
@@ -197,6 +196,8 @@ def _foreign(head: bytes) -> str | None:
     """What to call a well-known file that is not read."""
     if _photo_kind(head) or (head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS):
         return "a picture"
+    if _iso(head) is not None:
+        return "an mp4 or mov behind a tag that it must not have"
     if head[:4] in _WAVES and head[8:12] not in _SOUND_FORMS:
         return "an AVI video" if head[8:12] == b"AVI " else "a RIFF file, but no wav"
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):

@@ -18,9 +18,7 @@ _ID3, _APE = 10, 32  # bytes of a tag's header; an APE tag has a footer of the s
 _ID3V1: Final = 128  # bytes
 _FOOTER: Final = 0x10  # flag of an ID3v2.4 tag that repeats its header at its end
 _EXTENDED: Final = 0x40  # flag of an ID3 tag with a second header
-_PLAIN: Final = re.compile(
-    rb"LYRICSBEGIN.*?(LYRICS200|LYRICSEND)|(ICY|HTTP/1\.[01]) [0-9]{3} .*?\r\n\r\n", re.DOTALL
-)
+_PLAIN: Final = re.compile(rb"LYRICSBEGIN.*?(LYRICS200|LYRICSEND)|(ICY|HTTP/1\.[01]) [0-9]{3} .*?\r\n\r\n", re.DOTALL)
 """Lyrics3, and what a server says before a stream."""
 _MAX_PLAIN: Final = 64 * 1024  # bytes of these
 _FRAME_ID: Final = re.compile(rb"[A-Z][A-Z0-9]{2,3}")
