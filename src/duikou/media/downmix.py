@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
+from duikou.arrays import Float32Array, Float64Array, IntArray
 
 Samples = Float32Array
 """(n, C) audio, full scale is 1."""
@@ -16,7 +16,9 @@ Samples = Float32Array
 STEREO: Final = 2
 STRETCH_S: Final = 5  # seconds that are mixed at a time: long against a block, little memory
 _BLOCK_S: Final = 0.05  # seconds: a syllable has several blocks
-_LEAST_BLOCKS: Final = 4  # less may be chance in ordinary stereo, and a mouth does not miss it
+_NEAR: Final = 21  # blocks around a block, about a second, whose sound is compared
+_SHARE: Final = 1 / 6  # of the power near a block that must be lost: less may be chance in ordinary stereo
+_PAUSE: Final = 10 ** (-26 / 10)  # of the greatest power near a block: noise between words
 _LOST: Final = 10 ** (-9 / 10)  # power. One silent channel of two leaves -6 dB, independent ones leave -3 dB
 _FOLLOW: Final = 10 ** (-6 / 10)  # power that a chosen channel may lose before another one is chosen
 _AUDIBLE: Final = 10 ** (-60 / 10)  # power, relative to full scale
@@ -49,6 +51,8 @@ class Mixer:
         Where nothing is lost the mix is unchanged, bit for bit.
         """
         size = max(round(_BLOCK_S * self._rate), 1)
+        if not len(mix):
+            return mix
         before, choices = self._choice, self._choices(mix, source, size)
         if before == _MIX and not (choices != _MIX).any():
             return mix
@@ -63,34 +67,21 @@ class Mixer:
         return out
 
     def _choices(self, mix: Samples, source: Samples, size: int) -> IntArray:
-        """(B,) for each block the channel to take, or `_MIX`."""
+        """(B,) for each block the channel to take, or `_MIX`. Pauses go on as what comes before them."""
         strength, left = _powers(source, size, self._rate), _powers(mix, size, self._rate).max(axis=1)
         most = strength.max(axis=1)
-        audible, lost = most > _AUDIBLE, left < _LOST * most
-        choices = np.full(len(most), _MIX)
-        for start, end in _runs(audible, lost, follows=self._choice != _MIX):
-            choice = self._choice if start == 0 else _MIX
-            for block in range(start, end):
-                if choice == _MIX or (audible[block] and strength[block, choice] < _FOLLOW * most[block]):
-                    choice = int(strength[block].argmax())
-                choices[block] = choice
+        pause = most <= np.maximum(_AUDIBLE, _PAUSE * maximum_filter1d(most, _NEAR))
+        taken = (left < _LOST * most) & ~pause
+        near = uniform_filter1d(np.where(taken, most, 0), _NEAR), uniform_filter1d(most, _NEAR)
+        taken &= near[0] > _SHARE * near[1]
+        choices, choice = np.full(len(most), _MIX), self._choice
+        for block in range(len(most)) if taken.any() or choice != _MIX else ():
+            if not (taken[block] or pause[block]):
+                choice = _MIX
+            elif taken[block] and (choice == _MIX or strength[block, choice] < _FOLLOW * most[block]):
+                choice = int(strength[block].argmax())
+            choices[block] = choice
         return choices
-
-
-def _runs(audible: BoolArray, lost: BoolArray, *, follows: bool) -> Iterator[tuple[int, int]]:
-    """First and last block, exclusive, of each part in which the mix loses sound; pauses go on as the part before them.
-
-    follows: whether such a part came just before the first block.
-    """
-    start = 0 if follows else None
-    for block in range(len(lost) + 1):
-        inside = block < len(lost) and (lost[block] if audible[block] else start is not None)
-        if inside and start is None:
-            start = block
-        elif not inside and start is not None:
-            if (follows and start == 0) or np.count_nonzero(audible[start:block]) >= min(_LEAST_BLOCKS, len(lost)):
-                yield start, block
-            start = None
 
 
 def _powers(samples: Samples, size: int, rate: int) -> Float64Array:
