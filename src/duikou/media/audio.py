@@ -23,7 +23,7 @@ from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
 from duikou.media import demux, downmix, limits
 from duikou.media.downmix import STEREO, Samples
-from duikou.media.probe import AudibleSpan, audible, sound_packets
+from duikou.media.probe import ELEMENTARY, AudibleSpan, audible, sound_packets
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
 
@@ -109,7 +109,8 @@ def read_audio(
         if stream is None:
             raise MediaError("the file has no audio.", field=field)
         packets = sound_packets(file, stream, container, field=field)
-        span = audible(packets, stream, container, until_s=until_s)
+        zero_s = None if container in ELEMENTARY else Fraction(0)
+        span = audible(packets, stream, zero_s, until_s=until_s)
     if span is None:
         raise MediaError("the file has no audio that can be decoded.", field=field)
     with demux.opened(path, field=field) as (file, container):  # again, since the packets have been read

@@ -84,7 +84,8 @@ def audio_info(path: Path, *, field: str) -> AudioInfo | None:
         stream = demux.audio_stream(file, field=field)
         assert stream is not None
         context = stream.codec_context
-        span = audible(sound_packets(file, stream, container, field=field), stream, container)
+        zero_s = None if container in ELEMENTARY else Fraction(0)
+        span = audible(sound_packets(file, stream, container, field=field), stream, zero_s)
         if span is None:
             return None
         duration = samples_to_ms(span.samples(context.sample_rate), context.sample_rate)
@@ -123,18 +124,24 @@ def sound_packets(
 
 
 def audible(
-    packets: Iterable[Packet[AudioStream]], stream: AudioStream, container: str, *, until_s: Fraction | None = None
+    packets: Iterable[Packet[AudioStream]],
+    stream: AudioStream,
+    zero_s: Fraction | None,
+    *,
+    until_s: Fraction | None = None,
 ) -> AudibleSpan | None:
     """The audible span of an audio track by its packets; `None` for an empty track.
 
     What the header says of the length only counts where it cuts the last packet, as the padding of a codec or an edit
     list does: headers of files that were cut or streamed are often wrong, and packets are what is played.
+    zero_s: time 0 on the clock of the packets; `None` for the first audible sample.
     until_s: where the caller stops reading, in seconds after time 0; packets after it are not read.
     """
     rate = stream.codec_context.sample_rate
     base = stream.time_base or Fraction(1, rate)
     # Integer multiples of a unit that divides both time stamps and samples: ten times as fast as fractions.
     unit, tick, sample = Fraction(1, base.denominator * rate), base.numerator * rate, base.denominator
+    zero, stop = (None if time is None else round_half_up(time / unit) for time in (zero_s, until_s))
     first: int | None = None
     last = end = expected = usual = 0
     for packet in packets:
@@ -149,13 +156,13 @@ def audible(
         if ends > begins:
             first = begins if first is None else min(first, begins)
             last, end = max(last, begins), max(end, ends)
-            if until_s is not None and (end - (first if container in ELEMENTARY else 0)) * unit > until_s:
+            if stop is not None and end - (first if zero is None else zero) > stop:
                 break
     if first is None:
         return None
-    if container in ELEMENTARY:
+    if zero_s is None:
         return AudibleSpan(first * unit, end * unit)
-    return AudibleSpan(Fraction(0), _cut_by_header(stream, last * unit, end * unit))
+    return AudibleSpan(zero_s, _cut_by_header(stream, last * unit, end * unit))
 
 
 def _length(stream: AudioStream, declared: int, usual: int) -> int:
