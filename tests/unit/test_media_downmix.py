@@ -12,6 +12,8 @@ from sound_maker import encode
 from duikou.media import downmix
 from duikou.media.audio import Audio, read_audio
 from duikou.media.downmix import Mixer, Samples
+from duikou.speech.articulation import articulate
+from duikou.speech.motion import CURVES
 
 RATE = 16_000
 LENGTH = 4 * RATE
@@ -142,3 +144,12 @@ def test_rumble_for_a_subwoofer_is_left_out(tmp_path: Path) -> None:
     sound[:, 3] = rumble
     path = encode(tmp_path / "a.wav", sound, RATE, "pcm_f32le")
     assert rms(read_audio(path).samples) < 0.001
+
+
+def test_a_mouth_opens_for_channels_that_cancel() -> None:
+    one = articulate(downmix.mono(stereo(VOICE, VOICE), RATE)[:, 0], RATE)
+    other = articulate(downmix.mono(stereo(VOICE, -VOICE), RATE)[:, 0], RATE)
+    times = np.arange(0.2, 3.8, 0.04)
+    assert np.abs(other.at(times) - one.at(times)).mean() < 0.01
+    gap = one.at(times)[:, CURVES.index("gap")]
+    assert gap.max() - gap.min() > 0.1
