@@ -31,7 +31,7 @@ def mono(samples: Samples, rate: int) -> Samples:
     """(n, 1) the mean of the channels. Where that is far weaker than a channel, as with a channel that is the negative
     of another one, it is the strongest channel."""
     mixer = Mixer(rate)
-    out = samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    out: Samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
     step = STRETCH_S * rate
     for start in range(0, len(samples), step):
         out[start : start + step] = mixer.mend(out[start : start + step], samples[start : start + step])
