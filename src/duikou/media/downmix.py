@@ -44,6 +44,7 @@ class Mixer:
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._choice = _MIX
+        self._began = False
 
     def mend(self, mix: Samples, source: Samples) -> Samples:
         """The mix (n, K) of a source (n, C), with the strongest channel of the source in each column where it is lost.
@@ -55,15 +56,16 @@ class Mixer:
             return mix
         before, choices = self._choice, self._choices(mix, source, size)
         if before == _MIX and not (choices != _MIX).any():
+            self._began = True
             return mix
         out, at = mix.copy(), 0
         for choice, run in groupby(choices.tolist()):
             end = min(at + len(list(run)) * size, len(mix))
             out[at:end] = _signal(choice, mix, source, at, end)
-            if choice != before:
+            if choice != before and (at or self._began):
                 _blend(out[at:end], _signal(before, mix, source, at, end), round(_RAMP_S * self._rate))
             before, at = choice, end
-        self._choice = before
+        self._choice, self._began = before, True
         return out
 
     def _choices(self, mix: Samples, source: Samples, size: int) -> IntArray:

@@ -71,8 +71,8 @@ function heard(buffer) {
   return { durationMs: Math.round(buffer.duration * 1000), buffer, problem: "", gone: false, peak, peaks };
 }
 
-/** The mean of the channels; the louder one where they cancel each other, as the server has it. */
-function mono(buffer) {
+/** The mean of an AudioBuffer's channels; the louder one where they cancel each other, as the server has it. */
+export function mono(buffer) {
   const first = buffer.getChannelData(0);
   if (buffer.numberOfChannels === 1) return first;
   const second = buffer.getChannelData(1);
