@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 _CHUNK: Final = 8  # bytes of a chunk's header: id and size
 _WAVE: Final = 12  # bytes before the first chunk
@@ -21,11 +21,11 @@ def is_cut_short(path: Path, start: int) -> bool:
     """
     with Path(path).open("rb") as file:
         length = Path(path).stat().st_size
-        order = "big" if _read(file, start, 4) == b"RIFX" else "little"
+        order: Literal["big", "little"] = "big" if _read(file, start, 4) == b"RIFX" else "little"
         at, wide = start + _WAVE, 0
         for _ in range(_MAX_CHUNKS):
             head = _read(file, at, _CHUNK)
-            size = int.from_bytes(head[4:], order)  # type: ignore[arg-type]
+            size = int.from_bytes(head[4:], order)
             at += _CHUNK
             if head[:4] == b"ds64":
                 wide = int.from_bytes(_read(file, at + 8, 8), "little")
