@@ -323,9 +323,7 @@ def test_no_password_is_told_of_a_database_that_cannot_be_opened(address: str, t
 
 def test_a_database_that_was_never_made_is_named(postgres: Postgres) -> None:
     url = postgres.url.removesuffix("postgres") + "nobody"
-    with pytest.raises(
-        StorageError, match=r"^database_url: .*nobody.*: its server has no database of that name$"
-    ):
+    with pytest.raises(StorageError, match=r"^database_url: .*nobody.*: its server has no database of that name$"):
         Database(url)
 
 
