@@ -219,6 +219,21 @@ def trim(source: Path, output: Path, *, start_ms: int) -> Path:
     return output
 
 
+FRAGMENTS = "frag_keyframe+default_base_moof+empty_moov"
+"""FFmpeg's flags of a file in fragments without edit lists; `+delay_moov` puts the delays of codecs into edit lists."""
+
+
+def fragmented(source: Path, output: Path, flags: str = FRAGMENTS) -> Path:
+    """Copy a video into fragments that begin at key frames, as recorders and packagers write them."""
+    with av.open(str(source)) as old, av.open(str(output), "w", format="mp4", options={"movflags": flags}) as new:
+        pairs = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = pairs[packet.stream.index]
+                new.mux(packet)
+    return output
+
+
 def clicks(at_ms: Sequence[int], duration_ms: int, rate: int = 48_000, channels: int = 1) -> Samples:
     """Silence with a click of 1 ms, a burst at 4 kHz that starts loud, at each of `at_ms`."""
     sound = np.zeros((duration_ms * rate // 1000, channels), np.float32)

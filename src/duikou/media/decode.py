@@ -88,8 +88,9 @@ def times(path: Path, *, field: str = "video") -> IntArray:
 
 def read_frame_times(path: Path, *, field: str = "video") -> demux.FrameTimes:
     """Read when each frame of a file shows from its packets."""
+    clock = demux.read_clock(path, field=field)
     with demux.opened(path, field=field) as (file, _):
-        return demux.read_frame_times(file, demux.video_stream(file, field=field), field=field)
+        return demux.read_frame_times(file, demux.video_stream(file, field=field), clock, field=field)
 
 
 def frames(
@@ -139,7 +140,7 @@ def backwards(
         size = MIN_BLOCK
         while stop > start:
             first = max(stop - size, start)
-            file.seek(int(frame_times.pts[0]), stream=stream)
+            file.seek(int(frame_times.pts[0]) + frame_times.origin, stream=stream)
             found = _filled(_from(file, stream, frame_times, first, field=field), frame_times, first, stop)
             block = _block(found, 2 * BLOCK_BYTES)
             if not block:
@@ -176,12 +177,13 @@ def _bytes(stored: VideoFrame) -> int:
 def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
     """The first decodable frame of a file that was just opened."""
     stream.codec_context.thread_count = 1  # each further thread would allocate a picture and do nothing
-    for frame in _decoded(file, stream, field=field):
+    for frame in _decoded(file, stream, 0, field=field):
         return frame
     raise MediaError("none of the frames can be decoded.", field=field)
 
 
-def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[VideoFrame]:
+def _decoded(file: InputContainer, stream: VideoStream, origin: int, *, field: str) -> Iterator[VideoFrame]:
+    """Decoded frames, with pts that count from `origin` on the clock of the track."""
     demux.select_stream(file, stream)
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
@@ -191,6 +193,8 @@ def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterat
             continue  # a damaged packet loses only its own frame
         for frame in found:
             limits.check_picture(frame.width, frame.height, field=field)  # may be larger than the header declares
+            if frame.pts is not None:
+                frame.pts -= origin
             yield frame
 
 
@@ -205,8 +209,8 @@ def _from(
     wanted = frame_times.pts[start]
     before = frame_times.keyframes[frame_times.keyframes <= wanted]
     if len(before) and before[-1] > frame_times.pts[0]:
-        file.seek(int(before[-1]), stream=stream)
-    return _decoded(file, stream, field=field)
+        file.seek(int(before[-1]) + frame_times.origin, stream=stream)
+    return _decoded(file, stream, frame_times.origin, field=field)
 
 
 def _filled(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
@@ -38,14 +39,15 @@ class Video:
             if container not in sniff.VIDEO_FORMATS:
                 raise MediaError(f"the file is {container}; a video must be mp4 or mov.", field=field)
             stream = demux.video_stream(file, field=field)
-            frame_times = demux.read_frame_times(file, stream, field=field)
+            clock = demux.read_clock(path, field=field)
+            frame_times = demux.read_frame_times(file, stream, clock, field=field)
             has_audio = demux.audio_stream(file, field=field) is not None
             codec = stream.codec_context.codec.canonical_name
         # Opened again, since reading the frame times has left the file at its end.
         with demux.opened(path, field=field) as (file, _):
             stream = demux.video_stream(file, field=field)
             picture = Picture.of(stream, decode.first_frame(file, stream, field=field))
-        audio = audio_info(path, field=field) if has_audio else None
+        audio = audio_info(path, clock, field=field) if has_audio else None
         width, height = picture.size
         info = VideoInfo(
             container=container,
@@ -59,6 +61,11 @@ class Video:
             audio=audio,
         )
         return cls(path, info, frame_times, picture)
+
+    def starting_at(self, start_s: Fraction) -> Self:
+        """The same video on a timeline on which its first frame shows at `start_s`. Its audio stays where it is."""
+        frame_times = self.frame_times.starting_at(start_s)
+        return replace(self, info=replace(self.info, duration_ms=frame_times.duration_ms), frame_times=frame_times)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end). See `decode.frames`."""
