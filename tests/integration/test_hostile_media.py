@@ -562,14 +562,3 @@ def test_a_picture_that_outgrows_its_file_while_it_is_read(tmp_path: Path, monke
     assert as_video(path) == "h264 96 x 80, 3 of 3 frames, 120 ms"
     monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 48)
     assert as_video(path) == "the picture is 96 x 80 pixels; at most 3072 in total are accepted."
-
-
-def test_pictures_that_grow_are_played_backwards_in_smaller_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = make_video(tmp_path / "video.mp4", frames=30)
-    monkeypatch.setattr(decode, "BLOCK_BYTES", 5 * 192 * 128 * 3 // 2)
-    real = decode._bytes
-    grown = iter([1] + [real(next(decode.frames(path)).stored)] * 10_000)  # type: ignore[arg-type]
-    monkeypatch.setattr(decode, "_bytes", lambda stored: next(grown))
-    assert [frame.index for frame in decode.backwards(path, start=0, stop=30)] == list(range(29, -1, -1))

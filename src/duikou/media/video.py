@@ -20,7 +20,7 @@ from duikou.media.probe import VideoInfo, audio_info
 class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
-    picture: how the first frame is stored; the encoder writes results the same way.
+    picture: how the first frame is stored. `frames` brings all others to this format, and results have it too.
     """
 
     path: Path
@@ -43,10 +43,7 @@ class Video:
             frame_times = demux.read_frame_times(file, stream, clock, field=field)
             has_audio = demux.audio_stream(file, field=field) is not None
             codec = stream.codec_context.codec.canonical_name
-        # Opened again, since reading the frame times has left the file at its end.
-        with demux.opened(path, field=field) as (file, _):
-            stream = demux.video_stream(file, field=field)
-            picture = Picture.of(stream, decode.first_frame(file, stream, field=field))
+        picture = decode.read_picture(path, field=field)
         audio = audio_info(path, clock, field=field) if has_audio else None
         width, height = picture.size
         info = VideoInfo(
@@ -69,11 +66,13 @@ class Video:
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end). See `decode.frames`."""
-        return decode.frames(self.path, start=start, stop=stop, frame_times=self.frame_times)
+        times, picture = self.frame_times, self.picture
+        return decode.frames(self.path, start=start, stop=stop, frame_times=times, picture=picture)
 
     def backwards(self, start: int, stop: int) -> Iterator[Frame]:
         """The same frames in reverse. See `decode.backwards`."""
-        return decode.backwards(self.path, start=start, stop=stop, frame_times=self.frame_times)
+        times, picture = self.frame_times, self.picture
+        return decode.backwards(self.path, start=start, stop=stop, frame_times=times, picture=picture)
 
 
 def probe_video(path: str | Path, *, field: str = "video") -> VideoInfo:
