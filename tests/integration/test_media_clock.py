@@ -69,7 +69,8 @@ def test_fragments_of_any_time_start_at_0(
 @pytest.mark.parametrize("flags", [FRAGMENTS, WITH_EDITS])
 def test_the_clock_of_one_track_alone(made: Callable[..., Path], tmp_path: Path, flags: str) -> None:
     data = fragmented(made(), tmp_path / "v.mp4", flags).read_bytes()
-    for number, seconds in enumerate(({1: 20}, {2: 20}, {1: 1e9, 2: 5})):
+    alone: tuple[dict[int, float], ...] = ({1: 20}, {2: 20}, {1: 1e9, 2: 5})
+    for number, seconds in enumerate(alone):
         path = tmp_path / f"{number}.mp4"
         path.write_bytes(boxes.later(data, seconds))
         agree(path, first=0, length=800, click=CLICK_MS)

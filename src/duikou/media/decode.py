@@ -107,8 +107,8 @@ def frames(
     """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), a few in memory at a time.
 
     Decoding begins at the key frame before `start`; numbers and pixels are the same as when decoding from frame 0. A
-    frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree. A frame in
-    another format than the first one is fitted into that, see `fit`.
+    frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree. One in
+    another format than the first is fitted into that, see `fit`.
     frame_times, picture: those of the file; without them its index and its first frame are read first.
     Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
     """
@@ -144,19 +144,21 @@ def backwards(
     picture = picture or read_picture(path, field=field)
     stop, converter = min(stop, len(frame_times)), Converter(picture)
     size = MIN_BLOCK
+    # A decoder that has met another format may not know the first one any more, and it reads some frames ahead.
+    varies = stop < len(frame_times)
     with ExitStack() as files:
         source: _Source | None = None
         while stop > start:
-            if source is None or source.varies:
-                # A decoder that has met another format does not know the first one any more. Otherwise one decoder
-                # serves all blocks: PyAV frees a closed one only at the next collection of cycles.
-                files.close()
+            if source is None or varies:
+                varies = source is not None and source.varies
+                files.close()  # otherwise one decoder serves all blocks: PyAV frees it only when it collects cycles
                 source = files.enter_context(_source(path, frame_times, picture, field=field))
             source.seek(int(frame_times.pts[0]))
             first = max(stop - size, start)
             block = list(source.numbered(first, stop))
             if not block:
                 raise MediaError(f"frame {first} cannot be decoded.", field=field)
+            varies = varies or source.varies
             size = max(BLOCK_BYTES // sum(plane.buffer_size for plane in block[0][1].planes), MIN_BLOCK)
             stop = first
             while block:
@@ -175,13 +177,12 @@ def read_picture(path: Path, *, field: str = "video") -> Picture:
 def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
     """The first decodable frame of a file that was just opened."""
     stream.codec_context.thread_count = 1  # each further thread would allocate a picture and do nothing
-    for frame, _ in _decoded(file, stream, field=field):
+    for frame in _decoded(file, stream, field=field):
         return frame
     raise MediaError("none of the frames can be decoded.", field=field)
 
 
-def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[tuple[VideoFrame, bool]]:
-    """Decoded frames, and whether each came out of a decoder that was flushed at the end of the file."""
+def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[VideoFrame]:
     demux.select_stream(file, stream)
     pixels = 0
     for count, packet in enumerate(file.demux(stream)):
@@ -195,7 +196,7 @@ def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterat
             limits.check_picture(frame.width, frame.height, field=field)
             pixels += frame.width * frame.height
             limits.check_decoded(pixels, field=field)
-            yield frame, packet.size == 0
+            yield frame
 
 
 @contextmanager
@@ -226,8 +227,8 @@ class _Source:
         """One frame for each number from `start` to `stop`; a missing frame repeats the one before it."""
         return _filled(self._fitter.fitted(self._from(start)), self._times, start, stop)
 
-    def _from(self, start: int) -> Iterator[tuple[VideoFrame, bool]]:
-        """What `_decoded` yields from the last key frame whose pts is not after frame `start`, on the file's timeline.
+    def _from(self, start: int) -> Iterator[VideoFrame]:
+        """Decoded frames from the last key frame whose pts is not after frame `start`, with pts on the file's timeline.
 
         Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
         pictures too, because their leading frames show before the key frame.
@@ -236,10 +237,10 @@ class _Source:
         before = times.keyframes[times.keyframes <= times.pts[start]]
         if len(before) and before[-1] > times.pts[0]:
             self.seek(int(before[-1]))
-        for frame, flushed in _decoded(self._file, self._stream, field=self._field):
+        for frame in _decoded(self._file, self._stream, field=self._field):
             if frame.pts is not None:
                 frame.pts -= times.origin
-            yield frame, flushed
+            yield frame
 
 
 def _filled(

@@ -7,7 +7,8 @@ rest. So all frames of a video have one format, in which faces are found, painte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
@@ -16,9 +17,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
-from duikou.media.picture import Orientation, Picture
+from duikou.media import limits
+from duikou.media.picture import Orientation, Picture, view
 
-_MAX_GRAPHS: Final = 4  # that are kept, for streams that switch back and forth
+_MAX_GRAPHS: Final = 8  # that are kept, for streams that switch back and forth
+_ASPECT_UNIT: Final = 1_000  # parts of the width of a square pixel, in which the shape of pixels is measured
 _SNAP: Final = Fraction(1, 100)  # of a side: thinner bars are rounding, so the picture is stretched over them instead
 _FLAGS: Final = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 _MATRIX_NAMES: Final = {
@@ -30,6 +33,9 @@ _MATRIX_NAMES: Final = {
 }
 """swscale's tables as the filter `scale` calls them."""
 
+Filters = list[tuple[str, str]]
+"""Names and arguments of FFmpeg's filters, in their order."""
+
 
 class Fitter:
     """Fits the frames of one stream into the format of `picture`. Not thread-safe.
@@ -40,59 +46,84 @@ class Fitter:
     def __init__(self, stream: VideoStream, picture: Picture) -> None:
         self._stream, self._picture = stream, picture
         self._declared = _ratio(stream.codec_context.sample_aspect_ratio)
-        self._graphs: dict[Picture, Graph] = {}
+        self._shapes_vary = False
+        self._graphs: dict[Picture | tuple[str, int, int], Graph] = {}
         self.used = False
 
-    def fitted(self, decoded: Iterable[tuple[VideoFrame, bool]]) -> Iterator[VideoFrame]:
+    def fitted(self, decoded: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
         """Consecutive frames: themselves where they have the format, or else fitted copies with their times.
 
-        decoded: see `_aspects`. A frame that does not tell its orientation has that of the frame before it.
+        A frame that does not tell its orientation has that of the frame before it.
         """
         orientation = self._picture.orientation
-        for frame, aspect in self._aspects(decoded):
+        for frame in decoded:
             orientation = Orientation.of(frame, otherwise=orientation)
-            picture = Picture.of(frame, orientation, aspect)
+            picture = Picture.of(frame, orientation, self._aspect(frame))
             yield frame if picture.alike(self._picture) else self._fit(frame, picture)
-
-    def _aspects(self, decoded: Iterable[tuple[VideoFrame, bool]]) -> Iterator[tuple[VideoFrame, Fraction]]:
-        """Each frame and its pixels' aspect ratio, which the decoder knows of the last frame that it has returned.
-
-        decoded: frames, and whether each came out together with others, at the end of the file. Then it has the ratio
-        of the last frame of its size.
-        """
-        known: dict[tuple[int, int], Fraction] = {}
-        for frame, flushed in decoded:
-            size = frame.width, frame.height
-            if not (flushed and size in known):
-                coded = _ratio(self._stream.codec_context.sample_aspect_ratio)
-                # The container's ratio counts as long as the codec's own has not changed.
-                known[size] = self._picture.sample_aspect_ratio if coded == self._declared else coded
-            yield frame, known[size]
 
     def _fit(self, frame: VideoFrame, picture: Picture) -> VideoFrame:
         self.used = True
-        if picture not in self._graphs:
-            if len(self._graphs) == _MAX_GRAPHS:
-                self._graphs.clear()
-            self._graphs[picture] = _graph(picture, self._picture)
-        graph = self._graphs[picture]
-        graph.vpush(frame)
-        fitted = graph.vpull()
+        if picture.pixel_format.startswith("yuvj") and not picture.full_range:
+            # H.264's decoder keeps the format's name where the range changes, and FFmpeg's filters believe the name.
+            picture = replace(picture, pixel_format=picture.pixel_format.replace("yuvj", "yuv"))
+            frame = _renamed(frame, picture.pixel_format)
+        fitted = self._filtered(frame, picture, lambda: _fitting(picture, self._picture))
         fitted.pts, fitted.time_base = frame.pts, frame.time_base
         fitted.color_primaries, fitted.color_trc = self._picture.primaries, self._picture.transfer
         return fitted
+
+    def _aspect(self, frame: VideoFrame) -> Fraction:
+        """Width over height of a frame's pixels. The container's counts as long as the codec's has not changed."""
+        # The decoder tells only the newest ratio, and returns frames later. So once it has changed, ask each frame.
+        self._shapes_vary = (
+            self._shapes_vary or _ratio(self._stream.codec_context.sample_aspect_ratio) != self._declared
+        )
+        if not self._shapes_vary:
+            return self._picture.sample_aspect_ratio
+        size = frame.format.name, frame.width, frame.height
+        aspect = Fraction(self._filtered(frame, size, lambda: _measuring(frame)).width, _ASPECT_UNIT)
+        near = abs(aspect - self._declared) <= Fraction(1, _ASPECT_UNIT)
+        return self._picture.sample_aspect_ratio if near else aspect
+
+    def _filtered(
+        self, frame: VideoFrame, key: Picture | tuple[str, int, int], filters: Callable[[], Filters]
+    ) -> VideoFrame:
+        """A frame after filters, of which the latest are kept by their key."""
+        if key not in self._graphs:
+            if len(self._graphs) == _MAX_GRAPHS:
+                self._graphs.clear()
+            self._graphs[key] = graph = Graph()
+            graph.threads = 1
+            graph.link_nodes(*(graph.add(name, arguments) for name, arguments in filters())).configure()
+        self._graphs[key].vpush(frame)
+        return self._graphs[key].vpull()
+
+
+def _renamed(frame: VideoFrame, pixel_format: str) -> VideoFrame:
+    """A copy of a frame's 8-bit planes and time under another name of its format."""
+    copy = VideoFrame(frame.width, frame.height, pixel_format)
+    copy.pts, copy.time_base = frame.pts, frame.time_base
+    for plane, given in zip(copy.planes, frame.planes, strict=True):
+        view(plane)[:] = view(given)
+    return copy
 
 
 def _ratio(aspect: Fraction | None) -> Fraction:
     return Fraction(aspect or 1)
 
 
-def _graph(picture: Picture, target: Picture) -> Graph:
+def _measuring(frame: VideoFrame) -> Filters:
+    """Filters that return a picture as wide as pixels of the frame are, in units. PyAV does not tell this ratio."""
+    width = f"clip(round(sar*{_ASPECT_UNIT})\\,2\\,{limits.MAX_SIDE})"
+    source = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1"
+    return [("buffer", source), ("scale", f"width={width}:height=2:flags=neighbor:eval=frame"), ("buffersink", "")]
+
+
+def _fitting(picture: Picture, target: Picture) -> Filters:
     """The filters that bring frames of `picture` to the format of `target`."""
     width, height, x, y = placed(picture, target)
-    black = f"width={target.width}:height={target.height}:x={x}:y={y}:color=black"
     pixels = ("format", f"pix_fmts={target.pixel_format}")
-    filters = [
+    return [
         (
             "buffer",
             f"video_size={picture.width}x{picture.height}:pix_fmt={picture.pixel_format}:time_base=1/1:"
@@ -106,21 +137,17 @@ def _graph(picture: Picture, target: Picture) -> Graph:
             f"in_range={_range(picture)}:out_range={_range(target)}",
         ),
         pixels,
-        ("pad", black),
+        ("pad", f"width={target.width}:height={target.height}:x={x}:y={y}:color=black"),
         pixels,
         ("buffersink", ""),
     ]
-    graph = Graph()
-    graph.threads = 1
-    graph.link_nodes(*(graph.add(name, arguments) for name, arguments in filters)).configure()
-    return graph
 
 
 def _range(picture: Picture) -> str:
     return "pc" if picture.full_range or picture.is_rgb else "tv"
 
 
-def _turns(stored: Orientation, wanted: Orientation) -> list[tuple[str, str]]:
+def _turns(stored: Orientation, wanted: Orientation) -> Filters:
     """The filters that turn a picture upright and then to how the other ones are stored."""
     if stored == wanted:
         return []

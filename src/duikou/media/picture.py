@@ -50,6 +50,7 @@ _LUMA_WEIGHTS: Final = {
     Colorspace.BT2020: (0.2627, 0.0593),
 }
 """Weights of red and blue in luma, H.273, table 4."""
+_FULL_RANGE_NAMES: Final = "yuvj"  # how FFmpeg's names of formats with full range begin
 _PIXEL_FORMATS_420: Final = frozenset({"yuv420p", "yuvj420p"})
 
 
@@ -144,7 +145,8 @@ class Picture:
             matrix=int(frame.colorspace),
             primaries=int(frame.color_primaries),
             transfer=int(frame.color_trc),
-            full_range=frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
+            full_range=frame.color_range == ColorRange.JPEG
+            or (name.startswith(_FULL_RANGE_NAMES) and frame.color_range != ColorRange.MPEG),
             sample_aspect_ratio=sample_aspect_ratio,
         )
 
@@ -230,7 +232,7 @@ def _bgr_to_yuv(picture: Picture) -> Float64Array:
     return np.column_stack([factors, [black, 128, 128]])
 
 
-def _view(plane: VideoPlane) -> Plane:
+def view(plane: VideoPlane) -> Plane:
     """(H, W) view of a plane's memory without the padding of its lines."""
     lines = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(-1, plane.line_size)
     return lines[: plane.height, : plane.width]
@@ -265,7 +267,7 @@ class Converter:
         stored_size = picture.width, picture.height
         if frame.format.name not in _PIXEL_FORMATS_420 or (frame.width, frame.height) != stored_size:
             frame = self._reformatted(frame, "yuv420p", picture.yuv_matrix, picture.yuv_range)
-        luma, blue, red = (_view(plane) for plane in frame.planes)
+        luma, blue, red = (view(plane) for plane in frame.planes)
         return luma, blue, red
 
     def _reformatted(
