@@ -174,6 +174,8 @@ def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str) ->
                 "protocol_whitelist": "file",
                 "max_streams": str(2 * limits.MAX_STREAMS),  # up to here the error states the number
                 "skip_initial_bytes": str(sniff.tag_bytes(path)),
+                # FFmpeg then moves the track to where its edit list starts, and takes no edit's end.
+                **({"advanced_editlist": "0"} if demuxer == "mov" and iso.edits(path).endless else {}),
             },
             metadata_errors="replace",
             timeout=(limits.OPEN_S, None),
