@@ -52,7 +52,7 @@ def agree(path: Path, *, first: int, length: int, click: int | None, frames: int
         sound = read_audio(path)
         assert abs(onset_ms(sound.samples, sound.rate) - click) < 1
         assert video.info.audio is not None
-        assert abs(video.info.audio.duration_ms - sound.duration_ms) < 22  # the codec's last frame
+        assert video.info.audio.duration_ms == sound.duration_ms
     return video
 
 
@@ -180,8 +180,7 @@ def test_durations_of_headers_do_not_matter(
     data = made(name, **held if name == "held" else {}).read_bytes()
     for kind, (offset, count) in HEADERS.items():
         for number in range(count):
-            if kind != "mdhd" or number == 0:  # that of the sound is for those who read sound
-                data = boxes.patched(data, kind, offset, struct.pack(">I", duration), number)
+            data = boxes.patched(data, kind, offset, struct.pack(">I", duration), number)
     path = tmp_path / "v.mp4"
     path.write_bytes(data)
     agree(path, first=0, length=800 if name == "plain" else 760 + 5_000, click=CLICK_MS)
