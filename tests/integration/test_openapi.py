@@ -152,6 +152,7 @@ def test_what_the_contract_and_kling_lack_is_marked(document) -> None:
         "LipSyncRequest": {"session_id", "face_choose", "external_task_id", "callback_url", "watermark_info"},
         "TaskData": {
             *("task_id", "task_status", "task_status_msg", "task_info", "task_result", "created_at", "updated_at"),
+            *("watermark_info", "final_unit_deduction"),
         },
         "FaceData": {"face_id", "face_image", "start_time", "end_time"},
         "IdentifyData": {"session_id", "final_unit_deduction", "face_data"},

@@ -101,8 +101,13 @@ def test_a_task_from_beginning_to_end(client, site, session_id, prefix) -> None:
 def test_a_marked_result_is_made_only_where_it_is_asked_for(client, site, session_id, info) -> None:
     plain = ended(client, create(client, order(session_id, f"{site}/s.mp3") | {"watermark_info": info}))
     assert "watermark_url" not in plain["task_result"]["videos"][0]
+    assert "watermark_info" not in plain
     payload = order(session_id, f"{site}/s.mp3") | {"watermark_info": {"enabled": True}}
-    (result,) = ended(client, create(client, payload))["task_result"]["videos"]
+    marked = ended(client, create(client, payload))
+    assert marked["watermark_info"] == {"enabled": True}
+    assert plain["final_unit_deduction"] == marked["final_unit_deduction"] == "0"
+    assert client.get("/v1/videos/advanced-lip-sync?pageSize=1").json()["data"] == [marked]
+    (result,) = marked["task_result"]["videos"]
     assert client.get(result["watermark_url"]).content == stub_work.MARKED
     assert client.get(result["url"]).content != stub_work.MARKED
 
@@ -219,7 +224,8 @@ def test_the_list_is_newest_first_in_pages(client, site, session_id) -> None:
 
 def test_json_is_read_whatever_the_request_calls_it(client, site) -> None:
     body = json.dumps({"video_url": f"{site}/a.mp4"})
-    for kind in ("text/plain", "application/json; charset=utf-8", "application/x-www-form-urlencoded"):
+    kinds = ("text/plain", "application/json; charset=utf-8", "application/x-www-form-urlencoded", "text/json", "")
+    for kind in (*kinds, "application/json;charset=UTF-16", "nonsense"):
         assert client.post("/v1/videos/identify-face", content=body, headers={"content-type": kind}).status_code == 200
 
 

@@ -14,7 +14,7 @@ from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import check_url, fetch
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
-from duikou.server import schemas, validation
+from duikou.server import leniency, schemas, validation
 from duikou.server.probing import MediaProber
 from duikou.server.signed_urls import FileUrls
 from duikou.settings import Settings
@@ -246,10 +246,10 @@ class Ingest:
         if media is not None:
             await run_in_threadpool(self._service.copy_file, media.key, to)
             await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=False))
-        elif schemas.is_url(sound_file):
+        elif leniency.is_url(sound_file):
             await self._fetch(sound_file, to, max_mb, field)
         else:
-            content = await run_in_threadpool(schemas.decode_audio, sound_file, field, max_mb * MIB)
+            content = await run_in_threadpool(leniency.decode_audio, sound_file, field, max_mb * MIB)
             await run_in_threadpool(to.write_bytes, content)
         info = await self._prober.audio(to, field)
         validation.check_audio(info, field)

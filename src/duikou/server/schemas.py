@@ -5,11 +5,8 @@ No other package knows these formats.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -18,24 +15,23 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 
 import duikou
-from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
-from duikou.server import validation
+from duikou.server import leniency, validation
+from duikou.server.leniency import short_repr
 from duikou.server.signed_urls import FileUrls
 from duikou.server.validation import in_wire_words
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
 from duikou.tasks.states import TaskStatus
-from duikou.units import DAY_MS
+from duikou.units import DAY_MS, MAX_VOLUME
 
 MAX_MS = DAY_MS  # a time beyond one day is always a mistake; keeps figures in messages readable
 MAX_FACES = 8  # entries of face_choose where several are allowed: the most faces found in one frame
 MAX_EXTERNAL_ID = 256  # characters, the width of the database column
-MAX_REPR = 40  # characters of a wrong value that a message repeats
 EXAMPLE_CHOICE: dict[str, Any] = {
     "face_id": "0",
     "sound_file": "https://example.com/speech.mp3",
@@ -64,10 +60,6 @@ def _encodable(value: str) -> str:
     return value
 
 
-def _number_as_text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _object_as_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
@@ -89,16 +81,20 @@ STATUSES: dict[TaskStatus, Status] = {
     TaskStatus.CANCELLED: "failed",  # the contract has no other status for it
 }
 Text = Annotated[str, AfterValidator(_encodable)]
+Address = Annotated[Text, BeforeValidator(leniency.without_blanks)]
+"""A URL, or an id that the server gave: blanks around it are dropped."""
 FaceId = Annotated[
-    Text, BeforeValidator(_number_as_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    Text, BeforeValidator(leniency.whole_as_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 ]
 ExternalId = Annotated[str, Field(max_length=MAX_EXTERNAL_ID), AfterValidator(_encodable)]
-Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS)]
-Volume = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), _default_for_null(1.0)]
+Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS), BeforeValidator(leniency.whole(0, MAX_MS, rounds=True))]
+Volume = Annotated[
+    float, Field(ge=0, le=MAX_VOLUME), BeforeValidator(leniency.number(0, MAX_VOLUME)), _default_for_null(1.0)
+]
 
 
 class _Request(BaseModel):
-    # Strict: a number in quotes or a fraction of a millisecond is a caller's mistake. Unknown keys are ignored.
+    # Strict: where a value of another type is taken, its field says so. Unknown keys are ignored.
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
@@ -115,12 +111,12 @@ class IdentifyRequest(_Request):
         | {"examples": [{"video_url": "https://example.com/talk.mp4"}]}
     )
 
-    video_url: Text | None = Field(
+    video_url: Address | None = Field(
         default=None,
         description="URL of the video, http or https: .mp4 or .mov, at most 100 MB, 2 s to 60 s, 720p or 1080p, each "
         "side 512 to 2160 pixels (the server's settings may allow more).",
     )
-    video_id: Text | None = Field(
+    video_id: Address | None = Field(
         default=None, description="Id of a video stored on the server, in place of `video_url`."
     )
 
@@ -131,12 +127,12 @@ class FaceChoose(_Request):
     model_config = ConfigDict(json_schema_extra=_one_of("sound_file", "audio_id") | {"examples": [EXAMPLE_CHOICE]})
 
     face_id: FaceId = Field(description="Id of the face that speaks, from identify-face.")
-    sound_file: Text | None = Field(
+    sound_file: Address | None = Field(
         default=None,
         description="The speech: an http or https URL, or the file itself in base64, plain or as a data: URI; .mp3, "
         ".wav, .m4a or .aac, at most 5 MB, 2 s to 60 s.",
     )
-    audio_id: Text | None = Field(
+    audio_id: Address | None = Field(
         default=None, description="Id of an audio file stored on the server, in place of `sound_file`."
     )
     sound_start_time: Milliseconds = Field(
@@ -154,7 +150,7 @@ class FaceChoose(_Request):
         default=1.0, description="Volume of the speech: 1 leaves it as it is, 2 doubles the amplitude."
     )
     original_audio_volume: Volume = Field(default=1.0, description="Volume of the video's own audio.")
-    reference_urls: Annotated[list[Text], _default_for_null([])] = Field(
+    reference_urls: Annotated[list[Address], _default_for_null([])] = Field(
         default=[],
         description="An extension: URLs, http or https, of other clips (.mp4, .mov; at most 60 s) or photos (.jpg, "
         ".png, .webp) in which the mouth of the same person is open. They lend the teeth that the video never shows.",
@@ -180,7 +176,7 @@ class FetchRequest(_Request):
 
     model_config = ConfigDict(json_schema_extra=EXTENSION | {"examples": [{"url": "https://example.com/talk.mp4"}]})
 
-    url: Text = Field(
+    url: Address = Field(
         description="URL of the file, http or https: a video (.mp4, .mov), audio (.mp3, .wav, .m4a, .aac) or a photo "
         "(.jpg, .png, .webp), within the limits of an upload."
     )
@@ -201,7 +197,7 @@ class LipSyncRequest(_Request):
         json_schema_extra={"examples": [{"session_id": "848271922733789184", "face_choose": [EXAMPLE_CHOICE]}]}
     )
 
-    session_id: Text = Field(description="Id of the session, from identify-face; valid for 24 hours.")
+    session_id: Address = Field(description="Id of the session, from identify-face; valid for 24 hours.")
     face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list)] = Field(
         min_length=1,
         max_length=MAX_FACES,
@@ -213,7 +209,7 @@ class LipSyncRequest(_Request):
         description="The caller's own id of the task, unique among the account's tasks. Calls accept it in place of "
         "the task's id. The same request with the same id creates no second task.",
     )
-    callback_url: Text | None = Field(
+    callback_url: Address | None = Field(
         default=None, description="URL, http or https, to which the server posts the task at each change of its status."
     )
     watermark_info: WatermarkInfo | None = Field(
@@ -356,6 +352,12 @@ class TaskInfo(_Response):
     external_task_id: OmitNone[str] = Field(default=None, description="The caller's own id of the task, if given.")
 
 
+class WatermarkData(_Response):
+    """Whether the request asked for a result with a visible mark."""
+
+    enabled: bool
+
+
 class TaskResult(_Response):
     """The output of the task."""
 
@@ -381,6 +383,10 @@ class TaskData(_Response):
     task_status_msg: str = Field(description="Why the task failed; empty otherwise.")
     task_info: TaskInfo
     task_result: TaskResult
+    watermark_info: OmitNone[WatermarkData] = Field(
+        default=None, description="Present if a result with a visible mark was requested."
+    )
+    final_unit_deduction: str = Field(default="0", description="Cost of the task, always 0.")
     progress: float = Field(description="An extension: progress from 0 to 1.", json_schema_extra=EXTENSION)
     stage: str = Field(description="An extension: the current stage of the work.", json_schema_extra=EXTENSION)
     fault: OmitNone[str] = Field(
@@ -545,6 +551,7 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
             external_task_id=task.external_id,
         ),
         task_result=TaskResult(videos=results),
+        watermark_info=WatermarkData(enabled=True) if task.watermark else None,
         progress=round(task.progress, 4),
         stage=task.stage,
         fault=task.fault,
@@ -601,32 +608,6 @@ def _video(media_id: str, suffix: str, key: str, duration_ms: int, links: FileUr
     return VideoData(id=media_id, url=links.media(media_id, suffix, key), duration=seconds_text(duration_ms))
 
 
-# Audio in requests
-
-
-def is_url(text: str) -> bool:
-    """Whether a `sound_file` is a URL and not the audio itself."""
-    return re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE) is not None
-
-
-def decode_audio(text: str, field: str, max_bytes: int) -> bytes:
-    """The audio file in plain base64 or a `data:` URI. Raises `InputError`."""
-    if text[:5].lower() == "data:":
-        head, comma, text = text.partition(",")
-        if not comma or not head.lower().endswith(";base64"):
-            raise InputError("a data: URI must be in base64, as in data:audio/mpeg;base64,....", field=field)
-    packed = "".join(text.split()).rstrip("=")
-    if (size := len(packed) * 3 // 4) > max_bytes:
-        raise InputError(f"the audio has {size} bytes, more than the {max_bytes} allowed.", field=field)
-    try:
-        audio = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError("the value is neither an http(s) URL nor base64.", field=field) from error
-    if not audio:
-        raise InputError("the audio is empty.", field=field)
-    return audio
-
-
 # Errors in requests
 
 
@@ -666,9 +647,3 @@ def error_sentence(errors: Sequence[Any]) -> str:
     template = _TEMPLATES.get(error["type"], "{field}: {msg}.")
     values = {"msg": error["msg"], **error.get("ctx", {})}
     return template.format_map(values | {"field": field or "body", "value": short_repr(error.get("input"))})
-
-
-def short_repr(value: object) -> str:
-    """A wrong value as a message repeats it."""
-    text = repr(value)
-    return text if len(text) <= MAX_REPR else f"{text[:MAX_REPR]}..."

@@ -35,6 +35,11 @@ PACE_S = 10.0  # of waiting, after which a body's rate is checked
 MIN_BYTES_PER_S = 4096  # 8 MB of JSON take half an hour at most
 FORM_BYTES = 64 << 10  # of the form around an uploaded file, or the JSON around an audio file
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # called every few seconds: neither logged nor traced
+CALL_PATH = re.compile(
+    r"^(?:/+(?:klingai|kling))?/+v1(?:/+(?:files|videos(?:/+(?:identify-face|(?:advanced-)?lip-sync))?))?(?=/|$)",
+    re.IGNORECASE,
+)
+"""The part of a path that names a call, as clients spell it."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others do not become names of spans
 
 log = structlog.get_logger(__name__)
@@ -43,8 +48,9 @@ log = structlog.get_logger(__name__)
 class NormalizeMiddleware:
     """Normalizes what clients spell in several ways.
 
-    Paths lose a slash at their end, and `identify-face` its capitals. A body is JSON whatever its content type, since
-    curl declares a form by default. Uploaded files keep theirs.
+    Paths lose slashes at their end, slashes that are doubled before the name of a call, and its capitals; an id keeps
+    all of them. A body is JSON whatever its content type, since curl declares a form by default. Uploaded files keep
+    theirs.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,7 +61,7 @@ class NormalizeMiddleware:
         if scope["type"] == "http":
             raw: bytes = scope["raw_path"]  # a slash sent as %2F belongs to an id
             path: str = scope["path"][: len(scope["path"]) - (len(raw) - len(raw.rstrip(b"/")))]
-            scope["path"] = re.sub(r"/identify-face$", "/identify-face", path, flags=re.IGNORECASE) or "/"
+            scope["path"] = CALL_PATH.sub(_usual_spelling, re.sub("^/+", "/", path), count=1) or "/"
             if scope["method"] == "POST" and not _is_upload(scope):
                 MutableHeaders(scope=scope)["content-type"] = "application/json"
         await self.app(scope, receive, send)
@@ -201,6 +207,10 @@ class _BodyReader:
                 raise HTTPException(408, sentence)
             self._waited_s, self._bytes = 0.0, 0
         return message
+
+
+def _usual_spelling(found: re.Match[str]) -> str:
+    return re.sub("/+", "/", found[0]).lower()
 
 
 def _body_limit(scope: Scope) -> int:

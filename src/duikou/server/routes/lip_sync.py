@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.sse import format_sse_event
+from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import JSONResponse, StreamingResponse
@@ -19,6 +20,7 @@ from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.http.disconnect import while_connected
 from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.ingest import Caller
+from duikou.server.leniency import whole
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
 from duikou.tasks.models import RenderTask
 
@@ -39,6 +41,8 @@ EVENT = {  # in the OpenAPI document: one event of the stream
     },
 }
 
+PageNumber = Annotated[int, Query(ge=1, le=1000, description="Which page."), BeforeValidator(whole(1, 1000))]
+PageSize = Annotated[int, Query(ge=1, le=500, description="Tasks on a page."), BeforeValidator(whole(1, 500))]
 TaskId = Annotated[str, InPath(alias="id", description="The task: the server's id of it, or the caller's own.")]
 
 
@@ -79,8 +83,8 @@ async def list_tasks(
     request: Request,
     context: Context,
     caller: CallerParam,
-    pageNum: Annotated[int, Query(ge=1, le=1000, description="Which page.")] = 1,
-    pageSize: Annotated[int, Query(ge=1, le=500, description="Tasks on a page.")] = 30,
+    pageNum: PageNumber = 1,
+    pageSize: PageSize = 30,
 ) -> schemas.Envelope[list[schemas.TaskData]]:
     """Tasks, newest first; past the end an empty list."""
     offset = (pageNum - 1) * pageSize
@@ -169,6 +173,8 @@ async def get_task(
 
 async def _found(context: AppContext, caller: Caller, task_id: str) -> RenderTask:
     task = await run_in_threadpool(context.service.task, caller.account, task_id)
+    if task is None and task_id.startswith("/"):  # doubled before the id, unless it is a part of an external one
+        return await _found(context, caller, task_id.lstrip("/"))
     if task is None:
         raise ApiError(ErrorCode.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
     return task
