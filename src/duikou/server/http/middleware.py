@@ -113,29 +113,38 @@ class RequestMiddleware:
                 )
 
     async def _limit_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a body whose Content-Length is too large, and stop one that grows too large or arrives too slowly."""
-        length = Headers(scope=scope).get("content-length", "0")
-        limit = _body_limit(scope)
+        """Refuse a body whose Content-Length is too large, and stop one that grows too large or arrives too slowly.
+
+        What a refused caller is still sending is read and dropped first, within limits: many clients read no answer
+        before they have sent everything, and a closed connection is all that they would see.
+        """
+        headers = Headers(scope=scope)
+        length, limit, body = headers.get("content-length", "0"), _body_limit(scope), _BodyReader(receive, headers)
+
+        async def send_answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if body.held_back:  # the answer says that the body is not wanted, in place of "100 Continue"
+                    MutableHeaders(scope=message)["Connection"] = "close"
+                elif message["status"] >= 400 and message["status"] != 408 and not body.complete:
+                    await _discard_body(receive)
+            body.awaited = False
+            await send(message)
+
         if length.isdecimal() and int(length) > limit:
-            await discard_body(receive)
-            sentence = f"The request body has {length} bytes, more than the {limit} allowed."
-            error = ApiError(ErrorCode.PARAMETER, sentence)
-            await error_response(error, scope["state"]["request_id"])(scope, receive, send)
+            error = ApiError(
+                ErrorCode.PARAMETER, f"The request body has {length} bytes, more than the {limit} allowed."
+            )
+            await error_response(error, scope["state"]["request_id"])(scope, receive, send_answer)
             return
-        received, body = 0, _BodyReader(receive)
+        received = 0
 
         async def receive_limited() -> Message:
             nonlocal received
             message = await body.receive()
             received += len(message.get("body", b""))
             if received > limit:
-                await discard_body(receive)
                 raise HTTPException(413, f"The request body has more than the {limit} bytes allowed.")
             return message
-
-        async def send_answer(message: Message) -> None:
-            body.awaited = False
-            await send(message)
 
         await self.app(scope, receive_limited, send_answer)
 
@@ -180,13 +189,17 @@ class _BodyReader:
     disconnects, however long that takes.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, headers: Headers) -> None:
         self.awaited = True
+        self.complete = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        """Whether nothing more will arrive."""
+        self.held_back = not self.complete and headers.get("expect", "").lower() == "100-continue"
+        """Whether the client waits to be asked for its body."""
         self._receive, self._waited_s, self._bytes = receive, 0.0, 0
 
     async def receive(self) -> Message:
         """The next part. Raises `HTTPException` where it does not arrive, or arrives too slowly."""
-        began = time.monotonic()
+        began, self.held_back = time.monotonic(), False
         try:
             async with asyncio.timeout(SILENT_S if self.awaited else None):
                 message = await self._receive()
@@ -195,7 +208,8 @@ class _BodyReader:
                 return await self._receive()
             sentence = f"The request body stopped: nothing arrived for {SILENT_S:g} s."
             raise HTTPException(408, sentence) from error
-        self.awaited = self.awaited and message.get("more_body", False)
+        self.complete = self.complete or not message.get("more_body", False)
+        self.awaited = self.awaited and not self.complete
         self._waited_s += time.monotonic() - began
         self._bytes += len(message.get("body", b""))
         if self.awaited and self._waited_s >= PACE_S:
@@ -247,7 +261,7 @@ def error_response(error: ApiError, request_id: str) -> JSONResponse:
     return JSONResponse(body.model_dump(), error.status, error.headers)
 
 
-async def discard_body(receive: Receive) -> None:
+async def _discard_body(receive: Receive) -> None:
     """Read and discard, within limits, what a refused caller is still sending."""
     discarded, more = 0, True
     with suppress(TimeoutError):
