@@ -40,7 +40,7 @@ class AuthMiddleware:
             context: AppContext = scope["app"].state.context
             headers = Headers(scope=scope)
             try:
-                require_same_origin(headers)
+                require_same_origin(headers, context.settings.allowed_origins)
                 account = await run_in_threadpool(authenticate, context.accounts, headers.get("authorization"))
                 if account == OPEN:
                     require_known_host(headers, context.settings.public_url)

@@ -20,8 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from duikou.errors import DuikouError
 from duikou.server.dependencies import AppContext
 from duikou.server.errors import INTERNAL_MESSAGE, ApiError, ErrorCode, api_error
-from duikou.server.http.browser import SecurityHeadersMiddleware
+from duikou.server.http.browser import CrossOriginMiddleware, SecurityHeadersMiddleware
+from duikou.server.http.own_address import ForwardedMiddleware
 from duikou.server.schemas import ErrorEnvelope, error_sentence
+from duikou.settings import Settings
 from duikou.storage.base import FULL, disk_error
 from duikou.telemetry import metrics
 from duikou.telemetry.traces import traces
@@ -239,12 +241,16 @@ def _is_upload(scope: Scope) -> bool:
     return scope["method"] == "POST" and path.rstrip("/").endswith("/v1/files")
 
 
-def install(app: FastAPI) -> None:
-    """Add the middleware and the error handlers to an application."""
+def install(app: FastAPI, settings: Settings) -> None:
+    """Add the middleware and the error handlers to an application. The last one added sees a request first."""
     app.add_middleware(NormalizeMiddleware)
     app.add_middleware(RequestMiddleware)
     app.add_middleware(TracingMiddleware)
+    if settings.allowed_origins:
+        app.add_middleware(CrossOriginMiddleware, origins=settings.allowed_origins)
     app.add_middleware(SecurityHeadersMiddleware)
+    if settings.trusted_proxies:
+        app.add_middleware(ForwardedMiddleware, proxies=settings.trusted_proxies)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(DuikouError, _on_duikou_error)
     app.add_exception_handler(OSError, _on_os_error)
