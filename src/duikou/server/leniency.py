@@ -13,7 +13,7 @@ import re
 import reprlib
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from pydantic_core import PydanticKnownError
@@ -23,6 +23,7 @@ from duikou.errors import InputError
 MAX_REPR = 40  # characters of a wrong value that a message repeats
 MAX_DIGITS = 40  # characters of a number in quotes: more than any client writes
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_Refused = Literal["int_type", "float_type"]  # pydantic's types of error
 _URL_SAFE = str.maketrans("-_", "+/")  # RFC 4648, section 5
 
 
@@ -34,7 +35,7 @@ def whole(low: int, high: int, *, rounds: bool = False) -> Callable[[object], ob
 
     rounds: whether a fraction is rounded, half up; else it is refused. Raises `PydanticKnownError`.
     """
-    refused = "float_type" if rounds else "int_type"
+    refused: _Refused = "float_type" if rounds else "int_type"
 
     def read(value: object) -> object:
         number = _decimal(value, refused)
@@ -65,7 +66,7 @@ def whole_as_text(value: object) -> object:
     return str(int(value)) if math.isfinite(value) and value == int(value) else value
 
 
-def _decimal(value: object, refused: Any) -> Decimal:
+def _decimal(value: object, refused: _Refused) -> Decimal:
     """The number that a JSON value means. Raises `PydanticKnownError` of the type `refused`."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return Decimal(value) if isinstance(value, int) else Decimal(repr(value))

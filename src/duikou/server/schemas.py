@@ -11,18 +11,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 import duikou
+from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
 from duikou.server import leniency, validation
-from duikou.server.leniency import short_repr
+from duikou.server.leniency import is_url, short_repr
 from duikou.server.signed_urls import FileUrls
-from duikou.server.validation import in_wire_words
+from duikou.server.validation import in_wire_words, without_choice
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
@@ -91,6 +101,7 @@ Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS), BeforeValidator(leniency.w
 Volume = Annotated[
     float, Field(ge=0, le=MAX_VOLUME), BeforeValidator(leniency.number(0, MAX_VOLUME)), _default_for_null(1.0)
 ]
+SyncModeField = Annotated[Annotated[SyncMode, Strict(False)] | None, BeforeValidator(_none_for_empty)]
 
 
 class _Request(BaseModel):
@@ -215,7 +226,7 @@ class LipSyncRequest(_Request):
     watermark_info: WatermarkInfo | None = Field(
         default=None, description="Whether to make a second result with a visible mark."
     )
-    sync_mode: Annotated[Annotated[SyncMode, Strict(False)] | None, BeforeValidator(_none_for_empty)] = Field(
+    sync_mode: SyncModeField = Field(
         default=None,
         description="An extension: what to do if the speech ends after the video. If unset, such a request is refused.",
         json_schema_extra=EXTENSION,
@@ -239,6 +250,135 @@ class LipSyncRequest(_Request):
             if not asked["reference_urls"]:  # fingerprints of former versions, which did not know them, stay valid
                 del asked["reference_urls"]
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+
+
+class OlderInput(_Request):
+    """A video and the speech for its most visible face. Empty and null count as absent."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "mode": "audio2video",
+                    "video_url": "https://example.com/talk.mp4",
+                    "audio_type": "url",
+                    "audio_url": "https://example.com/speech.mp3",
+                }
+            ]
+        }
+    )
+
+    video_url: Address | None = Field(default=None, description="URL of the video, as for identify-face.")
+    video_id: Address | None = Field(
+        default=None, description="Id of a video stored on the server, in place of `video_url`."
+    )
+    mode: Annotated[str | None, BeforeValidator(_none_for_empty)] = Field(
+        default=None, description="`audio2video`, which is also the default; this server has no voice for `text2video`."
+    )
+    audio_type: Annotated[str | None, BeforeValidator(_none_for_empty)] = Field(
+        default=None,
+        description="Where the speech is: `file` in `audio_file`, `base64` in `audio`, `url` in `audio_url`; if unset, "
+        "in whichever of them is given.",
+    )
+    audio_file: Address | None = Field(
+        default=None, description="The speech in base64, plain or as a data: URI; .mp3, .wav, .m4a or .aac."
+    )
+    audio_url: Address | None = Field(default=None, description="URL of the speech, http or https.")
+    audio: Address | None = Field(default=None, description="The speech in base64, as some clients send it.")
+    text: Annotated[Any, WithJsonSchema({"type": "string"})] = Field(
+        default=None, description="Text for `text2video`, which is refused."
+    )
+
+
+AUDIO_FIELDS = {"file": ("audio_file", "audio"), "base64": ("audio", "audio_file"), "url": ("audio_url", "audio")}
+"""The fields of `OlderInput` that may hold the speech, by its `audio_type`; the first is the documented one."""
+
+
+class OlderLipSyncRequest(_Request):
+    """A lip-sync task of the older call, without a session: the server finds the faces and takes the most visible one.
+
+    The fields of `input` may also stand beside it.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"required": ["input"]})
+
+    input: OlderInput = Field(default=OlderInput(), description="The video and the speech.")
+    external_task_id: ExternalId | None = Field(
+        default=None, description="The caller's own id of the task, as for advanced-lip-sync."
+    )
+    callback_url: Address | None = Field(
+        default=None, description="URL, http or https, to which the server posts the task at each change of its status."
+    )
+    watermark_info: WatermarkInfo | None = Field(
+        default=None, description="Whether to make a second result with a visible mark."
+    )
+    sync_mode: SyncModeField = Field(
+        default=None,
+        description="An extension: what to do if the speech is longer than the video. If unset, such a request is "
+        "refused.",
+        json_schema_extra=EXTENSION,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: object) -> object:
+        """Every field in its place: some clients put those of `input` beside it, or all of them into it."""
+        if not isinstance(value, dict):
+            return value
+        given = value.get("input")
+        given = {} if given is None else given
+        if not isinstance(given, dict):
+            return value
+        return {
+            "input": {name: given.get(name, value.get(name)) for name in OlderInput.model_fields},
+            **{name: value.get(name, given.get(name)) for name in cls.model_fields if name != "input"},
+        }
+
+    @property
+    def watermark(self) -> bool:
+        """Whether the request asks for a marked result."""
+        return self.watermark_info is not None and self.watermark_info.enabled
+
+    def speech(self) -> tuple[str, str]:
+        """The field that holds the speech, and what it holds. Raises `InputError`."""
+        given = self.input
+        if given.mode == "text2video" or (given.mode is None and given.text and not self._spoken()):
+            raise InputError(
+                "text2video needs a voice, and this server has none; send audio2video with audio_file or audio_url.",
+                field="input.mode",
+            )
+        if given.mode not in (None, "audio2video"):
+            raise InputError(f"{short_repr(given.mode)} is not audio2video.", field="input.mode")
+        if given.audio_type is not None and given.audio_type not in AUDIO_FIELDS:
+            raise InputError(
+                f"{short_repr(given.audio_type)} is not one of file, url or base64.", field="input.audio_type"
+            )
+        found = self._spoken()
+        if not found:
+            name = AUDIO_FIELDS[given.audio_type or "file"][0]
+            wanted = "a value is required." if given.audio_type else "one of audio_file and audio_url must be given."
+            raise InputError(wanted, field=f"input.{name}")
+        if given.audio_type is None and len(found) > 1:
+            raise InputError(f"only one of {' and '.join(found)} may be given.", field="input.audio_type")
+        name, text = next(iter(found.items()))
+        if given.audio_type == "url" and not is_url(text):
+            raise InputError("only http and https URLs are taken.", field=f"input.{name}")
+        return f"input.{name}", text
+
+    def _spoken(self) -> dict[str, str]:
+        """The fields that hold speech, of those that the type of the audio allows."""
+        names = AUDIO_FIELDS.get(self.input.audio_type or "", ("audio_file", "audio_url", "audio"))
+        return {name: text for name in names if (text := getattr(self.input, name))}
+
+    def fingerprint(self) -> str:
+        """Digest of everything that determines the result; tells a repeated request from another one."""
+        _, speech = self.speech()
+        payload = [self.input.video_url or "", self.input.video_id or "", speech, self.watermark, self.sync_mode]
+        return hashlib.sha256(json.dumps(["lip-sync", *payload]).encode()).hexdigest()
+
+
+CreateRequest = LipSyncRequest | OlderLipSyncRequest
+"""A request that creates a task."""
 
 
 # Answers
@@ -399,11 +539,14 @@ class TaskData(_Response):
         description="An extension: position among the waiting tasks; 1 is next.",
         json_schema_extra=EXTENSION,
     )
-    session_id: str = Field(
-        description="An extension: the session that the task starts from.", json_schema_extra=EXTENSION
+    session_id: OmitNone[str] = Field(
+        default=None,
+        description="An extension: the session that the task starts from; tasks of lip-sync have none.",
+        json_schema_extra=EXTENSION,
     )
     request: list[RequestedFaceData] = Field(
-        description="An extension: what was requested for each face.", json_schema_extra=EXTENSION
+        description="An extension: what was requested for each face; empty for tasks of lip-sync.",
+        json_schema_extra=EXTENSION,
     )
     created_at: int = Field(description="When the task was created.")
     updated_at: int = Field(description="When the task last changed.")
@@ -545,10 +688,10 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
     return TaskData(
         task_id=task.id,
         task_status=STATUSES[task.status],
-        task_status_msg=in_wire_words(task.reason),
+        task_status_msg=in_wire_words(task.reason) if task.session_id else without_choice(task.reason),
         task_info=TaskInfo(
             parent_video=_video(source.id, source.suffix, source_key, source.duration_ms, links),
-            external_task_id=task.external_id,
+            external_task_id=task.external_id or task.former_external_id,
         ),
         task_result=TaskResult(videos=results),
         watermark_info=WatermarkData(enabled=True) if task.watermark else None,
@@ -557,7 +700,7 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
         fault=task.fault,
         queue_position=position,
         session_id=task.session_id,
-        request=[_requested(choice) for choice in task.choices],
+        request=[_requested(choice) for choice in task.choices if task.session_id],
         created_at=task.created_at,
         updated_at=task.updated_at,
     )
