@@ -188,6 +188,30 @@ def test_the_same_request_many_times_at_once_makes_one_task(client, site, sessio
         assert len(set(pool.map(lambda _: create(client, payload), range(8)))) == 1
 
 
+def test_the_external_id_of_a_failed_or_cancelled_task_can_be_used_again(client, site, session_id) -> None:
+    with sources(bad__mp3=stub_work.sound(render="fault"), hang__mp3=stub_work.sound(render="hang")) as more:
+        failing = order(session_id, f"{more}/bad.mp3") | {"external_task_id": "once more"}
+        first = create(client, failing)
+        assert ended(client, first)["task_status"] == "failed"
+        with ThreadPoolExecutor(8) as pool:  # the same request, many times at once: one new task
+            (second,) = set(pool.map(lambda _: create(client, failing), range(8)))
+        assert ended(client, second)["task_status"] == "failed"
+        hanging = order(session_id, f"{more}/hang.mp3") | {"external_task_id": "once more"}
+        third = create(client, hanging)
+        assert create(client, hanging) == third
+        taken = client.post("/v1/videos/advanced-lip-sync", json=failing).json()["message"]
+        assert taken == f"external_task_id: 'once more' is in use by task {third}, which has another payload."
+        assert client.post("/v1/videos/advanced-lip-sync/once more/cancel").json()["data"]["task_id"] == third
+        fourth = create(client, order(session_id, f"{site}/s.mp3") | {"external_task_id": "once more"})
+    assert ended(client, fourth)["task_status"] == "succeed"
+    tasks = [ended(client, one) for one in (first, second, third, fourth)]
+    assert len({one["task_id"] for one in tasks}) == 4
+    assert {one["task_info"]["external_task_id"] for one in tasks} == {"once more"}
+    assert client.get("/v1/videos/advanced-lip-sync/once more").json()["data"] == tasks[3]
+    assert create(client, order(session_id, f"{site}/s.mp3") | {"external_task_id": "once more"}) == fourth
+    assert client.get("/v1/videos/advanced-lip-sync?pageSize=4").json()["data"] == tasks[::-1]
+
+
 def test_without_an_external_id_every_request_makes_a_task(client, site, session_id) -> None:
     payload = order(session_id, f"{site}/s.mp3") | {"external_task_id": ""}
     assert create(client, payload) != create(client, payload)
