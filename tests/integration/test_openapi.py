@@ -149,6 +149,7 @@ def test_the_comparison_sees_what_differs(document, line) -> None:
 def test_what_the_contract_and_kling_lack_is_marked(document) -> None:
     kling = {
         "IdentifyRequest": {"video_url", "video_id"},
+        "OlderLipSyncRequest": {"input", "external_task_id", "callback_url", "watermark_info"},
         "LipSyncRequest": {"session_id", "face_choose", "external_task_id", "callback_url", "watermark_info"},
         "TaskData": {
             *("task_id", "task_status", "task_status_msg", "task_info", "task_result", "created_at", "updated_at"),
@@ -168,7 +169,8 @@ def test_what_the_contract_and_kling_lack_is_marked(document) -> None:
         for operation in item.values()
         if contract.MARK not in operation
     }
-    own = {"identify_face", "create_task", "list_tasks", "get_task"}
+    own = {"identify_face", *(f"{verb}_{kind}" for kind in ("task", "older_task") for verb in ("create", "get"))}
+    own |= {"list_tasks", "list_older_tasks"}
     assert calls == own | {f"{prefix}_{name}" for prefix in ("klingai", "kling") for name in own}
 
 
@@ -209,7 +211,10 @@ def test_every_operation_has_a_name_of_its_own_and_tells_its_faults(document) ->
 
 
 def test_every_field_of_a_request_is_explained(document) -> None:
-    for name in ("IdentifyRequest", "LipSyncRequest", "FaceChoose", "FetchRequest", "WatermarkInfo"):
+    for name in (
+        *("IdentifyRequest", "LipSyncRequest", "FaceChoose", "FetchRequest", "WatermarkInfo"),
+        *("OlderLipSyncRequest", "OlderInput"),
+    ):
         assert all(part["description"] for part in _schemas(document, name)["properties"].values())
 
 

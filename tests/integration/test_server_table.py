@@ -24,6 +24,7 @@ from media_maker import make_sound, make_video, tone
 from duikou.units import MIB
 
 IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
+OLDER = "/v1/videos/lip-sync"
 
 
 class _Gone:
@@ -66,6 +67,11 @@ def face(**fields: Any) -> Ask:
     return sync(fields)
 
 
+def older(beside: dict[str, Any] | None = None, **fields: Any) -> Ask:
+    """lip-sync, good but for these fields of its `input`, and those beside it."""
+    return Ask("POST", OLDER, beside or {}, fields)
+
+
 def call(method: str, path: str, body: bytes | None = None) -> Ask:
     """Any call, without JSON."""
     return Ask(method, path, body=body)
@@ -84,7 +90,9 @@ NO_JSON = (400, 1201, "The request body is not valid JSON.")
 NO_UTF8 = (400, 1201, "The request body is not in UTF-8, as JSON must be.")
 NO_OBJECT = (400, 1201, "The request body must be a JSON object.")
 LENGTH = "it must last 2000 ms to 60000 ms."
-CLASSES = "only the 720p and 1080p classes are taken, 783360 to 2384640 pixels."
+CLASSES = "only 720p and 1080p are taken: a shorter side of 684 to 1134, or 783360 to 2384640 in all."
+NO_VOICE = "text2video needs a voice, and this server has none; send audio2video with audio_file or audio_url."
+NO_MODE = "sync_mode: 'stretch' is not one of 'cut_off', 'loop', 'bounce' or 'silence'."
 SHORT = f"{F}.sound_end_time: the audio from 0 ms to 1999 ms lasts 1999 ms; at least 2000 ms must be left."
 SIDES = "each side must have 512 to 2160."
 
@@ -152,8 +160,10 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/512x1530.mp4"), OK),
     (find(video_url="SITE/512x1529.mp4"), wrong(f"{V}: the video is 512x1529 pixels, 782848 in all; {CLASSES}")),
     (find(video_url="SITE/2160x1104.mp4"), OK),
-    (find(video_url="SITE/2160x1105.mp4"), wrong(f"{V}: the video is 2160x1105 pixels, 2386800 in all; {CLASSES}")),
-    (find(video_url="SITE/960x960.mp4"), OK),
+    *((find(video_url=f"SITE/{size}.mp4"), OK) for size in ("960x960", "960x720", "720x960", "720x720", "684x684")),
+    (find(video_url="SITE/683x683.mp4"), wrong(f"{V}: the video is 683x683 pixels, 466489 in all; {CLASSES}")),
+    (find(video_url="SITE/1134x2160.mp4"), OK),
+    (find(video_url="SITE/1135x2160.mp4"), wrong(f"{V}: the video is 1135x2160 pixels, 2451600 in all; {CLASSES}")),
     # advanced-lip-sync: the session
     (sync(session_id=GONE), wrong("session_id: a value is required.")),
     (sync(session_id=None), wrong("session_id: a string is expected, not null.")),
@@ -165,16 +175,20 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(face_choose=GONE), wrong("face_choose: a value is required.")),
     (sync(face_choose=[]), wrong("face_choose: 1 to 8 entries are expected, not 0.")),
     (sync(face_choose=[1]), wrong(f"{F}: an object is expected, not 1.")),
-    (sync(face_choose="x"), wrong("face_choose: a list of one object is expected, not 'x'.")),
-    (sync(face_choose=None), wrong("face_choose: a list of one object is expected, not null.")),
-    (sync(face_choose="TWICE"), wrong("face_choose: exactly one entry is expected, not 2.")),
+    (sync(face_choose="x"), wrong("face_choose: a list of objects is expected, not 'x'.")),
+    (sync(face_choose=None), wrong("face_choose: a list of objects is expected, not null.")),
+    (
+        sync(face_choose="TWICE"),
+        wrong("face_choose[1].face_id: face 0 is named twice; each face can speak once."),
+    ),
+    (sync(face_choose="BOTH"), OK),
     (face(face_id=1, sound_insert_time=7_000), OK),
     (face(face_id=GONE), wrong(f"{F}.face_id: a value is required.")),
     (face(face_id=None), wrong(f"{F}.face_id: a string is expected, not null.")),
     (face(face_id=1.5), wrong(f"{F}.face_id: a string is expected, not 1.5.")),
     (face(face_id=True), wrong(f"{F}.face_id: a string is expected, not true.")),
-    (face(face_id="7"), wrong(f"{F}.face_id: the session has no face '7'; its faces: 0, 1.")),
-    (face(face_id=-1), wrong(f"{F}.face_id: the session has no face '-1'; its faces: 0, 1.")),
+    (face(face_id="7"), wrong(f"{F}.face_id: the session has no face '7'; its faces: 0, 1, 2.")),
+    (face(face_id=-1), wrong(f"{F}.face_id: the session has no face '-1'; its faces: 0, 1, 2.")),
     (sync(session_id="EMPTY"), wrong(f"{F}.face_id: the session has no face '0'; its faces: none.")),
     (sync({"face_id": "1"}, session_id="ALONE"), wrong(f"{F}.face_id: the session has no face '1'; its faces: 0.")),
     # ... the crop
@@ -233,6 +247,37 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
             "10000 ms."
         ),
     ),
+    (face(sound_end_time=5_100, sound_start_time=3_000), OK),
+    (
+        face(sound_end_time=5_100, sound_start_time=3_001),
+        wrong(f"{F}.sound_end_time: the audio from 3001 ms to 5000 ms lasts 1999 ms; at least 2000 ms must be left."),
+    ),
+    (
+        face(sound_end_time=5_100, sound_start_time=3_100),
+        wrong(f"{F}.sound_end_time: the audio from 3100 ms to 5000 ms lasts 1900 ms; at least 2000 ms must be left."),
+    ),
+    (face(face_id="2", sound_insert_time=2_000), OK),
+    (
+        face(face_id="2", sound_insert_time=2_100),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 2100 ms to 5100 ms shares 1900 ms with the interval of face 2, "
+            "0 ms to 4000 ms; at least 2000 ms are needed."
+        ),
+    ),
+    (
+        face(face_id="2", sound_insert_time=2_101),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 2101 ms to 5101 ms shares 1899 ms with the interval of face 2, "
+            "0 ms to 4000 ms; at least 2000 ms are needed."
+        ),
+    ),
+    (
+        face(sound_end_time=2_000, sound_insert_time=8_100),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 8100 ms to 10000 ms shares 1900 ms with the interval of face 0, "
+            "0 ms to 10000 ms; at least 2000 ms are needed."
+        ),
+    ),
     (face(face_id="1", sound_insert_time=6_500), OK),
     (
         face(face_id="1", sound_insert_time=6_499),
@@ -261,6 +306,12 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     ),
     (face(original_audio_volume=3), wrong(f"{F}.original_audio_volume: 3 is more than the maximum, 2.")),
     (face(original_audio_volume=float("nan")), wrong(f"{F}.original_audio_volume: a number is expected, not nan.")),
+    *((face(original_audio_volume=0, original_audio_scope=one), OK) for one in ("speech", "video", "", None)),
+    (
+        face(original_audio_scope="clip"),
+        wrong(f"{F}.original_audio_scope: 'clip' is not one of 'speech' or 'video'."),
+    ),
+    (face(original_audio_scope=1), wrong(f"{F}.original_audio_scope: 1 is not one of 'speech' or 'video'.")),
     # ... the sound
     (face(sound_file=packed(stub_work.sound())), OK),
     (face(sound_file=f"data:audio/mpeg;base64,{packed(stub_work.sound())}"), OK),
@@ -326,12 +377,73 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(watermark_info={"enabled": "yes"}), wrong("watermark_info.enabled: true or false is expected, not 'yes'.")),
     (sync(sync_mode=""), OK),
     (sync(sync_mode="loop"), OK),
-    (
-        sync(sync_mode="stretch"),
-        wrong("sync_mode: 'stretch' is not one of 'cut_off', 'loop', 'bounce' or 'silence'."),
-    ),
+    (sync(sync_mode="stretch"), wrong(NO_MODE)),
     (sync(dry_run=1), wrong("dry_run: true or false is expected, not 1.")),
     (sync(dry_run=True), OK),
+    # the older call: what is in its input
+    (older(), OK),
+    (older(mode=GONE, audio_type=GONE), OK),
+    (older(mode=None, audio_type="", video_id="", audio_file=None), OK),
+    (older(mode="text2video"), wrong(f"input.mode: {NO_VOICE}")),
+    (older(mode="text2video", text="Hello.", audio_url=GONE), wrong(f"input.mode: {NO_VOICE}")),
+    (older(mode=GONE, text="Hello.", audio_url=GONE, audio_type=GONE), wrong(f"input.mode: {NO_VOICE}")),
+    (older(mode="sing"), wrong("input.mode: 'sing' is not audio2video.")),
+    (older(mode=1), wrong("input.mode: a string is expected, not 1.")),
+    (older(audio_type="mp3"), wrong("input.audio_type: 'mp3' is not one of file, url or base64.")),
+    (older(audio_type="file"), wrong("input.audio_file: a value is required.")),
+    (older(audio_url=GONE), wrong("input.audio_url: a value is required.")),
+    (older(audio_type="base64"), wrong("input.audio: a value is required.")),
+    (older(audio_type=GONE, audio_url=" "), wrong("input.audio_file: one of audio_file and audio_url must be given.")),
+    (
+        older(audio_type=GONE, audio_file="AAAA"),
+        wrong("input.audio_type: only one of audio_file and audio_url may be given."),
+    ),
+    (older(audio_url="AAAA"), wrong("input.audio_url: only http and https URLs are taken.")),
+    (older(audio_url="file:///etc/passwd"), wrong("input.audio_url: only http and https URLs are taken.")),
+    (older(audio_url="http://192.168.1.1/s.mp3"), wrong(f"input.audio_url: {UNREACHABLE}")),
+    (older(audio_url="SITE/1999.mp3"), wrong(f"input.audio_url: the audio lasts 1999 ms; {LENGTH}")),
+    (older(audio_type="file", audio_file=packed(stub_work.sound())), OK),
+    (older(audio_type="base64", audio=packed(stub_work.sound())), OK),
+    (
+        older(audio_type="file", audio_file="not base64!"),
+        wrong("input.audio_file: the value is neither an http(s) URL nor base64."),
+    ),
+    (older(video_url=GONE), wrong("input.video_url: exactly one of video_url and video_id must be given.")),
+    (older(video_id="1"), wrong("input.video_url: exactly one of video_url and video_id must be given.")),
+    (older(video_url="", video_id="1"), wrong("input.video_id: there is no video '1', or it has expired.")),
+    (older(video_url="SITE/nothing.mp4"), wrong("input.video_url: the host answered with status 404.")),
+    (older(video_url="SITE/640x480.mp4"), wrong(f"input.video_url: the video is 640x480 pixels; {SIDES}")),
+    (older(video_url="SITE/1999.mp4"), wrong(f"input.video_url: the video lasts 1999 ms; {LENGTH}")),
+    (
+        older(audio_url="SITE/60100.mp3"),
+        wrong("input.audio_url: the speech inserted at 0 ms ends at 60100 ms, after the video's end at 10000 ms."),
+    ),
+    (older({"sync_mode": "cut_off"}, audio_url="SITE/60100.mp3"), OK),
+    (older({"sync_mode": "cut_off"}, video_url="SITE/empty.mp4"), OK),  # the task fails, not the call
+    # ... and beside it
+    (older({"input": GONE}), wrong("input.audio_file: one of audio_file and audio_url must be given.")),
+    (older({"input": None}), wrong("input.audio_file: one of audio_file and audio_url must be given.")),
+    (older({"input": 5}), wrong("input: an object is expected, not 5.")),
+    (older({"input": ["a"]}), wrong("input: an object is expected, not ['a'].")),
+    (
+        older({"external_task_id": "taken"}),
+        wrong("external_task_id: 'taken' is in use by task TAKEN, which has another payload."),
+    ),
+    (older({"external_task_id": 5}), wrong("external_task_id: a string is expected, not 5.")),
+    (older({"callback_url": "nonsense"}), wrong("callback_url: only http and https URLs are taken.")),
+    (older({"watermark_info": {"enabled": 1}}), wrong("watermark_info.enabled: true or false is expected, not 1.")),
+    (older({"sync_mode": "stretch"}), wrong(NO_MODE)),
+    # ... its tasks
+    (call("GET", f"{OLDER}/TAKEN"), no_task("TAKEN")),
+    (call("GET", f"/KLING/{OLDER}/nobody/"), no_task("nobody")),
+    (call("GET", f"{OLDER}?pageNum=1.0&pageSize=500"), OK),
+    (call("GET", f"{OLDER}?pageSize=501"), wrong("pageSize: '501' is more than the maximum, 500.")),
+    (call("POST", f"{OLDER}/nobody/cancel"), no_task("nobody")),
+    (call("POST", f"{OLDER}/nobody/retry"), no_task("nobody")),
+    (call("DELETE", f"{OLDER}/nobody"), no_task("nobody")),
+    (call("GET", f"{OLDER}/nobody/events"), no_task("nobody")),
+    (call("POST", OLDER, b""), NO_OBJECT),
+    (call("POST", OLDER, b"[]"), wrong("body: an object is expected, not [].")),
     # one task, the list and the extensions
     (call("GET", f"{CREATE}/TAKEN"), OK),
     (call("GET", f"{CREATE}/taken"), OK),
@@ -456,11 +568,19 @@ class Place:
         path = self.told(ask.path)
         if ask.path == IDENTIFY and ask.body is None and ask.method == "POST":
             return self.client.post(path, content=self.told(json.dumps(ask.json)))
+        if ask.path == OLDER and ask.body is None and ask.method == "POST":
+            usual = {"video_url": "SITE/a.mp4", "mode": "audio2video", "audio_type": "url", "audio_url": "SITE/s.mp3"}
+            asked = {"input": present(usual | ask.choice)} | ask.json
+            return self.client.post(path, content=self.told(json.dumps(present(asked))))
         if ask.path == CREATE and ask.body is None and ask.method == "POST":
             payload: dict[str, Any] = order("SESSION", "SITE/s.mp3", **ask.choice)
             payload["face_choose"] = [present(payload["face_choose"][0])]
-            twice = {"face_choose": payload["face_choose"] * 2} if ask.json.get("face_choose") == "TWICE" else {}
-            return self.client.post(path, content=self.told(json.dumps(present(payload | ask.json | twice))))
+            (one,) = payload["face_choose"]
+            several = {"TWICE": [one, one], "BOTH": [one, one | {"face_id": "1", "sound_insert_time": 7_000}]}
+            asked = payload | ask.json
+            if str(asked["face_choose"]) in several:
+                asked["face_choose"] = several[asked["face_choose"]]
+            return self.client.post(path, content=self.told(json.dumps(present(asked))))
         body = None if ask.body is None else ask.body.replace(b"SITE", self.words["SITE"].encode())
         path = f"{str(self.client.base_url).rstrip('/')}{path}" if path.startswith("//") else path  # else it is a host
         return self.client.request(ask.method, path, content=body)
@@ -473,9 +593,12 @@ def present(fields: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory):
     video, sound = stub_work.video, stub_work.sound
-    sizes = ((511, 2160), (2161, 512), (640, 480), (512, 1530), (512, 1529), (2160, 1104), (2160, 1105), (960, 960))
+    sizes = (
+        *((511, 2160), (2161, 512), (640, 480), (512, 1530), (512, 1529), (2160, 1104), (960, 960)),
+        *((960, 720), (720, 960), (720, 720), (684, 684), (683, 683), (1134, 2160), (1135, 2160)),
+    )
     files = {
-        "a__mp4": video(faces=[[0, 10_000], [7_500, 10_000]]),
+        "a__mp4": video(faces=[[0, 10_000], [7_500, 10_000], [0, 4_000]]),
         "alone__mp4": video(),
         "empty__mp4": video(faces=[]),
         "void__mp4": b"",
@@ -534,6 +657,7 @@ def real(tmp_path_factory: pytest.TempPathFactory):
     (where / "web.mp4").write_bytes(b"\x1aE\xdf\xa3" + bytes(100))
     for suffix in ("mp3", "wav", "m4a", "aac"):
         make_sound(where / f"s.{suffix}", speech)
+        make_sound(where / f"two.{suffix}", tone(300, 2_000))
     make_sound(where / "short.wav", tone(300, 1_999))
     make_sound(where / "long.wav", tone(300, 60_200, rate=8_000), 8_000)
     make_sound(where / "codec.wav", speech, codec="dfpwm")
@@ -564,6 +688,7 @@ REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a; a video must be mp4 or mov.")),
     (find(video_url="SITE/sound.mp4"), wrong(f"{V}: the file has no video track.")),
     *((speak(f"s.{suffix}"), OK) for suffix in ("mp3", "wav", "m4a", "aac")),
+    *((speak(f"two.{suffix}", end_ms), OK) for suffix in ("mp3", "wav", "m4a", "aac") for end_ms in (2_000, 2_013)),
     (speak("short.wav"), wrong(f"{F}.sound_file: the audio lasts 1999 ms; {LENGTH}")),
     (speak("long.wav"), wrong(f"{F}.sound_file: the audio lasts 60200 ms; {LENGTH}")),
     (speak("codec.wav"), wrong(f"{F}.sound_file: the audio codec dfpwm is not supported.")),

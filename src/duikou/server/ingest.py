@@ -271,11 +271,13 @@ class Ingest:
         return task
 
     async def _session(self, account: str, body: schemas.LipSyncRequest) -> SessionRecord:
+        most = schemas.MAX_FACES if self._settings.several_faces else 1
+        if not 1 <= (given := len(body.face_choose)) <= most:
+            what = "exactly one entry is" if most == 1 else f"1 to {most} entries are"
+            raise InputError(f"{what} expected, not {given}.", field="face_choose")
         session = await run_in_threadpool(self._service.session, account, body.session_id)
         if session is None:
             raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
-        if len(body.face_choose) > 1 and not self._settings.several_faces:
-            raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
         self._check_callback(body)
         return session
 
