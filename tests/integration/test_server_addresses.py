@@ -16,7 +16,7 @@ from live_server import create, ended, identify, in_thread, order, settings, sou
 from receiver import receiver
 
 from duikou.database.engine import Database
-from duikou.server.http.own_address import checked_host
+from duikou.server.own_address import checked_host
 from duikou.tasks.accounts import Accounts, KeyKind
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"

@@ -91,6 +91,7 @@ NO_UTF8 = (400, 1201, "The request body is not in UTF-8, as JSON must be.")
 NO_OBJECT = (400, 1201, "The request body must be a JSON object.")
 LENGTH = "it must last 2000 ms to 60000 ms."
 CLASSES = "only 720p and 1080p are taken: a shorter side of 684 to 1134, or 783360 to 2384640 in all."
+TOO_LARGE = "The request body has 2097152 bytes, more than the 1114112 allowed."
 NO_VOICE = "text2video needs a voice, and this server has none; send audio2video with audio_file or audio_url."
 NO_MODE = "sync_mode: 'stretch' is not one of 'cut_off', 'loop', 'bounce' or 'silence'."
 SHORT = f"{F}.sound_end_time: the audio from 0 ms to 1999 ms lasts 1999 ms; at least 2000 ms must be left."
@@ -486,6 +487,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     ),
     (call("POST", "/v1/files", stub_work.sound()), OK),
     (call("POST", "/v1/files", b""), wrong("file: the file is empty.")),
+    *((call("POST", path, b"x" * (2 * MIB)), wrong(TOO_LARGE)) for path in ("//V1//Files/", "/kling/v1/files")),
     (call("GET", "/files/media/1.mp4"), (403, 1103, "The URL of /files/media/1.mp4 is not signed by this server.")),
     # bodies that are no object, too large, or none
     *((call("POST", path, b"{"), NO_JSON) for path in (IDENTIFY, CREATE)),

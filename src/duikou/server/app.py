@@ -83,7 +83,7 @@ def configure(app: FastAPI, settings: Settings, *, lifespan: Literal["on", "off"
         log_config=None,
         log_level=logging.ERROR,  # its warnings concern requests that this server answers and logs
         access_log=False,
-        proxy_headers=False,  # uvicorn would believe any process of this machine; see `http.own_address`
+        proxy_headers=False,  # uvicorn would believe any process of this machine; see `own_address`
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )

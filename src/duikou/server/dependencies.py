@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from duikou.server.http.own_address import base_url
 from duikou.server.ingest import Caller, Ingest
+from duikou.server.own_address import base_url
 from duikou.server.signed_urls import FileUrls, UrlSigner
 from duikou.settings import Settings
 from duikou.storage.base import Files

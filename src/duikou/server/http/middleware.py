@@ -21,7 +21,7 @@ from duikou.errors import DuikouError
 from duikou.server.dependencies import AppContext
 from duikou.server.errors import INTERNAL_MESSAGE, ApiError, ErrorCode, api_error
 from duikou.server.http.browser import CrossOriginMiddleware, SecurityHeadersMiddleware
-from duikou.server.http.own_address import ForwardedMiddleware
+from duikou.server.own_address import ForwardedMiddleware
 from duikou.server.schemas import ErrorEnvelope, error_sentence
 from duikou.settings import Settings
 from duikou.storage.base import FULL, disk_error
@@ -243,8 +243,8 @@ def _is_upload(scope: Scope) -> bool:
 
 def install(app: FastAPI, settings: Settings) -> None:
     """Add the middleware and the error handlers to an application. The last one added sees a request first."""
-    app.add_middleware(NormalizeMiddleware)
     app.add_middleware(RequestMiddleware)
+    app.add_middleware(NormalizeMiddleware)  # before the limit of a body is looked up by its path
     app.add_middleware(TracingMiddleware)
     if settings.allowed_origins:
         app.add_middleware(CrossOriginMiddleware, origins=settings.allowed_origins)
