@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from duikou.cli.terminal import AsJson, read_settings, server_packages, warn
 from duikou.net.reach import local_url, reachable_urls
-from duikou.settings import Settings
 from duikou.tasks.states import Queue
+
+if TYPE_CHECKING:
+    from duikou.settings import Settings
 
 HOME: Final = "127.0.0.1"  # where `duikou studio` listens: it is for the user of this machine
 DEFAULT_QUEUES: Final = f"{Queue.RENDER},{Queue.IDENTIFY}"
