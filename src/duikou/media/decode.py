@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -14,6 +15,7 @@ from av.video.stream import VideoStream
 from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
+from duikou.media.fields import EXAMINED, Fields, deinterlaced, judge, kinds, places
 from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
 from duikou.units import MIB
@@ -98,6 +100,7 @@ def frames(
     start: int = 0,
     stop: int | None = None,
     frame_times: demux.FrameTimes | None = None,
+    fields: Fields | None = None,
     field: str = "video",
 ) -> Iterator[Frame]:
     """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), a few in memory at a time.
@@ -105,6 +108,7 @@ def frames(
     Decoding begins at the key frame before `start`; numbers and pixels are the same as when decoding from frame 0. A
     frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree.
     frame_times: those of the file; without them its index is read first.
+    fields: how to make interlaced frames progressive; by default frames come as they are stored.
     Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
@@ -114,7 +118,8 @@ def frames(
     with demux.opened(path, field=field) as (file, _):
         stream = demux.video_stream(file, field=field)
         converter: Converter | None = None
-        for index, stored in _filled(_from(file, stream, frame_times, start, field=field), frame_times, start, stop):
+        decoded = _from(file, stream, frame_times, start, fields, field=field)
+        for index, stored in _filled(decoded, frame_times, start, stop):
             if converter is None:
                 converter = Converter(Picture.of(stream, stored))
             pts = int(frame_times.pts[index])
@@ -124,7 +129,13 @@ def frames(
 
 
 def backwards(
-    path: Path, *, start: int, stop: int, frame_times: demux.FrameTimes | None = None, field: str = "video"
+    path: Path,
+    *,
+    start: int,
+    stop: int,
+    frame_times: demux.FrameTimes | None = None,
+    fields: Fields | None = None,
+    field: str = "video",
 ) -> Iterator[Frame]:
     """Stream the `frames` numbered `start` to `stop` in reverse, decoded in blocks of about `BLOCK_BYTES`.
 
@@ -140,7 +151,7 @@ def backwards(
         while stop > start:
             first = max(stop - size, start)
             file.seek(int(frame_times.pts[0]), stream=stream)
-            found = _filled(_from(file, stream, frame_times, first, field=field), frame_times, first, stop)
+            found = _filled(_from(file, stream, frame_times, first, fields, field=field), frame_times, first, stop)
             block = _block(found, 2 * BLOCK_BYTES)
             if not block:
                 raise MediaError(f"frame {first} cannot be decoded.", field=field)
@@ -195,18 +206,43 @@ def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterat
 
 
 def _from(
-    file: InputContainer, stream: VideoStream, frame_times: demux.FrameTimes, start: int, *, field: str
+    file: InputContainer,
+    stream: VideoStream,
+    frame_times: demux.FrameTimes,
+    start: int,
+    fields: Fields | None = None,
+    *,
+    field: str,
 ) -> Iterator[VideoFrame]:
-    """Decoded frames from the last key frame whose pts is not after frame `start`.
+    """Decoded frames from the last key frame whose pts is not after frame `start`, or those that `fields` needs too.
 
     Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
     pictures too, because their leading frames show before the key frame.
     """
-    wanted = frame_times.pts[start]
+    wanted = frame_times.pts[max(start - fields.reach, 0) if fields else start]
     before = frame_times.keyframes[frame_times.keyframes <= wanted]
     if len(before) and before[-1] > frame_times.pts[0]:
         file.seek(int(before[-1]), stream=stream)
-    return _decoded(file, stream, field=field)
+    decoded = _decoded(file, stream, field=field)
+    return deinterlaced(decoded, fields) if fields else decoded
+
+
+def examine(path: Path, *, frame_times: demux.FrameTimes, field: str = "video") -> Fields | None:
+    """Decide from some dozens of frames, at places all over a file, how to make it progressive; `None` if it is.
+
+    Raises `MediaError` that names `field` where the file cannot be read.
+    """
+    starts = places(np.searchsorted(frame_times.pts, frame_times.keyframes), len(frame_times))
+    found: list[list[str]] = []
+    flagged = False
+    with demux.opened(path, field=field) as (file, _):
+        stream = demux.video_stream(file, field=field)
+        for start in starts.tolist():
+            file.seek(int(frame_times.pts[0]), stream=stream)
+            seen, says = kinds(_from(file, stream, frame_times, start, field=field), EXAMINED // len(starts))
+            found.append(seen)
+            flagged = flagged or says
+    return judge(found, flagged)
 
 
 def _filled(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -165,7 +165,7 @@ class LengthenedTimeline(Timeline):
                 for frame in self.frames(video):
                     writer.copy(frame)
                     progress("making the video longer", (frame.index + 1) / len(self))
-            yield Video.open(path)
+            yield replace(Video.open(path), progressive=True)
         finally:
             path.unlink(missing_ok=True)
 

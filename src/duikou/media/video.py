@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,7 @@ from duikou.errors import MediaError
 from duikou.media import decode, demux, sniff
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
+from duikou.media.fields import Fields
 from duikou.media.picture import Picture
 from duikou.media.probe import VideoInfo, audio_info
 
@@ -20,12 +22,19 @@ class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
     picture: how the first frame is stored; the encoder writes results the same way.
+    progressive: whether its frames are known to be progressive.
     """
 
     path: Path
     info: VideoInfo
     frame_times: FrameTimes
     picture: Picture
+    progressive: bool = False
+
+    @cached_property
+    def fields(self) -> Fields | None:
+        """How the frames are interlaced, or `None`: decided on first use and once, from frames all over the file."""
+        return None if self.progressive else decode.examine(self.path, frame_times=self.frame_times)
 
     @classmethod
     def open(cls, path: str | Path, *, field: str = "video") -> Self:
@@ -61,12 +70,15 @@ class Video:
         return cls(path, info, frame_times, picture)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end). See `decode.frames`."""
-        return decode.frames(self.path, start=start, stop=stop, frame_times=self.frame_times)
+        """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), progressive in any case.
+
+        See `decode.frames`.
+        """
+        return decode.frames(self.path, start=start, stop=stop, frame_times=self.frame_times, fields=self.fields)
 
     def backwards(self, start: int, stop: int) -> Iterator[Frame]:
         """The same frames in reverse. See `decode.backwards`."""
-        return decode.backwards(self.path, start=start, stop=stop, frame_times=self.frame_times)
+        return decode.backwards(self.path, start=start, stop=stop, frame_times=self.frame_times, fields=self.fields)
 
 
 def probe_video(path: str | Path, *, field: str = "video") -> VideoInfo:
