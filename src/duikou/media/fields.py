@@ -135,6 +135,7 @@ class _Graph:
     """A chain of FFmpeg's filters for frames like a given one."""
 
     def __init__(self, frame: VideoFrame, filters: Filters) -> None:
+        assert frame.time_base is not None
         self._base = frame.time_base
         self._graph = Graph()
         self._graph.threads = 1  # a frame of 1080p takes 7 ms
@@ -156,6 +157,7 @@ class _Graph:
             except (BlockingIOError, av.EOFError):
                 return
             assert found.pts is not None
+            assert found.time_base is not None
             found.pts = round(found.pts * found.time_base / self._base)  # bwdif halves the time base
             found.time_base = self._base
             yield found

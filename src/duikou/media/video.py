@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from duikou.errors import MediaError
-from duikou.media import decode, demux, sniff
+from duikou.media import decode, demux, iso, sniff
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.fields import Fields
@@ -54,6 +54,7 @@ class Video:
         with demux.opened(path, field=field) as (file, _):
             stream = demux.video_stream(file, field=field)
             picture = Picture.of(stream, decode.first_frame(file, stream, field=field))
+        picture = _without_dolby_vision(path, picture, field=field)
         audio = audio_info(path, field=field) if has_audio else None
         width, height = picture.size
         info = VideoInfo(
@@ -79,6 +80,22 @@ class Video:
     def backwards(self, start: int, stop: int) -> Iterator[Frame]:
         """The same frames in reverse. See `decode.backwards`."""
         return decode.backwards(self.path, start=start, stop=stop, frame_times=self.frame_times, fields=self.fields)
+
+
+def _without_dolby_vision(path: Path, picture: Picture, *, field: str) -> Picture:
+    """The picture with a note of Dolby Vision. Raises `MediaError` where nothing else can show its colours."""
+    dolby = iso.dolby_vision(path, field=field)
+    if dolby is None:
+        return picture
+    profile, compatible = dolby
+    if compatible == 0:
+        raise MediaError(
+            f"the video is Dolby Vision of profile {profile}, whose colours only Dolby's decoder can read; export it "
+            "as HDR10, HLG or without high dynamic range.",
+            field=field,
+        )
+    dynamic = dict.fromkeys(["Dolby Vision", *picture.light.dynamic])
+    return replace(picture, light=replace(picture.light, dynamic=tuple(dynamic)))
 
 
 def probe_video(path: str | Path, *, field: str = "video") -> VideoInfo:
