@@ -161,6 +161,7 @@ def _frame(spec: VideoSpec, number: int, shown: int) -> VideoFrame:
     pixels = np.ascontiguousarray(stored)
     frame = to_yuv(pixels, spec.pixel_format, matrix=spec.matrix, full_range=spec.full_range)
     frame.pts, frame.time_base = shown, spec.time_base
+    frame.color_trc, frame.color_primaries = spec.transfer, spec.primaries  # ProRes has them in each frame
     return frame
 
 

@@ -1,12 +1,13 @@
 """Puts what was painted on tone-mapped images into the planes of the source, which have more bits and other colours.
 
 A whole image has too few bits to become a frame with high dynamic range again. So each frame keeps its planes, and only
-the difference between what was painted and what was there is added to them.
+what was painted changes them, by as much as it changed the image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import cv2
 import numpy as np
@@ -16,7 +17,11 @@ from duikou.arrays import Float32Array, Image, Image16
 from duikou.media.hdr import MAX_CODE, Tone
 from duikou.media.picture import Converter, Picture, bgr_to_yuv, view
 
-_BITS = 10
+_BITS: Final = 10
+_GRAIN: Final = 4
+"""Codes of 10 bits by which planes differ from their 8-bit image through rounding alone, at most."""
+_FADED: Final = 16
+"""Grey levels of a change that leaves nothing of light and colours outside the range of the image."""
 
 
 class Repainter:
@@ -28,7 +33,7 @@ class Repainter:
         self._tone: Tone = tone
         self._stored, self._encoded = stored, encoded
         self._converter = Converter(stored)
-        self._to_yuv = bgr_to_yuv(encoded, _BITS)
+        self._to_yuv = bgr_to_yuv(encoded, _BITS) * [255, 255, 255, 1]
         self._half = encoded.pixel_format == "yuv420p10le"
 
     def copied(self, frame: VideoFrame) -> VideoFrame:
@@ -40,40 +45,51 @@ class Repainter:
     def painted(self, frame: VideoFrame, before: Image, after: Image) -> VideoFrame:
         """A decoded frame, upright, changed as `after` (H, W, 3) differs from `before`, its own tone-mapped image."""
         planes = self._planes(frame)
-        rows, columns = (np.flatnonzero(np.any(before != after, axis=axes)) for axes in ((1, 2), (0, 2)))
+        changed = before != after
+        rows, columns = np.flatnonzero(changed.any((1, 2))), np.flatnonzero(changed.any((0, 2)))
         if len(rows):
             # Whole pixels of chroma, which cover 2 x 2 pixels of luma.
-            top, left, bottom, right = (
-                rows[0] // 2 * 2,
-                columns[0] // 2 * 2,
-                rows[-1] // 2 * 2 + 2,
-                columns[-1] // 2 * 2 + 2,
-            )
-            part = np.s_[top:bottom, left:right]
-            change = (self._tone.coded(after[part]) - self._tone.coded(before[part])) * np.float32(255)
-            for plane, added, step in zip(planes, self._differences(change), self._steps, strict=True):
-                place = plane[top // step : bottom // step, left // step : right // step]
-                place[:] = np.clip(np.rint(place + added), 0, MAX_CODE)
+            (top, bottom), (left, right) = ((one[0] // 2, one[-1] // 2 + 1) for one in (rows, columns))
+            parts = [
+                plane[2 * top // step : 2 * bottom // step, 2 * left // step : 2 * right // step]
+                for plane, step in zip(planes, self._steps, strict=True)
+            ]
+            place = np.s_[2 * top : 2 * bottom, 2 * left : 2 * right]
+            self._change(parts, before[place], after[place])
         return self._frame(planes)
+
+    def _change(self, planes: Sequence[Image16], before: Image, after: Image) -> None:
+        """Change parts of the planes in place.
+
+        What the planes show beyond the image's 8 bits stays on top of the change. Light and colours outside the range
+        of the image fade as the change grows.
+        """
+        old, new = (self._yuv(self._tone.coded(image)) for image in (before, after))
+        change = np.abs(after.astype(np.int16) - before).max(-1).astype(np.float32)
+        fading = np.minimum(change / _FADED, 1)
+        for plane, was, wanted, step in zip(planes, old, new, self._steps, strict=True):
+            beyond = plane - was
+            outside = beyond - np.clip(beyond, -_GRAIN, _GRAIN)
+            faded = outside * (_halved(fading) if step == 2 else fading)
+            plane[:] = np.clip(np.rint(wanted + beyond - faded), 0, MAX_CODE)
 
     def whole(self, image: Image) -> VideoFrame:
         """The frame of an upright tone-mapped image (H, W, 3), for want of its planes."""
-        parts = self._differences(self._tone.coded(image) * np.float32(255))
-        planes = [np.rint(part + offset) for part, offset in zip(parts, self._to_yuv[:, 3], strict=True)]
-        return self._frame([np.clip(plane, 0, MAX_CODE).astype(np.uint16) for plane in planes])
+        planes = self._yuv(self._tone.coded(image))
+        return self._frame([np.clip(np.rint(plane), 0, MAX_CODE).astype(np.uint16) for plane in planes])
 
     @property
     def _steps(self) -> tuple[int, int, int]:
         """Pixels along each side that share one value of luma, Cb and Cr."""
         return (1, 2, 2) if self._half else (1, 1, 1)
 
-    def _differences(self, bgr: Float32Array) -> list[Float32Array]:
-        """Differences of luma, Cb and Cr for differences of R'G'B' (H, W, 3) in units of 1/255."""
-        luma, blue, red = cv2.split(cv2.transform(bgr, self._to_yuv[:, :3]))
-        if self._half:
-            size = luma.shape[1] // 2, luma.shape[0] // 2
-            blue, red = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (blue, red))
-        return [np.asarray(one, np.float32) for one in (luma, blue, red)]
+    def _yuv(self, coded: Float32Array) -> list[Float32Array]:
+        """Luma, Cb and Cr in codes of 10 bits for R'G'B' (H, W, 3) of 0 to 1."""
+        planes = cv2.split(cv2.transform(coded, self._to_yuv))
+        return [
+            _halved(np.asarray(plane, np.float32)) if step == 2 else np.asarray(plane, np.float32)
+            for plane, step in zip(planes, self._steps, strict=True)
+        ]
 
     def _planes(self, frame: VideoFrame) -> list[Image16]:
         """Copies of the planes of a decoded frame, upright."""
@@ -87,3 +103,9 @@ class Repainter:
             view(made, np.uint16)[:] = plane
         frame.color_range = picture.yuv_range
         return frame
+
+
+def _halved(plane: Float32Array) -> Float32Array:
+    """The means of 2 x 2 pixels."""
+    size = plane.shape[1] // 2, plane.shape[0] // 2
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
