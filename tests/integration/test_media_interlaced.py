@@ -11,6 +11,7 @@ import pytest
 from media_maker import Image, make_video
 
 from duikou.arrays import Float64Array
+from duikou.errors import MediaError
 from duikou.media import decode
 from duikou.media.decode import Frame
 from duikou.media.encode import VideoWriter
@@ -172,6 +173,17 @@ def test_a_damaged_frame_costs_no_other(tmp_path: Path) -> None:
     assert np.array_equal(found[12], found[11])
     assert error(found[:11], progressive) < 2
     assert [np.abs(one - two).max() for one, two in zip(luma(video.frames(12)), found[12:], strict=True)] == [0] * 13
+
+
+def test_fields_that_are_pictures_of_their_own_are_refused(tmp_path: Path) -> None:
+    def field(number: int, width: int, height: int) -> Image:
+        return scene(number / 2, width, 2 * height)[number % 2 :: 2]
+
+    options = {"x265-params": "interlace=tff"}
+    path = make_video(tmp_path / "fields.mp4", size=(160, 64), fps=50, paint=field, codec="libx265", options=options)
+    with pytest.raises(MediaError) as caught:
+        Video.open(path)
+    assert str(caught.value) == "video: the video stores its fields as separate HEVC pictures; export it progressive."
 
 
 def test_turned_frames_become_progressive_before_they_stand_upright(tmp_path: Path) -> None:

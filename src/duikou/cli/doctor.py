@@ -109,6 +109,8 @@ def _codecs() -> Iterator[Check]:
             yield Check(purpose, False, f"PyAV {av.__version__} has no {name}", REINSTALL_MEDIA)
         else:
             yield Check(purpose, True, f"{name} of FFmpeg {ffmpeg} in PyAV {av.__version__}")
+    kept = "libx265" in av.codecs_available
+    yield Check("HDR out", True, "libx265" if kept else "no libx265: results in HDR are tone-mapped to BT.709")
 
 
 def _models() -> Iterator[Check]:

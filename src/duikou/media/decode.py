@@ -188,6 +188,11 @@ def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> Vid
     """The first decodable frame of a file that was just opened."""
     stream.codec_context.thread_count = 1  # each further thread would allocate a picture and do nothing
     for frame in _decoded(file, stream, field=field):
+        if frame.interlaced_frame and stream.codec_context.codec.canonical_name == "hevc":
+            # FFmpeg flags only pictures that are single fields, and returns these as they are, half as high.
+            raise MediaError(
+                "the video stores its fields as separate HEVC pictures; export it progressive.", field=field
+            )
         return frame
     raise MediaError("none of the frames can be decoded.", field=field)
 
