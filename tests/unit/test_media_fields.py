@@ -27,6 +27,7 @@ PULLDOWN = ["tff", "tff", "progressive", "tff", "tff"] * 2
         ([UNKNOWN], True, Fields("auto")),
         ([UNKNOWN, WHOLE], True, None),
         ([["tff"] * 5 + ["progressive"] * 5], False, None),
+        ([UNKNOWN[:6] + TOP], False, Fields("tff")),
         ([["tff"] * 3], False, None),
         ([[]], False, None),
         ([], True, Fields("auto")),

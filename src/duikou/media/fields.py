@@ -24,12 +24,15 @@ PLACES: Final = 5
 """Places of a video at which its frames are examined. Decoding there begins at a key frame, so each costs the same."""
 EXAMINED: Final = 50
 """Frames to examine, at all places together: a second or two, in which almost every picture moves."""
+PATIENCE: Final = 5
+"""How many times more frames to examine at a place where nothing moves."""
 RUN: Final = 10
 """Frames judged together: two turns of the pattern in which films become interlaced video (3:2 pulldown)."""
 _MIXED: Final = 0.1  # share of progressive frames from which a video counts as mixed; 3:2 pulldown leaves one of five
 _CLEAR: Final = 2  # how many times more frames must have one order of fields than the other
 _FIELDMATCH_FORMATS: Final = frozenset({"yuv420p", "yuv422p", "yuv444p"})
 _KIND: Final = "lavfi.idet.single.current_frame"
+_UNDETERMINED: Final = "undetermined"
 
 Filters = Sequence[tuple[str, str]]
 """Names and arguments of FFmpeg's filters, in their order."""
@@ -68,8 +71,8 @@ def judge(kinds: Sequence[Sequence[str]], flagged: bool) -> Fields | None:
     kinds: for each place, what idet says of consecutive frames: `tff`, `bff`, `progressive` or `undetermined`.
     flagged: whether the file says that its frames are interlaced. What the frames show counts for more.
     """
-    runs = [place[at : at + RUN] for place in kinds for at in range(0, len(place), RUN)]
-    found = Counter(kind for run in runs for kind in run)
+    runs = [place[at : at + RUN] for place in kinds for at in range(max(len(place) - RUN, 0) + 1)]
+    found = Counter(kind for place in kinds for kind in place)
     order = _order(found, flagged)
     interlaced = found["tff"] + found["bff"]
     if any(2 * sum(kind in ("tff", "bff") for kind in run) > len(run) >= RUN // 2 for run in runs):
@@ -95,18 +98,23 @@ def places(keyframes: IntArray, count: int) -> IntArray:
 
 
 def kinds(frames: Iterable[VideoFrame], count: int) -> tuple[list[str], bool]:
-    """What idet says of up to `count` consecutive frames without the first and last, and whether any is flagged."""
+    """What idet says of consecutive frames without the first and last, and whether any is flagged.
+
+    These are `count` frames, or up to `PATIENCE` times as many where nothing moves.
+    """
     flagged = False
-    found = []
+    found: list[str] = []
 
     def seen() -> Iterator[VideoFrame]:
         nonlocal flagged
-        for frame in islice(frames, count):
+        for frame in islice(frames, PATIENCE * count):
             flagged = flagged or frame.interlaced_frame
             yield frame
 
     for frame in _filtered(seen(), lambda _: [("idet", "")]):
-        found.append(str(frame.metadata.get(_KIND, "undetermined")))
+        found.append(str(frame.metadata.get(_KIND, _UNDETERMINED)))
+        if len(found) >= count and sum(kind != _UNDETERMINED for kind in found) >= min(count, 2 * RUN):
+            break
     return found[1:-1], flagged
 
 
