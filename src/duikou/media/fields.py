@@ -28,7 +28,7 @@ PATIENCE: Final = 5
 """How many times more frames to examine at a place where nothing moves."""
 RUN: Final = 10
 """Frames judged together: two turns of the pattern in which films become interlaced video (3:2 pulldown)."""
-_MIXED: Final = 0.1  # share of progressive frames from which a video counts as mixed; 3:2 pulldown leaves one of five
+_MIXED: Final = 0.15  # share of progressive frames from which a video counts as mixed; 3:2 pulldown leaves one of five
 _CLEAR: Final = 2  # how many times more frames must have one order of fields than the other
 _FIELDMATCH_FORMATS: Final = frozenset({"yuv420p", "yuv422p", "yuv444p"})
 _KIND: Final = "lavfi.idet.single.current_frame"
