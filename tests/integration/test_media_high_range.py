@@ -19,7 +19,7 @@ from duikou.media.audio import Audio
 from duikou.media.encode import VideoWriter
 from duikou.media.hdr import HLG, PQ, LightLevels
 from duikou.media.losses import losses
-from duikou.media.picture import view
+from duikou.media.picture import view16
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
@@ -124,7 +124,7 @@ def test_pixels_outside_the_paint_reach_the_encoder_untouched(tmp_path: Path, mo
     for frame, new in zip(frames, sent, strict=True):
         assert frame.stored is not None
         for old, plane, step in zip(frame.stored.planes, new.planes, (1, 2, 2), strict=True):
-            same = np.equal(view(old, np.uint16), view(plane, np.uint16))
+            same = np.equal(view16(old), view16(plane))
             assert not same[60 // step : 80 // step, 100 // step : 130 // step].all()
             same[60 // step : 80 // step, 100 // step : 130 // step] = True
             assert same.all()

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from duikou.media import encode, hdr
 from duikou.media.hdr import HLG, MAX_CODE, PQ, LightLevels
 from duikou.media.losses import losses
-from duikou.media.picture import Converter, Orientation, Picture, view
+from duikou.media.picture import Converter, Orientation, Picture, view16
 from duikou.media.pixels import Pixels
 from duikou.media.repaint import Repainter
 
@@ -65,14 +65,14 @@ def frame_of(picture: Picture, seed: int) -> VideoFrame:
     random = np.random.default_rng(seed)
     frame = VideoFrame(picture.width, picture.height, picture.pixel_format)
     for plane, level in zip(frame.planes, (420, 500, 540), strict=True):
-        pixels = view(plane, np.uint16)
+        pixels = view16(plane)
         y, x = np.indices(pixels.shape)
         pixels[:] = level + 60 * np.sin(x / 7 + seed) * np.cos(y / 9) + random.integers(-2, 3, pixels.shape)
     return frame
 
 
 def planes_of(frame: VideoFrame) -> list[Any]:
-    return [view(plane, np.uint16).astype(int) for plane in frame.planes]
+    return [view16(plane).astype(int) for plane in frame.planes]
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])

@@ -100,15 +100,16 @@ def read_audio(
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
         raise InputError(f"the range from {start_ms} ms to {end_ms} ms is empty or begins before 0.", field=field)
+    clock = demux.read_clock(path, field=field)
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         if stream is None:
             raise MediaError("the file has no audio.", field=field)
-        pieces = _pieces(file, stream, field=field)
+        pieces = _pieces(file, stream, clock.sound, field=field)
         if container in ELEMENTARY:
             pieces = _from_first(pieces)
         elif stream.duration and stream.start_time is not None and stream.time_base is not None:
-            pieces = _until(pieces, (stream.start_time + stream.duration) * stream.time_base)
+            pieces = _until(pieces, (stream.start_time + stream.duration) * stream.time_base - clock.sound)
         found = _collect(pieces, start_ms, end_ms, field=field)
     return found.converted(rate=rate, channels=channels)
 
@@ -120,8 +121,8 @@ class _Piece:
     rate: int
 
 
-def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[_Piece]:
-    """Decoded pieces in time order, without damaged packets."""
+def _pieces(file: InputContainer, stream: AudioStream, zero_s: Fraction, *, field: str) -> Iterator[_Piece]:
+    """Decoded pieces in time order, without damaged packets. zero_s: time 0 on the track's clock."""
     resampler: AudioResampler | None = None
     shape: tuple[int, str, str] | None = None
     total = 0
@@ -143,7 +144,7 @@ def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterato
             limits.check_audio(frame.sample_rate, frame.layout.nb_channels, field=field)
             total += frame.samples
             limits.check_length(samples_to_ms(total, frame.sample_rate), "audio", field=field)
-            start = frame.pts * frame.time_base
+            start = frame.pts * frame.time_base - zero_s
             now = (frame.sample_rate, frame.layout.name, frame.format.name)
             if resampler is None or now != shape:
                 layout = "stereo" if frame.layout.nb_channels > _STEREO else frame.layout

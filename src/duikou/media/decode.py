@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
 from duikou.media.fields import EXAMINED, Fields, deinterlaced, judge, kinds, places
+from duikou.media.fit import Fitter
 from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
 from duikou.units import MIB
@@ -90,8 +92,9 @@ def times(path: Path, *, field: str = "video") -> IntArray:
 
 def read_frame_times(path: Path, *, field: str = "video") -> demux.FrameTimes:
     """Read when each frame of a file shows from its packets."""
+    clock = demux.read_clock(path, field=field)
     with demux.opened(path, field=field) as (file, _):
-        return demux.read_frame_times(file, demux.video_stream(file, field=field), field=field)
+        return demux.read_frame_times(file, demux.video_stream(file, field=field), clock, field=field)
 
 
 def frames(
@@ -100,31 +103,30 @@ def frames(
     start: int = 0,
     stop: int | None = None,
     frame_times: demux.FrameTimes | None = None,
-    fields: Fields | None = None,
+    picture: Picture | None = None,
     field: str = "video",
 ) -> Iterator[Frame]:
     """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), a few in memory at a time.
 
     Decoding begins at the key frame before `start`; numbers and pixels are the same as when decoding from frame 0. A
-    frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree.
-    frame_times: those of the file; without them its index is read first.
-    fields: how to make interlaced frames progressive; by default frames come as they are stored.
+    frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree. One in
+    another format than the first is fitted into that, see `fit`.
+    frame_times, picture: those of the file; without them its index and its first frame are read first. Interlaced
+        frames become progressive where the picture says how.
     Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
     stop = len(frame_times) if stop is None else min(stop, len(frame_times))
     if start < 0 or start >= stop:
         return
-    with demux.opened(path, field=field) as (file, _):
-        stream = demux.video_stream(file, field=field)
-        converter: Converter | None = None
-        decoded = _from(file, stream, frame_times, start, fields, field=field)
-        for index, stored in _filled(decoded, frame_times, start, stop):
-            if converter is None:
-                converter = Converter(Picture.of(stream, stored))
+    picture = picture or read_picture(path, field=field)
+    converter = Converter(picture)
+    with _source(path, frame_times, picture, field=field) as source:
+        index = -1
+        for index, stored in source.numbered(start, stop):
             pts = int(frame_times.pts[index])
             yield Frame(index, pts, frame_times.ms(pts), stored=stored, converter=converter)
-        if converter is None:
+        if index < 0:
             raise MediaError("none of the frames can be decoded.", field=field)
 
 
@@ -134,7 +136,7 @@ def backwards(
     start: int,
     stop: int,
     frame_times: demux.FrameTimes | None = None,
-    fields: Fields | None = None,
+    picture: Picture | None = None,
     field: str = "video",
 ) -> Iterator[Frame]:
     """Stream the `frames` numbered `start` to `stop` in reverse, decoded in blocks of about `BLOCK_BYTES`.
@@ -142,24 +144,25 @@ def backwards(
     Every block is decoded from the key frame before it, so files with long groups of pictures take longer.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
-    stop = min(stop, len(frame_times))
-    # One decoder for all blocks: PyAV frees a closed one only at the next collection of cycles.
-    with demux.opened(path, field=field) as (file, _):
-        stream = demux.video_stream(file, field=field)
-        converter: Converter | None = None
-        size = MIN_BLOCK
+    picture = picture or read_picture(path, field=field)
+    stop, converter = min(stop, len(frame_times)), Converter(picture)
+    size = MIN_BLOCK
+    # A decoder that has met another format may not know the first one any more, and it reads some frames ahead.
+    varies = stop < len(frame_times)
+    with ExitStack() as files:
+        source: _Source | None = None
         while stop > start:
+            if source is None or varies:
+                varies = source is not None and source.varies
+                files.close()  # otherwise one decoder serves all blocks: PyAV frees it only when it collects cycles
+                source = files.enter_context(_source(path, frame_times, picture, field=field))
+            source.seek(int(frame_times.pts[0]))
             first = max(stop - size, start)
-            file.seek(int(frame_times.pts[0]), stream=stream)
-            found = _filled(_from(file, stream, frame_times, first, fields, field=field), frame_times, first, stop)
-            block = _block(found, 2 * BLOCK_BYTES)
+            block = list(source.numbered(first, stop))
             if not block:
                 raise MediaError(f"frame {first} cannot be decoded.", field=field)
-            if len(block) < stop - first and len(block) > MIN_BLOCK:
-                size = MIN_BLOCK  # the frames became larger: decode a smaller block
-                continue
-            converter = converter or Converter(Picture.of(stream, block[0][1]))
-            size = max(BLOCK_BYTES // _bytes(block[0][1]), MIN_BLOCK)
+            varies = varies or source.varies
+            size = max(BLOCK_BYTES // sum(plane.buffer_size for plane in block[0][1].planes), MIN_BLOCK)
             stop = first
             while block:
                 index, stored = block.pop()
@@ -167,21 +170,11 @@ def backwards(
                 yield Frame(index, pts, frame_times.ms(pts), stored=stored, converter=converter)
 
 
-def _block(found: Iterator[tuple[int, VideoFrame]], most: int) -> list[tuple[int, VideoFrame]]:
-    """The first numbered frames: at least `MIN_BLOCK`, and no more than fit into `most` bytes, by one frame."""
-    block: list[tuple[int, VideoFrame]] = []
-    held = 0
-    for index, stored in found:
-        block.append((index, stored))
-        held += _bytes(stored)
-        if held > most and len(block) > MIN_BLOCK:
-            break
-    return block
-
-
-def _bytes(stored: VideoFrame) -> int:
-    """Bytes of a frame's stored pixels."""
-    return sum(plane.buffer_size for plane in stored.planes)
+def read_picture(path: Path, *, field: str = "video") -> Picture:
+    """Decode the first frame of a file and return its format. Raises `MediaError` that names `field`."""
+    with demux.opened(path, field=field) as (file, _):
+        stream = demux.video_stream(file, field=field)
+        return Picture.first(stream, first_frame(file, stream, field=field))
 
 
 def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
@@ -199,6 +192,7 @@ def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> Vid
 
 def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[VideoFrame]:
     demux.select_stream(file, stream)
+    pixels = 0
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
         try:
@@ -206,33 +200,65 @@ def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterat
         except av.FFmpegError:
             continue  # a damaged packet loses only its own frame
         for frame in found:
-            limits.check_picture(frame.width, frame.height, field=field)  # may be larger than the header declares
+            # Frames may be larger than the header declares.
+            limits.check_picture(frame.width, frame.height, field=field)
+            pixels += frame.width * frame.height
+            limits.check_decoded(pixels, field=field)
             yield frame
 
 
-def _from(
-    file: InputContainer,
-    stream: VideoStream,
-    frame_times: demux.FrameTimes,
-    start: int,
-    fields: Fields | None = None,
-    *,
-    field: str,
-) -> Iterator[VideoFrame]:
-    """Decoded frames from the last key frame whose pts is not after frame `start`, or those that `fields` needs too.
-
-    Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
-    pictures too, because their leading frames show before the key frame.
-    """
-    wanted = frame_times.pts[max(start - fields.reach, 0) if fields else start]
-    before = frame_times.keyframes[frame_times.keyframes <= wanted]
-    if len(before) and before[-1] > frame_times.pts[0]:
-        file.seek(int(before[-1]), stream=stream)
-    decoded = _decoded(file, stream, field=field)
-    return deinterlaced(decoded, fields) if fields else decoded
+@contextmanager
+def _source(path: Path, frame_times: demux.FrameTimes, picture: Picture, *, field: str) -> Iterator[_Source]:
+    """The open file of a video. picture: the format of its first frame, which all frames get."""
+    with demux.opened(path, field=field) as (file, _):
+        yield _Source(file, frame_times, picture, field=field)
 
 
-def examine(path: Path, *, frame_times: demux.FrameTimes, field: str = "video") -> Fields | None:
+class _Source:
+    """See `_source`."""
+
+    def __init__(self, file: InputContainer, frame_times: demux.FrameTimes, picture: Picture, *, field: str) -> None:
+        self._file, self._stream = file, demux.video_stream(file, field=field)
+        self._times, self._field = frame_times, field
+        self._fitter, self._fields = Fitter(self._stream, picture), picture.fields
+
+    @property
+    def varies(self) -> bool:
+        """Whether a frame in another format was met."""
+        return self._fitter.used
+
+    def seek(self, pts: int) -> None:
+        """Go to the last key frame whose pts is not after `pts`."""
+        self._file.seek(pts + self._times.origin, stream=self._stream)
+
+    def numbered(self, start: int, stop: int) -> Iterator[tuple[int, VideoFrame]]:
+        """One frame for each number from `start` to `stop`; a missing frame repeats the one before it."""
+        if self._fields is None:
+            return _filled(self.fitted(start), self._times, start, stop)
+        found = deinterlaced(self.fitted(max(start - self._fields.reach, 0)), self._fields)
+        return _filled(found, self._times, start, stop)
+
+    def fitted(self, start: int) -> Iterator[VideoFrame]:
+        """Decoded frames from the last key frame whose pts is not after frame `start`, with pts on the file's timeline.
+
+        Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
+        pictures too, because their leading frames show before the key frame.
+        """
+        return self._fitter.fitted(self._from(start))
+
+    def _from(self, start: int) -> Iterator[VideoFrame]:
+        """What `fitted` fits."""
+        times = self._times
+        before = times.keyframes[times.keyframes <= times.pts[start]]
+        if len(before) and before[-1] > times.pts[0]:
+            self.seek(int(before[-1]))
+        for frame in _decoded(self._file, self._stream, field=self._field):
+            if frame.pts is not None:
+                frame.pts -= times.origin
+            yield frame
+
+
+def examine(path: Path, *, frame_times: demux.FrameTimes, picture: Picture, field: str = "video") -> Fields | None:
     """Decide from some dozens of frames, at places all over a file, how to make it progressive; `None` if it is.
 
     Raises `MediaError` that names `field` where the file cannot be read.
@@ -240,13 +266,11 @@ def examine(path: Path, *, frame_times: demux.FrameTimes, field: str = "video") 
     starts = places(np.searchsorted(frame_times.pts, frame_times.keyframes), len(frame_times))
     found: list[list[str]] = []
     flagged = False
-    with demux.opened(path, field=field) as (file, _):
-        stream = demux.video_stream(file, field=field)
-        for start in starts.tolist():
-            file.seek(int(frame_times.pts[0]), stream=stream)
-            seen, says = kinds(_from(file, stream, frame_times, start, field=field), EXAMINED // len(starts))
-            found.append(seen)
-            flagged = flagged or says
+    for start in starts.tolist():
+        with _source(path, frame_times, picture, field=field) as source:
+            seen, says = kinds(source.fitted(start), EXAMINED // len(starts))
+        found.append(seen)
+        flagged = flagged or says
     return judge(found, flagged)
 
 

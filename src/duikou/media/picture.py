@@ -23,8 +23,9 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from duikou.arrays import Float64Array, Image
+from duikou.arrays import Float64Array, Image, Image16
 from duikou.media import hdr
+from duikou.media.fields import Fields
 from duikou.media.hdr import LightLevels, Tone
 
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
@@ -55,6 +56,7 @@ _LUMA_WEIGHTS: Final = {
     Colorspace.BT2020: (0.2627, 0.0593),
 }
 """Weights of red and blue in luma, H.273, table 4."""
+_FULL_RANGE_NAMES: Final = "yuvj"  # how FFmpeg's names of formats with full range begin
 _PIXEL_FORMATS_420: Final = frozenset({"yuv420p", "yuvj420p"})
 _ENCODED: Final = {8: ("yuv420p", "yuv444p"), 10: ("yuv420p10le", "yuv444p10le")}
 """Pixel formats of results by bits of a channel, for even sides and for odd ones."""
@@ -69,9 +71,15 @@ class Orientation:
     mirror_y: bool = False
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> Orientation:
-        """Read a decoded frame's display matrix (ISO 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y."""
-        a, b, c, d = _display_matrix(frame)
+    def of(cls, frame: VideoFrame, *, otherwise: Orientation | None = None) -> Orientation:
+        """Read a decoded frame's display matrix (ISO 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y.
+
+        otherwise: for a frame without a matrix; upright by default.
+        """
+        matrix = _display_matrix(frame)
+        if matrix is None:
+            return otherwise or cls()
+        a, b, c, d = matrix
         if abs(a) + abs(d) >= abs(b) + abs(c):
             return cls(False, a < 0, d < 0)
         return cls(True, c < 0, b < 0)
@@ -100,15 +108,15 @@ class Orientation:
         return np.ascontiguousarray(image)
 
 
-def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """a, b, c and d of a frame's display matrix; the identity where it has none."""
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """a, b, c and d of a frame's display matrix; `None` where it has none."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV does not know another kind of side data of this frame
         turn = round(-frame.rotation / 90) % 4
-        return ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))[turn]
+        return None if turn == 0 else ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))[turn]
     if data is None:
-        return 1, 0, 0, 1
+        return None
     a, b, _, c, d = struct.unpack_from("5i", bytes(cast("SideData", data)))
     return a, b, c, d
 
@@ -121,6 +129,7 @@ class Picture:
     pixel_format: FFmpeg's name. matrix, primaries, transfer: H.273 code points, 2 where unspecified.
     full_range: whether black is 0 and white 255 (else 16 and 235).
     sample_aspect_ratio: width of a stored pixel over its height. light: static metadata of a PQ video.
+    fields: how its frames are interlaced, where that is known.
     """
 
     width: int
@@ -133,23 +142,45 @@ class Picture:
     full_range: bool
     sample_aspect_ratio: Fraction
     light: LightLevels = field(default_factory=LightLevels)
+    fields: Fields | None = None
 
     @classmethod
-    def of(cls, stream: VideoStream, frame: VideoFrame) -> Picture:
-        """Read from the stream's headers and one decoded frame."""
+    def of(cls, frame: VideoFrame, orientation: Orientation, sample_aspect_ratio: Fraction) -> Picture:
+        """Read from a decoded frame, which does not tell its orientation and its aspect ratio itself."""
         name = frame.format.name
         return cls(
             width=frame.width,
             height=frame.height,
-            orientation=Orientation.of(frame),
+            orientation=orientation,
             pixel_format=name,
             matrix=int(frame.colorspace),
             primaries=int(frame.color_primaries),
             transfer=int(frame.color_trc),
-            full_range=frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
-            sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),
-            light=LightLevels.of(frame),
+            full_range=frame.color_range == ColorRange.JPEG
+            or (name.startswith(_FULL_RANGE_NAMES) and frame.color_range != ColorRange.MPEG),
+            sample_aspect_ratio=sample_aspect_ratio,
         )
+
+    @classmethod
+    def first(cls, stream: VideoStream, frame: VideoFrame) -> Picture:
+        """Read from the stream's headers and its first decoded frame."""
+        picture = cls.of(frame, Orientation.of(frame), Fraction(stream.sample_aspect_ratio or 1))
+        return replace(picture, light=LightLevels.of(frame))
+
+    def alike(self, other: Picture) -> bool:
+        """Whether pixels of both look the same on the same place: sizes, shapes, colours and depths are equal."""
+        return self is other or self._looks == other._looks
+
+    @property
+    def _looks(self) -> tuple[object, ...]:
+        depth = self.pixel_format.replace("yuvj", "yuv")
+        colours = (self.is_rgb, self.yuv_matrix, self.full_range)
+        return self.width, self.height, self.orientation, self.sample_aspect_ratio, depth, colours
+
+    @property
+    def aspect(self) -> Fraction:
+        """Width of an upright pixel over its height."""
+        return 1 / self.sample_aspect_ratio if self.orientation.transpose else self.sample_aspect_ratio
 
     @property
     def size(self) -> tuple[int, int]:
@@ -197,7 +228,6 @@ class Picture:
         in chroma samples). These become 4:4:4, which fewer players can show.
         """
         width, height = self.size
-        aspect = 1 / self.sample_aspect_ratio if self.orientation.transpose else self.sample_aspect_ratio
         even, odd = _ENCODED[10 if self.is_hdr and keeps_hdr else 8]
         upright = replace(
             self,
@@ -205,7 +235,8 @@ class Picture:
             height=height,
             orientation=Orientation(),
             pixel_format=even if width % 2 == 0 and height % 2 == 0 else odd,
-            sample_aspect_ratio=aspect,
+            sample_aspect_ratio=self.aspect,
+            fields=None,
         )
         if self.is_hdr and not keeps_hdr:
             upright = replace(upright, primaries=_BT709, transfer=_BT709, light=LightLevels())
@@ -238,10 +269,16 @@ def bgr_to_yuv(picture: Picture, bits: int = 8) -> Float64Array:
     return np.column_stack([factors, [black, 128 * step, 128 * step]])
 
 
-def view(plane: VideoPlane, pixel: type[Pixel]) -> npt.NDArray[Pixel]:
+def view(plane: VideoPlane) -> Plane:
     """(H, W) view of a plane's memory without the padding of its lines."""
-    lines = np.frombuffer(cast("memoryview", plane), pixel).reshape(plane.height, -1)
-    return lines[:, : plane.width]
+    lines = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(-1, plane.line_size)
+    return lines[: plane.height, : plane.width]
+
+
+def view16(plane: VideoPlane) -> Image16:
+    """The same of a plane with 16 bits for each pixel."""
+    lines = np.frombuffer(cast("memoryview", plane), np.uint16).reshape(-1, plane.line_size // 2)
+    return lines[: plane.height, : plane.width]
 
 
 class Converter:
@@ -262,7 +299,7 @@ class Converter:
         matrix = None if self.picture.is_rgb else self.picture.yuv_matrix
         if self.picture.tone is not None:
             coded = self._reformatted(frame, "gbrp10le", matrix, ColorRange.JPEG)
-            green, blue, red = (view(plane, np.uint16) for plane in coded.planes)
+            green, blue, red = (view16(plane) for plane in coded.planes)
             return self.picture.orientation.upright(self.picture.tone.sdr(np.stack([blue, green, red], -1)))
         image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG).to_ndarray()
         return self.picture.orientation.upright(cast("Image", image))
@@ -276,7 +313,7 @@ class Converter:
         stored_size = picture.width, picture.height
         if frame.format.name not in _PIXEL_FORMATS_420 or (frame.width, frame.height) != stored_size:
             frame = self.reformatted(frame, "yuv420p")
-        luma, blue, red = (view(plane, np.uint8) for plane in frame.planes)
+        luma, blue, red = (view(plane) for plane in frame.planes)
         return luma, blue, red
 
     def reformatted(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
@@ -292,7 +329,7 @@ class Converter:
         reformatter: VideoReformatter = self._local.reformatter
         return reformatter.reformat(
             frame,
-            width=picture.width,  # frames of another size are scaled to that of the first frame
+            width=picture.width,
             height=picture.height,
             format=pixel_format,
             src_colorspace=matrix,

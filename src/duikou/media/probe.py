@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Final
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 
 from duikou.errors import MediaError
 from duikou.media import demux, limits, sniff
+from duikou.media.clock import Clock
 from duikou.timebase import Milliseconds, Rate, round_half_up
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a timeline: time 0 is the first audible sample."""
-_SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
 
 
 @dataclass(frozen=True)
@@ -67,27 +65,27 @@ def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:
             raise MediaError("the file is a video; audio must be mp3, wav, m4a or aac.", field=field)
         if demux.audio_stream(file, field=field) is None:
             raise MediaError(f"the {container} file has no audio that can be read.", field=field)
-    info = audio_info(path, field=field)
+    info = audio_info(path, demux.read_clock(path, field=field), field=field)
     if info is None:
         raise MediaError("the audio is empty.", field=field)
     return info
 
 
-def audio_info(path: Path, *, field: str) -> AudioInfo | None:
-    """The audio of a file that has an audio track; `None` where the track is empty."""
+def audio_info(path: Path, clock: Clock, *, field: str) -> AudioInfo | None:
+    """The audio of a file that has an audio track; `None` where the track is empty. clock: of the file."""
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         assert stream is not None
         context = stream.codec_context
-        duration = _audible_ms(file, stream, from_zero=container not in ELEMENTARY, field=field)
+        duration = _audible_ms(file, stream, None if container in ELEMENTARY else clock.sound, field=field)
         limits.check_length(duration, "audio", field=field)
         if duration <= 0:
             return None
         return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels, duration)
 
 
-def _audible_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, field: str) -> int:
-    """End of the last sample in ms, counted from the timeline's 0 or from the first sample."""
+def _audible_ms(file: InputContainer, stream: AudioStream, zero_s: Fraction | None, *, field: str) -> int:
+    """End of the last sample in ms, counted from `zero_s` on the track's clock, or else from the first sample."""
     rate = stream.codec_context.sample_rate
     base = stream.time_base or Fraction(1, rate)
     # Integer multiples of a unit that divides both time stamps and samples: ten times as fast as fractions.
@@ -98,7 +96,7 @@ def _audible_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, f
         limits.check_packets(count, field=field)
         if packet.pts is None or not demux.is_shown(packet):
             continue
-        drop_first, drop_last = _skipped(packet)
+        drop_first, drop_last = demux.skipped_samples(packet)
         begins = packet.pts * tick + drop_first * sample
         ends = (packet.pts + (packet.duration or 0)) * tick - drop_last * sample
         if ends > begins:
@@ -106,12 +104,4 @@ def _audible_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, f
             end = max(end, ends)
     if start is None:
         return 0
-    return round_half_up((end if from_zero else end - start) * unit * 1000)
-
-
-def _skipped(packet: Packet[AudioStream]) -> tuple[int, int]:
-    """Samples that a player drops at the start and at the end of a packet."""
-    if not packet.has_sidedata(_SKIP_SAMPLES):
-        return 0, 0
-    first, last = struct.unpack_from("<2I", bytes(packet.get_sidedata(_SKIP_SAMPLES)))
-    return first, last
+    return round_half_up((end * unit - (start * unit if zero_s is None else zero_s)) * 1000)

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 
 from duikou.arrays import Float32Array, Image, Image16
 from duikou.media.hdr import MAX_CODE, Tone
-from duikou.media.picture import Converter, Picture, bgr_to_yuv, view
+from duikou.media.picture import Converter, Picture, bgr_to_yuv, view16
 
 _BITS: Final = 10
 _GRAIN: Final = 4
@@ -94,13 +94,13 @@ class Repainter:
     def _planes(self, frame: VideoFrame) -> list[Image16]:
         """Copies of the planes of a decoded frame, upright."""
         made = self._converter.reformatted(frame, self._encoded.pixel_format)
-        return [self._stored.orientation.upright(view(plane, np.uint16)).copy() for plane in made.planes]
+        return [self._stored.orientation.upright(view16(plane)).copy() for plane in made.planes]
 
     def _frame(self, planes: Sequence[Image16]) -> VideoFrame:
         picture = self._encoded
         frame = VideoFrame(picture.width, picture.height, picture.pixel_format)
         for made, plane in zip(frame.planes, planes, strict=True):
-            view(made, np.uint16)[:] = plane
+            view16(made)[:] = plane
         frame.color_range = picture.yuv_range
         return frame
 

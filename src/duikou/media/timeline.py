@@ -165,7 +165,9 @@ class LengthenedTimeline(Timeline):
                 for frame in self.frames(video):
                     writer.copy(frame)
                     progress("making the video longer", (frame.index + 1) / len(self))
-            yield replace(Video.open(path), progressive=True)
+            # Without sound a video starts at 0, but the picture of the source may start late.
+            footage = Video.open(path).starting_at(int(self.times.pts[0]) * self.times.time_base)
+            yield replace(footage, progressive=True)
         finally:
             path.unlink(missing_ok=True)
 
