@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from duikou.media import encode, hdr
+from duikou.media import hdr
 from duikou.media.hdr import HLG, MAX_CODE, PQ, LightLevels
 from duikou.media.losses import losses
 from duikou.media.picture import Converter, Orientation, Picture, view16
@@ -154,7 +154,7 @@ def test_what_a_result_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         ("fewer_bits", "the video has 10 bits in each channel; the result has 8")
     ]
     assert [loss.code for loss in losses(replace(WIDE, pixel_format="yuv444p12le"))] == ["fewer_bits"]
-    monkeypatch.setattr(encode, "hevc_available", lambda: False)
+    monkeypatch.setattr(hdr, "encodable", lambda: False)
     assert [(loss.code, loss.message) for loss in losses(dynamic)] == [
         ("tone_mapped", "the video is HLG; the result is tone-mapped to BT.709, as nothing here encodes HEVC")
     ]

@@ -101,6 +101,8 @@ def _codecs() -> Iterator[Check]:
     import av
     import av.codec
 
+    from duikou.media import hdr
+
     ffmpeg = getattr(av, "ffmpeg_version_info", "unknown")
     for name, mode, purpose in CODECS:
         try:
@@ -109,8 +111,8 @@ def _codecs() -> Iterator[Check]:
             yield Check(purpose, False, f"PyAV {av.__version__} has no {name}", REINSTALL_MEDIA)
         else:
             yield Check(purpose, True, f"{name} of FFmpeg {ffmpeg} in PyAV {av.__version__}")
-    kept = "libx265" in av.codecs_available
-    yield Check("HDR out", True, "libx265" if kept else "no libx265: results in HDR are tone-mapped to BT.709")
+    kept = hdr.HEVC if hdr.encodable() else f"no {hdr.HEVC}: results in HDR are tone-mapped to BT.709"
+    yield Check("HDR out", True, kept)
 
 
 def _models() -> Iterator[Check]:

@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import Image
 from duikou.errors import StorageError
+from duikou.media import hdr
 from duikou.media.audio import Audio
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
@@ -42,7 +43,6 @@ _AAC_FALLBACK_RATE: Final = 48_000
 _LAYOUTS: Final = {1: "mono", 2: "stereo"}
 
 
-_HEVC: Final = "libx265"
 _X265: Final = "bframes=0:frame-threads=1:info=0:log-level=none"
 """No B-frames, see below; one frame at a time, since each further one takes memory and rows are encoded in parallel."""
 _X265_PRESET: Final = "superfast"
@@ -115,7 +115,7 @@ class VideoWriter:
         self._finish = finish
         self._frame_times = frame_times or source.frame_times
         self._stored = source.picture
-        self._picture = self._stored.encoded(keeps_hdr=quality.keeps_hdr and hevc_available())
+        self._picture = self._stored.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
         self._converter = Converter(self._picture)
         self._repainter = Repainter(self._stored, self._picture) if self._picture.is_hdr else None
         self._audio = None if audio is None else _encodable(audio)
@@ -198,7 +198,7 @@ class VideoWriter:
         )
         self._file.metadata.update(self._finish.tags)
         rate = frame_times.rate.limit_denominator(1001 * 1000)
-        video = self._file.add_stream(_HEVC if picture.is_hdr else "libx264", rate=rate, options=self._options)
+        video = self._file.add_stream(hdr.HEVC if picture.is_hdr else "libx264", rate=rate, options=self._options)
         video.width, video.height = picture.size
         video.pix_fmt = picture.pixel_format
         video.time_base = frame_times.time_base
@@ -286,11 +286,6 @@ class VideoWriter:
                 file.close()
         self._part.unlink(missing_ok=True)
         self._sealed.unlink(missing_ok=True)
-
-
-def hevc_available() -> bool:
-    """Whether this build of PyAV encodes HEVC, without which high dynamic range is tone-mapped."""
-    return _HEVC in av.codecs_available
 
 
 def _encodable(audio: Audio) -> Audio:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Self, cast
 
+import av
 import cv2
 import numpy as np
 from av.sidedata.sidedata import SideData
@@ -45,8 +46,15 @@ MAX_CODE: Final = 1023  # of 10 bits
 _ROOT_SCALE: Final = float((_CODES - 1) / np.sqrt(_WHITE))
 _DYNAMIC: Final = {"DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid", "DOVI_METADATA": "Dolby Vision"}
 """Names of dynamic metadata by PyAV's name of the side data."""
+HEVC: Final = "libx265"
+"""FFmpeg's encoder of HEVC, the only form in which players show high dynamic range."""
 NAMES: Final = {PQ: "HDR10", HLG: "HLG"}
 """What pictures with static metadata at most are called, by their transfer."""
+
+
+def encodable() -> bool:
+    """Whether this build of PyAV encodes HEVC, without which high dynamic range is tone-mapped."""
+    return HEVC in av.codecs_available
 
 
 @dataclass(frozen=True)

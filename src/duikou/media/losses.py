@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from duikou.media import encode, hdr
+from duikou.media import hdr
 from duikou.media.picture import Picture
 
 
@@ -18,7 +18,7 @@ class Loss:
 
 def losses(source: Picture) -> tuple[Loss, ...]:
     """What a result lacks of a source that is stored like this."""
-    keeps_hdr = encode.hevc_available()
+    keeps_hdr = hdr.encodable()
     target = source.encoded(keeps_hdr=keeps_hdr)
     name = hdr.NAMES.get(source.transfer, "BT.709")
     if source.is_hdr and not keeps_hdr:

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from duikou.errors import MediaError
 from duikou.media import demux, limits, sniff
 from duikou.media.clock import Clock
+from duikou.media.losses import Loss
 from duikou.timebase import Milliseconds, Rate, round_half_up
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
@@ -42,6 +43,7 @@ class VideoInfo:
     duration_ms: end of the last frame on the file's timeline, on which audio begins at 0. Where the first frame shows
         later than 0, that time is included.
     audio: `None` for a file without audio. Its length counts from 0 on the same timeline.
+    losses: what of the picture a result cannot keep.
     """
 
     container: str
@@ -53,6 +55,7 @@ class VideoInfo:
     rate: Rate
     duration_ms: Milliseconds
     audio: AudioInfo | None
+    losses: tuple[Loss, ...] = ()
 
 
 def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:

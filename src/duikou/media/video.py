@@ -14,6 +14,7 @@ from duikou.media import decode, demux, iso, sniff
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.fields import Fields
+from duikou.media.losses import losses
 from duikou.media.picture import Picture
 from duikou.media.probe import VideoInfo, audio_info
 
@@ -67,6 +68,7 @@ class Video:
             rate=frame_times.rate,
             duration_ms=frame_times.duration_ms,
             audio=audio,
+            losses=losses(picture),
         )
         return cls(path, info, frame_times, picture)
 
