@@ -51,9 +51,10 @@ def sound(**what: Any) -> bytes:
 
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     what = _read(path, "video", field)
-    ms = what["duration_ms"]
+    ms, heard_ms = what["duration_ms"], what.get("heard_ms")
+    heard = None if heard_ms is None else AudioInfo("aac", 48_000, 1, heard_ms)
     return VideoInfo(
-        what.get("container", "mp4"), "h264", what["width"], what["height"], 0, ms // 40, Fraction(25), ms, None
+        what.get("container", "mp4"), "h264", what["width"], what["height"], 0, ms // 40, Fraction(25), ms, heard
     )
 
 

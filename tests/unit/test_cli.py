@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import typer.main
 from known_video import known_video
-from media_maker import make_sound, make_video
+from media_maker import make_sound, make_video, tone
 
 import duikou
 from duikou import FaceChoice, Output, Result, Session, __version__
@@ -270,6 +270,24 @@ def test_a_complaint_about_a_reference_says_which(
     options = [word for path in paths for word in ("--reference", path)]
     assert main.run(["sync", "clip.mp4", "speech.wav", *options]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"duikou: {sentence}"
+
+
+def test_a_picture_that_stands_still_during_the_speech_is_told(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = FaceWarning("held_frame", "one frame is shown for 900 ms", Interval(0, 900))
+    later = FaceWarning("few_frames", "only 3 frames are shown", Interval(1_990, 2_000))
+    recorder.faces = (face("0", 90, 120, Interval(0, 2_000), still, later),)
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert [line for line in shown.err.splitlines() if "shown" in line] == ["warning: one frame is shown for 900 ms"]
+    assert json.loads(shown.out)["warnings"] == ["one frame is shown for 900 ms"]
+
+
+def test_sound_beyond_the_picture_is_told(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    make_video(Path("clip.mp4"), frames=FRAMES, sound=tone(300, 3_000))
+    assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
+    assert "goes on for 1000 ms after the picture, which ends at 2000 ms" in capsys.readouterr().err
 
 
 def test_references_are_handed_on_and_doubts_are_told(
