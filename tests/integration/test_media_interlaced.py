@@ -132,14 +132,13 @@ def test_fields_are_found_in_what_the_frames_show(tmp_path: Path, name: str) -> 
     [
         *((name, progressive) for name in ("flagged", "unflagged_bottom_first", "mpeg4", "prores")),
         ("telecined", film),
-        ("moves_late", lambda number, *size: scene(0 if number < 55 else number, *size)),
     ],
 )
 def test_each_frame_shows_the_moment_of_its_first_field(tmp_path: Path, name: str, wanted: Any) -> None:
     path = made(tmp_path, name)
     combed, smooth = error(luma(decode.frames(path)), wanted), error(luma(Video.open(path).frames()), wanted)
     assert smooth < 2
-    assert combed > (1.3 if name in ("telecined", "moves_late") else 2) * smooth
+    assert combed > (1.3 if name == "telecined" else 2) * smooth
 
 
 @pytest.mark.parametrize(
