@@ -51,8 +51,8 @@ def test_a_grey_card_and_white_look_as_on_ordinary_screens(transfer: int) -> Non
 @pytest.mark.parametrize("primaries", [1, 2, 9, 12])
 def test_there_and_back_is_the_same_picture(transfer: int, primaries: int) -> None:
     random = np.random.default_rng(5)
-    image = np.clip(random.integers(20, 256, (40, 40, 1)) * random.uniform(0.6, 1, (40, 40, 3)), 0, 255)
-    image = np.concatenate([image, [[[0, 0, 0], [255, 255, 255]] * 20]]).astype(np.uint8)
+    colours = np.clip(random.integers(20, 256, (40, 40, 1)) * random.uniform(0.6, 1, (40, 40, 3)), 0, 255)
+    image = np.concatenate([colours, [[[0, 0, 0], [255, 255, 255]] * 20]]).astype(np.uint8)
     tone = hdr.tone(transfer, primaries)
     codes = np.rint(tone.coded(image) * MAX_CODE).astype(np.uint16)
     difference = np.abs(tone.sdr(codes).astype(int) - image)
