@@ -58,7 +58,12 @@ class Edits:
     @property
     def exact(self) -> bool:
         """Whether the time stamps of FFmpeg's packets count from the movie's start, delays of codecs left out."""
-        return bool(self.ends) and not self.fragmented
+        return bool(self.ends) and not self.fragmented and not self.endless
+
+    @property
+    def endless(self) -> bool:
+        """Whether an edit list declares no duration. Players play the whole track, where FFmpeg would show nothing."""
+        return not self.fragmented and None in self.ends.values()
 
 
 def edits(path: Path) -> Edits:
