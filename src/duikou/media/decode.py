@@ -24,6 +24,8 @@ from duikou.units import MIB
 
 BLOCK_BYTES: Final = 96 * MIB
 """Stored pixels held in memory while a video is played backwards: about 30 frames of 1080p."""
+READ_AHEAD: Final = 32
+"""Frames that a decoder may have read beyond the last one that it returned: one for each thread and 16 out of order."""
 MIN_BLOCK: Final = 4
 """Minimum number of frames in a block, for frames of any size."""
 
@@ -146,22 +148,21 @@ def backwards(
     frame_times = frame_times or read_frame_times(path, field=field)
     picture = picture or read_picture(path, field=field)
     stop, converter = min(stop, len(frame_times)), Converter(picture)
-    size = MIN_BLOCK
-    # A decoder that has met another format may not know the first one any more, and it reads some frames ahead.
-    varies = stop < len(frame_times)
+    size, ahead, varies = MIN_BLOCK, READ_AHEAD, False
     with ExitStack() as files:
         source: _Source | None = None
         while stop > start:
             if source is None or varies:
-                varies = source is not None and source.varies
-                files.close()  # otherwise one decoder serves all blocks: PyAV frees it only when it collects cycles
+                # A decoder that has met another format may not know the first one any more. Otherwise one decoder
+                # serves all blocks: PyAV frees a closed one only when it collects cycles.
+                files.close()
                 source = files.enter_context(_source(path, frame_times, picture, field=field))
             source.seek(int(frame_times.pts[0]))
-            first = max(stop - size, start)
-            block = list(source.numbered(first, stop))
+            first, beyond = max(stop - size, start), min(stop + ahead, len(frame_times))
+            block = [(index, stored) for index, stored in source.numbered(first, beyond) if index < stop]
             if not block:
                 raise MediaError(f"frame {first} cannot be decoded.", field=field)
-            varies = varies or source.varies
+            varies, ahead = varies or source.varies, 0  # frames behind the next blocks have been met now
             size = max(BLOCK_BYTES // sum(plane.buffer_size for plane in block[0][1].planes), MIN_BLOCK)
             stop = first
             while block:
