@@ -679,8 +679,8 @@ def test_quiet_says_nothing(recorder: Recorder, capsys: pytest.CaptureFixture[st
         (["dance"], "there is no command dance; did you mean faces?"),
         (
             ["zzz"],
-            "there is no command zzz; the commands are faces, sync, batch, inspect, serve, studio, worker, doctor, "
-            "keys, tasks",
+            "there is no command zzz; the commands are faces, sync, batch, inspect, serve, studio, worker, backup, "
+            "doctor, keys, tasks",
         ),
         (["sync"], "VIDEO is missing; `duikou sync --help` shows how to call it"),
         (["sync", "a", "b", "c"], "c is one argument too many; `duikou sync --help` shows how to call it"),
@@ -773,7 +773,7 @@ def test_a_certificate_that_cannot_sign_is_found_before_the_work(
     monkeypatch.setenv("DUIKOU_C2PA_KEY", "speech.wav")
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
     shown = capsys.readouterr()
-    assert shown.err == "duikou: DUIKOU_C2PA_CERTIFICATE: speech.wav holds no certificate in PEM.\n"
+    assert shown.err == "duikou: DUIKOU_C2PA_CERTIFICATE: the certificate file holds no certificate in PEM.\n"
     assert not recorder.choices
 
 
@@ -920,7 +920,7 @@ def test_only_usable_frames_count_for_the_size() -> None:
 
 def test_settings_at_fault_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUIKOU_WORKERS", "0")
-    with pytest.raises(InputError, match=r"^DUIKOU_WORKERS: .*greater than or equal to 1, not '0'"):
+    with pytest.raises(InputError, match=r"^DUIKOU_WORKERS: .*greater than or equal to 1$"):
         terminal.read_settings()
 
 

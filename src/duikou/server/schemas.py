@@ -451,6 +451,9 @@ class StatusData(_ExtensionResponse):
     """An extension: the state of the server."""
 
     status: Literal["ok", "ready"]
+    warnings: OmitNone[list[str]] = Field(
+        None, description="What keeps accepted work from being done; absent where nothing is known."
+    )
 
 
 class StudioSettings(_ExtensionResponse):
