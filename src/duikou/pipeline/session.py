@@ -47,7 +47,7 @@ class Session:
 
     @property
     def warnings(self) -> tuple[FaceWarning, ...]:
-        """What will be lost of the video, whichever face speaks: `sound_cut`, where its sound outlasts the picture."""
+        """What will be lost of the video, whichever face speaks, such as sound that outlasts the picture."""
         return clip_warnings(self.info)
 
     def face(self, face_id: str) -> Face:
