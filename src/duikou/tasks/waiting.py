@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterable
 
 import structlog
 
@@ -21,26 +22,28 @@ class CompletionWaiter:
 
     def __init__(self, store: Store, stopping: threading.Event) -> None:
         self._store, self._stopping = store, stopping
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._polling: asyncio.Task[None] | None = None
 
     async def until_finished(self, task_id: str) -> None:
         """Return once a task is over or gone. Raises `StoppedError` where this process stops before."""
-        future = self._waiting[task_id] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(task_id, []).append(future)
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
         try:
             await future
         finally:
-            self._waiting.pop(task_id, None)
+            self._waiting[task_id].remove(future)
+            if not self._waiting[task_id]:
+                del self._waiting[task_id]
 
     async def _poll(self) -> None:
         while self._waiting:
             await asyncio.sleep(POLL_S)
             if self._stopping.is_set():
-                for future in self._waiting.values():
-                    if not future.done():
-                        future.set_exception(StoppedError("the server is stopping"))
+                for future in self._pending(list(self._waiting)):
+                    future.set_exception(StoppedError("the server is stopping"))
                 return
             try:
                 finished = await asyncio.to_thread(self._store.tasks.finished, list(self._waiting))
@@ -48,7 +51,8 @@ class CompletionWaiter:
                 log.warning("what is waited for cannot be asked for", exc_info=True)
                 await asyncio.sleep(OUTAGE_POLL_S)
                 continue
-            for task_id in finished:
-                future_of = self._waiting.get(task_id)
-                if future_of is not None and not future_of.done():
-                    future_of.set_result(None)
+            for future in self._pending(finished):
+                future.set_result(None)
+
+    def _pending(self, task_ids: Iterable[str]) -> list[asyncio.Future[None]]:
+        return [one for task_id in task_ids for one in self._waiting.get(task_id, ()) if not one.done()]

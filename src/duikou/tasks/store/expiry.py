@@ -11,6 +11,7 @@ from duikou.database.engine import Database
 from duikou.tasks.models import Media, MediaKind, Task
 from duikou.tasks.rows import media_from, task_from
 from duikou.tasks.states import UNFINISHED
+from duikou.tasks.store.media import needed_by_session, needed_by_task
 
 
 class ExpiryStore:
@@ -28,10 +29,10 @@ class ExpiryStore:
             return list(connection.scalars(query))
 
     def sources(self, limit: int) -> list[Media]:
-        """Expired sources and uploads that no session needs."""
+        """Expired sources and uploads that no session and no unfinished task needs."""
         t = tables.media
-        needed = sa.exists().where(tables.sessions.c.source_id == t.c.id)
-        query = sa.select(t).where(t.c.kind != MediaKind.RESULT, t.c.expires_at <= self._clock(), ~needed).limit(limit)
+        over = (t.c.kind != MediaKind.RESULT, t.c.expires_at <= self._clock())
+        query = sa.select(t).where(*over, ~needed_by_session(), ~needed_by_task()).limit(limit)
         with self._database.reading() as connection:
             return [media_from(row._mapping) for row in connection.execute(query)]
 
