@@ -35,7 +35,7 @@ from duikou.units import DAY_MS
 from duikou.workers import heartbeat
 
 FILES, IDENTIFY = "/v1/files", "/v1/videos/identify-face"
-VIDEOS = {
+VIDEOS: dict[str, dict[str, Any]] = {
     "a": {},
     "found": {"rejected": ["masked"]},
     "waits": {"pad": 1},

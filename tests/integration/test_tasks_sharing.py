@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -46,11 +47,11 @@ FOUND = FoundFaces((FaceRecord("0", Interval(0, 9_000)),))
 SOON_S = 0.02
 
 
-def wanted(**what: object) -> IdentifyTask:
+def wanted(**what: Any) -> IdentifyTask:
     return replace(identify_task(digest=DIGEST), **what)
 
 
-def shared(store: Store, **what: object) -> IdentifyTask:
+def shared(store: Store, **what: Any) -> IdentifyTask:
     """The task of a caller."""
     found = store.tasks.share(wanted(**what), VERSION)
     assert isinstance(found, IdentifyTask)
@@ -69,7 +70,7 @@ def now(store: Store, task: Task) -> IdentifyTask:
     return found
 
 
-def session(source: Media, **what: object) -> SessionRecord:
+def session(source: Media, **what: Any) -> SessionRecord:
     usual = SessionRecord("7", source.account, source, FOUND.faces, 1, END, digest=DIGEST, analyser=VERSION)
     return replace(usual, **what)
 
@@ -261,7 +262,7 @@ def files(tmp_path: Path) -> Files:
     return open_files("", tmp_path / "data", tmp_path / "scratch", 1)
 
 
-def received(store: Store, files: Files, tmp_path: Path, **what: object) -> Media:
+def received(store: Store, files: Files, tmp_path: Path, **what: Any) -> Media:
     """A received video whose faces are not known yet."""
     at = store.media._clock()
     video = media(id="m", key="media/m.mp4", created_at=at, expires_at=at + IDENTIFY_KEPT_MS)
@@ -284,7 +285,7 @@ def test_a_video_that_came_to_nothing_is_removed(store: Store, files: Files, tmp
 
 @pytest.mark.parametrize("why", ["a session has it", "it was answered before", "it is an upload"])
 def test_a_video_that_somebody_knows_stays(store: Store, files: Files, tmp_path: Path, why: str) -> None:
-    kinds: dict[str, dict[str, object]] = {
+    kinds: dict[str, dict[str, Any]] = {
         "it was answered before": {"expires_at": END + 2 * IDENTIFY_KEPT_MS},
         "it is an upload": {"kind": MediaKind.UPLOAD},
     }
