@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from dataclasses import replace
@@ -13,13 +14,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from crowd import at_once
-from live_server import until
+from live_server import WAIT_S, until
 from rows import END, Clock, add_session, begun, identify_task, media
 
 from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.storage.base import Files
 from duikou.storage.factory import open_files
+from duikou.tasks.analyses import Analyses, AnalysisPolicy
 from duikou.tasks.models import (
     IDENTIFY_KEPT_MS,
     Analysis,
@@ -38,6 +40,7 @@ from duikou.tasks.store import Store
 from duikou.tasks.store.errors import TooManyTasksError
 from duikou.tasks.store.queue import Attention, Heartbeat, TaskLimits
 from duikou.tasks.store.sessions import COPY_MS
+from duikou.tasks.waiting import CompletionWaiter
 from duikou.timebase import Interval
 from duikou.workers import heartbeat as module
 from duikou.workers.heartbeat import HeartbeatWriter
@@ -251,6 +254,34 @@ def test_a_client_that_tries_again_in_time_finds_its_search_going_on(
     assert not lease.abandoned(unattended=False)
     assert [lease.abandoned(unattended=True) for _ in range(17)] == [False] * 15 + [True] * 2
     assert task.callers == 1
+
+
+def test_a_caller_who_leaves_while_the_task_is_added_is_not_counted(
+    store: Store, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, share = received(store, files, tmp_path), store.tasks.share
+    added, left = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> IdentifyTask | Analysis:
+        found = share(*given)
+        added.set()
+        left.wait(WAIT_S)
+        return found
+
+    async def call() -> None:
+        waiter = CompletionWaiter(store, threading.Event())
+        analyses = Analyses(store, files, waiter, lambda _: None, AnalysisPolicy(VERSION, 1, TaskLimits()))
+        running = asyncio.create_task(analyses.session(video, DIGEST))
+        await asyncio.to_thread(added.wait, WAIT_S)
+        running.cancel()
+        left.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    monkeypatch.setattr(store.tasks, "share", slow)
+    asyncio.run(call())
+    assert store.tasks.unfinished() == []
+    assert store.media.get(video.id) is None
 
 
 # The videos

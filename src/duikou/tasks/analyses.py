@@ -77,7 +77,7 @@ class Analyses:
         """
         for _ in range(TRIES):
             task = IdentifyTask(**new_task(source.account, source), digest=digest)
-            shared = await asyncio.to_thread(self._store.tasks.share, task, self._policy.analyser, self._policy.limits)
+            shared = await self._shared(task)
             if isinstance(shared, Analysis):
                 session = await asyncio.to_thread(self._again, shared, source)
                 how: Literal["analysed", "shared", "kept"] = "kept"
@@ -95,6 +95,18 @@ class Analyses:
                 log.info("session made", session_id=session.id, faces=len(session.faces), how=how)
                 return session
         raise StorageError("the session that was found is gone")
+
+    async def _shared(self, task: IdentifyTask) -> IdentifyTask | Analysis:
+        """See `TaskStore.share`. A caller who leaves meanwhile is not counted."""
+        share, policy = self._store.tasks.share, self._policy
+        sharing = asyncio.ensure_future(asyncio.to_thread(share, task, policy.analyser, policy.limits))
+        try:
+            return await asyncio.shield(sharing)
+        except asyncio.CancelledError:
+            found = await sharing
+            if isinstance(found, IdentifyTask):
+                await asyncio.to_thread(self._leave, found)
+            raise
 
     async def _awaited(self, task: IdentifyTask) -> str:
         """Wait until a task is over; the id of the session that it made."""

@@ -349,11 +349,14 @@ class _Searches:
 
     def _search(self, acknowledge: Callable[[], object]) -> None:
         """Do what waits. A message that is not acknowledged, because the worker stops, goes to another one."""
-        for _ in range(SEARCHES_IN_A_ROW):
-            if self._draining.is_set():
-                return
-            if not self._executor.run_next(Queue.IDENTIFY, self._process):
-                break
+        try:
+            for _ in range(SEARCHES_IN_A_ROW):
+                if self._draining.is_set():
+                    return
+                if not self._executor.run_next(Queue.IDENTIFY, self._process):
+                    break
+        except Exception:  # what waits gets another message
+            log.exception("cannot search for faces")
         acknowledge()
 
 
