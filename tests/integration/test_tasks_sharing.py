@@ -33,6 +33,7 @@ from duikou.tasks.models import (
     SessionRecord,
     Task,
 )
+from duikou.tasks.neglect import NeglectMonitor
 from duikou.tasks.retention import drop_unanswered, sweep
 from duikou.tasks.rows import task_from, task_row
 from duikou.tasks.states import Fault, Queue, TaskStatus
@@ -269,7 +270,7 @@ def test_a_caller_who_leaves_while_the_task_is_added_is_not_counted(
         return found
 
     async def call() -> None:
-        waiter = CompletionWaiter(store, threading.Event())
+        waiter = CompletionWaiter(store, threading.Event(), NeglectMonitor(store, threading.Event()))
         analyses = Analyses(store, files, waiter, lambda _: None, AnalysisPolicy(VERSION, 1, TaskLimits()))
         running = asyncio.create_task(analyses.session(video, DIGEST))
         await asyncio.to_thread(added.wait, WAIT_S)

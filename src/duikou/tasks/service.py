@@ -37,6 +37,7 @@ from duikou.tasks.models import (
     SessionRecord,
     TaskCallback,
 )
+from duikou.tasks.neglect import NeglectMonitor
 from duikou.tasks.new import new_task
 from duikou.tasks.retention import drop_unanswered
 from duikou.tasks.states import Fault, Queue, TaskStatus
@@ -49,6 +50,7 @@ RECENT_PACES = 20  # the median of that many recent tasks predicts the next one
 FIRST_PACE = 4.0  # seconds of work for each second of video before there is any: 1080p on two cores (make bench)
 
 CANCELLED = "The task was cancelled by its caller."
+UNEXPECTED = "something unexpected is wrong; the server's log has the details"
 
 log = structlog.get_logger(__name__)
 
@@ -129,6 +131,7 @@ class ServiceParts:
     files: Files
     folder: DataFolder
     dispatcher: Dispatcher
+    neglect: NeglectMonitor
     stopping: threading.Event
     draining: threading.Event
 
@@ -142,7 +145,7 @@ class TaskService:
         self._analyses = Analyses(
             parts.store,
             parts.files,
-            CompletionWaiter(parts.store, parts.stopping),
+            CompletionWaiter(parts.store, parts.stopping, parts.neglect),
             parts.dispatcher.wake,
             AnalysisPolicy(policy.analyser, policy.session_ms, policy.identify_limits),
         )
@@ -171,8 +174,14 @@ class TaskService:
             try:
                 check()
             except Exception as error:
-                found.append(str(error) if isinstance(error, DuikouError) else f"{type(error).__name__}: {error}")
+                if not isinstance(error, DuikouError):
+                    log.exception("cannot tell what is missing")
+                found.append(str(error) if isinstance(error, DuikouError) else UNEXPECTED)
         return found
+
+    def warnings(self) -> list[str]:
+        """A sentence for operators on each thing that keeps accepted work from being done."""
+        return self._parts.neglect.warnings()
 
     def require_disk(self) -> None:
         """Raise `StorageError` where the disk is too full for new work, `StoppedError` where the server drains."""
