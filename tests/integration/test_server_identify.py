@@ -60,8 +60,9 @@ def site() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def client(data: Path) -> Iterator[httpx.Client]:
+def client(data: Path, site: str) -> Iterator[httpx.Client]:
     with in_thread(settings(data), stub_work.WORK) as client:
+        identify(client, f"{site}/a.mp4")
         yield client
 
 
