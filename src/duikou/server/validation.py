@@ -15,7 +15,7 @@ from duikou.errors import InputError
 from duikou.media import limits
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
-from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice
+from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice, check_together
 from duikou.tasks.models import SessionRecord
 from duikou.timebase import END_TOLERANCE_MS
 
@@ -69,6 +69,7 @@ WIRE_FIELDS = {
     "original_volume": "original_audio_volume",
     "original_scope": "original_audio_scope",
     "references": "reference_urls",
+    "exclude": "exclude",
     "sync_mode": "sync_mode",
 }
 """The library's parameters and what Kling calls them."""
@@ -124,6 +125,12 @@ def fit(validator: ChoiceValidator, choice: FaceChoice, number: int, audio_ms: i
     """Choice `number` with its end inside its audio and inside the video. Raises `InputError` as `check_choices`."""
     with wire_words(f"choices[{number}]."):
         return validator.check(choice, audio_ms)
+
+
+def check_fitted(choices: Sequence[FaceChoice]) -> None:
+    """Check choices that `fit` has returned against each other. Raises `InputError` as `check_choices`."""
+    with wire_words():
+        check_together(choices)
 
 
 @contextmanager

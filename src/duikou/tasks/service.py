@@ -66,7 +66,8 @@ log = structlog.get_logger(__name__)
 class NewRender:
     """A lip sync to be created.
 
-    audio, references: local files, of each choice; they replace the choices' own. No references at all may be `()`.
+    audio, references: local files, of each choice; they replace the choices' own. Several choices may have the same
+        file, which is stored once. No references at all may be `()`.
     """
 
     session: SessionRecord
@@ -316,15 +317,16 @@ class TaskService:
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
         common = _new_task(account, new.session.source)
-        choices = []
+        choices, stored = [], dict[Path, str]()
         for number, (choice, audio, references) in enumerate(
             zip(new.choices, new.audio, new.references or [()] * len(new.choices), strict=True)
         ):
-            key = keys.audio_key(common["id"], number)
             lent = tuple(keys.reference_key(common["id"], number, place) for place in range(len(references)))
-            for path, to in zip((audio, *references), (key, *lent), strict=True):
-                self._files.put(path, to)
-            choices.append(replace(choice, audio=key, references=lent))
+            for path, to in zip((audio, *references), (keys.audio_key(common["id"], number), *lent), strict=True):
+                if path not in stored:
+                    self._files.put(path, to)
+                    stored[path] = to
+            choices.append(replace(choice, audio=stored[audio], references=tuple(stored[path] for path in references)))
         task = RenderTask(
             **common,
             queue=self._policy.render_queue,
