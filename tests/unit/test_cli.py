@@ -546,7 +546,7 @@ def test_a_face_says_several_pieces(recorder: Recorder, capsys: pytest.CaptureFi
     assert capsys.readouterr().err.count("face 0 speaks") == 1
     Path("plan.json").write_text(json.dumps([{"audio": "speech.wav"}, {"audio": "speech.wav", "at": 1000}]))
     assert main.run(["sync", "clip.mp4", "--plan", "plan.json", "-o", "two.mp4"]) == 0
-    assert [(choice.face_id, choice.insert_ms) for choice in recorder.choices] == [("0", 0), ("0", 1_000)]
+    assert [(choice.face_id, choice.insert_ms) for choice in recorder.choices[-2:]] == [("1", 0), ("1", 1_000)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 // The pieces of speech in figures: a card for each, with its place, its ends, its face, and why it would be refused.
 
 import { h, put, seconds } from "./dom.js";
+import { excludeField } from "./excludefield.js";
 import { icon, wordButton } from "./icons.js";
 import { endMs, faceNumber, lengthens, problems, usedMs } from "./limits.js";
 import { colour, ink } from "./palette.js";
@@ -51,6 +52,7 @@ function card(first, { stage, remove, changeSpeech }) {
     trimStartMs: timeField(t("speech.start"), `start-${key}`, (ms) => changeSpeech(key, { trimStartMs: ms })),
     trimEndMs: timeField(t("speech.end"), `end-${key}`, (ms) => changeSpeech(key, { trimEndMs: ms })),
   };
+  const kept = excludeField(`exclude-${key}`, (exclude) => changeSpeech(key, { exclude }));
   const why = h("p", { id: `why-${key}`, class: "tl-reason" });
   const note = h("div", { class: "note warn tl-note", hidden: true });
   const flat = h("p", { class: "quiet small", hidden: true });
@@ -66,7 +68,7 @@ function card(first, { stage, remove, changeSpeech }) {
       h("div", { class: "row" }, hear, drop),
     ),
     why,
-    h("div", { class: "tl-fields" }, faceField, Object.values(fields).map((one) => one.element)),
+    h("div", { class: "tl-fields" }, faceField, Object.values(fields).map((one) => one.element), kept.element),
     note,
     flat,
   );
@@ -101,6 +103,7 @@ function card(first, { stage, remove, changeSpeech }) {
     }
     face.value = speech.faceId;
     for (const [name, field] of Object.entries(fields)) field.show(speech[name]);
+    kept.show(speech.exclude ?? []);
     drawNote(state, speech);
   }
 

@@ -86,16 +86,20 @@ const en = {
   "speech.hear_name": "Listen to {name}",
   "speech.remove": "Remove",
   "speech.remove_name": "Remove {name}",
+  "speech.exclude": "Keep the mouth as it is",
+  "speech.exclude_unread": "Write times like 0:01-0:02.5, with commas between them.",
   "speech.time_unread": "Write a time like 1.5s, 0:03.2 or 1500 ms.",
   "speech.trimmed_face":
     "The first {used} s of {whole} s are used, because face {number} can be synced until {to} s.",
+  "speech.trimmed_next": "The first {used} s of {whole} s are used, because the next piece of speech begins there.",
   "speech.trimmed_video": "The first {used} s of {whole} s are used, because the video ends there.",
   "speech.trimmed_modes": "Below you can choose to make the video longer instead.",
   "speech.whole": "Use all of it",
 
   "limits.no_face": "Its face is no longer there. Choose another face.",
-  "limits.face_twice": "Face {face} has two pieces of speech. Each face can speak once: remove one, or move it.",
-  "limits.one_piece": "This server makes one face speak at a time. Remove one of the pieces.",
+  "limits.pieces_overlap":
+    "It overlaps {name}, which face {face} says from {from} to {to} s. Move or trim one of them.",
+  "limits.one_piece": "This server takes one piece of speech. Remove the others.",
   "limits.pieces": "This server takes at most {most} pieces of speech. Remove one.",
   "limits.audio_short": "The sound lasts {has} s. Speech lasts at least {least} s.",
   "limits.audio_long": "The sound lasts {has} s. At most {most} s are taken.",
@@ -110,6 +114,9 @@ const en = {
   "limits.overlap":
     "Face {face} can be synced from {from} to {to} s, and the speech shares {has} s with that. " +
     "At least {least} s are needed.",
+  "limits.exclude_empty": "The mouth cannot stay as it is from {from} to {to} s: the end is not after the start.",
+  "limits.exclude_after": "The mouth cannot stay as it is from {from} to {to} s: the video ends at {video} s.",
+  "limits.exclude_many": "At most {most} times are taken in which the mouth stays as it is.",
   "limits.volume": "A volume lies between 0 and 200 %.",
 
   "sync.title": "If speech is longer than the video",
@@ -209,15 +216,18 @@ const zh = {
   "speech.hear_name": "试听 {name}",
   "speech.remove": "移除",
   "speech.remove_name": "移除 {name}",
+  "speech.exclude": "嘴部保持原样",
+  "speech.exclude_unread": "请写成 0:01-0:02.5，多段用逗号分隔。",
   "speech.time_unread": "请按 1.5s、0:03.2 或 1500 ms 的格式填写时间。",
   "speech.trimmed_face": "音频共 {whole} 秒，只使用前 {used} 秒，因为人脸 {number} 在 {to} 秒之后无法对口型。",
+  "speech.trimmed_next": "使用 {whole} 秒中的前 {used} 秒，因为下一段语音从那里开始。",
   "speech.trimmed_video": "音频共 {whole} 秒，只使用前 {used} 秒，因为视频到此结束。",
   "speech.trimmed_modes": "您也可以在下方选择延长视频。",
   "speech.whole": "使用全部音频",
 
   "limits.no_face": "原来的人脸已不存在，请选择另一张人脸。",
-  "limits.face_twice": "人脸 {face} 有两段语音。每张人脸只能有一段，请移除或移走一段。",
-  "limits.one_piece": "此服务器每次只能让一张人脸说话，请移除一段语音。",
+  "limits.pieces_overlap": "与人脸 {face} 在 {from} 到 {to} 秒的语音 {name} 重叠，请移动或裁剪其中一段。",
+  "limits.one_piece": "此服务器只接受一段语音，请移除其余语音。",
   "limits.pieces": "此服务器最多接受 {most} 段语音，请移除一段。",
   "limits.audio_short": "音频长 {has} 秒，语音至少需要 {least} 秒。",
   "limits.audio_long": "音频长 {has} 秒，最多 {most} 秒。",
@@ -228,6 +238,9 @@ const zh = {
   "limits.after_video": "语音比视频晚 {late} 秒结束，视频长 {video} 秒。请移动或裁剪语音，或选择延长视频。",
   "limits.result_long": "视频将长达 {has} 秒，最多 {most} 秒。",
   "limits.overlap": "人脸 {face} 在 {from} 到 {to} 秒可对口型，语音只与其重合 {has} 秒，至少需要 {least} 秒。",
+  "limits.exclude_empty": "嘴部不能在 {from} 到 {to} 秒保持原样：终点不晚于起点。",
+  "limits.exclude_after": "嘴部不能在 {from} 到 {to} 秒保持原样：视频在 {video} 秒结束。",
+  "limits.exclude_many": "最多可设 {most} 段嘴部保持原样的时间。",
   "limits.volume": "音量须在 0 到 200 % 之间。",
 
   "sync.title": "语音比视频长时",
