@@ -171,8 +171,8 @@ ROWS = [
     # Validation of the choice against the session and the audio
     entry("face_id", face_id="7"),
     row(
-        "face_choose[1].face_id",
-        "twice",
+        "face_choose[1].sound_insert_time",
+        "overlapping",
         lambda server: server.create(face_choose=order("", server.url("s.mp3"))["face_choose"] * 2),
     ),
     entry("sound_end_time", sound_end_time=1_999),

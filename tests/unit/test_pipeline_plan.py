@@ -17,7 +17,7 @@ from duikou.media.audio import Audio
 from duikou.media.probe import VideoInfo
 from duikou.media.timeline import Timeline
 from duikou.pipeline import plan
-from duikou.pipeline.plan import EASE_MS, HOLD_MS, Piece, Planner, _neighbours, ease, joined
+from duikou.pipeline.plan import EASE_MS, HOLD_MS, SEAM_MS, Piece, Planner, _neighbours, ease, joined
 from duikou.pipeline.session import Session
 from duikou.speech.motion import CURVES, MouthMotion
 from duikou.timebase import Interval
@@ -57,26 +57,38 @@ def piece(at_ms: int, ms: int, level: float) -> Piece:
     return Piece(Audio(np.full((ms * 8, 1), level, np.float32), 8_000), at_ms)
 
 
-@pytest.mark.parametrize(
-    ("pause_ms", "middle"), [(0, 0.6), (40, 0.6), (80, 0.0), (200, 0.0), (HOLD_MS, 0.0), (HOLD_MS + 1, 0.0)]
-)
-def test_the_motion_passes_from_one_piece_to_the_next(
-    monkeypatch: pytest.MonkeyPatch, pause_ms: int, middle: float
-) -> None:
+@pytest.mark.parametrize("pause_ms", [SEAM_MS, 200, HOLD_MS, HOLD_MS + 1])
+def test_the_lips_close_softly_in_a_short_pause(monkeypatch: pytest.MonkeyPatch, pause_ms: int) -> None:
     monkeypatch.setattr(plan, "articulate", level_motion)
     times = np.arange(0, 3_000, 5)
     begins = 1_000 + pause_ms
     gap = plan.mouth_motion([piece(0, 1_000, 0.5), piece(begins, 1_000, 0.7)], times)["gap"]
     assert gap[(times > 100) & (times < 900)] == pytest.approx(0.5)
     assert gap[(times > begins + 100) & (times < begins + 900)] == pytest.approx(0.7)
+    assert gap[(times == 1_000 + pause_ms // 2 // 5 * 5) | (times >= begins + 1_000)] == pytest.approx(0, abs=1e-6)
     if pause_ms <= HOLD_MS:
-        seam = gap[(times >= 900) & (times <= begins + 100)]
-        assert np.abs(np.diff(seam)).max() < 0.08  # of 0.7 in 5 ms: no jump
-        if pause_ms == 0:
-            assert seam.min() >= 0.5 - 1e-6  # no dip where one piece goes on where the other ends
-    if pause_ms >= 80:
-        assert gap[times == 1_000 + pause_ms // 2 // 5 * 5] == pytest.approx(middle, abs=1e-6)
-    assert gap[times >= begins + 1_000].max() == 0
+        assert np.abs(np.diff(gap[(times >= 900) & (times <= begins + 100)])).max() < 0.08  # of 0.7 in 5 ms: no jump
+
+
+@pytest.mark.parametrize("pause_ms", [0, 40, SEAM_MS - 1])
+def test_pieces_without_a_pause_are_heard_as_one(monkeypatch: pytest.MonkeyPatch, pause_ms: int) -> None:
+    heard = []
+
+    def hear(samples: np.ndarray, rate: int) -> MouthMotion:
+        heard.append(samples)
+        return level_motion(samples, rate)
+
+    monkeypatch.setattr(plan, "articulate", hear)
+    loud, faint = piece(200, 1_000, 0.5), piece(1_200 + pause_ms, 1_000, -0.01)
+    faint = replace(faint, audio=faint.audio.converted(rate=16_000, channels=2))
+    plan.mouth_motion([loud, faint], np.arange(0, 3_000, 5))
+    (samples,) = heard
+    assert len(samples) == (2_000 + pause_ms) * 16
+    inner = samples[np.array([500, 1_500 + pause_ms]) * 16]
+    assert inner == pytest.approx([1, -1], abs=0.15)  # one is as loud as the other
+    assert not samples[1_010 * 16 : (990 + pause_ms) * 16].any()
+    silent = plan.mouth_motion([piece(0, 500, 0), piece(500, 500, 0)], np.arange(0, 1_000, 5))
+    assert silent["gap"].max() == 0
 
 
 def test_a_lone_piece_moves_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, split
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
-from duikou.timebase import Interval
+from duikou.timebase import Interval, ms_to_samples
 
 EASE_MS = 160
 """Duration of the transition from a mouth's own motion to that of the speech, and back."""
@@ -37,7 +37,10 @@ HOLD_MS = 400
 syllable or two, a return to the mouth's own motion looks like a twitch."""
 
 SEAM_MS = 80
-"""Duration of the transition from the end of one piece to rest, or to the next piece, across such a pause."""
+"""Duration of the transition between a piece and the rest in such a pause. With a shorter pause, pieces are a phrase."""
+
+QUIET = 1e-4
+"""Least peak, of full scale, to which a piece is scaled: what is silent stays so."""
 
 EXEMPLAR_REACH_MS = 10_000
 """How far before and after the spoken part a face is followed, to find more of its mouth shapes."""
@@ -181,24 +184,48 @@ class Planner:
 def mouth_motion(pieces: Sequence[Piece], times_ms: IntArray) -> dict[str, Float64Array]:
     """Curves of the mouth's motion by name, each (N,) at `times_ms`, for pieces in the order of time.
 
-    Across a short pause the motion of one piece passes into rest, or into that of the next, over `SEAM_MS`.
+    Pieces with hardly a pause between them are heard as one. Across a longer pause that is still short, the motion
+    passes into rest and out of it over `SEAM_MS`.
     """
     curves = np.zeros((len(times_ms), len(CURVES)))
-    intervals = [piece.interval for piece in pieces]
-    close = [False, *(after.start_ms - before.end_ms <= HOLD_MS for before, after in pairwise(intervals)), False]
-    for piece, follows, followed in zip(pieces, close[:-1], close[1:], strict=True):
-        mono = piece.audio.converted(channels=1)
-        motion = articulate(mono.samples[:, 0], mono.rate).shifted(piece.at_ms / 1000)
-        start_ms, end_ms = piece.interval.start_ms, piece.interval.end_ms
+    phrases = _phrases(pieces)
+    pauses = [after.interval.start_ms - before.interval.end_ms for before, after in pairwise(phrases)]
+    close = [False, *(pause <= HOLD_MS for pause in pauses), False]
+    for phrase, follows, followed in zip(phrases, close[:-1], close[1:], strict=True):
+        mono = phrase.audio.converted(channels=1)
+        motion = articulate(mono.samples[:, 0], mono.rate).shifted(phrase.at_ms / 1000)
         times_s, share = times_ms / 1000, np.ones(len(times_ms))
         if follows:  # the first row holds before it, the last one after it
             times_s = np.maximum(times_s, motion.start_s)
-            share *= smoothstep((times_ms - start_ms) / SEAM_MS + 0.5)
+            share *= smoothstep((times_ms - phrase.interval.start_ms) / SEAM_MS + 0.5)
         if followed:
             times_s = np.minimum(times_s, motion.end_s - 1 / motion.rate)
-            share *= smoothstep((end_ms - times_ms) / SEAM_MS + 0.5)
+            share *= smoothstep((phrase.interval.end_ms - times_ms) / SEAM_MS + 0.5)
         curves += share[:, None] * motion.at(times_s)
     return dict(zip(CURVES, curves.T, strict=True))
+
+
+def _phrases(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces, with those joined whose pause is shorter than `SEAM_MS`: the end of a sound is no end of a word."""
+    runs: list[list[Piece]] = []
+    for piece in pieces:
+        if runs and piece.interval.start_ms - runs[-1][-1].interval.end_ms < SEAM_MS:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return [run[0] if len(run) == 1 else _phrase(run) for run in runs]
+
+
+def _phrase(run: Sequence[Piece]) -> Piece:
+    """Pieces as one, in mono, each as loud as the others: how loud a recording is says nothing about its mouth."""
+    rate, start_ms = max(piece.audio.rate for piece in run), run[0].at_ms
+    samples = np.zeros((ms_to_samples(run[-1].interval.end_ms - start_ms, rate), 1), np.float32)
+    for piece in run:
+        place = samples[ms_to_samples(piece.at_ms - start_ms, rate) :]
+        mono = piece.audio.converted(channels=1)
+        own = mono.converted(rate=rate).samples[: len(place)]
+        place[: len(own)] = own / max(float(np.abs(mono.samples).max(initial=0.0)), QUIET)
+    return Piece(Audio(samples, rate), start_ms)
 
 
 def joined(intervals: Sequence[Interval], hold_ms: int = HOLD_MS) -> list[Interval]:
