@@ -37,7 +37,7 @@ HOLD_MS = 400
 syllable or two, a return to the mouth's own motion looks like a twitch."""
 
 SEAM_MS = 80
-"""Duration of the transition between a piece and the rest in such a pause. With a shorter pause, pieces are a phrase."""
+"""Duration of the transition between a piece and the rest in such a pause. Pieces with a shorter one are a phrase."""
 
 QUIET = 1e-4
 """Least peak, of full scale, to which a piece is scaled: what is silent stays so."""
