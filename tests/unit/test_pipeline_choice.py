@@ -130,11 +130,13 @@ def test_bad_exclusions_get_one_sentence(pairs: list[tuple[int, int]], field: st
 
 
 def test_exclusions_lie_in_the_result() -> None:
-    pairs = [(5_000, 6_100), (0, 1)]
-    assert VALIDATOR.check(replace(CHOICE, exclude=pairs), AUDIO_MS).exclude == ((5_000, 6_000), (0, 1))
-    longer = replace(VALIDATOR, sync_mode=SyncMode.LOOP)
-    late = replace(CHOICE, insert_ms=5_000, exclude=[(7_000, 8_000)])
-    assert longer.check(late, AUDIO_MS).exclude == ((7_000, 8_000),)
+    first = replace(CHOICE, insert_ms=1_000, exclude=[(5_000, 6_100), (0, 1)])
+    (checked,) = VALIDATOR.check_all([first], [AUDIO_MS])
+    assert checked.exclude == ((5_000, 6_000), (0, 1))
+    longer, late = replace(VALIDATOR, sync_mode=SyncMode.LOOP), replace(CHOICE, insert_ms=5_000)
+    kept = replace(first, exclude=[(7_000, 8_050)])  # another piece makes the video so long
+    checked, _ = longer.check_all([kept, late], [AUDIO_MS, AUDIO_MS])
+    assert checked.exclude == ((7_000, 8_000),)
 
 
 def test_without_the_length_of_the_audio_its_end_is_not_compared() -> None:

@@ -108,13 +108,7 @@ class ChoiceValidator:
                 f"{self.limits.min_overlap_ms} ms are needed.",
                 field="insert_ms",
             )
-        length_ms = extended_duration_ms(self.sync_mode, self.video_ms, speech.end_ms)
-        return replace(
-            choice,
-            trim_end_ms=choice.trim_start_ms + speech.duration_ms,
-            original_scope=scope,
-            exclude=_checked_exclusions(choice.exclude, length_ms),
-        )
+        return replace(choice, trim_end_ms=choice.trim_start_ms + speech.duration_ms, original_scope=scope)
 
     def check_all(self, choices: Sequence[FaceChoice], audio_ms: Sequence[int | None]) -> list[FaceChoice]:
         """`check` several choices. Errors name the field as in `choices[0].insert_ms`.
@@ -134,8 +128,24 @@ class ChoiceValidator:
                 if error.field == "sync_mode":
                     raise
                 raise error.renamed(f"choices[{number}].{error.field}") from error
-        check_together(checked, late_ms=END_TOLERANCE_MS if None in audio_ms else 0)
-        return checked
+        return self.check_together(checked, late_ms=END_TOLERANCE_MS if None in audio_ms else 0)
+
+    def check_together(self, checked: Sequence[FaceChoice], *, late_ms: int = 0) -> list[FaceChoice]:
+        """Check choices, of which each is checked, against each other and against the length of the result.
+
+        Returns them with `exclude` clamped to that length, within the tolerance.
+        late_ms: how much later than its audio a speech may end, as long as the length of the audio is unknown.
+        Raises `InputError` that names the second of two choices of one face whose speech overlaps or whose references
+        differ, or a pair of `exclude` that is no interval inside the result.
+        """
+        for number, choice in enumerate(checked):
+            for other in (one for one in checked[:number] if one.face_id == choice.face_id):
+                _check_apart(choice, other, f"choices[{number}]", late_ms)
+        length_ms = self.result_ms(checked)
+        return [
+            replace(choice, exclude=_checked_exclusions(choice.exclude, length_ms, f"choices[{number}].exclude"))
+            for number, choice in enumerate(checked)
+        ]
 
     def result_ms(self, choices: Sequence[FaceChoice]) -> int:
         """Length in ms of the result of checked choices."""
@@ -158,29 +168,21 @@ class ChoiceValidator:
         return replace(wanted, end_ms=max(until - max(late, 0), wanted.start_ms))
 
 
-def check_together(checked: Sequence[FaceChoice], *, late_ms: int = 0) -> None:
-    """Check the choices of each face against each other, once each of them is checked.
-
-    late_ms: how much later than its audio a speech may end, as long as the length of the audio is unknown.
-    Raises `InputError` that names the second of two choices of one face whose speech overlaps or whose references
-    differ.
-    """
-    for number, choice in enumerate(checked):
-        speech = _place(choice)
-        for other in (one for one in checked[:number] if one.face_id == choice.face_id):
-            place = _place(other)
-            shared = speech.overlap(place)
-            if shared is not None and shared.duration_ms > late_ms:
-                raise InputError(
-                    f"the speech from {speech.start_ms} ms to {speech.end_ms} ms overlaps another one of "
-                    f"{_named(choice.face_id)}, from {place.start_ms} ms to {place.end_ms} ms.",
-                    field=f"choices[{number}].insert_ms",
-                )
-            if choice.references and other.references and list(choice.references) != list(other.references):
-                raise InputError(
-                    f"{_named(choice.face_id)} is given other references before; name all of them in one place.",
-                    field=f"choices[{number}].references",
-                )
+def _check_apart(choice: FaceChoice, other: FaceChoice, field: str, late_ms: int) -> None:
+    """Check two choices of one face, of which `choice` is the second. Errors begin with `field`."""
+    speech, place = _place(choice), _place(other)
+    shared = speech.overlap(place)
+    if shared is not None and shared.duration_ms > late_ms:
+        raise InputError(
+            f"the speech from {speech.start_ms} ms to {speech.end_ms} ms overlaps another one of "
+            f"{_named(choice.face_id)}, from {place.start_ms} ms to {place.end_ms} ms.",
+            field=f"{field}.insert_ms",
+        )
+    if choice.references and other.references and list(choice.references) != list(other.references):
+        raise InputError(
+            f"{_named(choice.face_id)} is given other references before; name all of them in one place.",
+            field=f"{field}.references",
+        )
 
 
 def _named(face_id: str) -> str:
@@ -212,11 +214,11 @@ def _check_references(choice: FaceChoice) -> None:
         )
 
 
-def _checked_exclusions(given: Sequence[Sequence[int]], length_ms: int) -> tuple[tuple[int, int], ...]:
+def _checked_exclusions(given: Sequence[Sequence[int]], length_ms: int, field: str) -> tuple[tuple[int, int], ...]:
     """The intervals in which the mouth stays as it is, each inside a result of `length_ms`."""
     if len(given) > MAX_EXCLUSIONS:
-        raise InputError(f"{len(given)} intervals are given; at most {MAX_EXCLUSIONS} are taken.", field="exclude")
-    return tuple(_checked_exclusion(pair, length_ms, f"exclude[{place}]") for place, pair in enumerate(given))
+        raise InputError(f"{len(given)} intervals are given; at most {MAX_EXCLUSIONS} are taken.", field=field)
+    return tuple(_checked_exclusion(pair, length_ms, f"{field}[{place}]") for place, pair in enumerate(given))
 
 
 def _checked_exclusion(pair: Sequence[int], length_ms: int, field: str) -> tuple[int, int]:

@@ -163,7 +163,7 @@ class Ingest:
                 audio.append(path)
                 fitted.append(validation.fit(validator, asked.choice(), number, audio_ms))
                 references.append(await self._receive_references(caller, asked, f"face_choose[{number}]", intake))
-            validation.check_fitted(fitted)
+            fitted = validation.fit_together(validator, fitted)
             if body.dry_run:
                 return await self._estimate(session, validator, fitted)
             callback = TaskCallback(body.callback_url, caller.urls.base) if body.callback_url else None

@@ -15,7 +15,7 @@ from duikou.errors import InputError
 from duikou.media import limits
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
-from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice, check_together
+from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice
 from duikou.tasks.models import SessionRecord
 from duikou.timebase import END_TOLERANCE_MS
 
@@ -127,10 +127,10 @@ def fit(validator: ChoiceValidator, choice: FaceChoice, number: int, audio_ms: i
         return validator.check(choice, audio_ms)
 
 
-def check_fitted(choices: Sequence[FaceChoice]) -> None:
-    """Check choices that `fit` has returned against each other. Raises `InputError` as `check_choices`."""
+def fit_together(validator: ChoiceValidator, choices: Sequence[FaceChoice]) -> list[FaceChoice]:
+    """Choices that `fit` has returned, once they fit each other and the result. Raises as `check_choices`."""
     with wire_words():
-        check_together(choices)
+        return validator.check_together(choices)
 
 
 @contextmanager

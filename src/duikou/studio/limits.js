@@ -81,7 +81,7 @@ export function problems(state, settings) {
     else if (place >= settings.max_entries) say("limits.pieces", { most: settings.max_entries });
     if (!face) continue;
     for (const [key, values] of refusals(speech, face, state, limitsOf(settings))) say(key, values);
-    for (const [key, values] of keptOut(speech, face, state, settings.max_exclusions)) say(key, values);
+    for (const [key, values] of keptOut(speech, state, settings.max_exclusions)) say(key, values);
     for (const other of speeches.slice(0, place)) {
       const [one, two] = [speech, other].map((each) => playing(each, face, state));
       if (other.faceId !== face.id || Math.min(one.endMs, two.endMs) <= Math.max(one.startMs, two.startMs)) continue;
@@ -99,10 +99,11 @@ export function playing(speech, face, { video, syncMode }) {
 }
 
 /** What is wrong with the times in which the mouth of a face stays as it is. */
-function* keptOut(speech, face, state, most) {
+function* keptOut(speech, state, most) {
   const pairs = speech.exclude ?? [];
   const videoMs = state.video.durationMs;
-  const { endMs: end } = playing(speech, face, state);
+  const faceOf = (one) => state.session.faces.find((each) => each.id === one.faceId);
+  const end = Math.max(...state.speeches.map((one) => playing(one, faceOf(one), state).endMs));
   const longest = lengthens(state.syncMode) && end > videoMs + LATE_MS ? end : videoMs;
   if (pairs.length > most) yield ["limits.exclude_many", { most }];
   for (const [from, to] of pairs) {
