@@ -326,8 +326,36 @@ def test_a_face_says_two_pieces_and_keeps_its_mouth_for_a_while(
         assert kept_out.input_value() == "0.5s-1s, 1.5s-1.7s"
         expect(page.locator(".tl-kept")).to_have_count(2)
         expect(studio.render).to_be_enabled()
+        cut = page.get_by_role("button", name=studio.t("speech.split_name", name=first.name))
+        expect(cut).to_be_disabled()  # 2 s give no two pieces of 2 s
         sync = page.evaluate(COMMAND)
         assert '"exclude": [' in sync and '"at": 2000' in sync
+        assert (sideways(page), barriers(page)) == (0, [])
+
+
+def test_speech_is_cut_in_two_at_the_playhead(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound = tone(tmp_path / "whole.wav", CLIP_MS)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(sound, at=0.002)
+        cut = page.get_by_role("button", name=studio.t("speech.split_name", name=sound.name))
+        expect(cut).to_be_disabled()
+        head = studio.slider("timeline.playhead")
+        head.press("PageUp")
+        head.press("PageUp")
+        expect(head).to_have_attribute("aria-valuenow", "2000")
+        cut.click()
+        first, second = speeches(page)
+        assert (first["insertMs"], first["trimStartMs"], first["trimEndMs"]) == (0, 0, 2_000)
+        assert (second["insertMs"], second["trimStartMs"], second["trimEndMs"]) == (2_000, 2_000, CLIP_MS)
+        assert (first["audio"], first["key"] == second["key"]) == (second["audio"], False)
+        expect(page.locator(".tl-block")).to_have_count(2)
+        expect(page.locator(".tl-reason:not(:empty)")).to_have_count(0)
+        studio.button("timeline.undo").click()
+        expect(page.locator(".tl-block")).to_have_count(1)
         assert (sideways(page), barriers(page)) == (0, [])
 
 

@@ -57,6 +57,20 @@ export function placed(audioMs, face, { videoMs, playheadMs, mode, minTrimMs, wi
   return { insertMs, trimStartMs: 0, trimEndMs, trimmed };
 }
 
+/**
+ * A piece of speech as two that touch at `atMs` of the video's time line: the changes of each, or null if one of them
+ * would be too short.
+ */
+export function halves(speech, atMs, { minTrimMs }) {
+  const at = Math.round(atMs);
+  if (at - speech.insertMs < minTrimMs || endMs(speech) - at < minTrimMs) return null;
+  const cutMs = speech.trimStartMs + at - speech.insertMs;
+  return [
+    { trimEndMs: cutMs, trimmed: "" },
+    { insertMs: at, trimStartMs: cutMs, exclude: [] },
+  ];
+}
+
 /** The nearest of `targets` (ms) within `reachMs` of one of `edges` (ms): how far to shift, and to what; or null. */
 export function snapped(edges, targets, reachMs) {
   let best = null;

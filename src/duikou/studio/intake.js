@@ -107,8 +107,7 @@ function put(stored, name, { faceId, playheadMs, wishedMs, limits }) {
     others: replaced ? [] : own.map((one) => playing(one, face, { video, syncMode })),
   });
   const audio = { id: stored.id, url: stored.url, name, durationMs: stored.durationMs };
-  const key = Array.from(crypto.getRandomValues(new Uint32Array(2)), (number) => number.toString(36)).join("");
-  const speech = { key, faceId: face.id, audio, volume: 1, ...place };
+  const speech = { key: state.newKey(), faceId: face.id, audio, volume: 1, ...place };
   commit({ speeches: replaced ? speeches.map((one) => (one === replaced ? speech : one)) : [...speeches, speech] });
   return { speech, replaced };
 }

@@ -61,6 +61,11 @@ export function subscribe(listener) {
   return () => listeners.delete(listener);
 }
 
+/** A key for a new piece of speech. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(2)), (number) => number.toString(36)).join("");
+}
+
 /** Change one piece of speech, by its key. */
 export function setSpeech(key, change) {
   set({ speeches: state.speeches.map((one) => (one.key === key ? { ...one, ...change } : one)) });
