@@ -137,8 +137,8 @@ def test_sync_downloads_the_result(
 
 def test_several_faces_and_too_much_speech(server: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
     says = ("--say", "0", "speech.wav", "--say", "1", "speech.wav", "--sync-mode", "cut_off", "--at", "800")
-    says += ("--exclude", "1s:1.5s", "--original-scope", "video")
-    assert run(server, "sync", "clip.mp4", *says, "--json", "--quiet", "-o", "out.mp4") == 0
+    more = ("--exclude", "1s:1.5s", "--original-scope", "video")
+    assert run(server, "sync", "clip.mp4", *says, *more, "--json", "--quiet", "-o", "out.mp4") == 0
     out, err = capsys.readouterr()
     logged = [json.loads(line) for line in err.splitlines()]  # nothing but the log of the server in its thread
     assert [line["path"] for line in logged if line.get("method") == "POST"].count("/v1/files") == 2  # one sound, once
