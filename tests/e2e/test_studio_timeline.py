@@ -293,7 +293,7 @@ def test_speech_goes_to_another_face_and_comes_back_after_a_reload(
         studio.drag(place, (0, 68))  # to the lane of the other face, which leaves early
         assert speeches(page)[0]["faceId"] == "1"
         expect(place).to_be_focused()
-        expect(card).to_contain_text("shares 1.5 s")
+        expect(card).to_contain_text("shares 1.4 s")
         field = card.get_by_label(studio.t("speech.place"))
         field.fill("0:01.2")
         field.press("Enter")
