@@ -108,6 +108,7 @@ def test_faces_as_json_with_the_server_in_the_environment(
         "frames": FRAMES,
         "duration_ms": VIDEO_MS,
         "rejected": [rejected],
+        "warnings": [],
     }
     assert faces[1] == {
         "id": "1",
