@@ -571,7 +571,7 @@ def test_the_video_whose_faces_these_are_is_told(client, site) -> None:
     content = stub_work.video(duration_ms=9_500)
     upload = client.post(FILES, content=content).json()["data"]
     data = client.post(IDENTIFY, json={"video_id": upload["id"]}).json()["data"]
-    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0}
+    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0, "warnings": []}
     assert data["video"] == {"id": upload["id"], "url": upload["url"], **told}
     video = identify(client, f"{site}/a.mp4")["video"]
     assert httpx.get(video["url"]).content == stub_work.video()
@@ -601,6 +601,8 @@ def test_a_setting_restricts_a_task_to_one_face(tmp_path, site) -> None:
         assert client.post(CREATE, json=payload | {"dry_run": True}).status_code == 200
         payload["face_choose"] *= 2
         refused(client.post(CREATE, json=payload), 400, 1201, "face_choose: exactly one entry is expected, not 2.")
+        none = payload | {"face_choose": []}
+        refused(client.post(CREATE, json=none), 400, 1201, "face_choose: exactly one entry is expected, not 0.")
 
 
 def test_several_faces_speak(tmp_path, site) -> None:

@@ -206,7 +206,7 @@ class Executor:
             folder = workspace.new(made)
             sounds = {key: workspace.get(key) for key in {str(choice.audio) for choice in task.choices}}
             job = RenderJob(
-                session=workspace.get(keys.session_key(task.session_id)),
+                session=None if task.session_id is None else workspace.get(keys.session_key(task.session_id)),
                 video=workspace.get(source.key),
                 choices=tuple(
                     replace(choice, references=tuple(workspace.get(str(key)) for key in choice.references))
