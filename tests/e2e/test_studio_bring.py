@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 import re
 import wave
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,10 @@ from playwright.sync_api import Browser, Page, expect
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways
 
 from demo import portrait
+from duikou.errors import InputError
+from duikou.media.probe import VideoInfo
 from duikou.media.video import probe_video
+from duikou.server.validation import check_video
 
 need_chromium()
 
@@ -53,6 +58,16 @@ async ([faults, settings]) => {
         found.push([faults.map((one) => one.key), line]);
     }
     return found;
+}
+"""
+
+SIZES = """
+async ([sizes, settings]) => {
+    const {size} = await import("/studio/checks.js");
+    return sizes.map(([width, height]) => {
+        const found = size({width, height}, settings);
+        return found && (found.mend ?? "");
+    });
 }
 """
 
@@ -203,6 +218,22 @@ def test_what_the_server_would_refuse_is_not_sent(browser: Browser, tmp_path: Pa
             [["bring.bad.large"], f"ffmpeg -i ./-a.mp4 -maxrate 118k -bufsize 236k {encoded} ./-a-mended.mp4"],
         ]
         assert [url for url in watched.asked if FILES in url] == []
+        chance = random.Random(1)
+        sizes = [(chance.randrange(400, 2_300), chance.randrange(400, 2_300)) for _ in range(500)]
+        told = page.evaluate(SIZES, [sizes, given])
+        assert [mend is None for mend in told] == [taken(*size) for size in sizes]
+        mended = [tuple(map(int, mend.removeprefix("-vf scale=").split(":"))) for mend in told if mend]
+        assert len(mended) > 100 and all(taken(width, height) for width, height in mended)
+
+
+def taken(width: int, height: int) -> bool:
+    """Whether the server takes a video of this size."""
+    info = VideoInfo("mp4", "h264", width, height, 0, 250, Fraction(25), 10_000, None)
+    try:
+        check_video(info, "video_url", any_size=False)
+    except InputError:
+        return False
+    return True
 
 
 def test_what_goes_on_can_be_cancelled_and_a_language_chosen(browser: Browser, clip: Path, tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ async asked => {
     return asked.map(one => times.map(originalLevel(...one).levelAt));
 }
 """
+COMMAND = """
+async () => {
+    const [{commandLine}, {get}] = await Promise.all([import("/studio/commands.js"), import("/studio/state.js")]);
+    return commandLine(get(), "http://127.0.0.1", false);
+}
+"""
 MONO = """
 async channels => {
     const {mono} = await import("/studio/sound.js");
@@ -138,35 +144,47 @@ def speeches(page: Page) -> list[dict[str, Any]]:
     return list(kept(page)["speeches"])
 
 
+def piece(chance: random.Random, video_ms: int, interval: Interval) -> tuple[FaceChoice, int, dict[str, Any]]:
+    """A piece of speech as the server has it, the length of its sound, and the piece as the page has it."""
+    audio_ms = chance.randrange(2_000, 60_000)
+    trim_ms = chance.choice([0, chance.randrange(audio_ms)])
+    end_ms = min(trim_ms + chance.randrange(1_900, 12_000), audio_ms + chance.choice([0, 99, 101]))
+    insert_ms = chance.choice([0, interval.start_ms, chance.randrange(video_ms + 200)])
+    exclude = []
+    if chance.random() < 0.2:
+        from_ms = chance.randrange(video_ms)
+        exclude = [(from_ms, from_ms + chance.choice([-1, 0, 1, video_ms - from_ms + 100, video_ms - from_ms + 101]))]
+    choice = FaceChoice("a", "0", trim_ms, end_ms, insert_ms, exclude=exclude)
+    times = {"trimStartMs": trim_ms, "trimEndMs": end_ms, "insertMs": insert_ms, "exclude": exclude}
+    audio = {"durationMs": audio_ms, "name": "a"}
+    return choice, audio_ms, {"key": "k", "faceId": "0", "audio": audio, "volume": 1, **times}
+
+
 def test_what_the_page_refuses_is_what_the_server_refuses(browser: Browser, client: httpx.Client) -> None:
     chance = random.Random(1)
     states, refused = [], []
-    for _ in range(600):
-        video_ms, audio_ms = chance.randrange(2_000, 20_000), chance.randrange(2_000, 60_000)
+    for number in range(800):
+        video_ms = chance.randrange(2_000, 20_000)
         start_ms = chance.randrange(0, video_ms // 2)
         interval = Interval(start_ms, chance.choice([video_ms, chance.randrange(start_ms, video_ms) + 1]))
         mode = chance.choice([None, *SyncMode])
-        trim_ms = chance.choice([0, chance.randrange(audio_ms)])
-        end_ms = min(trim_ms + chance.randrange(1_900, 12_000), audio_ms + chance.choice([0, 99, 101]))
-        insert_ms = chance.choice([0, interval.start_ms, chance.randrange(video_ms + 200)])
-        choice = FaceChoice("a", "0", trim_ms, end_ms, insert_ms)
+        pieces = [piece(chance, video_ms, interval) for _ in range(1 + number % 3 // 2)]
+        choices, lengths = [one[0] for one in pieces], [one[1] for one in pieces]
         try:
-            ChoiceValidator({"0": interval}, video_ms, mode, CHOICE).check(choice, audio_ms)
+            ChoiceValidator({"0": interval}, video_ms, mode, CHOICE).check_all(choices, lengths)
             refused.append(False)
         except InputError:
             refused.append(True)
         face = {"id": "0", "startMs": interval.start_ms, "endMs": interval.end_ms}
-        times = {"trimStartMs": trim_ms, "trimEndMs": end_ms, "insertMs": insert_ms}
-        speech = {"key": "k", "faceId": "0", "audio": {"durationMs": audio_ms}, "volume": 1, **times}
         states.append(
             {
                 "video": {"durationMs": video_ms},
                 "session": {"faces": [face]},
-                "speeches": [speech],
+                "speeches": [one[2] for one in pieces],
                 "syncMode": mode or "",
             }
         )
-    assert 100 < sum(refused) < 500
+    assert 200 < sum(refused) < 700
     with opened(browser, str(client.base_url)) as watched:
         Studio(watched.page)
         given = client.get("/studio/settings.json").json()
@@ -275,7 +293,7 @@ def test_speech_goes_to_another_face_and_comes_back_after_a_reload(
         studio.drag(place, (0, 68))  # to the lane of the other face, which leaves early
         assert speeches(page)[0]["faceId"] == "1"
         expect(place).to_be_focused()
-        expect(card).to_contain_text("shares 1.5 s")
+        expect(card).to_contain_text("shares 1.4 s")
         field = card.get_by_label(studio.t("speech.place"))
         field.fill("0:01.2")
         field.press("Enter")
@@ -293,6 +311,70 @@ def test_speech_goes_to_another_face_and_comes_back_after_a_reload(
         studio.grip("place", sound).press("Delete")
         expect(card).to_have_count(0)
         expect(studio.button("add.choose")).to_be_focused()
+
+
+def test_a_face_says_two_pieces_and_keeps_its_mouth_for_a_while(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    first, second = tone(tmp_path / "first.wav", 2_000), tone(tmp_path / "second.wav", 2_200)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(first, at=0.002)
+        studio.say(second, at=0.002)  # it goes where the first piece ends
+        assert [(one["faceId"], one["insertMs"], one["trimEndMs"]) for one in speeches(page)] == [
+            ("0", 0, 2_000),
+            ("0", 2_000, 2_000),
+        ]
+        expect(page.locator(".tl-reason:not(:empty)")).to_have_count(0)
+        studio.grip("place", second).press("ArrowLeft")
+        overlapping = studio.t("limits.pieces_overlap", name=first.name, face=1, **{"from": 0, "to": 2})
+        expect(page.locator(".tl-reason").last).to_have_text(overlapping)
+        expect(studio.render).to_be_disabled()
+        studio.button("timeline.undo").click()
+        kept_out = page.get_by_label(studio.t("speech.exclude")).first
+        for written, fault in (("soon", "speech.exclude_unread"), ("0:02-0:01", ""), ("0:00.5-0:01, 1.5s–1.7s", "")):
+            kept_out.fill(written)
+            kept_out.press("Enter")
+            expect(page.locator("[id^=exclude][role=alert]").first).to_have_text(studio.t(fault) if fault else "")
+            expect(page.locator(".tl-reason").first).to_have_text(
+                studio.t("limits.exclude_empty", **{"from": 2, "to": 1}) if written == "0:02-0:01" else ""
+            )
+        assert speeches(page)[0]["exclude"] == [[500, 1_000], [1_500, 1_700]]
+        assert kept_out.input_value() == "0.5s-1s, 1.5s-1.7s"
+        expect(page.locator(".tl-kept")).to_have_count(2)
+        expect(studio.render).to_be_enabled()
+        cut = page.get_by_role("button", name=studio.t("speech.split_name", name=first.name))
+        expect(cut).to_be_disabled()  # 2 s give no two pieces of 2 s
+        sync = page.evaluate(COMMAND)
+        assert '"exclude": [' in sync and '"at": 2000' in sync
+        assert (sideways(page), barriers(page)) == (0, [])
+
+
+def test_speech_is_cut_in_two_at_the_playhead(
+    browser: Browser, client: httpx.Client, clip: Path, tmp_path: Path
+) -> None:
+    sound = tone(tmp_path / "whole.wav", CLIP_MS)
+    with opened(browser, str(client.base_url)) as watched:
+        page, studio = watched.page, Studio(watched.page)
+        studio.bring(clip)
+        studio.say(sound, at=0.002)
+        cut = page.get_by_role("button", name=studio.t("speech.split_name", name=sound.name))
+        expect(cut).to_be_disabled()
+        head = studio.slider("timeline.playhead")
+        head.press("PageUp")
+        head.press("PageUp")
+        expect(head).to_have_attribute("aria-valuenow", "2000")
+        cut.click()
+        first, second = speeches(page)
+        assert (first["insertMs"], first["trimStartMs"], first["trimEndMs"]) == (0, 0, 2_000)
+        assert (second["insertMs"], second["trimStartMs"], second["trimEndMs"]) == (2_000, 2_000, CLIP_MS)
+        assert (first["audio"], first["key"] == second["key"]) == (second["audio"], False)
+        expect(page.locator(".tl-block")).to_have_count(2)
+        expect(page.locator(".tl-reason:not(:empty)")).to_have_count(0)
+        studio.button("timeline.undo").click()
+        expect(page.locator(".tl-block")).to_have_count(1)
+        assert (sideways(page), barriers(page)) == (0, [])
 
 
 def test_speech_snaps_and_the_time_line_scrolls_in_itself(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -69,8 +70,8 @@ def shown_by(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return out, "".join(line for line in err.splitlines(keepends=True) if not line.startswith("{"))
 
 
-def tasks(client: httpx.Client) -> list[dict[str, str]]:
-    listed: list[dict[str, str]] = client.get("/v1/videos/advanced-lip-sync").json()["data"]
+def tasks(client: httpx.Client) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = client.get("/v1/videos/advanced-lip-sync").json()["data"]
     return listed
 
 
@@ -137,9 +138,13 @@ def test_sync_downloads_the_result(
 
 def test_several_faces_and_too_much_speech(server: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
     says = ("--say", "0", "speech.wav", "--say", "1", "speech.wav", "--sync-mode", "cut_off", "--at", "800")
-    assert run(server, "sync", "clip.mp4", *says, "--json", "--quiet", "-o", "out.mp4") == 0
-    out, err = shown_by(capsys)
-    assert err == ""
+    more = ("--exclude", "1s:1.5s", "--original-scope", "video")
+    assert run(server, "sync", "clip.mp4", *says, *more, "--json", "--quiet", "-o", "out.mp4") == 0
+    out, err = capsys.readouterr()
+    logged = [json.loads(line) for line in err.splitlines()]  # nothing but the log of the server in its thread
+    assert [line["path"] for line in logged if line.get("method") == "POST"].count("/v1/files") == 2  # one sound, once
+    asked = {(one["face_id"], str(one["exclude"]), one["original_audio_scope"]) for one in tasks(server)[0]["request"]}
+    assert asked == {("0", "[[1000, 1500]]", "video"), ("1", "[[1000, 1500]]", "video")}
     told = json.loads(out)
     assert (told["video"], told["watermark"], told["frames"], told["warnings"]) == ("out.mp4", None, FRAMES, [])
     assert [(face["id"], face["audio"], face["at_ms"]) for face in told["faces"]] == [

@@ -187,7 +187,7 @@ def test_every_argument_reaches_the_work(connect: Connect, server: str, site: st
     assert (uploaded.kind, uploaded.duration_ms, uploaded.size) == ("audio", 5_000, len(stub_work.sound()))
     choices = [
         FaceChoice(tmp_path / "s.mp3", "1", 250, 3_250, 2_000, 1.5, 0.25, [photo, f"{site}/a.mp4"]),
-        FaceChoice(uploaded, "0", original_scope="speech"),
+        FaceChoice(uploaded, "0", original_scope="speech", exclude=[(1_000, 1_200)]),
     ]
     task = client.lip_sync(session.id, choices, external_task_id=f"{type(client)}", sync_mode="cut_off")
     assert client.get(f"{type(client)}").id == task.id
@@ -197,7 +197,13 @@ def test_every_argument_reaches_the_work(connect: Connect, server: str, site: st
     assert first.items() >= {"face_id": "1", "original_volume": 0.25, "original_scope": "video", **wanted}.items()
     assert (
         second.items()
-        >= {"face_id": "0", "trim_end_ms": 5_000, "original_volume": 0, "original_scope": "speech"}.items()
+        >= {
+            "face_id": "0",
+            "trim_end_ms": 5_000,
+            "original_volume": 0,
+            "original_scope": "speech",
+            "exclude": [[1_000, 1_200]],
+        }.items()
     )
     assert json.loads(result)["lent"][0] == ["photo", stub_work.video().decode()]
 

@@ -17,7 +17,7 @@ from live_server import identify, in_thread, order, settings, sources
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
 EXTENSIONS = {
     *("video_id", "audio_id", "callback_url", "watermark_info", "enabled", "sync_mode", "dry_run", "file"),
-    *("reference_urls", "original_audio_scope"),
+    *("reference_urls", "original_audio_scope", "exclude"),
     *("pageNum", "pageSize"),
 }
 """Fields beside the contract's: Kling's own further ones, and duikou's."""
@@ -108,6 +108,8 @@ ROWS = [
     entry("sound_volume", sound_volume=2.01),
     entry("original_audio_volume", original_audio_volume=3),
     entry("original_audio_scope", original_audio_scope="here"),
+    entry("exclude", exclude=3),
+    entry("exclude[0]", exclude=[[2, 1]]),
     row("external_task_id", "long", lambda server: server.create(external_task_id="x" * 257)),
     row("callback_url", "list", lambda server: server.create(callback_url=["a"])),
     row("watermark_info", "bool", lambda server: server.create(watermark_info=True)),
@@ -169,8 +171,8 @@ ROWS = [
     # Validation of the choice against the session and the audio
     entry("face_id", face_id="7"),
     row(
-        "face_choose[1].face_id",
-        "twice",
+        "face_choose[1].sound_insert_time",
+        "overlapping",
         lambda server: server.create(face_choose=order("", server.url("s.mp3"))["face_choose"] * 2),
     ),
     entry("sound_end_time", sound_end_time=1_999),

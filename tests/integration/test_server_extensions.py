@@ -571,7 +571,7 @@ def test_the_video_whose_faces_these_are_is_told(client, site) -> None:
     content = stub_work.video(duration_ms=9_500)
     upload = client.post(FILES, content=content).json()["data"]
     data = client.post(IDENTIFY, json={"video_id": upload["id"]}).json()["data"]
-    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0}
+    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0, "warnings": []}
     assert data["video"] == {"id": upload["id"], "url": upload["url"], **told}
     video = identify(client, f"{site}/a.mp4")["video"]
     assert httpx.get(video["url"]).content == stub_work.video()
@@ -582,7 +582,7 @@ def test_a_task_tells_what_was_requested(client, site, session_id) -> None:
     sound = f"{site}/s.mp3"
     task_id = create(client, order(session_id, sound, sound_volume=1.5, original_audio_volume=0))
     told = {"face_id": "0", "sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
-    volumes = {"sound_volume": 1.5, "original_audio_volume": 0.0, "original_audio_scope": "video"}
+    volumes = {"sound_volume": 1.5, "original_audio_volume": 0.0, "original_audio_scope": "video", "exclude": []}
     for found in (ended(client, task_id), client.get(CREATE).json()["data"][0]):
         assert (found["session_id"], found["request"]) == (session_id, [told | volumes])
         assert sound not in json.dumps(found)
@@ -617,11 +617,68 @@ def test_several_faces_speak(tmp_path, site) -> None:
         told = [(choice["face_id"], choice["insert_ms"]) for choice in result["choices"]]
         assert told == [("0", 1_000), ("1", 4_000)]
         assert [Path(sound).name for sound in result["sounds"]] == ["sound_0", "sound_1"]
-        payload["face_choose"] = [one, one]
-        sentence = "face_choose[1].face_id: face 0 is named twice; each face can speak once."
-        refused(client.post(CREATE, json=payload), 400, 1201, sentence)
         payload["face_choose"] = [one, other | {"sound_file": f"{site}/a.mp4"}]
         refused(client.post(CREATE, json=payload), 400, 1201, "face_choose[1].sound_file: the file is not a sound.")
+        assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_a_face_says_several_pieces(tmp_path) -> None:
+    """A sound that several pieces share is fetched and stored once; a new task does the same again."""
+    two, sound = stub_work.video(faces=[[0, 10_000]] * 2), stub_work.sound(duration_ms=8_000)
+    with (
+        sources(two__mp4=two, s__mp3=sound, t__mp3=sound, p__jpg=stub_work.PHOTO) as site,
+        in_thread(settings(tmp_path), stub_work.WORK) as client,
+    ):
+        payload = order(identify(client, f"{site}/two.mp4")["session_id"], f"{site}/s.mp3", exclude=[[1_500, 2_000]])
+        (one,) = payload["face_choose"]
+        lent = {"reference_urls": [f"{site}/p.jpg"]}
+        later = {"sound_start_time": 4_000, "sound_end_time": 6_000}
+        payload["face_choose"] = [
+            one | lent | {"sound_insert_time": 5_000},
+            one | {"face_id": "1", "sound_file": f"{site}/t.mp3"},
+            one | lent | later | {"sound_insert_time": 3_000},
+        ]
+        task_id = create(client, payload)
+        done = ended(client, task_id)
+        again = client.post(f"{CREATE}/{task_id}/retry").json()["data"]["task_id"]
+        for found in (done, ended(client, again)):
+            result = client.get(found["task_result"]["videos"][0]["url"]).json()
+            told = [(one["face_id"], one["trim_start_ms"], one["insert_ms"]) for one in result["choices"]]
+            assert told == [("0", 0, 5_000), ("1", 0, 1_000), ("0", 4_000, 3_000)]
+            assert [Path(sound).name for sound in result["sounds"]] == ["sound_0", "sound_1", "sound_0"]
+            assert [one["exclude"] for one in result["choices"]] == [[[1_500, 2_000]]] * 3
+            assert result["lent"] == [["photo"], [], []]
+            assert [one["exclude"] for one in found["request"]] == [[[1_500, 2_000]]] * 3
+        kept = {path.name for path in (tmp_path / "tasks" / task_id).iterdir() if path.is_file()}
+        assert kept == {"sound_0", "sound_1", "reference_0_0"}
+        assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_ends_are_clamped_before_pieces_may_overlap_and_all_sounds_have_a_limit(tmp_path) -> None:
+    files = {f"s{number}__mp3": stub_work.sound(pad="x" * 950_000) for number in range(9)}
+    with (
+        sources(a__mp4=stub_work.video(duration_ms=30_000, faces=[[0, 30_000]]), **files) as site,
+        in_thread(settings(tmp_path, max_audio_mb=1), stub_work.WORK) as client,
+    ):
+        payload = order(identify(client, f"{site}/a.mp4")["session_id"], f"{site}/s0.mp3", sound_end_time=5_050)
+        (one,) = payload["face_choose"]
+        payload["face_choose"] = [one, one | {"sound_insert_time": 6_000}]  # the first ends at 6,000 ms
+        assert ended(client, create(client, payload))["task_status"] == "succeed"
+        payload["face_choose"] = [one, one | {"sound_insert_time": 5_990}]
+        refused(
+            client.post(CREATE, json=payload),
+            400,
+            1201,
+            "face_choose[1].sound_insert_time: the speech from 5990 ms to 10990 ms overlaps another one of face 0, "
+            "from 1000 ms to 6000 ms.",
+        )
+        payload["face_choose"] = [
+            one | {"sound_end_time": 2_000, "sound_insert_time": 2_000 * number, "sound_file": f"{site}/s{number}.mp3"}
+            for number in range(9)
+        ]
+        sent = client.post(CREATE, json=payload).json()["message"]
+        assert sent.startswith("face_choose[8].sound_file: the sounds of the request have 85")
+        assert sent.endswith(" bytes or more; at most 8388608 are taken.")
         assert not list((tmp_path / "incoming").iterdir())
 
 
@@ -668,11 +725,12 @@ def test_a_request_without_extensions_has_the_fingerprint_that_it_had_before_the
         {},
         {"reference_urls": []},
         {"reference_urls": None, "original_audio_scope": None},
-        {"original_audio_scope": "video"},
+        {"original_audio_scope": "video", "exclude": None},
         {"reference_urls": ["http://a/b.jpg"]},
         {"original_audio_scope": "speech"},
+        {"exclude": [[1, 2]]},
     ]
-    absent, empty, null, video, some, speech = (
+    absent, empty, null, video, some, speech, kept = (
         LipSyncRequest.model_validate(order("1", "http://127.0.0.1/s.mp3", **more)).fingerprint() for more in given
     )
     (face,) = payload["face_choose"]
@@ -681,4 +739,4 @@ def test_a_request_without_extensions_has_the_fingerprint_that_it_had_before_the
         {"face_choose": [known], "session_id": "1", "sync_mode": None, "watermark": False}, sort_keys=True
     )
     assert absent == empty == null == video == hashlib.sha256(text.encode()).hexdigest()
-    assert len({absent, some, speech}) == 3
+    assert len({absent, some, speech, kept}) == 4

@@ -29,7 +29,8 @@ TOLD = {
     "several_faces": True,
     "any_size": False,
     "session_hours": 24,
-    "max_faces": 8,
+    "max_entries": 64,
+    "max_exclusions": 64,
     "max_references": 4,
     "max_video_mb": 100,
     "max_audio_mb": 5,
@@ -123,7 +124,7 @@ def test_the_page_learns_the_limits_that_settings_change(tmp_path) -> None:
     changed = {
         "any_size": True,
         "several_faces": False,
-        "max_faces": 1,
+        "max_entries": 1,
         "max_video_mb": 7,
         "max_audio_mb": 3,
         "session_hours": 2,

@@ -82,7 +82,7 @@ def packed(content: bytes) -> str:
 
 
 OK = (200, 0, "SUCCEED")
-V, F = "video_url", "face_choose[0]"
+V, F, LENT = "video_url", "face_choose[0]", "face_choose[1].reference_urls"
 ONE_OF = (400, 1201, f"{V}: exactly one of video_url and video_id must be given.")
 ONE_SOUND = (400, 1201, f"{F}: exactly one of sound_file and audio_id must be given.")
 UNREACHABLE = (
@@ -177,15 +177,24 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(session_id="OLD"), wrong("session_id: there is no session 'OLD', or it has expired.")),
     # ... its faces
     (sync(face_choose=GONE), wrong("face_choose: a value is required.")),
-    (sync(face_choose=[]), wrong("face_choose: 1 to 8 entries are expected, not 0.")),
+    (sync(face_choose=[]), wrong("face_choose: 1 to 64 entries are expected, not 0.")),
     (sync(face_choose=[1]), wrong(f"{F}: an object is expected, not 1.")),
     (sync(face_choose="x"), wrong("face_choose: a list of objects is expected, not 'x'.")),
     (sync(face_choose=None), wrong("face_choose: a list of objects is expected, not null.")),
     (
         sync(face_choose="TWICE"),
-        wrong("face_choose[1].face_id: face 0 is named twice; each face can speak once."),
+        wrong(
+            "face_choose[1].sound_insert_time: the speech from 1000 ms to 4000 ms overlaps another one of face 0, from "
+            "1000 ms to 4000 ms."
+        ),
     ),
     (sync(face_choose="BOTH"), OK),
+    (sync(face_choose="AFTER"), OK),
+    (
+        sync(face_choose="LENT"),
+        wrong(f"{LENT}: face 0 is given other references before; name all of them in one place."),
+    ),
+    (sync(face_choose="MANY"), wrong("face_choose: 1 to 64 entries are expected, not 65.")),
     (face(face_id=1, sound_insert_time=7_000), OK),
     (face(face_id=GONE), wrong(f"{F}.face_id: a value is required.")),
     (face(face_id=None), wrong(f"{F}.face_id: a string is expected, not null.")),
@@ -316,6 +325,19 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         wrong(f"{F}.original_audio_scope: 'clip' is not one of 'speech' or 'video'."),
     ),
     (face(original_audio_scope=1), wrong(f"{F}.original_audio_scope: 1 is not one of 'speech' or 'video'.")),
+    # ... when the mouth stays as it is
+    *((face(exclude=pairs), OK) for pairs in ([], None, [[0, 1]], [[1_000, 2_500], [9_000, 10_100]])),
+    (face(exclude=5), wrong(f"{F}.exclude: a list is expected, not 5.")),
+    (face(exclude=[5]), wrong(f"{F}.exclude[0]: a list is expected, not 5.")),
+    (face(exclude=[[0, True]]), wrong(f"{F}.exclude[0][1]: a number is expected, not true.")),
+    (face(exclude=[[-1, 5]]), wrong(f"{F}.exclude[0][0]: -1 is less than the minimum, 0.")),
+    (face(exclude=[[0, 1], [5]]), wrong(f"{F}.exclude[1]: a start and an end are expected, not 1 times.")),
+    (face(exclude=[[5, 5]]), wrong(f"{F}.exclude[0]: the end at 5 ms is not after the start at 5 ms.")),
+    (
+        face(exclude=[[0, 10_101]]),
+        wrong(f"{F}.exclude[0]: the time from 0 ms to 10101 ms ends after the video's end at 10000 ms."),
+    ),
+    (face(exclude=[[0, 1]] * 65), wrong(f"{F}.exclude: 65 intervals are given; at most 64 are taken.")),
     # ... the sound
     (face(sound_file=packed(stub_work.sound())), OK),
     (face(sound_file=f"data:audio/mpeg;base64,{packed(stub_work.sound())}"), OK),
@@ -585,7 +607,14 @@ class Place:
             payload: dict[str, Any] = order("SESSION", "SITE/s.mp3", **ask.choice)
             payload["face_choose"] = [present(payload["face_choose"][0])]
             (one,) = payload["face_choose"]
-            several = {"TWICE": [one, one], "BOTH": [one, one | {"face_id": "1", "sound_insert_time": 7_000}]}
+            after = one | {"sound_insert_time": 4_000}
+            several = {
+                "TWICE": [one, one],
+                "BOTH": [one, one | {"face_id": "1", "sound_insert_time": 7_000}],
+                "AFTER": [one, after],
+                "LENT": [one | {"reference_urls": ["SITE/a.mp4"]}, after | {"reference_urls": ["SITE/b.mp4"]}],
+                "MANY": [one] * 65,
+            }
             asked = payload | ask.json
             if str(asked["face_choose"]) in several:
                 asked["face_choose"] = several[asked["face_choose"]]

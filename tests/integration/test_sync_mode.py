@@ -19,6 +19,7 @@ from demo import portrait
 from demo.speech import speak
 from duikou import FaceChoice, Output, Result, Session, identify, lip_sync
 from duikou.engines.base import FaceClip
+from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.faces.follow import RoiPath
 from duikou.faces.landmarks import Landmarker
@@ -28,9 +29,12 @@ from duikou.media.clock import Clock
 from duikou.media.demux import FrameTimes, read_frame_times
 from duikou.media.pixels import Pixels
 from duikou.media.sync_mode import SyncMode
-from duikou.progress import Progress
+from duikou.media.timeline import Timeline
+from duikou.pipeline.plan import Piece, Planner, Speech
+from duikou.progress import Progress, silent
 from duikou.provenance import credentials
 from duikou.render import mesh
+from duikou.timebase import Interval
 
 pytestmark = pytest.mark.long
 
@@ -182,6 +186,25 @@ def test_the_videos_own_audio_repeats_with_a_loop_and_is_silent_otherwise(
         assert added == pytest.approx(LEVEL * VOLUME, rel=0.1)
     else:
         assert added < LEVEL * VOLUME / 20
+
+
+def test_a_mouth_rests_between_pieces_and_stays_as_it_is_where_it_is_kept_out(scene: Scene) -> None:
+    source = scene.session.source
+    first, second = (read_audio(scene.speech, start_ms=start, end_ms=start + 1_000) for start in (0, 2_000))
+    speech = Speech("0", (Piece(first, 400), Piece(second, 1_480)), (Interval(2_000, 2_200),))
+    planner = Planner(scene.session, Timeline.of(source.frame_times, None, 0), source, NativeEngine())
+    renderer, spoken = planner.plan(speech, silent)
+    assert spoken.intervals == (Interval(400, 1_400), Interval(1_480, 2_480))
+    strength = dict(zip(spoken.frames.tolist(), spoken.strength, strict=True))
+    changed = {number for number in range(FRAMES) if renderer.changes(number)}
+    assert changed == {*range(10, 50), *range(55, 62)}
+    for number, image in enumerate(scene.images):
+        painted = renderer.render(number, image)
+        assert (painted is image) == (number not in changed) == (strength.get(number, 0) == 0)
+        assert (painted is image) or not np.array_equal(painted, image) or strength[number] < 0.2
+    pause = (spoken.times_ms >= 1_420) & (spoken.times_ms <= 1_460)
+    assert (spoken.strength[pause] == 1).all()
+    assert spoken.gap[pause].max() < 0.05 < spoken.gap.max()
 
 
 def test_cut_off_keeps_the_length_and_ends_the_speech(scene: Scene, tmp_path: Path) -> None:

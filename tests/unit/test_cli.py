@@ -211,6 +211,8 @@ BAD_OPTIONS = [
     (["--volume", "loud"], "--volume: a number is needed"),
     (["--original-volume", "-1"], "--original-volume: -1 is not between 0 and 2."),
     (["--original-scope", "voice"], "--original-scope: 'voice' is not one of speech, video"),
+    (["--exclude", "1s"], "--exclude: '1s' is not a start and an end; write A:B in milliseconds or seconds"),
+    (["--exclude", "500:"], "--exclude: '500:' is not a start and an end; write A:B"),
     (["--reference", "clip.mp4"] * 5, "--reference: 5 references are given; at most 4 are taken."),
     (["--sync-mode", "loop", "--at", "60000"], "--sync-mode: loop would make the video 61000 ms long"),
     (
@@ -296,7 +298,7 @@ def test_references_are_handed_on_and_doubts_are_told(
 ) -> None:
     empty = np.zeros(0)
     doubt = FaceWarning("other_person", "reference 1 may show another person", Interval(0, 1))
-    spoken = Spoken("1", Interval(0, 1), empty.astype(np.int64), empty.astype(np.int64), empty, empty, (doubt,))
+    spoken = Spoken("1", (Interval(0, 1),), empty.astype(np.int64), empty.astype(np.int64), empty, empty, (doubt,))
 
     def lip_sync(*given: Any, **more: Any) -> Result:
         return replace(recorder.lip_sync(*given, **more), spoken=(spoken,))
@@ -543,13 +545,44 @@ def test_several_faces_speak(recorder: Recorder, capsys: pytest.CaptureFixture[s
     assert told["warnings"] == []
 
 
+def test_a_face_says_several_pieces(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--say",
+        "0",
+        "speech.wav",
+        "--say",
+        "0@0:01",
+        "speech.wav",
+        "--exclude",
+        "0.5s:0.6s",
+        "--reference",
+        "clip.mp4",
+    ]
+    assert main.run(["sync", "clip.mp4", *words]) == 0
+    one = FaceChoice(Path("speech.wav"), "0", references=(Path("clip.mp4"),), exclude=((500, 600),))
+    assert recorder.choices == [one, replace(one, insert_ms=1_000)]
+    assert capsys.readouterr().err.count("face 0 speaks") == 1
+    Path("plan.json").write_text(json.dumps([{"audio": "speech.wav"}, {"audio": "speech.wav", "at": 1000}]))
+    assert main.run(["sync", "clip.mp4", "--plan", "plan.json", "-o", "two.mp4"]) == 0
+    assert [(choice.face_id, choice.insert_ms) for choice in recorder.choices[-2:]] == [("1", 0), ("1", 1_000)]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         (["--say", "0", "speech.wav", "--say", "1", "none.wav"], "--say 2: there is no file none.wav"),
         (
-            ["--say", "0", "speech.wav", "--say", "0", "speech.wav"],
-            "--say 2: face 0 is named twice; each face can speak",
+            ["--say", "0", "speech.wav", "--say", "0@500", "speech.wav"],
+            "--say 2: the speech from 500 ms to 1500 ms overlaps another one of face 0, from 0 ms to 1000 ms.",
+        ),
+        (["--say", "0@soon", "speech.wav"], "--say 1: 'soon' is not a time; write 1500 (milliseconds), 1.5s or"),
+        (
+            ["--say", "0", "speech.wav", "--exclude", "500:400"],
+            "--exclude 1: the end at 400 ms is not after the start at 500 ms.",
+        ),
+        (
+            ["--say", "0", "speech.wav", "--exclude", "0:1", "--exclude", "0:00.5-0:03"],
+            "--exclude 2: the time from 500 ms to 3000 ms ends after the video's end at 2000 ms.",
         ),
         (["--say", "7", "speech.wav"], "--say: the session has no face '7'; its faces: 0, 1."),
         (["--say", "0", "speech.wav", "--face", "1"], "--face: cannot be combined with --say, which names the faces"),
@@ -589,12 +622,13 @@ def test_faults_of_a_plan_in_csv(
 
 
 PLAN_JSON = """[
-  {"face": "1", "audio": "speech.wav", "at": "0.5s", "trim": ":500", "volume": 1.5, "original_volume": 0.2},
+  {"face": "1", "audio": "speech.wav", "at": "0.5s", "trim": ":500", "volume": 1.5, "original_volume": 0.2,
+   "exclude": [[600, "0.7s"], "0.8s:900"]},
   {"face": 0, "audio": "speech.wav", "at": 100, "original_scope": "video", "references": ["clip.mp4"]}
 ]"""
-PLAN_CSV = """face,audio,at,trim,volume,original_volume,original_scope,references
-1,speech.wav,0.5s,:500,1.5,0.2,,
-0,speech.wav,100,,,,video,clip.mp4
+PLAN_CSV = """face,audio,at,trim,volume,original_volume,original_scope,exclude,references
+1,speech.wav,0.5s,:500,1.5,0.2,,0.6s:0.7s;800:0.9s,
+0,speech.wav,100,,,,video,,clip.mp4
 """
 
 
@@ -607,7 +641,7 @@ def test_a_plan_file_says_who_speaks_what(recorder: Recorder, tmp_path: Path, na
     assert main.run(["sync", "clip.mp4", "--plan", f"plans/{name}"]) == 0
     speech = Path("plans/speech.wav")
     assert recorder.choices == [
-        FaceChoice(speech, "1", 0, 500, 500, 1.5, 0.2),
+        FaceChoice(speech, "1", 0, 500, 500, 1.5, 0.2, exclude=((600, 700), (800, 900))),
         FaceChoice(speech, "0", insert_ms=100, references=(Path("plans/clip.mp4"),), original_scope="video"),
     ]
 
@@ -628,7 +662,17 @@ def test_a_plan_file_says_who_speaks_what(recorder: Recorder, tmp_path: Path, na
         ('[{"audio": "speech.wav", "volume": "loud"}]', "--plan 1: volume: 'loud' is not a number from 0 to 2"),
         ('[{"audio": "speech.wav", "volume": 3}]', "--plan 1: volume: 3 is not between 0 and 2."),
         ('[{"audio": "speech.wav", "references": "a"}]', "--plan 1: the field 'references' must be a list of files"),
-        ('[{"audio": "speech.wav"}, {"audio": "speech.wav"}]', "--plan 1: the field 'face' is needed where several "),
+        (
+            '[{"audio": "speech.wav"}, {"face": "1", "audio": "speech.wav"}]',
+            "--plan 1: the field 'face' is needed where several ",
+        ),
+        (
+            '[{"audio": "speech.wav"}, {"audio": "speech.wav", "at": 500}]',
+            "--plan 2: at: the speech from 500 ms to 1500 ms overlaps another one of this face, ",
+        ),
+        ('[{"audio": "speech.wav", "exclude": "1s:2s"}]', "--plan 1: exclude: it must be a list of times"),
+        ('[{"audio": "speech.wav", "exclude": [[1]]}]', "--plan 1: exclude: a start and an end are expected, not 1 "),
+        ('[{"audio": "speech.wav", "exclude": ["1"]}]', "--plan 1: exclude: '1' is not a start and an end; write A:B"),
         ('[{"audio": "none.wav"}]', "--plan 1: audio: there is no file none.wav"),
         ('[{"face": "7", "audio": "speech.wav"}]', "--plan 1: face: the session has no face '7'"),
     ],

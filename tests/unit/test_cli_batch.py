@@ -195,7 +195,15 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"output": "o.mp4", "watermark": "o.mp4"}, "watermark: o.mp4 is the output of line 1; choose another name."),
     ({"faces": []}, "faces: must be a list with one entry for each face"),
     ({"faces": [{"audio": "speech.wav"}], "at": 1}, "faces: holds what each face speaks; leave at out"),
-    ({"faces": [{"audio": "speech.wav"}] * 2}, "faces 1: the field 'face' is needed where several faces speak"),
+    (
+        {"faces": [{"audio": "speech.wav"}, {"face": "1", "audio": "speech.wav"}]},
+        "faces 1: the field 'face' is needed where several faces speak",
+    ),
+    (
+        {"faces": [{"face": "0", "audio": "speech.wav"}] * 2},
+        "faces 2: at: the speech from 0 ms to 1000 ms overlaps another",
+    ),
+    ({"exclude": ["1s:0.5s"]}, "exclude: the end at 500 ms is not after the start at 1000 ms."),
     ({"faces": [{"face": "0", "audio": "speech.wav", "at": "x"}]}, "faces 1: at: 'x' is not a time; "),
     (
         {"faces": [{"face": "0", "audio": "speech.wav"}, {"face": "1", "audio": "speech.wav", "volume": 9}]},

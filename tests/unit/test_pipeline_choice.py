@@ -75,11 +75,68 @@ def test_every_error_names_a_parameter_of_the_library() -> None:
     assert {"choices", "sync_mode", "output"} <= parameters
 
 
-def test_an_empty_face_list_and_a_face_named_twice() -> None:
+def test_there_are_1_to_64_choices() -> None:
     with pytest.raises(InputError, match=r"^choices: at least one face must be chosen\.$"):
         VALIDATOR.check_all([], [])
-    with pytest.raises(InputError, match=r"^choices\[1\]\.face_id: face 0 is named twice; each face can speak once"):
-        VALIDATOR.check_all([CHOICE, CHOICE], [AUDIO_MS, AUDIO_MS])
+    pieces = [replace(CHOICE, trim_end_ms=10, insert_ms=1_000 + 10 * number) for number in range(65)]
+    assert len(VALIDATOR.check_all(pieces[:64], [AUDIO_MS] * 64)) == 64
+    with pytest.raises(InputError, match=r"^choices: 65 are given; at most 64 are taken\.$"):
+        VALIDATOR.check_all(pieces, [AUDIO_MS] * 65)
+
+
+def test_a_face_has_several_pieces_that_do_not_overlap() -> None:
+    validator = replace(VALIDATOR, intervals={"0": Interval(0, 6_000), "1": Interval(0, 6_000)})
+    first, second = replace(CHOICE, insert_ms=3_000), replace(CHOICE, insert_ms=0)
+    assert [one.insert_ms for one in validator.check_all([first, second], [AUDIO_MS] * 2)] == [3_000, 0]
+    late = replace(second, insert_ms=1)
+    sentence = (
+        "choices[1].insert_ms: the speech from 1 ms to 3001 ms overlaps another one of face 0, from 3000 ms to 6000"
+    )
+    with pytest.raises(InputError) as error:
+        validator.check_all([first, late], [AUDIO_MS] * 2)
+    assert str(error.value) == f"{sentence} ms."
+    assert validator.check_all([first, replace(late, face_id="1")], [AUDIO_MS] * 2)
+    # While lengths are unknown, an end may still be clamped.
+    ended = replace(late, trim_end_ms=3_000), replace(first, trim_end_ms=3_000)
+    assert validator.check_all(ended, [None, None])
+    with pytest.raises(InputError, match=r"^choices\[1\]\.insert_ms: the speech from 2899 ms .* overlaps another one"):
+        validator.check_all([replace(second, trim_end_ms=3_000), replace(ended[1], insert_ms=2_899)], [None, None])
+
+
+def test_the_references_of_a_face_are_named_in_one_place_or_alike() -> None:
+    first, second = replace(CHOICE, insert_ms=0, references=("a.jpg",)), replace(CHOICE, insert_ms=3_000)
+    for lent in ((), ["a.jpg"]):
+        assert VALIDATOR.check_all([first, replace(second, references=lent)], [AUDIO_MS] * 2)
+    with pytest.raises(InputError, match=r"^choices\[1\]\.references: face 0 is given other references before"):
+        VALIDATOR.check_all([first, replace(second, references=("b.jpg",))], [AUDIO_MS] * 2)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "field", "reason"),
+    [
+        ([(0, 100), (500, 400)], "exclude[1]", "the end at 400 ms is not after the start at 500 ms."),
+        ([(400, 400)], "exclude[0]", "the end at 400 ms is not after the start at 400 ms."),
+        ([(-1, 400)], "exclude[0]", "-1 ms is less than 0."),
+        ([(5_000, 6_101)], "exclude[0]", "the time from 5000 ms to 6101 ms ends after the video's end at 6000 ms."),
+        ([(6_000, 6_050)], "exclude[0]", "the time from 6000 ms to 6050 ms ends after the video's end at 6000 ms."),
+        ([(1, 2, 3)], "exclude[0]", "a start and an end are expected, not 3 times."),
+        ([(0, 1)] * 65, "exclude", "65 intervals are given; at most 64 are taken."),
+    ],
+)
+def test_bad_exclusions_get_one_sentence(pairs: list[tuple[int, int]], field: str, reason: str) -> None:
+    with pytest.raises(InputError) as error:
+        VALIDATOR.check_all([replace(CHOICE, exclude=pairs)], [AUDIO_MS])
+    assert str(error.value) == f"choices[0].{field}: {reason}"
+
+
+def test_exclusions_lie_in_the_result() -> None:
+    first = replace(CHOICE, insert_ms=1_000, exclude=[(5_000, 6_100), (0, 1)])
+    (checked,) = VALIDATOR.check_all([first], [AUDIO_MS])
+    assert checked.exclude == ((5_000, 6_000), (0, 1))
+    longer, late = replace(VALIDATOR, sync_mode=SyncMode.LOOP), replace(CHOICE, insert_ms=5_000)
+    kept = replace(first, exclude=[(7_000, 8_050)])  # another piece makes the video so long
+    checked, _ = longer.check_all([kept, late], [AUDIO_MS, AUDIO_MS])
+    assert checked.exclude == ((7_000, 8_000),)
 
 
 def test_without_the_length_of_the_audio_its_end_is_not_compared() -> None:

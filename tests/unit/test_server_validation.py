@@ -163,13 +163,15 @@ def test_larger_overshoots_of_the_audio_are_refused() -> None:
         validation.fit(validation.validator_of(session(), None), CHOICE, 2, 4_899)
 
 
-def test_faces_are_known_and_speak_once() -> None:
+def test_faces_are_known_and_say_one_thing_at_a_time() -> None:
     faces = ((0, 9_000), (0, 9_000))
     with pytest.raises(InputError, match=r"face_choose\[0\]\.face_id: the session has no face '7'; its faces: 0, 1\.$"):
         check(replace(CHOICE, face_id="7"), faces=faces)
-    with pytest.raises(InputError, match=r"face_choose\[1\]\.face_id: face 0 is named twice") as caught:
+    with pytest.raises(
+        InputError, match=r"from 1000 ms to 6000 ms overlaps another one of face 0, from 1000"
+    ) as caught:
         check(CHOICE, CHOICE, faces=faces)
-    assert caught.value.field == "face_choose[1].face_id"
+    assert caught.value.field == "face_choose[1].sound_insert_time"
 
 
 @pytest.mark.parametrize("mode", [SyncMode.LOOP, SyncMode.BOUNCE, SyncMode.SILENCE])

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 JOB_FIELDS: Final = ("video", "output", *FIELDS, "sync_mode", "watermark", "faces")
 """The fields of a job. Only `video`, and `audio` or `faces`, are required."""
-LATER_FIELDS: Final = {"original_scope": OriginalScope.SPEECH}
+LATER_FIELDS: Final = {"original_scope": OriginalScope.SPEECH, "exclude": ()}
 """Defaults of fields that former versions lacked. They count only where they are used: what is done stays done."""
 KINDS: Final = (".csv", ".jsonl")
 _OPTION: Final = re.compile(
-    r"--(at|trim|face|reference|volume|original-volume|original-scope|sync-mode|output|watermark)\b"
+    r"--(at|trim|face|reference|volume|original-volume|original-scope|exclude|sync-mode|output|watermark)\b"
 )
 
 

@@ -44,6 +44,7 @@ PARAMETERS: Final = {
     "original_volume": "--original-volume",
     "original_scope": "--original-scope",
     "references": "--reference",
+    "exclude": "--exclude",
     "sync_mode": "--sync-mode",
     "output": "--output",
     "watermark": "--watermark",

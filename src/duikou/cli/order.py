@@ -185,9 +185,10 @@ def _chosen(session: AnySession, choices: Sequence[FaceChoice]) -> list[FaceChoi
 
 
 def _speakers(session: AnySession, choices: Sequence[FaceChoice], asked: Sequence[FaceChoice]) -> Iterator[str]:
-    """Who speaks, in a sentence for each choice."""
+    """Who speaks, in a sentence for each face."""
     faces = {face.id: face for face in session.faces}
-    for choice, before in zip(choices, asked, strict=True):
+    once = {choice.face_id: (choice, before) for choice, before in zip(choices, asked, strict=True)}
+    for choice, before in once.values():
         face = faces.get(choice.face_id)
         if face is None:  # the library refuses it
             continue

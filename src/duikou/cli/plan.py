@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from duikou.cli.times import parse_time, parse_trim
+from duikou.cli.times import parse_interval, parse_time, parse_trim
 from duikou.errors import InputError
 from duikou.media.scope import OriginalScope
 from duikou.pipeline.choice import FaceChoice
 
-FIELDS: Final = ("face", "audio", "at", "trim", "volume", "original_volume", "original_scope", "references")
+FIELDS: Final = ("face", "audio", "at", "trim", "volume", "original_volume", "original_scope", "exclude", "references")
 """The fields of an entry: the options of `duikou sync` for one face. Only `audio` is required."""
-REFERENCE_SEPARATOR: Final = ";"  # between the references of one face in CSV
+SEPARATOR: Final = ";"  # between the references, or the times to exclude, of one entry in CSV
 _CHOICE: Final = re.compile(r"choices\[(\d+)\]\.(\w+)")
 _NAMES: Final = {"face_id": "face", "insert_ms": "at", "trim_start_ms": "trim", "trim_end_ms": "trim"} | {
     "audio_volume": "volume"
@@ -65,8 +65,8 @@ def csv_rows(text: str, fields: Sequence[str] = FIELDS) -> Iterator[Row]:
         if None in cells:  # where DictReader puts what has no name
             yield Row(rows.line_num, {}, f"it has more than the {len(names)} cells that the first line names")
             continue
-        if "references" in cells:
-            cells["references"] = cells["references"].split(REFERENCE_SEPARATOR)
+        for name in {"references", "exclude"} & cells.keys():
+            cells[name] = cells[name].split(SEPARATOR)
         yield Row(rows.line_num, cells)
 
 
@@ -85,7 +85,7 @@ def read_choices(entries: Sequence[Mapping[str, Any]], field: str, folder: Path)
     """
     choices = [read_choice(entry, f"{field} {number}", folder) for number, entry in enumerate(entries, 1)]
     for number, choice in enumerate(choices, 1):
-        if len(choices) > 1 and not choice.face_id:
+        if not choice.face_id and any(one.face_id for one in choices):
             raise InputError("the field 'face' is needed where several faces speak", field=f"{field} {number}")
     return choices
 
@@ -122,6 +122,7 @@ def read_choice(entry: Mapping[str, Any], field: str, folder: Path) -> FaceChoic
         original_volume=_parsed(_volume, entry, "original_volume", 0.0, field),
         original_scope=_parsed(_scope, entry, "original_scope", OriginalScope.SPEECH, field),
         references=tuple(folder / one for one in references),
+        exclude=_parsed(_exclusions, entry, "exclude", [], field),
     )
 
 
@@ -137,6 +138,19 @@ def _scope(value: Any) -> OriginalScope:
         return OriginalScope(value)
     except ValueError:
         raise ValueError(f"{value!r} is not one of {', '.join(OriginalScope)}") from None
+
+
+def _exclusions(value: Any) -> tuple[tuple[int, int], ...]:
+    """Intervals, each as `--exclude` takes one or as a pair of times."""
+    if not isinstance(value, list):
+        raise ValueError('it must be a list of times, such as ["0:01-0:02.5"]')
+    return tuple(_pair(one) if isinstance(one, list) else parse_interval(one) for one in value)
+
+
+def _pair(times: Sequence[Any]) -> tuple[int, int]:
+    if len(times) != 2:
+        raise ValueError(f"a start and an end are expected, not {len(times)} times")
+    return parse_time(times[0]), parse_time(times[1])
 
 
 def _parsed(parse: Any, entry: Mapping[str, Any], name: str, default: Any, field: str) -> Any:

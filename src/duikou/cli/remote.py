@@ -177,7 +177,8 @@ class Server:
             choices = validator.check_all(choices, audio_lengths(choices))
         rendering, downloading = split(STAGE_WEIGHTS)
         progress("uploading", 0.0)
-        wanted = [self._uploaded(choice, f"choices[{number}]") for number, choice in enumerate(choices)]
+        files: dict[Path, client.Upload] = {}
+        wanted = [self._uploaded(choice, f"choices[{number}]", files) for number, choice in enumerate(choices)]
         options: client.TaskOptions = {
             "external_task_id": self.task_name or f"duikou-{secrets.token_hex(16)}",
             "watermark": output.watermark is not None,
@@ -246,14 +247,17 @@ class Server:
         interval = Interval(face.start_ms, face.end_ms)
         return Face(face.id, interval, box, tuple(map(_warning, face.warnings)), face.picture_url, self)
 
-    def _uploaded(self, choice: FaceChoice, place: str) -> client.FaceChoice:
-        """The choice with uploads in place of its files."""
+    def _uploaded(self, choice: FaceChoice, place: str, files: dict[Path, client.Upload]) -> client.FaceChoice:
+        """The choice with uploads in place of its files. files: what is uploaded already."""
         from duikou.client import FaceChoice
 
-        references = [
-            self._upload(Path(path), f"{place}.references[{number}]") for number, path in enumerate(choice.references)
-        ]
-        audio = self._upload(Path(choice.audio), f"{place}.audio")
+        def upload(path: Path, name: str) -> client.Upload:
+            if path not in files:
+                files[path] = self._upload(path, f"{place}.{name}")
+            return files[path]
+
+        references = [upload(Path(path), f"references[{number}]") for number, path in enumerate(choice.references)]
+        audio = upload(Path(choice.audio), "audio")
         return FaceChoice(**{**vars(choice), "audio": audio, "references": references})
 
     def _upload(self, path: Path, name: str) -> client.Upload:

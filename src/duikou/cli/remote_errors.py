@@ -31,6 +31,7 @@ NAMES: Final = {
     "original_audio_volume": "original_volume",
     "original_audio_scope": "original_scope",
     "reference_urls": "references",
+    "exclude": "exclude",
     "sync_mode": "sync_mode",
 }
 """What the library calls the client's parameters and the fields of the wire."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -18,7 +18,7 @@ from duikou.cli.files import default_output, named, video_of
 from duikou.cli.order import Order
 from duikou.cli.plan import place_of, read_plan
 from duikou.cli.terminal import AsJson, Quiet, print_json, read_settings, require_file, show_progress, silence, warn
-from duikou.cli.times import parse_time, parse_trim
+from duikou.cli.times import parse_interval, parse_time, parse_trim
 from duikou.errors import InputError
 from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
@@ -26,6 +26,9 @@ from duikou.media.sync_mode import SyncMode
 if TYPE_CHECKING:
     from duikou import FaceChoice
     from duikou.cli.order import Done
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class SyncCommand(TyperCommand):
@@ -70,7 +73,8 @@ def sync(
         list[str] | None,
         typer.Option(
             metavar="ID FILE",
-            help="Make face ID speak FILE, in place of AUDIO and --face. Repeat it for several faces.",
+            help="Make face ID speak FILE, in place of AUDIO and --face. Repeat it for more faces or more pieces of "
+            "speech; ID@TIME says when a piece begins.",
             show_default=False,
         ),
     ] = None,
@@ -118,6 +122,15 @@ def sync(
             show_default=False,
         ),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A-B",
+            help="A time in which the mouth stays as it is while the speech is heard: 0:01-0:02.5, 1s:2.5s or "
+            "1000:2500 (ms). May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     watermark: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="A second mp4 file to write, with a visible mark.", show_default=False),
@@ -131,7 +144,7 @@ def sync(
     from duikou.provenance.producer import configured, user_folder
 
     source = video_of(video, server, "VIDEO")
-    part = _trim(trim if trim is not None else crop)
+    part = _parsed(parse_trim, trim if trim is not None else crop, "--trim")
     spoken = duikou.FaceChoice(
         audio=audio or "",
         face_id=face or "",
@@ -142,6 +155,7 @@ def sync(
         original_volume=original_volume,
         original_scope=original_scope,
         references=tuple(reference or ()),
+        exclude=tuple(_parsed(parse_interval, one, "--exclude") for one in exclude or ()),
     )
     choices = _choices(spoken, say, plan)
     with _own_names(say, plan):
@@ -169,11 +183,11 @@ def _warning(sentence: str) -> None:
     warn([sentence])
 
 
-def _trim(text: str | None) -> tuple[int, int | None]:
+def _parsed(parse: Callable[[T], U], given: T, field: str) -> U:
     try:
-        return parse_trim(text)
+        return parse(given)
     except ValueError as error:
-        raise InputError(str(error), field="--trim") from error
+        raise InputError(str(error), field=field) from error
 
 
 def _choices(one: FaceChoice, say: Sequence[str] | None, plan: Path | None) -> list[FaceChoice]:
@@ -186,16 +200,24 @@ def _choices(one: FaceChoice, say: Sequence[str] | None, plan: Path | None) -> l
     if say or plan:
         if one.face_id:
             raise InputError(f"cannot be combined with {given[0]}, which names the faces", field="--face")
-        if one.references and (plan or len(say or ()) > 1):
+        if one.references and (plan or len({pair.partition("=")[0].partition("@")[0] for pair in say or ()}) > 1):
             raise InputError("lends teeth to one face; a plan file takes references for each", field="--reference")
     if plan is not None:
         require_file(plan, "--plan")
         default = duikou.FaceChoice("", "")
         if replace(one, references=()) != default:
-            raise InputError("holds times and volumes itself; leave --at, --trim and the volumes out", field="--plan")
+            reason = "holds times and volumes itself; leave --at, --trim, --exclude and the volumes out"
+            raise InputError(reason, field="--plan")
         return read_plan(plan)
-    pairs = [pair.partition("=") for pair in say or ()]
-    return [replace(one, face_id=face_id, audio=Path(file)) for face_id, _, file in pairs] or [one]
+    return [_said(one, pair, f"--say {number}") for number, pair in enumerate(say or (), 1)] or [one]
+
+
+def _said(one: FaceChoice, pair: str, field: str) -> FaceChoice:
+    """What one `--say` asks for, in the form `ID=FILE` or `ID@TIME=FILE`; the rest is as in `one`."""
+    place, _, file = pair.partition("=")
+    face_id, at, time = place.partition("@")
+    insert_ms = _parsed(parse_time, time, field) if at else one.insert_ms
+    return replace(one, face_id=face_id, audio=Path(file), insert_ms=insert_ms)
 
 
 @contextmanager
@@ -212,7 +234,7 @@ def _own_names(say: Sequence[str] | None, plan: Path | None) -> Iterator[None]:
         number, name = place
         if plan is not None:
             raise InputError(f"{name}: {error.reason}", field=f"--plan {number + 1}") from error
-        if say and name in ("audio", "face"):
+        if say and (name in ("audio", "face") or (name == "at" and len(say) > 1)):
             raise error.renamed(f"--say {number + 1}" if len(say) > 1 else "--say") from error
         raise
 

@@ -13,6 +13,8 @@ _CLOCK: Final = re.compile(rf"(?:([0-9]{{1,3}}):)?([0-9]{{1,2}}):([0-9]{{2}}{_FR
 TIME_FORMS: Final = "write 1500 (milliseconds), 1.5s or 0:01.5"
 TRIM_FORMS: Final = "write A:B in milliseconds or seconds (500:4500, 0.5s:4.5s, :4500), or clock times as 0:00.5-0:04.5"
 
+INTERVAL_FORMS: Final = "write A:B in milliseconds or seconds (1000:2500, 1s:2.5s), or clock times as 0:01-0:02.5"
+
 
 def parse_time(text: str | int) -> int:
     """A time in ms. Raises `ValueError` with a sentence for any other text."""
@@ -36,6 +38,17 @@ def parse_trim(text: str | None) -> tuple[int, int | None]:
         return parse_time(start or 0), parse_time(end) if end else None
     except ValueError:
         raise ValueError(f"{given!r} is not a part of a sound; {TRIM_FORMS}") from None
+
+
+def parse_interval(text: str) -> tuple[int, int]:
+    """Start and end in ms; a left-out start is 0. Raises `ValueError` with a sentence."""
+    try:
+        start, end = parse_trim(text)
+    except ValueError:
+        end = None
+    if end is None:
+        raise ValueError(f"{str(text).strip()!r} is not a start and an end; {INTERVAL_FORMS}")
+    return start, end
 
 
 def seconds(ms: int) -> str:

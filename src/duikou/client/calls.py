@@ -240,6 +240,8 @@ class Calls:
         }
         if choice.original_scope != "video":  # an extension
             entry["original_audio_scope"] = choice.original_scope
+        if choice.exclude:
+            entry["exclude"] = [list(pair) for pair in choice.exclude]
         if choice.references:
             entry["reference_urls"] = yield from self._urls(choice.references)
         return entry

@@ -128,7 +128,7 @@ class Task:
 
 @dataclass(frozen=True)
 class FaceChoice:
-    """Which face speaks what, and when.
+    """Which face speaks what, and when: one piece of speech. With a duikou server a face may have several.
 
     audio: the speech (mp3, wav, m4a, aac): a file, a URL (http, https) or an upload.
     face_id: a face of the session.
@@ -140,6 +140,8 @@ class FaceChoice:
     references: up to 4 clips or photos in which the mouth of the same person is open; a duikou server's.
     original_scope: where `original_volume` applies: throughout the video, as with Kling, or, a duikou server's, only
         while the speech lasts.
+    exclude: pairs of a start and an end in the result, between which the mouth of the face stays as it is; a duikou
+        server's.
     """
 
     audio: str | Path | Upload
@@ -151,3 +153,4 @@ class FaceChoice:
     original_volume: float = 0.0
     references: Sequence[str | Path | Upload] = ()
     original_scope: OriginalScope = "video"
+    exclude: Sequence[tuple[int, int]] = ()

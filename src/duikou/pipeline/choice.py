@@ -16,13 +16,21 @@ from duikou.media.sync_mode import SyncMode, cut_end_ms, extended_duration_ms, s
 from duikou.timebase import END_TOLERANCE_MS, Interval
 from duikou.units import MAX_VOLUME
 
+MAX_CHOICES = 64
+"""Choices of one lip sync: more than the pieces of 2 s that fit into a minute for two faces."""
+
 MAX_REFERENCES = 4
 """References of one face: each is searched for faces like a video."""
+
+MAX_EXCLUSIONS = 64
+"""Intervals of one choice in which the mouth stays as it is."""
 
 
 @dataclass(frozen=True)
 class FaceChoice:
-    """Which face speaks what, and when. Times are whole milliseconds.
+    """Which face speaks what, and when: one piece of speech. Times are whole milliseconds.
+
+    A face may have several choices, as long as their speech does not overlap.
 
     audio: the speech, an mp3, wav, m4a or aac file. In a server's database it is the key of a stored file.
     face_id: a face of the session.
@@ -32,11 +40,13 @@ class FaceChoice:
     original_volume: factor of the video's own audio, in [0, 2]. The default replaces it. The default of the HTTP API
         is 1.
     references: up to 4 other files in which the mouth of the same person is open: clips (mp4, mov) or photos (jpeg,
-        png, webp). They lend the teeth that the video never shows; earlier ones come first. In a server's database they
-        are keys of stored files.
+        png, webp). They lend the teeth that the video never shows; earlier ones come first. They hold for the face:
+        further choices of it repeat them or leave them out. In a server's database they are keys of stored files.
     original_scope: where `original_volume` applies, an `OriginalScope` or its value: while the speech lasts, or
         throughout the video, which is the default of the HTTP API. Where several choices differ, the smallest of the
         volumes that apply holds.
+    exclude: up to 64 pairs of a start and an end in the result, between which the mouth stays as it is while the speech
+        is heard. They hold for the face, also for its other choices.
     """
 
     audio: str | Path
@@ -48,6 +58,7 @@ class FaceChoice:
     original_volume: float = 0.0
     references: Sequence[str | Path] = ()
     original_scope: OriginalScope | str = OriginalScope.SPEECH
+    exclude: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -102,22 +113,39 @@ class ChoiceValidator:
     def check_all(self, choices: Sequence[FaceChoice], audio_ms: Sequence[int | None]) -> list[FaceChoice]:
         """`check` several choices. Errors name the field as in `choices[0].insert_ms`.
 
-        audio_ms: the length of each choice's audio. Also raises `InputError` for no choice and for a face named twice.
+        audio_ms: the length of each choice's audio. Also raises `InputError` for no choice, for more than
+        `MAX_CHOICES`, and as `check_together`.
         """
         if not choices:
             raise InputError("at least one face must be chosen.", field="choices")
+        if len(choices) > MAX_CHOICES:
+            raise InputError(f"{len(choices)} are given; at most {MAX_CHOICES} are taken.", field="choices")
         checked: list[FaceChoice] = []
         for number, (choice, length) in enumerate(zip(choices, audio_ms, strict=True)):
             try:
                 checked.append(self.check(choice, length))
-                if choice.face_id in {one.face_id for one in choices[:number]}:
-                    reason = f"face {choice.face_id} is named twice; each face can speak once."
-                    raise InputError(reason, field="face_id")
             except InputError as error:
                 if error.field == "sync_mode":
                     raise
                 raise error.renamed(f"choices[{number}].{error.field}") from error
-        return checked
+        return self.check_together(checked, late_ms=END_TOLERANCE_MS if None in audio_ms else 0)
+
+    def check_together(self, checked: Sequence[FaceChoice], *, late_ms: int = 0) -> list[FaceChoice]:
+        """Check choices, of which each is checked, against each other and against the length of the result.
+
+        Returns them with `exclude` clamped to that length, within the tolerance.
+        late_ms: how much later than its audio a speech may end, as long as the length of the audio is unknown.
+        Raises `InputError` that names the second of two choices of one face whose speech overlaps or whose references
+        differ, or a pair of `exclude` that is no interval inside the result.
+        """
+        for number, choice in enumerate(checked):
+            for other in (one for one in checked[:number] if one.face_id == choice.face_id):
+                _check_apart(choice, other, f"choices[{number}]", late_ms)
+        length_ms = self.result_ms(checked)
+        return [
+            replace(choice, exclude=_checked_exclusions(choice.exclude, length_ms, f"choices[{number}].exclude"))
+            for number, choice in enumerate(checked)
+        ]
 
     def result_ms(self, choices: Sequence[FaceChoice]) -> int:
         """Length in ms of the result of checked choices."""
@@ -140,6 +168,33 @@ class ChoiceValidator:
         return replace(wanted, end_ms=max(until - max(late, 0), wanted.start_ms))
 
 
+def _check_apart(choice: FaceChoice, other: FaceChoice, field: str, late_ms: int) -> None:
+    """Check two choices of one face, of which `choice` is the second. Errors begin with `field`."""
+    speech, place = _place(choice), _place(other)
+    shared = speech.overlap(place)
+    if shared is not None and shared.duration_ms > late_ms:
+        raise InputError(
+            f"the speech from {speech.start_ms} ms to {speech.end_ms} ms overlaps another one of "
+            f"{_named(choice.face_id)}, from {place.start_ms} ms to {place.end_ms} ms.",
+            field=f"{field}.insert_ms",
+        )
+    if choice.references and other.references and list(choice.references) != list(other.references):
+        raise InputError(
+            f"{_named(choice.face_id)} is given other references before; name all of them in one place.",
+            field=f"{field}.references",
+        )
+
+
+def _named(face_id: str) -> str:
+    return f"face {face_id}" if face_id else "this face"  # callers may choose the face later
+
+
+def _place(checked: FaceChoice) -> Interval:
+    """When the speech of a checked choice plays."""
+    assert checked.trim_end_ms is not None
+    return Interval(checked.insert_ms, checked.insert_ms + checked.trim_end_ms - checked.trim_start_ms)
+
+
 def unknown_face(face_id: str, known: Iterable[str]) -> NotFoundError:
     """The error for a face that a session does not have. known: the ids of its faces."""
     ids = ", ".join(known) or "none"
@@ -157,6 +212,28 @@ def _check_references(choice: FaceChoice) -> None:
         raise InputError(
             f"{len(choice.references)} references are given; at most {MAX_REFERENCES} are taken.", field="references"
         )
+
+
+def _checked_exclusions(given: Sequence[Sequence[int]], length_ms: int, field: str) -> tuple[tuple[int, int], ...]:
+    """The intervals in which the mouth stays as it is, each inside a result of `length_ms`."""
+    if len(given) > MAX_EXCLUSIONS:
+        raise InputError(f"{len(given)} intervals are given; at most {MAX_EXCLUSIONS} are taken.", field=field)
+    return tuple(_checked_exclusion(pair, length_ms, f"{field}[{place}]") for place, pair in enumerate(given))
+
+
+def _checked_exclusion(pair: Sequence[int], length_ms: int, field: str) -> tuple[int, int]:
+    if len(pair) != 2:
+        raise InputError(f"a start and an end are expected, not {len(pair)} times.", field=field)
+    start, end = pair
+    if start < 0:
+        raise InputError(f"{start} ms is less than 0.", field=field)
+    if end <= start:
+        raise InputError(f"the end at {end} ms is not after the start at {start} ms.", field=field)
+    if end > length_ms + END_TOLERANCE_MS or start >= length_ms:
+        raise InputError(
+            f"the time from {start} ms to {end} ms ends after the video's end at {length_ms} ms.", field=field
+        )
+    return start, min(end, length_ms)
 
 
 def _checked_end(choice: FaceChoice, audio_ms: int | None, min_trim_ms: int) -> int:

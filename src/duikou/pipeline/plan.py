@@ -1,9 +1,11 @@
-"""Plans a chosen face: follows it, derives the mouth's motion from the speech and lets the engine plan every frame."""
+"""Plans a chosen face: follows it, derives the mouth's motion from its speech and lets the engine plan every frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -17,19 +19,28 @@ from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.audio import Audio
 from duikou.media.probe import VideoInfo
-from duikou.media.timeline import Timeline
+from duikou.media.timeline import Showing, Timeline
 from duikou.media.video import Video
 from duikou.pipeline import references
-from duikou.pipeline.choice import FaceChoice
 from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, split
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
-from duikou.timebase import Interval
+from duikou.timebase import Interval, ms_to_samples
 
 EASE_MS = 160
 """Duration of the transition from a mouth's own motion to that of the speech, and back."""
+
+HOLD_MS = 400
+"""Pauses up to this length between two pieces of a face's speech, in which the lips stay closed: in less time than a
+syllable or two, a return to the mouth's own motion looks like a twitch."""
+
+SEAM_MS = 80
+"""Duration of the transition between a piece and the rest in such a pause. Pieces with a shorter one are a phrase."""
+
+QUIET = 1e-4
+"""Least peak, of full scale, to which a piece is scaled: what is silent stays so."""
 
 EXEMPLAR_REACH_MS = 10_000
 """How far before and after the spoken part a face is followed, to find more of its mouth shapes."""
@@ -48,18 +59,51 @@ the head turns). Each person was filmed in one light: another light may look lik
 class Spoken:
     """The requested mouth motion of one face, frame by frame.
 
+    intervals: when each piece of its speech plays while it shows, in the order of time. interval: all of them.
     frames: (N,) frame numbers. times_ms: (N,) frame times. gap: (N,) the lip gap that the speech requires, 0 to 1.
-    strength: (N,) how far the face follows it, 0 to 1. It is 0 outside the speech and where the mouth cannot change.
+    strength: (N,) how far the face follows it, 0 to 1. It is 0 outside the speech, where the mouth cannot change, and
+        where it is to stay as it is.
     warnings: what may look wrong: `other_person`, where a reference seems to show someone else.
     """
 
     face_id: str
-    interval: Interval
+    intervals: tuple[Interval, ...]
     frames: IntArray
     times_ms: IntArray
     gap: Float64Array
     strength: Float64Array
     warnings: tuple[FaceWarning, ...] = ()
+
+    @property
+    def interval(self) -> Interval:
+        """From the beginning of the first piece to the end of the last."""
+        return Interval(self.intervals[0].start_ms, self.intervals[-1].end_ms)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a face's speech. at_ms: when it begins in the result."""
+
+    audio: Audio
+    at_ms: int
+
+    @property
+    def interval(self) -> Interval:
+        """When it plays in the result."""
+        return Interval(self.at_ms, self.at_ms + self.audio.duration_ms)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """All that one face says: pieces that do not overlap, in the order of time.
+
+    exclude: when its mouth stays as it is, in the order of time. references: as in `FaceChoice`.
+    """
+
+    face_id: str
+    pieces: tuple[Piece, ...]
+    exclude: tuple[Interval, ...] = ()
+    references: tuple[str | Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,39 +118,53 @@ class Planner:
     footage: Video
     engine: Engine
 
-    def plan(self, choice: FaceChoice, audio: Audio, progress: Progress) -> tuple[Renderer, Spoken]:
-        """Follow the chosen face, derive its motion from the speech, and let the engine plan the frames.
+    def plan(self, speech: Speech, progress: Progress) -> tuple[Renderer, Spoken]:
+        """Follow the chosen face, derive its motion from its speech, and let the engine plan the frames.
 
         Raises `InputError` where the face cannot be followed during the speech, and for a reference that shows no face
         or no teeth, named as in `references[0]`.
         """
-        face, info = self.session.face(choice.face_id), self.session.info
-        speech = Interval(choice.insert_ms, choice.insert_ms + audio.duration_ms)
-        weights = [FOLLOWING, LISTENING, READING * len(choice.references), PLANNING]
+        face, info = self.session.face(speech.face_id), self.session.info
+        weights = [FOLLOWING, LISTENING, READING * len(speech.references), PLANNING]
         following, listening, reading, planning = split(weights)
-        showing = self.timeline.showing(face.interval, speech)
-        if showing is None:  # the check of choices is accurate to a frame only
-            raise InputError(f"face {face.id!r} is not visible during the speech.", field="face_id")
-        source_track = self._follow(face, showing.source, scaled(progress, *following))
+        showings = [self._showing(face, piece) for piece in speech.pieces]
+        source_track = self._follow(face, [one.source for one in showings], scaled(progress, *following))
         result = self._result_track(face, source_track)
         track, usable = result.track, usable_frames(source_track, info, face)
         may_speak = usable & _within(source_track, face.interval)
-        strength = ease(track, may_speak[result.rows], showing.result, result.neighbours(_neighbours(face, info)))
-        curves = _mouth_motion(audio, choice.insert_ms, track.times_ms)
+        spoken = tuple(one.result for one in showings)
+        free = may_speak[result.rows] & ~self._excluded(track, speech.exclude)
+        strength = ease(track, free, joined(spoken), result.neighbours(_neighbours(face, info)))
+        curves = mouth_motion(speech.pieces, track.times_ms)
         progress("listening to the speech", listening[1])
-        read = references.read(choice.references, _colours(source_track, usable), scaled(progress, *reading))
+        read = references.read(speech.references, _colours(source_track, usable), scaled(progress, *reading))
         pictures = tuple(one.pictures for one in read)
         clip = FaceClip(self.footage, track, usable[result.rows], strength, pictures)
         renderer = self.engine.prepare(clip, curves, progress=scaled(progress, *planning))
-        warnings = _doubts(read, showing.result)
-        return renderer, Spoken(
-            face.id, showing.result, track.frames, track.times_ms, curves["gap"], strength, warnings
-        )
+        warnings = _doubts(read, Interval(spoken[0].start_ms, spoken[-1].end_ms))
+        return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, curves["gap"], strength, warnings)
 
-    def _follow(self, face: Face, shown: Interval, progress: Progress) -> FaceTrack:
-        """The smoothed track of a face over `shown`, and `EXEMPLAR_REACH_MS` before and after it."""
+    def _showing(self, face: Face, piece: Piece) -> Showing:
+        """When a face shows during a piece of its speech."""
+        showing = self.timeline.showing(face.interval, piece.interval)
+        if showing is None:  # the check of choices is accurate to a frame only
+            raise InputError(f"face {face.id!r} is not visible during the speech.", field="face_id")
+        return showing
+
+    def _excluded(self, track: FaceTrack, exclude: Sequence[Interval]) -> BoolArray:
+        """(N,) which frames of a track show, if only in part, while the mouth is to stay as it is."""
+        edges = self.timeline.times.edges_ms
+        starts, ends = edges[track.frames], edges[track.frames + 1]
+        found = np.zeros(len(track), np.bool_)
+        for one in joined(exclude, EASE_MS):  # in less time the mouth would not get halfway to the speech
+            found |= (starts < one.end_ms) & (ends > one.start_ms)
+        return found
+
+    def _follow(self, face: Face, shown: Sequence[Interval], progress: Progress) -> FaceTrack:
+        """The smoothed track of a face from the first to the last of `shown`, and `EXEMPLAR_REACH_MS` around them."""
         source = self.session.source
-        near = Interval(max(shown.start_ms - EXEMPLAR_REACH_MS, 0), shown.end_ms + EXEMPLAR_REACH_MS)
+        start_ms, end_ms = min(one.start_ms for one in shown), max(one.end_ms for one in shown)
+        near = Interval(max(start_ms - EXEMPLAR_REACH_MS, 0), end_ms + EXEMPLAR_REACH_MS)
         first, last = np.searchsorted(source.frame_times.starts_ms, [near.start_ms, near.end_ms])
         track = smooth(follow(source, face, start_frame=int(first), stop_frame=int(last), progress=progress))
         if len(track) == 0:
@@ -123,12 +181,62 @@ class Planner:
         )
 
 
-def _mouth_motion(audio: Audio, insert_ms: int, times_ms: IntArray) -> dict[str, Float64Array]:
-    """Curves of the mouth's motion by name, each (N,) at `times_ms`, for speech that begins at `insert_ms`."""
-    mono = audio.converted(channels=1)
-    motion = articulate(mono.samples[:, 0], mono.rate).shifted(insert_ms / 1000)
-    curves = motion.at(times_ms / 1000).astype(np.float64)
+def mouth_motion(pieces: Sequence[Piece], times_ms: IntArray) -> dict[str, Float64Array]:
+    """Curves of the mouth's motion by name, each (N,) at `times_ms`, for pieces in the order of time.
+
+    Pieces with hardly a pause between them are heard as one. Across a longer pause that is still short, the motion
+    passes into rest and out of it over `SEAM_MS`.
+    """
+    curves = np.zeros((len(times_ms), len(CURVES)))
+    phrases = _phrases(pieces)
+    pauses = [after.interval.start_ms - before.interval.end_ms for before, after in pairwise(phrases)]
+    close = [False, *(pause <= HOLD_MS for pause in pauses), False]
+    for phrase, follows, followed in zip(phrases, close[:-1], close[1:], strict=True):
+        mono = phrase.audio.converted(channels=1)
+        motion = articulate(mono.samples[:, 0], mono.rate).shifted(phrase.at_ms / 1000)
+        times_s, share = times_ms / 1000, np.ones(len(times_ms))
+        if follows:  # the first row holds before it, the last one after it
+            times_s = np.maximum(times_s, motion.start_s)
+            share *= smoothstep((times_ms - phrase.interval.start_ms) / SEAM_MS + 0.5)
+        if followed:
+            times_s = np.minimum(times_s, motion.end_s - 1 / motion.rate)
+            share *= smoothstep((phrase.interval.end_ms - times_ms) / SEAM_MS + 0.5)
+        curves += share[:, None] * motion.at(times_s)
     return dict(zip(CURVES, curves.T, strict=True))
+
+
+def _phrases(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces, with those joined whose pause is shorter than `SEAM_MS`: the end of a sound is no end of a word."""
+    runs: list[list[Piece]] = []
+    for piece in pieces:
+        if runs and piece.interval.start_ms - runs[-1][-1].interval.end_ms < SEAM_MS:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return [run[0] if len(run) == 1 else _phrase(run) for run in runs]
+
+
+def _phrase(run: Sequence[Piece]) -> Piece:
+    """Pieces as one, in mono, each as loud as the others: how loud a recording is says nothing about its mouth."""
+    rate, start_ms = max(piece.audio.rate for piece in run), run[0].at_ms
+    samples = np.zeros((ms_to_samples(run[-1].interval.end_ms - start_ms, rate), 1), np.float32)
+    for piece in run:
+        place = samples[ms_to_samples(piece.at_ms - start_ms, rate) :]
+        mono = piece.audio.converted(channels=1)
+        own = mono.converted(rate=rate).samples[: len(place)]
+        place[: len(own)] = own / max(float(np.abs(mono.samples).max(initial=0.0)), QUIET)
+    return Piece(Audio(samples, rate), start_ms)
+
+
+def joined(intervals: Sequence[Interval], hold_ms: int = HOLD_MS) -> list[Interval]:
+    """Intervals in the order of time, with those joined that lie at most `hold_ms` apart."""
+    found: list[Interval] = []
+    for one in intervals:
+        if found and one.start_ms - found[-1].end_ms <= hold_ms:
+            found[-1] = Interval(found[-1].start_ms, max(found[-1].end_ms, one.end_ms))
+        else:
+            found.append(one)
+    return found
 
 
 def _colours(track: FaceTrack, usable: BoolArray) -> Float32Array:
@@ -158,7 +266,7 @@ def _within(track: FaceTrack, interval: Interval) -> BoolArray:
 
 
 def ease(
-    track: FaceTrack, usable: BoolArray, spoken: Interval, neighbours: Sequence[tuple[int, int]] = ()
+    track: FaceTrack, usable: BoolArray, spoken: Sequence[Interval], neighbours: Sequence[tuple[int, int]] = ()
 ) -> Float64Array:
     """How far each frame of the track changes, (N,) 0 to 1.
 
@@ -166,7 +274,7 @@ def ease(
     without the face. At a cut there is no ramp.
     neighbours: shot and time in ms of unchanged frames just outside the track.
     """
-    inside = _within(track, spoken) & usable
+    inside = np.logical_or.reduce([_within(track, one) for one in spoken]) & usable
     unchanged = [*neighbours, *_gap_edges(track)]
     strength = np.zeros(len(track))
     for shot in np.unique(track.shots):

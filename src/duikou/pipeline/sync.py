@@ -19,9 +19,10 @@ from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
-from duikou.pipeline.plan import Planner, Spoken
+from duikou.pipeline.plan import Piece, Planner, Speech, Spoken
 from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, silent, split
+from duikou.timebase import Interval
 
 LENGTHENING, PLANNING, PAINTING = 0.1, 0.35, 0.65
 """Approximate shares of a lip sync's time. The first one applies only where the video becomes longer."""
@@ -70,28 +71,43 @@ def lip_sync(
     lengthening, planning, painting = split([LENGTHENING if timeline.added else 0.0, PLANNING, PAINTING])
     with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
         planner = Planner(session, timeline, footage, engine or NativeEngine())
+        speeches = _speeches(checked, inserts)
         plans = [
-            _planned(planner, number, choice, insert.audio, scaled(scaled(progress, *planning), *share))
-            for number, (choice, insert, share) in enumerate(
-                zip(checked, inserts, split([1.0] * len(checked)), strict=True)
-            )
+            _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
+            for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
         ]
         spoken = tuple(one for _, one in plans)
-        result, watermarked = files.writers(timeline, audio, [(one.face_id, one.interval) for one in spoken])
+        said = [(one.face_id, interval) for one in spoken for interval in one.intervals]
+        result, watermarked = files.writers(timeline, audio, said)
         renderers = [renderer for renderer, _ in plans]
         paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
 
 
+def _speeches(checked: Sequence[FaceChoice], inserts: Sequence[Insert]) -> list[Speech]:
+    """What each face says, in the order in which the faces are named. inserts: the speech of each choice."""
+    found = []
+    for face_id in dict.fromkeys(choice.face_id for choice in checked):
+        own = [(choice, insert) for choice, insert in zip(checked, inserts, strict=True) if choice.face_id == face_id]
+        pieces = sorted((Piece(insert.audio, insert.at_ms) for _, insert in own), key=lambda piece: piece.at_ms)
+        exclude = sorted(Interval(*pair) for choice, _ in own for pair in choice.exclude)
+        lent = next((tuple(choice.references) for choice, _ in own if choice.references), ())
+        found.append(Speech(face_id, tuple(pieces), tuple(exclude), lent))
+    return found
+
+
 def _planned(
-    planner: Planner, number: int, choice: FaceChoice, audio: Audio, progress: Progress
+    planner: Planner, speech: Speech, checked: Sequence[FaceChoice], progress: Progress
 ) -> tuple[Renderer, Spoken]:
-    """Plan a choice. Errors of its references name the choice."""
+    """Plan what a face says. Errors of its references name the first choice that has them."""
     try:
-        return planner.plan(choice, audio, progress)
+        return planner.plan(speech, progress)
     except InputError as error:
         if not error.field.startswith("references"):
             raise
+        number = next(
+            number for number, choice in enumerate(checked) if choice.face_id == speech.face_id and choice.references
+        )
         raise error.renamed(f"choices[{number}].{error.field}") from error
 
 

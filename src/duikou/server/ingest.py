@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +15,7 @@ from duikou.errors import InputError
 from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import check_url, fetch
-from duikou.pipeline.choice import ChoiceValidator, FaceChoice
+from duikou.pipeline.choice import MAX_CHOICES, ChoiceValidator, FaceChoice
 from duikou.server import leniency, schemas, validation
 from duikou.server.probing import MediaProber
 from duikou.server.signed_urls import FileUrls
@@ -35,6 +36,8 @@ from duikou.tasks.store.errors import ExternalIdTaken
 from duikou.telemetry.traces import traces
 from duikou.units import MIB
 
+SOUNDS = 8  # largest sounds that one request may bring, together
+FETCHES = 5  # longest fetches that one request may take, together
 REFERENCE_SUFFIXES = (*VIDEO_SUFFIXES, *PHOTO_SUFFIXES)
 UPLOAD_SUFFIXES = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES)
 NAMES = {
@@ -70,6 +73,36 @@ class Identified:
 
     session: SessionRecord
     video: VideoInfo
+
+
+class Intake:
+    """What one request brings: sounds that several entries name are received once, and all together have limits.
+
+    stack: removes what is left of the files.
+    """
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self.stack = stack
+        self.sounds: dict[tuple[str | None, str | None], tuple[Path, int]] = {}
+        self.with_references: set[str] = set()
+        self._most_bytes = self._bytes_left = SOUNDS * settings.max_audio_mb * MIB
+        self._most_s = FETCHES * settings.fetch_timeout_s
+        self._until_s = monotonic() + self._most_s
+
+    def count(self, path: Path, field: str) -> None:
+        """Count a sound. Raises `InputError` where all of them are too large."""
+        self._bytes_left -= path.stat().st_size
+        if self._bytes_left < 0:
+            all_bytes = self._most_bytes - self._bytes_left
+            raise InputError(
+                f"the sounds of the request have {all_bytes} bytes or more; at most {self._most_bytes} are taken.",
+                field=field,
+            )
+
+    def check_time(self, field: str) -> None:
+        """Raise `InputError` where the files have taken too long to come."""
+        if monotonic() > self._until_s:
+            raise InputError(f"the files of the request were not here within {self._most_s} s.", field=field)
 
 
 class Ingest:
@@ -126,12 +159,14 @@ class Ingest:
         await run_in_threadpool(service.require_disk)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
+            intake = Intake(self._settings, stack)
             audio, references, fitted = [], [], []
             for number, asked in enumerate(body.face_choose):
-                audio.append(await stack.enter_async_context(self.receiving(self._settings.max_audio_mb)))
-                audio_ms = await self._receive_audio(caller, asked, f"face_choose[{number}]", audio[-1])
+                path, audio_ms = await self._receive_audio(caller, asked, f"face_choose[{number}]", intake)
+                audio.append(path)
                 fitted.append(validation.fit(validator, asked.choice(), number, audio_ms))
-                references.append(await self._receive_references(caller, asked, f"face_choose[{number}]", stack))
+                references.append(await self._receive_references(caller, asked, f"face_choose[{number}]", intake))
+            fitted = validation.fit_together(validator, fitted)
             if body.dry_run:
                 return await self._estimate(session, validator, fitted)
             new = NewRender(
@@ -218,9 +253,12 @@ class Ingest:
         await run_in_threadpool(service.require_disk)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
+            copies: dict[str, Path] = {}
 
             async def copy(key: str | Path) -> Path:
-                return await self._copy_of(str(key), task, stack)
+                if str(key) not in copies:
+                    copies[str(key)] = await self._copy_of(str(key), task, stack)
+                return copies[str(key)]
 
             audio = tuple([await copy(choice.audio) for choice in task.choices])
             references = tuple([tuple([await copy(key) for key in choice.references]) for choice in task.choices])
@@ -274,7 +312,7 @@ class Ingest:
         return task
 
     async def _session(self, account: str, body: schemas.LipSyncRequest) -> SessionRecord:
-        most = schemas.MAX_FACES if self._settings.several_faces else 1
+        most = MAX_CHOICES if self._settings.several_faces else 1
         if not 1 <= (given := len(body.face_choose)) <= most:
             what = "exactly one entry is" if most == 1 else f"1 to {most} entries are"
             raise InputError(f"{what} expected, not {given}.", field="face_choose")
@@ -306,14 +344,23 @@ class Ingest:
             ],
         )
 
-    async def _receive_audio(self, caller: Caller, asked: schemas.FaceChoose, entry: str, to: Path) -> int:
-        """Receive the speech of one choice; its length in ms."""
+    async def _receive_audio(
+        self, caller: Caller, asked: schemas.FaceChoose, entry: str, intake: Intake
+    ) -> tuple[Path, int]:
+        """Receive the speech of one choice: its file and its length in ms."""
         if bool(asked.sound_file) == bool(asked.audio_id):
             raise InputError("exactly one of sound_file and audio_id must be given.", field=entry)
+        named = asked.audio_id or None, asked.sound_file or None
+        if named in intake.sounds:
+            return intake.sounds[named]
         field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
-        return await self._receive_speech(
-            caller, FileReference(asked.audio_id, asked.sound_file or "", field, AUDIO_SUFFIXES), to
-        )
+        intake.check_time(field)
+        to = await intake.stack.enter_async_context(self.receiving(self._settings.max_audio_mb))
+        given = FileReference(asked.audio_id, asked.sound_file or "", field, AUDIO_SUFFIXES)
+        audio_ms = await self._receive_speech(caller, given, to)
+        intake.count(to, field)
+        intake.sounds[named] = to, audio_ms
+        return intake.sounds[named]
 
     async def _receive_speech(self, caller: Caller, given: FileReference, to: Path) -> int:
         """Receive speech that a request names or holds in base64; its length in ms."""
@@ -332,13 +379,18 @@ class Ingest:
         return info.duration_ms
 
     async def _receive_references(
-        self, caller: Caller, asked: schemas.FaceChoose, entry: str, stack: AsyncExitStack
+        self, caller: Caller, asked: schemas.FaceChoose, entry: str, intake: Intake
     ) -> tuple[Path, ...]:
-        """Receive the references of one choice; `stack` removes what is left of them."""
+        """Receive the references of one choice, unless another one of its face has brought them."""
+        if asked.face_id in intake.with_references:
+            return ()
+        if asked.reference_urls:
+            intake.with_references.add(asked.face_id)
         received, max_mb = [], self._settings.max_video_mb
         for place, url in enumerate(asked.reference_urls):
             field = f"{entry}.reference_urls[{place}]"
-            to = await stack.enter_async_context(self.receiving(max_mb))
+            intake.check_time(field)
+            to = await intake.stack.enter_async_context(self.receiving(max_mb))
             media = await self._stored(caller, FileReference(None, url, field, REFERENCE_SUFFIXES))
             if media is not None:
                 await run_in_threadpool(self._service.copy_file, media.key, to)

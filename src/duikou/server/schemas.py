@@ -29,7 +29,7 @@ from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
-from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
+from duikou.pipeline.choice import MAX_CHOICES, MAX_EXCLUSIONS, MAX_REFERENCES, FaceChoice
 from duikou.pipeline.losses import clip_warnings
 from duikou.server import leniency, validation
 from duikou.server.leniency import is_url, short_repr
@@ -42,7 +42,6 @@ from duikou.tasks.states import TaskStatus
 from duikou.units import DAY_MS, MAX_VOLUME
 
 MAX_MS = DAY_MS  # a time beyond one day is always a mistake; keeps figures in messages readable
-MAX_FACES = 8  # entries of face_choose where several are allowed: the most faces found in one frame
 MAX_EXTERNAL_ID = 256  # characters, the width of the database column
 EXAMPLE_CHOICE: dict[str, Any] = {
     "face_id": "0",
@@ -104,6 +103,10 @@ Volume = Annotated[
     float, Field(ge=0, le=MAX_VOLUME), BeforeValidator(leniency.number(0, MAX_VOLUME)), _default_for_null(1.0)
 ]
 SyncModeField = Annotated[Annotated[SyncMode, Strict(False)] | None, BeforeValidator(_none_for_empty)]
+
+_Pair = Annotated[
+    list[Milliseconds], WithJsonSchema({"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2})
+]
 
 
 class _Request(BaseModel):
@@ -178,6 +181,13 @@ class FaceChoose(_Request):
         json_schema_extra=EXTENSION | {"maxItems": MAX_REFERENCES},
     )
 
+    exclude: Annotated[list[_Pair], _default_for_null([])] = Field(
+        default=[],
+        description="An extension: times in the result, each a start and an end, between which the mouth of the face "
+        "stays as it is while the speech is heard. They hold for the face, also for its other entries.",
+        json_schema_extra=EXTENSION | {"maxItems": MAX_EXCLUSIONS},
+    )
+
     def choice(self) -> FaceChoice:
         """The choice as the rooms below know it, its files still to come."""
         return FaceChoice(
@@ -190,6 +200,7 @@ class FaceChoose(_Request):
             original_volume=self.original_audio_volume,
             original_scope=self.original_audio_scope,
             references=tuple(self.reference_urls),
+            exclude=self.exclude,  # type: ignore[arg-type] # the validator counts the times
         )
 
 
@@ -221,9 +232,10 @@ class LipSyncRequest(_Request):
 
     session_id: Address = Field(description="Id of the session, from identify-face; valid for 24 hours.")
     face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list)] = Field(
-        json_schema_extra={"minItems": 1, "maxItems": MAX_FACES},  # the server's settings may allow fewer
+        json_schema_extra={"minItems": 1, "maxItems": MAX_CHOICES},  # the server's settings may allow fewer
         description="The face that speaks; a single object is read as a list of one. Further entries make more faces "
-        "speak, unless the server's settings restrict a task to one.",
+        "speak, or give a face another piece of speech that does not overlap, unless the server's settings restrict a "
+        "task to one entry.",
     )
     external_task_id: ExternalId | None = Field(
         default=None,
@@ -260,6 +272,8 @@ class LipSyncRequest(_Request):
             # What former versions did not know counts only where it is used, so that their fingerprints stay valid.
             if not asked["reference_urls"]:
                 del asked["reference_urls"]
+            if not asked["exclude"]:
+                del asked["exclude"]
             if asked["original_audio_scope"] == OriginalScope.VIDEO:
                 del asked["original_audio_scope"]
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
@@ -528,6 +542,7 @@ class RequestedFaceData(_ExtensionResponse):
     sound_volume: float
     original_audio_volume: float
     original_audio_scope: OriginalScope
+    exclude: list[tuple[int, int]]
 
 
 class TaskData(_Response):
@@ -612,7 +627,8 @@ class StudioSettings(_ExtensionResponse):
     several_faces: bool = Field(description="Whether `face_choose` may have several entries.")
     any_size: bool = Field(description="Whether videos of any size in pixels are accepted.")
     session_hours: int = Field(description="Hours for which a session is valid.")
-    max_faces: int = Field(description="Entries that `face_choose` may have.")
+    max_entries: int = Field(description="Entries that `face_choose` may have.")
+    max_exclusions: int = Field(description="Pairs that `exclude` may have.")
     max_references: int = Field(description="URLs that `reference_urls` may have.")
     max_video_mb: int = Field(description="Largest video or photo, in MiB.")
     max_audio_mb: int = Field(description="Largest audio file, in MiB.")
@@ -642,7 +658,8 @@ def studio_settings(settings: Settings, *, needs_key: bool) -> StudioSettings:
         several_faces=settings.several_faces,
         any_size=settings.any_size,
         session_hours=settings.session_hours,
-        max_faces=MAX_FACES if settings.several_faces else 1,
+        max_entries=MAX_CHOICES if settings.several_faces else 1,
+        max_exclusions=MAX_EXCLUSIONS,
         max_references=MAX_REFERENCES,
         max_video_mb=settings.max_video_mb,
         max_audio_mb=settings.max_audio_mb,
@@ -740,6 +757,7 @@ def _requested(choice: FaceChoice) -> RequestedFaceData:
         sound_volume=choice.audio_volume,
         original_audio_volume=choice.original_volume,
         original_audio_scope=OriginalScope.of(choice.original_scope),
+        exclude=list(choice.exclude),
     )
 
 
@@ -811,5 +829,7 @@ def error_sentence(errors: Sequence[Any]) -> str:
     if error["type"] == "missing" and not field:
         return "The request body must be a JSON object."
     template = _TEMPLATES.get(error["type"], "{field}: {msg}.")
+    if error["type"] == "list_type" and field.startswith("face_choose["):
+        template = "{field}: a list is expected, not {value}."
     values = {"msg": error["msg"], **error.get("ctx", {})}
     return template.format_map(values | {"field": field or "body", "value": short_repr(error.get("input"))})

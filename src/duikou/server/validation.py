@@ -70,6 +70,7 @@ WIRE_FIELDS = {
     "original_volume": "original_audio_volume",
     "original_scope": "original_audio_scope",
     "references": "reference_urls",
+    "exclude": "exclude",
     "sync_mode": "sync_mode",
 }
 """The library's parameters and what Kling calls them."""
@@ -125,6 +126,12 @@ def fit(validator: ChoiceValidator, choice: FaceChoice, number: int, audio_ms: i
     """Choice `number` with its end inside its audio and inside the video. Raises `InputError` as `check_choices`."""
     with wire_words(f"choices[{number}]."):
         return validator.check(choice, audio_ms)
+
+
+def fit_together(validator: ChoiceValidator, choices: Sequence[FaceChoice]) -> list[FaceChoice]:
+    """Choices that `fit` has returned, once they fit each other and the result. Raises as `check_choices`."""
+    with wire_words():
+        return validator.check_together(choices)
 
 
 def whole_speech(audio: int, video_ms: int, mode: SyncMode | None) -> FaceChoice:

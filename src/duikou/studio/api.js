@@ -147,6 +147,7 @@ export function request(state) {
   const body = {
     session_id: state.session.id,
     face_choose: state.speeches.map((speech) => ({
+      ...(speech.exclude?.length ? { exclude: speech.exclude } : {}),
       face_id: speech.faceId,
       audio_id: speech.audio.id,
       sound_start_time: Math.round(speech.trimStartMs),

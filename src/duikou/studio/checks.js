@@ -69,7 +69,8 @@ function bytes(file, { durationMs }, settings) {
   return { faults: [{ key: "bring.bad.large", values }], mend: `-maxrate ${kilobits}k -bufsize ${2 * kilobits}k` };
 }
 
-function size({ width, height }, settings) {
+/** The faults of a picture's size, and what mends them: {faults, mend}, or null if the server takes it. */
+export function size({ width, height }, settings) {
   if (!width || !height) return null;
   const { min_side: least, max_side: most, min_pixels: fewest, max_pixels: many } = settings;
   const { min_short_side: low, max_short_side: high } = settings;

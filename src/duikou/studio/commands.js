@@ -54,6 +54,7 @@ export function python(state, server, needsKey) {
     `            audio_volume=${number(speech.volume)},`,
     `            original_volume=${number(state.originalVolume)},`,
     `            original_scope=${literal(state.originalScope)},`,
+    ...(speech.exclude?.length ? [`            exclude=${literal(speech.exclude)},`] : []),
     "        ),",
   ]);
   return lines(
@@ -71,17 +72,21 @@ export function python(state, server, needsKey) {
   );
 }
 
-/** The request as a line for `duikou sync`; with a plan file where the pieces of speech differ in their times. */
+/** The request as a line for `duikou sync`; with a plan file where the pieces of speech differ in more than place. */
 export function commandLine(state, server, needsKey) {
   const file = (name) => quoted(plainFile(name));
   const words = ["duikou sync", file(state.video.name)];
   const [first] = state.speeches;
-  const alike = ["insertMs", "trimStartMs", "trimEndMs", "volume"].every((field) =>
-    state.speeches.every((speech) => speech[field] === first[field]),
-  );
+  const same = ["trimStartMs", "trimEndMs", "volume", "exclude"];
+  const alike = same.every((field) => state.speeches.every((one) => literal(one[field]) === literal(first[field])));
   if (alike) {
-    for (const speech of state.speeches) words.push(`--say ${quoted(speech.faceId)} ${file(speech.audio.name)}`);
-    words.push(`--at ${whole(first.insertMs)}`, `--trim ${trim(first)}`);
+    const together = state.speeches.every((speech) => speech.insertMs === first.insertMs);
+    for (const { faceId, insertMs, audio } of state.speeches) {
+      words.push(`--say ${quoted(together ? faceId : `${faceId}@${whole(insertMs)}`)} ${file(audio.name)}`);
+    }
+    if (together) words.push(`--at ${whole(first.insertMs)}`);
+    words.push(`--trim ${trim(first)}`);
+    for (const pair of first.exclude ?? []) words.push(`--exclude ${pair.map(whole).join(":")}`);
     words.push(`--volume ${first.volume}`, `--original-volume ${state.originalVolume}`);
     words.push(`--original-scope ${state.originalScope}`);
   } else {
@@ -106,6 +111,7 @@ function plan(state) {
     volume: speech.volume,
     original_volume: state.originalVolume,
     original_scope: state.originalScope,
+    ...(speech.exclude?.length ? { exclude: speech.exclude.map((pair) => pair.map(whole)) } : {}),
   }));
 }
 

@@ -33,9 +33,10 @@ export function edited(speech, what, toMs, { minTrimMs }) {
 
 /**
  * Where new speech goes: at the playhead or at `wishedMs` if the face can be synced there, else where its interval
- * begins; trimmed to what fits. trimmed: "" or why it was trimmed ("face" or "video").
+ * begins, and after other speech of the face (`others`: {startMs, endMs}) that would be in its way; trimmed to what
+ * fits. trimmed: "" or why it was trimmed ("face", "video" or "next").
  */
-export function placed(audioMs, face, { videoMs, playheadMs, mode, minTrimMs, wishedMs = null }) {
+export function placed(audioMs, face, { videoMs, playheadMs, mode, minTrimMs, wishedMs = null, others = [] }) {
   const last = Math.min(face.endMs, videoMs) - minTrimMs;
   const inside = (ms) => ms !== null && ms >= face.startMs && ms <= last;
   let insertMs = face.startMs;
@@ -44,10 +45,30 @@ export function placed(audioMs, face, { videoMs, playheadMs, mode, minTrimMs, wi
   if (inside(wishedMs)) insertMs = wishedMs;
   else if (inside(playheadMs)) insertMs = Math.max(Math.min(playheadMs, until - audioMs, last), face.startMs);
   insertMs = Math.round(insertMs);
+  const taken = [...others].sort((one, two) => one.startMs - two.startMs);
+  for (const one of taken) {
+    if (insertMs + minTrimMs > one.startMs && insertMs < one.endMs) insertMs = Math.round(one.endMs);
+  }
+  const next = (taken.find((one) => one.startMs >= insertMs)?.startMs ?? Infinity) - insertMs;
   const room = open && until === videoMs ? Infinity : until - insertMs;
-  const trimEndMs = Math.round(Math.min(audioMs, Math.max(room, minTrimMs)));
-  const trimmed = trimEndMs < audioMs ? (until === videoMs ? "video" : "face") : "";
+  const trimEndMs = Math.round(Math.min(audioMs, Math.max(Math.min(room, next), minTrimMs)));
+  const why = next < room ? "next" : until === videoMs ? "video" : "face";
+  const trimmed = trimEndMs < audioMs ? why : "";
   return { insertMs, trimStartMs: 0, trimEndMs, trimmed };
+}
+
+/**
+ * A piece of speech as two that touch at `atMs` of the video's time line: the changes of each, or null if one of them
+ * would be too short.
+ */
+export function halves(speech, atMs, { minTrimMs }) {
+  const at = Math.round(atMs);
+  if (at - speech.insertMs < minTrimMs || endMs(speech) - at < minTrimMs) return null;
+  const cutMs = speech.trimStartMs + at - speech.insertMs;
+  return [
+    { trimEndMs: cutMs, trimmed: "" },
+    { insertMs: at, trimStartMs: cutMs, exclude: [] },
+  ];
 }
 
 /** The nearest of `targets` (ms) within `reachMs` of one of `edges` (ms): how far to shift, and to what; or null. */

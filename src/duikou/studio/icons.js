@@ -17,6 +17,7 @@ const PATHS = {
   redo: "M9 3v3H6a4 4 0 0 0 0 8h5v-2H6a2 2 0 0 1 0-4h3v3l5-4z",
   file: "M3 1h6l4 4v10H3zM9 2.500V5h2.500z",
   record: "M8 3a5 5 0 1 1 0 10A5 5 0 0 1 8 3z",
+  cut: "M1 4h6v8H1zM9 4h6v8H9z",
   remove: "M6 1h4v1h4v2H2V2h4zM3 5h10l-1 10H4z",
   warn: "M8 1l7.500 14H.500zM7.250 6v4.500h1.500V6zM7.250 11.750v1.500h1.500v-1.500z",
 };

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { placed } from "./edit.js";
 import { commit } from "./history.js";
+import { playing } from "./limits.js";
 import { checkSound, lengthFaults } from "./soundchecks.js";
 import * as state from "./state.js";
 
@@ -56,7 +57,8 @@ async function doing(what) {
 
 /**
  * Check a sound file, upload it, and put it on a lane. where: {faceId, playheadMs, wishedMs, limits}. Resolves with
- * {speech, replaced} (replaced: the speech that the face had, or null), or null if it was stopped or refused.
+ * {speech, replaced} (replaced: the speech that the face had, where the server takes one piece only, or null), or null
+ * if it was stopped or refused.
  */
 export function takeSound(file, where) {
   return doing(async (signal) => {
@@ -94,17 +96,18 @@ function put(stored, name, { faceId, playheadMs, wishedMs, limits }) {
   const { session, video, speeches, syncMode } = state.get();
   const face = session?.faces.find((one) => one.id === faceId) ?? session?.faces[0];
   if (!face) return null; // another video was brought meanwhile
+  const own = speeches.filter((one) => one.faceId === face.id);
+  const replaced = (!limits.severalPieces && own[0]) || null;
   const place = placed(stored.durationMs, face, {
     videoMs: video.durationMs,
     mode: syncMode,
     minTrimMs: limits.minTrimMs,
     playheadMs,
     wishedMs,
+    others: replaced ? [] : own.map((one) => playing(one, face, { video, syncMode })),
   });
   const audio = { id: stored.id, url: stored.url, name, durationMs: stored.durationMs };
-  const key = Array.from(crypto.getRandomValues(new Uint32Array(2)), (number) => number.toString(36)).join("");
-  const speech = { key, faceId: face.id, audio, volume: 1, ...place };
-  const replaced = speeches.find((one) => one.faceId === face.id) ?? null;
+  const speech = { key: state.newKey(), faceId: face.id, audio, volume: 1, ...place };
   commit({ speeches: replaced ? speeches.map((one) => (one === replaced ? speech : one)) : [...speeches, speech] });
   return { speech, replaced };
 }

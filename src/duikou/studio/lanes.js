@@ -40,23 +40,34 @@ export function makeLanes({ view, stage }) {
     label.setAttribute("aria-label", t("timeline.lane", { number, ...times }));
     const shown = h("div", { class: "tl-shown", "aria-hidden": "true" });
     const hint = h("p", { class: "tl-hint" }, t("timeline.drop_here"));
-    const lane = h("div", { class: "tl-lane", role: "group", "data-face": face.id }, shown, hint);
+    const kept = h("div", { class: "tl-kept-all", "aria-hidden": "true" });
+    const lane = h("div", { class: "tl-lane", role: "group", "data-face": face.id }, shown, hint, kept);
     lane.setAttribute("aria-label", t("timeline.lane", { number, ...times }));
     for (const element of [label, lane]) {
       element.style.setProperty("--face", colour(place));
       element.style.setProperty("--ink", ink(place));
     }
-    return { face, label, lane, shown, hint };
+    return { face, label, lane, shown, hint, kept };
   }
 
   function draw(state) {
     if (state.session !== session) build(state);
-    for (const { face, shown, hint } of rows.values()) {
+    for (const { face, shown, hint, kept } of rows.values()) {
       shown.style.left = `${view.toPx(face.startMs)}px`;
       shown.style.width = `${view.toPx(face.endMs - face.startMs)}px`;
       hint.hidden = state.speeches.some((one) => one.faceId === face.id);
       hint.style.left = `${view.toPx(face.startMs)}px`;
+      const pairs = state.speeches.filter((one) => one.faceId === face.id).flatMap((one) => one.exclude ?? []);
+      put(kept, pairs.map(stretch));
     }
+  }
+
+  /** A mark over a time in which the mouth stays as it is. */
+  function stretch([from, to]) {
+    const element = h("div", { class: "tl-kept" });
+    element.style.left = `${view.toPx(from)}px`;
+    element.style.width = `${Math.max(view.toPx(to - from), 2)}px`;
+    return element;
   }
 
   function mark(faceId) {

@@ -18,6 +18,7 @@ export function limitsOf(settings) {
     minAudioMs: settings.min_audio_ms,
     maxAudioMs: settings.max_audio_ms,
     maxAudioMb: settings.max_audio_mb,
+    severalPieces: settings.max_entries > 1,
   };
 }
 
@@ -72,18 +73,44 @@ export function problems(state, settings) {
   const found = [];
   const { session, speeches } = state;
   if (!session) return found;
-  const seen = new Set();
   for (const [place, speech] of speeches.entries()) {
     const say = (key, values) => found.push({ key: speech.key, sentence: t(key, values) });
     const face = session.faces.find((one) => one.id === speech.faceId);
     if (!face) say("limits.no_face");
-    else if (seen.has(face.id)) say("limits.face_twice", { face: faceNumber(session, face.id) });
     else if (place && !settings.several_faces) say("limits.one_piece");
-    else if (place >= settings.max_faces) say("limits.pieces", { most: settings.max_faces });
-    seen.add(speech.faceId);
-    if (face) for (const [key, values] of refusals(speech, face, state, limitsOf(settings))) say(key, values);
+    else if (place >= settings.max_entries) say("limits.pieces", { most: settings.max_entries });
+    if (!face) continue;
+    for (const [key, values] of refusals(speech, face, state, limitsOf(settings))) say(key, values);
+    for (const [key, values] of keptOut(speech, state, settings.max_exclusions)) say(key, values);
+    for (const other of speeches.slice(0, place)) {
+      const [one, two] = [speech, other].map((each) => playing(each, face, state));
+      if (other.faceId !== face.id || Math.min(one.endMs, two.endMs) <= Math.max(one.startMs, two.startMs)) continue;
+      const where = { from: seconds(two.startMs), to: seconds(two.endMs) };
+      say("limits.pieces_overlap", { face: faceNumber(session, face.id), name: other.audio.name, ...where });
+    }
   }
   return found;
+}
+
+/** When a piece of speech is heard, as the server counts it: its end is clamped to that of the sound. */
+export function playing(speech, face, { video, syncMode }) {
+  const trimEndMs = Math.min(speech.trimEndMs, speech.audio.durationMs);
+  return heard({ ...speech, trimEndMs }, face, video.durationMs, syncMode);
+}
+
+/** What is wrong with the times in which the mouth of a face stays as it is. */
+function* keptOut(speech, state, most) {
+  const pairs = speech.exclude ?? [];
+  const videoMs = state.video.durationMs;
+  const faceOf = (one) => state.session.faces.find((each) => each.id === one.faceId);
+  const end = Math.max(...state.speeches.map((one) => playing(one, faceOf(one), state).endMs));
+  const longest = lengthens(state.syncMode) && end > videoMs + LATE_MS ? end : videoMs;
+  if (pairs.length > most) yield ["limits.exclude_many", { most }];
+  for (const [from, to] of pairs) {
+    const values = { from: seconds(from), to: seconds(to), video: seconds(longest) };
+    if (to <= from) yield ["limits.exclude_empty", values];
+    else if (from >= longest || to > longest + LATE_MS) yield ["limits.exclude_after", values];
+  }
 }
 
 /** The number by which a face is called. */

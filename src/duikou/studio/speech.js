@@ -1,6 +1,8 @@
 // The pieces of speech in figures: a card for each, with its place, its ends, its face, and why it would be refused.
 
 import { h, put, seconds } from "./dom.js";
+import { halves } from "./edit.js";
+import { excludeField } from "./excludefield.js";
 import { icon, wordButton } from "./icons.js";
 import { endMs, faceNumber, lengthens, problems, usedMs } from "./limits.js";
 import { colour, ink } from "./palette.js";
@@ -11,7 +13,7 @@ import { t } from "./words.js";
 
 const LEAD_MS = 500; // before the speech, where listening starts
 
-/** The list of cards. context: {settings, ended, stage, limits, remove(key), changeSpeech(key, change)}. */
+/** The list of cards. context: {settings, ended, stage, limits, remove(key), split(key), changeSpeech(key, change)}. */
 export function cards(context) {
   const made = new Map();
   const list = h("ul", { class: "stack tl-cards", "aria-label": t("speech.list") });
@@ -22,6 +24,7 @@ export function cards(context) {
     const found = problems(state, context.settings);
     for (const [key, one] of made) {
       if (state.speeches.some((speech) => speech.key === key)) continue;
+      one.end();
       one.element.remove();
       made.delete(key);
     }
@@ -36,11 +39,12 @@ export function cards(context) {
   }
 
   context.ended.addEventListener("abort", subscribe(render));
+  context.ended.addEventListener("abort", () => made.forEach((one) => one.end()));
   render(get());
   return list;
 }
 
-function card(first, { stage, remove, changeSpeech }) {
+function card(first, { stage, limits, remove, split, changeSpeech }) {
   const { key } = first;
   const chip = h("span", { class: "tl-chip", "aria-hidden": "true" });
   const title = h("h3", { class: "tl-title" });
@@ -51,10 +55,14 @@ function card(first, { stage, remove, changeSpeech }) {
     trimStartMs: timeField(t("speech.start"), `start-${key}`, (ms) => changeSpeech(key, { trimStartMs: ms })),
     trimEndMs: timeField(t("speech.end"), `end-${key}`, (ms) => changeSpeech(key, { trimEndMs: ms })),
   };
+  const kept = excludeField(`exclude-${key}`, (exclude) => changeSpeech(key, { exclude }));
   const why = h("p", { id: `why-${key}`, class: "tl-reason" });
   const note = h("div", { class: "note warn tl-note", hidden: true });
   const flat = h("p", { class: "quiet small", hidden: true });
   const hear = wordButton("play", t("speech.hear"), listen, "small");
+  const cut = wordButton("cut", t("speech.split"), () => split(key), "small");
+  cut.title = t("speech.split_why", { least: seconds(limits.minTrimMs) });
+  cut.hidden = !limits.severalPieces;
   const drop = wordButton("remove", t("speech.remove"), () => remove(key), "small danger");
   const element = h(
     "li",
@@ -63,10 +71,10 @@ function card(first, { stage, remove, changeSpeech }) {
       "div",
       { class: "spread" },
       h("div", { class: "row tl-heading" }, chip, title),
-      h("div", { class: "row" }, hear, drop),
+      h("div", { class: "row" }, hear, cut, drop),
     ),
     why,
-    h("div", { class: "tl-fields" }, faceField, Object.values(fields).map((one) => one.element)),
+    h("div", { class: "tl-fields" }, faceField, Object.values(fields).map((one) => one.element), kept.element),
     note,
     flat,
   );
@@ -82,7 +90,13 @@ function card(first, { stage, remove, changeSpeech }) {
     changeSpeech(key, { trimStartMs: 0, trimEndMs: speech.audio.durationMs });
   }
 
+  function allowCut() {
+    const speech = get().speeches.find((one) => one.key === key);
+    cut.disabled = !speech || !halves(speech, stage.timeMs(), limits);
+  }
+
   function draw(state, speech, sentences) {
+    allowCut();
     const number = faceNumber(state.session, speech.faceId);
     element.style.setProperty("--face", colour(Math.max(number - 1, 0)));
     element.style.setProperty("--ink", ink(Math.max(number - 1, 0)));
@@ -92,6 +106,7 @@ function card(first, { stage, remove, changeSpeech }) {
     const facts = t(used === whole ? "speech.facts_all" : "speech.facts", { used, whole, to: seconds(endMs(speech)) });
     put(title, speech.audio.name, h("span", { class: "quiet small figure" }, facts));
     hear.setAttribute("aria-label", t("speech.hear_name", { name: speech.audio.name }));
+    cut.setAttribute("aria-label", t("speech.split_name", { name: speech.audio.name }));
     drop.setAttribute("aria-label", t("speech.remove_name", { name: speech.audio.name }));
     put(why, sentences.length ? [icon("warn"), h("span", {}, sentences.join(" "))] : null);
     faceField.hidden = state.session.faces.length < 2;
@@ -101,6 +116,7 @@ function card(first, { stage, remove, changeSpeech }) {
     }
     face.value = speech.faceId;
     for (const [name, field] of Object.entries(fields)) field.show(speech[name]);
+    kept.show(speech.exclude ?? []);
     drawNote(state, speech);
   }
 
@@ -124,5 +140,5 @@ function card(first, { stage, remove, changeSpeech }) {
     flat.hidden = !problem;
     put(flat, problem && t(problem));
   });
-  return { element, draw };
+  return { element, draw, end: stage.onTime(allowCut) };
 }

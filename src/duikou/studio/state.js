@@ -6,7 +6,8 @@ const KEPT = "duikou.state";
  * video:     null or {id, url, name, durationMs, width, height, frameRate, warnings: [warnings]}
  * session:   null or {id, expiresAt, faces: [{id, image, startMs, endMs, box: {x, y, width, height},
  *            warnings: [{code, message, startMs, endMs}]}], rejected: [warnings]}
- * speeches:  [{key, faceId, audio: {id, url, name, durationMs}, trimStartMs, trimEndMs, insertMs, volume}]
+ * speeches:  [{key, faceId, audio: {id, url, name, durationMs}, trimStartMs, trimEndMs, insertMs, volume, exclude?:
+ *            [[fromMs, toMs]], when the mouth stays as it is}]
  * originalVolume, originalScope ("speech" or "video": where it applies), syncMode ("" or a mode of the wire), watermark
  * taskId:    null or the id of the task that is shown
  * ordering:  null or the request whose task is being made: {body, externalId, sending, offline}
@@ -58,6 +59,11 @@ export function clear() {
 export function subscribe(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
+}
+
+/** A key for a new piece of speech. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(2)), (number) => number.toString(36)).join("");
 }
 
 /** Change one piece of speech, by its key. */

@@ -4,6 +4,7 @@ import { addSpeech, holdsSound } from "./addspeech.js";
 import { block } from "./block.js";
 import { announce, clock, h, put, seconds } from "./dom.js";
 import { dragger } from "./drag.js";
+import { halves } from "./edit.js";
 import { canRedo, canUndo, commit, commitSpeech, onHistory, redo, undo } from "./history.js";
 import { icon, signButton } from "./icons.js";
 import { makeLanes } from "./lanes.js";
@@ -14,7 +15,7 @@ import { ruler } from "./ruler.js";
 import { decode } from "./sound.js";
 import { cards } from "./speech.js";
 import { toggle } from "./stage.js";
-import { get, subscribe } from "./state.js";
+import { get, newKey, subscribe } from "./state.js";
 import { syncChoice } from "./syncmode.js";
 import { makeView } from "./view.js";
 import { t } from "./words.js";
@@ -49,7 +50,7 @@ export function timeline(context) {
     h("div", { class: "tl-frame" }, h("div", { class: "tl" }, lanes.labels, scroller), tip),
     h("p", { class: "quiet small" }, t("timeline.how"), " ", h("span", { class: "tl-keys" }, t("timeline.keys"))),
     adding.element,
-    cards({ ...context, limits, remove, changeSpeech: (key, change) => changeSpeech(key, change, "card") }),
+    cards({ ...context, limits, remove, split, changeSpeech: (key, change) => changeSpeech(key, change, "card") }),
     syncChoice(context),
     listen(context),
   );
@@ -75,6 +76,17 @@ export function timeline(context) {
     commit({ speeches: speeches.filter((one) => one.key !== key) });
     announce(t("timeline.removed", { name: gone.audio.name }));
     adding.focus();
+  }
+
+  /** Make two pieces of one, at the playhead. */
+  function split(key) {
+    const { speeches } = get();
+    const speech = speeches.find((one) => one.key === key);
+    const parts = halves(speech, stage.timeMs(), limits);
+    if (!parts) return;
+    const [first, second] = [{ ...speech, ...parts[0] }, { ...speech, ...parts[1], key: newKey() }];
+    commit({ speeches: speeches.flatMap((one) => (one === speech ? [first, second] : [one])) });
+    announce(t("timeline.split", { name: speech.audio.name }));
   }
 
   function keys(event) {

@@ -174,6 +174,8 @@ def _choice_json(choice: FaceChoice) -> dict[str, Any]:
         later["references"] = [str(key) for key in choice.references]
     if choice.original_scope != OriginalScope.SPEECH:
         later["original_scope"] = choice.original_scope
+    if choice.exclude:
+        later["exclude"] = [list(pair) for pair in choice.exclude]
     return later | {
         "sound": str(choice.audio),
         "face_id": choice.face_id,
@@ -197,6 +199,7 @@ def _choice_from(value: Mapping[str, Any]) -> FaceChoice:
         # Choices of former versions have none: the volume applied while the speech lasted.
         original_scope=OriginalScope(value.get("original_scope", OriginalScope.SPEECH)),
         references=tuple(value.get("references", ())),
+        exclude=tuple((start, end) for start, end in value.get("exclude", ())),
     )
 
 

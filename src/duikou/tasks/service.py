@@ -60,7 +60,8 @@ class NewRender:
     """A lip sync to be created.
 
     session_id: the session that it starts from; `None` where the task finds the faces of `source` itself.
-    audio, references: local files, of each choice; they replace the choices' own. No references at all may be `()`.
+    audio, references: local files, of each choice; they replace the choices' own. Several choices may have the same
+        file, which is stored once. No references at all may be `()`.
     replaces: id of a task that failed or was cancelled, whose external id this one takes over.
     """
 
@@ -338,15 +339,16 @@ class TaskService:
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
         common = new_task(account, new.source)
-        choices = []
+        choices, stored = [], dict[Path, str]()
         for number, (choice, audio, references) in enumerate(
             zip(new.choices, new.audio, new.references or [()] * len(new.choices), strict=True)
         ):
-            key = keys.audio_key(common["id"], number)
             lent = tuple(keys.reference_key(common["id"], number, place) for place in range(len(references)))
-            for path, to in zip((audio, *references), (key, *lent), strict=True):
-                self._files.put(path, to)
-            choices.append(replace(choice, audio=key, references=lent))
+            for path, to in zip((audio, *references), (keys.audio_key(common["id"], number), *lent), strict=True):
+                if path not in stored:
+                    self._files.put(path, to)
+                    stored[path] = to
+            choices.append(replace(choice, audio=stored[audio], references=tuple(stored[path] for path in references)))
         task = RenderTask(
             **common,
             queue=self._policy.render_queue,

@@ -216,6 +216,7 @@ class Executor:
         source = self._source(task)
         with self._files.workspace() as workspace:
             folder = workspace.new(made)
+            sounds = {key: workspace.get(key) for key in {str(choice.audio) for choice in task.choices}}
             job = RenderJob(
                 session=None if task.session_id is None else workspace.get(keys.session_key(task.session_id)),
                 video=workspace.get(source.key),
@@ -223,7 +224,7 @@ class Executor:
                     replace(choice, references=tuple(workspace.get(str(key)) for key in choice.references))
                     for choice in task.choices
                 ),
-                audio=tuple(workspace.get(str(choice.audio)) for choice in task.choices),
+                audio=tuple(sounds[str(choice.audio)] for choice in task.choices),
                 output=folder / keys.RESULT,
                 made_by=self._policy.made_by,
                 produce_id=task.id,
