@@ -103,6 +103,10 @@ def identify_anything(video: Path, folder: Path, progress: Progress) -> FoundFac
     return FoundFaces((FaceRecord("0", Interval(0, 10_000)),))
 
 
+def identify_nobody(video: Path, folder: Path, progress: Progress) -> FoundFaces:
+    return FoundFaces((), (FaceWarning("unseen_lips", "a mask hides the lips", Interval(0, 500)),))
+
+
 def render(order: RenderJob, progress: Progress) -> int:
     what = _read(order.audio[0], "sound", "sound")
     assert order.session.is_dir()

@@ -121,6 +121,14 @@ def test_faces_as_json_with_the_server_in_the_environment(
     }
 
 
+def test_no_face_has_its_reason_and_one_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("jobs.jsonl").write_text(json.dumps({"video": "clip.mp4", "audio": "speech.wav"}))
+    with in_thread(settings(tmp_path / "data"), replace(stub_work.COPY, identify=stub_work.identify_nobody)) as client:
+        for command in (("faces", "clip.mp4"), SYNC, ("batch", "jobs.jsonl")):
+            assert run(client, *command, "--quiet") == 2
+            assert "no face of clip.mp4 can be lip-synced: a mask hides the lips" in "".join(shown_by(capsys))
+
+
 def test_sync_downloads_the_result(
     server: httpx.Client, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:

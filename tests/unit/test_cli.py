@@ -161,7 +161,7 @@ def test_no_face_is_not_a_success(recorder: Recorder, capsys: pytest.CaptureFixt
     assert main.run(["faces", "clip.mp4", "--json"]) == 2
     shown = capsys.readouterr()
     assert json.loads(shown.out)["faces"] == []
-    assert "duikou: VIDEO: no face of clip.mp4 can be lip-synced" in shown.err
+    assert "duikou: VIDEO: no face of clip.mp4 can be lip-synced: no face can be made out in it" in shown.err
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
 
 

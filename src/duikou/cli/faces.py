@@ -67,8 +67,8 @@ def position(face: AnyFace, session: AnySession) -> str:
 
 def no_face(session: AnySession) -> str:
     """The sentence for a video without a face that can be lip-synced, with the reasons."""
-    reasons = "; ".join(reason.message for reason in session.rejected)
-    return f"no face of {session.video.name} can be lip-synced{': ' if reasons else ''}{reasons}"
+    reasons = "; ".join(reason.message for reason in session.rejected) or "no face can be made out in it"
+    return f"no face of {session.video.name} can be lip-synced: {reasons}"
 
 
 def _write_picture(face: AnyFace, folder: Path) -> Path:

@@ -68,10 +68,10 @@ function picture(face) {
 }
 
 /** Warnings as sentences; the time where it is not the whole time; the server's figures behind a fold. */
-function reasons(warnings, whole) {
+function reasons(warnings, whole, kind = "warning") {
   const told = new Map();
   for (const warning of warnings) {
-    const words = sentence(warning);
+    const words = sentence(warning, kind);
     told.set(words, [...(told.get(words) ?? []), warning]);
   }
   return h(
@@ -82,7 +82,8 @@ function reasons(warnings, whole) {
       {},
       [...told].map(([words, alike]) => {
         const times = alike.filter((one) => one.startMs > whole.startMs || one.endMs < whole.endMs).map(time);
-        const lang = has(`warning.${alike[0].code}`) ? null : "en"; // the server's own words
+        const ours = has(`${kind}.${alike[0].code}`) || has(`warning.${alike[0].code}`);
+        const lang = ours ? null : "en"; // the server's own words
         const when = times.length > 0 && h("span", { class: "quiet figure" }, ` ${times.join(", ")}`);
         return h("li", {}, h("span", { lang }, words), when);
       }),
@@ -96,7 +97,9 @@ function reasons(warnings, whole) {
   );
 }
 
-function sentence({ code, message }) {
+/** kind: "rejected" where the warning says why someone is no face: some words then differ. */
+function sentence({ code, message }, kind) {
+  if (has(`${kind}.${code}`)) return t(`${kind}.${code}`);
   return has(`warning.${code}`) ? t(`warning.${code}`) : `${message[0]?.toUpperCase() ?? ""}${message.slice(1)}.`;
 }
 
@@ -119,6 +122,6 @@ function people(rejected, video, alone) {
     { class: "rejected" },
     h("h3", {}, t("faces.rejected")),
     alone && h("p", { class: "small" }, t("faces.rejected.why")),
-    reasons(rejected, { startMs: 0, endMs: video.durationMs }),
+    reasons(rejected, { startMs: 0, endMs: video.durationMs }, "rejected"),
   );
 }
