@@ -30,6 +30,7 @@ from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress, silent
+from duikou.timebase import Interval
 
 FRAMES, VIDEO_MS, SPEECH_MS = 50, 2_000, 1_000
 INFO = VideoInfo("mp4", "h264", 1280, 720, 0, FRAMES, Fraction(25), VIDEO_MS, None)
