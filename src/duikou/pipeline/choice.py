@@ -15,6 +15,8 @@ from duikou.media.sync_mode import SyncMode, cut_end_ms, extended_duration_ms, s
 from duikou.timebase import END_TOLERANCE_MS, Interval
 from duikou.units import MAX_VOLUME
 
+AUTO = "auto"
+"""The face id of a choice that leaves it open who speaks, see `duikou.pipeline.auto`."""
 MAX_REFERENCES = 4
 """References of one face: each is searched for faces like a video."""
 
@@ -24,7 +26,7 @@ class FaceChoice:
     """Which face speaks what, and when. Times are whole milliseconds.
 
     audio: the speech, an mp3, wav, m4a or aac file. In a server's database it is the key of a stored file.
-    face_id: a face of the session.
+    face_id: a face of the session, or `"auto"` for the one who speaks at that place in the original.
     trim_start_ms, trim_end_ms: the part of the audio that is used; an end of `None` is the end of the audio.
     insert_ms: when in the video that part begins.
     audio_volume: factor of the speech, in [0, 2].

@@ -26,7 +26,8 @@ from duikou.timebase import Interval
 WINDOW_S: Final = 0.75  # standard deviation of the window: about two seconds count
 REACH_S: Final = 3 * WINDOW_S  # rows farther away weigh nothing
 LAGS_S: Final = np.arange(-0.12, 0.161, 0.04)  # of the sound behind the picture; recordings were up to 80 ms apart
-LAG_COST: Final = 0.8  # of the score for each second of lag, so that noise chooses none
+LAG_COST: Final = 0.4  # of the score for each second of lag, so that noise chooses none
+COMMON_STEPS: Final = 10  # of the time line, see `_lags`
 STEP_MS: Final = 100  # of the time line on which faces are compared
 NEAR_S: Final = 0.3  # a face is there as long as it was measured this close
 STEADY_S: Final = 0.25  # between two measurements whose difference counts as a change
@@ -79,14 +80,19 @@ def speaking(lips: Sequence[Lips], heard: Sequence[MouthMotion], duration_ms: in
     """When each face speaks, where at most one does at a time. heard: the motion of the sound, in consecutive parts."""
     grid = np.arange(STEP_MS // 2, duration_ms, STEP_MS) / 1000
     voice = sum((part.at(grid)[:, -1] for part in heard), np.zeros(len(grid))) > VOICE
-    of_rows = [_scores(one, heard) for one in lips]
-    best = np.full((len(LAGS_S), len(grid)), -1.0)
-    for one, fits in zip(lips, of_rows, strict=True):
-        best = np.maximum(best, _on_grid(one, fits, grid))
-    lag = _lag(best, voice)
-    scores = [_on_grid(one, fits[[lag]], grid)[0] for one, fits in zip(lips, of_rows, strict=True)]
-    speaks = voice & (best[lag] >= FITS)
-    return [tuple(_stretches(speaks, score == best[lag], score)) for score in scores]
+    best, shots = np.full((len(LAGS_S), len(grid)), -1.0), np.full(len(grid), -1)
+    for one in (measured := [(one, _scores(one, heard)) for one in lips]):
+        there, rows = _nearest(one[0], grid)
+        shots[there] = one[0].shots[rows]
+        best[:, there] = np.maximum(best[:, there], one[1][:, rows])
+    lags, at = _lags(best, shots, voice), np.arange(len(grid))
+    found, best = [], best[lags, at]
+    for one, fits in measured:
+        there, rows = _nearest(one, grid)
+        score = np.full(len(grid), -1.0)
+        score[there] = fits[lags[there], rows]
+        found.append(tuple(_stretches(voice & (best >= FITS), score == best, score)))
+    return found
 
 
 def _heard(source: Video) -> Iterator[MouthMotion]:
@@ -149,22 +155,29 @@ def _correlation(weights: Float64Array, own: Float64Array, heard: Float64Array) 
     return np.asarray(((own * heard) @ share - mean * heard_mean) / np.sqrt(spread * heard_spread), np.float64)
 
 
-def _on_grid(lips: Lips, scores: Float64Array, grid: Float64Array) -> Float64Array:
-    """Scores (lags, N) at the times of the grid, (lags, len(grid)); -1 where the face is not there."""
+def _nearest(lips: Lips, grid: Float64Array) -> tuple[IntArray, IntArray]:
+    """The steps of the grid at which a face is there, and the row nearest to each of them."""
     if not len(lips.times):
-        return np.full((len(scores), len(grid)), -1.0)
-    after = np.searchsorted(lips.times, grid)
-    nearest = np.minimum(
-        np.abs(lips.times[np.minimum(after, len(lips.times) - 1)] - grid), np.abs(lips.times[np.maximum(after - 1, 0)] - grid)
-    )
-    on_grid = np.stack([np.interp(grid, lips.times, row) for row in scores])
-    return np.where(nearest <= NEAR_S, on_grid, -1.0)
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    row = np.searchsorted((lips.times[1:] + lips.times[:-1]) / 2, grid)
+    there = np.flatnonzero(np.abs(lips.times[row] - grid) <= NEAR_S)
+    return there, row[there]
 
 
-def _lag(best: Float64Array, voice: BoolArray) -> int:
-    """The lag at which lips fit the sound best, as its number. best: (lags, M) the score of the best face."""
-    fits = np.maximum(best, 0)[:, voice].mean(1) if voice.any() else np.zeros(len(LAGS_S))
-    return int((fits - LAG_COST * np.abs(LAGS_S)).argmax())
+def _lags(best: Float64Array, shots: IntArray, voice: BoolArray) -> IntArray:
+    """(M,) the lag at which lips fit the sound best, as its number, for each shot.
+
+    best: (lags, M) score of the best face. The whole clip counts as much as `COMMON_STEPS` of a shot: shots of one
+    recording have one lag, those of several may not.
+    """
+    fits = np.maximum(best, 0) * voice
+    common = COMMON_STEPS * fits.sum(1) / max(int(voice.sum()), 1)
+    lags = np.zeros(best.shape[1], np.int64)
+    for shot in np.unique(shots):
+        inside = shots == shot
+        steps = COMMON_STEPS + int((inside & voice).sum())
+        lags[inside] = (common + fits[:, inside].sum(1) - steps * LAG_COST * np.abs(LAGS_S)).argmax()
+    return lags
 
 
 def _stretches(speaks: BoolArray, first: BoolArray, score: Float64Array) -> Iterator[Speaking]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duikou.engines.base import Engine, Renderer
@@ -15,6 +15,7 @@ from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
 from duikou.pipeline.checks import audio_lengths, check_references
+from duikou.pipeline.auto import resolve
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
@@ -60,7 +61,9 @@ def lip_sync(
     source, mode = session.source, SyncMode.of(sync_mode)
     files = OutputFiles(source, Output.of(output))
     validator = ChoiceValidator({face.id: face.interval for face in session.faces}, source.info.duration_ms, mode)
-    checked = validator.check_all(choices, audio_lengths(choices))
+    lengths = audio_lengths(choices)
+    resolved = resolve(choices, lengths, session.faces, validator)
+    checked = validator.check_all([one.choice for one in resolved], lengths)
     check_references(checked)
     inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
     speech_end_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
@@ -75,7 +78,10 @@ def lip_sync(
                 zip(checked, inserts, split([1.0] * len(checked)), strict=True)
             )
         ]
-        spoken = tuple(one for _, one in plans)
+        spoken = tuple(
+            replace(one, warnings=(*filter(None, [about.doubt]), *one.warnings))
+            for (_, one), about in zip(plans, resolved, strict=True)
+        )
         result, watermarked = files.writers(timeline, audio, [(one.face_id, one.interval) for one in spoken])
         renderers = [renderer for renderer, _ in plans]
         paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))

@@ -119,7 +119,8 @@ class Ingest:
             return task
         service, session = self._service, await self._session(caller.account, body)
         validator = validation.validator_of(session, body.sync_mode)
-        validation.check_choices(validator, [asked.choice() for asked in body.face_choose])
+        choices, doubts = validation.resolve(session, validator, [asked.choice() for asked in body.face_choose])
+        validation.check_choices(validator, choices)
         await run_in_threadpool(service.require_disk)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
@@ -127,10 +128,12 @@ class Ingest:
             for number, asked in enumerate(body.face_choose):
                 audio.append(await stack.enter_async_context(self.receiving(self._settings.max_audio_mb)))
                 audio_ms = await self._receive_audio(caller, asked, f"face_choose[{number}]", audio[-1])
-                fitted.append(validation.fit(validator, asked.choice(), number, audio_ms))
+                fitted.append(validation.fit(validator, choices[number], number, audio_ms))
                 references.append(await self._receive_references(caller, asked, f"face_choose[{number}]", stack))
             if body.dry_run:
-                return await self._estimate(session, validator, fitted)
+                estimate = await self._estimate(session, validator, fitted)
+                estimate.warnings += schemas.face_warnings(doubts)
+                return estimate
             callback = TaskCallback(body.callback_url, caller.urls.base) if body.callback_url else None
             new = NewRender(
                 session,
@@ -234,6 +237,7 @@ class Ingest:
                 if face.id in speaking
                 for warning in schemas.face_warnings(face.warnings)
             ],
+            request=schemas.requested_data(choices),
         )
 
     async def _receive_audio(self, caller: Caller, asked: schemas.FaceChoose, entry: str, to: Path) -> int:
