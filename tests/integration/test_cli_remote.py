@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -69,8 +70,8 @@ def shown_by(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return out, "".join(line for line in err.splitlines(keepends=True) if not line.startswith("{"))
 
 
-def tasks(client: httpx.Client) -> list[dict[str, str]]:
-    listed: list[dict[str, str]] = client.get("/v1/videos/advanced-lip-sync").json()["data"]
+def tasks(client: httpx.Client) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = client.get("/v1/videos/advanced-lip-sync").json()["data"]
     return listed
 
 
@@ -108,6 +109,7 @@ def test_faces_as_json_with_the_server_in_the_environment(
         "duration_ms": VIDEO_MS,
         "rejected": [rejected],
     }
+    assert faces[0]["speaking"] == [{"start_ms": 500, "end_ms": 2900, "score": 0.41}]
     assert faces[1] == {
         "id": "1",
         "position": "right",
@@ -116,9 +118,18 @@ def test_faces_as_json_with_the_server_in_the_environment(
         "end_ms": 3000,
         "width": 200,
         "height": 260,
+        "speaking": [],
         "warnings": [],
         "picture": "pictures/face_1.jpg",
     }
+
+
+def test_auto_makes_the_one_speak_whom_the_server_has_found(
+    server: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(server, *SYNC, "--face", "auto", "--at", "450") == 0
+    assert "face 0 speaks (left, 0 ms to 3000 ms), as in the original at 0.45 s" in shown_by(capsys)[1]
+    assert [one["request"][0]["face_id"] for one in tasks(server)] == ["0"]
 
 
 def test_no_face_has_its_reason_and_one_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

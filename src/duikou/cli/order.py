@@ -20,8 +20,8 @@ from duikou.timebase import END_TOLERANCE_MS, Interval
 if TYPE_CHECKING:
     from duikou import FaceChoice
     from duikou.cli.remote import AnyFace, AnyResult, AnySession
-    from duikou.pipeline.auto import Resolved
     from duikou.media.sync_mode import SyncMode
+    from duikou.pipeline.auto import Resolved
     from duikou.pipeline.checks import Material
     from duikou.progress import Progress
 
@@ -176,7 +176,9 @@ def _resolved(
     from duikou.pipeline.auto import most_visible, resolve
     from duikou.pipeline.choice import ChoiceValidator
 
-    named = [choice if choice.face_id else replace(choice, face_id=most_visible(session.faces).id) for choice in choices]
+    named = [
+        choice if choice.face_id else replace(choice, face_id=most_visible(session.faces).id) for choice in choices
+    ]
     video_ms = session.info.duration_ms if session.info else UNKNOWN_MS
     validator = ChoiceValidator({face.id: face.interval for face in session.faces}, video_ms, mode)
     return resolve(named, audio_ms, session.faces, validator)

@@ -83,9 +83,7 @@ class Detector:
         rows, columns = np.divmod(np.arange(cells * cells), cells)
         self._anchors = ((np.stack([columns, rows], 1) + 0.5) * STRIDE_PX).astype(np.float32)
 
-    def find(
-        self, frame: Pixels, *, tiles: bool = True, quarters: int = 0, tiling: Tiling = TILING
-    ) -> list[Detection]:
+    def find(self, frame: Pixels, *, tiles: bool = True, quarters: int = 0, tiling: Tiling = TILING) -> list[Detection]:
         """The faces of a frame, best first; `tiles=False` searches only the whole frame.
 
         quarters: quarter turns, clockwise, from upright to the faces that are wanted. The network finds those within

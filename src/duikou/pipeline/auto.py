@@ -81,7 +81,7 @@ def _resolved(
     choice: FaceChoice, audio_ms: int | None, faces: Sequence[Candidate], validator: ChoiceValidator
 ) -> Resolved:
     able = {face.id: place for face in faces if (place := _place(choice, audio_ms, face, validator))}
-    if not able:  # the check of choices says why, of the face that shows longest
+    if not able:  # the check of choices says why
         return Resolved(replace(choice, face_id=most_visible(faces).id), auto=True)
     place = Interval(min(one.start_ms for one in able.values()), max(one.end_ms for one in able.values()))
     fits = {face.id: _fits(face, able[face.id]) for face in faces if face.id in able}
@@ -92,15 +92,13 @@ def _resolved(
     chosen = most_visible(talking or [face for face in faces if face.id in able], place)
     who = f"faces {_listed([face.id for face in talking])} speak" if talking else "no face is seen to speak"
     message = (
-        f"{who} from {place.start_ms} ms to {place.end_ms} ms in the original, so face {chosen.id} was chosen, the most "
-        "visible"
+        f"{who} from {place.start_ms} ms to {place.end_ms} ms in the original, so face {chosen.id} was chosen, "
+        "the most visible"
     )
     return Resolved(replace(choice, face_id=chosen.id), True, FaceWarning("unclear_speaker", message, place))
 
 
-def _place(
-    choice: FaceChoice, audio_ms: int | None, face: Candidate, validator: ChoiceValidator
-) -> Interval | None:
+def _place(choice: FaceChoice, audio_ms: int | None, face: Candidate, validator: ChoiceValidator) -> Interval | None:
     """When the speech plays if this face speaks it; `None` if it cannot."""
     try:
         checked = validator.check(replace(choice, face_id=face.id), audio_ms)

@@ -34,7 +34,9 @@ STEADY_S: Final = 0.25  # between two measurements whose difference counts as a 
 UNSURE_ROWS: Final = 4.0  # a correlation over n independent rows counts n / (n + 4)
 
 LIPS: Final = ((13, 14), (61, 291))  # points whose distances are the lip gap and the width of the mouth
-LIPS_NOISE: Final = 0.008  # eye distances; measured lips that rest waver by 0.001 to 0.004, speaking ones by 0.015 to 0.09
+LIPS_NOISE: Final = (
+    0.008  # eye distances; measured lips that rest waver by 0.001 to 0.004, speaking ones by 0.015 to 0.09
+)
 HEARD_NOISE: Final = 0.04  # of the curves of `MouthMotion`; speech has 0.1 to 0.3
 WEIGHTS: Final = (1.0, 0.5)  # of gap and width, each for the distance and for its change
 
@@ -73,26 +75,38 @@ def with_speaking(source: Video, faces: Sequence[Face]) -> tuple[Face, ...]:
         return tuple(faces)
     motions = list(_heard(source))
     found = speaking([Lips.of(face) for face in faces], motions, source.info.duration_ms)
-    return tuple(replace(face, speaking=_within(times, face.interval)) for face, times in zip(faces, found, strict=True))
+    return tuple(
+        replace(face, speaking=_within(times, face.interval)) for face, times in zip(faces, found, strict=True)
+    )
 
 
 def speaking(lips: Sequence[Lips], heard: Sequence[MouthMotion], duration_ms: int) -> list[tuple[Speaking, ...]]:
     """When each face speaks, where at most one does at a time. heard: the motion of the sound, in consecutive parts."""
     grid = np.arange(STEP_MS // 2, duration_ms, STEP_MS) / 1000
     voice = sum((part.at(grid)[:, -1] for part in heard), np.zeros(len(grid))) > VOICE
+    measured = [_Measured(_scores(one, heard), one.shots, *_nearest(one, grid)) for one in lips]
     best, shots = np.full((len(LAGS_S), len(grid)), -1.0), np.full(len(grid), -1)
-    for one in (measured := [(one, _scores(one, heard)) for one in lips]):
-        there, rows = _nearest(one[0], grid)
-        shots[there] = one[0].shots[rows]
-        best[:, there] = np.maximum(best[:, there], one[1][:, rows])
-    lags, at = _lags(best, shots, voice), np.arange(len(grid))
-    found, best = [], best[lags, at]
-    for one, fits in measured:
-        there, rows = _nearest(one, grid)
+    for one in measured:
+        best[:, one.there] = np.maximum(best[:, one.there], one.scores[:, one.rows])
+        shots[one.there] = one.shots[one.rows]
+    lags = _lags(best, shots, voice)
+    highest = best[lags, np.arange(len(grid))]
+    found = []
+    for one in measured:
         score = np.full(len(grid), -1.0)
-        score[there] = fits[lags[there], rows]
-        found.append(tuple(_stretches(voice & (best >= FITS), score == best, score)))
+        score[one.there] = one.scores[lags[one.there], one.rows]
+        found.append(tuple(_stretches(voice & (highest >= FITS), score == highest, score)))
     return found
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """How one face fits. scores: (lags, N). shots: (N,). there, rows: as `_nearest` has them."""
+
+    scores: Float64Array
+    shots: IntArray
+    there: IntArray
+    rows: IntArray
 
 
 def _heard(source: Video) -> Iterator[MouthMotion]:

@@ -14,8 +14,8 @@ from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
-from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.auto import resolve
+from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
