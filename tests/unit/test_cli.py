@@ -518,6 +518,7 @@ def test_several_faces_speak(recorder: Recorder, capsys: pytest.CaptureFixture[s
         "end_ms": 1900,
         "width": 200,
         "height": 260,
+        "speaking": [],
         "warnings": [],
         "audio": "other.wav",
         "at_ms": 500,
@@ -777,7 +778,7 @@ def test_auto_takes_the_one_who_speaks_there_and_says_so(
     assert main.run(["sync", "clip.mp4", "speech.wav", "--face", "auto"]) == 0
     assert recorder.choices == [FaceChoice(Path("speech.wav"), "0")]
     told = capsys.readouterr().err.splitlines()
-    assert "face 0 speaks (left, 0 ms to 2000 ms), as in the original at 0 s" in told
+    assert "face 0 speaks (left, 0 ms to 2000 ms), as in the original at 0.0 s" in told
     doubt = "no face is seen to speak from 1300 ms to 1900 ms in the original, so face 1 was chosen, the most visible"
     command = ["sync", "clip.mp4", "speech.wav", "--face", "auto", "--at", "1300", "--trim", ":600", "--json"]
     assert main.run([*command, "--force"]) == 0

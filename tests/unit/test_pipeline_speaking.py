@@ -40,7 +40,7 @@ def lips(motion: MouthMotion, *, late_s: float = 0.0, noise: float = 0.3, cut_s:
     curves = motion.at(TIMES - late_s).astype(np.float64)
     random = np.random.default_rng(7).normal(0, noise, (2, len(TIMES)))
     gap, width = 0.03 + 0.1 * (curves[:, 0] + 0.1 * random[0]), 0.5 + 0.05 * (curves[:, 2] + 0.3 * random[1])
-    return Lips(TIMES, gap, width, (TIMES >= (cut_s or np.inf)).astype(np.int64))
+    return Lips(TIMES, gap, width, ((cut_s or np.inf) <= TIMES).astype(np.int64))
 
 
 def still() -> Lips:
@@ -50,7 +50,7 @@ def still() -> Lips:
 
 def joined(one: Lips, other: Lips, at_s: float) -> Lips:
     """The first lips before a time, the second ones after it."""
-    late = TIMES >= at_s
+    late = at_s <= TIMES
     return replace(one, gap=np.where(late, other.gap, one.gap), width=np.where(late, other.width, one.width))
 
 

@@ -49,8 +49,8 @@ MESSAGES = {
     "tilted": "the face is tilted up or down by {:.0f} degrees; the limit is {:.0f}",
     "left_picture": "{:.0f} % of the lower face is outside the picture; the limit is {:.0f} %",
     "hidden_mouth": "something covers the mouth: {:.0f} % of the skin around it looks different; the limit is {:.0f} %",
-    "unseen_lips": "the lips are hidden nearly all the time, as under a mask: their contrast is {:.2f}; at least {:.2f} "
-    "is needed",
+    "unseen_lips": "the lips are hidden nearly all the time, as under a mask: their contrast is {:.2f}; at least "
+    "{:.2f} is needed",
     "face_lost": "the face is detected with a confidence of only {:.2f}; at least {:.2f} is needed",
 }
 """Sentence by code, with the worst value and the limit."""
