@@ -23,6 +23,7 @@ from duikou.errors import (
 
 if TYPE_CHECKING:
     from duikou.faces.track import Face
+    from duikou.media.scope import OriginalScope
     from duikou.media.sync_mode import SyncMode
     from duikou.pipeline.choice import FaceChoice
     from duikou.pipeline.output import Output
@@ -41,6 +42,7 @@ __all__ = [
     "MediaError",
     "ModelError",
     "NotFoundError",
+    "OriginalScope",
     "Output",
     "Producer",
     "Result",
@@ -57,6 +59,7 @@ __all__ = [
 _MODULES: Final = {
     "Face": "duikou.faces.track",
     "FaceChoice": "duikou.pipeline.choice",
+    "OriginalScope": "duikou.media.scope",
     "Output": "duikou.pipeline.output",
     "Producer": "duikou.provenance.producer",
     "Result": "duikou.pipeline.sync",

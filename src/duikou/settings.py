@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes."
     )
     several_faces: bool = Field(
-        False, description="Accept several entries in face_choose, one for each face that speaks."
+        True, description="Accept several entries in face_choose; `False` restricts a task to one, as Kling does."
     )
     max_audio_mb: int = Field(5, ge=1, description="Largest accepted audio file, in MiB.")
     fetch_timeout_s: int = Field(60, ge=1, description="Seconds after which fetching one file is given up.")

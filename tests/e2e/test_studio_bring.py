@@ -88,7 +88,7 @@ def refuse(page: Page, path: str, status: int, code: int, message: str) -> None:
 def test_a_video_comes_from_an_address_and_its_faces_are_shown(browser: Browser, clip: Path, tmp_path: Path) -> None:
     with (
         sources(my_film__mp4=clip.read_bytes()) as site,
-        in_thread(settings(tmp_path, several_faces=True), studio_work.TWO_HELD) as client,
+        in_thread(settings(tmp_path), studio_work.TWO_HELD) as client,
         opened(browser, str(client.base_url)) as watched,
     ):
         page = watched.page

@@ -297,7 +297,7 @@ def views_and_zoom(page: Page, studio: Studio, panel: Locator) -> None:
 def test_commands_say_exactly_what_is_in_hand_and_never_the_key(
     browser: Browser, files: tuple[bytes, bytes], tmp_path: Path
 ) -> None:
-    with in_thread(settings(tmp_path, several_faces=True), studio_work.TWO_HELD) as client:
+    with in_thread(settings(tmp_path), studio_work.TWO_HELD) as client:
         state = in_hand(client, files)
         state |= {"syncMode": "cut_off", "watermark": True}
         with opened(browser, str(client.base_url)) as watched:
@@ -309,7 +309,7 @@ def test_commands_say_exactly_what_is_in_hand_and_never_the_key(
             words = shlex.split(sync, comments=True)
             assert words == [
                 *("duikou", "sync", f"./{NAMES[0]}", "--say", "0", NAMES[1], "--at", "100", "--trim", "0:2100"),
-                *("--volume", "1", "--original-volume", "0.25", "--sync-mode", "cut_off"),
+                *("--volume", "1", "--original-volume", "0.25", "--original-scope", "speech", "--sync-mode", "cut_off"),
                 *("--watermark", f"./{NAMES[0][:-4]}.marked.mp4", "-o", f"./{NAMES[0][:-4]}.synced.mp4"),
                 *("--server", watched.url),
             ]
@@ -407,7 +407,7 @@ def test_the_time_that_is_left_is_calm(browser: Browser, tmp_path: Path) -> None
 
 def test_held_work_is_shown_to_its_end(browser: Browser, files: tuple[bytes, bytes], tmp_path: Path) -> None:
     """With two pieces of speech; both faces can be looked at closely."""
-    with in_thread(settings(tmp_path, several_faces=True), studio_work.TWO_HELD) as client:
+    with in_thread(settings(tmp_path), studio_work.TWO_HELD) as client:
         state = {**in_hand(client, files, people=2), "speeches": in_hand(client, files, people=2)["speeches"][:1]}
         with opened(browser, str(client.base_url)) as watched:
             studio = resumed(watched.page, state)

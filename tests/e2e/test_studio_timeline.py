@@ -19,6 +19,7 @@ from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium
 
 from duikou.errors import InputError
 from duikou.media.audio import Audio, Insert, mix
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.server.validation import CHOICE, MAX_MS
@@ -49,7 +50,7 @@ WRITTEN = {
     "1 h": None,
 }
 """What people write, and the ms that they mean."""
-SMALL = {"several_faces": True, "max_audio_mb": 1}
+SMALL = {"max_audio_mb": 1}
 PROBLEMS = """
 async ([states, settings]) => {
     const {problems} = await import("/studio/limits.js");
@@ -67,6 +68,13 @@ async samples => {
     source.connect(limiter).connect(context.destination);
     source.start();
     return Array.from((await context.startRendering()).getChannelData(0));
+}
+"""
+LEVELS = """
+async asked => {
+    const {originalLevel} = await import("/studio/mix.js");
+    const times = Array.from({length: 40}, (_, at) => 20 + 50 * at);
+    return asked.map(one => times.map(originalLevel(...one).levelAt));
 }
 """
 NOTE_STARTS = """
@@ -170,6 +178,23 @@ def test_what_is_heard_is_limited_as_what_is_rendered(browser: Browser, client: 
     delay = 480
     assert np.abs(rendered).max() > 0.95
     np.testing.assert_allclose(heard[delay:][500:-500], rendered[:-delay][500:-500], atol=1e-6)
+
+
+def test_the_original_is_as_loud_as_in_the_result(browser: Browser, client: httpx.Client) -> None:
+    chance = random.Random(2)
+    asked, rendered = [], []
+    for volume in (0.0, 0.5, 1.0, 1.7):
+        for scope in OriginalScope:
+            starts = sorted(chance.sample(range(100, 1_800, 50), 3))
+            silence = Audio(np.zeros((4_800, 1), np.float32), 16_000)  # 300 ms
+            inserts = [Insert(silence, start, 1.0, volume, scope) for start in starts]
+            levels = mix(Audio(np.full((32_000, 1), 0.25, np.float32), 16_000), inserts, 2_000).samples[:, 0] / 0.25
+            asked.append([[[start, start + 300] for start in starts], volume, scope])
+            rendered.append(levels[np.arange(20, 2_000, 50) * 16].tolist())
+    with opened(browser, str(client.base_url)) as watched:
+        Studio(watched.page)
+        heard = watched.page.evaluate(LEVELS, asked)
+    np.testing.assert_allclose(heard, rendered, atol=1e-5)
 
 
 def test_times_are_read_as_people_write_them(browser: Browser, client: httpx.Client) -> None:
@@ -330,7 +355,7 @@ def test_files_that_are_no_speech_are_named_before_they_are_sent(
 
 def test_speech_is_fetched_and_recorded_and_one_face_may_speak(browser: Browser, clip: Path, tmp_path: Path) -> None:
     sound = tone(tmp_path / "voice.wav", SOUND_MS)
-    with in_thread(settings(tmp_path / "data"), studio_work.TWO_HELD) as client:
+    with in_thread(settings(tmp_path / "data", several_faces=False), studio_work.TWO_HELD) as client:
         stored = client.post("/v1/files", content=sound.read_bytes()).json()["data"]
         with opened(browser, str(client.base_url)) as watched:
             page, studio = watched.page, Studio(watched.page)
@@ -360,6 +385,10 @@ def test_the_mix_is_heard_at_its_place_and_volume(
         studio.slider("mix.original").fill("0.5")
         studio.slider("mix.speech_face", face=1, name=sound.name).fill("1.5")
         assert (kept(page)["originalVolume"], speeches(page)[0]["volume"]) == (0.5, 1.5)
+        assert kept(page)["originalScope"] == "speech"
+        page.get_by_label(studio.t("mix.throughout")).check()
+        assert kept(page)["originalScope"] == "video"
+        expect(page.get_by_text(studio.t("mix.kept"))).to_have_count(0)
         page.evaluate(NOTE_STARTS)
         stage = page.get_by_role("group", name=studio.t("stage.picture"))
         stage.press("Space")

@@ -76,7 +76,7 @@ def tasks(client: httpx.Client) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[httpx.Client]:
-    with in_thread(settings(tmp_path / "data", several_faces=True), stub_work.COPY) as client:
+    with in_thread(settings(tmp_path / "data"), stub_work.COPY) as client:
         yield client
 
 

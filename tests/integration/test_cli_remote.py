@@ -55,7 +55,7 @@ def here(tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[httpx.Client]:
-    with in_thread(settings(tmp_path / "data", several_faces=True), stub_work.COPY) as client:
+    with in_thread(settings(tmp_path / "data"), stub_work.COPY) as client:
         yield client
 
 
@@ -169,7 +169,7 @@ def test_several_faces_and_too_much_speech(server: httpx.Client, capsys: pytest.
 def test_a_server_that_lets_one_face_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entries = [{"face": face, "audio": "speech.wav"} for face in ("0", "1")]
     Path("plan.json").write_text(json.dumps(entries))
-    with in_thread(settings(tmp_path / "data"), stub_work.COPY) as client:
+    with in_thread(settings(tmp_path / "data", several_faces=False), stub_work.COPY) as client:
         for words in (("--plan", "plan.json"), ("--say", "0", "speech.wav", "--say", "1", "speech.wav")):
             assert run(client, "sync", "clip.mp4", *words, "--quiet") == 2
             _, err = shown_by(capsys)

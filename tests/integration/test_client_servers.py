@@ -133,7 +133,7 @@ def site():
 
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[str]:
-    with in_thread(settings(data, several_faces=True), stub_work.WORK) as client:
+    with in_thread(settings(data), stub_work.WORK) as client:
         yield str(client.base_url).rstrip("/")
 
 
@@ -190,15 +190,18 @@ def test_every_argument_reaches_the_work(connect: Connect, server: str, site: st
     assert (uploaded.kind, uploaded.duration_ms, uploaded.size) == ("audio", 5_000, len(stub_work.sound()))
     choices = [
         FaceChoice(tmp_path / "s.mp3", "1", 250, 3_250, 2_000, 1.5, 0.25, [photo, f"{site}/a.mp4"]),
-        FaceChoice(uploaded, "0"),
+        FaceChoice(uploaded, "0", original_scope="speech"),
     ]
     task = client.lip_sync(session.id, choices, external_task_id=f"{type(client)}", sync_mode="cut_off")
     assert client.get(f"{type(client)}").id == task.id
     result = client.download(client.wait(task.id), tmp_path / "out.mp4").read_text()
     first, second = json.loads(result)["choices"]
     wanted = {"trim_start_ms": 250, "trim_end_ms": 3_250, "insert_ms": 2_000, "audio_volume": 1.5}
-    assert first.items() >= {"face_id": "1", "original_volume": 0.25, **wanted}.items()
-    assert second.items() >= {"face_id": "0", "trim_end_ms": 5_000, "original_volume": 0}.items()
+    assert first.items() >= {"face_id": "1", "original_volume": 0.25, "original_scope": "video", **wanted}.items()
+    assert (
+        second.items()
+        >= {"face_id": "0", "trim_end_ms": 5_000, "original_volume": 0, "original_scope": "speech"}.items()
+    )
     assert json.loads(result)["lent"][0] == ["photo", stub_work.video().decode()]
 
 

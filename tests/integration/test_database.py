@@ -24,6 +24,7 @@ from duikou.database import migrations, tables
 from duikou.database.engine import Database
 from duikou.errors import StorageError
 from duikou.faces.track import FaceWarning
+from duikou.media.scope import OriginalScope
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, RenderTask
@@ -187,7 +188,8 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
         MEDIA["id"],
         rows["tasks"].get("began_at"),
     )
-    assert task.choices == (FaceChoice("tasks/3/sound_0", "0", 0, 3_000, 500, 1.0, 0.5),)
+    made_with = OriginalScope.SPEECH  # the only one that former versions knew
+    assert task.choices == (FaceChoice("tasks/3/sound_0", "0", 0, 3_000, 500, 1.0, 0.5, original_scope=made_with),)
     assert (task.queue, task.turn, task.heartbeat, task.fault) == (Queue.RENDER, 0.0, 0, None)
     assert (task.expires_at, task.result, task.sync_mode) == (None, None, None)
     if "accounts" in rows:

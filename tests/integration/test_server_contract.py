@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -68,8 +69,11 @@ def test_a_face_that_cannot_speak_has_its_reason(client, site) -> None:
     assert found["rejected"] == [reason]
 
 
-def test_face_pictures_are_served(client, site) -> None:
+def test_face_pictures_are_served_as_long_as_they_live(client, site) -> None:
+    before = time.time()
     url = identify(client, f"{site}/a.mp4")["face_data"][1]["face_image"]
+    left_s = int(httpx.URL(url).params["expires"]) - before
+    assert 24 * 3_600 <= left_s <= 24 * 3_600 + 60
     picture = client.get(url)
     assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
     assert picture.content == stub_work.PICTURE
@@ -94,7 +98,7 @@ def test_a_task_from_beginning_to_end(client, site, session_id, prefix) -> None:
     assert rendered.headers["content-type"] == "video/mp4"
     choice = rendered.json()["choice"]
     assert (choice["trim_end_ms"], choice["insert_ms"]) == (3_000, 1_000)
-    assert (choice["audio_volume"], choice["original_volume"]) == (1.0, 0.0)
+    assert (choice["audio_volume"], choice["original_volume"], choice["original_scope"]) == (1.0, 0.0, "video")
 
 
 @pytest.mark.parametrize("info", [None, {}, {"enabled": False}, {"enabled": None}])

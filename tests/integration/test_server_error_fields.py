@@ -17,7 +17,7 @@ from live_server import identify, in_thread, order, settings, sources
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
 EXTENSIONS = {
     *("video_id", "audio_id", "callback_url", "watermark_info", "enabled", "sync_mode", "dry_run", "file"),
-    "reference_urls",
+    *("reference_urls", "original_audio_scope"),
     *("pageNum", "pageSize"),
 }
 """Fields beside the contract's: Kling's own further ones, and duikou's."""
@@ -67,7 +67,6 @@ def server(tmp_path_factory: pytest.TempPathFactory):
         "void__mp3": b"",
     }
     given = settings(tmp_path_factory.mktemp("data"), max_video_mb=1, max_audio_mb=1, tasks_at_once=0)
-    given = given.model_copy(update={"several_faces": True})
     with sources(**files) as site, in_thread(given, stub_work.WORK) as client:
         yield Server(client, site, identify(client, f"{site}/a.mp4")["session_id"])
 
@@ -108,6 +107,7 @@ ROWS = [
     entry("sound_insert_time", sound_insert_time=-1),
     entry("sound_volume", sound_volume=2.01),
     entry("original_audio_volume", original_audio_volume=3),
+    entry("original_audio_scope", original_audio_scope="here"),
     row("external_task_id", "long", lambda server: server.create(external_task_id="x" * 257)),
     row("callback_url", "list", lambda server: server.create(callback_url=["a"])),
     row("watermark_info", "bool", lambda server: server.create(watermark_info=True)),

@@ -613,7 +613,7 @@ def test_a_task_tells_what_was_requested(client, site, session_id) -> None:
     sound = f"{site}/s.mp3"
     task_id = create(client, order(session_id, sound, sound_volume=1.5, original_audio_volume=0))
     told = {"face_id": "0", "sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 1000}
-    volumes = {"sound_volume": 1.5, "original_audio_volume": 0.0}
+    volumes = {"sound_volume": 1.5, "original_audio_volume": 0.0, "original_audio_scope": "video"}
     for found in (ended(client, task_id), client.get(CREATE).json()["data"][0]):
         assert (found["session_id"], found["request"]) == (session_id, [told | volumes])
         assert sound not in json.dumps(found)
@@ -626,8 +626,16 @@ def test_a_mark_may_be_asked_for(client, site, session_id, mark) -> None:
     assert ended(client, create(client, order(session_id, f"{site}/s.mp3") | {"watermark_info": mark}))
 
 
-def test_several_faces_speak_where_the_setting_says_so(tmp_path, site) -> None:
-    with in_thread(settings(tmp_path, several_faces=True), stub_work.WORK) as client:
+def test_a_setting_restricts_a_task_to_one_face(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path, several_faces=False), stub_work.WORK) as client:
+        payload = order(identify(client, f"{site}/two.mp4")["session_id"], f"{site}/s.mp3")
+        assert client.post(CREATE, json=payload | {"dry_run": True}).status_code == 200
+        payload["face_choose"] *= 2
+        refused(client.post(CREATE, json=payload), 400, 1201, "face_choose: exactly one entry is expected, not 2.")
+
+
+def test_several_faces_speak(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path), stub_work.WORK) as client:
         made = identify(client, f"{site}/two.mp4")["session_id"]
         payload = order(made, f"{site}/s.mp3")
         (one,) = payload["face_choose"]
@@ -683,15 +691,17 @@ def test_what_a_worker_finds_wrong_with_a_reference_is_told_in_the_words_of_the_
         assert done["task_status_msg"] == "face_choose[0].reference_urls[1]: no teeth show in it."
 
 
-def test_a_request_without_references_has_the_fingerprint_that_it_had_before_they_were_known() -> None:
+def test_a_request_without_extensions_has_the_fingerprint_that_it_had_before_they_were_known() -> None:
     payload = order("1", "http://127.0.0.1/s.mp3")
     given: list[dict[str, Any]] = [
         {},
         {"reference_urls": []},
-        {"reference_urls": None},
+        {"reference_urls": None, "original_audio_scope": None},
+        {"original_audio_scope": "video"},
         {"reference_urls": ["http://a/b.jpg"]},
+        {"original_audio_scope": "speech"},
     ]
-    absent, empty, null, some = (
+    absent, empty, null, video, some, speech = (
         LipSyncRequest.model_validate(order("1", "http://127.0.0.1/s.mp3", **more)).fingerprint() for more in given
     )
     (face,) = payload["face_choose"]
@@ -699,5 +709,5 @@ def test_a_request_without_references_has_the_fingerprint_that_it_had_before_the
     text = json.dumps(
         {"face_choose": [known], "session_id": "1", "sync_mode": None, "watermark": False}, sort_keys=True
     )
-    assert absent == empty == null == hashlib.sha256(text.encode()).hexdigest()
-    assert some != absent
+    assert absent == empty == null == video == hashlib.sha256(text.encode()).hexdigest()
+    assert len({absent, some, speech}) == 3

@@ -26,10 +26,10 @@ KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf
 TOLD = {
     "version": duikou.__version__,
     "needs_key": False,
-    "several_faces": False,
+    "several_faces": True,
     "any_size": False,
     "session_hours": 24,
-    "max_faces": 1,
+    "max_faces": 8,
     "max_references": 4,
     "max_video_mb": 100,
     "max_audio_mb": 5,
@@ -41,6 +41,8 @@ TOLD = {
     "min_overlap_ms": 2_000,
     "min_side": 512,
     "max_side": 2_160,
+    "min_short_side": 684,
+    "max_short_side": 1_134,
     "min_pixels": 783_360,
     "max_pixels": 2_384_640,
     "max_frame_rate": 120,
@@ -117,16 +119,18 @@ def test_the_page_learns_the_limits_of_the_server(client) -> None:
 
 
 def test_the_page_learns_the_limits_that_settings_change(tmp_path) -> None:
-    given = settings(tmp_path, any_size=True, several_faces=True, max_video_mb=7, max_audio_mb=3, session_hours=2)
+    given = settings(tmp_path, any_size=True, several_faces=False, max_video_mb=7, max_audio_mb=3, session_hours=2)
     changed = {
         "any_size": True,
-        "several_faces": True,
-        "max_faces": 8,
+        "several_faces": False,
+        "max_faces": 1,
         "max_video_mb": 7,
         "max_audio_mb": 3,
         "session_hours": 2,
         "min_side": 1,
         "max_side": limits.MAX_SIDE,
+        "min_short_side": 1,
+        "max_short_side": limits.MAX_SIDE,
         "min_pixels": 1,
         "max_pixels": limits.MAX_PIXELS,
     }

@@ -82,7 +82,7 @@ UNREACHABLE = "the host cannot be reached from here (private addresses must be a
 NO_JSON = (400, 1201, "The request body is not valid JSON.")
 NO_OBJECT = (400, 1201, "The request body must be a JSON object.")
 LENGTH = "it must last 2000 ms to 60000 ms."
-CLASSES = "only the 720p and 1080p classes are taken, 783360 to 2384640 pixels."
+CLASSES = "only 720p and 1080p are taken: a shorter side of 684 to 1134, or 783360 to 2384640 in all."
 SIDES = "each side must have 512 to 2160."
 
 
@@ -146,8 +146,10 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/512x1530.mp4"), OK),
     (find(video_url="SITE/512x1529.mp4"), wrong(f"{V}: the video is 512x1529 pixels, 782848 in all; {CLASSES}")),
     (find(video_url="SITE/2160x1104.mp4"), OK),
-    (find(video_url="SITE/2160x1105.mp4"), wrong(f"{V}: the video is 2160x1105 pixels, 2386800 in all; {CLASSES}")),
-    (find(video_url="SITE/960x960.mp4"), OK),
+    *((find(video_url=f"SITE/{size}.mp4"), OK) for size in ("960x960", "960x720", "720x960", "720x720", "684x684")),
+    (find(video_url="SITE/683x683.mp4"), wrong(f"{V}: the video is 683x683 pixels, 466489 in all; {CLASSES}")),
+    (find(video_url="SITE/1134x2160.mp4"), OK),
+    (find(video_url="SITE/1135x2160.mp4"), wrong(f"{V}: the video is 1135x2160 pixels, 2451600 in all; {CLASSES}")),
     # advanced-lip-sync: the session
     (sync(session_id=GONE), wrong("session_id: a value is required.")),
     (sync(session_id=None), wrong("session_id: a string is expected, not None.")),
@@ -161,14 +163,18 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(face_choose=[1]), wrong(f"{F}: an object is expected, not 1.")),
     (sync(face_choose="x"), wrong("face_choose: a list of one object is expected, not 'x'.")),
     (sync(face_choose=None), wrong("face_choose: a list of one object is expected, not None.")),
-    (sync(face_choose="TWICE"), wrong("face_choose: exactly one entry is expected, not 2.")),
+    (
+        sync(face_choose="TWICE"),
+        wrong("face_choose[1].face_id: face 0 is named twice; each face can speak once."),
+    ),
+    (sync(face_choose="BOTH"), OK),
     (face(face_id=1, sound_insert_time=7_000), OK),
     (face(face_id=GONE), wrong(f"{F}.face_id: a value is required.")),
     (face(face_id=None), wrong(f"{F}.face_id: a string is expected, not None.")),
     (face(face_id=1.5), wrong(f"{F}.face_id: a string is expected, not 1.5.")),
     (face(face_id=True), wrong(f"{F}.face_id: a string is expected, not True.")),
-    (face(face_id="7"), wrong(f"{F}.face_id: the session has no face '7'; its faces: 0, 1.")),
-    (face(face_id=-1), wrong(f"{F}.face_id: the session has no face '-1'; its faces: 0, 1.")),
+    (face(face_id="7"), wrong(f"{F}.face_id: the session has no face '7'; its faces: 0, 1, 2.")),
+    (face(face_id=-1), wrong(f"{F}.face_id: the session has no face '-1'; its faces: 0, 1, 2.")),
     (sync(session_id="EMPTY"), wrong(f"{F}.face_id: the session has no face '0'; its faces: none.")),
     (sync({"face_id": "1"}, session_id="ALONE"), wrong(f"{F}.face_id: the session has no face '1'; its faces: 0.")),
     # ... the crop
@@ -208,6 +214,37 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
             "10000 ms."
         ),
     ),
+    (face(sound_end_time=5_100, sound_start_time=3_000), OK),
+    (
+        face(sound_end_time=5_100, sound_start_time=3_001),
+        wrong(f"{F}.sound_end_time: the audio from 3001 ms to 5000 ms lasts 1999 ms; at least 2000 ms must be left."),
+    ),
+    (
+        face(sound_end_time=5_100, sound_start_time=3_100),
+        wrong(f"{F}.sound_end_time: the audio from 3100 ms to 5000 ms lasts 1900 ms; at least 2000 ms must be left."),
+    ),
+    (face(face_id="2", sound_insert_time=2_000), OK),
+    (
+        face(face_id="2", sound_insert_time=2_100),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 2100 ms to 5100 ms shares 1900 ms with the interval of face 2, "
+            "0 ms to 4000 ms; at least 2000 ms are needed."
+        ),
+    ),
+    (
+        face(face_id="2", sound_insert_time=2_101),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 2101 ms to 5101 ms shares 1899 ms with the interval of face 2, "
+            "0 ms to 4000 ms; at least 2000 ms are needed."
+        ),
+    ),
+    (
+        face(sound_end_time=2_000, sound_insert_time=8_100),
+        wrong(
+            f"{F}.sound_insert_time: the speech from 8100 ms to 10000 ms shares 1900 ms with the interval of face 0, "
+            "0 ms to 10000 ms; at least 2000 ms are needed."
+        ),
+    ),
     (face(face_id="1", sound_insert_time=6_500), OK),
     (
         face(face_id="1", sound_insert_time=6_499),
@@ -231,6 +268,12 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_volume="1"), wrong(f"{F}.sound_volume: a number is expected, not '1'.")),
     (face(original_audio_volume=3), wrong(f"{F}.original_audio_volume: 3 is more than the maximum, 2.")),
     (face(original_audio_volume=float("nan")), wrong(f"{F}.original_audio_volume: a number is expected, not nan.")),
+    *((face(original_audio_volume=0, original_audio_scope=one), OK) for one in ("speech", "video", "", None)),
+    (
+        face(original_audio_scope="clip"),
+        wrong(f"{F}.original_audio_scope: 'clip' is not one of 'speech' or 'video'."),
+    ),
+    (face(original_audio_scope=1), wrong(f"{F}.original_audio_scope: 1 is not one of 'speech' or 'video'.")),
     # ... the sound
     (face(sound_file=packed(stub_work.sound())), OK),
     (face(sound_file=f"data:audio/mpeg;base64,{packed(stub_work.sound())}"), OK),
@@ -399,8 +442,12 @@ class Place:
         if ask.path == CREATE and ask.body is None and ask.method == "POST":
             payload: dict[str, Any] = order("SESSION", "SITE/s.mp3", **ask.choice)
             payload["face_choose"] = [present(payload["face_choose"][0])]
-            twice = {"face_choose": payload["face_choose"] * 2} if ask.json.get("face_choose") == "TWICE" else {}
-            return self.client.post(path, content=self.told(json.dumps(present(payload | ask.json | twice))))
+            (one,) = payload["face_choose"]
+            several = {"TWICE": [one, one], "BOTH": [one, one | {"face_id": "1", "sound_insert_time": 7_000}]}
+            asked = payload | ask.json
+            if str(asked["face_choose"]) in several:
+                asked["face_choose"] = several[asked["face_choose"]]
+            return self.client.post(path, content=self.told(json.dumps(present(asked))))
         return self.client.request(ask.method, path, content=ask.body)
 
 
@@ -411,9 +458,12 @@ def present(fields: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory):
     video, sound = stub_work.video, stub_work.sound
-    sizes = ((511, 2160), (2161, 512), (640, 480), (512, 1530), (512, 1529), (2160, 1104), (2160, 1105), (960, 960))
+    sizes = (
+        *((511, 2160), (2161, 512), (640, 480), (512, 1530), (512, 1529), (2160, 1104), (960, 960)),
+        *((960, 720), (720, 960), (720, 720), (684, 684), (683, 683), (1134, 2160), (1135, 2160)),
+    )
     files = {
-        "a__mp4": video(faces=[[0, 10_000], [7_500, 10_000]]),
+        "a__mp4": video(faces=[[0, 10_000], [7_500, 10_000], [0, 4_000]]),
         "alone__mp4": video(),
         "empty__mp4": video(faces=[]),
         "void__mp4": b"",
@@ -472,6 +522,7 @@ def real(tmp_path_factory: pytest.TempPathFactory):
     (where / "web.mp4").write_bytes(b"\x1aE\xdf\xa3" + bytes(100))
     for suffix in ("mp3", "wav", "m4a", "aac"):
         make_sound(where / f"s.{suffix}", speech)
+        make_sound(where / f"two.{suffix}", tone(300, 2_000))
     make_sound(where / "short.wav", tone(300, 1_999))
     make_sound(where / "long.wav", tone(300, 60_200, rate=8_000), 8_000)
     make_sound(where / "codec.wav", speech, codec="dfpwm")
@@ -502,6 +553,7 @@ REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a; a video must be mp4 or mov.")),
     (find(video_url="SITE/sound.mp4"), wrong(f"{V}: the file has no video track.")),
     *((speak(f"s.{suffix}"), OK) for suffix in ("mp3", "wav", "m4a", "aac")),
+    *((speak(f"two.{suffix}", end_ms), OK) for suffix in ("mp3", "wav", "m4a", "aac") for end_ms in (2_000, 2_013)),
     (speak("short.wav"), wrong(f"{F}.sound_file: the audio lasts 1999 ms; {LENGTH}")),
     (speak("long.wav"), wrong(f"{F}.sound_file: the audio lasts 60200 ms; {LENGTH}")),
     (speak("codec.wav"), wrong(f"{F}.sound_file: the audio codec dfpwm is not supported.")),

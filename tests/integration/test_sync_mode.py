@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -184,7 +184,11 @@ def test_the_videos_own_audio_repeats_with_a_loop_and_is_silent_otherwise(
 
 
 def test_cut_off_keeps_the_length_and_ends_the_speech(scene: Scene, tmp_path: Path) -> None:
-    result = lip_sync(scene.session, [scene.choice()], tmp_path / "out.mp4", sync_mode=SyncMode.CUT_OFF)
+    choice = replace(scene.choice(), original_scope="video")
+    result = lip_sync(scene.session, [choice], tmp_path / "out.mp4", sync_mode=SyncMode.CUT_OFF)
+    samples = read_audio(result.video, channels=1).samples[:, 0]
+    for start_ms, end_ms in ((100, 500), (1_000, 2_900)):
+        assert own_level(samples, start_ms, end_ms) == pytest.approx(LEVEL * VOLUME, rel=0.1)
     np.testing.assert_array_equal(decode.times(result.video), decode.times(scene.session.video))
     assert result.info.duration_ms == 3_000
     assert (result.spoken[0].interval.start_ms, result.spoken[0].interval.end_ms) == (INSERT_MS, 3_000)

@@ -211,6 +211,7 @@ BAD_OPTIONS = [
     (["--volume", "nan"], "--volume: nan is not between 0 and 2."),
     (["--volume", "loud"], "--volume: a number is needed"),
     (["--original-volume", "-1"], "--original-volume: -1 is not between 0 and 2."),
+    (["--original-scope", "voice"], "--original-scope: 'voice' is not one of speech, video"),
     (["--reference", "clip.mp4"] * 5, "--reference: 5 references are given; at most 4 are taken."),
     (["--sync-mode", "loop", "--at", "60000"], "--sync-mode: loop would make the video 61000 ms long"),
     (
@@ -573,11 +574,11 @@ def test_faults_of_a_plan_in_csv(
 
 PLAN_JSON = """[
   {"face": "1", "audio": "speech.wav", "at": "0.5s", "trim": ":500", "volume": 1.5, "original_volume": 0.2},
-  {"face": 0, "audio": "speech.wav", "at": 100, "references": ["clip.mp4"]}
+  {"face": 0, "audio": "speech.wav", "at": 100, "original_scope": "video", "references": ["clip.mp4"]}
 ]"""
-PLAN_CSV = """face,audio,at,trim,volume,original_volume,references
-1,speech.wav,0.5s,:500,1.5,0.2,
-0,speech.wav,100,,,,clip.mp4
+PLAN_CSV = """face,audio,at,trim,volume,original_volume,original_scope,references
+1,speech.wav,0.5s,:500,1.5,0.2,,
+0,speech.wav,100,,,,video,clip.mp4
 """
 
 
@@ -591,7 +592,7 @@ def test_a_plan_file_says_who_speaks_what(recorder: Recorder, tmp_path: Path, na
     speech = Path("plans/speech.wav")
     assert recorder.choices == [
         FaceChoice(speech, "1", 0, 500, 500, 1.5, 0.2),
-        FaceChoice(speech, "0", insert_ms=100, references=(Path("plans/clip.mp4"),)),
+        FaceChoice(speech, "0", insert_ms=100, references=(Path("plans/clip.mp4"),), original_scope="video"),
     ]
 
 

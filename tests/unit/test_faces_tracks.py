@@ -98,6 +98,19 @@ def test_a_short_one_stays_inside_and_is_told():
     assert (~face.usable).sum() == 10
 
 
+def test_a_loss_inside_an_interval_is_told_with_both_ends():
+    parts = [tracklet(0, 60), tracklet(80, 160), tracklet(160, 200)]  # the last goes on where the second ends
+    seen = Scan(parts, SIZE, [0])
+    (person,) = joined(parts, CLOCK.ends)
+    ((face, _),) = identify._faces(person, identify._checked(track_of(person), seen), CLOCK, seen)
+    assert face.interval == Interval(0, 199 * FRAME_MS)
+    inside = [warning for warning in face.warnings if warning.interval.duration_ms]
+    assert [(one.code, one.message, one.interval) for one in inside] == [
+        ("face_lost", "the face is not visible from 2360 ms to 3200 ms", Interval(2_360, 3_200)),
+        ("face_lost", "the face is not visible from 6360 ms to 6400 ms", Interval(6_360, 6_400)),
+    ]
+
+
 def test_cuts_and_losses_are_reasons():
     (face,) = faces([sample(frame) for frame in range(100, 200)], shot_starts=(0, 100))
     assert codes(face) == ["shot_cut", "face_lost"]

@@ -6,6 +6,7 @@ from media_maker import clicks, tone
 
 from duikou.errors import InputError
 from duikou.media.audio import Audio, Insert, Samples, mix
+from duikou.media.scope import OriginalScope
 
 RATE = 48_000
 CEILING = 10 ** (-0.1 / 20)
@@ -70,6 +71,39 @@ def test_where_speeches_overlap_the_smaller_original_volume_holds() -> None:
     mixed = mix(constant, [Insert(silence, 100, 1.0, 1.5), Insert(silence, 300, 1.0, 0.5)], 1_000).samples[:, 0]
     at = mixed[np.array([50, 200, 450, 700, 900]) * RATE // 1000]
     np.testing.assert_allclose(at, [0.4, 0.6, 0.2, 0.2, 0.4], atol=1e-6)
+
+
+@pytest.mark.parametrize("volume", [0.0, 0.3, 1.0, 2.0])
+def test_a_volume_of_the_whole_video_holds_throughout(volume: float) -> None:
+    constant = Audio(np.full((RATE, 1), 0.4, np.float32), RATE)
+    silence = Audio(np.zeros((RATE // 2, 1), np.float32), RATE)
+    mixed = mix(constant, [Insert(silence, 300, 1.0, volume, OriginalScope.VIDEO)], 1_000).samples[:, 0]
+    np.testing.assert_allclose(mixed, np.full(RATE, 0.4 * volume), atol=1e-6)
+    assert mixed.any() == (volume > 0)
+
+
+def test_of_several_volumes_of_the_original_the_smallest_that_applies_holds() -> None:
+    constant = Audio(np.full((RATE, 1), 0.4, np.float32), RATE)
+    silence = Audio(np.zeros((RATE // 5, 1), np.float32), RATE)
+    inserts = [
+        Insert(silence, 100, 1.0, 0.1),
+        Insert(silence, 400, 1.0, 1.5),
+        Insert(silence, 700, 1.0, 0.5, OriginalScope.VIDEO),
+        Insert(silence, 750, 1.0, 0.8, OriginalScope.VIDEO),
+    ]
+    mixed = mix(constant, inserts, 1_000).samples[:, 0]
+    at = mixed[np.array([0, 50, 200, 350, 500, 650, 800, 999]) * RATE // 1000]
+    np.testing.assert_allclose(at, 0.4 * np.array([0.5, 0.5, 0.1, 0.5, 0.5, 0.5, 0.5, 0.5]), atol=1e-6)
+    assert np.abs(np.diff(mixed)).max() < 0.4 / RAMP * 1.05
+
+
+def test_a_volume_of_the_whole_video_makes_nothing_clip_outside_the_speech() -> None:
+    original = Audio(tone(200, 1_000, level=0.9), RATE)
+    short = Audio(tone(300, 100, level=0.1), RATE)
+    mixed = mix(original, [Insert(short, 800, 1.0, 2.0, OriginalScope.VIDEO)], 1_000).samples
+    assert 0.95 < np.abs(mixed[: RATE // 2]).max() <= CEILING + 1e-6
+    beyond = mix(original, [Insert(short, 5_000, 1.0, 0.0, OriginalScope.VIDEO)], 1_000).samples
+    assert not beyond.any()
 
 
 def test_a_silent_source_is_silent_outside() -> None:

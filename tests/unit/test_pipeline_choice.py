@@ -9,6 +9,7 @@ import pytest
 
 from duikou import FaceChoice, lip_sync
 from duikou.errors import InputError, NotFoundError
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator
 from duikou.timebase import Interval
@@ -39,6 +40,7 @@ BAD: list[tuple[dict[str, object], str, str]] = [
     ),
     ({"audio_volume": 2.5}, "audio_volume", "2.5 is not between 0 and 2."),
     ({"original_volume": -0.1}, "original_volume", "-0.1 is not between 0 and 2."),
+    ({"original_scope": "clip"}, "original_scope", "'clip' is not one of speech, video."),
     ({"audio_volume": float("nan")}, "audio_volume", "nan is not between 0 and 2."),
     ({"insert_ms": -5}, "insert_ms", "-5 ms is less than 0."),
     (
@@ -131,11 +133,49 @@ def test_speech_that_begins_after_the_end_is_one_sentence() -> None:
 
 
 def test_stricter_limits() -> None:
-    validator = replace(VALIDATOR, limits=ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000, late_ms=100))
+    validator = replace(VALIDATOR, limits=ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000))
     assert end(validator, CHOICE) == 3_000
     with pytest.raises(InputError, match=r"^trim_end_ms: .* lasts 1999 ms; at least 2000 ms must be left"):
         validator.check(replace(CHOICE, trim_end_ms=1_999), AUDIO_MS)
-    short = replace(validator, intervals={"0": Interval(1_000, 3_400)})
+    short = replace(validator, intervals={"0": Interval(1_000, 3_500)})
     assert end(short, CHOICE) == 3_000
-    with pytest.raises(InputError, match=r"shares 1999 ms with the interval of face 0, 1000 ms to 3399 ms"):
-        replace(validator, intervals={"0": Interval(1_000, 3_399)}).check(CHOICE, AUDIO_MS)
+    with pytest.raises(InputError, match=r"shares 1999 ms with the interval of face 0, 1000 ms to 3499 ms"):
+        replace(validator, intervals={"0": Interval(1_000, 3_499)}).check(CHOICE, AUDIO_MS)
+
+
+STRICT = ChoiceValidator({"0": Interval(0, 6_000)}, 6_000, limits=ChoiceLimits(2_000, 2_000))
+
+
+@pytest.mark.parametrize(
+    ("change", "audio_ms", "left"),
+    [
+        ({"trim_start_ms": 3_000, "trim_end_ms": 5_100}, 5_000, 2_000),
+        ({"trim_start_ms": 3_001, "trim_end_ms": 5_100}, 5_000, "the audio from 3001 ms to 5000 ms lasts 1999 ms"),
+        ({"trim_start_ms": 3_100, "trim_end_ms": 5_100}, 5_000, "the audio from 3100 ms to 5000 ms lasts 1900 ms"),
+        ({"trim_end_ms": 2_000}, 1_990, "the audio from 0 ms to 1990 ms lasts 1990 ms"),
+        ({"trim_end_ms": 2_007}, 2_000, 2_000),  # a prober's rounded length
+        ({"trim_end_ms": 2_000, "insert_ms": 4_000}, 2_000, 2_000),
+        ({"trim_end_ms": 2_050, "insert_ms": 4_000}, 2_050, 2_000),
+        ({"trim_end_ms": 2_000, "insert_ms": 4_001}, 2_000, "the speech from 4001 ms to 6000 ms shares 1999 ms"),
+        ({"trim_end_ms": 2_000, "insert_ms": 4_100}, 2_000, "the speech from 4100 ms to 6000 ms shares 1900 ms"),
+    ],
+)
+def test_two_seconds_are_left_after_an_end_is_clamped(change: dict[str, int], audio_ms: int, left: int | str) -> None:
+    choice = replace(FaceChoice("speech.wav"), **change)  # type: ignore[arg-type]
+    if isinstance(left, int):
+        assert STRICT.check(choice, audio_ms).trim_end_ms == choice.trim_start_ms + left
+        return
+    with pytest.raises(InputError, match=left):
+        STRICT.check(choice, audio_ms)
+
+
+@pytest.mark.parametrize("mode", [None, *SyncMode])
+def test_two_seconds_are_shared_with_the_face_in_every_mode(mode: SyncMode | None) -> None:
+    validator = replace(STRICT, intervals={"0": Interval(0, 4_000)}, sync_mode=mode)
+    assert end(validator, replace(CHOICE, insert_ms=2_000)) == (2_000 if mode is SyncMode.CUT_OFF else 3_000)
+    with pytest.raises(InputError, match=r"shares 1900 ms with the interval of face 0, 0 ms to 4000 ms; at least 2000"):
+        validator.check(replace(CHOICE, insert_ms=2_100), AUDIO_MS)
+
+
+def test_a_scope_is_named_by_its_value() -> None:
+    assert VALIDATOR.check(replace(CHOICE, original_scope="video"), AUDIO_MS).original_scope is OriginalScope.VIDEO

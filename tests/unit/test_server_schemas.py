@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,16 @@ def test_the_digest_tells_payloads_apart_and_spellings_not() -> None:
 def test_zero_is_a_volume_and_null_the_default() -> None:
     choice = request(sound_volume=0, original_audio_volume=None).face_choose[0].choice()
     assert (choice.audio_volume, choice.original_volume) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "scope"),
+    [({}, "video"), ({"original_audio_scope": None}, "video"), ({"original_audio_scope": "speech"}, "speech")],
+)
+def test_the_volume_of_the_original_applies_throughout_unless_the_request_says_otherwise(
+    given: dict[str, Any], scope: str
+) -> None:
+    assert request(**given).face_choose[0].choice().original_scope == scope
 
 
 @pytest.mark.parametrize(

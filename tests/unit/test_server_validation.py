@@ -63,10 +63,15 @@ def test_rates_that_do_not(rate: Fraction, told: str, any_size: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(1280, 720), (720, 1280), (1920, 1080), (1080, 1920), (960, 960), (1276, 720), (1440, 1080)]
+    ("width", "height"),
+    [
+        *((1280, 720), (1920, 1080), (960, 960), (1276, 720), (1440, 1080)),
+        *((960, 720), (720, 720), (684, 684), (2160, 684), (1134, 2160), (512, 1530), (2160, 1104)),
+    ],
 )
 def test_sizes_of_the_720p_and_1080p_classes_pass(width: int, height: int) -> None:
-    validation.check_video(replace(VIDEO, width=width, height=height), "video_url", any_size=False)
+    for turned in ({"width": width, "height": height}, {"width": height, "height": width}):
+        validation.check_video(replace(VIDEO, **turned), "video_url", any_size=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,15 @@ def test_sizes_of_the_720p_and_1080p_classes_pass(width: int, height: int) -> No
     [
         (511, 2160, "511x2160 pixels; each side must have 512 to 2160"),
         (2161, 1000, "2161x1000 pixels; each side must have 512 to 2160"),
-        (854, 512, "854x512 pixels, 437248 in all; only the 720p and 1080p classes are taken, 783360 to 2384640"),
+        (
+            854,
+            512,
+            "854x512 pixels, 437248 in all; only 720p and 1080p are taken: a shorter side of 684 to 1134, or 783360 to "
+            r"2384640 in all\.$",
+        ),
+        (683, 683, "683x683 pixels, 466489 in all"),
+        (512, 1529, "512x1529 pixels, 782848 in all"),
+        (1135, 2160, "1135x2160 pixels, 2451600 in all"),
         (2160, 2160, "2160x2160 pixels, 4665600 in all"),
         (3840, 2160, "3840x2160 pixels; each side"),
     ],
@@ -83,12 +96,15 @@ def test_other_sizes_do_not_unless_the_setting_says_so(width: int, height: int, 
     info = replace(VIDEO, width=width, height=height)
     with pytest.raises(InputError, match=sentence):
         validation.check_video(info, "video_url", any_size=False)
+    with pytest.raises(InputError, match=f"{height}x{width} pixels"):
+        validation.check_video(replace(VIDEO, width=height, height=width), "video_url", any_size=False)
     validation.check_video(info, "video_url", any_size=True)
 
 
-def test_the_edges_of_the_pixel_count() -> None:
+def test_the_edges_of_the_pixel_count_and_of_the_shorter_side() -> None:
     sizes = validation.CONTRACT_SIZES
     assert (sizes.min_pixels, sizes.max_pixels) == (783_360, 2_384_640)
+    assert (sizes.min_short_side, sizes.max_short_side) == (684, 1_134)
 
 
 @pytest.mark.parametrize(("start", "end", "fits"), [(0, 2_000, True), (0, 1_999, False), (3_000, 1_000, False)])
@@ -109,8 +125,9 @@ def test_the_trim_is_two_seconds_at_least(start: int, end: int, fits: bool) -> N
         (5_101, (0, 10_000), r"inserted at 5101 ms ends at 10101 ms, after the video's end at 10000 ms"),
         (0, (2_999, 10_000), None),
         (0, (3_001, 10_000), r"from 0 ms to 5000 ms shares 1999 ms with the interval of face 0, 3001 ms to 10000 ms"),
-        (4_000, (0, 5_900), None),
-        (4_000, (0, 5_899), r"shares 1999 ms"),
+        (4_000, (0, 6_000), None),
+        (4_000, (0, 5_999), r"shares 1999 ms"),
+        (4_000, (0, 5_900), r"shares 1900 ms"),
         (0, (8_000, 10_000), r"shares 0 ms"),
     ],
 )

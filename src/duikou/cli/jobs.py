@@ -17,6 +17,7 @@ from duikou.cli.files import named, video_of
 from duikou.cli.order import Order
 from duikou.cli.plan import FIELDS, Row, csv_rows, place_of, read_choice, read_choices, require_known
 from duikou.errors import InputError
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 JOB_FIELDS: Final = ("video", "output", *FIELDS, "sync_mode", "watermark", "faces")
 """The fields of a job. Only `video`, and `audio` or `faces`, are required."""
+LATER_FIELDS: Final = {"original_scope": OriginalScope.SPEECH}
+"""Defaults of fields that former versions lacked. They count only where they are used: what is done stays done."""
 KINDS: Final = (".csv", ".jsonl")
-_OPTION: Final = re.compile(r"--(at|trim|face|reference|volume|original-volume|sync-mode|output|watermark)\b")
+_OPTION: Final = re.compile(
+    r"--(at|trim|face|reference|volume|original-volume|original-scope|sync-mode|output|watermark)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Job:
             "sync_mode": order.sync_mode,
             "faces": [
                 {
-                    **vars(choice),
+                    **{name: value for name, value in vars(choice).items() if LATER_FIELDS.get(name) != value},
                     "audio": self._fact(choice.audio),
                     "references": [self._fact(path) for path in choice.references],
                 }

@@ -41,6 +41,7 @@ PARAMETERS: Final = {
     "trim_end_ms": "--trim",
     "audio_volume": "--volume",
     "original_volume": "--original-volume",
+    "original_scope": "--original-scope",
     "references": "--reference",
     "sync_mode": "--sync-mode",
     "output": "--output",

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from duikou.cli.times import parse_time, parse_trim
 from duikou.errors import InputError
+from duikou.media.scope import OriginalScope
 from duikou.pipeline.choice import FaceChoice
 
-FIELDS: Final = ("face", "audio", "at", "trim", "volume", "original_volume", "references")
+FIELDS: Final = ("face", "audio", "at", "trim", "volume", "original_volume", "original_scope", "references")
 """The fields of an entry: the options of `duikou sync` for one face. Only `audio` is required."""
 REFERENCE_SEPARATOR: Final = ";"  # between the references of one face in CSV
 _CHOICE: Final = re.compile(r"choices\[(\d+)\]\.(\w+)")
@@ -119,6 +120,7 @@ def read_choice(entry: Mapping[str, Any], field: str, folder: Path) -> FaceChoic
         insert_ms=_parsed(parse_time, entry, "at", 0, field),
         audio_volume=_parsed(_volume, entry, "volume", 1.0, field),
         original_volume=_parsed(_volume, entry, "original_volume", 0.0, field),
+        original_scope=_parsed(_scope, entry, "original_scope", OriginalScope.SPEECH, field),
         references=tuple(folder / one for one in references),
     )
 
@@ -128,6 +130,13 @@ def _volume(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{value!r} is not a number from 0 to 2") from None
+
+
+def _scope(value: Any) -> OriginalScope:
+    try:
+        return OriginalScope(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not one of {', '.join(OriginalScope)}") from None
 
 
 def _parsed(parse: Any, entry: Mapping[str, Any], name: str, default: Any, field: str) -> Any:

@@ -29,6 +29,7 @@ NAMES: Final = {
     "sound_insert_time": "insert_ms",
     "sound_volume": "audio_volume",
     "original_audio_volume": "original_volume",
+    "original_audio_scope": "original_scope",
     "reference_urls": "references",
     "sync_mode": "sync_mode",
 }

@@ -20,6 +20,7 @@ from duikou.cli.plan import place_of, read_plan
 from duikou.cli.terminal import AsJson, Quiet, print_json, read_settings, require_file, show_progress, silence, warn
 from duikou.cli.times import parse_time, parse_trim
 from duikou.errors import InputError
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 
 if TYPE_CHECKING:
@@ -99,9 +100,11 @@ def sync(
     ] = None,
     crop: Annotated[str | None, typer.Option(hidden=True)] = None,  # the former name of --trim
     volume: Annotated[float, typer.Option(metavar="X", help="Volume of the speech, 0 to 2.")] = 1.0,
-    original_volume: Annotated[
-        float, typer.Option(metavar="Y", help="Volume of the video's own audio during the speech, 0 to 2.")
-    ] = 0.0,
+    original_volume: Annotated[float, typer.Option(metavar="Y", help="Volume of the video's own audio, 0 to 2.")] = 0.0,
+    original_scope: Annotated[
+        OriginalScope,
+        typer.Option(help="Where --original-volume applies: while the speech lasts, or throughout the video."),
+    ] = OriginalScope.SPEECH,
     sync_mode: Annotated[
         SyncMode | None,
         typer.Option(
@@ -142,6 +145,7 @@ def sync(
         insert_ms=at,
         audio_volume=volume,
         original_volume=original_volume,
+        original_scope=original_scope,
         references=tuple(reference or ()),
     )
     choices = _choices(spoken, say, plan)

@@ -238,6 +238,8 @@ class Calls:
             "sound_volume": choice.audio_volume,
             "original_audio_volume": choice.original_volume,
         }
+        if choice.original_scope != "video":  # an extension
+            entry["original_audio_scope"] = choice.original_scope
         if choice.references:
             entry["reference_urls"] = yield from self._urls(choice.references)
         return entry

@@ -14,6 +14,9 @@ from typing import Literal, TypeAlias
 SyncMode: TypeAlias = Literal["cut_off", "loop", "bounce", "silence"]
 """What a duikou server does with speech that is longer than the video."""
 
+OriginalScope: TypeAlias = Literal["speech", "video"]
+"""Where the volume of the video's own audio applies."""
+
 
 class TaskStatus(StrEnum):
     """State of a task. The last two are final; a cancelled task is `failed`."""
@@ -143,6 +146,8 @@ class FaceChoice:
     audio_volume: factor of the speech, in [0, 2].
     original_volume: factor of the video's own audio, in [0, 2]. The default replaces it.
     references: up to 4 clips or photos in which the mouth of the same person is open; a duikou server's.
+    original_scope: where `original_volume` applies: throughout the video, as with Kling, or, a duikou server's, only
+        while the speech lasts.
     """
 
     audio: str | Path | Upload
@@ -153,3 +158,4 @@ class FaceChoice:
     audio_volume: float = 1.0
     original_volume: float = 0.0
     references: Sequence[str | Path | Upload] = ()
+    original_scope: OriginalScope = "video"

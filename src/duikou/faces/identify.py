@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -171,6 +172,7 @@ def _faces(person: list[Sample], checked: _CheckedTrack, clock: _Clock, seen: Sc
         if interval.duration_ms < MIN_FACE_MS:
             continue
         warnings = _reasons(checked, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
+        warnings += _lost_between(person[rows], seen.tracklets, clock)
         face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
         faces.append((face, [sample for sample, fits in zip(person[rows], face.usable, strict=True) if fits]))
     return faces
@@ -254,6 +256,20 @@ def _broken(checked: _CheckedTrack, gap: slice, clock: _Clock) -> list[FaceWarni
             interval = Interval(int(clock.starts[first]), int(clock.ends[last]))
             warnings.append(FaceWarning(check.code, check.message(gap), interval))
     return warnings
+
+
+def _lost_between(samples: list[Sample], tracklets: list[Tracklet], clock: _Clock) -> list[FaceWarning]:
+    """A warning for each gap inside a segment in which the face was not followed."""
+    firsts = {tracklet.samples[0] for tracklet in tracklets}
+    gaps = [
+        Interval(int(clock.ends[before.frame]), int(clock.starts[after.frame]))
+        for before, after in pairwise(samples)
+        if after in firsts and after.frame > before.frame + 1
+    ]
+    return [
+        FaceWarning("face_lost", f"the face is not visible from {gap.start_ms} ms to {gap.end_ms} ms", gap)
+        for gap in gaps
+    ]
 
 
 def _beginning(frame: int, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:

@@ -22,6 +22,7 @@ from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
 from duikou.media import demux, limits
 from duikou.media.probe import ELEMENTARY
+from duikou.media.scope import OriginalScope
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
 
@@ -64,13 +65,15 @@ class Audio:
 class Insert:
     """Speech mixed over other audio from `at_ms` on.
 
-    volume: factor of the speech. original_volume: factor of the original during the speech. Both in [0, 2].
+    volume: factor of the speech. original_volume: factor of the original. Both in [0, 2].
+    original_scope: where `original_volume` applies.
     """
 
     audio: Audio
     at_ms: int
     volume: float
     original_volume: float
+    original_scope: OriginalScope = OriginalScope.SPEECH
 
     def __post_init__(self) -> None:
         if self.at_ms < 0:
@@ -223,9 +226,9 @@ def _with_channels(samples: Samples, channels: int) -> Samples:
 def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> Audio:
     """Mix `inserts` over `original` (silence where it is `None`) for `duration_ms`.
 
-    Outside the inserts the original is unchanged, bit for bit. Inside, the result is original x `original_volume` +
-    speech x `volume`. A look-ahead limiter keeps it below -0.1 dBFS and leaves quieter audio unchanged. Where inserts
-    overlap, the smallest `original_volume` applies. The original's gain changes over 10 ms, inside the insert.
+    Where a volume of the original applies, the result is original x `original_volume` + speech x `volume`; where
+    several apply, the smallest holds. Elsewhere the original is unchanged, bit for bit. Its gain changes over 10 ms,
+    inside the insert. A look-ahead limiter keeps what is changed below -0.1 dBFS and leaves quieter audio unchanged.
     Rate and channels are the original's. Without an original they are the highest among the inserts.
     """
     if duration_ms < 0:
@@ -239,11 +242,14 @@ def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> 
     mixed = np.zeros((total, channels), np.float32)
     if original is not None:
         mixed[: len(original.samples)] = original.samples[:total]
-    placed = [_place(insert, rate, channels, total) for insert in inserts]
+    throughout = [one.original_volume for one in inserts if one.original_scope is OriginalScope.VIDEO]
+    usual, most = (min(throughout),) * 2 if throughout else (1.0, MAX_VOLUME)
+    placed = [_place(insert, most, rate, channels, total) for insert in inserts]
     placed = [one for one in placed if one.end > one.start]
-    for start, end in _unions(placed):
+    for start, end in _unions(placed) if usual == 1 else [(0, total)]:
         inside = [one for one in placed if start <= one.start < end]
-        stretch = mixed[start:end] * _gain(inside, start, end, ramp=ms_to_samples(_RAMP_MS, rate))[:, None]
+        gain = _gain(inside, (start, end), usual, ramp=ms_to_samples(_RAMP_MS, rate))
+        stretch = mixed[start:end] * gain[:, None]
         for one in inside:
             stretch[one.start - start : one.end - start] += one.samples
         mixed[start:end] = _limited(stretch, ms_to_samples(_LOOK_AHEAD_MS, rate))
@@ -289,10 +295,11 @@ class _Placed:
         return self.start + len(self.samples)
 
 
-def _place(insert: Insert, rate: int, channels: int, total: int) -> _Placed:
+def _place(insert: Insert, most: float, rate: int, channels: int, total: int) -> _Placed:
+    """Place speech. most: the largest gain of the original that other inserts allow."""
     start = ms_to_samples(insert.at_ms, rate)
     speech = insert.audio.converted(rate=rate, channels=channels).samples[: max(total - start, 0)]
-    return _Placed(start, speech * np.float32(insert.volume), insert.original_volume)
+    return _Placed(start, speech * np.float32(insert.volume), min(insert.original_volume, most))
 
 
 def _unions(placed: Sequence[_Placed]) -> list[tuple[int, int]]:
@@ -306,17 +313,30 @@ def _unions(placed: Sequence[_Placed]) -> list[tuple[int, int]]:
     return stretches
 
 
-def _gain(inside: Sequence[_Placed], start: int, end: int, *, ramp: int) -> Float32Array:
-    """(end - start,) the original's gain over one covered range: steps with linear ramps, 1 at both ends."""
-    edges = sorted({edge for one in inside for edge in (one.start, one.end)})
-    at, gains, before = [start], [1.0], 1.0
+def _gain(inside: Sequence[_Placed], span: tuple[int, int], usual: float, *, ramp: int) -> Float32Array:
+    """(N,) the original's gain over the samples of `span`: steps with linear ramps inside the inserts.
+
+    usual: the gain without speech.
+    """
+    gain = np.full(span[1] - span[0], usual, np.float32)
+    for start, end in _unions(inside):
+        gain[start - span[0] : end - span[0]] = _covered_gain(inside, (start, end), usual, ramp=ramp)
+    return gain
+
+
+def _covered_gain(inside: Sequence[_Placed], span: tuple[int, int], usual: float, *, ramp: int) -> Float32Array:
+    """(N,) the original's gain over one covered range, `usual` at both ends."""
+    start, end = span
+    here = [one for one in inside if start <= one.start < end]
+    edges = sorted({edge for one in here for edge in (one.start, one.end)})
+    at, gains, before = [start], [usual], usual
     for left, right in pairwise(edges):
-        gain = min(one.gain for one in inside if one.start <= left < one.end)
+        gain = min(one.gain for one in here if one.start <= left < one.end)
         slope = min(ramp, (right - left) // 2)
         at += [left, left + slope, right - slope if right == end else right]
         gains += [before, gain, gain]
         before = gain
-    return np.interp(np.arange(start, end), [*at, end], [*gains, 1.0]).astype(np.float32)
+    return np.interp(np.arange(start, end), [*at, end], [*gains, usual]).astype(np.float32)
 
 
 def _limited(samples: Samples, reach: int) -> Samples:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duikou.errors import InputError, NotFoundError
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode, cut_end_ms, extended_duration_ms, shown_ms
 from duikou.timebase import END_TOLERANCE_MS, Interval
 from duikou.units import MAX_VOLUME
@@ -30,11 +31,14 @@ class FaceChoice:
     trim_start_ms, trim_end_ms: the part of the audio that is used; an end of `None` is the end of the audio.
     insert_ms: when in the video that part begins.
     audio_volume: factor of the speech, in [0, 2].
-    original_volume: factor of the video's own audio during the speech, in [0, 2]. The default replaces it. The default
-        of the HTTP API is 1.
+    original_volume: factor of the video's own audio, in [0, 2]. The default replaces it. The default of the HTTP API
+        is 1.
     references: up to 4 other files in which the mouth of the same person is open: clips (mp4, mov) or photos (jpeg,
         png, webp). They lend the teeth that the video never shows; earlier ones come first. In a server's database they
         are keys of stored files.
+    original_scope: where `original_volume` applies, an `OriginalScope` or its value: while the speech lasts, or
+        throughout the video, which is the default of the HTTP API. Where several choices differ, the smallest of the
+        volumes that apply holds.
     """
 
     audio: str | Path
@@ -45,6 +49,7 @@ class FaceChoice:
     audio_volume: float = 1.0
     original_volume: float = 0.0
     references: Sequence[str | Path] = ()
+    original_scope: OriginalScope | str = OriginalScope.SPEECH
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,11 @@ class ChoiceLimits:
     """The shortest choices that are accepted.
 
     min_trim_ms: length of the used part of the audio.
-    min_overlap_ms: time that the speech shares with the face's interval.
-    late_ms: how far this shared time may extend past the interval's end, for callers who round the end.
+    min_overlap_ms: time that the speech, its end clamped, shares with the face's interval.
     """
 
     min_trim_ms: int = 1
     min_overlap_ms: int = 1
-    late_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,10 @@ class ChoiceValidator:
             raise unknown_face(choice.face_id, self.intervals)
         interval = self.intervals[choice.face_id]
         _check_volumes(choice)
+        scope = OriginalScope.of(choice.original_scope)
         _check_references(choice)
         speech = self._speech(choice, interval, _checked_end(choice, audio_ms, self.limits.min_trim_ms))
-        visible = Interval(interval.start_ms, interval.end_ms + self.limits.late_ms)
-        shared = shown_ms(self.sync_mode, self.video_ms, visible, speech)
+        shared = shown_ms(self.sync_mode, self.video_ms, interval, speech)
         if shared < self.limits.min_overlap_ms:
             raise InputError(
                 f"the speech from {speech.start_ms} ms to {speech.end_ms} ms shares {shared} ms with the interval of "
@@ -96,7 +99,7 @@ class ChoiceValidator:
                 f"{self.limits.min_overlap_ms} ms are needed.",
                 field="insert_ms",
             )
-        return replace(choice, trim_end_ms=choice.trim_start_ms + speech.duration_ms)
+        return replace(choice, trim_end_ms=choice.trim_start_ms + speech.duration_ms, original_scope=scope)
 
     def check_all(self, choices: Sequence[FaceChoice], audio_ms: Sequence[int | None]) -> list[FaceChoice]:
         """`check` several choices. Errors name the field as in `choices[0].insert_ms`.

@@ -11,6 +11,7 @@ from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.media.audio import Audio, Insert, mix, read_audio
 from duikou.media.probe import VideoInfo
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
@@ -104,7 +105,8 @@ def _insert(choice: FaceChoice, number: int) -> Insert:
     """Read the speech of a checked choice. Raises `MediaError` that names the choice."""
     start_ms, end_ms = choice.trim_start_ms, choice.trim_end_ms
     audio = read_audio(Path(choice.audio), start_ms=start_ms, end_ms=end_ms, field=f"choices[{number}].audio")
-    return Insert(audio, choice.insert_ms, choice.audio_volume, choice.original_volume)
+    scope = OriginalScope.of(choice.original_scope)
+    return Insert(audio, choice.insert_ms, choice.audio_volume, choice.original_volume, scope)
 
 
 def _mixed(source: Video, timeline: Timeline, inserts: Sequence[Insert]) -> Audio:

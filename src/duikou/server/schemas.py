@@ -21,6 +21,7 @@ import duikou
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
 from duikou.server import validation
@@ -157,6 +158,14 @@ class FaceChoose(_Request):
         default=1.0, description="Volume of the speech: 1 leaves it as it is, 2 doubles the amplitude."
     )
     original_audio_volume: Volume = Field(default=1.0, description="Volume of the video's own audio.")
+    original_audio_scope: Annotated[
+        Annotated[OriginalScope, Strict(False)], BeforeValidator(lambda value: value or OriginalScope.VIDEO)
+    ] = Field(
+        default=OriginalScope.VIDEO,
+        description="An extension: where `original_audio_volume` applies: throughout the video, or only while the "
+        "speech lasts. Of several entries, the smallest of the volumes that apply holds.",
+        json_schema_extra=EXTENSION,
+    )
     reference_urls: Annotated[list[Text], _default_for_null([])] = Field(
         default=[],
         description="An extension: URLs, http or https, of other clips (.mp4, .mov; at most 60 s) or photos (.jpg, "
@@ -174,6 +183,7 @@ class FaceChoose(_Request):
             insert_ms=self.sound_insert_time,
             audio_volume=self.sound_volume,
             original_volume=self.original_audio_volume,
+            original_scope=self.original_audio_scope,
             references=tuple(self.reference_urls),
         )
 
@@ -208,8 +218,8 @@ class LipSyncRequest(_Request):
     face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list)] = Field(
         min_length=1,
         max_length=MAX_FACES,
-        description="The face that speaks; a single object is read as a list of one. More entries, each for another "
-        "face, where the server's settings allow them.",
+        description="The face that speaks; a single object is read as a list of one. Further entries make more faces "
+        "speak, unless the server's settings restrict a task to one.",
     )
     external_task_id: ExternalId | None = Field(
         default=None,
@@ -243,8 +253,11 @@ class LipSyncRequest(_Request):
         payload = self.model_dump(mode="json", include={"session_id", "face_choose"})
         payload |= {"watermark": self.watermark, "sync_mode": self.sync_mode}
         for asked in payload["face_choose"]:
-            if not asked["reference_urls"]:  # fingerprints of former versions, which did not know them, stay valid
+            # What former versions did not know counts only where it is used, so that their fingerprints stay valid.
+            if not asked["reference_urls"]:
                 del asked["reference_urls"]
+            if asked["original_audio_scope"] == OriginalScope.VIDEO:
+                del asked["original_audio_scope"]
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
 
@@ -386,6 +399,7 @@ class RequestedFaceData(_ExtensionResponse):
     sound_insert_time: int
     sound_volume: float
     original_audio_volume: float
+    original_audio_scope: OriginalScope
 
 
 class TaskData(_Response):
@@ -473,8 +487,13 @@ class StudioSettings(_ExtensionResponse):
     min_overlap_ms: int = Field(description="Shortest time that the speech shares with the face's interval.")
     min_side: int = Field(description="Smallest width or height of a video, in pixels.")
     max_side: int = Field(description="Largest width or height of a video, in pixels.")
-    min_pixels: int = Field(description="Smallest width times height of a video.")
-    max_pixels: int = Field(description="Largest width times height of a video.")
+    min_short_side: int = Field(
+        description="A video is taken if its shorter side is from this many pixels to `max_short_side`, or if its "
+        "pixels are within the limits below."
+    )
+    max_short_side: int = Field(description="See `min_short_side`.")
+    min_pixels: int = Field(description="Smallest width times height of a video with another shorter side.")
+    max_pixels: int = Field(description="Largest width times height of such a video.")
     max_frame_rate: int = Field(description="Most frames per second of a video.")
 
 
@@ -509,7 +528,7 @@ def identify_data(session: SessionRecord, video: VideoInfo, links: FileUrls) -> 
         face_data=[
             FaceData(
                 face_id=face.id,
-                face_image=links.picture(session.id, face.id),
+                face_image=links.picture(session, face.id),
                 start_time=face.interval.start_ms,
                 end_time=face.interval.end_ms,
                 bbox=BoxData(**dict(zip(BoxData.model_fields, face.box, strict=True))),
@@ -592,6 +611,7 @@ def _requested(choice: FaceChoice) -> RequestedFaceData:
         sound_insert_time=choice.insert_ms,
         sound_volume=choice.audio_volume,
         original_audio_volume=choice.original_volume,
+        original_audio_scope=OriginalScope.of(choice.original_scope),
     )
 
 

@@ -15,6 +15,7 @@ from duikou.errors import InputError
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.storage import keys
 from duikou.storage.base import Files
+from duikou.tasks.models import SessionRecord
 
 HOUR_S = 3600
 MEDIA_TYPES = {
@@ -38,9 +39,13 @@ class UrlSigner:
     key: bytes
     hours: int
 
-    def sign(self, path: str) -> str:
-        """The path with its signature, the same for every call within one clock hour."""
+    def sign(self, path: str, until_s: int | None = None) -> str:
+        """The path with its signature, the same for every call within one clock hour.
+
+        until_s: when the file is deleted, in Unix time, if that may be earlier than the signature's end.
+        """
         expires = (int(time.time()) // HOUR_S + 1 + self.hours) * HOUR_S
+        expires = expires if until_s is None else min(expires, until_s)
         return f"{path}?expires={expires}&signature={self._signature(path, expires)}"
 
     def verify(self, path: str, query: Mapping[str, str]) -> None:
@@ -78,19 +83,22 @@ class FileUrls:
         """URL of a stored file. key: its key in the storage."""
         return self._url(key, f"{media_id}{suffix}", f"/files/media/{media_id}{suffix}")
 
-    def picture(self, session_id: str, face_id: str) -> str:
-        """URL of a face's picture."""
-        key = keys.picture_key(session_id, face_id)
-        return self._url(key, f"{session_id}-{face_id}.jpg", f"/files/sessions/{session_id}/faces/{face_id}.jpg")
+    def picture(self, session: SessionRecord, face_id: str) -> str:
+        """URL of a face's picture, valid as long as the session keeps the picture."""
+        key = keys.picture_key(session.id, face_id)
+        path = f"/files/sessions/{session.id}/faces/{face_id}.jpg"
+        return self._url(key, f"{session.id}-{face_id}.jpg", path, until_s=-(-session.expires_at // 1000))
 
-    def _url(self, key: str, name: str, path: str) -> str:
-        return self._presigned(key, name) or self.base + self.signer.sign(path)
+    def _url(self, key: str, name: str, path: str, until_s: int | None = None) -> str:
+        return self._presigned(key, name, until_s) or self.base + self.signer.sign(path, until_s)
 
-    def _presigned(self, key: str, name: str) -> str | None:
+    def _presigned(self, key: str, name: str, until_s: int | None = None) -> str | None:
         if self.storage is None:
             return None
         kind = MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
         seconds = self.signer.hours * HOUR_S
+        if until_s is not None:
+            seconds = max(min(seconds, until_s - int(time.time())), 1)
         return self.storage.presigned_url(key, seconds, media_type=kind, filename=name, download=False)
 
     def storage_origin(self) -> str:

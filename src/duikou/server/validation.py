@@ -22,28 +22,43 @@ from duikou.tasks.models import SessionRecord
 from duikou.timebase import END_TOLERANCE_MS
 
 MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and audio last 2 s to 60 s
-CHOICE = ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000, late_ms=END_TOLERANCE_MS)
+CHOICE = ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000)
 """The contract: what is left of the audio, and what it shares with the face's interval, is 2 s or longer."""
 MAX_RATE = 120  # frames per second, as phones record at most; the contract names none, and each frame is work
 
 
 @dataclass(frozen=True)
 class SizeLimits:
-    """Least and most pixels of a video's sides, and of the whole picture."""
+    """Which sizes of a video are taken, in pixels.
+
+    min_side, max_side: of each side. min_short_side, max_short_side, min_pixels, max_pixels: of the shorter side and of
+    the whole picture; one of these two is enough.
+    """
 
     min_side: int
     max_side: int
+    min_short_side: int
+    max_short_side: int
     min_pixels: int
     max_pixels: int
 
+    def takes(self, width: int, height: int) -> bool:
+        """Whether the shorter side or the whole picture is within the limits."""
+        short = self.min_short_side <= min(width, height) <= self.max_short_side
+        return short or self.min_pixels <= width * height <= self.max_pixels
 
+
+# The contract says "720p and 1080p". That is read either as a shorter side of 720 to 1080 pixels, 5 % more or less, or
+# as a class of pixel counts, so that 4:3, square, portrait and slightly cropped videos pass.
 CONTRACT_SIZES = SizeLimits(
-    512,
-    2_160,
-    1280 * 720 * 85 // 100,  # the contract says "720p and 1080p"; read as a class of pixel counts, so that
-    1920 * 1080 * 115 // 100,  # 4:3, portrait and slightly cropped videos pass
+    min_side=512,
+    max_side=2_160,
+    min_short_side=720 * 95 // 100,
+    max_short_side=1080 * 105 // 100,
+    min_pixels=1280 * 720 * 85 // 100,
+    max_pixels=1920 * 1080 * 115 // 100,
 )
-ANY_SIZE = SizeLimits(1, limits.MAX_SIDE, 1, limits.MAX_PIXELS)  # what `duikou.media` reads
+ANY_SIZE = SizeLimits(1, limits.MAX_SIDE, 1, limits.MAX_SIDE, 1, limits.MAX_PIXELS)  # what `duikou.media` reads
 
 WIRE_FIELDS = {
     "choices": "face_choose",
@@ -54,6 +69,7 @@ WIRE_FIELDS = {
     "insert_ms": "sound_insert_time",
     "audio_volume": "sound_volume",
     "original_volume": "original_audio_volume",
+    "original_scope": "original_audio_scope",
     "references": "reference_urls",
     "sync_mode": "sync_mode",
 }
@@ -71,10 +87,11 @@ def check_video(info: VideoInfo, field: str, *, any_size: bool) -> None:
     least, most = allowed.min_side, allowed.max_side
     if not (least <= info.width <= most and least <= info.height <= most):
         raise InputError(f"the video is {size} pixels; each side must have {least} to {most}.", field=field)
-    if not allowed.min_pixels <= info.width * info.height <= allowed.max_pixels:
+    if not allowed.takes(info.width, info.height):
         raise InputError(
-            f"the video is {size} pixels, {info.width * info.height} in all; only the 720p and 1080p classes "
-            f"are taken, {allowed.min_pixels} to {allowed.max_pixels} pixels.",
+            f"the video is {size} pixels, {info.width * info.height} in all; only 720p and 1080p are taken: a shorter "
+            f"side of {allowed.min_short_side} to {allowed.max_short_side}, or {allowed.min_pixels} to "
+            f"{allowed.max_pixels} in all.",
             field=field,
         )
 

@@ -153,6 +153,7 @@ export function request(state) {
       sound_insert_time: Math.round(speech.insertMs),
       sound_volume: speech.volume,
       original_audio_volume: state.originalVolume,
+      original_audio_scope: state.originalScope,
     })),
   };
   if (state.syncMode) body.sync_mode = state.syncMode;

@@ -13,6 +13,8 @@ const READING_MS = 8000; // longest wait for a browser that does not say whether
 const SLACK_MS = 250; // browsers count a sound track that is longer than the picture
 const HD = 1280 * 720;
 const FULL_HD = 1920 * 1080;
+const HD_SIDE = 720;
+const FULL_HD_SIDE = 1080;
 const MOST_KILOBITS = 12_000; // per second
 const ENCODED = "-c:v libx264 -crf 18 -pix_fmt yuv420p -c:a aac";
 
@@ -70,11 +72,14 @@ function bytes(file, { durationMs }, settings) {
 function size({ width, height }, settings) {
   if (!width || !height) return null;
   const { min_side: least, max_side: most, min_pixels: fewest, max_pixels: many } = settings;
+  const { min_short_side: low, max_short_side: high } = settings;
   const [has, few, much] = [width * height, fewest, many].map((pixels) => (pixels / 1e6).toFixed(2));
-  const values = { width, height, min: least, max: most, has, few, much };
+  const values = { width, height, min: least, max: most, low, high, has, few, much };
+  const short = Math.min(width, height);
   let key = "";
-  if (Math.min(width, height) < least) key = "bring.bad.side.small";
+  if (short < least) key = "bring.bad.side.small";
   else if (Math.max(width, height) > most) key = "bring.bad.side.large";
+  else if (short >= low && short <= high) key = "";
   else if (width * height < fewest) key = "bring.bad.pixels.small";
   else if (width * height > many) key = "bring.bad.pixels.large";
   if (!key) return null;
@@ -87,8 +92,10 @@ function size({ width, height }, settings) {
 function resized(width, height, settings) {
   const { min_side: least, max_side: most, min_pixels: fewest, max_pixels: many } = settings;
   const [low, high] = [Math.min(width, height), Math.max(width, height)];
-  const smallest = Math.max(least / low, Math.sqrt(Math.max(fewest, HD) / (width * height)));
-  const largest = Math.min(most / high, Math.sqrt(Math.min(many, FULL_HD) / (width * height)));
+  const scale = (pixels) => Math.sqrt(pixels / (width * height));
+  const [short, long] = [Math.max(settings.min_short_side, HD_SIDE), Math.min(settings.max_short_side, FULL_HD_SIDE)];
+  const smallest = Math.max(least / low, Math.min(scale(Math.max(fewest, HD)), short / low));
+  const largest = Math.min(most / high, Math.max(scale(Math.min(many, FULL_HD)), long / low));
   if (smallest > largest) return null;
   const up = smallest > 1;
   const even = (side) => 2 * (up ? Math.ceil((side * smallest) / 2) : Math.floor((side * largest) / 2));

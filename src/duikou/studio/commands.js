@@ -53,6 +53,7 @@ export function python(state, server, needsKey) {
     `            insert_ms=${whole(speech.insertMs)},`,
     `            audio_volume=${number(speech.volume)},`,
     `            original_volume=${number(state.originalVolume)},`,
+    `            original_scope=${literal(state.originalScope)},`,
     "        ),",
   ]);
   return lines(
@@ -82,6 +83,7 @@ export function commandLine(state, server, needsKey) {
     for (const speech of state.speeches) words.push(`--say ${quoted(speech.faceId)} ${file(speech.audio.name)}`);
     words.push(`--at ${whole(first.insertMs)}`, `--trim ${trim(first)}`);
     words.push(`--volume ${first.volume}`, `--original-volume ${state.originalVolume}`);
+    words.push(`--original-scope ${state.originalScope}`);
   } else {
     words.push("--plan plan.json");
   }
@@ -103,6 +105,7 @@ function plan(state) {
     trim: trim(speech),
     volume: speech.volume,
     original_volume: state.originalVolume,
+    original_scope: state.originalScope,
   }));
 }
 

@@ -42,7 +42,7 @@ export function placed(audioMs, face, { videoMs, playheadMs, mode, minTrimMs, wi
   const open = mode === "loop" || mode === "bounce" || mode === "silence";
   const until = face.endMs >= videoMs - 100 ? videoMs : face.endMs;
   if (inside(wishedMs)) insertMs = wishedMs;
-  else if (inside(playheadMs)) insertMs = Math.max(Math.min(playheadMs, until - audioMs), face.startMs);
+  else if (inside(playheadMs)) insertMs = Math.max(Math.min(playheadMs, until - audioMs, last), face.startMs);
   insertMs = Math.round(insertMs);
   const room = open && until === videoMs ? Infinity : until - insertMs;
   const trimEndMs = Math.round(Math.min(audioMs, Math.max(room, minTrimMs)));

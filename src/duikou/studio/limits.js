@@ -48,16 +48,15 @@ export function heard(speech, face, videoMs, mode) {
 /** How long the face shows during a piece of speech, in ms, also where a sync mode lengthens the video. */
 export function overlapMs(speech, face, videoMs, mode) {
   const { startMs, endMs: end } = heard(speech, face, videoMs, mode);
-  const visible = { startMs: face.startMs, endMs: face.endMs + LATE_MS };
-  const shown = [visible];
+  const shown = [face];
   const length = lengthens(mode) && end > videoMs + LATE_MS ? end : videoMs;
   if (mode === "silence") {
-    if (visible.endMs >= videoMs) shown.push({ startMs: videoMs, endMs: length });
+    if (face.endMs >= videoMs) shown.push({ startMs: videoMs, endMs: length });
   } else {
     for (let start = videoMs, turn = 1; start < length && videoMs > 0; start += videoMs, turn += 1) {
       const back = mode === "bounce" && turn % 2;
-      const from = back ? videoMs - visible.endMs : visible.startMs;
-      const until = back ? videoMs - visible.startMs : visible.endMs;
+      const from = back ? videoMs - face.endMs : face.startMs;
+      const until = back ? videoMs - face.startMs : face.endMs;
       shown.push({ startMs: start + from, endMs: start + until });
     }
   }

@@ -12,6 +12,9 @@ const STEP = 0.05;
 /** The panel with the volumes. */
 export function listen({ stage, ended }) {
   const original = slider("mix-original", t("mix.original"), (volume) => set({ originalVolume: volume }));
+  const setScope = () => set({ originalScope: throughout.checked ? "video" : "speech" });
+  const throughout = h("input", { type: "checkbox", id: "mix-throughout", onchange: setScope });
+  const why = h("p", { class: "quiet small" });
   const sliders = new Map();
   const list = h("div", { class: "tl-sliders" }, original.element);
   const element = h(
@@ -19,12 +22,15 @@ export function listen({ stage, ended }) {
     { class: "tl-listen stack", "aria-labelledby": "mix-title", hidden: true },
     h("div", { class: "spread" }, h("h3", { id: "mix-title" }, t("mix.title")), playButton(stage, { class: "small" })),
     list,
-    h("p", { class: "quiet small" }, t("mix.why")),
+    h("label", { class: "check" }, throughout, h("span", {}, t("mix.throughout"))),
+    why,
   );
 
   function render(state) {
     element.hidden = !state.speeches.length;
     original.show(state.originalVolume);
+    throughout.checked = state.originalScope === "video";
+    put(why, throughout.checked ? "" : `${t("mix.kept")} `, t("mix.limited"));
     for (const { key } of state.speeches) {
       const made = sliders.get(key) ?? slider(`mix-${key}`, "", (volume) => setSpeech(key, { volume }));
       sliders.set(key, made);

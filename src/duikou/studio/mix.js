@@ -9,12 +9,13 @@ const RAMP_S = 0.01; // of the original's gain, inside the speech
 const FADE_S = 0.005; // of speech that is stopped, so that it does not click
 const MOST_DRIFT_MS = 25; // between speech and picture before it is started anew; below 40 with what smoothing hides
 const LOOK_MS = 100; // between looks at the drift
-const HEARD = ["speeches", "originalVolume", "syncMode", "session"]; // what changes the mix
+// What changes the mix.
+const HEARD = ["speeches", "originalVolume", "originalScope", "syncMode", "session"];
 const SMOOTHING = 0.3; // clocks of video elements move in steps
 
 /**
- * Mix for a player, as long as it plays. Outside the speech the original is unchanged; inside it is original x
- * originalVolume + speech x volume, kept below full scale by the same limiter.
+ * Mix for a player, as long as it plays: original x originalVolume + speech x volume, kept below full scale by the same
+ * limiter. Outside the speech the original is unchanged, unless originalVolume applies throughout.
  */
 export function mix(shown, ended) {
   let graph = null; // made at the first play
@@ -58,29 +59,31 @@ export function mix(shown, ended) {
     playing.set(speech.key, { source, gain });
   }
 
-  /** The original's gain: 1, and originalVolume while speech is heard. */
+  /** The original's gain, and where the limiter works. */
   function duck(sounds) {
     if (!anchor) return;
     const { context, original, limiter } = graph;
-    const volume = get().originalVolume;
+    const { originalVolume: volume, originalScope } = get();
     const covered = unions(sounds.map((one) => one.part)).map((one) => one.map(toS));
     const now = context.currentTime;
     const settled = now + RAMP_S;
-    const inside = (atS) => covered.some(([from, to]) => from <= atS && atS < to);
+    const { usual, levelAt, inside } = originalLevel(covered, volume, originalScope);
+    const always = usual !== 1;
     const gain = original.gain;
     gain.cancelScheduledValues(0);
     gain.setValueAtTime(graph.levelAt(now), now); // not gain.value, which does not follow the plan in every browser
-    graph.levelAt = (atS) => (inside(atS) ? volume : 1);
+    graph.levelAt = levelAt;
     gain.linearRampToValueAtTime(graph.levelAt(now), settled);
     const limiting = limiter.parameters?.get("limiting");
     limiting?.cancelScheduledValues(0);
-    limiting?.setValueAtTime(inside(now) ? 1 : 0, now);
+    limiting?.setValueAtTime(always || inside(now) ? 1 : 0, now);
     for (const [from, to] of covered) {
       if (to <= settled) continue;
       const first = Math.max(from, settled);
-      if (from > now) gain.setValueAtTime(1, first).linearRampToValueAtTime(volume, first + RAMP_S);
+      if (from > now) gain.setValueAtTime(usual, first).linearRampToValueAtTime(volume, first + RAMP_S);
       const last = Math.max(to - RAMP_S, first + RAMP_S);
-      gain.setValueAtTime(volume, last).linearRampToValueAtTime(1, last + RAMP_S);
+      gain.setValueAtTime(volume, last).linearRampToValueAtTime(usual, last + RAMP_S);
+      if (always) continue;
       limiting?.setValueAtTime(1, Math.max(from, now));
       limiting?.setValueAtTime(0, to);
     }
@@ -120,7 +123,7 @@ export function mix(shown, ended) {
   }
 
   function onlyVolumes(state, names) {
-    if (names.some((name) => !["speeches", "originalVolume"].includes(name))) return false;
+    if (names.some((name) => !["speeches", "originalVolume", "originalScope"].includes(name))) return false;
     const bare = (one) => JSON.stringify(one.speeches.map((speech) => ({ ...speech, volume: 0 })));
     return bare(before) === bare(state);
   }
@@ -149,6 +152,16 @@ export function mix(shown, ended) {
     graph?.original.disconnect();
     graph?.limiter?.disconnect();
   });
+}
+
+/**
+ * The original's gain away from the ramps. covered: stretches of speech, [from, to] each. Answers {usual,
+ * levelAt(time), inside(time)}: the gain without speech, the gain at a time, and whether there is speech.
+ */
+export function originalLevel(covered, volume, scope) {
+  const usual = scope === "video" ? volume : 1;
+  const inside = (time) => covered.some(([from, to]) => from <= time && time < to);
+  return { usual, levelAt: (time) => (inside(time) ? volume : usual), inside };
 }
 
 /** The pieces of speech with their sound and when they are heard. */

@@ -7,7 +7,7 @@ const KEPT = "duikou.state";
  * session:   null or {id, expiresAt, faces: [{id, image, startMs, endMs, box: {x, y, width, height},
  *            warnings: [{code, message, startMs, endMs}]}], rejected: [warnings]}
  * speeches:  [{key, faceId, audio: {id, url, name, durationMs}, trimStartMs, trimEndMs, insertMs, volume}]
- * originalVolume, syncMode ("" or a mode of the wire), watermark
+ * originalVolume, originalScope ("speech" or "video": where it applies), syncMode ("" or a mode of the wire), watermark
  * taskId:    null or the id of the task that is shown
  * ordering:  null or the request whose task is being made: {body, externalId, sending, offline}
  * made:      null or the request of the task that was made last: {taskId, body}
@@ -17,6 +17,7 @@ const EMPTY = {
   session: null,
   speeches: [],
   originalVolume: 0,
+  originalScope: "speech",
   syncMode: "",
   watermark: false,
   taskId: null,

@@ -11,6 +11,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from duikou.faces.track import FaceWarning, Speaking
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.models import (
@@ -147,8 +148,12 @@ def _queue(name: str) -> Queue:
 
 
 def _choice_json(choice: FaceChoice) -> dict[str, Any]:
-    references = {"references": [str(key) for key in choice.references]} if choice.references else {}
-    return references | {
+    later: dict[str, Any] = {}  # fields that former versions lack
+    if choice.references:
+        later["references"] = [str(key) for key in choice.references]
+    if choice.original_scope != OriginalScope.SPEECH:
+        later["original_scope"] = choice.original_scope
+    return later | {
         "sound": str(choice.audio),
         "face_id": choice.face_id,
         "sound_start_ms": choice.trim_start_ms,
@@ -168,6 +173,8 @@ def _choice_from(value: Mapping[str, Any]) -> FaceChoice:
         insert_ms=value["insert_ms"],
         audio_volume=value["sound_volume"],
         original_volume=value["original_volume"],
+        # Choices of former versions have none: the volume applied while the speech lasted.
+        original_scope=OriginalScope(value.get("original_scope", OriginalScope.SPEECH)),
         references=tuple(value.get("references", ())),
     )
 

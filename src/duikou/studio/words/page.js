@@ -104,9 +104,11 @@ const en = {
   "bring.bad.side.small": "The picture is {width} × {height} pixels. Each side needs at least {min}.",
   "bring.bad.side.large": "The picture is {width} × {height} pixels. Each side may have up to {max}.",
   "bring.bad.pixels.small":
-    "The picture has {width} × {height} pixels, {has} million. At least {few} million are needed, such as 1280 × 720.",
+    "The picture has {width} × {height} pixels, {has} million. At least {few} million are needed, " +
+    "such as 1280 × 720, or a shorter side of {low} to {high}.",
   "bring.bad.pixels.large":
-    "The picture has {width} × {height} pixels, {has} million. The server takes up to {much} million.",
+    "The picture has {width} × {height} pixels, {has} million. The server takes up to {much} million, " +
+    "or a shorter side of {low} to {high}.",
   "bring.bad.shape": "It cannot be resized to fit: crop it closer to 16:9, 9:16 or 4:3.",
   "bring.bad.several": "One video at a time: {name} is used.",
 
@@ -273,8 +275,10 @@ const zh = {
   "bring.bad.side.small": "画面为 {width} × {height} 像素，每条边至少需要 {min} 像素。",
   "bring.bad.side.large": "画面为 {width} × {height} 像素，每条边最多 {max} 像素。",
   "bring.bad.pixels.small":
-    "画面为 {width} × {height}，共 {has} 百万像素。至少需要 {few} 百万像素，例如 1280 × 720。",
-  "bring.bad.pixels.large": "画面为 {width} × {height}，共 {has} 百万像素。服务器最多接受 {much} 百万像素。",
+    "画面为 {width} × {height}，共 {has} 百万像素。至少需要 {few} 百万像素，例如 1280 × 720，" +
+    "或短边为 {low} 到 {high} 像素。",
+  "bring.bad.pixels.large":
+    "画面为 {width} × {height}，共 {has} 百万像素。服务器最多接受 {much} 百万像素，或短边为 {low} 到 {high} 像素。",
   "bring.bad.shape": "仅缩放无法满足要求，请裁剪到接近 16:9、9:16 或 4:3。",
   "bring.bad.several": "一次只能添加一个视频，已使用 {name}。",
 

@@ -121,12 +121,12 @@ const en = {
   "sync.preview": "The preview ends with the video. The longer part is made when you render.",
 
   "mix.title": "Listen before you render",
-  "mix.original": "Original sound during speech",
+  "mix.original": "Original sound",
+  "mix.throughout": "This volume of the original sound also where nobody speaks",
   "mix.speech": "Speech: {name}",
   "mix.speech_face": "Face {face}: {name}",
-  "mix.why":
-    "Where nobody speaks, the original sound stays as it is. " +
-    "What would be too loud is turned down, as in the result.",
+  "mix.kept": "Where nobody speaks, the original sound stays as it is.",
+  "mix.limited": "What would be too loud is turned down, as in the result.",
 };
 
 const zh = {
@@ -239,10 +239,12 @@ const zh = {
   "sync.preview": "预览到视频结束为止，延长的部分在渲染时生成。",
 
   "mix.title": "渲染前试听",
-  "mix.original": "说话时的原声",
+  "mix.original": "原声",
+  "mix.throughout": "没有语音的地方也用此原声音量",
   "mix.speech": "语音：{name}",
   "mix.speech_face": "人脸 {face}：{name}",
-  "mix.why": "没有语音的地方保留原声。过大的音量会自动压低，与渲染结果一致。",
+  "mix.kept": "没有语音的地方保留原声。",
+  "mix.limited": "过大的音量会自动压低，与渲染结果一致。",
 };
 
 export const words = { en, zh };
