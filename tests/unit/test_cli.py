@@ -784,7 +784,7 @@ def test_auto_takes_the_one_who_speaks_there_and_says_so(
     command = ["sync", "clip.mp4", "speech.wav", "--face", "auto", "--at", "1300", "--trim", ":600", "--json"]
     assert main.run([*command, "--force"]) == 0
     shown = capsys.readouterr()
-    assert f"duikou: warning: {doubt}" in shown.err
+    assert f"warning: {doubt}" in shown.err
     assert "face 1 speaks (right, 400 ms to 1900 ms)" in shown.err.splitlines()
     result = json.loads(shown.out)
     assert (result["warnings"], [face["id"] for face in result["faces"]]) == ([doubt], ["1"])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from duikou.arrays import BoolArray, Float64Array, IntArray
 from duikou.errors import MediaError
@@ -73,8 +74,9 @@ def with_speaking(source: Video, faces: Sequence[Face]) -> tuple[Face, ...]:
     """
     if not faces or source.info.audio is None:
         return tuple(faces)
-    motions = list(_heard(source))
-    found = speaking([Lips.of(face) for face in faces], motions, source.info.duration_ms)
+    with threadpool_limits(1):  # several threads of BLAS wait for each other on small arrays: 5 times the CPU time
+        motions = list(_heard(source))
+        found = speaking([Lips.of(face) for face in faces], motions, source.info.duration_ms)
     return tuple(
         replace(face, speaking=_within(times, face.interval)) for face, times in zip(faces, found, strict=True)
     )

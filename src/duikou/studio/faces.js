@@ -56,8 +56,15 @@ function card(face, place, stage) {
     ),
   );
   button.dataset.face = face.id;
+  const times = spoken(face).map(time).join(", ");
+  const speaks = times && h("p", { class: "small quiet figure speaks" }, t("faces.speaks", { times }));
   const about = face.warnings.length ? reasons(face.warnings, face) : h("p", { class: "fine" }, t("faces.fine"));
-  return h("li", { class: "card" }, button, about);
+  return h("li", { class: "card" }, button, speaks, about);
+}
+
+/** When a face speaks in the video; sessions that were kept by a former version do not know. */
+export function spoken(face) {
+  return face.speaking ?? [];
 }
 
 function picture(face) {

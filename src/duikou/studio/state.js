@@ -5,7 +5,7 @@ const KEPT = "duikou.state";
 /**
  * video:     null or {id, url, name, durationMs, width, height, frameRate}
  * session:   null or {id, expiresAt, faces: [{id, image, startMs, endMs, box: {x, y, width, height},
- *            warnings: [{code, message, startMs, endMs}]}], rejected: [warnings]}
+ *            warnings: [{code, message, startMs, endMs}], speaking: [{startMs, endMs}]}], rejected: [warnings]}
  * speeches:  [{key, faceId, audio: {id, url, name, durationMs}, trimStartMs, trimEndMs, insertMs, volume}]
  * originalVolume, originalScope ("speech" or "video": where it applies), syncMode ("" or a mode of the wire), watermark
  * taskId:    null or the id of the task that is shown

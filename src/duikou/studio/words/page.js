@@ -121,6 +121,7 @@ const en = {
   "faces.none": "No face was found that can be made to speak.",
   "faces.none.how":
     "Use a video in which a face looks roughly towards the camera, with the whole mouth in view, for at least {min} s.",
+  "faces.speaks": "Speaks in the video: {times}",
   "faces.rejected": "People who cannot be made to speak",
   "faces.rejected.why": "Someone is in the video, but:",
   "rejected.small_face": "The face is too small.",
@@ -290,6 +291,7 @@ const zh = {
   "faces.measured": "测量值",
   "faces.none": "没有识别到可以对口型的人脸。",
   "faces.none.how": "请使用人脸大致朝向镜头、嘴部完整可见、至少 {min} 秒的视频。",
+  "faces.speaks": "原视频中说话：{times}",
   "faces.rejected": "无法对口型的人",
   "faces.rejected.why": "视频中有人，但：",
   "rejected.small_face": "人脸太小。",
