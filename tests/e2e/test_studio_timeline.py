@@ -14,6 +14,7 @@ import pytest
 import studio_work
 from live_server import in_thread, settings
 from media_maker import make_video
+from media_maker import tone as made_tone
 from playwright.sync_api import Browser, Page, Route, expect
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways, value
 
@@ -75,6 +76,13 @@ async asked => {
     const {originalLevel} = await import("/studio/mix.js");
     const times = Array.from({length: 40}, (_, at) => 20 + 50 * at);
     return asked.map(one => times.map(originalLevel(...one).levelAt));
+}
+"""
+MONO = """
+async channels => {
+    const {mono} = await import("/studio/sound.js");
+    const read = number => Float32Array.from(channels[number]);
+    return Array.from(mono({numberOfChannels: 2, sampleRate: 8000, getChannelData: read}));
 }
 """
 NOTE_STARTS = """
@@ -195,6 +203,16 @@ def test_the_original_is_as_loud_as_in_the_result(browser: Browser, client: http
         Studio(watched.page)
         heard = watched.page.evaluate(LEVELS, asked)
     np.testing.assert_allclose(heard, rendered, atol=1e-5)
+
+
+def test_a_waveform_shows_channels_that_cancel(browser: Browser, client: httpx.Client) -> None:
+    wave = made_tone(300, 500, 8_000)[:, 0]
+    inverted, weaker = np.stack([wave, -wave]), np.stack([0.5 * wave, wave])
+    with opened(browser, str(client.base_url)) as watched:
+        Studio(watched.page)
+        drawn = [watched.page.evaluate(MONO, one.tolist()) for one in (inverted, weaker)]
+    for shown, given in zip(drawn, (inverted, weaker), strict=True):
+        np.testing.assert_allclose(shown, Audio(given.T, 8_000).converted(channels=1).samples[:, 0], atol=1e-6)
 
 
 def test_times_are_read_as_people_write_them(browser: Browser, client: httpx.Client) -> None:

@@ -276,7 +276,7 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
         "the video has 100000 frames per second; at most 480 are accepted.",
     ),
     "no time scale": (field("mdhd", 12, 0), f"h264 64 x 48, 1 of 1 frames, 512000 ms; {HEARD}"),
-    "no time scale of the movie": (field("mvhd", 12, 0), f"{GOOD}; aac 48000 Hz 1 ch 1000 ms, read 1003 ms"),
+    "no time scale of the movie": (field("mvhd", 12, 0), f"{GOOD}; {HEARD}"),
     "negative time scale": (field("mdhd", 12, MANY), f"h264 64 x 48, 1 of 1 frames, 512000 ms; {HEARD}"),
     "longest movie": (field("mvhd", 16, 2 * MANY - 1), f"{GOOD}; {HEARD}"),
     "longest track": (field("tkhd", 20, 2 * MANY - 1), f"{GOOD}; {HEARD}"),
@@ -393,7 +393,10 @@ SOUNDS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: id3(*[(b"TXXX", b"\0%07d\0x" % n) for n in range(100_000)]) + without_tag(mutants.seed("mp3")),
         "mp3 44100 Hz 2 ch 1000 ms, read 1000 ms",
     ),
-    "tag longer than the file": (lambda: b"ID3\4\0\0\x7f\x7f\x7f\x7f" + without_tag(mutants.seed("mp3")), NO_AUDIO),
+    "tag longer than the file": (
+        lambda: b"ID3\4\0\0\x7f\x7f\x7f\x7f" + without_tag(mutants.seed("mp3")),
+        "mp3 44100 Hz 2 ch 1000 ms, read 1000 ms",
+    ),
 }
 TEXTS = {
     "ffconcat": "ffconcat version 1.0\nfile '{canary}'\n",
@@ -464,13 +467,17 @@ def test_no_text_names_another_file(tmp_path: Path, text: str, suffix: str) -> N
     make_video(tmp_path / "canary.mp4", frames=3)
     path = tmp_path / f"upload.{suffix}"
     path.write_text(TEXTS[text].format(canary=tmp_path / "canary.mp4"))
-    assert (as_video(path), as_sound(path)) == (NO_VIDEO, NO_AUDIO)
+    assert_not_taken(path)
 
 
 @pytest.mark.parametrize("magic", OTHERS)
 def test_other_kinds_of_file_are_not_opened(tmp_path: Path, magic: bytes) -> None:
     path = tmp_path / "upload.mp4"
     path.write_bytes(magic + bytes(range(256)) * 40)
+    assert_not_taken(path)
+
+
+def assert_not_taken(path: Path) -> None:
     for told, no, formats in (
         (as_video(path), NO_VIDEO, "mp4 or mov"),
         (as_sound(path), NO_AUDIO, "mp3, wav, m4a or aac"),

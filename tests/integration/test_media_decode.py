@@ -253,7 +253,7 @@ def test_playlists_never_reach_ffmpeg(tmp_path: Path) -> None:
         ("a.m3u8", "#EXTM3U\n#EXTINF:1,\nsecret.mp4\n"),
     ):
         (tmp_path / name).write_text(text)
-        with pytest.raises(MediaError, match="content is not"):
+        with pytest.raises(MediaError, match="the file is a playlist; it must be mp4 or mov"):
             probe_video(tmp_path / name)
 
 

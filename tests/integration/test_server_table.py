@@ -547,7 +547,7 @@ REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         find(video_url="SITE/cut.mp4"),
         wrong(f"{V}: the file is damaged and cannot be read (Invalid data found when processing input)."),
     ),
-    (find(video_url="SITE/list.mp4"), wrong(f"{V}: the content is not an mp4 or mov file.")),
+    (find(video_url="SITE/list.mp4"), wrong(f"{V}: the file is a playlist; it must be mp4 or mov.")),
     (find(video_url="SITE/web.mp4"), wrong(f"{V}: the file is a Matroska or WebM video; it must be mp4 or mov.")),
     (find(video_url="SITE/s.mp3"), wrong(f"{V}: the file is mp3; a video must be mp4 or mov.")),
     (find(video_url="SITE/s.m4a"), wrong(f"{V}: the file is m4a; a video must be mp4 or mov.")),
@@ -559,7 +559,7 @@ REAL_ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (speak("codec.wav"), wrong(f"{F}.sound_file: the audio codec dfpwm is not supported.")),
     (speak("large.wav"), wrong(f"{F}.sound_file: the file is larger than 5 MB.")),
     (speak("good.mp4"), wrong(f"{F}.sound_file: the file is a video; audio must be mp3, wav, m4a or aac.")),
-    (speak("list.mp4"), wrong(f"{F}.sound_file: the content is not an mp3, wav, m4a or aac file.")),
+    (speak("list.mp4"), wrong(f"{F}.sound_file: the file is a playlist; it must be mp3, wav, m4a or aac.")),
     (call("POST", "/v1/files", b"junk"), wrong("file: the content is not an mp4, mov, mp3, wav, m4a or aac file.")),
 ]
 

@@ -50,6 +50,46 @@ def test_speech_at_another_rate_keeps_its_place() -> None:
     assert mixed.shape == (2 * RATE, 2)
 
 
+@pytest.mark.parametrize(
+    ("original", "speech", "wanted"),
+    [
+        ((8_000, 1), (48_000, 1), (48_000, 1)),
+        ((8_000, 1), (44_100, 2), (44_100, 2)),
+        ((44_100, 2), (48_000, 1), (48_000, 2)),
+        ((48_000, 2), (16_000, 1), (48_000, 2)),
+        ((48_000, 1), (16_000, 2), (48_000, 2)),
+        ((22_050, 1), (192_000, 1), (96_000, 1)),
+    ],
+)
+def test_the_result_has_the_higher_rate_and_the_more_channels(
+    original: tuple[int, int], speech: tuple[int, int], wanted: tuple[int, int]
+) -> None:
+    sounds = [
+        Audio(tone(hertz, 1_000, *form, level=0.3), form[0]) for hertz, form in ((400, original), (1_000, speech))
+    ]
+    mixed = mix(sounds[0], [Insert(sounds[1], 500, 1.0, 0.0)], 1_000)
+    assert (mixed.rate, mixed.channels, len(mixed.samples)) == (*wanted, wanted[0])
+    before, during = slice(wanted[0] // 20, wanted[0] * 9 // 20), slice(wanted[0] * 11 // 20, wanted[0] * 19 // 20)
+    whole = tone(400, 1_000, *wanted, level=0.3)
+    if original[0] == wanted[0]:
+        np.testing.assert_array_equal(mixed.samples[before], whole[before])
+    np.testing.assert_allclose(mixed.samples[before], whole[before], atol=1e-3)
+    np.testing.assert_allclose(
+        mixed.samples[during],
+        tone(1_000, 1_000, *wanted, level=0.3)[: wanted[0] // 2][
+            during.start - wanted[0] // 2 : during.stop - wanted[0] // 2
+        ],
+        atol=1e-3,
+    )
+
+
+def test_a_very_long_mix_keeps_to_the_usual_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duikou.media.limits.MAX_AUDIO_SAMPLES", 48_000)
+    speech = Insert(Audio(tone(400, 100, 96_000), 96_000), 0, 1.0, 0.0)
+    assert mix(None, [speech], 500).rate == 96_000
+    assert mix(None, [speech], 1_000).rate == 48_000
+
+
 def test_the_originals_gain_moves_in_a_ramp_and_never_jumps() -> None:
     constant = Audio(np.full((RATE, 1), 0.5, np.float32), RATE)
     silence = Audio(np.zeros((RATE // 2, 1), np.float32), RATE)
@@ -183,6 +223,6 @@ def test_whatever_is_inserted_nothing_clips_inside_and_nothing_changes_outside(
     covered = np.zeros(rate, bool)
     for at, ms, *_ in given_inserts:
         covered[at * 8 : (at + ms) * 8] = True
-    np.testing.assert_array_equal(mixed[~covered], original.samples[~covered])
+    assert mixed.shape == (rate, max(channels, *(wide for *_, wide in given_inserts), 1))
+    np.testing.assert_array_equal(mixed[~covered], np.broadcast_to(original.samples, mixed.shape)[~covered])
     assert np.abs(mixed).max() <= CEILING + 1e-5
-    assert mixed.shape == original.samples.shape

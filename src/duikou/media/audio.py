@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -15,25 +15,26 @@ import soxr
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.codec.context import Flags2
+from av.packet import Packet
 from scipy.ndimage import convolve1d, minimum_filter1d
 
 from duikou.arrays import Float32Array
 from duikou.errors import InputError, MediaError
-from duikou.media import demux, limits
-from duikou.media.probe import ELEMENTARY
+from duikou.media import demux, downmix, limits
+from duikou.media.downmix import STEREO, Samples
+from duikou.media.probe import ELEMENTARY, AudibleSpan, audible, sound_packets
 from duikou.media.scope import OriginalScope
 from duikou.timebase import Interval, ms_to_samples, round_half_up, samples_to_ms
 from duikou.units import MAX_VOLUME
 
-Samples = Float32Array
-"""(n, C) audio, full scale is 1."""
-
 _JITTER_S: Final = Fraction(5, 1000)  # time stamps may be rounded to a coarse clock; a gap of 5 ms is inaudible
 _RAMP_MS: Final = 10  # long enough that a change of gain does not click, shorter than a consonant
 _CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dBFS: leaves room for what the encoder's rounding adds
+MAX_RATE: Final = 96_000
+"""Samples per second of a mix, at most: the highest rate of AAC."""
+_USUAL_RATE: Final = 48_000  # of video; nobody hears what a higher one adds
 _LOOK_AHEAD_MS: Final = 5  # the limiter's gain falls over this time before a peak and rises over the same time after it
-_STEREO: Final = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Audio:
 
     def converted(self, *, rate: int | None = None, channels: int | None = None) -> Audio:
         """The same audio at another rate (soxr, high quality, no delay) and with another number of channels."""
-        samples = _with_channels(self.samples, channels or self.channels)
+        samples = _with_channels(self.samples, channels or self.channels, self.rate)
         if rate is None or rate == self.rate:
             return Audio(samples, self.rate)
         return Audio(soxr.resample(samples, self.rate, rate).astype(np.float32, copy=False), rate)
@@ -96,110 +97,159 @@ def read_audio(
     """Read the audio of an audio or video file, from `start_ms` to `end_ms` of its timeline (`None` is its end).
 
     Time 0 is the moment a player starts: a codec's priming is dropped. In mp4, mov and m4a, edit lists and late starts
-    are applied, and gaps become silence, so the audio of a video lies on the timeline of its frames.
+    are applied, and gaps become silence, so the audio of a video lies on the timeline of its frames. The length is that
+    of `probe`, by the packets: what cannot be decoded is silence.
     rate: resamples; `None` keeps the file's rate.
-    channels: mixes down or up; `None` keeps mono and stereo, and mixes more channels down to stereo.
+    channels: mixes down or up; `None` keeps mono and stereo, and mixes more channels down to stereo. Where a mix would
+        cancel sound, the strongest channel takes its place (`downmix`).
     Raises `MediaError` that names `field` for a file without audio, damaged, or longer than `limits.MAX_AUDIO_MS`.
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
         raise InputError(f"the range from {start_ms} ms to {end_ms} ms is empty or begins before 0.", field=field)
+    until_s = None if end_ms is None else Fraction(end_ms, 1000)
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         if stream is None:
             raise MediaError("the file has no audio.", field=field)
-        pieces = _pieces(file, stream, field=field)
-        if container in ELEMENTARY:
-            pieces = _from_first(pieces)
-        elif stream.duration and stream.start_time is not None and stream.time_base is not None:
-            pieces = _until(pieces, (stream.start_time + stream.duration) * stream.time_base)
-        found = _collect(pieces, start_ms, end_ms, field=field)
+        packets = sound_packets(file, stream, container, field=field)
+        zero_s = None if container in ELEMENTARY else Fraction(0)
+        span = audible(packets, stream, zero_s, until_s=until_s)
+    if span is None:
+        raise MediaError("the file has no audio that can be decoded.", field=field)
+    with demux.opened(path, field=field) as (file, container):  # again, since the packets have been read
+        stream = demux.audio_stream(file, field=field)
+        assert stream is not None
+        if container == "mp3":
+            # Headers often count frames wrongly, and FFmpeg would drop samples where they say that the file ends.
+            stream.codec_context.flags2 |= Flags2.skip_manual
+        pieces = _pieces(sound_packets(file, stream, container, field=field), stream, field=field)
+        found = _collect(_mended(pieces), span, start_ms, end_ms, field=field)
     return found.converted(rate=rate, channels=channels)
 
 
 @dataclass(frozen=True)
 class _Piece:
+    """Decoded samples. start_s: when the first one plays, on the clock of the packets.
+
+    source: (n, C) the channels that were mixed to stereo; `None` for mono and stereo.
+    """
+
     start_s: Fraction
     samples: Samples
     rate: int
+    source: Samples | None = None
+
+    @property
+    def end_s(self) -> Fraction:
+        """When the last sample ends."""
+        return self.start_s + Fraction(len(self.samples), self.rate)
 
 
-def _pieces(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[_Piece]:
-    """Decoded pieces in time order, without damaged packets."""
-    resampler: AudioResampler | None = None
-    shape: tuple[int, str, str] | None = None
+def _pieces(packets: Iterable[Packet[AudioStream]], stream: AudioStream, *, field: str) -> Iterator[_Piece]:
+    """Decoded pieces, without damaged packets. A frame without a time goes on where the one before it ended."""
+    flat: _Flattener | None = None
     total = 0
-    demux.select_stream(file, stream)
-    for count, packet in enumerate(file.demux(stream)):
-        limits.check_packets(count, field=field)
+    end_s = Fraction(0)
+    for frame in _decoded(packets):
+        rate, channels = frame.sample_rate, frame.layout.nb_channels
+        if flat is not None and rate != flat.shape[0]:
+            raise MediaError(f"the sample rate of the audio changes from {flat.shape[0]} to {rate}.", field=field)
+        limits.check_audio(rate, channels, field=field)
+        total += frame.samples
+        limits.check_length(samples_to_ms(total, rate), "audio", field=field)
+        pts, time_base = frame.dts if frame.pts is None else frame.pts, frame.time_base or stream.time_base
+        start_s = end_s if pts is None or time_base is None else pts * time_base
+        if flat is None or flat.shape != _shape(frame):
+            flat = _Flattener(frame)
+        try:
+            piece = flat.piece(frame, start_s)
+        except av.FFmpegError as error:
+            raise MediaError(f"audio of {channels} channels cannot be mixed to stereo.", field=field) from error
+        end_s = piece.end_s
+        yield piece
+
+
+def _shape(frame: AudioFrame) -> tuple[int, str, str]:
+    return frame.sample_rate, frame.layout.name, frame.format.name
+
+
+class _Flattener:
+    """Makes interleaved 32-bit floats of frames of one shape, and stereo of more channels."""
+
+    def __init__(self, frame: AudioFrame) -> None:
+        self.shape = _shape(frame)
+        more = frame.layout.nb_channels > STEREO
+        self._mix = AudioResampler(format="flt", layout="stereo" if more else frame.layout)
+        self._keep = AudioResampler(format="flt", layout=frame.layout) if more else None
+
+    def piece(self, frame: AudioFrame, start_s: Fraction) -> _Piece:
+        """The frame's samples. Raises `av.FFmpegError` for channels that FFmpeg cannot mix."""
+        source = None if self._keep is None else _flat(self._keep, frame)
+        return _Piece(start_s, _flat(self._mix, frame), frame.sample_rate, source)
+
+
+def _flat(resampler: AudioResampler, frame: AudioFrame) -> Samples:
+    parts = [one.to_ndarray().reshape(-1, one.layout.nb_channels) for one in resampler.resample(frame)]
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def _mended(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+    """The same pieces, with what mixing has cancelled. Those of more than two channels are joined to longer ones."""
+    mixer: downmix.Mixer | None = None
+    waiting: list[_Piece] = []
+    for piece in chain(pieces, [None]):
+        if waiting and (piece is None or not _joins(waiting, piece)):
+            mixer = mixer or downmix.Mixer(waiting[0].rate)
+            mix = np.concatenate([one.samples for one in waiting])
+            source = np.concatenate([one.source for one in waiting if one.source is not None])
+            yield _Piece(waiting[0].start_s, mixer.mend(mix, source), waiting[0].rate)
+            waiting = []
+        if piece is not None and piece.source is None:
+            yield piece
+        elif piece is not None:
+            waiting.append(piece)
+
+
+def _joins(waiting: Sequence[_Piece], piece: _Piece) -> bool:
+    """Whether a piece goes on where those that wait end, with the same channels, and they are not long enough yet."""
+    first = waiting[0]
+    if first.source is None or piece.source is None or piece.source.shape[1] != first.source.shape[1]:
+        return False
+    length_s = Fraction(sum(len(one.samples) for one in waiting), first.rate)
+    return length_s < downmix.STRETCH_S and abs(first.start_s + length_s - piece.start_s) <= _JITTER_S
+
+
+def _decoded(packets: Iterable[Packet[AudioStream]]) -> Iterator[AudioFrame]:
+    """Decoded frames, without those of damaged packets."""
+    for packet in packets:
         try:
             decoded: Sequence[AudioFrame] = packet.decode()
         except av.FFmpegError:
             continue
-        for frame in decoded:
-            if frame.pts is None or frame.time_base is None or not frame.samples:
-                continue
-            if shape is not None and frame.sample_rate != shape[0]:
-                raise MediaError(
-                    f"the sample rate of the audio changes from {shape[0]} to {frame.sample_rate}.",
-                    field=field,
-                )
-            limits.check_audio(frame.sample_rate, frame.layout.nb_channels, field=field)
-            total += frame.samples
-            limits.check_length(samples_to_ms(total, frame.sample_rate), "audio", field=field)
-            start = frame.pts * frame.time_base
-            now = (frame.sample_rate, frame.layout.name, frame.format.name)
-            if resampler is None or now != shape:
-                layout = "stereo" if frame.layout.nb_channels > _STEREO else frame.layout
-                resampler, shape = AudioResampler(format="flt", layout=layout), now
-            try:
-                flattened = resampler.resample(frame)
-            except av.FFmpegError as error:
-                channels = frame.layout.nb_channels
-                raise MediaError(f"audio of {channels} channels cannot be mixed to stereo.", field=field) from error
-            for flat in flattened:
-                samples = flat.to_ndarray().reshape(-1, flat.layout.nb_channels)
-                yield _Piece(start, samples.astype(np.float32, copy=False), frame.sample_rate)
+        yield from (frame for frame in decoded if frame.samples)
 
 
-def _from_first(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
-    """The same pieces on a timeline that begins with the first one."""
-    origin: Fraction | None = None
-    for piece in pieces:
-        origin = piece.start_s if origin is None else origin
-        yield replace(piece, start_s=piece.start_s - origin)
-
-
-def _until(pieces: Iterator[_Piece], end_s: Fraction) -> Iterator[_Piece]:
-    """The same pieces up to the end of the track. A codec's last frame may extend past it."""
-    for piece in pieces:
-        room = round_half_up((end_s - piece.start_s) * piece.rate)
-        if room > 0:
-            yield replace(piece, samples=piece.samples[:room])
-
-
-def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, field: str) -> Audio:
-    """Place pieces by their times and keep the requested range."""
+def _collect(pieces: Iterator[_Piece], span: AudibleSpan, start_ms: int, end_ms: int | None, *, field: str) -> Audio:
+    """Place pieces by their times and keep the requested range of the span. What no piece covers is silence."""
     kept: list[Samples] = []
-    rate = width = first = cursor = expected = 0
-    last: int | None = None
+    rate = width = first = last = cursor = expected = 0
     for piece in pieces:
+        at = round_half_up((piece.start_s - span.zero_s) * piece.rate)
         if not rate:
             rate, width = piece.rate, piece.samples.shape[1]
             first = cursor = ms_to_samples(start_ms, rate)
-            last = None if end_ms is None else ms_to_samples(end_ms, rate)
-            expected = round_half_up(piece.start_s * rate)
-        at = round_half_up(piece.start_s * rate)
+            last = span.samples(rate)
+            last = last if end_ms is None else min(last, ms_to_samples(end_ms, rate))
+            limits.check_samples(last - first, rate, width, field=field)
+            expected = at
         if abs(at - expected) <= _JITTER_S * rate:
             at = expected
         expected = at + len(piece.samples)
-        if last is not None and at >= last:
+        if at >= last:
             break
-        samples = _with_channels(piece.samples, width)[max(cursor - at, 0) :]
+        samples = _with_channels(piece.samples, width, rate)[max(cursor - at, 0) : max(last - at, 0)]
         if not len(samples):
             continue
-        most = min(ms_to_samples(limits.MAX_AUDIO_MS, rate), limits.MAX_AUDIO_SAMPLES // width)
-        if expected - first > most:
-            raise MediaError(f"the audio is longer than {samples_to_ms(most, rate) // 60_000} minutes.", field=field)
         if at > cursor:
             kept.append(np.zeros((at - cursor, width), np.float32))
         kept.append(samples)
@@ -207,19 +257,21 @@ def _collect(pieces: Iterator[_Piece], start_ms: int, end_ms: int | None, *, fie
     if not kept:
         what = f"has no audio between {start_ms} ms and {end_ms} ms" if rate else "has no audio that can be decoded"
         raise MediaError(f"the file {what}.", field=field)
-    return Audio(np.concatenate(kept)[: None if last is None else last - first], rate)
+    if cursor < last:
+        kept.append(np.zeros((last - cursor, width), np.float32))
+    return Audio(np.concatenate(kept), rate)
 
 
-def _with_channels(samples: Samples, channels: int) -> Samples:
-    """(n, C) samples with `channels` columns: the mean for one; mono goes to both left and right."""
+def _with_channels(samples: Samples, channels: int, rate: int) -> Samples:
+    """(n, C) samples with `channels` columns: see `downmix.mono` for one; mono goes to both left and right."""
     has = samples.shape[1]
     if has == channels:
         return samples
-    mono: Samples = samples if has == 1 else samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    mono = samples if has == 1 else downmix.mono(samples, rate)
     if channels == 1:
         return mono
     wide = np.zeros((len(samples), channels), np.float32)
-    wide[:, :_STEREO] = samples[:, :_STEREO] if has >= _STEREO else mono
+    wide[:, :STEREO] = samples[:, :STEREO] if has >= STEREO else mono
     return wide
 
 
@@ -227,21 +279,20 @@ def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> 
     """Mix `inserts` over `original` (silence where it is `None`) for `duration_ms`.
 
     Where a volume of the original applies, the result is original x `original_volume` + speech x `volume`; where
-    several apply, the smallest holds. Elsewhere the original is unchanged, bit for bit. Its gain changes over 10 ms,
-    inside the insert. A look-ahead limiter keeps what is changed below -0.1 dBFS and leaves quieter audio unchanged.
-    Rate and channels are the original's. Without an original they are the highest among the inserts.
+    several apply, the smallest holds. Elsewhere the original is unchanged, bit for bit if it has the highest rate. Its
+    gain changes over 10 ms, inside the insert. A look-ahead limiter keeps what is changed below -0.1 dBFS and leaves
+    quieter audio unchanged.
+    The result has the highest rate among the original and the inserts, at most `MAX_RATE`, and the most channels. What
+    has a lower rate is resampled, and mono goes to both left and right.
     """
     if duration_ms < 0:
         raise InputError(f"{duration_ms} ms is negative.", field="duration_ms")
-    if original is None:
-        rate = max((insert.audio.rate for insert in inserts), default=48_000)
-        channels = max((insert.audio.channels for insert in inserts), default=1)
-    else:
-        rate, channels = original.rate, original.channels
+    rate, channels = _mix_format([one for one in (original, *(insert.audio for insert in inserts)) if one], duration_ms)
     total = ms_to_samples(duration_ms, rate)
     mixed = np.zeros((total, channels), np.float32)
     if original is not None:
-        mixed[: len(original.samples)] = original.samples[:total]
+        samples = original.converted(rate=rate, channels=channels).samples[:total]
+        mixed[: len(samples)] = samples
     throughout = [one.original_volume for one in inserts if one.original_scope is OriginalScope.VIDEO]
     usual, most = (min(throughout),) * 2 if throughout else (1.0, MAX_VOLUME)
     placed = [_place(insert, most, rate, channels, total) for insert in inserts]
@@ -254,6 +305,15 @@ def mix(original: Audio | None, inserts: Sequence[Insert], duration_ms: int) -> 
             stretch[one.start - start : one.end - start] += one.samples
         mixed[start:end] = _limited(stretch, ms_to_samples(_LOOK_AHEAD_MS, rate))
     return Audio(mixed, rate)
+
+
+def _mix_format(audio: Sequence[Audio], duration_ms: int) -> tuple[int, int]:
+    """Samples per second and channels of a mix."""
+    rate = min(max((one.rate for one in audio), default=_USUAL_RATE), MAX_RATE)
+    channels = max((one.channels for one in audio), default=1)
+    if duration_ms * rate * channels > 1000 * limits.MAX_AUDIO_SAMPLES:
+        rate = min(rate, _USUAL_RATE)
+    return rate, channels
 
 
 def repeated(audio: Audio, part: Interval, starts_ms: Sequence[int]) -> Audio:

@@ -24,20 +24,19 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import IntArray
 from duikou.errors import MediaError
-from duikou.media import iso, limits, sniff
+from duikou.media import iso, limits, riff, sniff
 from duikou.timebase import pts_to_ms
 
 VIDEO_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "av1", "libdav1d", "vp9", "prores", "mjpeg"})
 """Allowed video decoders: those for what cameras, phones and editors write into mp4 and mov."""
-_CODED: Final = frozenset(
-    {"aac", "alac", "mp3", "mp3float", "mp2", "mp2float", "opus", "flac", "ac3", "eac3", "amrnb", "amrwb"}
-)
+_CODED: Final = frozenset({"aac", "alac", "opus", "flac", "ac3", "eac3", "amrnb", "amrwb"})
+_MPEG: Final = frozenset({"mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float"})
 _ADPCM: Final = frozenset({"adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt"})
 _PCM: Final = frozenset({"pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"})
 _WIDE_PCM: Final = frozenset(
     f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be")
 )
-AUDIO_CODECS: Final = _CODED | _ADPCM | _PCM | _WIDE_PCM
+AUDIO_CODECS: Final = _CODED | _MPEG | _ADPCM | _PCM | _WIDE_PCM
 """Allowed audio decoders."""
 PHOTO_CODECS: Final = frozenset({"mjpeg", "png", "webp"})
 """Allowed decoders of photos."""
@@ -113,10 +112,13 @@ def opened(path: Path, *, field: str, formats: Sequence[str] = sniff.FORMATS) ->
 
     formats: see `sniff.container`.
     """
-    name = sniff.container(path, field=field, formats=formats)
-    if sniff.DEMUXERS[name] == "mov":
+    content = sniff.recognised(path, field=field, formats=formats)
+    name = content.container
+    assert name is not None
+    demuxer = sniff.DEMUXERS[name]
+    if demuxer == "mov":
         iso.check(path, field=field)
-    with _readable(path, sniff.DEMUXERS[name], _DECODER_OPTIONS, field=field) as file:
+    with _readable(path, demuxer, _DECODER_OPTIONS, field=field, start=content.start) as file:
         yield file, name
 
 
@@ -136,11 +138,13 @@ def opened_photo(path: Path, kind: str, *, field: str) -> Iterator[tuple[InputCo
 
 
 @contextmanager
-def _readable(path: Path, demuxer: str, options: dict[str, str], *, field: str) -> Iterator[InputContainer]:
-    """The open file, its number of streams checked. options: of its decoders."""
+def _readable(
+    path: Path, demuxer: str, options: dict[str, str], *, field: str, start: int = 0
+) -> Iterator[InputContainer]:
+    """The open file, its number of streams checked. options: of its decoders. start: where the content begins."""
     limits.limit_allocations()
     try:
-        with _opened(path, demuxer, options, field=field) as file:
+        with _opened(path, demuxer, options, field=field, start=start) as file:
             limits.check_streams(len(file.streams), field=field)
             yield file
     except av.FFmpegError as error:
@@ -151,7 +155,7 @@ def _readable(path: Path, demuxer: str, options: dict[str, str], *, field: str) 
         raise MediaError(f"the file {what}.", field=field) from error
 
 
-def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str) -> InputContainer:
+def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str, start: int) -> InputContainer:
     began = time.monotonic()
     try:
         file = av.open(
@@ -162,7 +166,8 @@ def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str) ->
                 "format_whitelist": demuxer,
                 "protocol_whitelist": "file",
                 "max_streams": str(2 * limits.MAX_STREAMS),  # up to here the error states the number
-                "skip_initial_bytes": str(sniff.tag_bytes(path)),
+                "skip_initial_bytes": str(start),
+                **({"ignore_length": "1"} if demuxer == "wav" and riff.is_cut_short(path, start) else {}),
             },
             metadata_errors="replace",
             timeout=(limits.OPEN_S, None),

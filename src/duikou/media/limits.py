@@ -120,3 +120,10 @@ def check_audio(rate: int, channels: int, *, field: str) -> None:
         )
     if channels > MAX_CHANNELS:
         raise MediaError(f"the audio has {channels} channels; at most {MAX_CHANNELS} are accepted.", field=field)
+
+
+def check_samples(samples: int, rate: int, channels: int, *, field: str) -> None:
+    """Check the length of audio that is to be held in memory."""
+    most = min(MAX_AUDIO_MS * rate // 1000, MAX_AUDIO_SAMPLES // channels)
+    if samples > most:
+        raise MediaError(f"the audio is longer than {most // rate // 60} minutes.", field=field)

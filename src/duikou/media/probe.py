@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +15,15 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from duikou.errors import MediaError
-from duikou.media import demux, limits, sniff
-from duikou.timebase import Milliseconds, Rate, round_half_up
+from duikou.media import demux, limits, sniff, tags
+from duikou.timebase import Milliseconds, Rate, round_half_up, samples_to_ms
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a timeline: time 0 is the first audible sample."""
+TAGGED: Final = frozenset({"mp3", "aac"})
+"""Containers whose sound may be followed by tags that FFmpeg takes for sound."""
+_MOVIE_TICK_S: Final = Fraction(1, 1000)  # edit lists usually count in ms, rounded down
+_LONGEST: Final = 4  # times the longest packet before it: few encoders vary the length, and those by less
 _SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
 
 
@@ -79,34 +84,105 @@ def audio_info(path: Path, *, field: str) -> AudioInfo | None:
         stream = demux.audio_stream(file, field=field)
         assert stream is not None
         context = stream.codec_context
-        duration = _audible_ms(file, stream, from_zero=container not in ELEMENTARY, field=field)
+        zero_s = None if container in ELEMENTARY else Fraction(0)
+        span = audible(sound_packets(file, stream, container, field=field), stream, zero_s)
+        if span is None:
+            return None
+        duration = samples_to_ms(span.samples(context.sample_rate), context.sample_rate)
         limits.check_length(duration, "audio", field=field)
         if duration <= 0:
             return None
         return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels, duration)
 
 
-def _audible_ms(file: InputContainer, stream: AudioStream, *, from_zero: bool, field: str) -> int:
-    """End of the last sample in ms, counted from the timeline's 0 or from the first sample."""
+@dataclass(frozen=True)
+class AudibleSpan:
+    """What a player plays of an audio track. zero_s: where time 0 is. end_s: end of the last sample.
+
+    Both are seconds on the clock of the track's packets.
+    """
+
+    zero_s: Fraction
+    end_s: Fraction
+
+    def samples(self, rate: int) -> int:
+        """Length from time 0, in samples."""
+        return round_half_up((self.end_s - self.zero_s) * rate)
+
+
+def sound_packets(
+    file: InputContainer, stream: AudioStream, container: str, *, field: str
+) -> Iterator[Packet[AudioStream]]:
+    """The packets of an audio track, and the empty one that ends it. Leaves `file` at its end."""
+    path = Path(file.name.removeprefix("file:"))
+    end = tags.content_end(path) if container in TAGGED else None
+    demux.select_stream(file, stream)
+    for count, packet in enumerate(file.demux(stream)):
+        limits.check_packets(count, field=field)
+        if end is None or packet.pos is None or packet.pos < end:
+            yield packet
+
+
+def audible(
+    packets: Iterable[Packet[AudioStream]],
+    stream: AudioStream,
+    zero_s: Fraction | None,
+    *,
+    until_s: Fraction | None = None,
+) -> AudibleSpan | None:
+    """The audible span of an audio track by its packets; `None` for an empty track.
+
+    What the header says of the length only counts where it cuts the last packet, as the padding of a codec or an edit
+    list does: headers of files that were cut or streamed are often wrong, and packets are what is played.
+    zero_s: time 0 on the clock of the packets; `None` for the first audible sample.
+    until_s: where the caller stops reading, in seconds after time 0; packets after it are not read.
+    """
     rate = stream.codec_context.sample_rate
     base = stream.time_base or Fraction(1, rate)
     # Integer multiples of a unit that divides both time stamps and samples: ten times as fast as fractions.
     unit, tick, sample = Fraction(1, base.denominator * rate), base.numerator * rate, base.denominator
-    start, end = None, 0
-    demux.select_stream(file, stream)
-    for count, packet in enumerate(file.demux(stream)):
-        limits.check_packets(count, field=field)
-        if packet.pts is None or not demux.is_shown(packet):
+    zero, stop = (None if time is None else round_half_up(time / unit) for time in (zero_s, until_s))
+    first: int | None = None
+    last = end = expected = usual = 0
+    for packet in packets:
+        if not packet.size or packet.is_discard:
             continue
         drop_first, drop_last = _skipped(packet)
-        begins = packet.pts * tick + drop_first * sample
-        ends = (packet.pts + (packet.duration or 0)) * tick - drop_last * sample
+        pts = packet.dts if packet.pts is None else packet.pts
+        at = expected if pts is None else pts * tick
+        length = _length(stream, (packet.duration or 0) * tick, usual)
+        usual, expected = max(usual, length), at + length
+        begins, ends = at + drop_first * sample, expected - drop_last * sample
         if ends > begins:
-            start = begins if start is None else min(start, begins)
-            end = max(end, ends)
-    if start is None:
-        return 0
-    return round_half_up((end if from_zero else end - start) * unit * 1000)
+            first = begins if first is None else min(first, begins)
+            last, end = max(last, begins), max(end, ends)
+            if stop is not None and end - (first if zero is None else zero) > stop:
+                break
+    if first is None:
+        return None
+    if zero_s is None:
+        return AudibleSpan(first * unit, end * unit)
+    return AudibleSpan(zero_s, _cut_by_header(stream, last * unit, end * unit))
+
+
+def _length(stream: AudioStream, declared: int, usual: int) -> int:
+    """How long a packet sounds. usual: the longest one before it, 0 for the first.
+
+    Some writers leave out the duration, or let that of the last packet reach to where the header says the track ends.
+    That of PCM is right, since its packets are as long as their bytes.
+    """
+    if not declared:
+        return usual
+    exact = not usual or stream.codec_context.name.startswith("pcm_")
+    return declared if exact or declared <= _LONGEST * usual else usual
+
+
+def _cut_by_header(stream: AudioStream, last_s: Fraction, end_s: Fraction) -> Fraction:
+    """End of a track whose last packet begins at `last_s` and ends at `end_s`."""
+    if stream.duration is None or stream.start_time is None or stream.time_base is None:
+        return end_s
+    header_s = (stream.start_time + stream.duration) * stream.time_base
+    return header_s if last_s < header_s <= end_s - _MOVIE_TICK_S else end_s
 
 
 def _skipped(packet: Packet[AudioStream]) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 const RATE = 48_000; // for decoding alone; what plays them adapts
 const BIN = 128; // samples of a bin of the overview: fine enough that 60 s on a wide screen need no samples
+const BLOCK_S = 0.05; // of sound in which channels may cancel each other
+const LOST = 0.126; // power that is left of a channel where they do: -9 dB
 const kept = new Map();
 
 let context = null;
@@ -69,11 +71,21 @@ function heard(buffer) {
   return { durationMs: Math.round(buffer.duration * 1000), buffer, problem: "", gone: false, peak, peaks };
 }
 
-function mono(buffer) {
+/** The mean of an AudioBuffer's channels; the louder one where they cancel each other, as the server has it. */
+export function mono(buffer) {
   const first = buffer.getChannelData(0);
   if (buffer.numberOfChannels === 1) return first;
   const second = buffer.getChannelData(1);
-  return first.map((value, place) => (value + second[place]) / 2);
+  const samples = first.map((value, place) => (value + second[place]) / 2);
+  const block = Math.round(BLOCK_S * buffer.sampleRate);
+  for (let start = 0; start < samples.length; start += block) {
+    const power = (channel) => channel.subarray(start, start + block).reduce((sum, value) => sum + value * value, 0);
+    const [left, right] = [power(first), power(second)];
+    if (power(samples) < LOST * Math.max(left, right)) {
+      samples.set((left < right ? second : first).subarray(start, start + block), start);
+    }
+  }
+  return samples;
 }
 
 function overview(samples) {
