@@ -124,7 +124,7 @@ def test_real_speech_belongs_to_the_lips_that_its_motion_drives(tmp_path: Path) 
     samples = said[0].samples.astype(np.float32)
     frames = int(len(samples) / said[0].rate * 25)
     times = np.arange(frames) * FRAME_MS / 1000
-    gaps = [articulate(one.samples.astype(np.float32), one.rate).at(times)[:, 0] for one in said]
+    gaps = [articulate(one.samples.astype(np.float32), one.rate).at(times)[:, 0].astype(np.float64) for one in said]
     path = make_video(
         tmp_path / "talk.mp4", size=(64, 48), frames=frames, sound=samples[:, None], sound_rate=said[0].rate
     )
