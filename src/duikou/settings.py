@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
 
+PREFIX = "DUIKOU_"
+AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SHORTEST_SECRET = 8  # characters; removing a shorter text from every line would make lines unreadable
+OTHERS = ("DEBUG", "SERVER", "KEY")  # variables of the command line with the same prefix that are no settings
+_SECRET_OPTION = re.compile("pass|secret|key|token|auth|signature", re.IGNORECASE)
 _NAMESERVER = re.compile(r"\[(.*)\](?::\d+)?$|^([\d.]+):\d+$")  # an address with a port
 
 
 class Settings(BaseSettings):
-    """All settings. The command line and the server read them once; lower layers take plain values."""
+    """All settings. The command line and the server read them once; lower layers take plain values.
 
-    model_config = SettingsConfigDict(env_prefix="DUIKOU_", frozen=True)
+    Values may be secret: errors name the setting and never show its value.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address that the server binds to.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the server binds to; 0 picks a free one.")
@@ -117,17 +129,23 @@ class Settings(BaseSettings):
     @field_validator("private_sources", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
-        if isinstance(value, str):
+        if not isinstance(value, str):
+            return value
+        try:
             return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-        return value
+        except ValueError:
+            raise ValueError("must be networks such as 10.1.0.0/16, separated by commas") from None
 
     @field_validator("nameservers", mode="before")
     @classmethod
     def _split_nameservers(cls, value: object) -> object:
         if isinstance(value, str):
             value = tuple(part.strip() for part in value.split(",") if part.strip())
-        for part in value if isinstance(value, tuple) else ():
-            ip_address(_NAMESERVER.sub(r"\1\2", part))
+        try:
+            for part in value if isinstance(value, tuple) else ():
+                ip_address(_NAMESERVER.sub(r"\1\2", part))
+        except ValueError:
+            raise ValueError("must be addresses such as 9.9.9.9 or 9.9.9.9:53, separated by commas") from None
         return value
 
     @field_validator("c2pa_certificate", "c2pa_key", mode="before")
@@ -141,11 +159,13 @@ class Settings(BaseSettings):
             raise ValueError("DUIKOU_BROKER_URL must begin with amqp://, amqps://, redis:// or rediss://")
         if self.broker_url and not self.database_url:
             raise ValueError(
-                "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL: other machines cannot read this one's SQLite database"
+                "DUIKOU_DATABASE_URL is missing: DUIKOU_BROKER_URL is set, and other machines cannot read this one's "
+                "SQLite database"
             )
         if self.database_url and not self.storage_url:
             raise ValueError(
-                "DUIKOU_DATABASE_URL needs DUIKOU_STORAGE_URL: every server on the database must find the files"
+                "DUIKOU_STORAGE_URL is missing: DUIKOU_DATABASE_URL is set, and every server on that database must "
+                "find the same files"
             )
         return self
 
@@ -154,3 +174,35 @@ class Settings(BaseSettings):
         if (self.c2pa_certificate is None) != (self.c2pa_key is None):
             raise ValueError("DUIKOU_C2PA_CERTIFICATE and DUIKOU_C2PA_KEY must be set together")
         return self
+
+    def secrets(self) -> frozenset[str]:
+        """Texts that must show nowhere: passwords and tokens, also as parts of addresses, and those of AWS."""
+        urls = (self.database_url, self.broker_url, self.storage_url, self.otel_endpoint, self.public_url)
+        given = {self.metrics_token, *urls, *(os.environ.get(name, "") for name in AWS_SECRETS)}
+        for url in urls:
+            given |= _credentials(url)
+        return frozenset(text for text in given if len(text) >= SHORTEST_SECRET)
+
+
+def _credentials(url: str) -> set[str]:
+    """User and password of an address, the password alone, and secret values of its query."""
+    address, _, query = url.partition("?")
+    found = {pair.partition("=")[2] for pair in query.split("&") if _SECRET_OPTION.search(pair.partition("=")[0])}
+    login, at, _ = address.partition("://")[2].rpartition("@")
+    if at:
+        found |= {login, login.partition(":")[2]}
+    return found | {unquote(text) for text in found}
+
+
+def misspelt(environment: Iterable[str]) -> list[str]:
+    """A sentence for each variable of the environment that looks like a setting and is none.
+
+    environment: names of variables.
+    """
+    known = [f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *OTHERS)]
+    found = []
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = get_close_matches(name.upper(), known, 1)
+            found.append(f"there is no setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    return found

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import studio_work
 from live_server import in_thread, make_key, settings, sources
-from media_maker import make_video
+from media_maker import make_video, tone
 from playwright.sync_api import Browser, Page, expect
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways
 
@@ -274,15 +274,18 @@ def past(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "session": {**state["session"], "expiresAt": 1}}
 
 
-def test_a_video_without_faces_says_what_helps(browser: Browser, clip: Path, tmp_path: Path) -> None:
+def test_a_video_without_faces_says_what_helps(browser: Browser, tmp_path: Path) -> None:
+    long_sound = make_video(tmp_path / "v.mp4", size=(720, 1280), fps=10, frames=24, sound=tone(220, 3_400))
     with (
         in_thread(settings(tmp_path), studio_work.NOBODY) as client,
         opened(browser, str(client.base_url), size=NARROW, dark=True) as watched,
     ):
         studio = Studio(watched.page)
-        drop(watched.page.get_by_role("main"), clip)
+        drop(watched.page.get_by_role("main"), long_sound)
         faces = studio.region(FACES)
         expect(faces.get_by_text(studio.t("faces.none"))).to_be_visible()
+        expect(faces.get_by_role("heading", name=studio.t("faces.video"))).to_be_visible()
+        expect(faces.get_by_text(studio.t("warning.sound_cut"))).to_be_visible()
         expect(faces.get_by_text(studio.t("faces.none.how", min=2))).to_be_visible()
         expect(faces.get_by_text(studio.t("warning.turned_away"))).to_be_visible()
         expect(faces.get_by_role("button")).to_have_count(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 PARENTS = frozenset(
@@ -71,3 +71,31 @@ def content(data: bytes, kind: str, number: int = 0) -> bytes:
 def box(kind: str, body: bytes = b"") -> bytes:
     """A box as bytes."""
     return struct.pack(">I4s", 8 + len(body), kind.encode("latin-1")) + body
+
+
+def later(data: bytes, seconds: Mapping[int, float]) -> bytes:
+    """The same fragments with other times: `seconds` later, by track."""
+    new, track, scales = bytearray(data), 0, {}
+    for one in walk(data):
+        kind, long = one.path.rpartition("/")[2], data[one.body] == 1
+        if kind in {"tkhd", "tfhd"}:
+            track = _number(data, one.body + (4 if kind == "tfhd" else 20 if long else 12))
+        elif kind == "mdhd":
+            scales[track] = _number(data, one.body + (20 if long else 12))
+        elif kind == "tfdt":
+            size = 8 if long else 4
+            time = int.from_bytes(data[one.body + 4 : one.body + 4 + size], "big")
+            time += round(seconds.get(track, 0) * scales[track])
+            new[one.body + 4 : one.body + 4 + size] = time.to_bytes(size, "big")
+    return bytes(new)
+
+
+def edit_list(*edits: tuple[int, int], version: int = 0) -> bytes:
+    """The content of a box `elst`. edits: duration in the movie's unit and start in the track's, -1 for nothing."""
+    form = ">Iihh" if version == 0 else ">Qqhh"
+    rows = b"".join(struct.pack(form, duration, start, 1, 0) for duration, start in edits)
+    return struct.pack(">B3xI", version, len(edits)) + rows
+
+
+def _number(data: bytes, at: int) -> int:
+    return int(struct.unpack_from(">I", data, at)[0])

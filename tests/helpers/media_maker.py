@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
@@ -216,6 +218,81 @@ def trim(source: Path, output: Path, *, start_ms: int) -> Path:
             shift = int(Fraction(start_ms, 1000) / packet.time_base)
             packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
             new.mux(packet)
+    return output
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a stream with a format of its own, see `make_joined`.
+
+    aspect: of the stored pixels. turn: degrees anticlockwise by which a player turns them, in a message of H.264.
+    """
+
+    size: tuple[int, int] = (192, 128)
+    frames: int = 8
+    aspect: Fraction = Fraction(1)
+    pixel_format: str = "yuv420p"
+    full_range: bool = False
+    turn: int = 0
+    paint: Callable[[int, int, int], Image] = numbered
+
+    def encoder(self) -> VideoCodecContext:
+        """An encoder whose key frames repeat the headers, as in a stream that was joined."""
+        context = VideoCodecContext.create("libx264", "w")
+        assert isinstance(context, VideoCodecContext)
+        self.configure(context)
+        return context
+
+    def configure(self, context: VideoCodecContext) -> None:
+        """Set the format."""
+        context.width, context.height = self.size
+        context.pix_fmt, context.sample_aspect_ratio = self.pixel_format, self.aspect
+        context.time_base, context.framerate = Fraction(1, 12_800), Fraction(25)
+        context.colorspace = 1
+        context.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
+
+    def packets(self, context: VideoCodecContext, first: int, stream: VideoStream) -> Iterator[av.Packet]:
+        """The encoded frames, numbered from `first`."""
+        found = []
+        for number in range(first, first + self.frames):
+            frame = to_yuv(self.paint(number, *self.size), self.pixel_format, full_range=self.full_range)
+            frame.pts, frame.time_base = 512 * number, Fraction(1, 12_800)
+            found += context.encode(frame)
+        found += context.encode(None)
+        if not self.turn:
+            return iter(found)
+        turned = BitStreamFilterContext(f"h264_metadata=display_orientation=insert:rotate={self.turn}", stream)
+        return (one for packet in found for one in turned.filter(packet))
+
+
+def make_joined(path: Path, *parts: Part) -> Path:
+    """Write an mp4 of H.264 at 25 frames per second whose format changes from part to part."""
+    with av.open(str(path), "w", options={"video_track_timescale": "12800"}) as file:
+        stream = file.add_stream("libx264", rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.time_base = Fraction(1, 12_800)
+        parts[0].configure(stream.codec_context)
+        first, context = 0, stream.codec_context
+        for part in parts:
+            for packet in part.packets(part.encoder() if first else context, first, stream):
+                packet.stream, packet.duration = stream, 512
+                file.mux(packet)
+            first += part.frames
+    return path
+
+
+FRAGMENTS = "frag_keyframe+default_base_moof+empty_moov"
+"""FFmpeg's flags of a file in fragments without edit lists; `+delay_moov` puts the delays of codecs into edit lists."""
+
+
+def fragmented(source: Path, output: Path, flags: str = FRAGMENTS) -> Path:
+    """Copy a video into fragments that begin at key frames, as recorders and packagers write them."""
+    with av.open(str(source)) as old, av.open(str(output), "w", format="mp4", options={"movflags": flags}) as new:
+        pairs = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = pairs[packet.stream.index]
+                new.mux(packet)
     return output
 
 

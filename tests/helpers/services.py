@@ -285,13 +285,16 @@ class Rabbit(Service):
     def answers(self) -> bool:
         return _listens(self.port) and _listens(self._management) and self._managed("GET", "overview") is not None
 
-    def fresh(self) -> str:
-        """The address of a new, empty virtual host."""
+    def fresh(self, password: str = "") -> str:
+        """The address of a new, empty virtual host, for a user of its own where a password is given."""
         name = f"test_{secrets.token_hex(6)}"
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        for path, body in ((f"vhosts/{name}", {}), (f"permissions/{name}/guest", everything)):
+        user = name if password else "guest"
+        if password:
+            assert self._managed("PUT", f"users/{user}", {"password": password, "tags": ""}) is not None
+        for path, body in ((f"vhosts/{name}", {}), (f"permissions/{name}/{user}", everything)):
             assert self._managed("PUT", path, body) is not None, f"{path} was refused"
-        return self._url(name)
+        return self._url(name).replace("guest:guest", f"{user}:{password}") if password else self._url(name)
 
     def queues(self, url: str) -> dict[str, int]:
         """The queues of a virtual host, with how many messages are ready or in hand in each, as last counted."""

@@ -32,6 +32,15 @@ PICTURE = b"\xff\xd8picture\xff\xd9"
 PHOTO = b"photo"
 HELD = "held"  # the name of the file that a piece of held work waits to see gone
 STEPS = (0.25, 0.5, 0.75)  # progress of stepwise work while it waits for each release
+NOISE = (
+    b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n",
+    b"[h264 @ 0x1] error while decoding MB\n\n",
+    b"no text: \xff\xfe\n",
+    b'{"event": "task succeed", "task_id": "9"}\n',
+    b"half ",
+    b"a line\r\n",
+)
+"""What noisy work writes to standard error."""
 ENDLESS_S = 600  # longer than any test: only a signal ends such work
 
 Deed = Callable[[Path, Progress], None]  # takes a folder that it may write to
@@ -51,9 +60,10 @@ def sound(**what: Any) -> bytes:
 
 def probe_video(path: Path, field: str, progress: Progress) -> VideoInfo:
     what = _read(path, "video", field)
-    ms = what["duration_ms"]
+    ms, heard_ms = what["duration_ms"], what.get("heard_ms")
+    heard = None if heard_ms is None else AudioInfo("aac", 48_000, 1, heard_ms)
     return VideoInfo(
-        what.get("container", "mp4"), "h264", what["width"], what["height"], 0, ms // 40, Fraction(25), ms, None
+        what.get("container", "mp4"), "h264", what["width"], what["height"], 0, ms // 40, Fraction(25), ms, heard
     )
 
 
@@ -175,6 +185,21 @@ def _hang(place: Path, progress: Progress) -> None:
         time.sleep(0.1)
 
 
+def _noisy(place: Path, progress: Progress) -> None:
+    """Write to standard error and output as C++ libraries do, and more: `NOISE`, a line too long, and a flood."""
+    for line in NOISE:
+        os.write(2, line)
+    os.write(1, b"to standard output\n")
+    os.write(2, b"z" * 300_000 + b"\n")
+    for number in range(1000):
+        os.write(2, b"flood %d\n" % number)
+
+
+def _last_words(place: Path, progress: Progress) -> None:
+    os.write(2, b"free(): invalid pointer")
+    os.abort()
+
+
 def _slow(place: Path, progress: Progress) -> None:
     for step in range(20):
         progress("slow", step / 20)
@@ -221,6 +246,8 @@ DEEDS: dict[str, Deed] = {
     "hog": _hog,
     "hang": _hang,
     "slow": _slow,
+    "noisy": _noisy,
+    "last_words": _last_words,
     "held": _held,
     "stepwise": _stepwise,
 }

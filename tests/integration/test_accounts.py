@@ -39,7 +39,7 @@ def test_a_name_that_is_none_makes_no_account(accounts: Accounts, name: str) -> 
     with pytest.raises(InputError, match="a name has 1 to 64"):
         accounts.make(name, KeyKind.PLAIN)
     if name != OPEN:
-        with pytest.raises(InputError, match="a name has 1 to 64"):
+        with pytest.raises(NotFoundError, match="there is no account"):
             accounts.set_priority(name, 2)
     assert accounts.all() == []
 

@@ -108,6 +108,7 @@ def test_faces_as_json_with_the_server_in_the_environment(
         "frames": FRAMES,
         "duration_ms": VIDEO_MS,
         "rejected": [rejected],
+        "warnings": [],
     }
     assert faces[0]["speaking"] == [{"start_ms": 500, "end_ms": 2900, "score": 0.41}]
     assert faces[1] == {

@@ -122,7 +122,10 @@ def site():
     with sources(
         a__mp4=stub_work.video(),
         two__mp4=stub_work.video(
-            faces=[[0, 10_000], [2_000, 10_000]], rejected=["hidden_lips"], speaking={"1": [[2_000, 6_500, 0.4]]}
+            faces=[[0, 10_000], [2_000, 10_000]],
+            rejected=["hidden_lips"],
+            speaking={"1": [[2_000, 6_500, 0.4]]},
+            heard_ms=10_400,
         ),
         s__mp3=stub_work.sound(),
         held__mp3=stub_work.sound(render="held"),
@@ -184,6 +187,7 @@ def test_every_argument_reaches_the_work(connect: Connect, server: str, site: st
     assert [face.id for face in session.faces] == ["0", "1"]
     assert [warning.code for warning in session.rejected] == ["hidden_lips"]
     assert [face.speaking for face in session.faces] == [(), (Speaking(2_000, 6_500, 0.4),)]
+    assert [(warning.code, warning.end_ms) for warning in session.warnings] == [("sound_cut", 10_400)]
     photo = tmp_path / "smile.jpg"
     photo.write_bytes(stub_work.PHOTO)
     uploaded = client.upload(speech(tmp_path / "s.mp3"))

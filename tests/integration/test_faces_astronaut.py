@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 from flat_face import flat_face
-from media_maker import make_video
+from media_maker import Part, make_joined, make_video
 
 from duikou.errors import MediaError
 from duikou.faces.detector import Detector
@@ -291,6 +291,25 @@ def test_a_flat_drawing_has_a_warning_and_keeps_its_interval(tmp_path):
     assert face.usable.all()
     (warning,) = face.warnings
     assert (warning.code, warning.interval) == ("drawn_face", face.interval)
+
+
+def test_a_face_is_followed_where_the_size_of_the_frame_changes(tmp_path, portrait):
+    large = cv2.resize(portrait, None, fx=ZOOM, fy=ZOOM)
+    high = cv2.copyMakeBorder(large, 152, 100, 0, 0, cv2.BORDER_CONSTANT, value=(90, 90, 90))[:, :672]
+    wide = cv2.copyMakeBorder(large, 0, 0, 152, 104, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+    parts = [
+        Part(size=(image.shape[1], image.shape[0]), frames=13, paint=lambda *_, image=image: image)
+        for image in (wide, high)
+    ]
+    (face,) = identify_faces(Video.open(make_joined(tmp_path / "clip.mp4", *parts))).faces
+    assert (face.interval.start_ms, face.interval.end_ms) == (0, 26 * 40)
+    # The second picture is 672 x 1020, in a frame of 1024 x 768: three quarters as large, 258 pixels from the left.
+    scale, left = 768 / 1_020, 258
+    for row, frame in enumerate(face.track.frames):
+        for number, (x, y) in PLACES.items():
+            large_x, large_y = ZOOM * x, ZOOM * y
+            place = (large_x + 152, large_y) if frame < 13 else (left + large_x * scale, (large_y + 152) * scale)
+            assert np.linalg.norm(face.track.landmarks[row, number, :2] - place) < ZOOM * TOLERANCE, (frame, number)
 
 
 def test_a_face_that_goes_and_comes_is_two_and_its_ends_are_right_to_a_frame(tmp_path, portrait):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from live_server import (
     ended,
     held,
     identify,
+    in_thread,
     order,
     release,
     settings,
@@ -39,7 +41,10 @@ from duikou.database.engine import Database
 from duikou.errors import StorageError
 from duikou.server import serve
 from duikou.storage.factory import open_files
+from duikou.tasks import neglect
 from duikou.tasks.accounts import Accounts, KeyKind
+from duikou.tasks.states import Fault, Queue
+from duikou.tasks.store import Store
 
 pytestmark = pytest.mark.long
 
@@ -347,6 +352,45 @@ def test_a_server_names_the_service_that_it_misses(postgres, rabbit, s3, fresh, 
                 until(lambda: server.client.get("/readyz").status_code == 200)
 
 
+def test_who_waits_for_faces_that_no_worker_looks_for_is_told_in_time(fresh, site, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(neglect, "PATIENCE_S", 1)
+    common = fresh()
+    for name, value in common.pop("environment").items():
+        monkeypatch.setenv(name, value)
+    warning = (
+        "No worker takes identify tasks, though some have waited for 1 s; start `duikou worker --queues identify`, or "
+        "look at its log."
+    )
+    with in_thread(settings(tmp_path, **common), stub_work.WORK) as client:
+        assert client.get("/readyz").json()["data"] == {"status": "ready"}
+        refused = client.post(IDENTIFY, json={"video_url": f"{site}/a.mp4"})
+        sentence = "No worker has taken this video for 10 s; try again later."
+        assert (refused.status_code, refused.json()["code"], refused.json()["message"]) == (503, 5001, sentence)
+        assert refused.headers["retry-after"] == "10"
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["data"]) == (200, {"status": "ready", "warnings": [warning]})
+        with closing(Database(common["database_url"])) as database, ThreadPoolExecutor(1) as pool:
+            store = Store(database)
+            assert store.queue.claim(Queue.IDENTIFY) is None, "who gave up waits no longer"
+            asked = pool.submit(client.post, IDENTIFY, json={"video_url": f"{site}/a.mp4"})
+            found = until(lambda: store.queue.claim(Queue.IDENTIFY))
+            until(lambda: client.get("/readyz").json()["data"] == {"status": "ready"})
+            assert not asked.done(), "somebody looks: the caller waits"
+            store.tasks.fail(found, "no face", Fault.INPUT, expires_at=2**50)
+            assert asked.result().json()["message"] == "video_url: no face."
+
+
+def test_a_server_whom_the_broker_refuses_does_not_start(fresh, tmp_path) -> None:
+    common = fresh()
+    common.pop("environment")
+    given = common | {
+        "broker_url": common["broker_url"].replace("guest:guest", "guest:wrong-password"),
+        "storage_url": tmp_path.as_uri(),
+    }
+    with pytest.raises(StorageError, match=r"^broker_url: the message broker refuses the user and the password$"):
+        serve(settings(tmp_path, **given))
+
+
 def test_calls_are_refused_and_not_broken_while_the_database_is_down(postgres, fleet, session_id, done, site) -> None:
     server = fleet[0].client
     path = httpx.URL(url_of(done)).raw_path.decode()
@@ -378,10 +422,10 @@ def test_a_worker_says_in_one_sentence_what_it_misses(tmp_path) -> None:
     bare = {name: value for name, value in os.environ.items() if not name.startswith("DUIKOU_")}
     for given, sentence in (
         ({}, "DUIKOU_BROKER_URL: a worker takes tasks from a broker; set DUIKOU_BROKER_URL, DUIKOU_DATABASE_URL and"),
-        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1"}, "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL"),
+        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1"}, "DUIKOU_DATABASE_URL is missing: DUIKOU_BROKER_URL is set, and"),
         (
             {"DUIKOU_BROKER_URL": "amqp://127.0.0.1", "DUIKOU_DATABASE_URL": "postgresql+psycopg://x"},
-            "DUIKOU_STORAGE_URL",
+            "DUIKOU_STORAGE_URL is missing: DUIKOU_DATABASE_URL is set, and every server on that database must find",
         ),
     ):
         command = [sys.executable, "-m", "duikou", "worker", "--data", str(tmp_path / "data")]
@@ -389,6 +433,39 @@ def test_a_worker_says_in_one_sentence_what_it_misses(tmp_path) -> None:
         assert found.returncode == 2, found
         assert sentence in " ".join(found.stderr.split())
         assert "Traceback" not in found.stderr
+
+
+def test_a_worker_that_cannot_work_says_why_and_ends_with_1(fresh, tmp_path) -> None:
+    common = fresh()
+    right = {f"DUIKOU_{name.upper()}": value for name, value in common.items() if name != "environment"}
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("DUIKOU_")} | S3.environment
+    broker, database = right["DUIKOU_BROKER_URL"], right["DUIKOU_DATABASE_URL"]
+    for given, sentence in (
+        (
+            {"DUIKOU_BROKER_URL": broker.replace("guest:guest", "guest:wrong-word")},
+            "DUIKOU_BROKER_URL: the message broker refuses the user and the password",
+        ),
+        (
+            {"DUIKOU_BROKER_URL": f"{broker}-other"},
+            "DUIKOU_BROKER_URL: the message broker has no such virtual host for this user",
+        ),
+        ({"DUIKOU_BROKER_URL": "amqp://127.0.0.1:1"}, "DUIKOU_BROKER_URL: the message broker does not answer"),
+        ({"DUIKOU_DATABASE_URL": f"{database}-other"}, "cannot be opened: its server has no database of that name"),
+        (
+            {"DUIKOU_STORAGE_URL": right["DUIKOU_STORAGE_URL"].replace("s3://", "s3://other")},
+            "DUIKOU_STORAGE_URL: the file storage refuses: the bucket is missing, or the credentials may not use it",
+        ),
+    ):
+        command = [sys.executable, "-m", "duikou", "worker", "--data", str(tmp_path / "data")]
+        found = subprocess.run(
+            command, env=bare | right | given, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert found.returncode == 1, found
+        *log, last = found.stderr.splitlines()
+        assert last.startswith("duikou: DUIKOU_")
+        assert last.endswith(sentence)
+        assert all(json.loads(line) for line in log)
+        assert "wrong-word" not in found.stderr
 
 
 def test_servers_on_one_database_without_a_broker_do_the_work_themselves(postgres, s3, site, tmp_path) -> None:

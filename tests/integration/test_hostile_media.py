@@ -275,23 +275,20 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
         field("mdhd", 12, 51_200_000),
         "the video has 100000 frames per second; at most 480 are accepted.",
     ),
-    "no time scale": (field("mdhd", 12, 0), f"h264 64 x 48, 1 of 1 frames, 512000 ms; {HEARD}"),
+    "no time scale": (field("mdhd", 12, 0), f"h264 64 x 48, 1 of 1 frames, 1000 ms; {HEARD}"),
     "no time scale of the movie": (field("mvhd", 12, 0), f"{GOOD}; {HEARD}"),
-    "negative time scale": (field("mdhd", 12, MANY), f"h264 64 x 48, 1 of 1 frames, 512000 ms; {HEARD}"),
+    "negative time scale": (field("mdhd", 12, MANY), f"h264 64 x 48, 1 of 1 frames, 1000 ms; {HEARD}"),
     "longest movie": (field("mvhd", 16, 2 * MANY - 1), f"{GOOD}; {HEARD}"),
     "longest track": (field("tkhd", 20, 2 * MANY - 1), f"{GOOD}; {HEARD}"),
     "longest media": (field("mdhd", 16, 2 * MANY - 1), f"{GOOD}; {HEARD}"),
     "largest track": (field("tkhd", 76, 0xFFFF0000), f"{GOOD}; {HEARD}"),
     "largest picture": (field("stsd", 40, 0xFFFFFFFF), f"{GOOD}; {HEARD}"),
-    "frames that last for hours": (
-        field("stts", 12, MANY - 1),
-        "the video extends to 167772 s; at most 86400 s are accepted.",
-    ),
-    "frames that last for nothing": (field("stts", 12, 0), f"h264 64 x 48, 2 of 2 frames, 1000 ms; {HEARD}"),
+    "frames that last for hours": (field("stts", 12, MANY - 1), f"h264 64 x 48, 1 of 1 frames, 1000 ms; {HEARD}"),
+    "frames that last for nothing": (field("stts", 12, 0), f"h264 64 x 48, 2 of 2 frames, 80 ms; {HEARD}"),
     "frames that go backwards": (field("stts", 12, 2 * MANY - 1), f"h264 64 x 48, 11 of 11 frames, 82 ms; {HEARD}"),
     "time stamps that wrap": (
         lambda: replaced(mutants.seed("mp4"), "stts", struct.pack(">II", 0, 25) + struct.pack(">II", 1, MANY - 1) * 25),
-        "the video extends to 167772 s; at most 86400 s are accepted.",
+        f"h264 64 x 48, 1 of 1 frames, 1000 ms; {HEARD}",
     ),
     "more times than frames": (field("stts", 8, 2 * MANY - 1), f"{GOOD}; {HEARD}"),
     "2,147,483,648 frames": (lambda: samples(MANY, 0), NO_FRAMES),
@@ -317,11 +314,11 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
     "begins at the end of time": (lambda: begins((1 << 63) - 1), DAMAGED),
     "begins where time wraps": (
         lambda: begins(1 << 63),
-        "the video extends to -720575940379280 s; at most 86400 s are accepted.",
+        "the video extends to 720575940379280 s; at most 86400 s are accepted.",
     ),
     "begins a tick before 0": (
         lambda: begins((1 << 64) - 1),
-        "h264 64 x 48, 25 of 25 frames, 1080 ms; aac 48000 Hz 1 ch 1080 ms, read 1080 ms",
+        f"{GOOD}; {HEARD}",
     ),
     "4,294,967,295 frames in a fragment": (
         lambda: replaced(mutants.seed("parts"), "trun", struct.pack(">III", 1, 2 * MANY - 1, 100)),
@@ -572,14 +569,3 @@ def test_a_picture_that_outgrows_its_file_while_it_is_read(tmp_path: Path, monke
     assert as_video(path) == "h264 96 x 80, 3 of 3 frames, 120 ms"
     monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 48)
     assert as_video(path) == "the picture is 96 x 80 pixels; at most 3072 in total are accepted."
-
-
-def test_pictures_that_grow_are_played_backwards_in_smaller_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = make_video(tmp_path / "video.mp4", frames=30)
-    monkeypatch.setattr(decode, "BLOCK_BYTES", 5 * 192 * 128 * 3 // 2)
-    real = decode._bytes
-    grown = iter([1] + [real(next(decode.frames(path)).stored)] * 10_000)  # type: ignore[arg-type]
-    monkeypatch.setattr(decode, "_bytes", lambda stored: next(grown))
-    assert [frame.index for frame in decode.backwards(path, start=0, stop=30)] == list(range(29, -1, -1))

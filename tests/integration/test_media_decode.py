@@ -25,7 +25,7 @@ VIDEOS: dict[str, dict[str, Any]] = {
     "open_groups": {"options": {"bf": "3", "g": "8", "x264-params": "open-gop=1"}},
     "variable": {"pts": UNEVEN, "time_base": Fraction(1, 9_000)},
     "last_frame_longer": {"pts": UNEVEN, "time_base": Fraction(1, 9_000), "last_duration": 777, "options": {"bf": "0"}},
-    "late": {"pts": [507 + 512 * number for number in range(20)]},
+    "late": {"pts": [507 + 512 * number for number in range(20)], "frames": 20, "sound": clicks([300], 800)},
     "hevc": {"codec": "libx265"},
     "hevc_open_groups": {"codec": "libx265", "options": {"x265-params": "open-gop=1:keyint=8:bframes=3"}},
     "hevc_10_bit": {"codec": "libx265", "pixel_format": "yuv420p10le", "matrix": 9},
@@ -119,6 +119,9 @@ def test_a_picture_that_starts_late_keeps_its_lateness(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", **VIDEOS["late"])
     assert decode.times(path)[0] == 40  # 507 of 12,800
     assert probe_video(path).duration_ms == 840
+    alone = make_video(tmp_path / "alone.mp4", **VIDEOS["late"] | {"sound": None})
+    assert decode.times(alone)[0] == 0  # nothing that it could be late for
+    assert probe_video(alone).duration_ms == 800
 
 
 @pytest.mark.parametrize("start_ms", [40, 400, 520])

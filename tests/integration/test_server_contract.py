@@ -21,6 +21,7 @@ def site():
         a__mp4=stub_work.video(faces=[[0, 10_000], [4_000, 9_000]]),
         b__mov=stub_work.video(container="mov", width=1080, height=1920),
         empty__mp4=stub_work.video(faces=[]),
+        long_sound__mp4=stub_work.video(heard_ms=12_500),
         masked__mp4=stub_work.video(faces=[], rejected=["unseen_lips"]),
         s__mp3=stub_work.sound(),
         stepwise__mp3=stub_work.sound(render="stepwise"),
@@ -67,6 +68,13 @@ def test_a_face_that_cannot_speak_has_its_reason(client, site) -> None:
     assert found["face_data"] == []
     reason = {"code": "unseen_lips", "message": "unseen_lips is why", "start_time": 0, "end_time": 10_000}
     assert found["rejected"] == [reason]
+
+
+def test_sound_beyond_the_picture_is_told_with_the_video(client, site) -> None:
+    assert identify(client, f"{site}/a.mp4")["video"]["warnings"] == []
+    (warning,) = identify(client, f"{site}/long_sound.mp4")["video"]["warnings"]
+    assert (warning["code"], warning["start_time"], warning["end_time"]) == ("sound_cut", 10_000, 12_500)
+    assert "goes on for 2500 ms after the picture" in warning["message"]
 
 
 def test_face_pictures_are_served_as_long_as_they_live(client, site) -> None:

@@ -213,7 +213,10 @@ def test_a_fetched_video_speaks_with_a_fetched_sound(client, shelf) -> None:
 def test_files_that_cannot_be_fetched_leave_nothing(client, data, shelf) -> None:
     before = left(data)
     sound = len(stub_work.sound(pad="x" * MIB))
-    unreachable = "the host cannot be reached from here (private addresses must be allowed by the operator)."
+    unreachable = (
+        "the host cannot be reached from here; if its address is private, the operator must allow it in "
+        "DUIKOU_PRIVATE_SOURCES."
+    )
     for url, sentence in (
         ("http://10.0.0.1/a.mp4", unreachable),
         ("http://169.254.169.254/latest/meta-data", unreachable),

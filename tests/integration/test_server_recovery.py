@@ -166,7 +166,7 @@ def test_a_port_in_use_is_told_in_one_sentence(tmp_path) -> None:
 
 def test_a_database_that_is_none_is_told_in_one_sentence(tmp_path) -> None:
     (tmp_path / "duikou.db").write_bytes(b"this is no database, by any means" * 100)
-    with pytest.raises(StorageError, match=r"database sqlite:.* cannot be opened: file is not a database$"):
+    with pytest.raises(StorageError, match=r"^data: .* opened: its file duikou\.db is no database, or it is damaged$"):
         serve(settings(tmp_path), work=stub_work.WORK)
 
 

@@ -9,6 +9,7 @@ import pytest
 import stub_work
 from live_server import settings
 
+from duikou.database.engine import Database
 from duikou.errors import StorageError
 from duikou.server import startup
 from duikou.tasks.retention import RetentionSweeper
@@ -42,3 +43,15 @@ def test_a_folder_in_use_stays_with_its_server(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="is in use by another duikou server"), startup.running(given):
             raise AssertionError("unreachable")
         assert context.service.missing() == []
+
+
+def test_what_is_missing_is_told_without_the_text_of_an_unexpected_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("cannot connect to postgresql://u:pass-word@host")
+
+    with startup.running(settings(tmp_path), stub_work.WORK) as context:
+        monkeypatch.setattr(Database, "ping", fail)
+        assert context.service.missing() == ["something unexpected is wrong; the server's log has the details"]
+        assert context.service.warnings() == []

@@ -78,7 +78,10 @@ OK = (200, 0, "SUCCEED")
 V, F = "video_url", "face_choose[0]"
 ONE_OF = (400, 1201, f"{V}: exactly one of video_url and video_id must be given.")
 ONE_SOUND = (400, 1201, f"{F}: exactly one of sound_file and audio_id must be given.")
-UNREACHABLE = "the host cannot be reached from here (private addresses must be allowed by the operator)."
+UNREACHABLE = (
+    "the host cannot be reached from here; if its address is private, the operator must allow it in "
+    "DUIKOU_PRIVATE_SOURCES."
+)
 NO_JSON = (400, 1201, "The request body is not valid JSON.")
 NO_OBJECT = (400, 1201, "The request body must be a JSON object.")
 LENGTH = "it must last 2000 ms to 60000 ms."
@@ -329,6 +332,10 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(callback_url="nonsense"), wrong("callback_url: only http and https URLs are taken.")),
     (sync(callback_url=["a"]), wrong("callback_url: a string is expected, not ['a'].")),
     (sync(callback_url=""), OK),
+    (sync(callback_url="https://hooks.example.org/done"), OK),
+    (sync(callback_url="http://10.0.0.1/done"), wrong(f"callback_url: {UNREACHABLE}")),
+    (sync(callback_url="http://hooks.invalid/"), wrong(f"callback_url: {UNREACHABLE}")),
+    (sync(callback_url="ftp://hooks.example.org/"), wrong("callback_url: only http and https URLs are taken.")),
     (sync(watermark_info={"enabled": True}), OK),
     (sync(watermark_info=True), wrong("watermark_info: an object is expected, not True.")),
     (sync(watermark_info={"enabled": "yes"}), wrong("watermark_info.enabled: true or false is expected, not 'yes'.")),

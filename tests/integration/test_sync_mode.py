@@ -24,6 +24,7 @@ from duikou.faces.follow import RoiPath
 from duikou.faces.landmarks import Landmarker
 from duikou.media import decode, demux
 from duikou.media.audio import read_audio
+from duikou.media.clock import Clock
 from duikou.media.demux import FrameTimes, read_frame_times
 from duikou.media.pixels import Pixels
 from duikou.media.sync_mode import SyncMode
@@ -99,9 +100,9 @@ def test_the_index_of_the_source_is_read_once(
 ) -> None:
     read: list[str] = []
 
-    def counting(file: InputContainer, stream: VideoStream, *, field: str) -> FrameTimes:
+    def counting(file: InputContainer, stream: VideoStream, clock: Clock, *, field: str) -> FrameTimes:
         read.append(Path(file.name).name)
-        return read_frame_times(file, stream, field=field)
+        return read_frame_times(file, stream, clock, field=field)
 
     monkeypatch.setattr(demux, "read_frame_times", counting)
     session = identify(scene.session.video)

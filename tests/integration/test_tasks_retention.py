@@ -21,6 +21,7 @@ from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import open_files
 from duikou.tasks.models import IDENTIFY_KEPT_MS, IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, TaskResult
+from duikou.tasks.neglect import NeglectMonitor
 from duikou.tasks.retention import ORPHAN_S, remove_orphans, sweep
 from duikou.tasks.service import NewMedia, ServiceParts, ServicePolicy, TaskService
 from duikou.tasks.states import Fault, Queue, TaskStatus
@@ -203,7 +204,8 @@ def service(database: Database, store: Store, local: Files, tmp_path: Path) -> T
     """The service with its store and its files, and nothing that works."""
     given, never = Settings(data=tmp_path / "data"), threading.Event()
     dispatcher = FleetDispatcher(given.model_copy(update={"broker_url": "amqp://127.0.0.1:1"}), store, stopping=never)
-    parts = ServiceParts(database, store, local, DataFolder(given.data), dispatcher, never, never)
+    neglect = NeglectMonitor(store, never)
+    parts = ServiceParts(database, store, local, DataFolder(given.data), dispatcher, neglect, never, never)
     return TaskService(parts, ServicePolicy.of(given))
 
 

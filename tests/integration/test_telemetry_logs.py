@@ -15,6 +15,10 @@ from live_server import Process, Program, WorkerProcess, create, ended, identify
 from receiver import receiver
 from services import Postgres, Rabbit, need
 
+from duikou.sandbox.output import LINES
+from duikou.telemetry.output import MAX_LINE
+
+PASSWORD = "pass-word-7391"
 LOST = "Connection to broker lost"
 
 
@@ -33,9 +37,11 @@ def fleet(tmp_path: Path, postgres: Postgres) -> Iterator[Fleet]:
     (tmp_path / "shared").mkdir()
     with Rabbit() as broker:  # of its own: it is killed
         where: dict[str, Any] = {
-            "database_url": postgres.fresh(),
-            "broker_url": broker.fresh(),
+            "database_url": postgres.fresh().replace("postgres@", f"postgres:{PASSWORD}@"),
+            "broker_url": broker.fresh(PASSWORD),
             "storage_url": f"file://{tmp_path}/shared",
+            "metrics_token": PASSWORD,
+            "environment": {"DUIKOU_PUBLIK_URL": PASSWORD},
         }
         with Process(tmp_path / "server", **where) as server, WorkerProcess(tmp_path / "worker", **where) as worker:
             yield Fleet(server, worker, broker)
@@ -52,7 +58,8 @@ def of(task: str, said: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_a_fleet_says_everything_in_one_form_with_its_ids(fleet: Fleet) -> None:
     server, worker = fleet.server, fleet.worker
-    files = {"a__mp4": stub_work.video(), "bug__mp3": stub_work.sound(render="bug"), "s__mp3": stub_work.sound()}
+    deeds = {"bug__mp3": "bug", "noisy__mp3": "noisy", "s__mp3": ""}
+    files = {"a__mp4": stub_work.video()} | {name: stub_work.sound(render=deed) for name, deed in deeds.items()}
     with sources(**files) as site, receiver() as hears:
         session = identify(server.client, f"{site}/a.mp4")["session_id"]
         asked = {**order(session, f"{site}/bug.mp3"), "callback_url": hears.url}
@@ -60,6 +67,8 @@ def test_a_fleet_says_everything_in_one_form_with_its_ids(fleet: Fleet) -> None:
         task, request = response.json()["data"]["task_id"], response.headers["X-Request-Id"]
         assert ended(server.client, task)["task_status"] == "failed"
         until(lambda: [line for line in of(task, lines(server)) if line.get("status") == "failed"])
+        noisy = create(server.client, order(session, f"{site}/noisy.mp3"))
+        assert ended(server.client, noisy)["task_status"] == "succeed"
 
         fleet.broker.kill()
         until(lambda: [line for line in worker.log if LOST in line])
@@ -71,7 +80,10 @@ def test_a_fleet_says_everything_in_one_form_with_its_ids(fleet: Fleet) -> None:
     assert worker.end(signal.SIGTERM) == 0
     server.end(signal.SIGTERM)
 
+    assert PASSWORD not in "".join([*server.log, *worker.log])
     told, made = lines(server), lines(worker)
+    misspelt = "there is no setting DUIKOU_PUBLIK_URL; did you mean DUIKOU_PUBLIC_URL?"
+    assert [[line["event"] for line in said].count(misspelt) for said in (told, made)] == [1, 1]
     for said in (told, made):
         assert all({"event", "level", "timestamp"} <= line.keys() for line in said)
         assert {line["request_id"] for line in of(task, said)} == {request}
@@ -81,11 +93,73 @@ def test_a_fleet_says_everything_in_one_form_with_its_ids(fleet: Fleet) -> None:
     assert "task submitted" in [line["event"] for line in of(task, told)]
     said_in_children = [line for line in of(task, made) if line["event"] == "work failed"]
     assert said_in_children[0]["attempt"] == 1
-    lost = [line for line in made if "logger" in line]
+    assert_noise_is_wrapped([line for line in of(noisy, made) if line.get("logger") == "stderr"])
+    assert [told[-1]["event"], made[-1]["event"]] == ["server stopped", "worker stopped"]
+    lost = [line for line in made if "logger" in line and line["logger"] != "stderr"]
     assert {line["logger"] for line in lost} == {"celery.worker.consumer.consumer"}
     assert len(lost) <= 8
     assert not [line for line in lost if "exception" in line]
     assert [line["event"] for line in told].count("the fleet cannot be watched") <= 1
+
+
+def assert_noise_is_wrapped(said: list[dict[str, Any]]) -> None:
+    """Whether these are the lines of noisy work, each of a child and of its one attempt."""
+    assert [(line["level"], line["event"]) for line in said[:7]] == [
+        ("info", "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."),
+        ("warning", "[h264 @ 0x1] error while decoding MB"),
+        ("warning", "no text: \ufffd\ufffd"),
+        ("warning", '{"event": "task succeed", "task_id": "9"}'),
+        ("warning", "half a line"),
+        ("warning", "to standard output"),
+        ("warning", "z" * MAX_LINE + " [cut]"),
+    ]
+    assert [line["event"] for line in said[7:]] == [
+        *(f"flood {number}" for number in range(LINES - 7)),
+        "more lines of this process are dropped",
+    ]
+    assert {(line["process"], line["attempt"]) for line in said} == {("child", 1)}
+    assert len({line["pid"] for line in said}) == 1
+
+
+def test_the_last_words_of_a_child_are_told_with_its_task(tmp_path: Path) -> None:
+    files = {"a__mp4": stub_work.video(), "last__mp3": stub_work.sound(render="last_words_once")}
+    with sources(**files) as site, Process(tmp_path) as server:
+        session = identify(server.client, f"{site}/a.mp4")["session_id"]
+        task = create(server.client, order(session, f"{site}/last.mp3"))
+        assert ended(server.client, task)["task_status"] == "succeed"
+        server.end(signal.SIGTERM)
+    (last,) = [line for line in of(task, lines(server)) if line.get("logger") == "stderr"]
+    assert (last["event"], last["process"], last["attempt"]) == ("free(): invalid pointer", "child", 1)
+    assert lines(server)[-1]["event"] == "server stopped"
+
+
+def test_what_reaches_the_standard_error_of_a_process_takes_the_same_form(tmp_path: Path) -> None:
+    code = """
+import ctypes, os, subprocess
+from duikou.telemetry import logs, output
+logs.configure(["pass-word"])
+print("ready", flush=True)
+with output.captured():
+    os.write(2, b"from C++\\npart")
+    subprocess.run(["sh", "-c", "echo ' of a program' >&2"])
+    print("Python's own, with pass-word", file=sys.stderr)
+    ctypes.CDLL(None).perror(b"libc")
+    for number in range(2000):
+        os.write(2, b"%d\\n" % number)
+    os.write(2, b"no end")
+os.write(2, b'{"event": "back to normal"}\\n')
+with output.captured():
+    logs.write("info", "again", {})
+    raise SystemExit(3)
+"""
+    with Program(code, tmp_path) as program:
+        assert program.popen.wait(60) == 3
+        program.end(signal.SIGTERM)
+    events = [line["event"] for line in lines(program)]
+    assert events[:3] == ["from C++", "part of a program", "Python's own, with ***"]
+    assert events[3].startswith("libc: ")
+    assert events[4:] == [*map(str, range(2000)), "no end", "back to normal", "again"]
+    assert all(line["process"] == "main" for line in lines(program)[:-2])
 
 
 def test_what_libraries_and_python_say_takes_the_same_form(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ import pytest
 import typer.main
 import yaml
 
-from duikou.cli.main import app
+from duikou.cli.main import EXIT_TERMINATED, app
+from duikou.cli.terminal import EXIT_INPUT
 from duikou.server.app import GRACE_S
 from duikou.settings import Settings
 from duikou.tasks.states import Queue
@@ -433,3 +435,106 @@ def test_all_workers_are_scaled_and_all_figures_are_read() -> None:
 def test_every_figure_of_the_operators_page_exists_and_every_figure_is_on_it() -> None:
     told = {re.sub(r"_total$", "", name) for name in re.findall(r"`(duikou_[a-z_]+)", PAGE)}
     assert told == figures()
+
+
+# --- systemd ---------------------------------------------------------------------------------------------------------
+
+SYSTEMD = DEPLOY / "systemd"
+UNITS = sorted(SYSTEMD.glob("*.service"))
+SECTIONS = {"Unit", "Service", "Install"}
+
+
+def unit(path: Path) -> dict[str, dict[str, list[str]]]:
+    """The sections of a unit, with the values of each directive. A line that is no part of a unit fails the test."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    for line in path.read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        if heading := re.fullmatch(r"\[(\w+)\]", line):
+            current = sections.setdefault(heading[1], {})
+            continue
+        name, value = re.fullmatch(r"([A-Z]\w+)=(.*)", line).groups()  # type: ignore[union-attr]
+        current.setdefault(name, []).append(value)
+    return sections
+
+
+def service(path: Path) -> dict[str, str]:
+    """The directives of a service that stand once."""
+    return {name: values[0] for name, values in unit(path)["Service"].items() if len(values) == 1}
+
+
+def test_there_is_a_unit_for_a_server_and_one_for_a_worker() -> None:
+    commands = {path.stem: service(path)["ExecStart"].split()[:2] for path in UNITS}
+    program = "/opt/duikou/bin/duikou"
+    assert commands == {"duikou": [program, "serve"], "duikou-worker": [program, "worker"]}
+    assert f"ln -s {program} " in PAGE
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_is_in_order(path: Path, tmp_path: Path) -> None:
+    assert unit(path).keys() == SECTIONS
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed")
+    text = path.read_text().replace("/opt/duikou/bin/duikou", str(BIN / "python"))  # the program must be there
+    (tmp_path / path.name).write_text(text)
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / path.name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_starts_again_after_a_fault_and_keeps_its_data(path: Path) -> None:
+    given = service(path)
+    name, *arguments = given["ExecStart"].split()[1:]
+    found: Any = typer.main.get_command(app)
+    found.commands[name].make_context(name, arguments)
+    assert (given["Restart"], given["RestartPreventExitStatus"]) == ("on-failure", str(EXIT_INPUT))
+    assert given["SuccessExitStatus"] == str(EXIT_TERMINATED)
+    assert given["EnvironmentFile"] == "/etc/duikou/duikou.env"
+    assert given["Environment"] == f"DUIKOU_DATA=/var/lib/{given['StateDirectory']}"
+    assert given["StateDirectory"] == path.stem
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_stops_as_its_process_drains(path: Path) -> None:
+    given = service(path)
+    assert given["KillMode"] == "mixed", "else systemd would end the children in the middle of their tasks"
+    drains = default("worker_drain_s") if path.stem == "duikou-worker" else default("drain_s") + GRACE_S
+    assert drains + 30 <= int(given["TimeoutStopSec"]) <= drains + 60
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_has_no_rights_that_it_does_not_need_and_all_that_the_sandbox_needs(path: Path) -> None:
+    given = service(path)
+    assert given["User"] == given["Group"] == "duikou"
+    for name in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables"):
+        assert given[name] == "yes", name
+    assert (given["ProtectSystem"], given["CapabilityBoundingSet"], given["UMask"]) == ("strict", "", "0077")
+    # Children start through a socket of the system, and generate code; they restrict themselves further.
+    assert {"AF_UNIX", "AF_INET", "AF_INET6"} <= set(given["RestrictAddressFamilies"].split())
+    assert not {"MemoryDenyWriteExecute", "SystemCallFilter", "ProcSubset"} & given.keys()
+
+
+def test_the_settings_file_of_systemd_is_one_that_the_units_can_take() -> None:
+    lines = (SYSTEMD / "duikou.env").read_text().splitlines()
+    given = dict(re.findall(r"^#?([A-Z_0-9]+)=(.*)$", "\n".join(lines), re.MULTILINE))
+    assert {"DUIKOU_DATABASE_URL", "DUIKOU_BROKER_URL", "DUIKOU_STORAGE_URL", "AWS_SECRET_ACCESS_KEY"} <= given.keys()
+    assert not [line for line in lines if line and not line.startswith("#")], "it works as it stands, for one machine"
+    values = {
+        name.removeprefix("DUIKOU_").lower(): value for name, value in given.items() if name.startswith("DUIKOU_")
+    }
+    assert Settings(**values).broker_url.startswith("amqp://")  # type: ignore[arg-type]
+    assert "DUIKOU_DATA" not in given, "each unit has its own"
+
+
+def test_a_child_works_without_any_right(tmp_path: Path) -> None:
+    """As under a unit: no privileges, no capabilities. The sandbox needs none."""
+    if shutil.which("setpriv") is None or os.getuid() != 0:
+        pytest.skip("setpriv and root are needed to give up rights")
+    code = "from duikou.sandbox import restrictions as r; print(r.seccomp_available(), r.landlock_version() > 0)"
+    rights = ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+    found = [
+        subprocess.run([*words, sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for words in ([], rights)
+    ]
+    assert found[0] == found[1]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from duikou.settings import Settings
+from duikou.settings import Settings, misspelt
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_a_fleet_has_a_broker_a_database_and_a_storage(broker: str) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"broker_url": "amqp://mq"}, "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL"),
-        ({"broker_url": "amqp://mq", "storage_url": STORAGE}, "DUIKOU_BROKER_URL needs DUIKOU_DATABASE_URL"),
-        ({"database_url": DATABASE}, "DUIKOU_DATABASE_URL needs DUIKOU_STORAGE_URL"),
+        ({"broker_url": "amqp://mq"}, "DUIKOU_DATABASE_URL is missing: DUIKOU_BROKER_URL is set, and "),
+        ({"broker_url": "amqp://mq", "storage_url": STORAGE}, "DUIKOU_DATABASE_URL is missing: "),
+        ({"database_url": DATABASE}, "DUIKOU_STORAGE_URL is missing: DUIKOU_DATABASE_URL is set, and "),
         ({"broker_url": "mq:5672"}, "DUIKOU_BROKER_URL must begin with amqp://, amqps://, redis:// or rediss://"),
         ({"storage_links": "open"}, "storage_links"),
         ({"render_queue": "identify"}, "render_queue"),
@@ -60,3 +60,35 @@ def test_settings_that_do_not_go_together_are_refused(given: dict[str, Any], sen
 def test_servers_that_share_a_database_need_no_broker_and_one_may_keep_its_files_elsewhere() -> None:
     assert Settings(database_url=DATABASE, storage_url=STORAGE).broker_url == ""
     assert Settings(storage_url=STORAGE).database_url == ""
+
+
+def test_passwords_and_tokens_are_known_as_secrets_and_ordinary_words_are_not() -> None:
+    settings = Settings(
+        database_url="postgresql+psycopg://duikou:p%40ssw0rd1@db/duikou?sslmode=require&password=other-word",
+        storage_url=STORAGE,
+        metrics_token="metrics-token",
+        otel_endpoint="https://name:pass-word-2@otel",
+    )
+    secrets = settings.secrets()
+    assert {"p%40ssw0rd1", "p@ssw0rd1", "other-word", "metrics-token", "pass-word-2"} <= secrets
+    assert not secrets & {"require", "duikou", "", "r", "https://s3", "/data", str(settings.data)}
+
+
+def test_the_secrets_of_the_storage_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws-secret-key")
+    assert "aws-secret-key" in Settings().secrets()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("DUIKOU_PROT", "there is no setting DUIKOU_PROT; did you mean DUIKOU_PORT?"),
+        ("DUIKOU_DATABSE_URL", "there is no setting DUIKOU_DATABSE_URL; did you mean DUIKOU_DATABASE_URL?"),
+        ("DUIKOU_STORAGE", "there is no setting DUIKOU_STORAGE; did you mean DUIKOU_STORAGE_URL?"),
+        ("duikou_workrs", "there is no setting duikou_workrs; did you mean DUIKOU_WORKERS?"),
+        ("DUIKOU_ZZZZZZZZ", "there is no setting DUIKOU_ZZZZZZZZ"),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_the_nearest_name(name: str, sentence: str) -> None:
+    right = [f"DUIKOU_{field.upper()}" for field in Settings.model_fields]
+    assert misspelt([*right, "DUIKOU_DEBUG", "duikou_port", "PATH", name]) == [sentence]

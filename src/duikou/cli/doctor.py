@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, read_settings
+from duikou.cli import doctor_services
+from duikou.cli.checks import Check
+from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, read_settings, warn_of_misspelt
 from duikou.errors import DuikouError
 from duikou.model_files import MODELS
 from duikou.units import MIB
@@ -35,25 +37,16 @@ REINSTALL_MEDIA: Final = f"{sys.executable} -m pip install --force-reinstall av"
 HEADER: Final = ("", "what", "found", "remedy")
 
 
-@dataclass(frozen=True)
-class Check:
-    """The result of one check: whether it passed, what was found, and the remedy if it failed."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
-
-
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Install model packages that are missing or altered.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check Python, codecs, models, disk and devices, and say how to mend what is wrong.
+    """Check Python, codecs, models, disk, devices, database, broker and storage, and say how to mend what is wrong.
 
     The exit status is 1 if something needed is missing.
     """
     settings = read_settings()
+    warn_of_misspelt()
     if fix:
         install_models()
     checks = examine(settings)
@@ -86,7 +79,7 @@ def install_models() -> None:
 def examine(settings: Settings) -> tuple[Check, ...]:
     """Run every check. None of them raises."""
     found = (_python(), *_codecs(), *_models(), _disk(settings), _signature(settings))
-    return (*found, _sandbox(), _cores(), _devices())
+    return (*found, _sandbox(), _cores(), _devices(), *doctor_services.examine(settings))
 
 
 def _python() -> Check:
@@ -128,18 +121,17 @@ def _disk(settings: Settings) -> Check:
 
 
 def _signature(settings: Settings) -> Check:
-    from duikou.provenance.label import Label
-    from duikou.provenance.producer import configured, user_folder
+    from duikou.provenance.producer import check_name, configured, user_folder
 
     name, chain = "signature", settings.c2pa_certificate
     try:
         if chain is None:
-            Label.first(settings.aigc_producer, "trial")
+            check_name(settings)
             return Check(name, True, "a self-signed certificate, created on first use")
         configured(settings, user_folder())
     except DuikouError as error:
         return Check(name, False, str(error), "set DUIKOU_C2PA_CERTIFICATE, DUIKOU_C2PA_KEY and DUIKOU_AIGC_PRODUCER")
-    return Check(name, True, f"the certificate in {chain}")
+    return Check(name, True, "the configured certificate")
 
 
 def _sandbox() -> Check:

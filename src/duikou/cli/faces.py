@@ -48,6 +48,8 @@ def faces(
         with show_progress(name.name, quiet=quiet) as progress:
             session: AnySession = work.identify(source, progress=progress)
         files = {face.id: _write_picture(face, folder) for face in session.faces}
+    if not quiet:
+        warn(warning.message for warning in session.warnings)
     if as_json:
         print_json(_as_json(video, session, files))
     elif session.faces:
@@ -108,6 +110,7 @@ def _as_json(video: str, session: AnySession, files: dict[str, Path]) -> dict[st
         **{name: getattr(session.info, name, None) for name in ("width", "height", "frames", "duration_ms")},
         "faces": [face_as_json(face, session) | {"picture": str(files[face.id])} for face in session.faces],
         "rejected": [_warning_as_json(reason) for reason in session.rejected],
+        "warnings": [_warning_as_json(warning) for warning in session.warnings],
     }
 
 

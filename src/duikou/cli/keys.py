@@ -1,4 +1,8 @@
-"""`duikou keys`: who may call the server. Works on the server's database, whether a server is running or not."""
+"""`duikou keys`: who may call the server. Works on the server's database, whether a server is running or not.
+
+`keys make` creates the database where there is none, since the first key may come before the first server. All other
+commands refuse then.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from duikou.cli.terminal import AsJson, format_time, print_json, print_table, read_settings, server_packages
-from duikou.errors import InputError, NotFoundError
+from duikou.cli.terminal import (
+    AsJson,
+    format_time,
+    opened_database,
+    print_json,
+    print_table,
+    read_settings,
+    server_packages,
+)
+from duikou.errors import InputError
 
 if TYPE_CHECKING:
     from duikou.tasks.accounts import Accounts
@@ -39,7 +51,7 @@ def make(
     """Create a key for ACCOUNT and show it, only this once: keep it safe. Creating the first key closes the server to
     anonymous calls.
     """
-    with _accounts(data) as accounts:
+    with _accounts(data, create=True) as accounts:
         from duikou.tasks.accounts import KeyKind
 
         made = accounts.make(account, KeyKind.SIGNING if signing else KeyKind.PLAIN)
@@ -97,8 +109,7 @@ def callback(
 ) -> None:
     """Show the secret that signs an account's callbacks (Standard Webhooks)."""
     with _accounts(data) as accounts:
-        if account != DEFAULT_ACCOUNT and account not in {key.account for key in accounts.all()}:
-            raise NotFoundError(f"there is no account {account!r}; `duikou keys list` shows them", field="account")
+        accounts.require(account)
         secret = accounts.callback_secret(account)
     if as_json:
         print_json({"account": account, "callback_secret": secret})
@@ -108,7 +119,7 @@ def callback(
 
 @keys_app.command("priority")
 def priority(
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose tasks; an unknown name creates an account.")],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose tasks; it must exist.")],
     share: Annotated[int, typer.Argument(metavar="N", help="Multiple of an ordinary account's share, 1 to 100.")],
     data: Data = None,
     as_json: AsJson = False,
@@ -121,14 +132,11 @@ def priority(
 
 
 @contextmanager
-def _accounts(data: Path | None) -> Iterator[Accounts]:
+def _accounts(data: Path | None, *, create: bool = False) -> Iterator[Accounts]:
     with server_packages():
-        from duikou.database.engine import opened
         from duikou.tasks.accounts import Accounts
-        from duikou.telemetry import logs
 
-    logs.configure()  # to standard error: standard output holds only what was asked for
-    with opened(read_settings(data=data)) as database:
+    with opened_database(read_settings(data=data), create=create) as database:
         try:
             yield Accounts(database)
         except InputError as error:

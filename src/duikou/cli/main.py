@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 
 import duikou
 from duikou.cli import usage
+from duikou.cli.backup import backup
 from duikou.cli.batch import batch
 from duikou.cli.doctor import doctor
 from duikou.cli.faces import faces
@@ -63,7 +64,7 @@ app = typer.Typer(
 )
 app.command()(faces)
 app.command(cls=SyncCommand)(sync)
-for command in (batch, inspect, serve, studio, worker, doctor):
+for command in (batch, inspect, serve, studio, worker, backup, doctor):
     app.command()(command)
 for name, group in (("keys", keys_app), ("tasks", tasks_app)):
     app.add_typer(group, name=name, short_help=str(group.info.help))
@@ -97,15 +98,25 @@ def run(arguments: list[str]) -> int:
         complain(str(_in_own_words(error)))
         return EXIT_INPUT
     except DuikouError as error:
-        complain(str(error))
+        complain(_with_variable(str(error)))
         return EXIT_ERROR
     except Exception as error:  # a bug: one sentence all the same, the traceback on request
+        from duikou.telemetry.logs import hidden
+
         if os.environ.get(DEBUG_VARIABLE):
             import traceback
 
-            traceback.print_exc()
-        complain(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")
+            typer.echo(hidden(traceback.format_exc()), err=True)
+        complain(f"unexpected {type(error).__name__}: {hidden(str(error))} (set {DEBUG_VARIABLE}=1 for the traceback)")
         return EXIT_ERROR
+
+
+def _with_variable(text: str) -> str:
+    """The sentence with the environment variable in place of the setting at its start."""
+    from duikou.settings import PREFIX, Settings
+
+    name, colon, reason = text.partition(": ")
+    return f"{PREFIX}{name.upper()}: {reason}" if colon and name in Settings.model_fields else text
 
 
 def _in_own_words(error: InputError) -> InputError:

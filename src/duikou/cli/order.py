@@ -114,7 +114,7 @@ class Checked:
             note(sentence)
         doubts = [one.doubt.message for one in resolved if one.doubt]
         outside = list(_outside(session, choices, self.audio_ms)) if order.sync_mode is None else []
-        outside = [*doubts, *outside]
+        outside = [*doubts, *outside, *self._seen(session, choices)]
         for sentence in outside:
             warning(sentence)
         result: AnyResult = work.lip_sync(
@@ -126,6 +126,21 @@ class Checked:
         for sentence in late:
             warning(sentence)
         return Done(session, choices, result, (*self.doubts, *outside, *late))
+
+    def _seen(self, session: AnySession, choices: Sequence[FaceChoice]) -> list[str]:
+        """Sentences about what only the video shows: frames too few for the speech, and what a URL's video loses."""
+        from duikou.faces.stills import STILL_CODES
+
+        found = [] if isinstance(self.order.video, Path) else [one.message for one in session.warnings]
+        faces = {face.id: face for face in session.faces}
+        for choice, length in zip(choices, self.audio_ms, strict=True):
+            spoken = Interval(choice.insert_ms, choice.insert_ms + max(_used_ms(choice, length), 0))
+            face = faces.get(choice.face_id)
+            for one in face.warnings if face else ():
+                during = spoken.overlap(one.interval) is not None or self.order.sync_mode is not None
+                if one.code in STILL_CODES and during and one.message not in found:
+                    found.append(one.message)
+        return found
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class Session:
     info: VideoInfo | None
     faces: tuple[Face, ...]
     rejected: tuple[FaceWarning, ...]
+    warnings: tuple[FaceWarning, ...]
 
     def face(self, face_id: str) -> Face:
         """The face with an id."""
@@ -155,7 +156,8 @@ class Server:
             found = self.connection.identify(source)
         progress("finding faces", 1.0)
         faces = tuple(self._face(face) for face in found.faces)
-        return Session(found.id, named(video), info, faces, tuple(map(_warning, found.rejected)))
+        rejected, warnings = tuple(map(_warning, found.rejected)), tuple(map(_warning, found.warnings))
+        return Session(found.id, named(video), info, faces, rejected, warnings)
 
     def lip_sync(
         self,

@@ -5,33 +5,44 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from duikou.cli.keys import Data
-from duikou.cli.terminal import AsJson, format_time, print_json, print_table, read_settings, server_packages
+from duikou.cli.terminal import (
+    AsJson,
+    format_time,
+    opened_database,
+    print_json,
+    print_table,
+    read_settings,
+    server_packages,
+)
 from duikou.errors import InputError, NotFoundError
 from duikou.tasks.states import Queue, TaskStatus
 from duikou.units import DAY_MS
 
 if TYPE_CHECKING:
+    from duikou.database.engine import Database
     from duikou.settings import Settings
     from duikou.storage.base import Files
-    from duikou.tasks.models import Task
+    from duikou.tasks.models import Attempt, Task
     from duikou.tasks.store import Store
 
 CANCELLED: Final = "The task was cancelled by the operator."
 PATIENCE_S: Final = 10.0  # how long to wait for a file storage that does not answer
 HEADER: Final = ("id", "account", "queue", "status", "done", "stage", "tries", "made", "reason")
 HIDDEN: Final = ("fingerprint", "files_url", "beat")  # fields that only the server needs
-TIMES: Final = ("created_at", "updated_at", "began_at", "expires_at", "not_before")
+TIMES: Final = ("created_at", "updated_at", "began_at", "ended_at", "expires_at", "not_before")
 
 tasks_app = typer.Typer(help="List, show, retry and cancel the tasks of all accounts.", no_args_is_help=True)
 
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, from `duikou tasks list`.")]
+TaskId = Annotated[
+    str, typer.Argument(metavar="ID", help="The task's id, from `duikou tasks list`, or its caller's external_task_id.")
+]
 
 
 @tasks_app.command("list")
@@ -48,6 +59,8 @@ def show_all(
 ) -> None:
     """List tasks, newest first."""
     with _opened(data) as tasks:
+        if account is not None:
+            tasks.require_account(account)
         found = tasks.store.tasks.select(
             status=status, account=account, queue=queue, unfinished=not everything, limit=limit
         )
@@ -61,13 +74,18 @@ def show_all(
 
 @tasks_app.command("show")
 def show(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
-    """Show everything that is known about a task."""
+    """Show everything that is known about a task, and the attempts at it."""
     with _opened(data) as tasks:
-        shown = _shown(tasks.find(task))
+        found = tasks.find(task)
+        shown = _shown(found)
+        attempts = [_attempt(one) for one in tasks.store.tasks.attempts(found.id)]
     if as_json:
-        print_json(shown)
+        print_json({**shown, "attempts": attempts})
         return
     print_table([(name, _text(value)) for name, value in shown.items()])
+    if attempts:
+        typer.echo()
+        print_table([tuple(map(str, one.values())) for one in attempts], tuple(attempts[0]))
 
 
 @tasks_app.command("retry")
@@ -80,7 +98,7 @@ def retry(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
         tasks.require_inputs(found)
         if not tasks.store.tasks.resubmit(found):
             raise InputError(f"{task} has just changed; look at it and try again", field="ID")
-    _changed(task, TaskStatus.SUBMITTED, as_json)
+    _changed(found.id, TaskStatus.SUBMITTED, as_json)
 
 
 @tasks_app.command("cancel")
@@ -92,7 +110,7 @@ def cancel(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
     status = ended.status if ended else "gone"
     if found.finished or status is not TaskStatus.CANCELLED:
         raise InputError(f"{task} is finished already: {status}", field="ID")
-    _changed(task, TaskStatus.CANCELLED, as_json)
+    _changed(found.id, TaskStatus.CANCELLED, as_json)
 
 
 def _changed(task: str, status: TaskStatus, as_json: bool) -> None:
@@ -107,14 +125,27 @@ class _Tasks:
     """The tasks and the files of these settings."""
 
     settings: Settings
+    database: Database
     store: Store
 
-    def find(self, task_id: str) -> Task:
-        """The task with that id. Raises `NotFoundError`."""
-        found = self.store.tasks.get(task_id)
-        if found is None:
-            raise NotFoundError(f"there is no task {task_id!r}; `duikou tasks list` shows them", field="ID")
-        return found
+    def find(self, name: str) -> Task:
+        """The task with that id or external id. Raises `NotFoundError`; `InputError` where several have that name."""
+        found = self.store.tasks.called(name)
+        if not found:
+            raise NotFoundError(f"there is no task {name!r}; `duikou tasks list --all` shows them", field="ID")
+        if len(found) > 1:
+            ids = ", ".join(f"{task.id} of account {task.account!r}" for task in found)
+            raise InputError(f"{len(found)} tasks are called {name!r}: {ids}; give the id of one", field="ID")
+        return found[0]
+
+    def require_account(self, account: str) -> None:
+        """Raise `NotFoundError` where there is no account of that name."""
+        from duikou.tasks.accounts import Accounts
+
+        try:
+            Accounts(self.database).require(account)
+        except InputError as error:
+            raise error.renamed("--account") from error
 
     def cancel(self, task: Task) -> Task | None:
         """The task as it is after cancelling; `None` if it is gone."""
@@ -149,14 +180,11 @@ class _Tasks:
 @contextmanager
 def _opened(data: Path | None) -> Iterator[_Tasks]:
     with server_packages():
-        from duikou.database.engine import opened
         from duikou.tasks.store import Store
-        from duikou.telemetry import logs
 
-    logs.configure()  # to standard error: standard output holds only what was asked for
     settings = read_settings(data=data)
-    with opened(settings) as database:
-        yield _Tasks(settings, Store(database))
+    with opened_database(settings) as database:
+        yield _Tasks(settings, database, Store(database))
 
 
 def _shown(task: Task) -> dict[str, Any]:
@@ -164,6 +192,11 @@ def _shown(task: Task) -> dict[str, Any]:
     from duikou.tasks.rows import task_row
 
     values = {name: value for name, value in task_row(task).items() if name not in HIDDEN}
+    return {name: format_time(value) if name in TIMES else value for name, value in values.items()}
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    values = {**asdict(attempt), "outcome": attempt.outcome or "running"}
     return {name: format_time(value) if name in TIMES else value for name, value in values.items()}
 
 

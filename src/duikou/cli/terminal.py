@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from duikou.cli import usage
 from duikou.errors import InputError
 from duikou.progress import silent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from duikou.database.engine import Database
     from duikou.progress import Progress
     from duikou.settings import Settings
 
@@ -64,7 +67,11 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*header, box=None, pad_edge=False, show_header=bool(header))
+    rows = list(rows)
+    table = Table(box=None, pad_edge=False, show_header=bool(header))
+    for place, name in enumerate(header or ("",) * max(map(len, rows), default=0)):
+        # Long ids and addresses go on below: nothing is cut off. The first column names the row, so it stays whole.
+        table.add_column(name, overflow="fold", no_wrap=not place)
     for row in rows:
         table.add_row(*row)
     console = Console(markup=False)
@@ -139,7 +146,7 @@ def read_settings(*, options: dict[str, str] | None = None, **given: Any) -> Set
     """The settings from the environment; values in `given` take precedence, except `None`.
 
     options: names of the command-line options for settings in `given`, where they differ from `--SETTING`.
-    Raises `InputError` that names the option or the environment variable with the wrong value.
+    Raises `InputError` that names the option or the environment variable, and never shows its value: it may be secret.
     """
     from pydantic import ValidationError
 
@@ -149,13 +156,41 @@ def read_settings(*, options: dict[str, str] | None = None, **given: Any) -> Set
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False, include_url=False)[0]
         reason = first["msg"].removeprefix("Value error, ")
         if not first["loc"]:  # a rule over several settings, whose sentence names them
-            raise InputError(reason) from error
+            raise InputError(reason) from None
         name = str(first["loc"][0])
         field = (options or {}).get(name, f"--{name}") if name in given else f"DUIKOU_{name.upper()}"
-        raise InputError(f"{reason}, not {first['input']!r}", field=field) from error
+        raise InputError(usage.reason(reason), field=field) from None
+
+
+def warn_of_misspelt() -> None:
+    """Print a warning for each variable that looks like a setting and is none. Servers and workers log it."""
+    from duikou.settings import misspelt
+
+    warn(misspelt(os.environ))
+
+
+@contextmanager
+def opened_database(settings: Settings, *, create: bool = False) -> Iterator[Database]:
+    """The server's database of these settings, which standard error names. Needs `server_packages`.
+
+    Raises `NotFoundError` where there is none, unless `create` is set; `StorageError` where it cannot be opened.
+    """
+    with server_packages():
+        from duikou.database.engine import opened
+        from duikou.telemetry import logs
+
+    logs.configure(settings.secrets())  # to standard error: standard output holds only what was asked for
+    warn_of_misspelt()
+    try:
+        with opened(settings, create=create) as database:
+            warn([f"using {database.shown}"], heading="")
+            yield database
+    except InputError as error:
+        name = "--data or DUIKOU_DATA" if error.field == "data" else error.field
+        raise error.renamed(name) from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import typer
 _CHOICE: Final = re.compile(r"'(.*)' is not one of (.*)\.")
 _REASONS: Final = (
     (re.compile(r".*valid integer.*"), "a whole number is needed"),
+    (re.compile(r".*valid boolean.*"), "must be true or false"),
     (re.compile(r".*valid number.*"), "a number is needed"),
     (re.compile(r"Input should be (.*)"), r"must be \1"),
 )
@@ -28,7 +29,7 @@ def sentence(error: Any) -> str:
         name = parameter.opts[-1] if parameter.opts[-1].startswith("-") else parameter.metavar or parameter.name.upper()
         if hasattr(error, "param_type"):
             return _joined(f"{name} is missing", help_line)
-        return f"{name}: {_reason(error.message)}"
+        return f"{name}: {reason(error.message)}"
     if option:
         return f"{option}: a value is needed"
     commands = getattr(error.ctx.command, "commands", {}) if error.ctx else {}
@@ -42,7 +43,8 @@ def sentence(error: Any) -> str:
     return _joined(str(error.message).rstrip("."), help_line)
 
 
-def _reason(message: str) -> str:
+def reason(message: str) -> str:
+    """What a parser or pydantic says of a value, in our words."""
     message = message.removeprefix("Value error, ")
     if found := _CHOICE.fullmatch(message):
         known = found[2].replace("'", "").split(", ")

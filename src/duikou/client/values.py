@@ -76,12 +76,14 @@ class Face:
 class Session:
     """A video and its faces; valid for 24 hours. No faces is a success, too.
 
-    rejected: why people who were seen are not among the faces; a duikou server's.
+    rejected: why people who were seen are not among the faces. warnings: what will be lost of the video, whichever face
+        speaks. Both are a duikou server's.
     """
 
     id: str
     faces: tuple[Face, ...]
     rejected: tuple[FaceWarning, ...] = ()
+    warnings: tuple[FaceWarning, ...] = ()
 
 
 @dataclass(frozen=True)

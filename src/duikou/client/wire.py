@@ -79,8 +79,12 @@ def _shown(value: object) -> str:
 def read_session(data: object) -> Session:
     """The data of an answer to identify-face."""
     fields = _Fields(data, "data")
+    video = fields.optional("video", fields.inner)
     return Session(
-        fields.text("session_id"), tuple(map(_face, fields.items("face_data"))), _warnings(fields, "rejected")
+        fields.text("session_id"),
+        tuple(map(_face, fields.items("face_data"))),
+        _warnings(fields, "rejected"),
+        _warnings(video, "warnings") if video else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, InternalError, NoSuchModuleError, Ope
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from duikou.database.migrations import migrate
-from duikou.errors import StorageError
+from duikou.errors import NotFoundError, StorageError
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
 
@@ -24,44 +25,55 @@ STATEMENT_MS = 30_000  # for one statement; they take milliseconds
 SILENT_MS = 10_000  # after which a connection whose other end is silent counts as broken
 POOL, POOL_MORE = 8, 24  # connections to PostgreSQL of one process, and additional ones at a peak
 MIGRATION = "migration"
+_CANNOT = "database_url: the database cannot be opened"
 
 
 class Database:
     """Connections to one database. Safe to use from several threads."""
 
-    def __init__(self, url: str) -> None:
-        """Open the database and migrate its tables. Raises `StorageError`."""
-        try:
-            parsed = sa.make_url(url)
-            self.shared = parsed.get_backend_name() != "sqlite"
-            """Whether other processes may use it at the same time, on other machines too."""
-            # Errors show the statement only: its parameters include secrets and what callers sent.
-            self._engine = sa.create_engine(parsed, hide_parameters=True, **(_POSTGRESQL if self.shared else {}))
-        except ValueError as error:  # its text repeats what it could not parse, which may be part of a password
-            raise StorageError("database_url: the database cannot be opened: its port is no number") from error
-        except (SQLAlchemyError, ImportError) as error:
-            missing = isinstance(error, ImportError | NoSuchModuleError)
-            remedy = "; it needs duikou[fleet] and an address such as postgresql+psycopg://" if missing else ""
-            raise StorageError(f"database_url: the database cannot be opened: {error}{remedy}") from error
-        field = "database_url" if self.shared else "data"
-        shown = parsed.set(query={})  # it may hold a password too; SQLAlchemy hides the one before the host
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """Open the database and migrate its tables. Raises `StorageError`.
+
+        create: whether to create what is missing; else a database without duikou's tables raises `NotFoundError`.
+        """
+        self._engine = _engine(url)
+        self.shared = self._engine.url.get_backend_name() != "sqlite"
+        """Whether other processes may use it at the same time, on other machines too."""
+        self.shown = _shown(self._engine.url)
+        """What people call it: the file, or the name and the host; neither user nor password."""
+        self._field = "database_url" if self.shared else "data"
+        if not create and not self.shared and not Path(self._engine.url.database or "").is_file():
+            raise self._nothing()
         try:
             if not self.shared:
                 _configure_sqlite(self._engine)
             with self.writing() as connection:
+                if not create and not sa.inspect(connection).has_table("tasks"):
+                    raise self._nothing()
                 if self.shared:  # several servers may wait for the first, which may have columns to add
                     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
                 self.one_by_one(connection, MIGRATION)
                 migrate(connection)
-        except CommandError as error:
+        except CommandError:
             self.close()
             raise StorageError(
-                f"{field}: the database {shown} is of a version that this duikou does not know; run "
-                "the one that wrote it, or a later one"
-            ) from error
-        except (SQLAlchemyError, OSError) as error:
+                f"{self._field}: {self.shown} has a database of a version that this duikou does not know; run the one "
+                "that wrote it, or a later one"
+            ) from None
+        except (SQLAlchemyError, StorageError) as error:
             self.close()
-            raise StorageError(f"{field}: the database {shown} cannot be opened: {_reason(error)}") from error
+            # Not as the cause: what drivers say repeats parts of the address.
+            raise StorageError(f"{self._field}: {self.shown} cannot be opened: {_reason(error)}") from None
+        except OSError as error:
+            self.close()
+            raise StorageError(f"{self._field}: {self.shown} cannot be opened: {error.strerror or error}") from None
+        except NotFoundError:
+            self.close()
+            raise
+
+    def _nothing(self) -> NotFoundError:
+        made = "`duikou keys make` and `duikou serve` make one"
+        return NotFoundError(f"there is no database of duikou in {self.shown}; {made}", field=self._field)
 
     def close(self) -> None:
         """Close every connection."""
@@ -117,18 +129,47 @@ class Database:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Database]:
-    """The database of these settings, also while a server uses it. Raises `StorageError`."""
+def opened(settings: Settings, *, create: bool = False) -> Iterator[Database]:
+    """The database of these settings, also while a server uses it. Raises `StorageError`.
+
+    create: whether to make a data folder and tables; else `NotFoundError` where there are none.
+    """
     folder = DataFolder(settings.data)
-    if not settings.database_url:
+    if create and not settings.database_url:
         folder.make()
-    database = Database(settings.database_url or folder.database_url)
+    database = Database(settings.database_url or folder.database_url, create=create)
     try:
         yield database
     finally:
         database.close()
 
 
+def look(url: str) -> str:
+    """What a database is and which tables it has, for people. Nothing is created or changed. Raises `StorageError`."""
+    engine = _engine(url)
+    shown, file = _shown(engine.url), Path(engine.url.database or "")
+    shared = engine.url.get_backend_name() != "sqlite"
+    if not shared and not file.exists():
+        return f"none yet in {shown}: the first server or key makes it"
+    try:
+        with engine.connect() as connection:
+            versions = _version(connection)
+            if shared and not versions and not connection.scalar(sa.text(_MAY_CREATE)):
+                raise StorageError(f"{shown} is empty, and its user may not create tables in it")
+    except SQLAlchemyError as error:
+        raise StorageError(f"{shown} cannot be opened: {_reason(error)}") from None
+    finally:
+        engine.dispose()
+    return f"{shown}, " + (f"tables of version {versions}" if versions else "empty: the first server makes its tables")
+
+
+def _version(connection: sa.Connection) -> str:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+
+
+_MAY_CREATE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
 _POSTGRESQL: dict[str, Any] = {
     "pool_size": POOL,
     "max_overflow": POOL_MORE,
@@ -143,11 +184,62 @@ _POSTGRESQL: dict[str, Any] = {
 }
 
 
+_REASONS = (
+    (r"password authentication failed|no password supplied", "its user or password is wrong"),
+    (r'role ".*" does not exist', "it has no such user"),
+    (r'database ".*" does not exist', "its server has no database of that name"),
+    (r"no pg_hba\.conf entry", "its server takes no connections of this user from this machine (pg_hba.conf)"),
+    (r"permission denied|must be owner", "its user may not create tables"),
+    (r"[Cc]onnection refused", "nothing listens at its host and port"),
+    (r"resolve|translate host name|[Nn]ame or service not known", "its host has no address"),
+    (r"time(d )?out", f"it does not answer within {CONNECT_S} s"),
+    (r"unreachable|[Nn]o route", "its host cannot be reached from here"),
+    (r"too many (clients|connections)|remaining connection slots", "it has no connection left"),
+    (r"starting up|shutting down|not yet accepting", "it is starting or stopping"),
+    (r"\bSSL\b|certificate|\bsslmode\b", "it cannot be reached by TLS as the address asks"),
+    (r"unable to open database file|readonly database", "its file duikou.db cannot be written here"),
+    (r"not a database|malformed", "its file duikou.db is no database, or it is damaged"),
+    (r"database is locked", f"another process has locked it for {BUSY_TIMEOUT_MS // 1000} s"),
+)
+"""What a driver says and what it means. Its own words repeat parts of the address, so they are never shown."""
+
+
+def _engine(url: str) -> sa.Engine:
+    """Connections to a database, none of which is made yet. Raises `StorageError` without any part of the URL."""
+    try:
+        parsed = sa.make_url(url)
+        if "@" in (parsed.host or ""):
+            raise StorageError(f"{_CANNOT}: write an @ in its password as %40")
+        postgresql = parsed.get_backend_name() == "postgresql"
+        if not postgresql and parsed.get_backend_name() != "sqlite":
+            raise StorageError(f"{_CANNOT}: it must begin with postgresql+psycopg://")
+        # Errors show the statement only: its parameters include secrets and what callers sent.
+        return sa.create_engine(parsed, hide_parameters=True, **(_POSTGRESQL if postgresql else {}))
+    except ValueError:
+        raise StorageError(f"{_CANNOT}: its port is no number") from None
+    except (ImportError, NoSuchModuleError):
+        raise StorageError(
+            f"{_CANNOT}: it must begin with postgresql+psycopg://, and the package psycopg must be there; "
+            "install duikou[fleet]"
+        ) from None
+    except SQLAlchemyError:
+        raise StorageError(
+            f"{_CANNOT}: it is no address such as postgresql+psycopg://user:password@host/name"
+        ) from None
+
+
+def _shown(url: sa.URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return f"the data folder {Path(url.database or '').parent}"
+    return f"the PostgreSQL database {url.database or ''} at {url.host or 'this machine'}:{url.port or 5432}"
+
+
 def _reason(error: BaseException) -> str:
-    """The driver's own message, on one line."""
+    """Why a database cannot be opened, without any part of its address."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return next((meaning for said, meaning in _REASONS if re.search(said, text)), type(error).__name__)
 
 
 def _number(name: str) -> int:

@@ -75,6 +75,17 @@ tasks = sa.Table(
     sa.Index("tasks_list", "account", "created_at"),
     sa.Index("tasks_expiry", "expires_at"),
 )
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("task_id", sa.String(19), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("worker", sa.String(80), nullable=False),
+    sa.Column("began_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("outcome", sa.String(16), nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+)
 accounts = sa.Table(
     "accounts",
     metadata,

@@ -77,9 +77,9 @@ class FacePicture:
 
 @dataclass(frozen=True)
 class FaceWarning:
-    """A reason that shortens a face's interval or makes a good result unlikely.
+    """A reason that shortens a face's interval or makes a good result unlikely, of a face or of its video.
 
-    code: a stable word such as `small_face`, `turned_away`, `hidden_mouth`, `left_picture`, `shot_cut`.
+    code: a stable word such as `small_face`, `turned_away`, `hidden_mouth`, `left_picture`, `shot_cut`, `held_frame`.
     message: one sentence for people, with the measured value.
     interval: where it applies.
     """

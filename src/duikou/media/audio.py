@@ -107,12 +107,13 @@ def read_audio(
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
         raise InputError(f"the range from {start_ms} ms to {end_ms} ms is empty or begins before 0.", field=field)
     until_s = None if end_ms is None else Fraction(end_ms, 1000)
+    clock = demux.read_clock(path, field=field)
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         if stream is None:
             raise MediaError("the file has no audio.", field=field)
         packets = sound_packets(file, stream, container, field=field)
-        zero_s = None if container in ELEMENTARY else Fraction(0)
+        zero_s = None if container in ELEMENTARY else clock.sound
         span = audible(packets, stream, zero_s, until_s=until_s)
     if span is None:
         raise MediaError("the file has no audio that can be decoded.", field=field)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,15 @@ from av.video.stream import VideoStream
 from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
+from duikou.media.fit import Fitter
 from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
 from duikou.units import MIB
 
 BLOCK_BYTES: Final = 96 * MIB
 """Stored pixels held in memory while a video is played backwards: about 30 frames of 1080p."""
+READ_AHEAD: Final = 32
+"""Frames that a decoder may have read beyond the last one that it returned: one for each thread and 16 out of order."""
 MIN_BLOCK: Final = 4
 """Minimum number of frames in a block, for frames of any size."""
 
@@ -88,8 +92,9 @@ def times(path: Path, *, field: str = "video") -> IntArray:
 
 def read_frame_times(path: Path, *, field: str = "video") -> demux.FrameTimes:
     """Read when each frame of a file shows from its packets."""
+    clock = demux.read_clock(path, field=field)
     with demux.opened(path, field=field) as (file, _):
-        return demux.read_frame_times(file, demux.video_stream(file, field=field), field=field)
+        return demux.read_frame_times(file, demux.video_stream(file, field=field), clock, field=field)
 
 
 def frames(
@@ -98,57 +103,64 @@ def frames(
     start: int = 0,
     stop: int | None = None,
     frame_times: demux.FrameTimes | None = None,
+    picture: Picture | None = None,
     field: str = "video",
 ) -> Iterator[Frame]:
     """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), a few in memory at a time.
 
     Decoding begins at the key frame before `start`; numbers and pixels are the same as when decoding from frame 0. A
-    frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree.
-    frame_times: those of the file; without them its index is read first.
+    frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree. One in
+    another format than the first is fitted into that, see `fit`.
+    frame_times, picture: those of the file; without them its index and its first frame are read first.
     Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
     stop = len(frame_times) if stop is None else min(stop, len(frame_times))
     if start < 0 or start >= stop:
         return
-    with demux.opened(path, field=field) as (file, _):
-        stream = demux.video_stream(file, field=field)
-        converter: Converter | None = None
-        for index, stored in _filled(_from(file, stream, frame_times, start, field=field), frame_times, start, stop):
-            if converter is None:
-                converter = Converter(Picture.of(stream, stored))
+    picture = picture or read_picture(path, field=field)
+    converter = Converter(picture)
+    with _source(path, frame_times, picture, field=field) as source:
+        index = -1
+        for index, stored in source.numbered(start, stop):
             pts = int(frame_times.pts[index])
             yield Frame(index, pts, frame_times.ms(pts), stored=stored, converter=converter)
-        if converter is None:
+        if index < 0:
             raise MediaError("none of the frames can be decoded.", field=field)
 
 
 def backwards(
-    path: Path, *, start: int, stop: int, frame_times: demux.FrameTimes | None = None, field: str = "video"
+    path: Path,
+    *,
+    start: int,
+    stop: int,
+    frame_times: demux.FrameTimes | None = None,
+    picture: Picture | None = None,
+    field: str = "video",
 ) -> Iterator[Frame]:
     """Stream the `frames` numbered `start` to `stop` in reverse, decoded in blocks of about `BLOCK_BYTES`.
 
     Every block is decoded from the key frame before it, so files with long groups of pictures take longer.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
-    stop = min(stop, len(frame_times))
-    # One decoder for all blocks: PyAV frees a closed one only at the next collection of cycles.
-    with demux.opened(path, field=field) as (file, _):
-        stream = demux.video_stream(file, field=field)
-        converter: Converter | None = None
-        size = MIN_BLOCK
+    picture = picture or read_picture(path, field=field)
+    stop, converter = min(stop, len(frame_times)), Converter(picture)
+    size, ahead, varies = MIN_BLOCK, READ_AHEAD, False
+    with ExitStack() as files:
+        source: _Source | None = None
         while stop > start:
-            first = max(stop - size, start)
-            file.seek(int(frame_times.pts[0]), stream=stream)
-            found = _filled(_from(file, stream, frame_times, first, field=field), frame_times, first, stop)
-            block = _block(found, 2 * BLOCK_BYTES)
+            if source is None or varies:
+                # A decoder that has met another format may not know the first one any more. Otherwise one decoder
+                # serves all blocks: PyAV frees a closed one only when it collects cycles.
+                files.close()
+                source = files.enter_context(_source(path, frame_times, picture, field=field))
+            source.seek(int(frame_times.pts[0]))
+            first, beyond = max(stop - size, start), min(stop + ahead, len(frame_times))
+            block = [(index, stored) for index, stored in source.numbered(first, beyond) if index < stop]
             if not block:
                 raise MediaError(f"frame {first} cannot be decoded.", field=field)
-            if len(block) < stop - first and len(block) > MIN_BLOCK:
-                size = MIN_BLOCK  # the frames became larger: decode a smaller block
-                continue
-            converter = converter or Converter(Picture.of(stream, block[0][1]))
-            size = max(BLOCK_BYTES // _bytes(block[0][1]), MIN_BLOCK)
+            varies, ahead = varies or source.varies, 0  # frames behind the next blocks have been met now
+            size = max(BLOCK_BYTES // sum(plane.buffer_size for plane in block[0][1].planes), MIN_BLOCK)
             stop = first
             while block:
                 index, stored = block.pop()
@@ -156,21 +168,11 @@ def backwards(
                 yield Frame(index, pts, frame_times.ms(pts), stored=stored, converter=converter)
 
 
-def _block(found: Iterator[tuple[int, VideoFrame]], most: int) -> list[tuple[int, VideoFrame]]:
-    """The first numbered frames: at least `MIN_BLOCK`, and no more than fit into `most` bytes, by one frame."""
-    block: list[tuple[int, VideoFrame]] = []
-    held = 0
-    for index, stored in found:
-        block.append((index, stored))
-        held += _bytes(stored)
-        if held > most and len(block) > MIN_BLOCK:
-            break
-    return block
-
-
-def _bytes(stored: VideoFrame) -> int:
-    """Bytes of a frame's stored pixels."""
-    return sum(plane.buffer_size for plane in stored.planes)
+def read_picture(path: Path, *, field: str = "video") -> Picture:
+    """Decode the first frame of a file and return its format. Raises `MediaError` that names `field`."""
+    with demux.opened(path, field=field) as (file, _):
+        stream = demux.video_stream(file, field=field)
+        return Picture.first(stream, first_frame(file, stream, field=field))
 
 
 def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> VideoFrame:
@@ -183,6 +185,7 @@ def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> Vid
 
 def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterator[VideoFrame]:
     demux.select_stream(file, stream)
+    pixels = 0
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
         try:
@@ -190,23 +193,55 @@ def _decoded(file: InputContainer, stream: VideoStream, *, field: str) -> Iterat
         except av.FFmpegError:
             continue  # a damaged packet loses only its own frame
         for frame in found:
-            limits.check_picture(frame.width, frame.height, field=field)  # may be larger than the header declares
+            # Frames may be larger than the header declares.
+            limits.check_picture(frame.width, frame.height, field=field)
+            pixels += frame.width * frame.height
+            limits.check_decoded(pixels, field=field)
             yield frame
 
 
-def _from(
-    file: InputContainer, stream: VideoStream, frame_times: demux.FrameTimes, start: int, *, field: str
-) -> Iterator[VideoFrame]:
-    """Decoded frames from the last key frame whose pts is not after frame `start`.
+@contextmanager
+def _source(path: Path, frame_times: demux.FrameTimes, picture: Picture, *, field: str) -> Iterator[_Source]:
+    """The open file of a video. picture: the format of its first frame, which all frames get."""
+    with demux.opened(path, field=field) as (file, _):
+        yield _Source(file, frame_times, picture, field=field)
 
-    Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
-    pictures too, because their leading frames show before the key frame.
-    """
-    wanted = frame_times.pts[start]
-    before = frame_times.keyframes[frame_times.keyframes <= wanted]
-    if len(before) and before[-1] > frame_times.pts[0]:
-        file.seek(int(before[-1]), stream=stream)
-    return _decoded(file, stream, field=field)
+
+class _Source:
+    """See `_source`."""
+
+    def __init__(self, file: InputContainer, frame_times: demux.FrameTimes, picture: Picture, *, field: str) -> None:
+        self._file, self._stream = file, demux.video_stream(file, field=field)
+        self._times, self._field = frame_times, field
+        self._fitter = Fitter(self._stream, picture)
+
+    @property
+    def varies(self) -> bool:
+        """Whether a frame in another format was met."""
+        return self._fitter.used
+
+    def seek(self, pts: int) -> None:
+        """Go to the last key frame whose pts is not after `pts`."""
+        self._file.seek(pts + self._times.origin, stream=self._stream)
+
+    def numbered(self, start: int, stop: int) -> Iterator[tuple[int, VideoFrame]]:
+        """One frame for each number from `start` to `stop`; a missing frame repeats the one before it."""
+        return _filled(self._fitter.fitted(self._from(start)), self._times, start, stop)
+
+    def _from(self, start: int) -> Iterator[VideoFrame]:
+        """Decoded frames from the last key frame whose pts is not after frame `start`, with pts on the file's timeline.
+
+        Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
+        pictures too, because their leading frames show before the key frame.
+        """
+        times = self._times
+        before = times.keyframes[times.keyframes <= times.pts[start]]
+        if len(before) and before[-1] > times.pts[0]:
+            self.seek(int(before[-1]))
+        for frame in _decoded(self._file, self._stream, field=self._field):
+            if frame.pts is not None:
+                frame.pts -= times.origin
+            yield frame
 
 
 def _filled(

@@ -1,18 +1,20 @@
 """Opens files, selects streams and reads frame times, in the same way for probe, decoder and encoder.
 
-Times are presentation times after the file's edit list: 0 is the moment at which a player starts.
+Times are presentation times after the file's edit list, on its `Clock`: 0 is the moment at which a player starts. Only
+packets tell times: the durations of headers are wrong in many files.
 """
 
 from __future__ import annotations
 
 import errno
+import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -25,6 +27,7 @@ from av.video.stream import VideoStream
 from duikou.arrays import IntArray
 from duikou.errors import MediaError
 from duikou.media import iso, limits, riff, sniff
+from duikou.media.clock import Clock, Span
 from duikou.timebase import pts_to_ms
 
 VIDEO_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "av1", "libdav1d", "vp9", "prores", "mjpeg"})
@@ -40,6 +43,7 @@ AUDIO_CODECS: Final = _CODED | _MPEG | _ADPCM | _PCM | _WIDE_PCM
 """Allowed audio decoders."""
 PHOTO_CODECS: Final = frozenset({"mjpeg", "png", "webp"})
 """Allowed decoders of photos."""
+_SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
 
 
 def _decoder_options(codecs: frozenset[str]) -> dict[str, str]:
@@ -55,15 +59,17 @@ _PHOTO_OPTIONS: Final = _decoder_options(PHOTO_CODECS)
 class FrameTimes:
     """When each frame of a video shows.
 
-    pts: (N,) int64, strictly rising, in units of `time_base` seconds.
+    pts: (N,) int64, strictly rising, in units of `time_base` seconds on the file's timeline.
     keyframes: (K,) int64, the pts of frames at which decoding can start.
     last_duration: how long the last frame shows, in the same unit.
+    origin: time 0 on the clock of the track's packets: these have the pts plus this.
     """
 
     pts: IntArray
     keyframes: IntArray
     time_base: Fraction
     last_duration: int
+    origin: int = 0
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -71,6 +77,11 @@ class FrameTimes:
     def ms(self, pts: int) -> int:
         """Milliseconds on the file's timeline."""
         return pts_to_ms(pts, self.time_base)
+
+    def starting_at(self, start_s: Fraction) -> FrameTimes:
+        """The same frames on a timeline on which the first one shows at `start_s`."""
+        shift = round(start_s / self.time_base) - int(self.pts[0])
+        return replace(self, pts=self.pts + shift, keyframes=self.keyframes + shift, origin=self.origin - shift)
 
     @property
     def end(self) -> int:
@@ -168,6 +179,8 @@ def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str, st
                 "max_streams": str(2 * limits.MAX_STREAMS),  # up to here the error states the number
                 "skip_initial_bytes": str(start),
                 **({"ignore_length": "1"} if demuxer == "wav" and riff.is_cut_short(path, start) else {}),
+                # FFmpeg then moves the track to where its edit list starts, and takes no edit's end.
+                **({"advanced_editlist": "0"} if demuxer == "mov" and iso.edits(path).endless else {}),
             },
             metadata_errors="replace",
             timeout=(limits.OPEN_S, None),
@@ -184,12 +197,23 @@ def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str, st
     return file
 
 
-def video_stream(file: InputContainer, *, field: str) -> VideoStream:
-    """The video stream that a player shows, ready for decoding in several threads. Attached pictures do not count."""
+def shown_video(file: InputContainer) -> VideoStream | None:
+    """The video stream that a player shows. Attached pictures do not count."""
     shown = [s for s in file.streams.video if not s.disposition & (Disposition.attached_pic | Disposition.still_image)]
-    if not shown:
+    return next((s for s in shown if s.disposition & Disposition.default), shown[0] if shown else None)
+
+
+def played_audio(file: InputContainer) -> AudioStream | None:
+    """The audio stream that a player plays, among those that FFmpeg knows."""
+    known = [s for s in file.streams.audio if s.codec_context is not None]
+    return next((s for s in known if s.disposition & Disposition.default), known[0] if known else None)
+
+
+def video_stream(file: InputContainer, *, field: str) -> VideoStream:
+    """The stream of `shown_video`, checked and ready for decoding in several threads."""
+    stream = shown_video(file)
+    if stream is None:
         raise MediaError("the file has no video track.", field=field)
-    stream = next((s for s in shown if s.disposition & Disposition.default), shown[0])
     context = stream.codec_context
     if context is None or context.name not in VIDEO_CODECS:
         codec = "unknown" if context is None else context.name
@@ -201,11 +225,10 @@ def video_stream(file: InputContainer, *, field: str) -> VideoStream:
 
 
 def audio_stream(file: InputContainer, *, field: str) -> AudioStream | None:
-    """The audio stream that a player plays, ready for decoding; `None` where there is none that FFmpeg knows."""
-    known = [s for s in file.streams.audio if s.codec_context is not None]
-    if not known:
+    """The stream of `played_audio`, checked and ready for decoding; `None` where there is none."""
+    stream = played_audio(file)
+    if stream is None:
         return None
-    stream = next((s for s in known if s.disposition & Disposition.default), known[0])
     context = stream.codec_context
     if context.name not in AUDIO_CODECS:
         raise MediaError(f"the audio codec {context.codec.canonical_name} is not supported.", field=field)
@@ -214,22 +237,90 @@ def audio_stream(file: InputContainer, *, field: str) -> AudioStream | None:
     return stream
 
 
-def select_stream(file: InputContainer, wanted: Stream) -> None:
+def select_stream(file: InputContainer, *wanted: Stream) -> None:
     """Make FFmpeg skip the packets of every other stream."""
+    indexes = {stream.index for stream in wanted}
     for stream in file.streams:
-        stream.discard = Discard.default if stream.index == wanted.index else Discard.all
+        stream.discard = Discard.default if stream.index in indexes else Discard.all
 
 
-def read_frame_times(file: InputContainer, stream: VideoStream, *, field: str) -> FrameTimes:
-    """Read when each frame shows from the packets, without decoding. Leaves `file` at its end."""
+def read_clock(path: Path, *, field: str) -> Clock:
+    """Read where time 0 of a file lies from its first packets. Raises `MediaError` that names `field`.
+
+    Files other than mp4, mov and m4a have no clock: the first sample is at 0.
+    """
+    with opened(path, field=field) as (file, container):
+        if sniff.DEMUXERS[container] != "mov":
+            return Clock()
+        edits, video, audio = iso.edits(path), shown_video(file), played_audio(file)
+        spans = _spans(file, *[stream for stream in (video, audio) if stream is not None], field=field)
+        picture = None if video is None else spans.get(video.index)
+        sound = None if audio is None else spans.get(audio.index)
+        if video is None or picture is None:
+            return Clock() if sound is None else Clock.of_audio(sound, edits)
+        clock = Clock.of_video(picture, sound, video.time_base or Fraction(1), edits)
+        return replace(clock, picture_end=edits.ends.get(video.id) if edits.exact else None)
+
+
+class _Reach:
+    """The span of one track, while its packets are read."""
+
+    def __init__(self, stream: VideoStream | AudioStream) -> None:
+        self._stream, self._unit = stream, stream.time_base or Fraction(1)
+        self._decodes: int | None = None
+        self._start, self._end = 0, 0
+        self._found = self.settled = False
+
+    def add(self, packet: Packet[Any]) -> None:
+        """Take the next packet of the track. From then on `settled` says whether the span's start is final."""
+        if packet.dts is None or packet.pts is None:
+            return
+        self._decodes = packet.dts if self._decodes is None else self._decodes
+        # Frames are decoded before they show, so none that follows shows earlier than this.
+        self.settled |= self._found and packet.dts >= self._start
+        if not is_shown(packet):
+            return
+        start, end = packet.pts, packet.pts + (packet.duration or 0)
+        if isinstance(self._stream, AudioStream):
+            start += round(skipped_samples(packet)[0] / (self._stream.codec_context.sample_rate * self._unit))
+        if end > start or not self._found:
+            self._start, self._end = (min(self._start, start), max(self._end, end)) if self._found else (start, end)
+            self._found = True
+
+    @property
+    def span(self) -> Span | None:
+        """The span so far; `None` where nothing of the track is shown."""
+        if not self._found or self._decodes is None:
+            return None
+        reordering = max(self._start - self._decodes, 0)
+        return Span(self._start * self._unit, self._end * self._unit, reordering * self._unit)
+
+
+def _spans(file: InputContainer, *streams: VideoStream | AudioStream, field: str) -> dict[int, Span]:
+    """The spans of tracks by index, where something of them is shown.
+
+    Their ends are final only where the tracks do not start near each other.
+    """
+    reaches = {stream.index: _Reach(stream) for stream in streams}
+    select_stream(file, *streams)
+    for count, packet in enumerate(file.demux(*streams) if streams else ()):
+        limits.check_packets(count, field=field)
+        reaches[packet.stream.index].add(packet)
+        spans = [reach.span for reach in reaches.values() if reach.settled]
+        known = [span for span in spans if span is not None]
+        if len(known) == len(streams) and known[0].starts_near(known[-1]):
+            break
+    return {index: reach.span for index, reach in reaches.items() if reach.span is not None}
+
+
+def read_frame_times(file: InputContainer, stream: VideoStream, clock: Clock, *, field: str) -> FrameTimes:
+    """Read when each frame shows from the packets, without decoding. Leaves `file` at its end. clock: of the file."""
     pts: list[int] = []
     keyframes: list[int] = []
     durations: dict[int, int] = {}
-    packets = 0
     select_stream(file, stream)
-    for packet in file.demux(stream):
-        packets += packet.size > 0
-        limits.check_packets(packets, field=field)
+    for count, packet in enumerate(file.demux(stream)):
+        limits.check_packets(count, field=field)
         shown = packet.pts
         if shown is None or not is_shown(packet):
             continue
@@ -241,16 +332,31 @@ def read_frame_times(file: InputContainer, stream: VideoStream, *, field: str) -
     if not pts or not stream.time_base:
         raise MediaError("the video has no frames.", field=field)
     # Of two frames with one pts a player shows only one.
-    unique = np.unique(np.array(pts, np.int64))
-    last, end = int(unique[-1]), _end_pts(stream, whole=packets >= stream.frames)
+    unique, origin = np.unique(np.array(pts, np.int64)), int(clock.picture / stream.time_base)
+    for edge in (int(unique[0]), int(unique[-1])):  # before a subtraction that may overflow
+        limits.check_length(pts_to_ms(edge - origin, stream.time_base), "video", field=field)
     frame_times = FrameTimes(
-        unique,
-        np.unique(np.array(keyframes, np.int64)),
+        unique - origin,
+        np.unique(np.array(keyframes, np.int64)) - origin,
         stream.time_base,
-        end - last if end > last else max(durations[last], 1),
+        _last_duration(int(unique[-1]), durations, clock.picture_end, stream.time_base),
+        origin,
     )
     check_frame_times(frame_times, stream.codec_context.width, stream.codec_context.height, field=field)
     return frame_times
+
+
+def _last_duration(last: int, durations: Mapping[int, int], end: Fraction | None, unit: Fraction) -> int:
+    """How long the frame at the pts `last` shows: until the edit list ends, or as long as its packet says.
+
+    durations: of the packets. With frames out of order they count to the next packet to decode, not to the next frame
+    to show, so the last frame's may be that of another packet. But it is not longer than the longest.
+    end: of the edit list, in s on the track's clock.
+    """
+    edited = 0 if end is None else round(end / unit) - last
+    if 0 < edited <= max(durations.values()):
+        return edited
+    return max(durations[last], 1)
 
 
 def check_frame_times(frame_times: FrameTimes, width: int, height: int, *, field: str) -> None:
@@ -262,14 +368,12 @@ def check_frame_times(frame_times: FrameTimes, width: int, height: int, *, field
     limits.check_total(width, height, len(frame_times), field=field)
 
 
-def _end_pts(stream: VideoStream, *, whole: bool) -> int:
-    """The pts at which the track ends, after its edit list; 0 where the header lacks it or the file is truncated.
-
-    The last packet's duration does not help: it counts to the next packet to decode, not to the next frame to show.
-    """
-    if not whole or stream.duration is None or stream.start_time is None:
-        return 0
-    return stream.start_time + stream.duration
+def skipped_samples(packet: Packet[VideoStream] | Packet[AudioStream]) -> tuple[int, int]:
+    """Samples that a player drops at the start and at the end of a packet of audio."""
+    if not packet.has_sidedata(_SKIP_SAMPLES):
+        return 0, 0
+    first, last = struct.unpack_from("<2I", bytes(packet.get_sidedata(_SKIP_SAMPLES)))
+    return first, last
 
 
 def is_shown(packet: Packet[VideoStream] | Packet[AudioStream]) -> bool:

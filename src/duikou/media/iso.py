@@ -1,12 +1,16 @@
-"""Checks the index of an mp4 or mov before FFmpeg parses it, and refuses indexes that would keep FFmpeg busy for hours.
+"""Reads the index of an mp4 or mov by itself, where FFmpeg must not or does not tell.
 
-FFmpeg accepts each type of box in any place, so boxes are searched for by type and not by their path.
+`check` refuses indexes that would keep FFmpeg busy for hours. FFmpeg accepts each type of box in any place, so it
+searches for boxes by type and not by their path. `edits` tells when edit lists end: FFmpeg mixes this with what
+headers declare.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -35,6 +39,84 @@ def check(path: Path, *, field: str) -> None:
             keys = max(keys, count)
     if keys > MAX_KEYS:
         raise MediaError(f"the file has {keys} metadata keys; at most {MAX_KEYS} are accepted.", field=field)
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What an mp4 or mov says about the times at which its tracks play.
+
+    ends: when the edit list of each track ends, in s on the movie's timeline, by track number; `None` for a list that
+        plays to the end of its media, whenever that is.
+    fragmented: whether packets lie in movie fragments, which FFmpeg plays without edit lists.
+    """
+
+    ends: Mapping[int, Fraction | None]
+    fragmented: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether the time stamps of FFmpeg's packets count from the movie's start, delays of codecs left out."""
+        return bool(self.ends) and not self.fragmented and not self.endless
+
+    @property
+    def endless(self) -> bool:
+        """Whether an edit list declares no duration. Players play the whole track, where FFmpeg would show nothing."""
+        return not self.fragmented and None in self.ends.values()
+
+
+def edits(path: Path) -> Edits:
+    """Read the edit lists of an mp4 or mov. Boxes that make no sense count as absent."""
+    ends: dict[int, Fraction | None] = {}
+    fragmented = False
+    with Path(path).open("rb") as file:
+        size = Path(path).stat().st_size
+        for at, kind, end in _boxes(file, size):
+            fragmented |= kind == b"moof"
+            if kind == b"moov":
+                file.seek(at)
+                ends |= _edit_ends(file.read(min(end, size, at + MAX_INDEX_BYTES) - at))
+    return Edits(ends, fragmented)
+
+
+def _edit_ends(movie: bytes) -> dict[int, Fraction | None]:
+    """See `Edits.ends`. movie: the box `moov`."""
+    found: dict[int, Fraction | None] = {}
+    scale = 0
+    for kind, head in _children(movie, 8):
+        if kind == b"mvhd":
+            scale = _number(head, 20 if head[:1] == b"\1" else 12)
+        if kind == b"trak":
+            parts = dict(_children(head))
+            header, lists = parts.get(b"tkhd", b""), dict(_children(parts.get(b"edts", b"")))
+            if b"elst" in lists and scale:
+                lasts = _edits_last(lists[b"elst"])
+                track = _number(header, 20 if header[:1] == b"\1" else 12)
+                found[track] = None if lasts is None else Fraction(lasts, scale)
+    return found
+
+
+def _edits_last(entries: bytes) -> int | None:
+    """How long the edits of a box `elst` last together, in the movie's unit; `None` where one has no end of its own."""
+    long = entries[:1] == b"\1"
+    step = 20 if long else 12
+    durations = [
+        int.from_bytes(entries[at : at + (8 if long else 4)], "big")
+        for at in range(8, min(len(entries) - step + 1, 8 + step * _number(entries, 4)), step)
+    ]
+    return sum(durations) if durations and all(durations) else None
+
+
+def _children(box: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of the boxes in the content of another one, up to the first with an invalid size."""
+    while at + 8 <= len(box):
+        size, start = _number(box, at), at + 8
+        if size == 1:
+            size, start = int.from_bytes(box[at + 8 : at + 16], "big"), at + 16
+        end = len(box) if size == 0 else at + size
+        if not start <= end <= len(box):
+            return
+        yield box[at + 4 : at + 8], box[start:end]
+        at = end
 
 
 def missing_share(path: Path) -> float:

@@ -109,6 +109,12 @@ def check_total(width: int, height: int, frames: int, *, field: str) -> None:
         )
 
 
+def check_decoded(pixels: int, *, field: str) -> None:
+    """Check the pixels that were decoded so far, of frames that may be larger than the header declares."""
+    if pixels > MAX_TOTAL_PIXELS:
+        raise MediaError(f"the frames of the video have more than {MAX_TOTAL_PIXELS} pixels in total.", field=field)
+
+
 def check_audio(rate: int, channels: int, *, field: str) -> None:
     """Check the samples per second and the channels of audio."""
     if rate <= 0 or channels <= 0:

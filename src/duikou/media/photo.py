@@ -28,4 +28,4 @@ def read(path: Path, *, field: str) -> Image:
         raise MediaError("the content is not a jpeg, png or webp photo.", field=field)
     with demux.opened_photo(path, kind, field=field) as (file, stream):
         frame = decode.first_frame(file, stream, field=field)
-        return Converter(Picture.of(stream, frame)).bgr(frame)
+        return Converter(Picture.first(stream, frame)).bgr(frame)

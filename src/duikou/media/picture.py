@@ -50,6 +50,7 @@ _LUMA_WEIGHTS: Final = {
     Colorspace.BT2020: (0.2627, 0.0593),
 }
 """Weights of red and blue in luma, H.273, table 4."""
+_FULL_RANGE_NAMES: Final = "yuvj"  # how FFmpeg's names of formats with full range begin
 _PIXEL_FORMATS_420: Final = frozenset({"yuv420p", "yuvj420p"})
 
 
@@ -62,9 +63,15 @@ class Orientation:
     mirror_y: bool = False
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> Orientation:
-        """Read a decoded frame's display matrix (ISO 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y."""
-        a, b, c, d = _display_matrix(frame)
+    def of(cls, frame: VideoFrame, *, otherwise: Orientation | None = None) -> Orientation:
+        """Read a decoded frame's display matrix (ISO 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y.
+
+        otherwise: for a frame without a matrix; upright by default.
+        """
+        matrix = _display_matrix(frame)
+        if matrix is None:
+            return otherwise or cls()
+        a, b, c, d = matrix
         if abs(a) + abs(d) >= abs(b) + abs(c):
             return cls(False, a < 0, d < 0)
         return cls(True, c < 0, b < 0)
@@ -93,15 +100,15 @@ class Orientation:
         return np.ascontiguousarray(image)
 
 
-def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """a, b, c and d of a frame's display matrix; the identity where it has none."""
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """a, b, c and d of a frame's display matrix; `None` where it has none."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV does not know another kind of side data of this frame
         turn = round(-frame.rotation / 90) % 4
-        return ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))[turn]
+        return None if turn == 0 else ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))[turn]
     if data is None:
-        return 1, 0, 0, 1
+        return None
     a, b, _, c, d = struct.unpack_from("5i", bytes(cast("SideData", data)))
     return a, b, c, d
 
@@ -127,20 +134,41 @@ class Picture:
     sample_aspect_ratio: Fraction
 
     @classmethod
-    def of(cls, stream: VideoStream, frame: VideoFrame) -> Picture:
-        """Read from the stream's headers and one decoded frame."""
+    def of(cls, frame: VideoFrame, orientation: Orientation, sample_aspect_ratio: Fraction) -> Picture:
+        """Read from a decoded frame, which does not tell its orientation and its aspect ratio itself."""
         name = frame.format.name
         return cls(
             width=frame.width,
             height=frame.height,
-            orientation=Orientation.of(frame),
+            orientation=orientation,
             pixel_format=name,
             matrix=int(frame.colorspace),
             primaries=int(frame.color_primaries),
             transfer=int(frame.color_trc),
-            full_range=frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
-            sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),
+            full_range=frame.color_range == ColorRange.JPEG
+            or (name.startswith(_FULL_RANGE_NAMES) and frame.color_range != ColorRange.MPEG),
+            sample_aspect_ratio=sample_aspect_ratio,
         )
+
+    @classmethod
+    def first(cls, stream: VideoStream, frame: VideoFrame) -> Picture:
+        """Read from the stream's headers and its first decoded frame."""
+        return cls.of(frame, Orientation.of(frame), Fraction(stream.sample_aspect_ratio or 1))
+
+    def alike(self, other: Picture) -> bool:
+        """Whether pixels of both look the same on the same place: sizes, shapes, colours and depths are equal."""
+        return self is other or self._looks == other._looks
+
+    @property
+    def _looks(self) -> tuple[object, ...]:
+        depth = self.pixel_format.replace("yuvj", "yuv")
+        colours = (self.is_rgb, self.yuv_matrix, self.full_range)
+        return self.width, self.height, self.orientation, self.sample_aspect_ratio, depth, colours
+
+    @property
+    def aspect(self) -> Fraction:
+        """Width of an upright pixel over its height."""
+        return 1 / self.sample_aspect_ratio if self.orientation.transpose else self.sample_aspect_ratio
 
     @property
     def size(self) -> tuple[int, int]:
@@ -170,7 +198,6 @@ class Picture:
         fewer players can show.
         """
         width, height = self.size
-        aspect = 1 / self.sample_aspect_ratio if self.orientation.transpose else self.sample_aspect_ratio
         rgb = self.is_rgb
         return replace(
             self,
@@ -180,7 +207,7 @@ class Picture:
             pixel_format="yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p",
             matrix=_BT709 if rgb else self.matrix,
             full_range=self.full_range and not rgb,
-            sample_aspect_ratio=aspect,
+            sample_aspect_ratio=self.aspect,
         )
 
     def passes(self, frame: VideoFrame) -> bool:
@@ -205,7 +232,7 @@ def _bgr_to_yuv(picture: Picture) -> Float64Array:
     return np.column_stack([factors, [black, 128, 128]])
 
 
-def _view(plane: VideoPlane) -> Plane:
+def view(plane: VideoPlane) -> Plane:
     """(H, W) view of a plane's memory without the padding of its lines."""
     lines = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(-1, plane.line_size)
     return lines[: plane.height, : plane.width]
@@ -240,7 +267,7 @@ class Converter:
         stored_size = picture.width, picture.height
         if frame.format.name not in _PIXEL_FORMATS_420 or (frame.width, frame.height) != stored_size:
             frame = self._reformatted(frame, "yuv420p", picture.yuv_matrix, picture.yuv_range)
-        luma, blue, red = (_view(plane) for plane in frame.planes)
+        luma, blue, red = (view(plane) for plane in frame.planes)
         return luma, blue, red
 
     def _reformatted(
@@ -252,7 +279,7 @@ class Converter:
         reformatter: VideoReformatter = self._local.reformatter
         return reformatter.reformat(
             frame,
-            width=picture.width,  # frames of another size are scaled to that of the first frame
+            width=picture.width,
             height=picture.height,
             format=pixel_format,
             src_colorspace=matrix,

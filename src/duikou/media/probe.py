@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +15,7 @@ from av.packet import Packet
 
 from duikou.errors import MediaError
 from duikou.media import demux, limits, sniff, tags
+from duikou.media.clock import Clock
 from duikou.timebase import Milliseconds, Rate, round_half_up, samples_to_ms
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
@@ -24,7 +24,6 @@ TAGGED: Final = frozenset({"mp3", "aac"})
 """Containers whose sound may be followed by tags that FFmpeg takes for sound."""
 _MOVIE_TICK_S: Final = Fraction(1, 1000)  # edit lists usually count in ms, rounded down
 _LONGEST: Final = 4  # times the longest packet before it: few encoders vary the length, and those by less
-_SKIP_SAMPLES: Final = "skip_samples"  # FFmpeg's packet side data: samples to drop at start and end, two uint32
 
 
 @dataclass(frozen=True)
@@ -72,19 +71,19 @@ def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:
             raise MediaError("the file is a video; audio must be mp3, wav, m4a or aac.", field=field)
         if demux.audio_stream(file, field=field) is None:
             raise MediaError(f"the {container} file has no audio that can be read.", field=field)
-    info = audio_info(path, field=field)
+    info = audio_info(path, demux.read_clock(path, field=field), field=field)
     if info is None:
         raise MediaError("the audio is empty.", field=field)
     return info
 
 
-def audio_info(path: Path, *, field: str) -> AudioInfo | None:
-    """The audio of a file that has an audio track; `None` where the track is empty."""
+def audio_info(path: Path, clock: Clock, *, field: str) -> AudioInfo | None:
+    """The audio of a file that has an audio track; `None` where the track is empty. clock: of the file."""
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         assert stream is not None
         context = stream.codec_context
-        zero_s = None if container in ELEMENTARY else Fraction(0)
+        zero_s = None if container in ELEMENTARY else clock.sound
         span = audible(sound_packets(file, stream, container, field=field), stream, zero_s)
         if span is None:
             return None
@@ -147,7 +146,7 @@ def audible(
     for packet in packets:
         if not packet.size or packet.is_discard:
             continue
-        drop_first, drop_last = _skipped(packet)
+        drop_first, drop_last = demux.skipped_samples(packet)
         pts = packet.dts if packet.pts is None else packet.pts
         at = expected if pts is None else pts * tick
         length = _length(stream, (packet.duration or 0) * tick, usual)
@@ -183,11 +182,3 @@ def _cut_by_header(stream: AudioStream, last_s: Fraction, end_s: Fraction) -> Fr
         return end_s
     header_s = (stream.start_time + stream.duration) * stream.time_base
     return header_s if last_s < header_s <= end_s - _MOVIE_TICK_S else end_s
-
-
-def _skipped(packet: Packet[AudioStream]) -> tuple[int, int]:
-    """Samples that a player drops at the start and at the end of a packet."""
-    if not packet.has_sidedata(_SKIP_SAMPLES):
-        return 0, 0
-    first, last = struct.unpack_from("<2I", bytes(packet.get_sidedata(_SKIP_SAMPLES)))
-    return first, last

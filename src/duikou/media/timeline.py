@@ -165,7 +165,8 @@ class LengthenedTimeline(Timeline):
                 for frame in self.frames(video):
                     writer.copy(frame)
                     progress("making the video longer", (frame.index + 1) / len(self))
-            yield Video.open(path)
+            # Without sound a video starts at 0, but the picture of the source may start late.
+            yield Video.open(path).starting_at(int(self.times.pts[0]) * self.times.time_base)
         finally:
             path.unlink(missing_ok=True)
 

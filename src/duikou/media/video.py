@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +20,7 @@ from duikou.media.probe import VideoInfo, audio_info
 class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
-    picture: how the first frame is stored; the encoder writes results the same way.
+    picture: how the first frame is stored. `frames` brings all others to this format, and results have it too.
     """
 
     path: Path
@@ -38,14 +39,12 @@ class Video:
             if container not in sniff.VIDEO_FORMATS:
                 raise MediaError(f"the file is {container}; a video must be mp4 or mov.", field=field)
             stream = demux.video_stream(file, field=field)
-            frame_times = demux.read_frame_times(file, stream, field=field)
+            clock = demux.read_clock(path, field=field)
+            frame_times = demux.read_frame_times(file, stream, clock, field=field)
             has_audio = demux.audio_stream(file, field=field) is not None
             codec = stream.codec_context.codec.canonical_name
-        # Opened again, since reading the frame times has left the file at its end.
-        with demux.opened(path, field=field) as (file, _):
-            stream = demux.video_stream(file, field=field)
-            picture = Picture.of(stream, decode.first_frame(file, stream, field=field))
-        audio = audio_info(path, field=field) if has_audio else None
+        picture = decode.read_picture(path, field=field)
+        audio = audio_info(path, clock, field=field) if has_audio else None
         width, height = picture.size
         info = VideoInfo(
             container=container,
@@ -60,13 +59,20 @@ class Video:
         )
         return cls(path, info, frame_times, picture)
 
+    def starting_at(self, start_s: Fraction) -> Self:
+        """The same video on a timeline on which its first frame shows at `start_s`. Its audio stays where it is."""
+        frame_times = self.frame_times.starting_at(start_s)
+        return replace(self, info=replace(self.info, duration_ms=frame_times.duration_ms), frame_times=frame_times)
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end). See `decode.frames`."""
-        return decode.frames(self.path, start=start, stop=stop, frame_times=self.frame_times)
+        times, picture = self.frame_times, self.picture
+        return decode.frames(self.path, start=start, stop=stop, frame_times=times, picture=picture)
 
     def backwards(self, start: int, stop: int) -> Iterator[Frame]:
         """The same frames in reverse. See `decode.backwards`."""
-        return decode.backwards(self.path, start=start, stop=stop, frame_times=self.frame_times)
+        times, picture = self.frame_times, self.picture
+        return decode.backwards(self.path, start=start, stop=stop, frame_times=times, picture=picture)
 
 
 def probe_video(path: str | Path, *, field: str = "video") -> VideoInfo:

@@ -7,11 +7,13 @@ difference (OWASP SSRF prevention cheat sheet).
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,7 @@ from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
 from duikou.errors import FetchError, StorageError
-from duikou.net.addresses import AddressPolicy, is_disguised
+from duikou.net.addresses import Address, AddressPolicy, is_disguised
 
 MAX_REDIRECTS: Final = 5
 MAX_URL_CHARACTERS: Final = 4096  # presigned storage URLs reach about 2,000
@@ -33,6 +35,9 @@ SLOW_WINDOW_S: Final = 10.0  # over this time the mean rate must reach
 SLOW_BYTES_PER_S: Final = 4096  # this; a trickle of bytes would hold a connection until the total limit
 _CHUNK_BYTES: Final = 64 * 1024
 PUBLIC: Final = AddressPolicy()
+LOOPBACK: Final = (ip_address("127.0.0.1"), ip_address("::1"))
+MAX_NAME, MAX_LABEL = 253, 63  # characters of a name in DNS, and of a part between two dots
+_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -82,9 +87,36 @@ async def post(
         raise FetchError(f"there was no answer within {timeout_s:g} s.", field=field) from error
 
 
-def check_url(url: str, field: str) -> None:
-    """Raise `FetchError` for anything but a usable http or https URL."""
-    _checked(url, field)
+def check_url(url: str, field: str, policy: AddressPolicy = PUBLIC) -> None:
+    """Raise `FetchError` where no connection to `url` could ever be made: it is no http or https URL, or its host is an
+    address that is not allowed.
+
+    Names are not resolved, but for those that lead to this machine (`localhost`, RFC 6761) or nowhere (`.invalid`):
+    what a name leads to may change, and the answer would map the server's network.
+    """
+    parsed = _checked(url, field)
+    host = (parsed.host or "").rstrip(".").lower()
+    addresses: tuple[Address, ...] = ()
+    if host == "localhost" or host.endswith(".localhost"):
+        addresses = LOOPBACK
+    elif host.rpartition(".")[2] != "invalid" and _is_name(host):
+        try:
+            addresses = (ip_address(host),)
+        except ValueError:
+            return
+    if not any(policy.allows(address, parsed.port or 0) for address in addresses):
+        raise _unreachable(field)
+
+
+def _is_name(host: str) -> bool:
+    """Whether a host is an address or may be a name in DNS (RFC 1035, 2.3.4; RFC 5891 for other scripts)."""
+    if ":" in host:
+        return True
+    try:
+        labels = host.encode("idna").decode().split(".") if not host.isascii() else host.split(".")
+    except UnicodeError:
+        return False
+    return len(host) <= MAX_NAME and all(0 < len(label) <= MAX_LABEL and _LABEL.fullmatch(label) for label in labels)
 
 
 def _checked(url: str | URL, field: str) -> URL:
@@ -94,13 +126,15 @@ def _checked(url: str | URL, field: str) -> URL:
         raise FetchError(f"the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
     try:
         parsed = URL(url)
-        _ = parsed.port
+        port = parsed.port
     except ValueError as error:
         raise FetchError("this is not a URL.", field=field) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise FetchError("only http and https URLs are taken.", field=field)
     if parsed.user is not None or parsed.password is not None:
         raise FetchError("the URL must not hold a user or a password.", field=field)
+    if port == 0:
+        raise FetchError("port 0 cannot be reached.", field=field)
     if is_disguised(parsed.host):
         raise _unreachable(field)
     return parsed
@@ -206,7 +240,8 @@ async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, fiel
 def _unreachable(field: str) -> FetchError:
     """The one error for unknown names, dead hosts and refused addresses."""
     return FetchError(
-        "the host cannot be reached from here (private addresses must be allowed by the operator).",
+        "the host cannot be reached from here; if its address is private, the operator must allow it in "
+        "DUIKOU_PRIVATE_SOURCES.",
         field=field,
     )
 

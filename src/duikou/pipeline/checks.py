@@ -20,6 +20,7 @@ from duikou.media.sync_mode import SyncMode
 from duikou.media.video import probe_video
 from duikou.pipeline.auto import told_apart
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
+from duikou.pipeline.losses import clip_warnings
 from duikou.timebase import Interval
 from duikou.units import MIB
 
@@ -55,7 +56,7 @@ class Material:
         ChoiceValidator(faces, self.info.duration_ms, sync_mode).check_all(choices, self.audio_ms)
 
     def doubts(self) -> list[str]:
-        """A sentence for each file that is as good as empty or incomplete. Decodes the audio."""
+        """A sentence for each file that is as good as empty, incomplete or cut off by its result. Decodes the audio."""
         found = []
         missing = iso.missing_share(self.video)
         if missing > 0:
@@ -63,6 +64,7 @@ class Material:
                 f"{self.video.name} was cut off: {missing:.0%} of the file is missing, and only the first "
                 f"{self.info.duration_ms} ms can be used"
             )
+        found += [warning.message for warning in clip_warnings(self.info)]
         return [*found, *audio_doubts(self.choices)]
 
 

@@ -15,6 +15,7 @@ from duikou.faces.track import Face, FaceTrack, FaceWarning, Speaking
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
 from duikou.pipeline.choice import unknown_face
+from duikou.pipeline.losses import clip_warnings
 from duikou.pipeline.speaking import with_speaking
 from duikou.progress import Progress, scaled, silent, split
 from duikou.timebase import Interval
@@ -46,6 +47,11 @@ class Session:
     def info(self) -> VideoInfo:
         """Description of the video file."""
         return self.source.info
+
+    @property
+    def warnings(self) -> tuple[FaceWarning, ...]:
+        """What will be lost of the video, whichever face speaks: `sound_cut`, where its sound outlasts the picture."""
+        return clip_warnings(self.info)
 
     def face(self, face_id: str) -> Face:
         """The face with an id. Raises `NotFoundError` that lists the known ids."""

@@ -51,7 +51,23 @@ def configured(settings: Settings, folder: Path) -> Producer:
     try:
         return producer(folder, name=settings.aigc_producer, certificate=chain, key=key)
     except InputError as error:
-        raise error.renamed(_SETTINGS.get(error.field, error.field)) from error
+        raise _of_setting(error, settings) from None
+
+
+def check_name(settings: Settings) -> None:
+    """Raise `InputError` that names the setting where the settings' producer cannot be a producer."""
+    try:
+        Label.first(settings.aigc_producer, "trial")
+    except InputError as error:
+        raise _of_setting(error.renamed("name"), settings) from None
+
+
+def _of_setting(error: InputError, settings: Settings) -> InputError:
+    """The error with the name of the setting at fault, and without any setting's value."""
+    reason = error.reason.replace(repr(settings.aigc_producer), "the name")
+    for path, shown in ((settings.c2pa_certificate, "the certificate file"), (settings.c2pa_key, "the key file")):
+        reason = reason.replace(str(path), shown) if path else reason
+    return InputError(reason, field=_SETTINGS.get(error.field, error.field))
 
 
 def user_folder() -> Path:

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from duikou.errors import DuikouError, WorkerError
 from duikou.progress import Progress
 from duikou.sandbox import messages, restrictions
 from duikou.sandbox.messages import Done, Failed, LogLine, Message, StageProgress
+from duikou.sandbox.output import ChildOutput
 from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.telemetry import logs
 from duikou.units import MIB
@@ -68,6 +69,7 @@ class SandboxProcess:
         self._limits, self._stopping, self._preload = limits, stopping, preload
         self._process: ForkServerProcess | None = None
         self._pipe: Connection | None = None
+        self._output: ChildOutput | None = None
         atexit.register(self.stop)  # else the interpreter would wait for the child at exit
 
     def start(self) -> None:
@@ -127,7 +129,9 @@ class SandboxProcess:
         self._end()
         context = _context(self._preload)
         self._pipe, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs,), name="duikou-worker")
+        read, written = context.Pipe(duplex=False)
+        self._output = ChildOutput(read)
+        process = context.Process(target=_serve, args=(theirs, written), name="duikou-worker")
         try:
             _start(process)
         except (OSError, EOFError) as error:  # too many files or processes, or the fork server is gone
@@ -137,7 +141,8 @@ class SandboxProcess:
             raise WorkerError(f"cannot start a worker process: {reason}") from error
         finally:
             theirs.close()  # so that the child's death is an end of file here
-        self._process = process
+            written.close()
+        self._process, self._output.pid = process, process.pid or 0
         return self._pipe
 
     def _await(
@@ -150,7 +155,11 @@ class SandboxProcess:
     ) -> Any:
         deadline, lines = time.monotonic() + limits.wall_s, 0
         while True:
-            if pipe.poll(POLL_S):
+            output = self._output.waits() if self._output is not None else []
+            ready = wait([pipe, *output], POLL_S)
+            if self._output is not None and output and output[0] in ready:
+                self._output.hear()
+            if pipe in ready:
                 match messages.receive(pipe, read):
                     case Done(value=value):
                         return value
@@ -182,19 +191,21 @@ class SandboxProcess:
 
     def _end(self, wait_s: float = 0.0) -> int | None:
         """Kill the child and all that it started; its exit code, its own if it exits by itself within `wait_s`."""
-        process, pipe = self._process, self._pipe
-        self._process = self._pipe = None
+        process, pipe, output = self._process, self._pipe, self._output
+        self._process = self._pipe = self._output = None
         if pipe is not None:
             pipe.close()
-        if process is None or process.pid is None:
-            return None
-        if wait_s:
-            process.join(wait_s)
-        _kill(process)
-        process.join(JOIN_S)
-        code = process.exitcode
-        with contextlib.suppress(ValueError):  # the system does not let go of it yet
-            process.close()
+        code = None
+        if process is not None and process.pid is not None:
+            if wait_s:
+                process.join(wait_s)
+            _kill(process)
+            process.join(JOIN_S)
+            code = process.exitcode
+            with contextlib.suppress(ValueError):  # the system does not let go of it yet
+                process.close()
+        if output is not None:
+            output.close()
         return code
 
 
@@ -238,9 +249,15 @@ class _WorkError(Exception):
         self.error = error
 
 
-def _serve(pipe: Connection) -> None:
-    """Main function of the child: run the one call that is sent. It also ends when the parent ends."""
+def _serve(pipe: Connection, output: Connection) -> None:
+    """Main function of the child: run the one call that is sent. It also ends when the parent ends.
+
+    output: takes what libraries write to the standard output and error.
+    """
     os.setsid()  # its own process group: killed together, and not by the terminal's interrupt
+    with output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     restrictions.block_system_calls()

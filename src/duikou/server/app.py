@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import threading
@@ -26,8 +27,8 @@ from duikou.server.dependencies import AppContext
 from duikou.server.http import middleware
 from duikou.server.http.connections import BACKLOG, Connection, connection_limit
 from duikou.server.routes import docs, files, health, lip_sync, studio, uploads
-from duikou.settings import Settings
-from duikou.telemetry import logs
+from duikou.settings import Settings, misspelt
+from duikou.telemetry import logs, output
 from duikou.workers.work import Work
 
 GRACE_S = 30  # time for running requests to finish once the server stops
@@ -93,22 +94,25 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None, work: 
 
     Raises `StorageError` if the data folder or the port cannot be used.
     """
-    logs.configure()
+    logs.configure(settings.secrets())
     app = create_app(settings, work)
-    listener = _listen(settings.host, settings.port)
-    host, port = listener.getsockname()[:2]
+    with ExitStack() as opened:
+        opened.enter_context(output.captured())
+        for sentence in misspelt(os.environ):
+            log.warning(sentence)
+        listener = opened.enter_context(_listen(settings.host, settings.port))
+        host, port = listener.getsockname()[:2]
 
-    def started() -> None:
-        if ready:
-            ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        def started() -> None:
+            if ready:
+                ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
-    # Start the service here: an error in the lifespan would become a traceback of uvicorn.
-    with listener, ExitStack() as opened:
+        # Start the service here: an error in the lifespan would become a traceback of uvicorn.
         context = opened.enter_context(startup.running(settings, work, own_port=port))
         app.state.context = context
         if not _is_loopback(settings.host) and not context.accounts.any():
             raise StorageError(
-                f"host: {settings.host} can be reached from other machines, and no key exists yet; "
+                f"host: {_shown(settings.host)} can be reached from other machines, and no key exists yet; "
                 f"create one with `duikou keys make NAME --data {settings.data}`"
             )
         _Server(configure(app, settings, lifespan="off"), context, started, opened.close).run(sockets=[listener])
@@ -160,7 +164,16 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise StorageError(f"port: cannot listen on {host}:{port}: {error.strerror or error}.") from error
+        reason = (error.strerror or type(error).__name__).partition(" (")[0]  # the rest repeats the address
+        raise StorageError(f"port: cannot listen on {_shown(host)}:{port}: {reason}.") from None
+
+
+def _shown(host: str) -> str:
+    """The address that the server binds to, as errors show it. A setting that is no address is not repeated."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host if host == "localhost" else "this host"
 
 
 def _is_loopback(host: str) -> bool:

@@ -218,7 +218,7 @@ class Ingest:
         if len(body.face_choose) > 1 and not self._settings.several_faces:
             raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
         if body.callback_url:
-            check_url(body.callback_url, "callback_url")
+            check_url(body.callback_url, "callback_url", self._addresses)
         return session
 
     async def _estimate(

@@ -24,6 +24,7 @@ from duikou.media.probe import VideoInfo
 from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
+from duikou.pipeline.losses import clip_warnings
 from duikou.server import validation
 from duikou.server.signed_urls import FileUrls
 from duikou.server.validation import in_wire_words
@@ -352,6 +353,7 @@ class SourceVideoData(_ExtensionResponse):
     width: int = Field(description="Width in pixels.")
     height: int = Field(description="Height in pixels.")
     frame_rate: float = Field(description="Mean frames per second.")
+    warnings: list[FaceWarningData] = Field(description="What will be lost of the video, whichever face speaks.")
 
 
 class IdentifyData(_Response):
@@ -465,6 +467,9 @@ class StatusData(_ExtensionResponse):
     """An extension: the state of the server."""
 
     status: Literal["ok", "ready"]
+    warnings: OmitNone[list[str]] = Field(
+        None, description="What keeps accepted work from being done; absent where nothing is known."
+    )
 
 
 class StudioSettings(_ExtensionResponse):
@@ -549,6 +554,7 @@ def identify_data(session: SessionRecord, video: VideoInfo, links: FileUrls) -> 
             width=video.width,
             height=video.height,
             frame_rate=round(float(video.rate), 3),
+            warnings=face_warnings(clip_warnings(video)),
         ),
         rejected=face_warnings(session.rejected),
     )

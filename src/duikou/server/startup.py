@@ -21,12 +21,13 @@ from duikou.server.probing import MediaProber
 from duikou.server.signed_urls import UrlSigner
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
-from duikou.storage.factory import open_files
+from duikou.storage.factory import reached_files
 from duikou.tasks import retention
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.dispatcher import Dispatcher
 from duikou.tasks.metrics import QueueCollector
 from duikou.tasks.models import RenderTask
+from duikou.tasks.neglect import NeglectMonitor
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.retention import RetentionSweeper
 from duikou.tasks.service import ServiceParts, ServicePolicy, TaskService, resume
@@ -91,6 +92,8 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             WebhookSender(outbox, accounts, webhook_body, policy=addresses, stopping=parts.stopping),
             RetentionSweeper(parts.database, parts.store, parts.files, stopping=parts.stopping),
         ]
+        if parts.dispatcher.elsewhere:
+            threads.append(parts.neglect)
         if parts.database.shared:
             resend = parts.dispatcher.resend_lost_wakeups
             threads.append(StalledTaskMonitor(parts.store, resend, keep_ms=policy.keep_ms, stopping=parts.stopping))
@@ -108,6 +111,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
         }
         log.info("tasks started", data=str(parts.folder.root), fleet=bool(settings.broker_url), **sandbox)
         yield context
+    log.info("server stopped")
 
 
 def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServiceParts:
@@ -118,14 +122,14 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     opened.callback(folder.close)
     database = Database(settings.database_url or folder.database_url)
     opened.callback(database.close)
-    files = open_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
-    files.ping()
+    files = reached_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
     store = Store(database)
     dispatcher: Dispatcher
     if settings.broker_url:
-        from duikou.workers.celery_app import FleetDispatcher  # only a fleet has Celery
+        from duikou.workers import celery_app  # only a fleet has Celery
 
-        dispatcher = FleetDispatcher(settings, store, stopping=stopping)
+        celery_app.require_welcome(settings)
+        dispatcher = celery_app.FleetDispatcher(settings, store, stopping=stopping)
     else:
         work_policy = WorkPolicy.of(settings, folder, Accounts(database) if database.shared else None)
         executor = Executor(store, files, folder, work, work_policy, stopping=stopping)
@@ -133,7 +137,8 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
         dispatcher = LocalDispatcher(executor, sizes, stopping=stopping, draining=draining)
     traces.start(settings.otel_endpoint, "server")
     opened.callback(traces.stop)
-    return ServiceParts(database, store, files, folder, dispatcher, stopping, draining)
+    neglect = NeglectMonitor(store, stopping)
+    return ServiceParts(database, store, files, folder, dispatcher, neglect, stopping, draining)
 
 
 def _stop(parts: ServiceParts, started: list[_Part]) -> None:

@@ -11,7 +11,9 @@ from duikou.storage.local import LocalFiles
 
 
 def open_files(url: str, root: Path, scratch: Path, patience_s: float) -> Files:
-    """The storage that `storage_url` names, the folder `root` where it names none. Raises `StorageError`.
+    """The storage that `storage_url` names, the folder `root` where it names none. It is not asked for anything yet.
+
+    Raises `StorageError` where the URL names no storage or a package is missing.
 
     scratch: folder for workspaces of an object storage. patience_s: seconds for which a storage that does not answer
     is asked again.
@@ -31,3 +33,13 @@ def open_files(url: str, root: Path, scratch: Path, patience_s: float) -> Files:
             raise StorageError("storage_url: s3 needs the package obstore; install duikou[fleet]") from error
         return ObjectFiles(url, scratch, patience_s)
     raise StorageError("storage_url: must be empty, file:///folder or s3://bucket/prefix?endpoint=...&region=...")
+
+
+def reached_files(url: str, root: Path, scratch: Path, patience_s: float) -> Files:
+    """The same, once it has answered. Raises `StorageError` that names `storage_url` also where it does not answer."""
+    files = open_files(url, root, scratch, patience_s)
+    try:
+        files.ping()
+    except StorageError as error:
+        raise StorageError(f"{'storage_url' if url else 'data'}: {error}") from error
+    return files

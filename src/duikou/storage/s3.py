@@ -64,6 +64,7 @@ NOTHING = "no-such-place"  # a prefix without files
 SAFE = "-_.~"  # characters that AWS does not escape in the signed form of a URL
 OPTIONS = ("endpoint", "region")
 REFUSED = re.compile(r"status code: 4(?!08|29)\d\d")  # obstore has the status only in its text
+ADDRESS = re.compile(r" https?://\S+")
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 PORTS = {"http": 80, "https": 443}
 
@@ -384,8 +385,8 @@ def _refused(error: Exception) -> StorageError:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of the error, with only the code of the response's body."""
-    text = str(error)
+    """The first line of the error without the address, and with only the code of the response's body."""
+    text = ADDRESS.sub("", str(error))
     code = re.search(r"<Code>(\w+)</Code>", text)
     return text.partition("\n")[0].partition(": <")[0] + (f" ({code[1]})" if code else "")
 

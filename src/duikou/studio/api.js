@@ -121,6 +121,7 @@ export async function identify(videoId, { signal } = {}) {
       width: data.video.width,
       height: data.video.height,
       frameRate: data.video.frame_rate,
+      warnings: data.video.warnings.map(warning),
     },
     session: {
       id: data.session_id,

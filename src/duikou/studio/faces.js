@@ -26,6 +26,7 @@ export function faces(context) {
       body,
       found.length ? h("p", { class: "quiet small" }, t("faces.hint")) : none(context.settings),
       found.length > 0 && h("ul", { class: "cards" }, found.map((face, place) => card(face, place, context.stage))),
+      video.warnings?.length > 0 && clip(video),
       rejected.length > 0 && people(rejected, video, !found.length),
     );
   };
@@ -121,6 +122,11 @@ function none(settings) {
     h("p", {}, h("strong", {}, t("faces.none"))),
     h("p", {}, t("faces.none.how", { min: seconds(settings.min_overlap_ms) })),
   );
+}
+
+function clip(video) {
+  const whole = { startMs: 0, endMs: video.durationMs };
+  return h("div", { class: "clip" }, h("h3", {}, t("faces.video")), reasons(video.warnings, whole));
 }
 
 function people(rejected, video, alone) {

@@ -76,6 +76,14 @@ class Accounts:
         with self._database.reading() as connection:
             return connection.execute(sa.select(tables.keys.c.id).limit(1)).first() is not None
 
+    def require(self, account: str) -> None:
+        """Raise `NotFoundError` where there is no account of that name; the open account always exists."""
+        with self._database.reading() as connection:
+            if account != OPEN and _secret(connection, account) is None:
+                raise NotFoundError(
+                    f"there is no account {account!r}; `duikou keys list` shows all that have a key", field="account"
+                )
+
     def make(self, account: str, kind: KeyKind) -> NewKey:
         """Create a key of an account, and the account where there is none of that name. Raises `InputError`."""
         _check_name(account)
@@ -127,11 +135,13 @@ class Accounts:
         return found
 
     def set_priority(self, account: str, priority: int) -> None:
-        """Set how many times the share of a priority-1 account an account gets. Raises `InputError`."""
+        """Set how many times the share of a priority-1 account an account gets.
+
+        Raises `InputError`, and `NotFoundError` where there is no such account.
+        """
         if not 1 <= priority <= MAX_PRIORITY:
             raise InputError(f"{priority} lies outside 1 to {MAX_PRIORITY}", field="priority")
-        if account != OPEN:
-            _check_name(account)
+        self.require(account)
         t = tables.accounts
         with self._database.writing() as connection:
             self._ensure(connection, account)

@@ -23,6 +23,10 @@ class Dispatcher(Protocol):
         """Wait, after the stop was requested, until nothing runs here."""
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether tasks run in other processes, which may be missing."""
+
+    @property
     def busy(self) -> bool:
         """Whether a task runs in this process."""
 

@@ -182,6 +182,21 @@ class RenderTask(Task):
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One attempt at a task. worker: machine and process. ended_at: 0 while it runs. outcome, reason: what ended it.
+
+    outcome: the task's status after it; `submitted` where the task waits again. Both are empty while it runs.
+    """
+
+    number: int
+    worker: str
+    began_at: int
+    ended_at: int = 0
+    outcome: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class QueueLoad:
     """Load of one queue: waiting tasks, milliseconds that the oldest of them has waited, and running tasks."""
 

@@ -38,6 +38,7 @@ from duikou.tasks.models import (
     TaskCallback,
     TaskSource,
 )
+from duikou.tasks.neglect import NeglectMonitor
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import TaskLimits
@@ -50,6 +51,7 @@ FIRST_PACE = 4.0  # seconds of work for each second of video before there is any
 
 CANCELLED = "The task was cancelled by its caller."
 ABANDONED = "nobody waits for it any more"
+UNEXPECTED = "something unexpected is wrong; the server's log has the details"
 ERRORS: dict[Fault, type[DuikouError]] = {
     Fault.LIMIT: LimitError,
     Fault.MODEL: ModelError,
@@ -131,6 +133,7 @@ class ServiceParts:
     files: Files
     folder: DataFolder
     dispatcher: Dispatcher
+    neglect: NeglectMonitor
     stopping: threading.Event
     draining: threading.Event
 
@@ -141,7 +144,7 @@ class TaskService:
     def __init__(self, parts: ServiceParts, policy: ServicePolicy) -> None:
         self._parts, self._policy = parts, policy
         self._store, self._files, self._folder = parts.store, parts.files, parts.folder
-        self._waiter = CompletionWaiter(parts.store, parts.stopping)
+        self._waiter = CompletionWaiter(parts.store, parts.stopping, parts.neglect)
 
     # State
 
@@ -167,8 +170,14 @@ class TaskService:
             try:
                 check()
             except Exception as error:
-                found.append(str(error) if isinstance(error, DuikouError) else f"{type(error).__name__}: {error}")
+                if not isinstance(error, DuikouError):
+                    log.exception("cannot tell what is missing")
+                found.append(str(error) if isinstance(error, DuikouError) else UNEXPECTED)
         return found
+
+    def warnings(self) -> list[str]:
+        """A sentence for operators on each thing that keeps accepted work from being done."""
+        return self._parts.neglect.warnings()
 
     def require_disk(self) -> None:
         """Raise `StorageError` where the disk is too full for new work, `StoppedError` where the server drains."""

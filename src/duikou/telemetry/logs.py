@@ -1,35 +1,70 @@
 """Log lines of servers and workers, in one form on the standard error.
 
 Warnings and errors that libraries log, Python's own warnings and uncaught exceptions take the same form. Child
-processes forward their lines to their parent, because the files that they may write to are restricted.
+processes forward their lines to their parent, because the files that they may write to are restricted. What arrives at
+the standard error without being logged is taken by `duikou.telemetry.output`. Secrets of the settings never show.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TextIO
 
 import structlog
 
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
+HIDDEN = "***"
+
+_secrets: list[str] = []  # texts that no line shows, the longest first
+_target: TextIO | None = None  # where lines go, if not to the standard error as it is
 
 
-def configure() -> None:
-    """Write structured lines to the standard error: readable text on a terminal, JSON elsewhere."""
+def configure(secrets: Iterable[str] = ()) -> None:
+    """Write structured lines to the standard error: readable text on a terminal, JSON elsewhere.
+
+    secrets: texts that no line of this process shows from now on.
+    """
+    shown_in_json = (json.dumps(text)[1:-1] for text in secrets)
+    _secrets[:] = sorted({*_secrets, *secrets, *shown_in_json}, key=len, reverse=True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             *(_text() if sys.stderr.isatty() else _json()),
+            _without_secrets,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(_target or sys.stderr),
     )
     _capture_others()
+
+
+def hidden(text: str) -> str:
+    """The text without the secrets of this process."""
+    for secret in _secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+@contextmanager
+def writing_to(descriptor: int) -> Iterator[TextIO]:
+    """Until the block ends, lines go to that file descriptor, which the block closes at its end."""
+    global _target  # noqa: PLW0603 - the standard error is one of the process as well
+    before = _target
+    with os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace") as target:
+        _target = target
+        try:
+            yield target
+        finally:
+            _target = before
 
 
 def forward(hand_on: Callable[[str, str, Mapping[str, object]], None]) -> None:
@@ -56,7 +91,7 @@ def relay(level: str, event: str, fields: Mapping[str, object]) -> None:
     """Write a line that a child forwarded. The parent's context wins, so a child cannot name another task."""
     reserved = {"event", "level", "timestamp", *structlog.contextvars.get_contextvars()}
     line = {name: value for name, value in fields.items() if name not in reserved}
-    _write(level if level in LEVELS else "info", event, line)
+    write(level if level in LEVELS else "info", event, line)
 
 
 class _LibraryHandler(logging.Handler):
@@ -65,7 +100,7 @@ class _LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             more = {"exc_info": record.exc_info} if record.exc_info else {}
-            _write(record.levelname.lower(), record.getMessage().strip(), {"logger": record.name, **more})
+            write(record.levelname.lower(), record.getMessage().strip(), {"logger": record.name, **more})
         except Exception:
             self.handleError(record)
 
@@ -80,19 +115,32 @@ def _capture_others() -> None:
         threading.excepthook = _log_thread_exception
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _log_unraisable
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _log_exception
 
 
 def _log_thread_exception(failure: threading.ExceptHookArgs) -> None:
     name = failure.thread.name if failure.thread else ""
-    _write("critical", "a thread died", {"thread": name, "exc_info": failure.exc_value})
+    write("critical", "a thread died", {"thread": name, "exc_info": failure.exc_value})
+
+
+def _log_exception(_kind: type[BaseException], failure: BaseException, _trace: TracebackType | None) -> None:
+    if isinstance(failure, KeyboardInterrupt):
+        return
+    write("critical", "the process ends by an exception", {"exc_info": failure})
 
 
 def _log_unraisable(failure: sys.UnraisableHookArgs) -> None:
-    _write("error", "an unraisable exception", {"where": repr(failure.object), "exc_info": failure.exc_value})
+    write("error", "an unraisable exception", {"where": repr(failure.object), "exc_info": failure.exc_value})
 
 
-def _write(level: str, event: str, more: dict[str, Any]) -> None:
+def write(level: str, event: str, more: dict[str, Any]) -> None:
+    """Write a line with these fields."""
     getattr(structlog.get_logger(), level if level in LEVELS else "warning")(event, **more)
+
+
+def _without_secrets(_logger: object, _method: str, line: Any) -> str:
+    return hidden(str(line))
 
 
 def _text() -> list[structlog.typing.Processor]:

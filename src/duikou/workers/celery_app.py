@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import queue
+import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -29,7 +30,6 @@ try:
     from celery import signals
     from celery.exceptions import CPendingDeprecationWarning, Reject, SecurityWarning
     from kombu.entity import Queue as MessageQueue
-    from kombu.exceptions import OperationalError
 except ImportError as error:  # pragma: no cover - a machine without the extra
     raise StorageError("broker_url: a fleet needs Celery; install duikou[fleet]") from error
 
@@ -39,6 +39,18 @@ RETRY_S = 1.0  # between attempts to reach the broker
 RESEND_EVERY_S = 2.0  # between two comparisons of waiting tasks and messages
 MAX_RESENT = 1000  # messages at once where many were lost; more follow once they are used up
 REDIS_VISIBILITY = 2  # times the longest task, after which Redis delivers an unacknowledged message again
+
+REFUSALS = (
+    (
+        r"ACCESS_REFUSED|NOAUTH|WRONGPASS|invalid username-password|Authentication required",
+        "the message broker refuses the user and the password",
+    ),
+    (
+        r"NOT_ALLOWED|vhost .* not found|not allowed|access to vhost",
+        "the message broker has no such virtual host for this user",
+    ),
+)
+"""What a broker says and what it means: no other try would help."""
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +105,46 @@ def application(settings: Settings) -> celery.Celery:
     return app
 
 
+class RefusedError(StorageError):
+    """The broker answers, and takes no connection with these settings."""
+
+
+def require_broker(settings: Settings) -> None:
+    """Raise `StorageError` where the broker does not answer, or takes no connection with these settings."""
+    try:
+        _ping(application(settings))
+    except StorageError as error:
+        raise type(error)(f"broker_url: {error}") from None
+
+
+def require_welcome(settings: Settings) -> None:
+    """Raise `RefusedError` where the broker takes no connection with these settings. One that is away may come back."""
+    try:
+        require_broker(settings)
+    except RefusedError:
+        raise
+    except StorageError as error:
+        log.warning("the server starts without its message broker", reason=str(error))
+
+
+def _ping(app: celery.Celery) -> None:
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
+    except Exception as error:  # of several libraries, which repeat parts of the address
+        said = " ".join(map(str, _chain(error)))
+        for pattern, meaning in REFUSALS:
+            if re.search(pattern, said):
+                raise RefusedError(meaning) from error
+        raise StorageError("the message broker does not answer") from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 class FleetDispatcher:
     """Sends messages from its own thread, so that a request that creates a task never waits for the broker."""
 
@@ -103,6 +155,7 @@ class FleetDispatcher:
         self._compare_due, self._compared = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._serve, name="duikou-wakeups", daemon=True)
 
+    elsewhere = True
     busy = False
     """A process that only sends runs no task."""
 
@@ -122,11 +175,7 @@ class FleetDispatcher:
 
     def ping(self) -> None:
         """Raise `StorageError` where the broker does not answer."""
-        try:
-            with self._app.connection_for_write() as connection:
-                connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
-        except (OSError, OperationalError) as error:
-            raise StorageError("the message broker does not answer") from error
+        _ping(self._app)
 
     def resend_lost_wakeups(self) -> None:
         """Send lost messages again; returns at once, the sending thread does the work."""
@@ -255,6 +304,8 @@ def work(
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     try:
         consumer.start()
+        if consumer.exitcode:  # Celery has logged why
+            raise StorageError("broker_url: the message broker has ended the connection for good; see the log")
     finally:
         signals.setup_logging.disconnect(_leave_logging)
         signals.worker_shutting_down.disconnect(drain)

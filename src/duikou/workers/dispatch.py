@@ -21,6 +21,8 @@ class LocalDispatcher:
     wait for the answer.
     """
 
+    elsewhere = False
+
     def __init__(
         self, executor: Executor, sizes: Mapping[Queue, int], *, stopping: threading.Event, draining: threading.Event
     ) -> None:

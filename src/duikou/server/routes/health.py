@@ -24,17 +24,21 @@ router = APIRouter(tags=["Operation"])
 @router.get("/healthz", responses=error_responses(ErrorCode.INTERNAL), openapi_extra=extension())
 async def healthz(request: Request) -> schemas.Envelope[schemas.StatusData]:
     """Liveness: whether the server runs."""
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ok"))
+    return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ok", warnings=None))
 
 
 @router.get("/readyz", responses=error_responses(ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE), openapi_extra=extension())
 async def readyz(request: Request, context: Context) -> schemas.Envelope[schemas.StatusData]:
-    """Readiness: whether the server accepts new work. An error answer names what is missing."""
+    """Readiness: whether the server accepts new work. An error answer names what is missing.
+
+    A ready server whose work nobody does says so in `warnings`: other servers would be no better.
+    """
     missing = await run_in_threadpool(context.service.missing)
     if missing:
         sentences = [f"{what[:1].upper()}{what[1:].rstrip('.')}." for what in missing]
         raise ApiError(ErrorCode.UNAVAILABLE, " ".join(sentences))
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ready"))
+    data = schemas.StatusData(status="ready", warnings=context.service.warnings() or None)
+    return schemas.Envelope(request_id=request.state.request_id, data=data)
 
 
 @router.get(

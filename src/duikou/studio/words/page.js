@@ -122,6 +122,7 @@ const en = {
   "faces.none.how":
     "Use a video in which a face looks roughly towards the camera, with the whole mouth in view, for at least {min} s.",
   "faces.speaks": "Speaks in the video: {times}",
+  "faces.video": "About this video",
   "faces.rejected": "People who cannot be made to speak",
   "faces.rejected.why": "Someone is in the video, but:",
   "rejected.small_face": "The face is too small.",
@@ -138,6 +139,9 @@ const en = {
   "warning.face_lost": "The face cannot be seen.",
   "warning.shot_cut": "The shot is cut here.",
   "warning.short": "The face is visible for a short time only. Little speech fits.",
+  "warning.held_frame": "The picture stands still here, so the mouth cannot move.",
+  "warning.few_frames": "The picture changes too seldom here. The mouth will jump.",
+  "warning.sound_cut": "The sound goes on after the picture has ended. That part is cut off.",
   "warning.drawn_face": "The face is drawn or animated. The mouth may look wrong.",
   "warning.other_person": "A reference may show another person.",
 
@@ -292,6 +296,7 @@ const zh = {
   "faces.none": "没有识别到可以对口型的人脸。",
   "faces.none.how": "请使用人脸大致朝向镜头、嘴部完整可见、至少 {min} 秒的视频。",
   "faces.speaks": "原视频中说话：{times}",
+  "faces.video": "关于这个视频",
   "faces.rejected": "无法对口型的人",
   "faces.rejected.why": "视频中有人，但：",
   "rejected.small_face": "人脸太小。",
@@ -308,6 +313,9 @@ const zh = {
   "warning.face_lost": "看不到人脸。",
   "warning.shot_cut": "镜头在此切换。",
   "warning.short": "人脸出现的时间很短，能放的音频很少。",
+  "warning.held_frame": "此处画面静止，嘴部无法动作。",
+  "warning.few_frames": "此处画面变化太少，嘴部动作会跳跃。",
+  "warning.sound_cut": "画面结束后声音仍在继续，这部分会被截掉。",
   "warning.drawn_face": "这是手绘或动画人脸，嘴部可能不自然。",
   "warning.other_person": "参考素材中可能是另一个人。",
 

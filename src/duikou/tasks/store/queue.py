@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from duikou.tasks.store.errors import TooManyTasksError
 from duikou.tasks.store.transition import change_status
 
 LONGEST_DELAY_MS = RETRY_DELAY_MS * MAX_TRIES  # a longer one comes from a clock that was set back since
+MAX_MACHINE = 64  # characters of a machine's name
 QUEUES = tuple(Queue)  # named where all are meant: the index of unfinished tasks begins with the queue
 
 
@@ -77,7 +80,11 @@ class QueueStore:
                 "stage": "",
                 "began_at": now,
             }
-            return change_status(connection, task, TaskStatus.PROCESSING, changes, at=now)
+            claimed = change_status(connection, task, TaskStatus.PROCESSING, changes, at=now)
+            if claimed is not None:
+                began = {"task_id": task.id, "number": claimed.attempt, "worker": _process(), "began_at": now}
+                connection.execute(sa.insert(tables.attempts).values(began))
+            return claimed
 
     def record_heartbeats(self, heartbeats: Iterable[Heartbeat]) -> set[str]:
         """Write that attempts are alive and how far they are; the ids of tasks whose attempt is no longer current."""
@@ -138,6 +145,24 @@ class QueueStore:
         query = _position(wanted[0]) if len(wanted) == 1 else _positions(wanted)
         with self._database.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
+
+    def care(self, queue: Queue, ms: int) -> tuple[bool, bool]:
+        """Whether somebody takes tasks of a queue, and whether one is neglected: due for `ms` while nobody took any."""
+        t, now = tables.tasks, self._clock()
+        of_queue = sa.select(t.c.id).where(t.c.queue == queue)
+        overdue = of_queue.where(t.c.status == TaskStatus.SUBMITTED, t.c.not_before <= now - ms).exists()
+        runs = of_queue.where(t.c.status == TaskStatus.PROCESSING).exists()
+        began = of_queue.where(t.c.began_at > now - ms).exists()
+        with self._database.reading() as connection:
+            late, taken = connection.execute(sa.select(overdue, sa.or_(runs, began))).one()
+        return bool(taken), bool(late and not taken)
+
+    def late(self, task_ids: Iterable[str], ms: int) -> set[str]:
+        """Which of these tasks still wait, and have been due for `ms`."""
+        t = tables.tasks
+        late = sa.and_(t.c.status == TaskStatus.SUBMITTED, t.c.not_before <= self._clock() - ms)
+        with self._database.reading() as connection:
+            return set(connection.scalars(sa.select(t.c.id).where(t.c.id.in_(list(task_ids)), late)))
 
     def waiting(self, queue: Queue) -> int:
         """How many tasks wait in a queue."""
@@ -212,6 +237,11 @@ def _positions(task_ids: list[str]) -> sa.Select[str, int]:
     position = sa.func.row_number().over(partition_by=t.c.queue, order_by=(t.c.turn, t.c.id)).label("position")
     ahead = sa.select(t.c.id, position).where(waits, t.c.turn <= last).subquery()
     return sa.select(ahead.c.id, ahead.c.position).where(ahead.c.id.in_(task_ids))
+
+
+def _process() -> str:
+    """This machine and process, as operators know them."""
+    return f"{platform.node()[:MAX_MACHINE]}:{os.getpid()}"
 
 
 def _count(connection: sa.Connection, query: sa.Select[int]) -> int:

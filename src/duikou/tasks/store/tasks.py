@@ -12,7 +12,7 @@ import structlog
 from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.tasks import outbox
-from duikou.tasks.models import IdentifyTask, Media, RenderTask, SessionRecord, Task, TaskResult
+from duikou.tasks.models import Attempt, IdentifyTask, Media, RenderTask, SessionRecord, Task, TaskResult
 from duikou.tasks.rows import render_task_from, task_from, task_row
 from duikou.tasks.states import MAX_TRIES, RENDERING, RETRY_DELAY_MS, UNFINISHED, Fault, Queue, TaskStatus
 from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError
@@ -63,6 +63,21 @@ class TaskStore:
     def get(self, task_id: str) -> Task | None:
         """A task of any account, expired or not; `None` where it is gone."""
         return next(iter(self._select(sa.select(tables.tasks).where(tables.tasks.c.id == task_id))), None)
+
+    def called(self, name: str) -> list[Task]:
+        """Tasks of any account by their id or by their caller's own id, newest first, expired or not."""
+        t = tables.tasks
+        return self._select(
+            sa.select(t).where(sa.or_(t.c.id == name, t.c.external_id == name)).order_by(t.c.created_at.desc(), t.c.id)
+        )
+
+    def attempts(self, task_id: str) -> list[Attempt]:
+        """Every attempt at a task, oldest first. Those of former versions were not kept."""
+        a = tables.attempts
+        columns = (a.c.number, a.c.worker, a.c.began_at, a.c.ended_at, a.c.outcome, a.c.reason)
+        query = sa.select(*columns).where(a.c.task_id == task_id).order_by(a.c.number)
+        with self._database.reading() as connection:
+            return [Attempt(*row) for row in connection.execute(query)]
 
     def find(self, account: str, task_id: str) -> RenderTask | None:
         """A render of the account, or `None`."""
@@ -186,6 +201,7 @@ class TaskStore:
         with self._database.writing() as connection:
             connection.execute(sa.delete(tables.media).where(tables.media.c.id.in_(results)))
             connection.execute(sa.delete(tables.tasks).where(tables.tasks.c.id == task.id))
+            connection.execute(sa.delete(tables.attempts).where(tables.attempts.c.task_id == task.id))
             outbox.forget(connection, task.id)
 
     def _change(self, task: Task, status: TaskStatus, changes: dict[str, Any], why: str = "") -> bool:

@@ -40,6 +40,8 @@ def change_status(
         log.info("late writer ignored", task_id=task.id, attempt=task.attempt, status=str(status))
         return None
     changed = replace(task, **fields)
+    if task.status is TaskStatus.PROCESSING:
+        _end_attempt(connection, task, status, changed.reason or why, at)
     outbox.add(connection, changed, at)
     log.info(
         f"task {status}",
@@ -52,3 +54,9 @@ def change_status(
     )
     metrics.count_transition(task, changed)
     return changed
+
+
+def _end_attempt(connection: sa.Connection, task: Task, status: TaskStatus, reason: str, at: int) -> None:
+    a = tables.attempts
+    ended = sa.update(a).where(a.c.task_id == task.id, a.c.number == task.attempt)
+    connection.execute(ended.values(ended_at=at, outcome=str(status), reason=reason))
