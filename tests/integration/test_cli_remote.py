@@ -128,8 +128,8 @@ def test_faces_as_json_with_the_server_in_the_environment(
 def test_auto_makes_the_one_speak_whom_the_server_has_found(
     server: httpx.Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(server, *SYNC, "--face", "auto", "--at", "450") == 0
-    assert "face 0 speaks (left, 0 ms to 3000 ms), as in the original at 0.45 s" in shown_by(capsys)[1]
+    assert run(server, *SYNC, "--face", "auto", "--at", "500") == 0
+    assert "face 0 speaks (left, 0 ms to 3000 ms), as in the original at 0.5 s" in shown_by(capsys)[1]
     assert [one["request"][0]["face_id"] for one in tasks(server)] == ["0"]
 
 
