@@ -211,7 +211,7 @@ def _submit(service: TaskService, session: SessionRecord, folder: Path, calls: C
             late[caller] = max(late[caller], start - due if due else 0.0)
             (sound := folder / f"sound_{threading.get_ident()}").write_bytes(RESULT)
             choice = FaceChoice("", "0", 0, calls.work_ms, 0, 1.0, 1.0)
-            new = NewRender(session, (choice,), (sound,), "")
+            new = NewRender(session.source, session.id, (choice,), (sound,), "")
             service.submit(calls.accounts[number % len(calls.accounts)], new)
             took[number] = time.monotonic() - start
 

@@ -13,6 +13,8 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) pixels, blue green red unless said otherwise, or (H, W) grey."""
+Image16 = npt.NDArray[np.uint16]
+"""The same in codes of more than 8 bits."""
 
 Floats = TypeVar("Floats", Float32Array, Float64Array)
 

@@ -23,6 +23,18 @@ OTHERS = ("DEBUG", "SERVER", "KEY")  # variables of the command line with the sa
 _SECRET_OPTION = re.compile("pass|secret|key|token|auth|signature", re.IGNORECASE)
 _NAMESERVER = re.compile(r"\[(.*)\](?::\d+)?$|^([\d.]+):\d+$")  # an address with a port
 
+_ORIGIN = re.compile(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?")
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it. Raises `ValueError`."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None or not 0 < int(found[3] or 1) < 65536:
+        raise ValueError("each entry must be an origin such as https://app.example.com")
+    scheme, host, port = found.groups()
+    usual = {"http": "80", "https": "443"}[scheme]
+    return f"{scheme}://{host}" + (f":{int(port)}" if port and int(port) != int(usual) else "")
+
 
 class Settings(BaseSettings):
     """All settings. The command line and the server read them once; lower layers take plain values.
@@ -57,7 +69,19 @@ class Settings(BaseSettings):
     render_queue: Literal["render", "gpu"] = Field(
         "render", description="Queue for new render tasks; workers that serve this queue run them."
     )
-    public_url: str = Field("", description="Base of the URLs in answers; empty means the server's own address.")
+    public_url: str = Field(
+        "", description="Base of the URLs in answers; empty means the host and scheme of each request."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (),
+        description="Networks of proxies whose X-Forwarded-Host, -Proto, -Port and -Prefix or Forwarded headers count: "
+        "comma-separated CIDRs; empty means none.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins of other sites whose pages may call this server: comma-separated, such as "
+        "https://app.example.com; empty means none.",
+    )
     private_sources: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="Private networks that the server may fetch from: comma-separated CIDRs; empty means none."
     )
@@ -126,7 +150,7 @@ class Settings(BaseSettings):
     c2pa_key: Path | None = Field(None, description="The certificate's private key (PEM, PKCS#8, not encrypted).")
     aigc_producer: str = Field("duikou", description="Name or code of the service in the AIGC label, printable ASCII.")
 
-    @field_validator("private_sources", mode="before")
+    @field_validator("private_sources", "trusted_proxies", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -135,6 +159,13 @@ class Settings(BaseSettings):
             return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
             raise ValueError("must be networks such as 10.1.0.0/16, separated by commas") from None
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(_origin(part) for part in value) if isinstance(value, tuple) else value
 
     @field_validator("nameservers", mode="before")
     @classmethod

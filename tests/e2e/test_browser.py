@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import stub_work
-from live_server import Process, create, identify, in_thread, order, settings, sources, task
+from live_server import Process, create, identify, in_thread, make_key, order, settings, sources, task
 from media_maker import make_video
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 from web_server import web_server
@@ -127,6 +127,56 @@ def test_a_name_that_rebinds_to_this_machine_does_and_learns_nothing(page: Page,
             status, text = page.evaluate(ask, [f"{own}{path}", how])
             assert (status, "is not a name of this server" in text) == (403, True), text
         assert task(client, victim)["task_status"] in ("submitted", "processing")
+
+
+CALLS = """
+async ([server, key, sound]) => {
+    const told = {};
+    const call = async (name, path, how = {}) => {
+        const headers = {Authorization: `Bearer ${key}`, ...how.headers};
+        try {
+            const got = await fetch(path.startsWith("http") ? path : server + path, {...how, headers});
+            const text = await got.text();
+            const [id, range] = [got.headers.get("X-Request-Id"), got.headers.get("Content-Range")];
+            told[name] = {status: got.status, id: Boolean(id), range, text};
+        } catch (error) { told[name] = String(error); }
+        return told[name];
+    };
+    const json = body => ({method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+    const kept = await call("upload", "/v1/files", {method: "POST", body: sound});
+    const url = kept.text ? JSON.parse(kept.text).data.url : `${server}/files/media/1.mp3`;
+    await call("list", "/v1/videos/advanced-lip-sync");
+    await call("fault", "/v1/videos/identify-face", json({}));
+    await call("remove", "/v1/videos/advanced-lip-sync/1", {method: "DELETE"});
+    await call("nothing", "/v1/nothing");
+    await call("part", url, {headers: {Range: "bytes=0-3"}});
+    key = "wrong";
+    await call("stranger", "/v1/videos/advanced-lip-sync");
+    return told;
+}
+"""
+
+
+def test_a_page_of_a_named_origin_calls_with_a_key_and_no_other_page_does(
+    page: Page, evil: str, tmp_path: Path
+) -> None:
+    key = make_key(tmp_path, "app").secret
+    host, port = evil.split("/")[2].split(":")
+    given = settings(tmp_path, allowed_origins=f"http://localhost:{port}")
+    with in_thread(given, stub_work.WORK) as client:
+        own = str(client.base_url).rstrip("/")
+        sound = stub_work.sound().decode()
+        page.goto(evil)  # by its address: not the name that is allowed
+        told = page.evaluate(CALLS, [own, key, sound])
+        assert {answer[:9] for answer in told.values()} == {"TypeError"}
+        page.goto(evil.replace(host, "localhost"))
+        told = page.evaluate(CALLS, [own, key, sound])
+        statuses = [
+            told[name]["status"] for name in ("upload", "list", "fault", "remove", "nothing", "part", "stranger")
+        ]
+        assert statuses == [200, 200, 400, 404, 404, 206, 401]
+        assert all(answer["id"] for answer in told.values())
+        assert told["part"]["range"] == f"bytes 0-3/{len(sound)}"
 
 
 RUN = (

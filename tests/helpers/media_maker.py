@@ -57,7 +57,7 @@ class VideoSpec:
     size: upright width and height. pts: presentation times in `time_base`, by default steady at `fps`.
     codec: FFmpeg's encoder (libx264, libx265, mpeg4, prores_ks, ...). rotation: the flag, in degrees clockwise;
     mirror: stored mirrored left to right, with the flag that undoes it.
-    matrix: 1 is BT.709, 5 BT.601, 9 BT.2020; tagged: whether the file says so.
+    matrix: 1 is BT.709, 5 BT.601, 9 BT.2020; tagged: whether the file says so. transfer, primaries: H.273's codes.
     sound: (n, C) float32. sound_at_ms: when it starts. faststart: whether the index comes first.
     """
 
@@ -75,6 +75,8 @@ class VideoSpec:
     matrix: int = 1
     full_range: bool = False
     tagged: bool = True
+    transfer: int = 2
+    primaries: int = 2
     paint: Callable[[int, int, int], Image] = numbered
     sound: Samples | None = None
     sound_rate: int = 48_000
@@ -138,6 +140,7 @@ def _add_video(file: OutputContainer, spec: VideoSpec) -> VideoStream:
     video.time_base = video.codec_context.time_base = spec.time_base
     if spec.tagged:
         video.codec_context.colorspace = spec.matrix
+        video.codec_context.color_trc, video.codec_context.color_primaries = spec.transfer, spec.primaries
         video.codec_context.color_range = ColorRange.JPEG if spec.full_range else ColorRange.MPEG
     if spec.rotation or spec.mirror:
         video.set_display_rotation(-spec.rotation, hflip=spec.mirror)  # the mirror comes after the rotation
@@ -160,6 +163,7 @@ def _frame(spec: VideoSpec, number: int, shown: int) -> VideoFrame:
     pixels = np.ascontiguousarray(stored)
     frame = to_yuv(pixels, spec.pixel_format, matrix=spec.matrix, full_range=spec.full_range)
     frame.pts, frame.time_base = shown, spec.time_base
+    frame.color_trc, frame.color_primaries = spec.transfer, spec.primaries  # ProRes has them in each frame
     return frame
 
 

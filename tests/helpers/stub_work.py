@@ -13,6 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,10 @@ def identify_nobody(video: Path, folder: Path, progress: Progress) -> FoundFaces
 
 def render(order: RenderJob, progress: Progress) -> int:
     what = _read(order.audio[0], "sound", "sound")
-    assert order.session.is_dir()
+    if order.session is None:
+        order = _found(order)
+    else:
+        assert order.session.is_dir()
     attempt = order.output.parent.name
     deed = what.get("render", "")
     _do("" if deed.endswith("_once") and attempt != "1" else deed.removesuffix("_once"), order.output.parent, progress)
@@ -137,6 +141,15 @@ def render(order: RenderJob, progress: Progress) -> int:
     if order.watermark is not None:
         order.watermark.write_bytes(MARKED)
     return int(what.get("result_ms", 10_000))
+
+
+def _found(order: RenderJob) -> RenderJob:
+    """The order for the face of the video that is seen for the longest time."""
+    faces = _read(order.video, "video", "video")["faces"]
+    if not faces:
+        raise InputError("no face in it can be made to speak.", field="video")
+    longest = max(range(len(faces)), key=lambda number: faces[number][1] - faces[number][0])
+    return replace(order, choices=tuple(replace(choice, face_id=str(longest)) for choice in order.choices))
 
 
 def _do(deed: str, place: Path, progress: Progress) -> None:

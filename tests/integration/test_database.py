@@ -103,7 +103,12 @@ SECOND = {
     "accounts": {"name": "", "callback_secret": "whsec_AAAA", "created_at": 1},
     "callbacks": {"id": "4", "task_id": TASK["id"], "task": TASK, "tries": 1, "not_before": 8},
 }
-OLD = {"unversioned": ("0001", FIRST), "0001": ("0001", FIRST), "0002": ("0002", SECOND)}
+FIFTH = {
+    "media": MEDIA,
+    "sessions": {**SESSION, "rejected": []},
+    "tasks": {**TASK, "turn": 0.0, "queue": "render", "trace": "t"},
+}
+OLD = {"unversioned": ("0001", FIRST), "0001": ("0001", FIRST), "0002": ("0002", SECOND), "0005": ("0005", FIFTH)}
 """Databases as former versions left them, with a row in each table; the first ones did not keep their version."""
 
 

@@ -34,6 +34,7 @@ from duikou.server.errors import ErrorCode
 from duikou.tasks.accounts import Accounts, KeyKind
 
 LIP_SYNC = "/klingai/v1/videos/advanced-lip-sync"
+OLDER = "/v1/videos/lip-sync"
 CHECKS = {
     "not_a_server_error",
     "status_code_conformance",
@@ -149,9 +150,11 @@ def test_the_comparison_sees_what_differs(document, line) -> None:
 def test_what_the_contract_and_kling_lack_is_marked(document) -> None:
     kling = {
         "IdentifyRequest": {"video_url", "video_id"},
+        "OlderLipSyncRequest": {"input", "external_task_id", "callback_url", "watermark_info"},
         "LipSyncRequest": {"session_id", "face_choose", "external_task_id", "callback_url", "watermark_info"},
         "TaskData": {
             *("task_id", "task_status", "task_status_msg", "task_info", "task_result", "created_at", "updated_at"),
+            *("watermark_info", "final_unit_deduction"),
         },
         "FaceData": {"face_id", "face_image", "start_time", "end_time"},
         "IdentifyData": {"session_id", "final_unit_deduction", "face_data"},
@@ -167,7 +170,8 @@ def test_what_the_contract_and_kling_lack_is_marked(document) -> None:
         for operation in item.values()
         if contract.MARK not in operation
     }
-    own = {"identify_face", "create_task", "list_tasks", "get_task"}
+    own = {"identify_face", *(f"{verb}_{kind}" for kind in ("task", "older_task") for verb in ("create", "get"))}
+    own |= {"list_tasks", "list_older_tasks"}
     assert calls == own | {f"{prefix}_{name}" for prefix in ("klingai", "kling") for name in own}
 
 
@@ -208,7 +212,10 @@ def test_every_operation_has_a_name_of_its_own_and_tells_its_faults(document) ->
 
 
 def test_every_field_of_a_request_is_explained(document) -> None:
-    for name in ("IdentifyRequest", "LipSyncRequest", "FaceChoose", "FetchRequest", "WatermarkInfo"):
+    for name in (
+        *("IdentifyRequest", "LipSyncRequest", "FaceChoose", "FetchRequest", "WatermarkInfo"),
+        *("OlderLipSyncRequest", "OlderInput"),
+    ):
         assert all(part["description"] for part in _schemas(document, name)["properties"].values())
 
 
@@ -309,7 +316,7 @@ class Traffic:
         self.site = site
         self.random = random.Random(SEED)
         self.sessions: list[str] = []
-        self.tasks: list[str] = []
+        self.tasks: dict[bool, list[str]] = {True: [], False: []}  # of the older call, and of the other
         self.files: list[str] = []
         self.answered: Counter[tuple[str, int]] = Counter()
 
@@ -318,8 +325,8 @@ class Traffic:
         if self.random.random() < 0.5:
             return
         path = case.operation.path
-        if "{id}" in path and self.tasks:
-            case.path_parameters["id"] = self.random.choice(self.tasks)
+        if "{id}" in path and (tasks := self.tasks[OLDER in path]):
+            case.path_parameters["id"] = self.random.choice(tasks)
         elif path.startswith("/files/"):
             self._to_a_file(path, case)
         elif path == "/v1/files/from-url":
@@ -333,6 +340,8 @@ class Traffic:
             session = self.random.choice([*self.sessions, UNKNOWN_SESSION])
             dry = {"dry_run": True} if self.random.random() < DRY_RUNS else {}
             case.body = {**case.body, **order(session, f"{self.site}/s.mp3"), **dry}
+        elif case.operation.label == f"POST {OLDER}" and isinstance(case.body, dict):
+            case.body = {**case.body, "input": {"video_url": f"{self.site}/a.mp4", "audio_url": f"{self.site}/s.mp3"}}
 
     def _to_a_file(self, path: str, case: schemathesis.Case) -> None:
         pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
@@ -345,30 +354,33 @@ class Traffic:
     def learn(self, case: schemathesis.Case, response: schemathesis.Response) -> None:
         self.answered[case.operation.label, response.status_code] += 1
         if response.status_code == 200 and response.headers["content-type"] == ["application/json"]:
-            self._learn(response.json())
+            self._learn(response.json(), older=OLDER in case.operation.path)
 
-    def _learn(self, value: Any) -> None:
+    def _learn(self, value: Any, *, older: bool) -> None:
         for part in value if isinstance(value, list) else ():
-            self._learn(part)
+            self._learn(part, older=older)
         for name, part in value.items() if isinstance(value, dict) else ():
             match name:
                 case "session_id":
                     self.sessions.append(part)
                 case "task_id":
-                    self.tasks.append(part)
+                    self.tasks[older].append(part)
                 case "url" | "face_image":
                     self.files.append(part)
                 case _:
-                    self._learn(part)
+                    self._learn(part, older=older)
 
     def _tame(self, value: Any, name: str) -> Any:
         if isinstance(value, dict):
             return {key: self._tame(part, key) for key, part in value.items()}
         if isinstance(value, list):
             return [self._tame(part, name) for part in value]
-        if isinstance(value, str) and name in ("url", "video_url", "sound_file", "callback_url") and _is_dialled(value):
+        if isinstance(value, str) and name in DIALLED and _is_dialled(value):
             return f"{self.site}/text.mp4"
         return value
+
+
+DIALLED = ("url", "video_url", "sound_file", "audio_file", "audio_url", "audio", "callback_url")
 
 
 def _is_dialled(url: str) -> bool:
@@ -432,7 +444,7 @@ def faults_found(url: str, traffic: Traffic) -> list[str]:
 
 
 @pytest.mark.slow_repeats
-@pytest.mark.timeout(1_800)  # 18 operations under generated requests: a minute of processor time
+@pytest.mark.timeout(1_800)  # 25 operations under generated requests: a minute of processor time
 def test_generated_requests_find_no_answer_outside_the_document(client, site, document) -> None:
     traffic = Traffic(site)
     ended(client, create(client, order(identify(client, f"{site}/a.mp4")["session_id"], f"{site}/s.mp3")))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import stub_work
-from live_server import caller, create, ended, identify, in_thread, order, settings, sources
+from live_server import caller, create, ended, identify, in_thread, make_key, order, settings, sources, until
 
 from duikou.database.engine import Database
 from duikou.server import create_app
@@ -115,6 +115,85 @@ def test_nobody_is_allowed_in_by_cors(client) -> None:
     for answer in (client.options(CREATE, headers=asks), client.get("/healthz", headers=asks), client.get("/docs")):
         assert not [name for name in answer.headers if name.startswith("access-control")]
     assert client.options(CREATE, headers=asks).status_code in (403, 404)
+
+
+# Pages of origins that the operator names
+
+APP = "https://app.example"
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A server with a key that pages of one other origin may call, and the key."""
+    data = tmp_path_factory.mktemp("named") / "data"
+    key = make_key(data, "someone").secret
+    given = settings(data, allowed_origins=f"{APP},http://localhost:5173")
+    with in_thread(given, stub_work.WORK) as client, httpx.Client(base_url=client.base_url, timeout=120) as page:
+        yield page, {"Authorization": f"Bearer {key}"}
+
+
+def test_a_named_origin_may_ask_and_no_other(named) -> None:
+    page, _ = named
+    for path in (CREATE, f"/kling{CREATE}/1", FILES, "/files/media/1.mp4"):
+        told = page.options(
+            path, headers={**PREFLIGHT, "Origin": APP, "Access-Control-Request-Private-Network": "true"}
+        )
+        assert told.status_code == 200
+        assert told.headers["access-control-allow-origin"] == APP
+        assert told.headers["access-control-allow-headers"] == "authorization,content-type"
+        assert told.headers["access-control-allow-private-network"] == "true"
+        assert {"GET", "POST", "DELETE"} <= set(told.headers["access-control-allow-methods"].split(", "))
+        assert "Origin" in told.headers["vary"]
+        for origin in ("https://evil.example", f"{APP}.evil.example", "http://app.example", f"{APP}:8443", "null"):
+            other = page.options(path, headers={**PREFLIGHT, "Origin": origin})
+            assert other.status_code in (403, 404)
+            assert not [name for name in other.headers if name.startswith("access-control")]
+            assert other.headers["vary"] == "Origin"
+
+
+REFUSALS = {
+    "success": (("GET", CREATE, None, True), 200, 0),
+    "no key": (("GET", CREATE, None, False), 401, 1001),
+    "no such path": (("GET", "/v1/nothing", None, True), 404, 1202),
+    "no task": (("GET", f"{CREATE}/1", None, True), 404, 1203),
+    "a fault": (("POST", IDENTIFY, b"{}", True), 400, 1201),
+    "too large": (("POST", IDENTIFY, b" " * ((8 << 20) + 1), True), 400, 1201),
+    "a file": (("GET", "/files/media/1.mp4", None, False), 403, 1103),
+    "no file": (("HEAD", "/files/media/1.mp4", None, False), 403, None),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_a_page_may_read_every_answer_refusals_too(named, what) -> None:
+    page, key = named
+    (method, path, body, with_key), status, code = REFUSALS[what]
+    for origin in (APP, "https://evil.example", None):
+        headers = {
+            **(key if with_key else {}),
+            **({"Origin": origin, "Sec-Fetch-Site": "cross-site"} if origin else {}),
+        }
+        answer = page.request(method, path, headers=headers, content=body)
+        assert "Origin" in answer.headers["vary"].split(", ")
+        allowed = {name: value for name, value in answer.headers.items() if name.startswith("access-control")}
+        if origin == APP:
+            assert (answer.status_code, code is None or answer.json()["code"] == code) == (status, True)
+            assert allowed.pop("access-control-allow-origin") == APP
+            exposed = allowed.pop("access-control-expose-headers").split(", ")
+            assert {"X-Request-Id", "Retry-After", "Content-Range", "Accept-Ranges", "ETag"} <= set(exposed)
+        assert allowed == {}, "credentials above all"
+
+
+def test_a_page_may_read_that_it_calls_too_often_and_when_to_try_again(tmp_path) -> None:
+    with in_thread(settings(tmp_path, allowed_origins=APP, requests_per_s=1), stub_work.WORK) as client:
+
+        def refused() -> httpx.Response | None:
+            answer = client.get(CREATE, headers={"Origin": APP})
+            return answer if answer.status_code == 429 else None
+
+        told = until(refused)
+    assert told.headers["access-control-allow-origin"] == APP
+    assert told.headers["retry-after"]
 
 
 # What answers may do in a browser

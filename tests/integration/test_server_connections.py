@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from http.client import HTTPResponse
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import contract
@@ -19,6 +19,7 @@ import pytest
 import stub_work
 from jsonschema import Draft202012Validator
 from live_server import Process, caller, create, identify, in_thread, order, settings, sources, until
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from duikou.server.http import connections, middleware
@@ -34,7 +35,13 @@ UPLOAD = b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[httpx.Client]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("connections.HEADER_S", "connections.STALL_S", "middleware.SILENT_S", "middleware.DISCARD_S"):
+        for name in (
+            "connections.HEADER_S",
+            "connections.STALL_S",
+            "middleware.SILENT_S",
+            "middleware.DISCARD_S",
+            "connections.LINGER_S",
+        ):
             patch.setattr(f"duikou.server.http.{name}", LIMIT_S)
         patch.setattr("duikou.server.http.middleware.PACE_S", LIMIT_S / 2)
         with in_thread(settings(data, connections=MOST), stub_work.WORK) as client:
@@ -250,7 +257,7 @@ class Sender:
 
     def __init__(self) -> None:
         self.now, self.wait_s, self.sleep_s, self.bytes, self.more = 100.0, 0.05, 0.0, 1, True
-        self.body = middleware._BodyReader(self.receive)
+        self.body = middleware._BodyReader(self.receive, Headers({"transfer-encoding": "chunked"}))
 
     def monotonic(self) -> float:
         return self.now
@@ -314,6 +321,65 @@ def test_a_body_that_nobody_reads_does_not_hold_the_connection(url) -> None:
         refused(sock, 404, 1202, "/nowhere")
         drip(sock, b"x")
         assert rest(sock) == b""
+
+
+# A refusal reaches a caller that is still sending
+
+GATES = {
+    "no such path": ("/v1/nowhere", {}, 404, 1202),
+    "another site": ("/v1/files", {"Origin": "https://evil.example"}, 403, 1103),
+    "another host": ("/v1/videos/identify-face", {"Host": "evil.example"}, 403, 1103),
+    "too large": ("/v1/videos/identify-face", {}, 400, 1201),
+    "chunks that grow too large": ("/v1/videos/identify-face", {"Transfer-Encoding": "chunked"}, 400, 1201),
+    "no task": ("/v1/videos/advanced-lip-sync/1/cancel", {}, 404, 1203),
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_refusal_reaches_whoever_sends_everything_before_reading(url, gate) -> None:
+    path, headers, status, code = GATES[gate]
+    body = b" " * ((9 if "large" in gate else 7) << 20)  # more than a socket's buffers hold
+    for more in ({}, {"Connection": "close"}):  # as urllib sends
+        with closing(HTTPConnection(url.host, url.port or 0, timeout=SLACK_S)) as http:
+            chunked = "Transfer-Encoding" in headers
+            http.request("POST", path, iter([body]) if chunked else body, {**headers, **more}, encode_chunked=chunked)
+            found = http.getresponse()
+            assert (found.status, json.loads(found.read())["code"]) == (status, code)
+
+
+def test_one_who_sends_for_ever_gets_the_answer_and_is_cut(url) -> None:
+    for end in (b"", b"Connection: close\r\n"):
+        begun = POST.replace(b"/v1/videos", b"/nowhere") + b"Transfer-Encoding: chunked\r\n" + end + b"\r\n"
+        with connected(url, begun) as sock:
+            drip(sock, b"1000\r\n" + b"x" * 4096 + b"\r\n")
+            refused(sock, 404, 1202, "/nowhere")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/files/"])
+def test_one_who_waits_to_be_asked_for_the_body_is_answered_in_place_of_that(url, path) -> None:
+    large = UPLOAD.replace(b"100000", b"9" * (15 if path == "/v1/files/" else 6)).replace(b"/v1/files", path.encode())
+    with connected(url, large + b"Expect: 100-continue\r\n\r\n") as sock:
+        found, _ = answer(sock)
+        assert (found.status, found.headers["connection"]) == (404 if path == "/nowhere" else 400, "close")
+        assert rest(sock) == b""
+    wanted = b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    with connected(url, POST + wanted) as sock:
+        assert sock.recv(4096).startswith(b"HTTP/1.1 100 ")
+        sock.sendall(b"{}")
+        refused(sock, 400, 1201, "exactly one of")
+
+
+def test_a_connection_too_many_is_answered_while_it_sends(url) -> None:
+    with ExitStack() as stack:
+        socks = [stack.enter_context(connected(url, HEALTH + b"\r\n")) for _ in range(MOST)]
+        assert all(answer(sock)[0].status == 200 for sock in socks)
+        for _ in range(3):
+            with closing(HTTPConnection(url.host, url.port or 0, timeout=SLACK_S)) as http:
+                http.request("POST", "/v1/files", b"x" * 250_000)
+                assert http.getresponse().status == 503
+        with connected(url, UPLOAD + b"\r\n") as endless:
+            drip(endless, b"x" * 4096)
+            refused(endless, 503, 5001, "its limit")
 
 
 # Readers

@@ -635,6 +635,8 @@ def test_a_setting_restricts_a_task_to_one_face(tmp_path, site) -> None:
         assert client.post(CREATE, json=payload | {"dry_run": True}).status_code == 200
         payload["face_choose"] *= 2
         refused(client.post(CREATE, json=payload), 400, 1201, "face_choose: exactly one entry is expected, not 2.")
+        none = payload | {"face_choose": []}
+        refused(client.post(CREATE, json=none), 400, 1201, "face_choose: exactly one entry is expected, not 0.")
 
 
 def test_several_faces_speak(tmp_path, site) -> None:

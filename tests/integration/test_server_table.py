@@ -12,6 +12,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -23,6 +24,7 @@ from media_maker import make_sound, make_video, tone
 from duikou.units import MIB
 
 IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
+OLDER = "/v1/videos/lip-sync"
 
 
 class _Gone:
@@ -65,6 +67,11 @@ def face(**fields: Any) -> Ask:
     return sync(fields)
 
 
+def older(beside: dict[str, Any] | None = None, **fields: Any) -> Ask:
+    """lip-sync, good but for these fields of its `input`, and those beside it."""
+    return Ask("POST", OLDER, beside or {}, fields)
+
+
 def call(method: str, path: str, body: bytes | None = None) -> Ask:
     """Any call, without JSON."""
     return Ask(method, path, body=body)
@@ -83,9 +90,14 @@ UNREACHABLE = (
     "DUIKOU_PRIVATE_SOURCES."
 )
 NO_JSON = (400, 1201, "The request body is not valid JSON.")
+NO_UTF8 = (400, 1201, "The request body is not in UTF-8, as JSON must be.")
 NO_OBJECT = (400, 1201, "The request body must be a JSON object.")
 LENGTH = "it must last 2000 ms to 60000 ms."
 CLASSES = "only 720p and 1080p are taken: a shorter side of 684 to 1134, or 783360 to 2384640 in all."
+TOO_LARGE = "The request body has 2097152 bytes, more than the 1114112 allowed."
+NO_VOICE = "text2video needs a voice, and this server has none; send audio2video with audio_file or audio_url."
+NO_MODE = "sync_mode: 'stretch' is not one of 'cut_off', 'loop', 'bounce' or 'silence'."
+SHORT = f"{F}.sound_end_time: the audio from 0 ms to 1999 ms lasts 1999 ms; at least 2000 ms must be left."
 SIDES = "each side must have 512 to 2160."
 
 
@@ -135,6 +147,9 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="http://169.254.169.254/latest/meta-data"), wrong(f"{V}: {UNREACHABLE}")),
     (find(video_url="http://127.0.0.1:9/a.mp4"), wrong(f"{V}: {UNREACHABLE}")),
     (find(video_url="SITE/nothing.mp4"), wrong(f"{V}: the host answered with status 404.")),
+    *((find(video_url=spelt), OK) for spelt in (" SITE/a.mp4", "SITE/a.mp4\n", "\r\n\t SITE/a.mp4 \r\n")),
+    (find(video_url=" ", video_id="\n"), ONE_OF),
+    (find(video_url="\ufeffhttp://127.0.0.1/"), wrong(f"{V}: only http and https URLs are taken.")),
     # ... its size and length
     (find(video_url="SITE/big.mp4"), wrong(f"{V}: the file is larger than 1 MB.")),
     (find(video_url="SITE/void.mp4"), wrong(f"{V}: the file is empty.")),
@@ -155,7 +170,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (find(video_url="SITE/1135x2160.mp4"), wrong(f"{V}: the video is 1135x2160 pixels, 2451600 in all; {CLASSES}")),
     # advanced-lip-sync: the session
     (sync(session_id=GONE), wrong("session_id: a value is required.")),
-    (sync(session_id=None), wrong("session_id: a string is expected, not None.")),
+    (sync(session_id=None), wrong("session_id: a string is expected, not null.")),
     (sync(session_id=12), wrong("session_id: a string is expected, not 12.")),
     (sync(session_id=""), wrong("session_id: there is no session '', or it has expired.")),
     (sync(session_id="777"), wrong("session_id: there is no session '777', or it has expired.")),
@@ -164,8 +179,8 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(face_choose=GONE), wrong("face_choose: a value is required.")),
     (sync(face_choose=[]), wrong("face_choose: 1 to 8 entries are expected, not 0.")),
     (sync(face_choose=[1]), wrong(f"{F}: an object is expected, not 1.")),
-    (sync(face_choose="x"), wrong("face_choose: a list of one object is expected, not 'x'.")),
-    (sync(face_choose=None), wrong("face_choose: a list of one object is expected, not None.")),
+    (sync(face_choose="x"), wrong("face_choose: a list of objects is expected, not 'x'.")),
+    (sync(face_choose=None), wrong("face_choose: a list of objects is expected, not null.")),
     (
         sync(face_choose="TWICE"),
         wrong("face_choose[1].face_id: face 0 is named twice; each face can speak once."),
@@ -173,9 +188,9 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(face_choose="BOTH"), OK),
     (face(face_id=1, sound_insert_time=7_000), OK),
     (face(face_id=GONE), wrong(f"{F}.face_id: a value is required.")),
-    (face(face_id=None), wrong(f"{F}.face_id: a string is expected, not None.")),
+    (face(face_id=None), wrong(f"{F}.face_id: a string is expected, not null.")),
     (face(face_id=1.5), wrong(f"{F}.face_id: a string is expected, not 1.5.")),
-    (face(face_id=True), wrong(f"{F}.face_id: a string is expected, not True.")),
+    (face(face_id=True), wrong(f"{F}.face_id: a string is expected, not true.")),
     (face(face_id="7"), wrong(f"{F}.face_id: the session has no face '7'; its faces: 0, 1, 2.")),
     (face(face_id=-1), wrong(f"{F}.face_id: the session has no face '-1'; its faces: 0, 1, 2.")),
     (sync(session_id="EMPTY"), wrong(f"{F}.face_id: the session has no face '0'; its faces: none.")),
@@ -185,19 +200,38 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_end_time=GONE), wrong(f"{F}.sound_end_time: a value is required.")),
     (face(sound_insert_time=GONE), wrong(f"{F}.sound_insert_time: a value is required.")),
     (face(sound_start_time=-1), wrong(f"{F}.sound_start_time: -1 is less than the minimum, 0.")),
-    (face(sound_end_time=3000.5), wrong(f"{F}.sound_end_time: an integer is expected, not 3000.5.")),
-    (face(sound_end_time="3000"), wrong(f"{F}.sound_end_time: an integer is expected, not '3000'.")),
-    (face(sound_end_time=True), wrong(f"{F}.sound_end_time: an integer is expected, not True.")),
-    (face(sound_end_time=None), wrong(f"{F}.sound_end_time: an integer is expected, not None.")),
+    *((face(sound_end_time=spelt), OK) for spelt in (3000.0, "3000", "3000.0", 3000.5, "+3000.", 1999.5, "03000")),
+    *((face(sound_start_time=spelt), OK) for spelt in ("0", -0.0, "-0", ".4")),
+    *(
+        (face(sound_end_time=spelt), wrong(f"{F}.sound_end_time: a number is expected, not {told}."))
+        for spelt, told in (
+            (True, "true"),
+            (None, "null"),
+            (float("nan"), "nan"),
+            (float("inf"), "inf"),
+            ([3000], "[3000]"),
+            ({"ms": None}, "{'ms': null}"),
+            *((text, repr(text)) for text in ("", " ", " 3000", "3000\n", "0xbb8", "3_000", "3,000", "3e3", "NaN")),
+            *((text, repr(text)) for text in ("-Infinity", "1e999999999", "3000ms", "true", "\u0663", "--1", ".")),
+            ("9" * 41, f"'{'9' * 39}..."),
+        )
+    ),
+    (face(sound_end_time=1999.4), wrong(SHORT)),
+    (face(sound_end_time="1999.49"), wrong(SHORT)),
+    (face(sound_start_time=-0.4), wrong(f"{F}.sound_start_time: -0.4 is less than the minimum, 0.")),
+    (face(sound_start_time="-1"), wrong(f"{F}.sound_start_time: '-1' is less than the minimum, 0.")),
+    (face(sound_end_time=1e300), wrong(f"{F}.sound_end_time: 1e+300 is more than the maximum, 86400000.")),
+    (
+        face(sound_end_time="9" * 39),
+        wrong(f"{F}.sound_end_time: '{'9' * 39}... is more than the maximum, 86400000."),
+    ),
+    (face(sound_end_time=86_400_000.4), wrong(f"{F}.sound_end_time: 86400000.4 is more than the maximum, 86400000.")),
     (
         face(sound_end_time=86_400_001),
         wrong(f"{F}.sound_end_time: 86400001 is more than the maximum, 86400000."),
     ),
     (face(sound_end_time=2_000), OK),
-    (
-        face(sound_end_time=1_999),
-        wrong(f"{F}.sound_end_time: the audio from 0 ms to 1999 ms lasts 1999 ms; at least 2000 ms must be left."),
-    ),
+    (face(sound_end_time=1_999), wrong(SHORT)),
     (
         face(sound_start_time=4_000),
         wrong(f"{F}.sound_end_time: the audio from 4000 ms to 3000 ms lasts -1000 ms; at least 2000 ms must be left."),
@@ -268,7 +302,12 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_volume=None), OK),
     (face(sound_volume=2.01), wrong(f"{F}.sound_volume: 2.01 is more than the maximum, 2.")),
     (face(sound_volume=-0.1), wrong(f"{F}.sound_volume: -0.1 is less than the minimum, 0.")),
-    (face(sound_volume="1"), wrong(f"{F}.sound_volume: a number is expected, not '1'.")),
+    *((face(sound_volume=spelt, original_audio_volume=0), OK) for spelt in ("1", "0.5", "2.0", ".5", 1.0, "-0")),
+    (face(sound_volume="2.01"), wrong(f"{F}.sound_volume: '2.01' is more than the maximum, 2.")),
+    *(
+        (face(sound_volume=spelt), wrong(f"{F}.sound_volume: a number is expected, not {told}."))
+        for spelt, told in ((True, "true"), ("", "''"), (" 1", "' 1'"), ("1e0", "'1e0'"), ("nan", "'nan'"))
+    ),
     (face(original_audio_volume=3), wrong(f"{F}.original_audio_volume: 3 is more than the maximum, 2.")),
     (face(original_audio_volume=float("nan")), wrong(f"{F}.original_audio_volume: a number is expected, not nan.")),
     *((face(original_audio_volume=0, original_audio_scope=one), OK) for one in ("speech", "video", "", None)),
@@ -281,6 +320,11 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_file=packed(stub_work.sound())), OK),
     (face(sound_file=f"data:audio/mpeg;base64,{packed(stub_work.sound())}"), OK),
     (face(sound_file=packed(stub_work.sound()).rstrip("=")), OK),
+    (face(sound_file=" SITE/s.mp3\n"), OK),
+    (face(sound_file="\n", audio_id=" "), ONE_SOUND),
+    (face(sound_file=base64.urlsafe_b64encode(stub_work.sound(note="???>>>")).decode()), OK),
+    (face(sound_file=f"data:audio/mpeg; codecs=mp3; base64 ,{base64.encodebytes(stub_work.sound()).decode()}"), OK),
+    (face(sound_file=f" data:;base64,{quote(packed(stub_work.sound()), safe='')}"), OK),
     (face(sound_file=GONE), ONE_SOUND),
     (face(sound_file="", audio_id=None), ONE_SOUND),
     (face(audio_id="1"), ONE_SOUND),
@@ -306,7 +350,7 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (face(sound_file="A"), wrong(f"{F}.sound_file: the value is neither an http(s) URL nor base64.")),
     (face(sound_file="\u0416" * 8), wrong(f"{F}.sound_file: the value is neither an http(s) URL nor base64.")),
     (face(sound_file="=" * 9), wrong(f"{F}.sound_file: the audio is empty.")),
-    (face(sound_file=" \n" * 1000), wrong(f"{F}.sound_file: the audio is empty.")),
+    (face(sound_file=" \n" * 1000), ONE_SOUND),
     (
         face(sound_file=packed(b"x" * (MIB + 1))),
         wrong(f"{F}.sound_file: the audio has 1048577 bytes, more than the 1048576 allowed."),
@@ -337,16 +381,77 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (sync(callback_url="http://hooks.invalid/"), wrong(f"callback_url: {UNREACHABLE}")),
     (sync(callback_url="ftp://hooks.example.org/"), wrong("callback_url: only http and https URLs are taken.")),
     (sync(watermark_info={"enabled": True}), OK),
-    (sync(watermark_info=True), wrong("watermark_info: an object is expected, not True.")),
+    (sync(watermark_info=True), wrong("watermark_info: an object is expected, not true.")),
     (sync(watermark_info={"enabled": "yes"}), wrong("watermark_info.enabled: true or false is expected, not 'yes'.")),
     (sync(sync_mode=""), OK),
     (sync(sync_mode="loop"), OK),
-    (
-        sync(sync_mode="stretch"),
-        wrong("sync_mode: 'stretch' is not one of 'cut_off', 'loop', 'bounce' or 'silence'."),
-    ),
+    (sync(sync_mode="stretch"), wrong(NO_MODE)),
     (sync(dry_run=1), wrong("dry_run: true or false is expected, not 1.")),
     (sync(dry_run=True), OK),
+    # the older call: what is in its input
+    (older(), OK),
+    (older(mode=GONE, audio_type=GONE), OK),
+    (older(mode=None, audio_type="", video_id="", audio_file=None), OK),
+    (older(mode="text2video"), wrong(f"input.mode: {NO_VOICE}")),
+    (older(mode="text2video", text="Hello.", audio_url=GONE), wrong(f"input.mode: {NO_VOICE}")),
+    (older(mode=GONE, text="Hello.", audio_url=GONE, audio_type=GONE), wrong(f"input.mode: {NO_VOICE}")),
+    (older(mode="sing"), wrong("input.mode: 'sing' is not audio2video.")),
+    (older(mode=1), wrong("input.mode: a string is expected, not 1.")),
+    (older(audio_type="mp3"), wrong("input.audio_type: 'mp3' is not one of file, url or base64.")),
+    (older(audio_type="file"), wrong("input.audio_file: a value is required.")),
+    (older(audio_url=GONE), wrong("input.audio_url: a value is required.")),
+    (older(audio_type="base64"), wrong("input.audio: a value is required.")),
+    (older(audio_type=GONE, audio_url=" "), wrong("input.audio_file: one of audio_file and audio_url must be given.")),
+    (
+        older(audio_type=GONE, audio_file="AAAA"),
+        wrong("input.audio_type: only one of audio_file and audio_url may be given."),
+    ),
+    (older(audio_url="AAAA"), wrong("input.audio_url: only http and https URLs are taken.")),
+    (older(audio_url="file:///etc/passwd"), wrong("input.audio_url: only http and https URLs are taken.")),
+    (older(audio_url="http://192.168.1.1/s.mp3"), wrong(f"input.audio_url: {UNREACHABLE}")),
+    (older(audio_url="SITE/1999.mp3"), wrong(f"input.audio_url: the audio lasts 1999 ms; {LENGTH}")),
+    (older(audio_type="file", audio_file=packed(stub_work.sound())), OK),
+    (older(audio_type="base64", audio=packed(stub_work.sound())), OK),
+    (
+        older(audio_type="file", audio_file="not base64!"),
+        wrong("input.audio_file: the value is neither an http(s) URL nor base64."),
+    ),
+    (older(video_url=GONE), wrong("input.video_url: exactly one of video_url and video_id must be given.")),
+    (older(video_id="1"), wrong("input.video_url: exactly one of video_url and video_id must be given.")),
+    (older(video_url="", video_id="1"), wrong("input.video_id: there is no video '1', or it has expired.")),
+    (older(video_url="SITE/nothing.mp4"), wrong("input.video_url: the host answered with status 404.")),
+    (older(video_url="SITE/640x480.mp4"), wrong(f"input.video_url: the video is 640x480 pixels; {SIDES}")),
+    (older(video_url="SITE/1999.mp4"), wrong(f"input.video_url: the video lasts 1999 ms; {LENGTH}")),
+    (
+        older(audio_url="SITE/60100.mp3"),
+        wrong("input.audio_url: the speech inserted at 0 ms ends at 60100 ms, after the video's end at 10000 ms."),
+    ),
+    (older({"sync_mode": "cut_off"}, audio_url="SITE/60100.mp3"), OK),
+    (older({"sync_mode": "cut_off"}, video_url="SITE/empty.mp4"), OK),  # the task fails, not the call
+    # ... and beside it
+    (older({"input": GONE}), wrong("input.audio_file: one of audio_file and audio_url must be given.")),
+    (older({"input": None}), wrong("input.audio_file: one of audio_file and audio_url must be given.")),
+    (older({"input": 5}), wrong("input: an object is expected, not 5.")),
+    (older({"input": ["a"]}), wrong("input: an object is expected, not ['a'].")),
+    (
+        older({"external_task_id": "taken"}),
+        wrong("external_task_id: 'taken' is in use by task TAKEN, which has another payload."),
+    ),
+    (older({"external_task_id": 5}), wrong("external_task_id: a string is expected, not 5.")),
+    (older({"callback_url": "nonsense"}), wrong("callback_url: only http and https URLs are taken.")),
+    (older({"watermark_info": {"enabled": 1}}), wrong("watermark_info.enabled: true or false is expected, not 1.")),
+    (older({"sync_mode": "stretch"}), wrong(NO_MODE)),
+    # ... its tasks
+    (call("GET", f"{OLDER}/TAKEN"), no_task("TAKEN")),
+    (call("GET", f"/KLING/{OLDER}/nobody/"), no_task("nobody")),
+    (call("GET", f"{OLDER}?pageNum=1.0&pageSize=500"), OK),
+    (call("GET", f"{OLDER}?pageSize=501"), wrong("pageSize: '501' is more than the maximum, 500.")),
+    (call("POST", f"{OLDER}/nobody/cancel"), no_task("nobody")),
+    (call("POST", f"{OLDER}/nobody/retry"), no_task("nobody")),
+    (call("DELETE", f"{OLDER}/nobody"), no_task("nobody")),
+    (call("GET", f"{OLDER}/nobody/events"), no_task("nobody")),
+    (call("POST", OLDER, b""), NO_OBJECT),
+    (call("POST", OLDER, b"[]"), wrong("body: an object is expected, not [].")),
     # one task, the list and the extensions
     (call("GET", f"{CREATE}/TAKEN"), OK),
     (call("GET", f"{CREATE}/taken"), OK),
@@ -356,6 +461,18 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
         no_task("1234567890123456789"),
     ),
     (call("GET", f"{CREATE}/..%2f.."), no_task("../..")),
+    *(
+        (call(method, f"{path}{name}"), no_task("nobody"))
+        for path in (
+            f"/{CREATE}",
+            "/V1/Videos/Advanced-Lip-Sync",
+            f"/KlingAI/{CREATE}",
+            "///kling//v1//videos//ADVANCED-LIP-SYNC",
+        )
+        for method, name in (("GET", "/nobody"), ("GET", "/nobody/"), ("DELETE", "//nobody"))
+    ),
+    (call("GET", f"/{CREATE}?pageSize=1"), OK),
+    (call("GET", f"{CREATE}/Taken"), no_task("Taken")),
     (call("GET", f"{CREATE}/{'x' * 5000}"), no_task("x" * 80)),
     (call("GET", f"{CREATE}/nobody/events"), no_task("nobody")),
     (call("POST", f"{CREATE}/nobody/cancel"), no_task("nobody")),
@@ -367,20 +484,31 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
     (call("GET", f"{CREATE}?pageSize=0"), wrong("pageSize: '0' is less than the minimum, 1.")),
     (call("GET", f"{CREATE}?pageSize=501"), wrong("pageSize: '501' is more than the maximum, 500.")),
     (call("GET", f"{CREATE}?pageSize=many"), wrong("pageSize: an integer is expected, not 'many'.")),
+    *((call("GET", f"{CREATE}?pageNum={spelt}&pageSize={spelt}"), OK) for spelt in ("1.0", "01", "%2B7")),
+    *(
+        (call("GET", f"{CREATE}?pageSize={spelt}"), wrong(f"pageSize: an integer is expected, not {told}."))
+        for spelt, told in (
+            *((text, repr(text)) for text in ("1.5", "1_0", "0x1", "NaN", "1e1", "true", "null")),
+            ("%2010", "' 10'"),
+        )
+    ),
     (call("POST", "/v1/files", stub_work.sound()), OK),
     (call("POST", "/v1/files", b""), wrong("file: the file is empty.")),
+    *((call("POST", path, b"x" * (2 * MIB)), wrong(TOO_LARGE)) for path in ("//V1//Files/", "/kling/v1/files")),
     (call("GET", "/files/media/1.mp4"), (403, 1103, "The URL of /files/media/1.mp4 is not signed by this server.")),
     # bodies that are no object, too large, or none
     *((call("POST", path, b"{"), NO_JSON) for path in (IDENTIFY, CREATE)),
     *((call("POST", path, b""), NO_OBJECT) for path in (IDENTIFY, CREATE)),
-    (call("POST", CREATE, b"\xff\xfe"), NO_JSON),
-    (call("POST", CREATE, b"null"), wrong("body: an object is expected, not None.")),
+    *((call("POST", IDENTIFY, text), NO_UTF8) for text in (b"\xff\xfe", '{"a": "\u00e9"}'.encode("latin-1"))),
+    (call("POST", IDENTIFY, b'\xef\xbb\xbf{"video_url": "SITE/a.mp4"}'), OK),
+    (call("POST", IDENTIFY, b"\xef\xbb\xbf"), NO_JSON),
+    (call("POST", CREATE, b"null"), wrong("body: an object is expected, not null.")),
     (call("POST", CREATE, b"[]"), wrong("body: an object is expected, not [].")),
     (call("POST", CREATE, b'"text"'), wrong("body: an object is expected, not 'text'.")),
     (call("POST", CREATE, b"[" * 100_000), wrong("The request body cannot be read as JSON.")),
     (call("POST", CREATE, b'{"session_id": "1", "session_id": "2"}'), twice("session_id")),
     (call("POST", IDENTIFY, b'{"video_url": "a", "x": {"y": 1, "y": 1}}'), twice("y")),
-    (call("POST", IDENTIFY, '{"video_url": "a"}'.encode("utf-16")), NO_JSON),
+    (call("POST", IDENTIFY, '{"video_url": "a"}'.encode("utf-16")), NO_UTF8),
     (call("POST", IDENTIFY, b'{"video_url": NaN}'), wrong("video_url: a string is expected, not nan.")),
     (call("POST", IDENTIFY, b'{"video_url": 1e999}'), wrong("video_url: a string is expected, not inf.")),
     (call("POST", CREATE, b"9" * 5_000), wrong("The request body cannot be read as JSON.")),
@@ -399,7 +527,10 @@ ROWS: list[tuple[Ask, tuple[int, int, str]]] = [
             ("GET", "/docs/swagger/nothing.js"),
             ("GET", "/redoc"),
             ("GET", "/v1/videos"),
-            ("GET", "/v1/videos/advanced-Lip-Sync"),
+            ("GET", "/v1/videos/advanced-lip-syncs"),
+            ("GET", "/v1/videos/advanced/lip-sync"),
+            ("GET", "/v2/videos/advanced-lip-sync"),
+            ("GET", "/kling/klingai/v1/videos/advanced-lip-sync"),
             ("GET", "/v1/files"),
             ("GET", "/v1/files/from-url"),
             ("POST", f"{CREATE}/1/again"),
@@ -446,6 +577,10 @@ class Place:
         path = self.told(ask.path)
         if ask.path == IDENTIFY and ask.body is None and ask.method == "POST":
             return self.client.post(path, content=self.told(json.dumps(ask.json)))
+        if ask.path == OLDER and ask.body is None and ask.method == "POST":
+            usual = {"video_url": "SITE/a.mp4", "mode": "audio2video", "audio_type": "url", "audio_url": "SITE/s.mp3"}
+            asked = {"input": present(usual | ask.choice)} | ask.json
+            return self.client.post(path, content=self.told(json.dumps(present(asked))))
         if ask.path == CREATE and ask.body is None and ask.method == "POST":
             payload: dict[str, Any] = order("SESSION", "SITE/s.mp3", **ask.choice)
             payload["face_choose"] = [present(payload["face_choose"][0])]
@@ -455,7 +590,9 @@ class Place:
             if str(asked["face_choose"]) in several:
                 asked["face_choose"] = several[asked["face_choose"]]
             return self.client.post(path, content=self.told(json.dumps(present(asked))))
-        return self.client.request(ask.method, path, content=ask.body)
+        body = None if ask.body is None else ask.body.replace(b"SITE", self.words["SITE"].encode())
+        path = f"{str(self.client.base_url).rstrip('/')}{path}" if path.startswith("//") else path  # else it is a host
+        return self.client.request(ask.method, path, content=body)
 
 
 def present(fields: dict[str, Any]) -> dict[str, Any]:

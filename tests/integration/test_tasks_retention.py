@@ -139,6 +139,24 @@ def test_an_unfinished_task_keeps_its_session_and_its_source(
     assert store.expiry.known(["1", "2", "3"]) == {"3": 1}
 
 
+def test_an_unfinished_task_without_a_session_keeps_its_source(
+    store: Store, local: Files, clock: Clock, tmp_path: Path
+) -> None:
+    source(store, local, tmp_path, "1", 2_000)
+    made = TaskResult("9", 10_000)
+    store.tasks.add(task(id="3", status=TaskStatus.SUCCEED, expires_at=2_000, result=made))
+    for number, source_id in (("4", "1"), ("5", "9")):
+        store.tasks.add(task(id=number, session_id=None, source_id=source_id))
+    clock.ms = LATER
+    assert sweep(store, local) == 0
+    for _ in range(2):
+        claimed = store.queue.claim()
+        assert claimed
+        store.tasks.fail(claimed, "no", Fault.INPUT, expires_at=2 * LATER)
+    assert [sweep(store, local) for _ in range(2)] == [2, 0]
+    assert store.expiry.known(["1", "3", "4", "5"]) == {"4": 1, "5": 1}
+
+
 def test_a_result_that_became_a_sessions_source_stays_while_the_session_does(
     store: Store, local: Files, clock: Clock, tmp_path: Path
 ) -> None:

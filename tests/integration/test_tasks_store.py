@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from crowd import at_once
-from rows import END, Clock, add_session, begun, identify_task, media, task
+from rows import END, Clock, add_session, begun, identify_task, media, standing, task
 
 from duikou.database.engine import Database
 from duikou.database.ids import new_id
@@ -209,6 +210,56 @@ def test_of_many_calls_with_one_external_id_one_makes_a_task(store: Store) -> No
     assert sum(isinstance(one, ExternalIdTaken) for one in made) == 7
     (kept,) = [one for one in made if not isinstance(one, Exception)]
     assert store.tasks.unfinished() == [kept]
+
+
+def ended(store: Store, task_id: str, status: TaskStatus, **what: Any) -> None:
+    """Add a task with the external id `x` that is over."""
+    store.tasks.add(task(id=task_id, external_id="x", status=status, expires_at=END, **what))
+
+
+@pytest.mark.parametrize("status", [TaskStatus.FAILED, TaskStatus.CANCELLED])
+def test_the_id_of_a_task_without_a_result_is_taken_over(store: Store, status: TaskStatus) -> None:
+    ended(store, "1", status)
+    with pytest.raises(ExternalIdTaken):
+        store.tasks.add(task(id="2", external_id="x"))
+    with pytest.raises(ExternalIdTaken):
+        store.tasks.add(task(id="2", external_id="x"), replaces="7")
+    store.tasks.add(task(id="2", external_id="x"), replaces="1")
+    found, former = store.tasks.find_by_external_id("", "x"), standing(store, "1")
+    assert (found and found.id, found and found.former_external_id) == ("2", None)
+    assert (former.external_id, former.former_external_id, former.status) == (None, "x", status)
+    assert store.tasks.resubmit(former)
+    assert store.tasks.find_by_external_id("", "x") == found
+
+
+@pytest.mark.parametrize("status", [TaskStatus.SUBMITTED, TaskStatus.PROCESSING, TaskStatus.SUCCEED])
+def test_the_id_of_any_other_task_is_not(store: Store, status: TaskStatus) -> None:
+    ended(store, "1", status)
+    ended(store, "3", TaskStatus.FAILED, account="other")
+    for replaces in ("1", "3"):
+        with pytest.raises(ExternalIdTaken):
+            store.tasks.add(task(external_id="x"), replaces=replaces)
+    assert standing(store, "1").external_id == standing(store, "3").external_id == "x"
+
+
+def test_of_many_calls_that_would_take_it_over_one_makes_a_task(store: Store) -> None:
+    ended(store, "1", TaskStatus.FAILED)
+    made = at_once(*[lambda: store.tasks.add(task(external_id="x"), replaces="1")] * 8)
+    (kept,) = [one for one in made if not isinstance(one, Exception)]
+    assert sum(isinstance(one, ExternalIdTaken) for one in made) == 7
+    # even where the new task has failed by now, a late call takes nothing from it
+    store.tasks.cancel(kept, "gone", expires_at=END)
+    with pytest.raises(ExternalIdTaken):
+        store.tasks.add(task(external_id="x"), replaces="1")
+
+
+def test_each_kind_of_render_has_a_list_of_its_own(store: Store) -> None:
+    store.tasks.add(task(id="1"))
+    store.tasks.add(task(id="2", session_id=None))
+    assert [found.id for found in store.tasks.page("", offset=0, limit=9)] == ["1"]
+    (older,) = store.tasks.page("", on_sessions=False, offset=0, limit=9)
+    assert (older.id, older.session_id) == ("2", None)
+    assert store.tasks.find("", "2") == store.tasks.get("2") == older
 
 
 # Limits

@@ -1,13 +1,18 @@
 """Every clip of the test folder through decoder and encoder: nothing of its shape or time may change."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from media_maker import make_video
 
 from duikou.media import decode, probe
 from duikou.media.audio import Audio, Insert, mix, read_audio
+from duikou.media.decode import Frame
 from duikou.media.encode import Quality, VideoWriter
+from duikou.media.fields import Fields
 from duikou.media.video import Video, probe_video
 
 CLIPS = Path(__file__).parents[3] / "shared" / "media"
@@ -49,6 +54,52 @@ def test_copying_keeps_count_times_size_and_audio(path: Path, tmp_path: Path) ->
         assert abs(len(again.samples) - len(sound.samples)) <= 4
         # AAC adds no delay: copy and source correlate best at lag 0.
         assert _lag(sound.samples[:, 0], again.samples[:, 0]) == 0
+
+
+@pytest.mark.parametrize("path", VIDEOS, ids=lambda path: path.stem)
+def test_no_clip_is_taken_for_interlaced(path: Path) -> None:
+    assert Video.open(path).fields is None
+
+
+def test_fields_made_of_a_clip_become_its_progressive_frames(tmp_path: Path) -> None:
+    frames = [frame.image for frame in decode.frames(CLIPS / "video" / "talking_glasses.mp4", stop=48)]
+
+    def woven(number: int, width: int, height: int) -> np.ndarray:
+        image = frames[2 * number].copy()
+        image[1::2] = frames[2 * number + 1][1::2]
+        return image
+
+    height, width = frames[0].shape[:2]
+    made = make_video(tmp_path / "woven.mp4", size=(width, height), frames=24, paint=woven, options={"crf": "4"})
+    video = Video.open(made)
+    assert video.fields == Fields("tff")
+    noise = []
+    for shown in (video.frames(), decode.frames(made)):
+        images = [frame.image.astype(float) for frame in shown]
+        noise.append(np.mean([((one - frames[2 * n]) ** 2).mean() for n, one in enumerate(images)][1:-1]))
+    assert 10 * np.log10(255**2 / noise[0]) > 42
+    assert noise[1] > 10 * noise[0]
+
+
+def test_the_interlaced_case_is_smooth() -> None:
+    path = CLIPS.parent / "cases" / "video_interlaced_tff.mp4"
+    if not path.is_file():
+        pytest.skip("../shared/cases is not there")
+    video = Video.open(path)
+    assert video.fields == Fields("tff")
+    assert len(list(video.frames())) == video.info.frames == 150
+    assert combed(video.frames(40, 80)) < 0.06
+    assert combed(decode.frames(path, start=40, stop=80)) > 0.2
+
+
+def combed(frames: Iterable[Frame]) -> float:
+    """Median share, among pixels that move, of those brighter or darker than both lines beside them."""
+    lumas = [cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY).astype(int) for frame in frames]
+    shares = []
+    for before, now, after in zip(lumas, lumas[1:], lumas[2:], strict=False):
+        moves = np.abs(before - after)[1:-1] > 10
+        shares.append((((now[1:-1] - now[:-2]) * (now[1:-1] - now[2:]) > 36) & moves).sum() / max(moves.sum(), 1))
+    return float(np.median(shares))
 
 
 def _lag(one: np.ndarray, other: np.ndarray) -> int:

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 
 import pytest
 
 from duikou.cli import main
+from duikou.net.reach import reachable_urls
 from duikou.settings import Settings
 
 
@@ -54,6 +56,41 @@ def test_serve_says_where_the_page_is(server: Server, capsys: pytest.CaptureFixt
     assert main.run(["serve", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"event": "ready", "url": server.url}
     assert server.pages == []
+
+
+@pytest.mark.parametrize(
+    ("url", "own", "others"),
+    [
+        ("http://0.0.0.0:8765", "http://127.0.0.1:8765", "http://box:8765 or http://10.1.2.3:8765"),
+        ("http://[::]:8765", "http://[::1]:8765", "http://box:8765 or http://[fd00::7]:8765"),
+        ("http://192.168.7.9:8765", "http://192.168.7.9:8765", "http://192.168.7.9:8765"),
+    ],
+)
+def test_serve_says_what_others_will_see(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str, own: str, others: str
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "box")
+    monkeypatch.setattr("duikou.net.reach._outward", lambda family: "10.1.2.3" if family == AF_INET else "fd00::7")
+    server.url = url
+    assert main.run(["serve"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"duikou is ready at {own}",
+        f"Studio: {own}/",
+        f"Other machines reach it at {others}",
+        "Addresses in answers begin with what each caller calls this server; behind a proxy, set DUIKOU_PUBLIC_URL",
+    ]
+    monkeypatch.setenv("DUIKOU_PUBLIC_URL", "https://lips.example/base/")
+    assert main.run(["serve"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == ["Addresses in answers begin with https://lips.example/base"]
+    assert main.run(["serve", "--json"]) == 0
+    told = {"event": "ready", "url": own, "public_url": "https://lips.example/base/"}
+    assert json.loads(capsys.readouterr().out) == told
+
+
+def test_a_machine_without_a_network_has_no_address_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duikou.net.reach.FAR", {AF_INET: "127.0.0.1", AF_INET6: "no address"})
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    assert reachable_urls("http://0.0.0.0:1") == reachable_urls("http://[::]:1") == []
 
 
 def test_studio_opens_its_page_from_a_free_port_of_this_machine(

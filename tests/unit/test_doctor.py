@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import pytest
 
 from duikou.cli import doctor, main
@@ -20,7 +21,7 @@ from duikou.settings import Settings
 def test_everything_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checks = {check.name: check for check in doctor.examine(Settings(data=tmp_path, min_free_mb=0))}
     assert all(check.ok for check in checks.values()), checks
-    assert {"Python", "H.264 out", "AAC out", "HEVC in", "disk", "cores", "devices"} <= checks.keys()
+    assert {"Python", "H.264 out", "AAC out", "HEVC in", "HDR out", "disk", "cores", "devices"} <= checks.keys()
     for model in MODELS:
         assert model.licence in checks[model.name].found
         assert model.sha256[:16] in checks[model.name].found
@@ -49,6 +50,14 @@ def test_a_missing_codec_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert not check.ok
     assert "no_such_codec" in check.found
     assert "pip install" in check.remedy
+
+
+def test_without_an_encoder_of_hevc_hdr_is_said_to_be_tone_mapped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx265"})
+    check = next(check for check in doctor.examine(Settings(data=tmp_path)) if check.name == "HDR out")
+    assert (check.ok, check.found) == (True, "no libx265: results in HDR are tone-mapped to BT.709")
 
 
 def test_a_certificate_that_cannot_sign_is_named(tmp_path: Path) -> None:

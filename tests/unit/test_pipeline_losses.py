@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
+from duikou.media.losses import Loss
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.pipeline.losses import clip_warnings
 from duikou.timebase import Interval
@@ -27,3 +29,10 @@ def test_sound_beyond_the_picture_is_told() -> None:
     assert warning.message == (
         "the sound of the video goes on for 2250 ms after the picture, which ends at 5000 ms; that part is cut off"
     )
+
+
+def test_what_the_picture_loses_is_told_for_the_whole_video() -> None:
+    loss = Loss("fewer_bits", "the video has 10 bits in each channel; the result has 8")
+    first, second = clip_warnings(replace(info(7_250), losses=(loss,)))
+    assert (first.code, first.message, first.interval) == (loss.code, loss.message, Interval(0, 5_000))
+    assert second.code == "sound_cut"

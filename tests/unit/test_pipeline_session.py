@@ -56,6 +56,41 @@ def test_the_source_is_never_written_over(session: Session, speech: Path) -> Non
     assert session.video.read_bytes() == b"precious"
 
 
+def seen(number: int, scale: float, usable: slice) -> Face:
+    """A face of `scale` times the usual size that can be lip-synced in some of the frames of its track."""
+    whole = track()
+    flags = np.zeros(FRAMES, bool)
+    flags[usable] = True
+    landmarks = whole.landmarks.copy()
+    landmarks[:, 1, :2] = 100 * scale  # all others are at the origin
+    larger = replace(whole, landmarks=landmarks)
+    return Face(str(number), Interval(0, 6000), larger, flags, np.zeros((4, 3, 3), np.uint8))
+
+
+def test_the_most_visible_face_is_the_one_that_shows_the_largest_area_for_the_longest_time(session: Session) -> None:
+    third, times = FRAMES // 3, track().times_ms
+    small_always, large_late, larger_briefly = (
+        seen(0, 1.0, slice(0, FRAMES)),
+        seen(1, 2.0, slice(third, FRAMES)),
+        seen(2, 3.0, slice(FRAMES - 2, FRAMES)),
+    )
+    several = replace(session, faces=(small_always, large_late, larger_briefly))
+    end = int(times[-1]) + 1
+    assert several.most_visible(Interval(0, end)).id == "1"
+    assert several.most_visible(Interval(0, int(times[third]))).id == "0"
+    assert several.most_visible(Interval(int(times[FRAMES - 2]), end)).id == "2"
+    late = replace(session, faces=(large_late,))
+    with pytest.raises(
+        InputError, match=r"^video: no face can be made to speak from 0 ms to 1 ms, only from 0 ms to 6"
+    ):
+        late.most_visible(Interval(0, 1))
+    with pytest.raises(InputError, match=r"^video: no face in it can be made to speak\.$"):
+        replace(session, faces=()).most_visible(Interval(0, end))
+    hidden = (FaceWarning("masked", "a mask hides the lips", Interval(0, 40)),)
+    with pytest.raises(InputError, match=r"no face in it can be made to speak\. A mask hides the lips\.$"):
+        replace(session, faces=(), rejected=hidden).most_visible(Interval(0, end))
+
+
 def test_a_session_is_kept(session: Session, tmp_path: Path) -> None:
     source = Video.open(make_video(tmp_path / "video.mp4", frames=5))
     session = replace(session, source=source, rejected=(FaceWarning("tilted", "A face is tilted.", Interval(0, 40)),))

@@ -13,6 +13,7 @@ from hostile_work import FALSE_MESSAGES, INFO
 
 from duikou.errors import FetchError, InputError, MediaError, ModelError, NotFoundError, StorageError, WorkerError
 from duikou.faces.track import FaceWarning
+from duikou.media.losses import Loss
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.sandbox import messages
 from duikou.sandbox.messages import Done, Failed, LogLine, StageProgress, UnexpectedError, plain_text
@@ -21,7 +22,9 @@ from duikou.timebase import Interval
 from duikou.workers import work
 from duikou.workers.work import UploadInfo
 
-VIDEO = VideoInfo("mp4", "h264", 1280, 720, 90, 125, Fraction(30_000, 1_001), 5_000, AudioInfo("aac", 48_000, 2, 4_990))
+SOUND = AudioInfo("aac", 48_000, 2, 4_990)
+LOSS = Loss("fewer_bits", "the video has 10 bits in each channel; the result has 8")
+VIDEO = VideoInfo("mp4", "h264", 1280, 720, 90, 125, Fraction(30_000, 1_001), 5_000, SOUND, (LOSS,))
 FACE = FaceRecord("0", Interval(0, 1), (FaceWarning("lost", "人脸 \\u0000", Interval(1, 1)),), (1, 2, 3, 4))
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from duikou import errors
 from duikou.sandbox.process import LimitError, StoppedError
 from duikou.server.errors import ErrorCode, api_error
-from duikou.server.schemas import LipSyncRequest, decode_audio, is_url, seconds_text
+from duikou.server.leniency import decode_audio, is_url
+from duikou.server.schemas import LipSyncRequest, seconds_text
 
 SOUND = bytes(range(256)) * 4
 PACKED = base64.b64encode(SOUND).decode()
+SAFE = base64.urlsafe_b64encode(SOUND).decode()
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,11 @@ PACKED = base64.b64encode(SOUND).decode()
         f"data:audio/mpeg;base64,{PACKED}",
         f"DATA:audio/mp4;codecs=x;BASE64,{PACKED}",
         f"data:;base64,{PACKED}",
+        f"data:audio/mpeg; base64 , {PACKED}",
+        f"data:audio/mpeg;base64,{quote(PACKED, safe='')}",
+        SAFE,
+        SAFE.rstrip("="),
+        f"data:;base64,{SAFE}",
     ],
 )
 def test_base64_in_every_usual_dress(text: str) -> None:
@@ -66,6 +74,8 @@ def request(**more: object) -> LipSyncRequest:
 
 def test_the_digest_tells_payloads_apart_and_spellings_not() -> None:
     assert request().fingerprint() == request(face_id=0, sound_volume=1, unknown=2).fingerprint()
+    spelt = request(face_id=0.0, sound_start_time="-0", sound_end_time=0.5, sound_volume="1.0", sound_file=" x\n")
+    assert request().fingerprint() == spelt.fingerprint()
     others = [request(face_id="1"), request(sound_file="y"), request(sound_volume=0), request(sound_end_time=2)]
     assert len({request().fingerprint(), *(other.fingerprint() for other in others)}) == 5
 

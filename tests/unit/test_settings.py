@@ -31,6 +31,50 @@ def test_what_is_no_name_server(text: str, monkeypatch: pytest.MonkeyPatch) -> N
         Settings()
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", ()),
+        ("https://app.example.com", ("https://app.example.com",)),
+        (" HTTPS://App.example.com/ ,http://localhost:5173,", ("https://app.example.com", "http://localhost:5173")),
+        (
+            "https://a:443,http://a:80,https://a:80,http://[::1]:8080",
+            ("https://a", "http://a", "https://a:80", "http://[::1]:8080"),
+        ),
+    ],
+)
+def test_origins(text: str, value: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUIKOU_ALLOWED_ORIGINS", text)
+    assert Settings().allowed_origins == value
+
+
+NO_ORIGINS = (
+    "*",
+    "null",
+    "app.example.com",
+    "https://a/b",
+    "https://*.a",
+    "https://a:0",
+    "ftp://a",
+    "https://me:word@a",
+)
+
+
+@pytest.mark.parametrize("text", NO_ORIGINS)
+def test_what_is_no_origin(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUIKOU_ALLOWED_ORIGINS", text)
+    with pytest.raises(ValidationError, match="each entry must be an origin such as "):
+        Settings()
+
+
+def test_proxies_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUIKOU_TRUSTED_PROXIES", "10.0.0.0/8, ::1")
+    assert [str(network) for network in Settings().trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    monkeypatch.setenv("DUIKOU_TRUSTED_PROXIES", "proxy.lan")
+    with pytest.raises(ValidationError, match="trusted_proxies"):
+        Settings()
+
+
 DATABASE, STORAGE = "postgresql+psycopg://user@db/duikou", "s3://bucket?endpoint=https://s3&region=r"
 
 

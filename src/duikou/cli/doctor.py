@@ -94,6 +94,8 @@ def _codecs() -> Iterator[Check]:
     import av
     import av.codec
 
+    from duikou.media import hdr
+
     ffmpeg = getattr(av, "ffmpeg_version_info", "unknown")
     for name, mode, purpose in CODECS:
         try:
@@ -102,6 +104,8 @@ def _codecs() -> Iterator[Check]:
             yield Check(purpose, False, f"PyAV {av.__version__} has no {name}", REINSTALL_MEDIA)
         else:
             yield Check(purpose, True, f"{name} of FFmpeg {ffmpeg} in PyAV {av.__version__}")
+    kept = hdr.HEVC if hdr.encodable() else f"no {hdr.HEVC}: results in HDR are tone-mapped to BT.709"
+    yield Check("HDR out", True, kept)
 
 
 def _models() -> Iterator[Check]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from duikou.cli.terminal import AsJson, read_settings, server_packages, warn
+from duikou.net.reach import local_url, reachable_urls
 from duikou.tasks.states import Queue
+
+if TYPE_CHECKING:
+    from duikou.settings import Settings
 
 HOME: Final = "127.0.0.1"  # where `duikou studio` listens: it is for the user of this machine
 DEFAULT_QUEUES: Final = f"{Queue.RENDER},{Queue.IDENTIFY}"
@@ -33,7 +37,13 @@ def serve(
         from duikou.server import serve as run_server
 
     settings = read_settings(host=host, port=port, data=data)
-    run_server(settings, ready=lambda url: _ready(f"duikou is ready at {url}\nStudio: {url}/", as_json, url=url))
+
+    def ready(url: str) -> None:
+        own = local_url(url)
+        said = [f"duikou is ready at {own}", f"Studio: {own}/", *_seen_by_others(url, settings)]
+        _ready("\n".join(said), as_json, url=own, public_url=settings.public_url or None)
+
+    run_server(settings, ready=ready)
 
 
 def studio(
@@ -97,5 +107,19 @@ def _open(url: str) -> None:
         warn([f"no browser could be opened; open {url} in one"], heading="")
 
 
-def _ready(sentence: str, as_json: bool, **more: str) -> None:
-    typer.echo(json.dumps({"event": "ready", **more}) if as_json else sentence)
+def _seen_by_others(url: str, settings: Settings) -> list[str]:
+    """What other machines call this server, and what addresses in answers begin with."""
+    if settings.public_url:
+        return [f"Addresses in answers begin with {settings.public_url.rstrip('/')}"]
+    others = reachable_urls(url)
+    if not others:
+        return []
+    return [
+        f"Other machines reach it at {' or '.join(others)}",
+        "Addresses in answers begin with what each caller calls this server; behind a proxy, set DUIKOU_PUBLIC_URL",
+    ]
+
+
+def _ready(sentence: str, as_json: bool, **more: str | None) -> None:
+    told = {name: value for name, value in more.items() if value is not None}
+    typer.echo(json.dumps({"event": "ready", **told}) if as_json else sentence)

@@ -159,9 +159,10 @@ class _Tasks:
 
         if not isinstance(task, RenderTask):
             raise InputError(f"{task.id} identified faces for a caller who no longer waits", field="ID")
-        source, session = self.store.media.get(task.source.id), self.store.sessions.get(task.session_id)
-        if source is None or session is None:
+        if task.session_id is not None and self.store.sessions.get(task.session_id) is None:
             raise InputError(f"the session of {task.id} has expired; its caller must create a new one", field="ID")
+        if self.store.media.get(task.source.id) is None:
+            raise InputError(f"the video of {task.id} is no longer stored", field="ID")
         files = self._files()
         for choice in task.choices:
             if files.size(str(choice.audio)) is None:

@@ -68,6 +68,7 @@ tasks = sa.Table(
     sa.Column("fault", sa.String(16), nullable=False, server_default=""),
     sa.Column("request_id", sa.String(36), nullable=False, server_default=""),
     sa.Column("trace", sa.String(64), nullable=False, server_default=""),
+    sa.Column("former_external_id", sa.String(256)),
     sa.UniqueConstraint("account", "external_id"),
     sa.Index("tasks_queue", "queue", "status", "turn", "id"),
     sa.Index("tasks_turn", "queue", "turn"),

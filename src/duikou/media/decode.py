@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -15,6 +16,7 @@ from av.video.stream import VideoStream
 from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
+from duikou.media.fields import EXAMINED, Fields, deinterlaced, judge, kinds, places
 from duikou.media.fit import Fitter
 from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
@@ -111,7 +113,8 @@ def frames(
     Decoding begins at the key frame before `start`; numbers and pixels are the same as when decoding from frame 0. A
     frame that cannot be decoded repeats the one before it, as in a player, so frames and `times` always agree. One in
     another format than the first is fitted into that, see `fit`.
-    frame_times, picture: those of the file; without them its index and its first frame are read first.
+    frame_times, picture: those of the file; without them its index and its first frame are read first. Interlaced
+        frames become progressive where the picture says how.
     Raises `MediaError` that names `field` where the file or all of its frames cannot be read.
     """
     frame_times = frame_times or read_frame_times(path, field=field)
@@ -179,6 +182,11 @@ def first_frame(file: InputContainer, stream: VideoStream, *, field: str) -> Vid
     """The first decodable frame of a file that was just opened."""
     stream.codec_context.thread_count = 1  # each further thread would allocate a picture and do nothing
     for frame in _decoded(file, stream, field=field):
+        if frame.interlaced_frame and stream.codec_context.codec.canonical_name == "hevc":
+            # FFmpeg flags only pictures that are single fields, and returns these as they are, half as high.
+            raise MediaError(
+                "the video stores its fields as separate HEVC pictures; export it progressive.", field=field
+            )
         return frame
     raise MediaError("none of the frames can be decoded.", field=field)
 
@@ -213,7 +221,7 @@ class _Source:
     def __init__(self, file: InputContainer, frame_times: demux.FrameTimes, picture: Picture, *, field: str) -> None:
         self._file, self._stream = file, demux.video_stream(file, field=field)
         self._times, self._field = frame_times, field
-        self._fitter = Fitter(self._stream, picture)
+        self._fitter, self._fields = Fitter(self._stream, picture), picture.fields
 
     @property
     def varies(self) -> bool:
@@ -226,14 +234,21 @@ class _Source:
 
     def numbered(self, start: int, stop: int) -> Iterator[tuple[int, VideoFrame]]:
         """One frame for each number from `start` to `stop`; a missing frame repeats the one before it."""
-        return _filled(self._fitter.fitted(self._from(start)), self._times, start, stop)
+        if self._fields is None:
+            return _filled(self.fitted(start), self._times, start, stop)
+        found = deinterlaced(self.fitted(max(start - self._fields.reach, 0)), self._fields)
+        return _filled(found, self._times, start, stop)
 
-    def _from(self, start: int) -> Iterator[VideoFrame]:
+    def fitted(self, start: int) -> Iterator[VideoFrame]:
         """Decoded frames from the last key frame whose pts is not after frame `start`, with pts on the file's timeline.
 
         Frames that are decoded and shown after such a key frame need no earlier ones. This holds for open groups of
         pictures too, because their leading frames show before the key frame.
         """
+        return self._fitter.fitted(self._from(start))
+
+    def _from(self, start: int) -> Iterator[VideoFrame]:
+        """What `fitted` fits."""
         times = self._times
         before = times.keyframes[times.keyframes <= times.pts[start]]
         if len(before) and before[-1] > times.pts[0]:
@@ -242,6 +257,22 @@ class _Source:
             if frame.pts is not None:
                 frame.pts -= times.origin
             yield frame
+
+
+def examine(path: Path, *, frame_times: demux.FrameTimes, picture: Picture, field: str = "video") -> Fields | None:
+    """Decide from some dozens of frames, at places all over a file, how to make it progressive; `None` if it is.
+
+    Raises `MediaError` that names `field` where the file cannot be read.
+    """
+    starts = places(np.searchsorted(frame_times.pts, frame_times.keyframes), len(frame_times))
+    found: list[list[str]] = []
+    flagged = False
+    for start in starts.tolist():
+        with _source(path, frame_times, picture, field=field) as source:
+            seen, says = kinds(source.fitted(start), EXAMINED // len(starts))
+        found.append(seen)
+        flagged = flagged or says
+    return judge(found, flagged)
 
 
 def _filled(

@@ -1,4 +1,7 @@
-"""Encodes frames and audio into an mp4 that plays everywhere: H.264 and AAC, at the source's frame times."""
+"""Encodes frames and audio into an mp4 that plays everywhere: H.264 and AAC, at the source's frame times.
+
+Videos with high dynamic range become 10-bit HEVC, the only form in which players show them.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,12 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import Image
 from duikou.errors import StorageError
+from duikou.media import hdr
 from duikou.media.audio import Audio
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.picture import Converter
+from duikou.media.repaint import Repainter
 from duikou.media.video import Video
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
@@ -38,18 +43,29 @@ _AAC_FALLBACK_RATE: Final = 48_000
 _LAYOUTS: Final = {1: "mono", 2: "stereo"}
 
 
+_X265: Final = "bframes=0:frame-threads=1:info=0:log-level=none"
+"""No B-frames, see below; one frame at a time, since each further one takes memory and rows are encoded in parallel."""
+_X265_PRESET: Final = "superfast"
+"""At the same CRF this takes 81 ms of one core for a frame of 1080p and gives a peak signal-to-noise ratio of 51.1 dB,
+where x264 takes 28 ms and gives 50.8 dB. `veryfast` takes 145 ms for 52.5 dB."""
+
+
 @dataclass(frozen=True)
 class Quality:
-    """Settings of x264. crf: constant rate factor, lower is better. preset: trades speed against size."""
+    """Settings of the encoder. crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
+
+    keeps_hdr: whether high dynamic range is kept; else it is tone-mapped.
+    """
 
     crf: int
     preset: str
+    keeps_hdr: bool = True
 
 
 DELIVERY: Final = Quality(17, "veryfast")
 """Quality of results. At CRF 18 and below, copies look like the source. The preset is about as fast as decoding on two
 cores. Slower presets save bytes at the same CRF and do not raise quality."""
-NEAR_LOSSLESS: Final = Quality(8, "ultrafast")
+NEAR_LOSSLESS: Final = Quality(8, "ultrafast", keeps_hdr=False)
 """Quality of temporary files that engines read. Results show nothing of them but the lips of exemplars."""
 
 
@@ -72,7 +88,8 @@ PLAIN: Final = Finish()
 class VideoWriter:
     """Writes an upright copy of a video: same size, colours, frame times and frame count as its source.
 
-    H.264 4:2:0 (4:4:4 where a side is odd, see `Picture.encoded`) and AAC with `faststart`. Time stamps and time base
+    H.264 4:2:0 (4:4:4 where a side is odd, see `Picture.encoded`) and AAC with `faststart`. High dynamic range becomes
+    10-bit HEVC with the source's static metadata, or is tone-mapped where libx265 is missing. Time stamps and time base
     are the source's, including variable frame rates and the duration of the last frame. The first audio sample is at
     time 0. The file is written under a temporary name beside `output`, renamed when it is complete, and removed on any
     error. Use it as a context manager, and write frames in rising order of `pts`.
@@ -98,14 +115,18 @@ class VideoWriter:
         self._finish = finish
         self._frame_times = frame_times or source.frame_times
         self._stored = source.picture
-        self._picture = self._stored.encoded()
+        self._picture = self._stored.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
         self._converter = Converter(self._picture)
+        self._repainter = Repainter(self._stored, self._picture) if self._picture.is_hdr else None
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
         self._last_pts: int | None = None
         # Without B-frames, decoding order is presentation order. So the last frame's duration is exact in an mp4, and
         # players that ignore edit lists show the video on time. At one CRF that costs some bytes and no quality.
         self._options = {"crf": str(quality.crf), "preset": quality.preset, "bf": "0"}
+        if self._picture.is_hdr:
+            parameters = ":".join(filter(None, [_X265, self._picture.light.x265]))
+            self._options = {"crf": str(quality.crf), "preset": _X265_PRESET, "x265-params": parameters}
         self._file: OutputContainer | None = None
         self._video_stream: VideoStream
         self._audio_stream: AudioStream | None = None
@@ -134,17 +155,33 @@ class VideoWriter:
 
         Raises `ValueError` for another size or a pts that the source does not have or that is not later than the last.
         """
-        width, height = self._picture.size
-        if image.shape != (height, width, 3) or image.dtype != np.uint8:
-            raise ValueError(f"the image is {image.shape} {image.dtype}, it must be ({height}, {width}, 3) uint8")
-        self._encode(self._converter.yuv(image), pts)
+        self._check(image)
+        self._encode(self._converter.yuv(image) if self._repainter is None else self._repainter.whole(image), pts)
+
+    def paint(self, frame: Frame, image: Image) -> None:
+        """Encode a frame of the source that was painted: `image` is a changed `frame.image`.
+
+        High dynamic range changes only where the images differ. Raises `ValueError` as `write` does.
+        """
+        if frame.stored is None or self._repainter is None:
+            self.write(image, frame.pts)
+        else:
+            self._check(image)
+            self._encode(self._repainter.painted(frame.stored, frame.image, image), frame.pts)
 
     def copy(self, frame: Frame) -> None:
         """Encode an unchanged frame of the source, without converting it to BGR where its pixel format allows."""
-        if frame.stored is not None and self._stored.passes(frame.stored):
+        if frame.stored is not None and self._repainter is not None:
+            self._encode(self._repainter.copied(frame.stored), frame.pts)
+        elif frame.stored is not None and self._stored.passes(frame.stored, self._picture):
             self._encode(frame.stored, frame.pts)
         else:
             self.write(frame.image, frame.pts)
+
+    def _check(self, image: Image) -> None:
+        width, height = self._picture.size
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
+            raise ValueError(f"the image is {image.shape} {image.dtype}, it must be ({height}, {width}, 3) uint8")
 
     def _open(self) -> None:
         frame_times, picture = self._frame_times, self._picture
@@ -161,12 +198,14 @@ class VideoWriter:
         )
         self._file.metadata.update(self._finish.tags)
         rate = frame_times.rate.limit_denominator(1001 * 1000)
-        video = self._file.add_stream("libx264", rate=rate, options=self._options)
+        video = self._file.add_stream(hdr.HEVC if picture.is_hdr else "libx264", rate=rate, options=self._options)
         video.width, video.height = picture.size
         video.pix_fmt = picture.pixel_format
         video.time_base = frame_times.time_base
         context = video.codec_context
         context.time_base = frame_times.time_base
+        if picture.is_hdr:
+            context.codec_tag = "hvc1"  # Apple's players open no other
         context.gop_size = max(1, round(rate * _KEY_FRAME_S))
         context.thread_type = "AUTO"
         context.sample_aspect_ratio = picture.sample_aspect_ratio

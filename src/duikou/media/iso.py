@@ -21,6 +21,8 @@ MAX_INDEX_BYTES: Final = 64 * MIB  # all but the media data; a million frames an
 MAX_TRACK_ID: Final = (1 << 31) - 1  # FFmpeg reads larger ones as negative and counts up to them in each fragment
 MAX_KEYS: Final = 1_000  # of metadata; cameras write up to 30, and FFmpeg compares each with all earlier ones
 _MEDIA: Final = frozenset({b"mdat", b"free", b"skip", b"uuid"})  # types of boxes that are skipped
+_DOLBY: Final = (b"dvcC", b"dvvC", b"dvwC")
+_DOLBY_BYTES: Final = 32  # of such a box
 _MAX_BOXES: Final = 100_000  # two per fragment: more than a day in fragments of two seconds
 
 
@@ -125,6 +127,22 @@ def missing_share(path: Path) -> float:
         size = Path(path).stat().st_size
         end = max((end for _, kind, end in _boxes(file, size) if kind == b"mdat"), default=size)
     return max(1 - size / end, 0.0) if end else 0.0
+
+
+def dolby_vision(path: Path, *, field: str) -> tuple[int, int] | None:
+    """Profile of Dolby Vision and the number of what its base layer is compatible with; `None` for a file without.
+
+    The number is 0 for none, 1 for HDR10, 2 for BT.709, 4 for HLG. Raises `MediaError` that names `field`.
+    """
+    with Path(path).open("rb") as file:
+        index = b"".join(_index(file, field=field))
+    for kind in _DOLBY:
+        for at in _positions(index, kind):
+            # A record of version 1: 7 bits of profile, 6 of level, 3 flags, 4 of compatibility (Dolby, ISOBMFF, 3.2).
+            record = index[at + 4 : at + 9]
+            if len(record) == 5 and record[0] == 1 and _number(index, at - 4) == _DOLBY_BYTES:
+                return record[2] >> 1, record[4] >> 4
+    return None
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:

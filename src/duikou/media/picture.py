@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import struct
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from duikou.arrays import Float64Array, Image
+from duikou.arrays import Float64Array, Image, Image16
+from duikou.media import hdr
+from duikou.media.fields import Fields
+from duikou.media.hdr import LightLevels, Tone
 
+Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 Plane = Image
 """(H, W) one component of the stored pixels, or (H, W, C) all of them."""
 
@@ -31,7 +36,8 @@ _QUALITY: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpol
 _HD_WIDTH, _HD_HEIGHT = 1280, 577  # untagged pictures this wide or this high count as BT.709, as in mpv and browsers
 _RGB_MATRIX: Final = 0  # ITU-T H.273, table 4: matrix coefficients "identity", that is RGB
 _UNSPECIFIED: Final = 2  # H.273: primaries, transfer and matrix "unspecified"
-_BT709: Final = 1  # H.273: BT.709
+_BT709: Final = 1  # H.273: BT.709, in all three tables
+_BT2020: Final = 9  # H.273: BT.2020, matrix and primaries
 _MATRICES: Final = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -52,6 +58,8 @@ _LUMA_WEIGHTS: Final = {
 """Weights of red and blue in luma, H.273, table 4."""
 _FULL_RANGE_NAMES: Final = "yuvj"  # how FFmpeg's names of formats with full range begin
 _PIXEL_FORMATS_420: Final = frozenset({"yuv420p", "yuvj420p"})
+_ENCODED: Final = {8: ("yuv420p", "yuv444p"), 10: ("yuv420p10le", "yuv444p10le")}
+"""Pixel formats of results by bits of a channel, for even sides and for odd ones."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +97,10 @@ class Orientation:
         down = [0, -1, height - 1] if self.mirror_y else [0, 1, 0]
         return np.array([down, across] if self.transpose else [across, down], np.float64)
 
-    def upright(self, image: Image) -> Image:
-        """The upright picture (H, W, 3), contiguous."""
+    def upright(self, image: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
+        """The upright picture (H, W, 3) or plane (H, W), contiguous."""
         if self.transpose:
-            image = image.transpose(1, 0, 2)
+            image = image.swapaxes(0, 1)
         if self.mirror_x:
             image = image[:, ::-1]
         if self.mirror_y:
@@ -120,7 +128,8 @@ class Picture:
     width, height: stored size in pixels. orientation: how to turn it upright.
     pixel_format: FFmpeg's name. matrix, primaries, transfer: H.273 code points, 2 where unspecified.
     full_range: whether black is 0 and white 255 (else 16 and 235).
-    sample_aspect_ratio: width of a stored pixel over its height.
+    sample_aspect_ratio: width of a stored pixel over its height. light: static metadata of a PQ video.
+    fields: how its frames are interlaced, where that is known.
     """
 
     width: int
@@ -132,6 +141,8 @@ class Picture:
     transfer: int
     full_range: bool
     sample_aspect_ratio: Fraction
+    light: LightLevels = field(default_factory=LightLevels)
+    fields: Fields | None = None
 
     @classmethod
     def of(cls, frame: VideoFrame, orientation: Orientation, sample_aspect_ratio: Fraction) -> Picture:
@@ -153,7 +164,8 @@ class Picture:
     @classmethod
     def first(cls, stream: VideoStream, frame: VideoFrame) -> Picture:
         """Read from the stream's headers and its first decoded frame."""
-        return cls.of(frame, Orientation.of(frame), Fraction(stream.sample_aspect_ratio or 1))
+        picture = cls.of(frame, Orientation.of(frame), Fraction(stream.sample_aspect_ratio or 1))
+        return replace(picture, light=LightLevels.of(frame))
 
     def alike(self, other: Picture) -> bool:
         """Whether pixels of both look the same on the same place: sizes, shapes, colours and depths are equal."""
@@ -181,9 +193,26 @@ class Picture:
         return self.matrix == _RGB_MATRIX or av.VideoFormat(self.pixel_format).is_rgb
 
     @property
+    def bits(self) -> int:
+        """Bits of each channel."""
+        return max(one.bits for one in av.VideoFormat(self.pixel_format).components)
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the stored pixels have high dynamic range."""
+        return self.transfer in hdr.TRANSFERS
+
+    @property
+    def tone(self) -> Tone | None:
+        """The map to the colours of ordinary screens, in which images are; `None` where the pixels have them."""
+        return hdr.tone(self.transfer, self.primaries) if self.is_hdr else None
+
+    @property
     def yuv_matrix(self) -> Colorspace:
         """swscale's table for this picture; where unspecified, the one that players use."""
         untagged = Colorspace.ITU709 if self.width >= _HD_WIDTH or self.height >= _HD_HEIGHT else Colorspace.ITU601
+        if self.is_hdr:
+            untagged = Colorspace.BT2020
         return _MATRICES.get(self.matrix, untagged)
 
     @property
@@ -191,50 +220,64 @@ class Picture:
         """Range of the stored pixels."""
         return ColorRange.JPEG if self.full_range else ColorRange.MPEG
 
-    def encoded(self) -> Picture:
-        """The format of an upright copy in 8-bit YUV, with the same colours, size and pixel aspect ratio.
+    def encoded(self, *, keeps_hdr: bool = True) -> Picture:
+        """The format of an upright copy in YUV, with the same size and pixel aspect ratio.
 
-        H.264 cannot crop 4:2:0 pictures to odd sizes (its crop counts in chroma samples). These become 4:4:4, which
-        fewer players can show.
+        The copy has 8 bits and the same colours. High dynamic range has 10 bits, or is tone-mapped to 8 bits of BT.709
+        where `keeps_hdr` is not set. H.264 and HEVC cannot crop 4:2:0 pictures to odd sizes (their crop counts
+        in chroma samples). These become 4:4:4, which fewer players can show.
         """
         width, height = self.size
-        rgb = self.is_rgb
-        return replace(
+        even, odd = _ENCODED[10 if self.is_hdr and keeps_hdr else 8]
+        upright = replace(
             self,
             width=width,
             height=height,
             orientation=Orientation(),
-            pixel_format="yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p",
-            matrix=_BT709 if rgb else self.matrix,
-            full_range=self.full_range and not rgb,
+            pixel_format=even if width % 2 == 0 and height % 2 == 0 else odd,
             sample_aspect_ratio=self.aspect,
+            fields=None,
         )
+        if self.is_hdr and not keeps_hdr:
+            upright = replace(upright, primaries=_BT709, transfer=_BT709, light=LightLevels())
+            return replace(upright, matrix=_BT709, full_range=False)
+        if self.is_rgb:
+            return replace(upright, matrix=_BT2020 if self.is_hdr else _BT709, full_range=False)
+        return upright
 
-    def passes(self, frame: VideoFrame) -> bool:
+    def passes(self, frame: VideoFrame, encoded: Picture) -> bool:
         """Whether a decoded frame can be encoded as `encoded` without changing its pixels."""
-        encoded = self.encoded()
+        alike = _PIXEL_FORMATS_420 if encoded.pixel_format == "yuv420p" else {encoded.pixel_format}
         return (
             self.orientation == Orientation()
-            and encoded.pixel_format == "yuv420p"
-            and frame.format.name in _PIXEL_FORMATS_420
+            and self.transfer == encoded.transfer
+            and frame.format.name in alike
             and (frame.width, frame.height) == encoded.size
         )
 
 
-def _bgr_to_yuv(picture: Picture) -> Float64Array:
-    """(3, 4) affine map from blue, green and red to 8-bit luma, Cb and Cr (H.273, 8.3)."""
+def bgr_to_yuv(picture: Picture, bits: int = 8) -> Float64Array:
+    """(3, 4) affine map from blue, green and red of 0 to 255 to luma, Cb and Cr of `bits` (H.273, 8.3)."""
     kr, kb = _LUMA_WEIGHTS[picture.yuv_matrix]
     luma = np.array([kb, 1 - kr - kb, kr])
     blue = (np.array([1, 0, 0]) - luma) / (2 * (1 - kb))
     red = (np.array([0, 0, 1]) - luma) / (2 * (1 - kr))
-    scales, black = ((1.0, 1.0), 0) if picture.full_range else ((219 / 255, 224 / 255), 16)
+    step = 2 ** (bits - 8)
+    whole = (256 * step - 1) / 255
+    scales, black = ((whole, whole), 0) if picture.full_range else ((219 * step / 255, 224 * step / 255), 16 * step)
     factors = np.stack([luma * scales[0], blue * scales[1], red * scales[1]])
-    return np.column_stack([factors, [black, 128, 128]])
+    return np.column_stack([factors, [black, 128 * step, 128 * step]])
 
 
 def view(plane: VideoPlane) -> Plane:
     """(H, W) view of a plane's memory without the padding of its lines."""
     lines = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(-1, plane.line_size)
+    return lines[: plane.height, : plane.width]
+
+
+def view16(plane: VideoPlane) -> Image16:
+    """The same of a plane with 16 bits for each pixel."""
+    lines = np.frombuffer(cast("memoryview", plane), np.uint16).reshape(-1, plane.line_size // 2)
     return lines[: plane.height, : plane.width]
 
 
@@ -247,28 +290,35 @@ class Converter:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         self._local = threading.local()  # a reformatter keeps state between frames, so each thread has one
-        self._to_yuv = _bgr_to_yuv(picture)
+        self._to_yuv = bgr_to_yuv(picture)
         factors = np.linalg.inv(self._to_yuv[:, :3])
         self.to_bgr = np.column_stack([factors, -factors @ self._to_yuv[:, 3]])
 
     def bgr(self, frame: VideoFrame) -> Image:
-        """Upright image (H, W, 3) of a decoded frame."""
-        rgb = self.picture.is_rgb
-        matrix = None if rgb else self.picture.yuv_matrix
+        """Upright image (H, W, 3) of a decoded frame, tone-mapped where it has high dynamic range."""
+        matrix = None if self.picture.is_rgb else self.picture.yuv_matrix
+        if self.picture.tone is not None:
+            coded = self._reformatted(frame, "gbrp10le", matrix, ColorRange.JPEG)
+            green, blue, red = (view16(plane) for plane in coded.planes)
+            return self.picture.orientation.upright(self.picture.tone.sdr(np.stack([blue, green, red], -1)))
         image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG).to_ndarray()
         return self.picture.orientation.upright(cast("Image", image))
 
     def planes(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
         """Luma, Cb and Cr of a decoded frame in its stored orientation. Cb and Cr have half its sides, rounded up.
 
-        These are views of the frame's memory where it is 8-bit 4:2:0.
+        These are views of the frame's memory where it is 8-bit 4:2:0. High dynamic range is not tone-mapped.
         """
         picture = self.picture
         stored_size = picture.width, picture.height
         if frame.format.name not in _PIXEL_FORMATS_420 or (frame.width, frame.height) != stored_size:
-            frame = self._reformatted(frame, "yuv420p", picture.yuv_matrix, picture.yuv_range)
+            frame = self.reformatted(frame, "yuv420p")
         luma, blue, red = (view(plane) for plane in frame.planes)
         return luma, blue, red
+
+    def reformatted(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
+        """A decoded frame in another YUV format with its own matrix and range, in its stored orientation."""
+        return self._reformatted(frame, pixel_format, self.picture.yuv_matrix, self.picture.yuv_range)
 
     def _reformatted(
         self, frame: VideoFrame, pixel_format: str, matrix: Colorspace | None, color_range: ColorRange
@@ -291,7 +341,7 @@ class Converter:
         )
 
     def yuv(self, image: Image) -> VideoFrame:
-        """Stored frame of an upright image (H, W, 3). Only for pictures made by `Picture.encoded`."""
+        """Stored frame of an upright image (H, W, 3). Only for 8-bit pictures made by `Picture.encoded`."""
         picture = self.picture
         luma = cv2.transform(image, self._to_yuv[:1])
         if picture.pixel_format == "yuv420p":

@@ -14,6 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from duikou.arrays import Float32Array, Float64Array, Image
+from duikou.media.hdr import MAX_CODE, Tone
 from duikou.media.picture import Converter, Orientation, Plane
 
 RgbImage = Image
@@ -28,13 +29,19 @@ class Pixels:
     """One upright frame, in the planes in which it is stored."""
 
     def __init__(
-        self, planes: tuple[Plane, ...], size: tuple[int, int], orientation: Orientation, to_bgr: Float64Array
+        self,
+        planes: tuple[Plane, ...],
+        size: tuple[int, int],
+        orientation: Orientation,
+        to_bgr: Float64Array,
+        tone: Tone | None = None,
     ) -> None:
         """planes: (H, W) or (H, W, C) each, at the frame's stored size or at half of it (rounded up).
 
         size: width and height of the upright frame. to_bgr: (3, 4) affine map from the planes' channels to BGR.
+        tone: of planes with high dynamic range.
         """
-        self.size = size
+        self.size, self._tone = size, tone
         self._planes, self._orientation, self._to_rgb = planes, orientation, to_bgr[::-1]
         self._to_stored = orientation.to_stored(*size)
         self._black = np.linalg.solve(to_bgr[:, :3], -to_bgr[:, 3])
@@ -48,7 +55,7 @@ class Pixels:
     def stored(cls, frame: VideoFrame, converter: Converter) -> Pixels:
         """The pixels of a decoded frame. They may refer to its memory and keep it alive."""
         picture = converter.picture
-        return cls(converter.planes(frame), picture.size, picture.orientation, converter.to_bgr)
+        return cls(converter.planes(frame), picture.size, picture.orientation, converter.to_bgr, picture.tone)
 
     def square(self, to_frame: Float64Array, side: int) -> RgbImage:
         """(side, side, 3) RGB of any square of the frame, black outside it. Large squares are averaged, not subsampled.
@@ -91,6 +98,10 @@ class Pixels:
     def _rgb(self, parts: Sequence[Part]) -> RgbImage:
         """The RGB picture of the same part of every plane."""
         merged = parts[0] if len(parts) == 1 else cv2.merge(parts)
+        if self._tone is not None:
+            coded = cv2.transform(np.asarray(merged, np.float32), self._to_rgb[::-1]) * (MAX_CODE / 255)
+            image = self._tone.sdr(np.clip(np.rint(coded), 0, MAX_CODE).astype(np.uint16))
+            return np.ascontiguousarray(image[..., ::-1])
         return np.clip(np.rint(cv2.transform(merged, self._to_rgb)), 0, 255).astype(np.uint8)
 
 

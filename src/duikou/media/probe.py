@@ -16,6 +16,7 @@ from av.packet import Packet
 from duikou.errors import MediaError
 from duikou.media import demux, limits, sniff, tags
 from duikou.media.clock import Clock
+from duikou.media.losses import Loss
 from duikou.timebase import Milliseconds, Rate, round_half_up, samples_to_ms
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
@@ -48,6 +49,7 @@ class VideoInfo:
     duration_ms: end of the last frame on the file's timeline, on which audio begins at 0. Where the first frame shows
         later than 0, that time is included.
     audio: `None` for a file without audio. Its length counts from 0 on the same timeline.
+    losses: what of the picture a result cannot keep.
     """
 
     container: str
@@ -59,6 +61,7 @@ class VideoInfo:
     rate: Rate
     duration_ms: Milliseconds
     audio: AudioInfo | None
+    losses: tuple[Loss, ...] = ()
 
 
 def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:

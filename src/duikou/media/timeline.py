@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -166,7 +166,8 @@ class LengthenedTimeline(Timeline):
                     writer.copy(frame)
                     progress("making the video longer", (frame.index + 1) / len(self))
             # Without sound a video starts at 0, but the picture of the source may start late.
-            yield Video.open(path).starting_at(int(self.times.pts[0]) * self.times.time_base)
+            footage = Video.open(path).starting_at(int(self.times.pts[0]) * self.times.time_base)
+            yield replace(footage, progressive=True)
         finally:
             path.unlink(missing_ok=True)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from duikou.errors import MediaError
-from duikou.media import decode, demux, sniff
+from duikou.media import decode, demux, iso, sniff
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
+from duikou.media.fields import Fields
+from duikou.media.losses import losses
 from duikou.media.picture import Picture
 from duikou.media.probe import VideoInfo, audio_info
 
@@ -21,12 +24,21 @@ class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
     picture: how the first frame is stored. `frames` brings all others to this format, and results have it too.
+    progressive: whether its frames are known to be progressive.
     """
 
     path: Path
     info: VideoInfo
     frame_times: FrameTimes
     picture: Picture
+    progressive: bool = False
+
+    @cached_property
+    def fields(self) -> Fields | None:
+        """How the frames are interlaced, or `None`: decided on first use and once, from frames all over the file."""
+        return (
+            None if self.progressive else decode.examine(self.path, frame_times=self.frame_times, picture=self.picture)
+        )
 
     @classmethod
     def open(cls, path: str | Path, *, field: str = "video") -> Self:
@@ -43,7 +55,7 @@ class Video:
             frame_times = demux.read_frame_times(file, stream, clock, field=field)
             has_audio = demux.audio_stream(file, field=field) is not None
             codec = stream.codec_context.codec.canonical_name
-        picture = decode.read_picture(path, field=field)
+        picture = _without_dolby_vision(path, decode.read_picture(path, field=field), field=field)
         audio = audio_info(path, clock, field=field) if has_audio else None
         width, height = picture.size
         info = VideoInfo(
@@ -56,6 +68,7 @@ class Video:
             rate=frame_times.rate,
             duration_ms=frame_times.duration_ms,
             audio=audio,
+            losses=losses(picture),
         )
         return cls(path, info, frame_times, picture)
 
@@ -65,14 +78,33 @@ class Video:
         return replace(self, info=replace(self.info, duration_ms=frame_times.duration_ms), frame_times=frame_times)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end). See `decode.frames`."""
-        times, picture = self.frame_times, self.picture
+        """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), progressive in any case.
+
+        See `decode.frames`.
+        """
+        times, picture = self.frame_times, replace(self.picture, fields=self.fields)
         return decode.frames(self.path, start=start, stop=stop, frame_times=times, picture=picture)
 
     def backwards(self, start: int, stop: int) -> Iterator[Frame]:
         """The same frames in reverse. See `decode.backwards`."""
-        times, picture = self.frame_times, self.picture
+        times, picture = self.frame_times, replace(self.picture, fields=self.fields)
         return decode.backwards(self.path, start=start, stop=stop, frame_times=times, picture=picture)
+
+
+def _without_dolby_vision(path: Path, picture: Picture, *, field: str) -> Picture:
+    """The picture with a note of Dolby Vision. Raises `MediaError` where nothing else can show its colours."""
+    dolby = iso.dolby_vision(path, field=field)
+    if dolby is None:
+        return picture
+    profile, compatible = dolby
+    if compatible == 0:
+        raise MediaError(
+            f"the video is Dolby Vision of profile {profile}, whose colours only Dolby's decoder can read; export it "
+            "as HDR10, HLG or without high dynamic range.",
+            field=field,
+        )
+    dynamic = dict.fromkeys(["Dolby Vision", *picture.light.dynamic])
+    return replace(picture, light=replace(picture.light, dynamic=tuple(dynamic)))
 
 
 def probe_video(path: str | Path, *, field: str = "video") -> VideoInfo:

@@ -1,1 +1,1 @@
-"""Outgoing requests to addresses that callers send."""
+"""Outgoing requests to addresses that callers send, and the addresses of this machine."""

@@ -8,7 +8,13 @@ from duikou.timebase import END_TOLERANCE_MS, Interval
 
 
 def clip_warnings(info: VideoInfo) -> tuple[FaceWarning, ...]:
-    """What will be lost of a video: sound that goes on after the picture (`sound_cut`).
+    """What will be lost of a video: what `media.losses` tells of its picture, and sound that goes on after it."""
+    whole = Interval(0, info.duration_ms)
+    return (*(FaceWarning(loss.code, loss.message, whole) for loss in info.losses), *_cut_sound(info))
+
+
+def _cut_sound(info: VideoInfo) -> tuple[FaceWarning, ...]:
+    """A warning (`sound_cut`) of sound that goes on after the picture.
 
     Up to `END_TOLERANCE_MS` are not told: a codec's last frame of sound seldom ends with the picture.
     """

@@ -42,7 +42,7 @@ def paint(
             if image is None:
                 result.copy(frame)
             else:
-                result.write(image, frame.pts)
+                result.paint(frame, image)
             if watermarked is not None:
-                watermarked.write(mark.drawn(frame.image if image is None else image), frame.pts)
+                watermarked.paint(frame, mark.drawn(frame.image if image is None else image))
             progress("rendering", (frame.index + 1) / len(timeline))

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from duikou.errors import InputError
 from duikou.faces.identify import identify_faces
 from duikou.faces.track import Face, FaceTrack, FaceWarning, Speaking
 from duikou.media.probe import VideoInfo
@@ -50,7 +51,7 @@ class Session:
 
     @property
     def warnings(self) -> tuple[FaceWarning, ...]:
-        """What will be lost of the video, whichever face speaks: `sound_cut`, where its sound outlasts the picture."""
+        """What will be lost of the video, whichever face speaks, such as sound that outlasts the picture."""
         return clip_warnings(self.info)
 
     def face(self, face_id: str) -> Face:
@@ -59,6 +60,23 @@ class Session:
             if face.id == face_id:
                 return face
         raise unknown_face(face_id, [face.id for face in self.faces])
+
+    def most_visible(self, during: Interval) -> Face:
+        """The face that takes up the most of the picture while it can be lip-synced, within `during`.
+
+        Raises `InputError` that names `video` where no face can be lip-synced then.
+        """
+        if not self.faces:
+            reasons = " ".join(f"{one.message[:1].upper()}{one.message[1:].rstrip('.')}." for one in self.rejected)
+            raise InputError(f"no face in it can be made to speak. {reasons}".strip(), field="video")
+        best = max(self.faces, key=lambda face: _visible(face, during))
+        if not _visible(best, during):
+            places = ", ".join(f"{face.interval.start_ms} ms to {face.interval.end_ms} ms" for face in self.faces)
+            raise InputError(
+                f"no face can be made to speak from {during.start_ms} ms to {during.end_ms} ms, only from {places}.",
+                field="video",
+            )
+        return best
 
     def save(self, folder: Path) -> None:
         """Write faces, tracks and pictures (`face_<id>.jpg`) into `folder`; the video itself stays where it is."""
@@ -87,6 +105,13 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     faces = with_speaking(source, found.faces)
     progress("listening to the video", listening[1])
     return Session(source, faces, found.rejected)
+
+
+def _visible(face: Face, during: Interval) -> float:
+    """The area of a face in pixels, summed over the frames within `during` in which it can be lip-synced."""
+    times = face.track.times_ms
+    within = face.usable & (times >= during.start_ms) & (times < during.end_ms)
+    return float(np.ptp(face.track.landmarks[within, :, :2], axis=1).prod(axis=1).sum())
 
 
 @dataclass(frozen=True)

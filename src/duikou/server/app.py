@@ -57,7 +57,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.add_middleware(AuthMiddleware)
-    middleware.install(app)
+    middleware.install(app, settings)
     for prefix in lip_sync.PREFIXES:
         tags: list[str | Enum] = [openapi.tag_of(prefix)]
         app.include_router(lip_sync.api, prefix=prefix, tags=tags)
@@ -84,6 +84,7 @@ def configure(app: FastAPI, settings: Settings, *, lifespan: Literal["on", "off"
         log_config=None,
         log_level=logging.ERROR,  # its warnings concern requests that this server answers and logs
         access_log=False,
+        proxy_headers=False,  # uvicorn would believe any process of this machine; see `own_address`
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )

@@ -6,7 +6,6 @@ import hmac
 import math
 import re
 import time
-from contextlib import suppress
 
 import jwt
 from limits import RateLimitItemPerSecond
@@ -14,14 +13,13 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from duikou.errors import DuikouError
 from duikou.server.dependencies import AppContext
 from duikou.server.errors import ApiError, ErrorCode, api_error
 from duikou.server.http.browser import API_PATHS, require_known_host, require_same_origin
-from duikou.server.http.middleware import discard_body, error_response
+from duikou.server.http.middleware import error_response
 from duikou.tasks.accounts import OPEN, Accounts, Key, KeyKind, digest
 
 LEEWAY_S = 60  # clocks of client and server may differ by this much
@@ -42,7 +40,7 @@ class AuthMiddleware:
             context: AppContext = scope["app"].state.context
             headers = Headers(scope=scope)
             try:
-                require_same_origin(headers)
+                require_same_origin(headers, context.settings.allowed_origins)
                 account = await run_in_threadpool(authenticate, context.accounts, headers.get("authorization"))
                 if account == OPEN:
                     require_known_host(headers, context.settings.public_url)
@@ -50,8 +48,6 @@ class AuthMiddleware:
                 await self._count(account, context.settings.requests_per_s)
             except (ApiError, DuikouError) as error:
                 refusal = error if isinstance(error, ApiError) else api_error(error)
-                with suppress(HTTPException):  # a body above the limit: the failed authentication matters more
-                    await discard_body(receive)
                 await error_response(refusal, scope["state"]["request_id"])(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from duikou.server.ingest import Caller, Ingest
+from duikou.server.own_address import base_url
 from duikou.server.signed_urls import FileUrls, UrlSigner
 from duikou.settings import Settings
 from duikou.storage.base import Files
@@ -48,17 +49,9 @@ def account_of(request: Request) -> str:
 
 
 def urls_of(request: Request) -> FileUrls:
-    """Builds the file URLs of this request's answer.
-
-    Without a setting they begin with the address at which this connection arrived: unlike the Host header it cannot be
-    forged.
-    """
+    """Builds the file URLs of this request's answer: they begin with the setting, else as the caller's own does."""
     context = context_of(request)
-    base = context.settings.public_url
-    if not base:
-        host, port = request.scope["server"]
-        base = f"{request.scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}"
-    return context.urls(base)
+    return context.urls(context.settings.public_url or base_url(request.scope))
 
 
 def caller_of(request: Request) -> Caller:

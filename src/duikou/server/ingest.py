@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
@@ -14,7 +15,7 @@ from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import check_url, fetch
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
-from duikou.server import schemas, validation
+from duikou.server import leniency, schemas, validation
 from duikou.server.probing import MediaProber
 from duikou.server.signed_urls import FileUrls
 from duikou.settings import Settings
@@ -114,9 +115,9 @@ class Ingest:
 
         Raises `InputError`, `TooManyTasksError`.
         """
-        task = await run_in_threadpool(self._repeated, caller.account, body)
-        if task is not None and not body.dry_run:
-            return task
+        holder = await run_in_threadpool(self._holder, caller.account, body)
+        if holder is not None and not holder.failed and not body.dry_run:
+            return holder
         service, session = self._service, await self._session(caller.account, body)
         validator = validation.validator_of(session, body.sync_mode)
         choices, doubts = validation.resolve(session, validator, [asked.choice() for asked in body.face_choose])
@@ -134,25 +135,75 @@ class Ingest:
                 estimate = await self._estimate(session, validator, fitted)
                 estimate.warnings += schemas.face_warnings(doubts)
                 return estimate
-            callback = TaskCallback(body.callback_url, caller.urls.base) if body.callback_url else None
             new = NewRender(
-                session,
+                session.source,
+                session.id,
                 tuple(fitted),
                 tuple(audio),
                 body.fingerprint(),
                 tuple(references),
-                external_id=body.external_task_id or None,
-                sync_mode=body.sync_mode,
-                watermark=body.watermark,
-                callback=callback,
+                **_options(caller, body, holder),
             )
+            return await self._submit(caller.account, new, body)
+
+    async def create_older_task(self, caller: Caller, body: schemas.OlderLipSyncRequest) -> RenderTask:
+        """The task of a request of the older call, new or created by the same request before.
+
+        It finds the faces itself: that may take longer than a caller waits. Raises `InputError`, `TooManyTasksError`.
+        """
+        given, service = body.input, self._service
+        (field, text), fingerprint = body.speech(), body.fingerprint()
+        if bool(given.video_url) == bool(given.video_id):
+            raise InputError("exactly one of video_url and video_id must be given.", field="input.video_url")
+        holder = await run_in_threadpool(self._holder, caller.account, body)
+        if holder is not None and not holder.failed:
+            return holder
+        self._check_callback(body)
+        await run_in_threadpool(service.require_disk)
+        await run_in_threadpool(service.require_render_slot, caller.account)
+        async with self.receiving(self._settings.max_audio_mb) as audio, self._received_source(caller, given) as source:
+            audio_ms = await self._receive_speech(caller, FileReference(None, text, field, AUDIO_SUFFIXES), audio)
             try:
-                return await run_in_threadpool(service.submit, caller.account, new)
-            except ExternalIdTaken:  # by a concurrent request
-                task = await run_in_threadpool(self._repeated, caller.account, body)
-                if task is None:
-                    raise
-                return task
+                choice = validation.whole_speech(audio_ms, source.duration_ms, body.sync_mode)
+            except InputError as error:
+                raise error.renamed(error.field or field) from error
+            new = NewRender(source, None, (choice,), (audio,), fingerprint, **_options(caller, body, holder))
+            return await self._submit(caller.account, new, body)
+
+    @asynccontextmanager
+    async def _received_source(self, caller: Caller, given: schemas.OlderInput) -> AsyncIterator[Media]:
+        """The stored video of a request, checked; a fetched one is removed where the block fails."""
+        field = "input.video_id" if given.video_id else "input.video_url"
+        media = await self._stored(caller, FileReference(given.video_id, given.video_url, field, VIDEO_SUFFIXES))
+        if media is not None:
+            async with self._local(media) as path:
+                info = await self._prober.video(path, field)
+            validation.check_video(info, field, any_size=self._settings.any_size)
+            await run_in_threadpool(self._service.extend_upload, media, as_source=True)
+            yield media
+            return
+        max_mb = self._settings.max_video_mb
+        async with self.receiving(max_mb) as path:
+            await self._fetch(given.video_url or "", path, max_mb, field)
+            info = await self._prober.video(path, field)
+            validation.check_video(info, field, any_size=self._settings.any_size)
+            media = await run_in_threadpool(self._service.add_source, caller.account, path, info)
+        try:
+            yield media
+        except BaseException:
+            await run_in_threadpool(self._service.remove_source, media)
+            raise
+
+    async def _submit(self, account: str, new: NewRender, body: schemas.CreateRequest) -> RenderTask:
+        """Create a task. Where a concurrent request with the same external id was faster, its task."""
+        try:
+            return await run_in_threadpool(self._service.submit, account, new)
+        except ExternalIdTaken:
+            task = await run_in_threadpool(self._service.task_by_external_id, account, new.external_id or "")
+            if task is None:
+                raise
+            _require_same(task, body)
+            return task
 
     async def retry_task(self, caller: Caller, task: RenderTask) -> RenderTask:
         """A new task with the session, the choices and copies of the files of a finished one.
@@ -163,12 +214,7 @@ class Ingest:
         if not task.finished:
             status = schemas.STATUSES[task.status]
             raise InputError(f"task {task.id} is {status}; only a finished task can be tried again.", field="id")
-        session = await run_in_threadpool(service.session, caller.account, task.session_id)
-        if session is None:
-            raise InputError(
-                f"the session of task {task.id} has expired, or its video is gone; identify the faces again.",
-                field="id",
-            )
+        source = await run_in_threadpool(self._source_of, caller.account, task)
         await run_in_threadpool(service.require_disk)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
@@ -179,7 +225,8 @@ class Ingest:
             audio = tuple([await copy(choice.audio) for choice in task.choices])
             references = tuple([tuple([await copy(key) for key in choice.references]) for choice in task.choices])
             new = NewRender(
-                session,
+                source,
+                task.session_id,
                 task.choices,
                 audio,
                 task.fingerprint,
@@ -199,27 +246,47 @@ class Ingest:
         await run_in_threadpool(self._service.copy_file, key, path)
         return path
 
-    def _repeated(self, account: str, body: schemas.LipSyncRequest) -> RenderTask | None:
-        """The task that the same request created before. Raises `InputError` where another one has its external id."""
+    def _source_of(self, account: str, task: RenderTask) -> Media:
+        """The video of a finished task, if the task can be done again. Raises `InputError`."""
+        if task.session_id is None:
+            media = self._service.media(account, task.source.id)
+            if media is None:
+                raise InputError(f"the video of task {task.id} is no longer stored.", field="id")
+            return media
+        session = self._service.session(account, task.session_id)
+        if session is None:
+            raise InputError(
+                f"the session of task {task.id} has expired, or its video is gone; identify the faces again.",
+                field="id",
+            )
+        return session.source
+
+    def _holder(self, account: str, body: schemas.CreateRequest) -> RenderTask | None:
+        """The task that has the request's external id: of the same request, or failed, so that it gives up the id.
+
+        Raises `InputError` where another request's task has it.
+        """
         if not body.external_task_id:
             return None
         task = self._service.task_by_external_id(account, body.external_task_id)
-        if task is not None and task.fingerprint != body.fingerprint():
-            raise InputError(
-                f"{body.external_task_id!r} is in use by task {task.id}, which has another payload.",
-                field="external_task_id",
-            )
+        if task is not None and not task.failed:
+            _require_same(task, body)
         return task
 
     async def _session(self, account: str, body: schemas.LipSyncRequest) -> SessionRecord:
+        most = schemas.MAX_FACES if self._settings.several_faces else 1
+        if not 1 <= (given := len(body.face_choose)) <= most:
+            what = "exactly one entry is" if most == 1 else f"1 to {most} entries are"
+            raise InputError(f"{what} expected, not {given}.", field="face_choose")
         session = await run_in_threadpool(self._service.session, account, body.session_id)
         if session is None:
             raise InputError(f"there is no session {body.session_id[:80]!r}, or it has expired.", field="session_id")
-        if len(body.face_choose) > 1 and not self._settings.several_faces:
-            raise InputError(f"exactly one entry is expected, not {len(body.face_choose)}.", field="face_choose")
+        self._check_callback(body)
+        return session
+
+    def _check_callback(self, body: schemas.CreateRequest) -> None:
         if body.callback_url:
             check_url(body.callback_url, "callback_url", self._addresses)
-        return session
 
     async def _estimate(
         self, session: SessionRecord, validator: ChoiceValidator, choices: list[FaceChoice]
@@ -245,15 +312,21 @@ class Ingest:
         if bool(asked.sound_file) == bool(asked.audio_id):
             raise InputError("exactly one of sound_file and audio_id must be given.", field=entry)
         field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
-        sound_file, max_mb = asked.sound_file or "", self._settings.max_audio_mb
-        media = await self._stored(caller, FileReference(asked.audio_id, sound_file, field, AUDIO_SUFFIXES))
+        return await self._receive_speech(
+            caller, FileReference(asked.audio_id, asked.sound_file or "", field, AUDIO_SUFFIXES), to
+        )
+
+    async def _receive_speech(self, caller: Caller, given: FileReference, to: Path) -> int:
+        """Receive speech that a request names or holds in base64; its length in ms."""
+        text, field, max_mb = given.url or "", given.field, self._settings.max_audio_mb
+        media = await self._stored(caller, given)
         if media is not None:
             await run_in_threadpool(self._service.copy_file, media.key, to)
             await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=False))
-        elif schemas.is_url(sound_file):
-            await self._fetch(sound_file, to, max_mb, field)
+        elif leniency.is_url(text):
+            await self._fetch(text, to, max_mb, field)
         else:
-            content = await run_in_threadpool(schemas.decode_audio, sound_file, field, max_mb * MIB)
+            content = await run_in_threadpool(leniency.decode_audio, text, field, max_mb * MIB)
             await run_in_threadpool(to.write_bytes, content)
         info = await self._prober.audio(to, field)
         validation.check_audio(info, field)
@@ -351,6 +424,26 @@ class Ingest:
         timeout_s = self._settings.fetch_timeout_s
         with traces.span("fetch"):
             await fetch(url, to, max_bytes=max_mb * MIB, timeout_s=timeout_s, policy=self._addresses, field=field)
+
+
+def _options(caller: Caller, body: schemas.CreateRequest, holder: RenderTask | None) -> dict[str, Any]:
+    """The fields of `NewRender` that are the same for both calls. holder: the task with the request's external id."""
+    return {
+        "external_id": body.external_task_id or None,
+        "replaces": holder.id if holder else None,
+        "sync_mode": body.sync_mode,
+        "watermark": body.watermark,
+        "callback": TaskCallback(body.callback_url, caller.urls.base) if body.callback_url else None,
+    }
+
+
+def _require_same(task: RenderTask, body: schemas.CreateRequest) -> None:
+    """Raise `InputError` where the task that has a request's external id was made by another request."""
+    if task.fingerprint != body.fingerprint():
+        raise InputError(
+            f"{body.external_task_id!r} is in use by task {task.id}, which has another payload.",
+            field="external_task_id",
+        )
 
 
 @contextmanager

@@ -5,16 +5,22 @@ No other package knows these formats.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 import duikou
@@ -25,19 +31,19 @@ from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import MAX_REFERENCES, FaceChoice
 from duikou.pipeline.losses import clip_warnings
-from duikou.server import validation
+from duikou.server import leniency, validation
+from duikou.server.leniency import is_url, short_repr
 from duikou.server.signed_urls import FileUrls
-from duikou.server.validation import in_wire_words
+from duikou.server.validation import in_wire_words, without_choice
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord
 from duikou.tasks.states import TaskStatus
-from duikou.units import DAY_MS
+from duikou.units import DAY_MS, MAX_VOLUME
 
 MAX_MS = DAY_MS  # a time beyond one day is always a mistake; keeps figures in messages readable
 MAX_FACES = 8  # entries of face_choose where several are allowed: the most faces found in one frame
 MAX_EXTERNAL_ID = 256  # characters, the width of the database column
-MAX_REPR = 40  # characters of a wrong value that a message repeats
 EXAMPLE_CHOICE: dict[str, Any] = {
     "face_id": "0",
     "sound_file": "https://example.com/speech.mp3",
@@ -66,10 +72,6 @@ def _encodable(value: str) -> str:
     return value
 
 
-def _number_as_text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _object_as_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
@@ -91,16 +93,21 @@ STATUSES: dict[TaskStatus, Status] = {
     TaskStatus.CANCELLED: "failed",  # the contract has no other status for it
 }
 Text = Annotated[str, AfterValidator(_encodable)]
+Address = Annotated[Text, BeforeValidator(leniency.without_blanks)]
+"""A URL, or an id that the server gave: blanks around it are dropped."""
 FaceId = Annotated[
-    Text, BeforeValidator(_number_as_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    Text, BeforeValidator(leniency.whole_as_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 ]
 ExternalId = Annotated[str, Field(max_length=MAX_EXTERNAL_ID), AfterValidator(_encodable)]
-Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS)]
-Volume = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), _default_for_null(1.0)]
+Milliseconds = Annotated[int, Field(ge=0, le=MAX_MS), BeforeValidator(leniency.whole(0, MAX_MS, rounds=True))]
+Volume = Annotated[
+    float, Field(ge=0, le=MAX_VOLUME), BeforeValidator(leniency.number(0, MAX_VOLUME)), _default_for_null(1.0)
+]
+SyncModeField = Annotated[Annotated[SyncMode, Strict(False)] | None, BeforeValidator(_none_for_empty)]
 
 
 class _Request(BaseModel):
-    # Strict: a number in quotes or a fraction of a millisecond is a caller's mistake. Unknown keys are ignored.
+    # Strict: where a value of another type is taken, its field says so. Unknown keys are ignored.
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
@@ -117,12 +124,12 @@ class IdentifyRequest(_Request):
         | {"examples": [{"video_url": "https://example.com/talk.mp4"}]}
     )
 
-    video_url: Text | None = Field(
+    video_url: Address | None = Field(
         default=None,
         description="URL of the video, http or https: .mp4 or .mov, at most 100 MB, 2 s to 60 s, 720p or 1080p, each "
         "side 512 to 2160 pixels (the server's settings may allow more).",
     )
-    video_id: Text | None = Field(
+    video_id: Address | None = Field(
         default=None, description="Id of a video stored on the server, in place of `video_url`."
     )
 
@@ -136,12 +143,12 @@ class FaceChoose(_Request):
         description="Id of the face that speaks, from identify-face. An extension: `auto` chooses the face that speaks "
         "at that place in the video, or else the most visible one."
     )
-    sound_file: Text | None = Field(
+    sound_file: Address | None = Field(
         default=None,
         description="The speech: an http or https URL, or the file itself in base64, plain or as a data: URI; .mp3, "
         ".wav, .m4a or .aac, at most 5 MB, 2 s to 60 s.",
     )
-    audio_id: Text | None = Field(
+    audio_id: Address | None = Field(
         default=None, description="Id of an audio file stored on the server, in place of `sound_file`."
     )
     sound_start_time: Milliseconds = Field(
@@ -167,7 +174,7 @@ class FaceChoose(_Request):
         "speech lasts. Of several entries, the smallest of the volumes that apply holds.",
         json_schema_extra=EXTENSION,
     )
-    reference_urls: Annotated[list[Text], _default_for_null([])] = Field(
+    reference_urls: Annotated[list[Address], _default_for_null([])] = Field(
         default=[],
         description="An extension: URLs, http or https, of other clips (.mp4, .mov; at most 60 s) or photos (.jpg, "
         ".png, .webp) in which the mouth of the same person is open. They lend the teeth that the video never shows.",
@@ -194,7 +201,7 @@ class FetchRequest(_Request):
 
     model_config = ConfigDict(json_schema_extra=EXTENSION | {"examples": [{"url": "https://example.com/talk.mp4"}]})
 
-    url: Text = Field(
+    url: Address = Field(
         description="URL of the file, http or https: a video (.mp4, .mov), audio (.mp3, .wav, .m4a, .aac) or a photo "
         "(.jpg, .png, .webp), within the limits of an upload."
     )
@@ -215,10 +222,9 @@ class LipSyncRequest(_Request):
         json_schema_extra={"examples": [{"session_id": "848271922733789184", "face_choose": [EXAMPLE_CHOICE]}]}
     )
 
-    session_id: Text = Field(description="Id of the session, from identify-face; valid for 24 hours.")
+    session_id: Address = Field(description="Id of the session, from identify-face; valid for 24 hours.")
     face_choose: Annotated[list[FaceChoose], BeforeValidator(_object_as_list)] = Field(
-        min_length=1,
-        max_length=MAX_FACES,
+        json_schema_extra={"minItems": 1, "maxItems": MAX_FACES},  # the server's settings may allow fewer
         description="The face that speaks; a single object is read as a list of one. Further entries make more faces "
         "speak, unless the server's settings restrict a task to one.",
     )
@@ -227,13 +233,13 @@ class LipSyncRequest(_Request):
         description="The caller's own id of the task, unique among the account's tasks. Calls accept it in place of "
         "the task's id. The same request with the same id creates no second task.",
     )
-    callback_url: Text | None = Field(
+    callback_url: Address | None = Field(
         default=None, description="URL, http or https, to which the server posts the task at each change of its status."
     )
     watermark_info: WatermarkInfo | None = Field(
         default=None, description="Whether to make a second result with a visible mark."
     )
-    sync_mode: Annotated[Annotated[SyncMode, Strict(False)] | None, BeforeValidator(_none_for_empty)] = Field(
+    sync_mode: SyncModeField = Field(
         default=None,
         description="An extension: what to do if the speech ends after the video. If unset, such a request is refused.",
         json_schema_extra=EXTENSION,
@@ -260,6 +266,135 @@ class LipSyncRequest(_Request):
             if asked["original_audio_scope"] == OriginalScope.VIDEO:
                 del asked["original_audio_scope"]
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+
+
+class OlderInput(_Request):
+    """A video and the speech for its most visible face. Empty and null count as absent."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "mode": "audio2video",
+                    "video_url": "https://example.com/talk.mp4",
+                    "audio_type": "url",
+                    "audio_url": "https://example.com/speech.mp3",
+                }
+            ]
+        }
+    )
+
+    video_url: Address | None = Field(default=None, description="URL of the video, as for identify-face.")
+    video_id: Address | None = Field(
+        default=None, description="Id of a video stored on the server, in place of `video_url`."
+    )
+    mode: Annotated[str | None, BeforeValidator(_none_for_empty)] = Field(
+        default=None, description="`audio2video`, which is also the default; this server has no voice for `text2video`."
+    )
+    audio_type: Annotated[str | None, BeforeValidator(_none_for_empty)] = Field(
+        default=None,
+        description="Where the speech is: `file` in `audio_file`, `base64` in `audio`, `url` in `audio_url`; if unset, "
+        "in whichever of them is given.",
+    )
+    audio_file: Address | None = Field(
+        default=None, description="The speech in base64, plain or as a data: URI; .mp3, .wav, .m4a or .aac."
+    )
+    audio_url: Address | None = Field(default=None, description="URL of the speech, http or https.")
+    audio: Address | None = Field(default=None, description="The speech in base64, as some clients send it.")
+    text: Annotated[Any, WithJsonSchema({"type": "string"})] = Field(
+        default=None, description="Text for `text2video`, which is refused."
+    )
+
+
+AUDIO_FIELDS = {"file": ("audio_file", "audio"), "base64": ("audio", "audio_file"), "url": ("audio_url", "audio")}
+"""The fields of `OlderInput` that may hold the speech, by its `audio_type`; the first is the documented one."""
+
+
+class OlderLipSyncRequest(_Request):
+    """A lip-sync task of the older call, without a session: the server finds the faces and takes the most visible one.
+
+    The fields of `input` may also stand beside it.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"required": ["input"]})
+
+    input: OlderInput = Field(default=OlderInput(), description="The video and the speech.")
+    external_task_id: ExternalId | None = Field(
+        default=None, description="The caller's own id of the task, as for advanced-lip-sync."
+    )
+    callback_url: Address | None = Field(
+        default=None, description="URL, http or https, to which the server posts the task at each change of its status."
+    )
+    watermark_info: WatermarkInfo | None = Field(
+        default=None, description="Whether to make a second result with a visible mark."
+    )
+    sync_mode: SyncModeField = Field(
+        default=None,
+        description="An extension: what to do if the speech is longer than the video. If unset, such a request is "
+        "refused.",
+        json_schema_extra=EXTENSION,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: object) -> object:
+        """Every field in its place: some clients put those of `input` beside it, or all of them into it."""
+        if not isinstance(value, dict):
+            return value
+        given = value.get("input")
+        given = {} if given is None else given
+        if not isinstance(given, dict):
+            return value
+        return {
+            "input": {name: given.get(name, value.get(name)) for name in OlderInput.model_fields},
+            **{name: value.get(name, given.get(name)) for name in cls.model_fields if name != "input"},
+        }
+
+    @property
+    def watermark(self) -> bool:
+        """Whether the request asks for a marked result."""
+        return self.watermark_info is not None and self.watermark_info.enabled
+
+    def speech(self) -> tuple[str, str]:
+        """The field that holds the speech, and what it holds. Raises `InputError`."""
+        given = self.input
+        if given.mode == "text2video" or (given.mode is None and given.text and not self._spoken()):
+            raise InputError(
+                "text2video needs a voice, and this server has none; send audio2video with audio_file or audio_url.",
+                field="input.mode",
+            )
+        if given.mode not in (None, "audio2video"):
+            raise InputError(f"{short_repr(given.mode)} is not audio2video.", field="input.mode")
+        if given.audio_type is not None and given.audio_type not in AUDIO_FIELDS:
+            raise InputError(
+                f"{short_repr(given.audio_type)} is not one of file, url or base64.", field="input.audio_type"
+            )
+        found = self._spoken()
+        if not found:
+            name = AUDIO_FIELDS[given.audio_type or "file"][0]
+            wanted = "a value is required." if given.audio_type else "one of audio_file and audio_url must be given."
+            raise InputError(wanted, field=f"input.{name}")
+        if given.audio_type is None and len(found) > 1:
+            raise InputError(f"only one of {' and '.join(found)} may be given.", field="input.audio_type")
+        name, text = next(iter(found.items()))
+        if given.audio_type == "url" and not is_url(text):
+            raise InputError("only http and https URLs are taken.", field=f"input.{name}")
+        return f"input.{name}", text
+
+    def _spoken(self) -> dict[str, str]:
+        """The fields that hold speech, of those that the type of the audio allows."""
+        names = AUDIO_FIELDS.get(self.input.audio_type or "", ("audio_file", "audio_url", "audio"))
+        return {name: text for name in names if (text := getattr(self.input, name))}
+
+    def fingerprint(self) -> str:
+        """Digest of everything that determines the result; tells a repeated request from another one."""
+        _, speech = self.speech()
+        payload = [self.input.video_url or "", self.input.video_id or "", speech, self.watermark, self.sync_mode]
+        return hashlib.sha256(json.dumps(["lip-sync", *payload]).encode()).hexdigest()
+
+
+CreateRequest = LipSyncRequest | OlderLipSyncRequest
+"""A request that creates a task."""
 
 
 # Answers
@@ -386,6 +521,12 @@ class TaskInfo(_Response):
     external_task_id: OmitNone[str] = Field(default=None, description="The caller's own id of the task, if given.")
 
 
+class WatermarkData(_Response):
+    """Whether the request asked for a result with a visible mark."""
+
+    enabled: bool
+
+
 class TaskResult(_Response):
     """The output of the task."""
 
@@ -412,6 +553,10 @@ class TaskData(_Response):
     task_status_msg: str = Field(description="Why the task failed; empty otherwise.")
     task_info: TaskInfo
     task_result: TaskResult
+    watermark_info: OmitNone[WatermarkData] = Field(
+        default=None, description="Present if a result with a visible mark was requested."
+    )
+    final_unit_deduction: str = Field(default="0", description="Cost of the task, always 0.")
     progress: float = Field(description="An extension: progress from 0 to 1.", json_schema_extra=EXTENSION)
     stage: str = Field(description="An extension: the current stage of the work.", json_schema_extra=EXTENSION)
     fault: OmitNone[str] = Field(
@@ -424,11 +569,14 @@ class TaskData(_Response):
         description="An extension: position among the waiting tasks; 1 is next.",
         json_schema_extra=EXTENSION,
     )
-    session_id: str = Field(
-        description="An extension: the session that the task starts from.", json_schema_extra=EXTENSION
+    session_id: OmitNone[str] = Field(
+        default=None,
+        description="An extension: the session that the task starts from; tasks of lip-sync have none.",
+        json_schema_extra=EXTENSION,
     )
     request: list[RequestedFaceData] = Field(
-        description="An extension: what was requested for each face.", json_schema_extra=EXTENSION
+        description="An extension: what was requested for each face; empty for tasks of lip-sync.",
+        json_schema_extra=EXTENSION,
     )
     created_at: int = Field(description="When the task was created.")
     updated_at: int = Field(description="When the task last changed.")
@@ -586,18 +734,19 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
     return TaskData(
         task_id=task.id,
         task_status=STATUSES[task.status],
-        task_status_msg=in_wire_words(task.reason),
+        task_status_msg=in_wire_words(task.reason) if task.session_id else without_choice(task.reason),
         task_info=TaskInfo(
             parent_video=_video(source.id, source.suffix, source_key, source.duration_ms, links),
-            external_task_id=task.external_id,
+            external_task_id=task.external_id or task.former_external_id,
         ),
         task_result=TaskResult(videos=results),
+        watermark_info=WatermarkData(enabled=True) if task.watermark else None,
         progress=round(task.progress, 4),
         stage=task.stage,
         fault=task.fault,
         queue_position=position,
         session_id=task.session_id,
-        request=requested_data(task.choices),
+        request=requested_data(task.choices) if task.session_id else [],
         created_at=task.created_at,
         updated_at=task.updated_at,
     )
@@ -654,32 +803,6 @@ def _video(media_id: str, suffix: str, key: str, duration_ms: int, links: FileUr
     return VideoData(id=media_id, url=links.media(media_id, suffix, key), duration=seconds_text(duration_ms))
 
 
-# Audio in requests
-
-
-def is_url(text: str) -> bool:
-    """Whether a `sound_file` is a URL and not the audio itself."""
-    return re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE) is not None
-
-
-def decode_audio(text: str, field: str, max_bytes: int) -> bytes:
-    """The audio file in plain base64 or a `data:` URI. Raises `InputError`."""
-    if text[:5].lower() == "data:":
-        head, comma, text = text.partition(",")
-        if not comma or not head.lower().endswith(";base64"):
-            raise InputError("a data: URI must be in base64, as in data:audio/mpeg;base64,....", field=field)
-    packed = "".join(text.split()).rstrip("=")
-    if (size := len(packed) * 3 // 4) > max_bytes:
-        raise InputError(f"the audio has {size} bytes, more than the {max_bytes} allowed.", field=field)
-    try:
-        audio = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError("the value is neither an http(s) URL nor base64.", field=field) from error
-    if not audio:
-        raise InputError("the audio is empty.", field=field)
-    return audio
-
-
 # Errors in requests
 
 
@@ -695,15 +818,13 @@ _TEMPLATES = {
     "int_type": "{field}: an integer is expected, not {value}.",
     "json_invalid": "The request body is not valid JSON.",
     "less_than_equal": "{field}: {value} is more than the maximum, {le:.0f}.",
-    "list_type": "{field}: a list of one object is expected, not {value}.",
+    "list_type": "{field}: a list of objects is expected, not {value}.",
     "missing": "{field}: a value is required.",
     "model_attributes_type": "{field}: an object is expected, not {value}.",
     "model_type": "{field}: an object is expected, not {value}.",
     "string_too_long": "{field}: at most {max_length} characters are allowed.",
     "string_type": "{field}: a string is expected, not {value}.",
     "string_unicode": "{field}: the string must be valid Unicode.",
-    "too_long": f"{{field}}: 1 to {MAX_FACES} entries are expected, not {{actual_length}}.",
-    "too_short": f"{{field}}: 1 to {MAX_FACES} entries are expected, not {{actual_length}}.",
     "value_error": "{field}: the string {error}.",
 }
 """Sentences by pydantic's type of error, with the values of its context."""
@@ -719,9 +840,3 @@ def error_sentence(errors: Sequence[Any]) -> str:
     template = _TEMPLATES.get(error["type"], "{field}: {msg}.")
     values = {"msg": error["msg"], **error.get("ctx", {})}
     return template.format_map(values | {"field": field or "body", "value": short_repr(error.get("input"))})
-
-
-def short_repr(value: object) -> str:
-    """A wrong value as a message repeats it."""
-    text = repr(value)
-    return text if len(text) <= MAX_REPR else f"{text[:MAX_REPR]}..."

@@ -29,7 +29,7 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".webp": "image/webp",
 }
-_MEDIA = re.compile(r"/files/media/(\d{1,19})\.[a-z0-9]{2,4}")
+_MEDIA = re.compile(r"/files/media/(\d{1,19})\.[a-z0-9]{2,4}\Z")
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,26 @@ class UrlSigner:
 
     def problem(self, path: str, query: Mapping[str, str]) -> str:
         """Why the query is not a valid signature of the path, as the end of a sentence; empty where it is."""
-        text, signature = query.get("expires", ""), query.get("signature", "")
-        expires = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
-        if not hmac.compare_digest(self._signature(path, expires).encode(), signature.encode()):
+        if not self.signed(path, query):
             return f"URL of {path[:80]} is not signed by this server."
-        if time.time() >= expires:
+        if time.time() >= (expires := _expiry(query)):
             return f"URL of {path[:80]} expired at {expires} (Unix time); request a new one."
         return ""
+
+    def signed(self, path: str, query: Mapping[str, str]) -> bool:
+        """Whether the query is a signature of the path, expired or not."""
+        given = query.get("signature", "").encode()
+        return hmac.compare_digest(self._signature(path, _expiry(query)).encode(), given)
 
     def _signature(self, path: str, expires: int) -> str:
         digest = hmac.new(self.key, f"{path}\n{expires}".encode(), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _expiry(query: Mapping[str, str]) -> int:
+    """When a signed URL expires, Unix time in s; 0 for a query without that."""
+    text = query.get("expires", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
 
 
 @dataclass(frozen=True)
@@ -112,13 +121,22 @@ class FileUrls:
         return None if self.storage is None else self.storage.key_of(url)
 
     def media_id(self, url: str, field: str) -> str | None:
-        """The id of the file that a URL of this server leads to; `None` for any other URL. Raises `InputError`."""
-        if not url.startswith(f"{self.base}/files/"):
+        """The id of the file that a URL of this server leads to; `None` for any other URL. Raises `InputError`.
+
+        A server has as many addresses as callers know hosts for it: whatever comes before `/files`, a valid signature
+        tells that the URL is this server's. With the host of this call, one without is refused, else fetched.
+        """
+        own = url.startswith(f"{self.base}/files/")
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # the fetch tells what is wrong with it
             return None
-        parts = urlsplit(url[len(self.base) :])
-        found = _MEDIA.fullmatch(parts.path)
-        if found is None:
+        found = _MEDIA.search(parts.path)
+        if found is None or parts.scheme not in ("http", "https"):
             return None
-        if problem := self.signer.problem(parts.path, dict(parse_qsl(parts.query))):
+        query = dict(parse_qsl(parts.query))
+        if not own and not self.signer.signed(found[0], query):
+            return None
+        if problem := self.signer.problem(found[0], query):
             raise InputError(f"the {problem}", field=field)
         return found[1]

@@ -15,11 +15,12 @@ from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media import limits
 from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline import auto
 from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice
 from duikou.tasks.models import SessionRecord
-from duikou.timebase import END_TOLERANCE_MS
+from duikou.timebase import END_TOLERANCE_MS, Interval
 
 MIN_MS, MAX_MS = 2_000, 60_000  # the contract: videos and audio last 2 s to 60 s
 CHOICE = ChoiceLimits(min_trim_ms=2_000, min_overlap_ms=2_000)
@@ -136,6 +137,22 @@ def fit(validator: ChoiceValidator, choice: FaceChoice, number: int, audio_ms: i
         return validator.check(choice, audio_ms)
 
 
+def whole_speech(audio: int, video_ms: int, mode: SyncMode | None) -> FaceChoice:
+    """The choice of a caller who names no face and no times: all of the speech, from the video's beginning.
+
+    The speech replaces the video's own audio throughout.
+    audio: its length in ms. Raises `InputError` without a field, or for `sync_mode`.
+    """
+    choice = FaceChoice("", face_id="", trim_end_ms=audio, original_scope=OriginalScope.VIDEO)
+    validator = ChoiceValidator({"": Interval(0, video_ms)}, video_ms, mode, CHOICE)
+    try:
+        return validator.check(choice, audio)
+    except InputError as error:
+        if error.field == "sync_mode":
+            raise
+        raise error.renamed("") from error
+
+
 @contextmanager
 def wire_words(prefix: str = "") -> Iterator[None]:
     """Let errors that name parameters of the library, after `prefix`, name those of the wire."""
@@ -149,6 +166,11 @@ def wire_words(prefix: str = "") -> Iterator[None]:
 def in_wire_words(reason: str) -> str:
     """The reason of a failed task, where it begins with a field of a choice under that field's name on the wire."""
     return _CHOICE_FIELD.sub(lambda found: _wire_name(found[0]), reason, count=1) if reason else reason
+
+
+def without_choice(reason: str) -> str:
+    """The reason of a failed task whose caller sent no choices: without the choice that it begins with."""
+    return re.sub(f"^{_CHOICE_FIELD.pattern}: ", "", reason)
 
 
 def _wire_name(field: str) -> str:

@@ -13,16 +13,16 @@ export function order(body) {
   const kept = state.get().ordering;
   const same = kept && JSON.stringify(kept.body) === JSON.stringify(body);
   state.set({ ordering: { body, externalId: same ? kept.externalId : newId(), sending: true, offline: false } });
-  return resume();
+  return resume({ sent: Boolean(same) });
 }
 
-/** Go on with a request whose answer was lost, as by a reload. */
-export async function resume() {
+/** Go on with a request whose answer was lost, as by a reload. sent: whether the server may have got it. */
+export async function resume({ sent = true } = {}) {
   const kept = state.get().ordering;
   if (!kept?.sending || sending === kept.externalId) return;
   sending = kept.externalId;
   try {
-    await send(kept);
+    await send(kept, sent);
   } finally {
     if (sending === kept.externalId) sending = null;
   }
@@ -40,11 +40,13 @@ export async function drop() {
   }
 }
 
-async function send({ body, externalId }) {
+async function send({ body, externalId }, sent) {
   const wanted = () => state.get().ordering?.externalId === externalId;
   for (const tries = patience(); wanted(); ) {
     try {
-      const task = await api.create(body, externalId);
+      const made = sent ? await found(externalId) : null;
+      sent = true;
+      const task = made ?? (await api.create(body, externalId));
       if (!wanted()) return;
       state.set({ ordering: null, made: { taskId: task.task_id, body } });
       return adopt(task);
@@ -58,6 +60,16 @@ async function send({ body, externalId }) {
       state.set({ ordering: { body, externalId, sending: true, offline: true } });
     }
     await tries.wait();
+  }
+}
+
+/** The task of a request that the server may have got, or null. The id of a failed one would make a second task. */
+async function found(externalId) {
+  try {
+    return await api.task(externalId);
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
   }
 }
 

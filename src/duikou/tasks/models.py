@@ -8,7 +8,7 @@ from enum import StrEnum
 from duikou.faces.track import FaceWarning, Speaking
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
-from duikou.tasks.states import UNFINISHED, Fault, Queue, TaskStatus
+from duikou.tasks.states import UNFINISHED, WITHOUT_RESULT, Fault, Queue, TaskStatus
 from duikou.timebase import Interval
 from duikou.units import HOUR_MS
 
@@ -150,6 +150,11 @@ class Task:
         """Whether the task is over."""
         return self.status not in UNFINISHED
 
+    @property
+    def failed(self) -> bool:
+        """Whether the task is over and has no result: it failed or was cancelled."""
+        return self.status in WITHOUT_RESULT
+
 
 @dataclass(frozen=True, kw_only=True)
 class IdentifyTask(Task):
@@ -163,20 +168,23 @@ class IdentifyTask(Task):
 class RenderTask(Task):
     """A lip sync.
 
-    session_id: the session that it starts from. choices: their files are keys in the file storage.
+    session_id: the session that it starts from; `None` where the task itself finds the faces and takes the most visible
+        one. choices: their files are keys in the file storage.
     fingerprint: digest of the payload; tells a repeated request from another one under the same external id.
     sync_mode: what to do with speech that is longer than the video; `None` makes that an error.
     watermark: whether a second, visibly marked result is made.
-    external_id: the caller's own id, unique per account. callback: where changes of status are posted.
+    external_id: the caller's own id, unique per account. former_external_id: the one that a later task has taken over.
+    callback: where changes of status are posted.
     """
 
     queue: Queue = Queue.RENDER
-    session_id: str
+    session_id: str | None
     choices: tuple[FaceChoice, ...]
     fingerprint: str
     sync_mode: SyncMode | None = None
     watermark: bool = False
     external_id: str | None = None
+    former_external_id: str | None = None
     callback: TaskCallback | None = None
     result: TaskResult | None = None
 

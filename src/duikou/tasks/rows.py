@@ -118,12 +118,13 @@ def render_task_from(values: Values) -> RenderTask:
         result = TaskResult(values["result_id"], values["result_duration_ms"], values["watermark_id"] or None)
     return RenderTask(
         **_common(values),
-        session_id=values["session_id"],
+        session_id=values["session_id"] or None,
         choices=tuple(_choice_from(choice) for choice in values["choices"]),
         fingerprint=values["fingerprint"],
         sync_mode=SyncMode(values["sync_mode"]) if values["sync_mode"] else None,
         watermark=values["watermark"],
         external_id=values["external_id"],
+        former_external_id=values["former_external_id"],
         callback=callback,
         result=result,
     )
@@ -211,6 +212,7 @@ _NONE = {"began_at": 0, "expires_at": 0, "fault": "", "session_id": "", "sync_mo
 """What a column holds where the field is `None`; any other holds NULL."""
 _NOT_RENDERED: dict[str, Any] = {
     "external_id": None,
+    "former_external_id": None,
     "fingerprint": "",
     "choices": [],
     "sync_mode": "",
@@ -232,6 +234,7 @@ _LATER_COLUMNS: dict[str, Any] = {
     "fault": "",
     "request_id": "",
     "trace": "",
+    "former_external_id": None,
 }
 """Columns that came after the first version: JSON of former versions lacks them."""
 _FORMER_QUEUES = {"analysis": "identify"}

@@ -68,15 +68,19 @@ log = structlog.get_logger(__name__)
 class NewRender:
     """A lip sync to be created.
 
+    session_id: the session that it starts from; `None` where the task finds the faces of `source` itself.
     audio, references: local files, of each choice; they replace the choices' own. No references at all may be `()`.
+    replaces: id of a task that failed or was cancelled, whose external id this one takes over.
     """
 
-    session: SessionRecord
+    source: Media
+    session_id: str | None
     choices: tuple[FaceChoice, ...]
     audio: tuple[Path, ...]
     fingerprint: str
     references: tuple[tuple[Path, ...], ...] = ()
     external_id: str | None = None
+    replaces: str | None = None
     sync_mode: SyncMode | None = None
     watermark: bool = False
     callback: TaskCallback | None = None
@@ -215,6 +219,15 @@ class TaskService:
         self._store.media.add(media)
         return media
 
+    def add_source(self, account: str, received: Path, info: VideoInfo) -> Media:
+        """Store a received video, which is taken over; info: its probe."""
+        return self.add_media(account, NewMedia(received, MediaKind.SOURCE, f".{info.container}", info.duration_ms))
+
+    def remove_source(self, source: Media) -> None:
+        """Delete a video of which nothing could be made."""
+        self._files.remove(source.key)
+        self._store.media.remove(source.id)
+
     def media(self, account: str, media_id: str) -> Media | None:
         """An unexpired file of the account, or `None`."""
         return self._store.media.find(account, media_id)
@@ -265,13 +278,11 @@ class TaskService:
 
         Raises `MediaError`, `WorkerError`, and then keeps nothing.
         """
-        new = NewMedia(received, MediaKind.SOURCE, f".{info.container}", info.duration_ms)
-        source = await asyncio.to_thread(self.add_media, account, new)
+        source = await asyncio.to_thread(self.add_source, account, received, info)
         try:
             return await self.identify_source(account, source)
         except BaseException:
-            self._files.remove(source.key)
-            self._store.media.remove(source.id)
+            self.remove_source(source)
             raise
 
     async def identify_source(self, account: str, source: Media) -> SessionRecord:
@@ -307,9 +318,12 @@ class TaskService:
         """A task of the account by the caller's own id, or `None`."""
         return self._store.tasks.find_by_external_id(account, external_id)
 
-    def tasks(self, account: str, *, offset: int, limit: int) -> list[tuple[RenderTask, int | None]]:
-        """Tasks of the account, newest first, each with its position in the queue while it waits."""
-        page = self._store.tasks.page(account, offset=offset, limit=limit)
+    def tasks(self, account: str, *, on_sessions: bool, offset: int, limit: int) -> list[tuple[RenderTask, int | None]]:
+        """Tasks of the account, newest first, each with its position in the queue while it waits.
+
+        on_sessions: those that start from a session, else those that find the face themselves.
+        """
+        page = self._store.tasks.page(account, on_sessions=on_sessions, offset=offset, limit=limit)
         positions = self._store.queue.positions(task.id for task in page)
         return [(task, positions.get(task.id)) for task in page]
 
@@ -324,7 +338,7 @@ class TaskService:
 
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
-        common = _new_task(account, new.session.source)
+        common = _new_task(account, new.source)
         choices = []
         for number, (choice, audio, references) in enumerate(
             zip(new.choices, new.audio, new.references or [()] * len(new.choices), strict=True)
@@ -337,7 +351,7 @@ class TaskService:
         task = RenderTask(
             **common,
             queue=self._policy.render_queue,
-            session_id=new.session.id,
+            session_id=new.session_id,
             choices=tuple(choices),
             fingerprint=new.fingerprint,
             external_id=new.external_id,
@@ -346,7 +360,7 @@ class TaskService:
             callback=new.callback,
         )
         try:
-            task = self._store.tasks.add(task, self._policy.render_limits)
+            task = self._store.tasks.add(task, self._policy.render_limits, replaces=new.replaces)
         except BaseException:
             self._files.remove(keys.task_key(task.id))
             raise

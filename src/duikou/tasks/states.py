@@ -19,6 +19,7 @@ class TaskStatus(StrEnum):
 
 
 UNFINISHED = (TaskStatus.SUBMITTED, TaskStatus.PROCESSING)
+WITHOUT_RESULT = (TaskStatus.FAILED, TaskStatus.CANCELLED)
 TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.SUBMITTED: frozenset({TaskStatus.PROCESSING, TaskStatus.FAILED, TaskStatus.CANCELLED}),
     TaskStatus.PROCESSING: frozenset(TaskStatus) - {TaskStatus.PROCESSING},

@@ -205,7 +205,7 @@ class Executor:
         with self._files.workspace() as workspace:
             folder = workspace.new(made)
             job = RenderJob(
-                session=workspace.get(keys.session_key(task.session_id)),
+                session=None if task.session_id is None else workspace.get(keys.session_key(task.session_id)),
                 video=workspace.get(source.key),
                 choices=tuple(
                     replace(choice, references=tuple(workspace.get(str(key)) for key in choice.references))

@@ -19,12 +19,14 @@ from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
-from duikou.progress import Progress
+from duikou.progress import Progress, scaled
 from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import AllowedPaths
 from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
-from duikou.timebase import Milliseconds
+from duikou.timebase import Interval, Milliseconds
 
+FINDING = 0.3
+"""Approximate share of the time of a render that finds the faces itself."""
 PHOTO_SUFFIX = dict(zip(sniff.PHOTO_DEMUXERS, PHOTO_SUFFIXES, strict=True))
 """Suffix of a stored photo by its kind."""
 
@@ -33,11 +35,12 @@ PHOTO_SUFFIX = dict(zip(sniff.PHOTO_DEMUXERS, PHOTO_SUFFIXES, strict=True))
 class RenderJob:
     """What a worker needs to render: paths, and the choices, whose references are paths too. audio: of each choice.
 
+    session: `None` where the work begins with finding the faces, and the one choice is for the most visible of them.
     made_by, produce_id: the producer named in the result, and its number. watermark: where to write a second file with
     a visible mark, if wanted. sync_mode: what to do with speech that is too long; `None` refuses it.
     """
 
-    session: Path
+    session: Path | None
     video: Path
     choices: tuple[FaceChoice, ...]
     audio: tuple[Path, ...]
@@ -52,8 +55,9 @@ class RenderJob:
         """The files that the work reads, and the one folder that it writes to."""
         certificate = self.made_by.certificate
         references = (Path(path) for choice in self.choices for path in choice.references)
+        session = () if self.session is None else (self.session,)
         return AllowedPaths(
-            (self.session, self.video, *self.audio, *references, certificate.chain, certificate.key),
+            (*session, self.video, *self.audio, *references, certificate.chain, certificate.key),
             (self.output.parent,),
         )
 
@@ -103,9 +107,14 @@ def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
 
 def render(job: RenderJob, progress: Progress) -> Milliseconds:
     """Lip-sync into `job.output`; the result's length in ms. Raises `InputError`, `StorageError`, `ModelError`."""
-    session = duikou.Session.load(job.session, job.video)
     choices = [replace(choice, audio=audio) for choice, audio in zip(job.choices, job.audio, strict=True)]
     with _temporary_files(job.output.parent):
+        if job.session is not None:
+            session = duikou.Session.load(job.session, job.video)
+        else:
+            session = duikou.identify(job.video, progress=scaled(progress, 0.0, FINDING))
+            choices = [replace(choice, face_id=_most_visible(session, choice).id) for choice in choices]
+            progress = scaled(progress, FINDING, 1.0)
         result = duikou.lip_sync(
             session,
             choices,
@@ -114,6 +123,12 @@ def render(job: RenderJob, progress: Progress) -> Milliseconds:
             progress=progress,
         )
     return result.info.duration_ms
+
+
+def _most_visible(session: duikou.Session, choice: FaceChoice) -> duikou.Face:
+    assert choice.trim_end_ms is not None  # set when the request was checked
+    end_ms = choice.insert_ms + choice.trim_end_ms - choice.trim_start_ms
+    return session.most_visible(Interval(choice.insert_ms, end_ms))
 
 
 @contextmanager

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from duikou.server.errors import ApiError, ErrorCode
@@ -29,6 +31,11 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """Headers of every answer whose route does not set them itself."""
+EXPOSED = (
+    *("X-Request-Id", "Retry-After", "WWW-Authenticate", "ETag", "Accept-Ranges", "Content-Range", "Content-Length"),
+    "Content-Disposition",
+)
+"""Headers of an answer that pages of allowed origins may read, besides those that any page may."""
 NO_STORE = "no-store"  # answers hold URLs that work without a key
 
 
@@ -53,9 +60,45 @@ class SecurityHeadersMiddleware:
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def require_same_origin(headers: Headers) -> None:
-    """Raise `ApiError` for a call from a page of another site. Clients other than browsers send neither header."""
+class CrossOriginMiddleware:
+    """Lets pages of named origins call (CORS), with a key in a header and never with a cookie.
+
+    Every answer says that it depends on the origin, so that no cache gives one site what another was allowed.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        self.app, self._origins = app, origins
+        self._named = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST", "DELETE"),
+            allow_headers=("*",),
+            allow_private_network=True,
+            expose_headers=EXPOSED,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_varied(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).add_vary_header("Origin")
+            await send(message)
+
+        if scope["type"] == "http" and Headers(scope=scope).get("origin") in self._origins:
+            await self._named(scope, receive, send)
+        else:
+            await self.app(scope, receive, send_varied if scope["type"] == "http" else send)
+
+
+def require_same_origin(headers: Headers, allowed: Collection[str] = ()) -> None:
+    """Raise `ApiError` for a call from a page of another site that is not among the allowed origins.
+
+    Clients other than browsers send neither header.
+    """
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
+    if origin in allowed:
+        return
     foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
     if foreign or site.lower() not in ("none", "same-origin"):
         raise ApiError(ErrorCode.NO_RIGHT, "Origin: pages of other sites may not call this server.")

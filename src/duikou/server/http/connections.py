@@ -10,7 +10,7 @@ import socket
 import sys
 import uuid
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import h11
 import structlog
@@ -28,6 +28,9 @@ STALL_S = 60.0  # within which a client must read something; a paused player com
 UNSENT_BYTES = 128 << 10  # in the socket's send buffer: the default, 4 MB, would hide for a minute that a client reads
 HEAD_BYTES = 32 << 10  # of a request's first line and headers together
 BACKLOG = 512  # connections that wait to be accepted; each needs a file descriptor before it can be refused
+LINGER_S = 2.0  # in which a refused connection's sender may finish: else it sees a reset in place of the answer
+LINGER_BYTES = 1 << 20  # of that
+LINGERING = 64  # refused connections that linger; further ones are closed at once
 FILES_PER_CONNECTION = 2  # its socket and the file that it sends or receives
 OTHER_FILES = 256  # database, workers, fetches, callbacks
 
@@ -64,6 +67,8 @@ class Connection(H11Protocol):
     is read.
     """
 
+    _lingering: ClassVar[set[Connection]] = set()
+
     def __init__(
         self,
         config: Config,
@@ -77,6 +82,7 @@ class Connection(H11Protocol):
         self.limit_concurrency = None  # uvicorn would answer in plain text
         self._request_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
+        self._linger_bytes = LINGER_BYTES
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, or refuse the connection."""
@@ -98,12 +104,18 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
+        self._lingering.discard(self)
         _cancel(self._request_timer)
         _cancel(self._reader_timer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Process received bytes."""
+        """Process received bytes; those of a refused connection are dropped."""
+        if self in self._lingering:
+            self._linger_bytes -= len(data)
+            if self._linger_bytes <= 0:
+                self.transport.close()
+            return
         super().data_received(data)
         self._await_request()
 
@@ -175,7 +187,22 @@ class Connection(H11Protocol):
             h11.EndOfMessage(),
         )
         self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close the connection once its client has seen the answer: a client that is still sending must not be cut."""
+        if len(self._lingering) >= LINGERING or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        if self.cycle is not None:  # whoever reads the request's body learns that there is no more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._unset_keepalive_if_required()
+        _cancel(self._request_timer)
+        self.connections.discard(self)  # it takes no place among those that are served
+        self._lingering.add(self)
+        self.transport.write_eof()
+        self._request_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
 
 class _StrictH11(h11.Connection):

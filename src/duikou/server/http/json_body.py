@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from duikou.server.schemas import short_repr
+from duikou.server.leniency import short_repr
 
 
 class StrictJsonRoute(APIRoute):
@@ -33,16 +33,17 @@ class _Request(Request):
 
 
 def loads(body: bytes) -> Any:
-    """The value of a JSON text in UTF-8 (RFC 8259).
+    """The value of a JSON text in UTF-8 (RFC 8259), whose byte-order mark, if it has one, is ignored.
 
-    Raises `HTTPException` for a name that occurs twice in one object, of which parsers take the first or the last;
+    Raises `HTTPException` for other encodings and for a name that occurs twice in one object, of which parsers take
+    the first or the last;
     `ValueError` and `RecursionError` for text that is not JSON, holds an integer of thousands of digits or is nested
     too deeply. NaN and Infinity pass, so that a later error can name their field.
     """
     try:
-        text = body.decode()
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise json.JSONDecodeError("not UTF-8", "", error.start) from error
+        raise HTTPException(422, "The request body is not in UTF-8, as JSON must be.") from error
     return json.loads(text, object_pairs_hook=_object)
 
 

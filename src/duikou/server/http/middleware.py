@@ -20,8 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from duikou.errors import DuikouError
 from duikou.server.dependencies import AppContext
 from duikou.server.errors import INTERNAL_MESSAGE, ApiError, ErrorCode, api_error
-from duikou.server.http.browser import SecurityHeadersMiddleware
+from duikou.server.http.browser import CrossOriginMiddleware, SecurityHeadersMiddleware
+from duikou.server.own_address import ForwardedMiddleware
 from duikou.server.schemas import ErrorEnvelope, error_sentence
+from duikou.settings import Settings
 from duikou.storage.base import FULL, disk_error
 from duikou.telemetry import metrics
 from duikou.telemetry.traces import traces
@@ -35,6 +37,11 @@ PACE_S = 10.0  # of waiting, after which a body's rate is checked
 MIN_BYTES_PER_S = 4096  # 8 MB of JSON take half an hour at most
 FORM_BYTES = 64 << 10  # of the form around an uploaded file, or the JSON around an audio file
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # called every few seconds: neither logged nor traced
+CALL_PATH = re.compile(
+    r"^(?:/+(?:klingai|kling))?/+v1(?:/+(?:files|videos(?:/+(?:identify-face|(?:advanced-)?lip-sync))?))?(?=/|$)",
+    re.IGNORECASE,
+)
+"""The part of a path that names a call, as clients spell it."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others do not become names of spans
 
 log = structlog.get_logger(__name__)
@@ -43,8 +50,9 @@ log = structlog.get_logger(__name__)
 class NormalizeMiddleware:
     """Normalizes what clients spell in several ways.
 
-    Paths lose a slash at their end, and `identify-face` its capitals. A body is JSON whatever its content type, since
-    curl declares a form by default. Uploaded files keep theirs.
+    Paths lose slashes at their end, slashes that are doubled before the name of a call, and its capitals; an id keeps
+    all of them. A body is JSON whatever its content type, since curl declares a form by default. Uploaded files keep
+    theirs.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,7 +63,7 @@ class NormalizeMiddleware:
         if scope["type"] == "http":
             raw: bytes = scope["raw_path"]  # a slash sent as %2F belongs to an id
             path: str = scope["path"][: len(scope["path"]) - (len(raw) - len(raw.rstrip(b"/")))]
-            scope["path"] = re.sub(r"/identify-face$", "/identify-face", path, flags=re.IGNORECASE) or "/"
+            scope["path"] = CALL_PATH.sub(_usual_spelling, re.sub("^/+", "/", path), count=1) or "/"
             if scope["method"] == "POST" and not _is_upload(scope):
                 MutableHeaders(scope=scope)["content-type"] = "application/json"
         await self.app(scope, receive, send)
@@ -107,29 +115,38 @@ class RequestMiddleware:
                 )
 
     async def _limit_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a body whose Content-Length is too large, and stop one that grows too large or arrives too slowly."""
-        length = Headers(scope=scope).get("content-length", "0")
-        limit = _body_limit(scope)
+        """Refuse a body whose Content-Length is too large, and stop one that grows too large or arrives too slowly.
+
+        What a refused caller is still sending is read and dropped first, within limits: many clients read no answer
+        before they have sent everything, and a closed connection is all that they would see.
+        """
+        headers = Headers(scope=scope)
+        length, limit, body = headers.get("content-length", "0"), _body_limit(scope), _BodyReader(receive, headers)
+
+        async def send_answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if body.held_back:  # the answer says that the body is not wanted, in place of "100 Continue"
+                    MutableHeaders(scope=message)["Connection"] = "close"
+                elif message["status"] >= 400 and message["status"] != 408 and not body.complete:
+                    await _discard_body(receive)
+            body.awaited = False
+            await send(message)
+
         if length.isdecimal() and int(length) > limit:
-            await discard_body(receive)
-            sentence = f"The request body has {length} bytes, more than the {limit} allowed."
-            error = ApiError(ErrorCode.PARAMETER, sentence)
-            await error_response(error, scope["state"]["request_id"])(scope, receive, send)
+            error = ApiError(
+                ErrorCode.PARAMETER, f"The request body has {length} bytes, more than the {limit} allowed."
+            )
+            await error_response(error, scope["state"]["request_id"])(scope, receive, send_answer)
             return
-        received, body = 0, _BodyReader(receive)
+        received = 0
 
         async def receive_limited() -> Message:
             nonlocal received
             message = await body.receive()
             received += len(message.get("body", b""))
             if received > limit:
-                await discard_body(receive)
                 raise HTTPException(413, f"The request body has more than the {limit} bytes allowed.")
             return message
-
-        async def send_answer(message: Message) -> None:
-            body.awaited = False
-            await send(message)
 
         await self.app(scope, receive_limited, send_answer)
 
@@ -174,13 +191,17 @@ class _BodyReader:
     disconnects, however long that takes.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, headers: Headers) -> None:
         self.awaited = True
+        self.complete = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        """Whether nothing more will arrive."""
+        self.held_back = not self.complete and headers.get("expect", "").lower() == "100-continue"
+        """Whether the client waits to be asked for its body."""
         self._receive, self._waited_s, self._bytes = receive, 0.0, 0
 
     async def receive(self) -> Message:
         """The next part. Raises `HTTPException` where it does not arrive, or arrives too slowly."""
-        began = time.monotonic()
+        began, self.held_back = time.monotonic(), False
         try:
             async with asyncio.timeout(SILENT_S if self.awaited else None):
                 message = await self._receive()
@@ -189,7 +210,8 @@ class _BodyReader:
                 return await self._receive()
             sentence = f"The request body stopped: nothing arrived for {SILENT_S:g} s."
             raise HTTPException(408, sentence) from error
-        self.awaited = self.awaited and message.get("more_body", False)
+        self.complete = self.complete or not message.get("more_body", False)
+        self.awaited = self.awaited and not self.complete
         self._waited_s += time.monotonic() - began
         self._bytes += len(message.get("body", b""))
         if self.awaited and self._waited_s >= PACE_S:
@@ -201,6 +223,10 @@ class _BodyReader:
                 raise HTTPException(408, sentence)
             self._waited_s, self._bytes = 0.0, 0
         return message
+
+
+def _usual_spelling(found: re.Match[str]) -> str:
+    return re.sub("/+", "/", found[0]).lower()
 
 
 def _body_limit(scope: Scope) -> int:
@@ -215,12 +241,16 @@ def _is_upload(scope: Scope) -> bool:
     return scope["method"] == "POST" and path.rstrip("/").endswith("/v1/files")
 
 
-def install(app: FastAPI) -> None:
-    """Add the middleware and the error handlers to an application."""
-    app.add_middleware(NormalizeMiddleware)
+def install(app: FastAPI, settings: Settings) -> None:
+    """Add the middleware and the error handlers to an application. The last one added sees a request first."""
     app.add_middleware(RequestMiddleware)
+    app.add_middleware(NormalizeMiddleware)  # before the limit of a body is looked up by its path
     app.add_middleware(TracingMiddleware)
+    if settings.allowed_origins:
+        app.add_middleware(CrossOriginMiddleware, origins=settings.allowed_origins)
     app.add_middleware(SecurityHeadersMiddleware)
+    if settings.trusted_proxies:
+        app.add_middleware(ForwardedMiddleware, proxies=settings.trusted_proxies)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(DuikouError, _on_duikou_error)
     app.add_exception_handler(OSError, _on_os_error)
@@ -237,7 +267,7 @@ def error_response(error: ApiError, request_id: str) -> JSONResponse:
     return JSONResponse(body.model_dump(), error.status, error.headers)
 
 
-async def discard_body(receive: Receive) -> None:
+async def _discard_body(receive: Receive) -> None:
     """Read and discard, within limits, what a refused caller is still sending."""
     discarded, more = 0, True
     with suppress(TimeoutError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
+from fastapi.routing import APIRoute
 from fastapi.sse import format_sse_event
+from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import JSONResponse, StreamingResponse
@@ -19,6 +21,7 @@ from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.http.disconnect import while_connected
 from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.ingest import Caller
+from duikou.server.leniency import whole
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
 from duikou.tasks.models import RenderTask
 
@@ -39,6 +42,8 @@ EVENT = {  # in the OpenAPI document: one event of the stream
     },
 }
 
+PageNumber = Annotated[int, Query(ge=1, le=1000, description="Which page."), BeforeValidator(whole(1, 1000))]
+PageSize = Annotated[int, Query(ge=1, le=500, description="Tasks on a page."), BeforeValidator(whole(1, 500))]
 TaskId = Annotated[str, InPath(alias="id", description="The task: the server's id of it, or the caller's own.")]
 
 
@@ -51,6 +56,30 @@ class _Text(StringConvertor):
 register_url_convertor("text", _Text())
 
 api = APIRouter(prefix="/v1/videos", route_class=StrictJsonRoute)
+CALLS = {"advanced-lip-sync": "", "lip-sync": "older_"}
+"""The calls that make tasks, and what the names of the routes on their tasks have."""
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+def on_both(method: str, path: str, **how: Any) -> Callable[[Handler], Handler]:
+    """Register a route on the tasks of both calls. path: what follows the name of the call."""
+
+    def register(handler: Handler) -> Handler:
+        for call, mark in CALLS.items():
+            verb, _, what = handler.__name__.partition("_")
+            api.add_api_route(f"/{call}{path}", handler, methods=[method], name=f"{verb}_{mark}{what}", **how)
+        return handler
+
+    return register
+
+
+def is_advanced(request: Request) -> bool:
+    """Whether a route is asked about tasks of advanced-lip-sync, which start from a session; else of lip-sync."""
+    route: APIRoute = request.scope["route"]
+    return "/advanced-lip-sync" in route.path
+
+
+Advanced = Annotated[bool, Depends(is_advanced)]
 
 
 @api.post("/identify-face", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
@@ -74,25 +103,39 @@ async def create_task(
     return await _answer(request, context, caller, created)
 
 
-@api.get("/advanced-lip-sync", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
+@api.post(
+    "/lip-sync", name="create_older_task", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS
+)
+async def create_older_task(
+    body: schemas.OlderLipSyncRequest, request: Request, context: Context, caller: CallerParam
+) -> schemas.Envelope[schemas.TaskData]:
+    """Create a task that makes the most visible face of a video speak, from its beginning. The task finds the face."""
+    return await _answer(request, context, caller, await context.ingest.create_older_task(caller, body))
+
+
+@on_both("GET", "", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
 async def list_tasks(
     request: Request,
     context: Context,
     caller: CallerParam,
-    pageNum: Annotated[int, Query(ge=1, le=1000, description="Which page.")] = 1,
-    pageSize: Annotated[int, Query(ge=1, le=500, description="Tasks on a page.")] = 30,
+    advanced: Advanced,
+    pageNum: PageNumber = 1,
+    pageSize: PageSize = 30,
 ) -> schemas.Envelope[list[schemas.TaskData]]:
     """Tasks, newest first; past the end an empty list."""
     offset = (pageNum - 1) * pageSize
-    tasks = await run_in_threadpool(lambda: context.service.tasks(caller.account, offset=offset, limit=pageSize))
+    tasks = await run_in_threadpool(
+        lambda: context.service.tasks(caller.account, on_sessions=advanced, offset=offset, limit=pageSize)
+    )
     return schemas.Envelope(
         request_id=request.state.request_id,
         data=[schemas.task_data(task, caller.urls, position) for task, position in tasks],
     )
 
 
-@api.get(
-    "/advanced-lip-sync/{id:text}/events",
+@on_both(
+    "GET",
+    "/{id:text}/events",
     response_model=None,
     response_class=StreamingResponse,
     responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE)
@@ -100,76 +143,84 @@ async def list_tasks(
     openapi_extra=extension(),
 )
 async def watch_task(
-    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
 ) -> StreamingResponse | JSONResponse:
     """An extension: the task as server-sent events, at once and at every change, until its end.
 
     Each event is named `task` and its data are the JSON of the task, as `data` holds it elsewhere.
     """
     named = await run_in_threadpool(context.service.task_by_external_id, caller.account, f"{task_id}/events")
-    if named is not None:  # no request for events: the external id of a task ends like one
+    if (
+        named is not None and (named.session_id is not None) == advanced
+    ):  # no request for events: the external id of a task ends like one
         return JSONResponse((await _answer(request, context, caller, named)).model_dump(mode="json"))
-    task = await _found(context, caller, task_id)
+    task = await _found(context, caller, task_id, advanced=advanced)
     return StreamingResponse(
         _events(context, caller, task), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
 
 
-@api.post(
-    "/advanced-lip-sync/{id:text}/cancel",
+@on_both(
+    "POST",
+    "/{id:text}/cancel",
     responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE),
     openapi_extra=extension(),
 )
 async def cancel_task(
-    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
 ) -> schemas.Envelope[schemas.TaskData]:
     """An extension: end a task that is not finished, as failed; a finished one stays as it is."""
-    task = await _found(context, caller, task_id)
+    task = await _found(context, caller, task_id, advanced=advanced)
     ended = await run_in_threadpool(context.service.cancel, task)
     return await _answer(request, context, caller, ended or task)
 
 
-@api.post(
-    "/advanced-lip-sync/{id:text}/retry",
+@on_both(
+    "POST",
+    "/{id:text}/retry",
     responses=error_responses(*CALL_ERRORS, *WORK_ERRORS, ErrorCode.NO_RESOURCE),
     openapi_extra=extension(),
 )
 async def retry_task(
-    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
 ) -> schemas.Envelope[schemas.TaskData]:
     """An extension: create a task that does again what a finished one did, from the same material.
 
     The finished task stays as it is. The new one has an id of its own, no external id, and the same `callback_url`.
     """
-    task = await _found(context, caller, task_id)
+    task = await _found(context, caller, task_id, advanced=advanced)
     return await _answer(request, context, caller, await context.ingest.retry_task(caller, task))
 
 
-@api.delete(
-    "/advanced-lip-sync/{id:text}",
+@on_both(
+    "DELETE",
+    "/{id:text}",
     responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE),
     openapi_extra=extension(),
 )
 async def delete_task(
-    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
 ) -> schemas.Envelope[schemas.DeletedData]:
     """An extension: end a task where it is not finished, and delete it with its results."""
-    task = await _found(context, caller, task_id)
+    task = await _found(context, caller, task_id, advanced=advanced)
     await run_in_threadpool(context.service.delete, task)
     return schemas.Envelope(request_id=request.state.request_id, data=schemas.DeletedData(task_id=task.id))
 
 
-@api.get("/advanced-lip-sync/{id:text}", responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE))
+@on_both("GET", "/{id:text}", responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE))
 async def get_task(
-    task_id: TaskId, request: Request, context: Context, caller: CallerParam
+    task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
 ) -> schemas.Envelope[schemas.TaskData]:
     """One task, by the server's id or by the caller's own."""
-    return await _answer(request, context, caller, await _found(context, caller, task_id))
+    return await _answer(request, context, caller, await _found(context, caller, task_id, advanced=advanced))
 
 
-async def _found(context: AppContext, caller: Caller, task_id: str) -> RenderTask:
+async def _found(context: AppContext, caller: Caller, task_id: str, *, advanced: bool) -> RenderTask:
+    """The task of one of the two calls. Each knows its own tasks only, as at Kling."""
     task = await run_in_threadpool(context.service.task, caller.account, task_id)
-    if task is None:
+    if task is None and task_id.startswith("/"):  # doubled before the id, unless it is a part of an external one
+        return await _found(context, caller, task_id.lstrip("/"), advanced=advanced)
+    if task is None or (task.session_id is not None) != advanced:
         raise ApiError(ErrorCode.NO_RESOURCE, f"There is no task {task_id[:80]}, or it has expired.")
     return task
 

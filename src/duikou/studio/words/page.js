@@ -142,6 +142,9 @@ const en = {
   "warning.held_frame": "The picture stands still here, so the mouth cannot move.",
   "warning.few_frames": "The picture changes too seldom here. The mouth will jump.",
   "warning.sound_cut": "The sound goes on after the picture has ended. That part is cut off.",
+  "warning.tone_mapped": "The video has high dynamic range. The result is made for ordinary screens.",
+  "warning.dynamic_metadata": "The result keeps the high dynamic range, without its data for each frame.",
+  "warning.fewer_bits": "The result has fewer bits for each colour than the video.",
   "warning.drawn_face": "The face is drawn or animated. The mouth may look wrong.",
   "warning.other_person": "A reference may show another person.",
 
@@ -316,6 +319,9 @@ const zh = {
   "warning.held_frame": "此处画面静止，嘴部无法动作。",
   "warning.few_frames": "此处画面变化太少，嘴部动作会跳跃。",
   "warning.sound_cut": "画面结束后声音仍在继续，这部分会被截掉。",
+  "warning.tone_mapped": "视频为高动态范围（HDR），结果将转换为普通屏幕适用的画面。",
+  "warning.dynamic_metadata": "结果保留高动态范围（HDR），但不含逐帧变化的数据。",
+  "warning.fewer_bits": "结果每种颜色的位数少于原视频。",
   "warning.drawn_face": "这是手绘或动画人脸，嘴部可能不自然。",
   "warning.other_person": "参考素材中可能是另一个人。",
 

@@ -28,17 +28,21 @@ class ExpiryStore:
             return list(connection.scalars(query))
 
     def sources(self, limit: int) -> list[Media]:
-        """Expired sources and uploads that no session needs."""
+        """Expired sources and uploads that neither a session nor an unfinished task needs."""
         t = tables.media
-        needed = sa.exists().where(tables.sessions.c.source_id == t.c.id)
+        needed = sa.or_(sa.exists().where(tables.sessions.c.source_id == t.c.id), _starts_a_task(t.c.id))
         query = sa.select(t).where(t.c.kind != MediaKind.RESULT, t.c.expires_at <= self._clock(), ~needed).limit(limit)
         with self._database.reading() as connection:
             return [media_from(row._mapping) for row in connection.execute(query)]
 
     def tasks(self, limit: int) -> list[Task]:
-        """Expired tasks whose results no session needs."""
+        """Expired tasks whose results neither a session nor an unfinished task needs."""
         t = tables.tasks
-        needed = sa.exists().where(tables.sessions.c.source_id.in_((t.c.result_id, t.c.watermark_id)))
+        needed = sa.or_(
+            sa.exists().where(tables.sessions.c.source_id.in_((t.c.result_id, t.c.watermark_id))),
+            _starts_a_task(t.c.result_id),
+            _starts_a_task(t.c.watermark_id),
+        )
         query = (
             sa.select(t)
             .where(t.c.expires_at > 0, t.c.expires_at <= self._clock(), ~needed)
@@ -59,3 +63,9 @@ class ExpiryStore:
         query = sa.union_all(*(sa.select(t.c.id, attempt).where(t.c.id.in_(wanted)) for t, attempt in columns))
         with self._database.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _starts_a_task(media_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether an unfinished task starts from that video: where it finds the face itself, no session keeps it."""
+    task = tables.tasks.alias()
+    return sa.exists().where(task.c.source_id == media_id, task.c.status.in_(UNFINISHED))

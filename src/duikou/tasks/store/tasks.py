@@ -14,7 +14,16 @@ from duikou.database.engine import Database
 from duikou.tasks import outbox
 from duikou.tasks.models import Attempt, IdentifyTask, Media, RenderTask, SessionRecord, Task, TaskResult
 from duikou.tasks.rows import render_task_from, task_from, task_row
-from duikou.tasks.states import MAX_TRIES, RENDERING, RETRY_DELAY_MS, UNFINISHED, Fault, Queue, TaskStatus
+from duikou.tasks.states import (
+    MAX_TRIES,
+    RENDERING,
+    RETRY_DELAY_MS,
+    UNFINISHED,
+    WITHOUT_RESULT,
+    Fault,
+    Queue,
+    TaskStatus,
+)
 from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError
 from duikou.tasks.store.media import insert_media
 from duikou.tasks.store.queue import NO_LIMITS, TaskLimits, check_room, turn_of
@@ -32,31 +41,32 @@ class TaskStore:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         self._database, self._clock = database, clock
 
-    def add(self, task: T, limits: TaskLimits = NO_LIMITS) -> T:
+    def add(self, task: T, limits: TaskLimits = NO_LIMITS, *, replaces: str | None = None) -> T:
         """Insert a new task and give it its turn. Raises `ExternalIdTaken`, `TooManyTasksError`.
+
+        An external id is free where no task of the account has it, or an expired one, or the one called `replaces`,
+        which failed or was cancelled. Of several that would replace the same task, one succeeds.
 
         Turns share a queue between accounts by priority, however often each of them asks: each task counts as many
         seconds as its video has, divided by the priority, and begins where the account's last one ends, or at the head
         of the queue (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). A single task of one account comes
         right after the head, even behind 500 of another.
         """
-        t = tables.tasks
-        over = sa.and_(t.c.expires_at > 0, t.c.expires_at <= self._clock())
         external_id = task.external_id if isinstance(task, RenderTask) else None
-        free = sa.update(t).where(t.c.account == task.account, t.c.external_id == external_id, over)
         try:
             with self._database.writing() as connection:
                 self._database.one_by_one(connection, f"tasks of {task.account}")
-                connection.execute(free.values(external_id=None))  # of an expired task that is not swept yet
+                if external_id is not None:
+                    self._free(connection, task.account, external_id, replaces)
                 check_room(connection, task.account, task.queue, limits)
                 task = replace(task, turn=turn_of(connection, task))
-                connection.execute(sa.insert(t).values(task_row(task)))
+                connection.execute(sa.insert(tables.tasks).values(task_row(task)))
                 outbox.add(connection, task, self._clock())
         except sa.exc.IntegrityError as error:
             if external_id is not None and self.find_by_external_id(task.account, external_id):
                 raise ExternalIdTaken(external_id) from error
             raise
-        session_id = task.session_id if isinstance(task, RenderTask) else ""
+        session_id = (task.session_id if isinstance(task, RenderTask) else None) or ""
         log.info("task submitted", task_id=task.id, session_id=session_id, queue=str(task.queue))
         return task
 
@@ -87,10 +97,11 @@ class TaskStore:
         """The render of the account to which the caller gave that id, or `None`."""
         return self._one_render(*self._unexpired(account), tables.tasks.c.external_id == external_id)
 
-    def page(self, account: str, *, offset: int, limit: int) -> list[RenderTask]:
-        """Renders of the account, newest first."""
+    def page(self, account: str, *, on_sessions: bool = True, offset: int, limit: int) -> list[RenderTask]:
+        """Renders of the account, newest first: those that start from a session, or those that find the face."""
         t = tables.tasks
-        query = sa.select(t).where(*self._unexpired(account)).order_by(t.c.created_at.desc(), t.c.id.desc())
+        kind = t.c.session_id != "" if on_sessions else t.c.session_id == ""
+        query = sa.select(t).where(*self._unexpired(account), kind).order_by(t.c.created_at.desc(), t.c.id.desc())
         with self._database.reading() as connection:
             return [render_task_from(row._mapping) for row in connection.execute(query.offset(offset).limit(limit))]
 
@@ -203,6 +214,14 @@ class TaskStore:
             connection.execute(sa.delete(tables.tasks).where(tables.tasks.c.id == task.id))
             connection.execute(sa.delete(tables.attempts).where(tables.attempts.c.task_id == task.id))
             outbox.forget(connection, task.id)
+
+    def _free(self, connection: sa.Connection, account: str, external_id: str, replaces: str | None) -> None:
+        """Take an external id from an expired task that is not swept yet, or from the one that is to be replaced."""
+        t = tables.tasks
+        expired = sa.and_(t.c.expires_at > 0, t.c.expires_at <= self._clock())
+        replaced = sa.and_(t.c.id == replaces, t.c.status.in_(WITHOUT_RESULT))
+        held = sa.update(t).where(t.c.account == account, t.c.external_id == external_id, sa.or_(expired, replaced))
+        connection.execute(held.values(external_id=None, former_external_id=external_id))
 
     def _change(self, task: Task, status: TaskStatus, changes: dict[str, Any], why: str = "") -> bool:
         with self._database.writing() as connection:
