@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +211,26 @@ def meet(folder: Path, number: int, progress: Progress) -> int:
         assert time.monotonic() < until, "nobody else came"
         time.sleep(0.01)
     return os.getpid()
+
+
+def standing(progress: Progress) -> list[int]:
+    """How far this process steps back: its main thread, a thread that it starts, and its session where that counts."""
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    with ThreadPoolExecutor(1) as pool:
+        found = [niceness(), pool.submit(niceness).result()]
+    with suppress(OSError):
+        found.append(int(Path("/proc/self/autogroup").read_text().split()[-1]))
+    return found
+
+
+def hold_core(core: int, seconds: float, mark: Path, progress: Progress) -> float:
+    """Keep one core busy for so many seconds of processor time, which it returns. mark: a file; it has begun."""
+    os.sched_setaffinity(0, {core})
+    mark.touch()
+    began = time.process_time()
+    while time.process_time() < began + seconds:
+        pass
+    return time.process_time() - began

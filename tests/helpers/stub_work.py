@@ -224,6 +224,11 @@ def _held(place: Path, progress: Progress) -> None:
     _wait(place, 0.5, progress)
 
 
+def _nearly(place: Path, progress: Progress) -> None:
+    """The same in the last third."""
+    _wait(place, 0.75, progress)
+
+
 def _stepwise(place: Path, progress: Progress) -> None:
     """Wait for three releases, one after each step."""
     for share in STEPS:
@@ -262,6 +267,7 @@ DEEDS: dict[str, Deed] = {
     "noisy": _noisy,
     "last_words": _last_words,
     "held": _held,
+    "nearly": _nearly,
     "stepwise": _stepwise,
 }
 

@@ -108,7 +108,12 @@ FIFTH = {
     "sessions": {**SESSION, "rejected": []},
     "tasks": {**TASK, "turn": 0.0, "queue": "render", "trace": "t"},
 }
-OLD = {"unversioned": ("0001", FIRST), "0001": ("0001", FIRST), "0002": ("0002", SECOND), "0005": ("0005", FIFTH)}
+OLD = {
+    "unversioned": ("0001", FIRST),
+    "0001": ("0001", FIRST),
+    "0002": ("0002", SECOND),
+    "0005": ("0005", FIFTH),
+}
 """Databases as former versions left them, with a row in each table; the first ones did not keep their version."""
 
 
@@ -184,6 +189,7 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert session
     warning = FaceWarning("small_face", "small", Interval(1, 2))
     assert session.faces == (FaceRecord("0", Interval(0, 9_000), (warning,), (0, 0, 0, 0)),)
+    assert (session.digest, session.analyser) == ("", ""), "no other session is made of it"
     task = store.tasks.find_by_external_id("", "mine")
     assert task
     kept = task_row(task)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -43,7 +44,8 @@ from duikou.server import serve
 from duikou.storage.factory import open_files
 from duikou.tasks import neglect
 from duikou.tasks.accounts import Accounts, KeyKind
-from duikou.tasks.states import Fault, Queue
+from duikou.tasks.models import IdentifyTask
+from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 
 pytestmark = pytest.mark.long
@@ -100,6 +102,10 @@ def site() -> Iterator[str]:
         slow__mp3=stub_work.sound(render="slow"),
         held__mp3=stub_work.sound(render="held"),
         hang__mp3=stub_work.sound(render="hang"),
+        held_faces__mp4=stub_work.video(identify="held"),
+        nearly__mp4=stub_work.video(identify="nearly"),
+        other_0__mp4=stub_work.video(pad=0),
+        other_1__mp4=stub_work.video(pad=1),
     ) as url:
         yield url
 
@@ -216,6 +222,62 @@ def test_an_upload_to_one_server_serves_on_another(one, other) -> None:
     asked = order(found.json()["data"]["session_id"], "")
     asked["face_choose"][0] |= {"audio_id": sound["id"]}
     assert ended(one, create(one, asked))["task_status"] == "succeed"
+
+
+# Searches for faces
+
+
+def searches(common: dict[str, Any]) -> list[IdentifyTask]:
+    """Every search of the fleet, the latest first."""
+    with closing(Database(common["database_url"])) as database:
+        found = Store(database).tasks.select(
+            status=None, account=None, queue=Queue.IDENTIFY, unfinished=False, limit=99
+        )
+    return [one for one in found if isinstance(one, IdentifyTask)]
+
+
+def test_equal_calls_to_two_servers_share_one_search_that_is_kept_for_both(one, other, common, site, place) -> None:
+    before = len(searches(common))
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(identify, client, f"{site}/held_faces.mp4") for client in (one, other)]
+        until(lambda: (found := searches(common)[0]).callers == 2 and found.progress > 0)
+        release(place / "worker")
+        answers = [call.result() for call in calls]
+    video = one.post(FILES, content=stub_work.video(identify="held")).json()["data"]
+    answers.append(other.post(IDENTIFY, json={"video_id": video["id"]}).json()["data"])
+    assert len(searches(common)) == before + 1
+    assert len({answer["session_id"] for answer in answers}) == 3
+    for answer in answers:
+        path = httpx.URL(answer["face_data"][0]["face_image"]).raw_path.decode()
+        if path.startswith("/files"):
+            assert one.get(path).content == stub_work.PICTURE
+        made = create(one, order(answer["session_id"], f"{site}/s.mp3"))
+        assert ended(one, made)["task_status"] == "succeed"
+
+
+def test_what_a_caller_of_one_server_gave_up_late_answers_another_one(one, other, common, site, place) -> None:
+    url = httpx.URL(one.base_url)
+    body = json.dumps({"video_url": f"{site}/nearly.mp4"})
+    head = f"POST {IDENTIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((url.host, url.port or 80)) as line:
+        line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        held(place / "worker")
+    until(lambda: searches(common)[0].callers == 0)
+    release(place / "worker")
+    until(lambda: searches(common)[0].status is TaskStatus.SUCCEED)
+    before = len(searches(common))
+    assert identify(other, f"{site}/nearly.mp4")["face_data"]
+    assert len(searches(common)) == before
+
+
+def test_a_search_does_not_wait_for_a_render_of_the_same_worker(one, session_id, site, place) -> None:
+    long = create(one, order(session_id, f"{site}/held.mp3"))
+    until(lambda: task(one, long)["stage"] == "held")
+    for number in range(2):
+        assert one.post(IDENTIFY, json={"video_url": f"{site}/other_{number}.mp4"}).status_code == 200
+    assert task(one, long)["task_status"] == "processing"
+    release(place / "worker")
+    assert ended(one, long)["task_status"] == "succeed"
 
 
 # Files that lie in a storage

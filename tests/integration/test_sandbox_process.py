@@ -11,6 +11,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import hostile_work
@@ -323,6 +325,39 @@ def test_a_pool_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
     for future in waiting:
         with pytest.raises(StoppedError):
             future.result(1)
+
+
+# Work that steps back
+
+
+def test_work_steps_back_with_all_its_threads_and_its_session(make) -> None:
+    usual, back = (make(limits).run(hostile_work.standing) for limits in (AMPLE, replace(AMPLE, niceness=7)))
+    assert len(usual) == len(back)
+    for before, after in zip(usual, back, strict=True):
+        assert after == min(before + 7, 19)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="work cannot be kept on one core")
+def test_work_that_steps_back_takes_little_of_a_core_that_other_work_wants(make, tmp_path) -> None:
+    core, marks = min(os.sched_getaffinity(0)), [tmp_path / "behind", tmp_path / "first"]
+    first, behind = make(AMPLE), make(replace(AMPLE, niceness=10))
+    with ThreadPoolExecutor(1) as pool:
+        over = threading.Event()
+        pool.submit(behind.run, hostile_work.hold_core, core, 600.0, marks[0], wanted=lambda: not over.is_set())
+        until(marks[0].exists)
+        process = behind._process
+        assert process is not None
+        before = processor_s(process.pid)
+        took = first.run(hostile_work.hold_core, core, 0.5, marks[1])
+        share = (processor_s(process.pid) - before) / took
+        over.set()
+    assert share < 0.5, "a tenth where nothing disturbs it"
+
+
+def processor_s(pid: int | None) -> float:
+    """Seconds of processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.slow_repeats

@@ -430,18 +430,20 @@ def _unfinished(data: Path) -> int:
 
 def test_so_many_videos_wait_to_be_looked_at(tmp_path) -> None:
     with (
-        sources(held__mp4=stub_work.video(identify="held"), quick__mp4=stub_work.video()) as address,
+        sources(
+            **{f"held_{number}__mp4": stub_work.video(identify="held", number=number) for number in range(1, 5)},
+            quick__mp4=stub_work.video(),
+        ) as address,
         in_thread(settings(tmp_path, identify_limit=2), stub_work.WORK) as client,
         ThreadPoolExecutor(3) as pool,
     ):
         identify(client, f"{address}/quick.mp4")  # the worker is there now, and takes what comes at once
-        body = {"video_url": f"{address}/held.mp4"}
         calls = []
         for number in range(1, 4):
-            calls.append(pool.submit(client.post, IDENTIFY, json=body))
+            calls.append(pool.submit(client.post, IDENTIFY, json={"video_url": f"{address}/held_{number}.mp4"}))
             until(lambda: _unfinished(tmp_path) == number)  # noqa: B023
             held(tmp_path)  # the first is in hand, two wait
-        refused = client.post(IDENTIFY, json=body)
+        refused = client.post(IDENTIFY, json={"video_url": f"{address}/held_4.mp4"})
         assert (refused.status_code, refused.json()["code"]) == (429, 1303)
         assert (
             refused.json()["message"] == "As many videos as may, 2, wait to be looked at; try again in a few seconds."

@@ -7,16 +7,34 @@ import json
 import os
 import signal
 import socket
+import threading
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 import stub_work
-from live_server import Process, create, ended, identify, in_thread, order, release, settings, sources, task, until
+from live_server import (
+    Process,
+    create,
+    ended,
+    held,
+    identify,
+    in_thread,
+    order,
+    release,
+    settings,
+    sources,
+    task,
+    until,
+)
 
 from duikou.database.engine import Database
 from duikou.errors import InputError, StorageError
 from duikou.server import serve
 from duikou.tasks.accounts import Accounts, KeyKind
+from duikou.tasks.states import Queue, TaskStatus
+from duikou.tasks.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +43,7 @@ def site():
         a__mp4=stub_work.video(),
         damaged__mp4=stub_work.video(identify="damaged"),
         once__mp4=stub_work.video(identify="die_once"),
+        held__mp4=stub_work.video(identify="held"),
         s__mp3=stub_work.sound(),
         held__mp3=stub_work.sound(render="held"),
         hang_once__mp3=stub_work.sound(render="hang_once"),
@@ -68,8 +87,14 @@ def test_a_server_that_is_stopped_takes_its_tasks_up_again(tmp_path, site, how) 
         running = create(server.client, order(session_id, f"{site}/hang_once.mp3"))
         waiting = create(server.client, order(session_id, f"{site}/s.mp3"))
         until(lambda: task(server.client, running)["stage"] == "hanging")
+        search = threading.Thread(target=_call_in_vain, args=(server.client, f"{site}/held.mp4"))
+        if how is signal.SIGKILL:  # a server that is asked to stop waits for its callers
+            search.start()
+            held(tmp_path / "data")
         before = until(lambda: len(found := workers(server.popen.pid)) == 3 and found)
         server.end(how)
+    if how is signal.SIGKILL:
+        search.join()
     released = [line for line in server.log if "released" in line]
     assert len(released) == (how is signal.SIGTERM), "a stop that was asked for costs the task no try"
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
@@ -80,8 +105,26 @@ def test_a_server_that_is_stopped_takes_its_tasks_up_again(tmp_path, site, how) 
         attempt = json.loads(again.client.get(done[0]["task_result"]["videos"][0]["url"]).content)["attempt"]
         assert attempt == "2"
         assert not (tmp_path / "data" / "tasks" / running / "1").exists()
+        lost = [TaskStatus.CANCELLED] * (how is signal.SIGKILL)  # its caller is gone with the server
+        assert _searches(tmp_path / "data") == [*lost, TaskStatus.SUCCEED]
+        assert len(list((tmp_path / "data" / "media").iterdir())) == 1, "nor is its video left"
+        identify(again.client, f"{site}/a.mp4")
+        until(lambda: [line for line in again.log if '"how": "kept"' in line])
         later = create(again.client, order(session_id, f"{site}/s.mp3"))
         assert ended(again.client, later)["task_status"] == "succeed"
+
+
+def _call_in_vain(client: httpx.Client, url: str) -> None:
+    """A search for faces whose server dies meanwhile."""
+    with pytest.raises(httpx.TransportError):
+        client.post("/v1/videos/identify-face", json={"video_url": url})
+
+
+def _searches(data: Path) -> list[TaskStatus]:
+    """The state of every search for faces, the latest first."""
+    with closing(Database(f"sqlite:///{data / 'duikou.db'}")) as database:
+        tasks = Store(database).tasks.select(status=None, account=None, queue=Queue.IDENTIFY, unfinished=False, limit=9)
+    return [task.status for task in tasks]
 
 
 def test_a_task_that_kills_its_workers_fails_after_three_tries(tmp_path, site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -112,6 +113,22 @@ def test_removing_takes_a_file_or_a_folder_and_nothing_beside_it(files: Files, t
     files.remove("media/1.mp4")
     assert files.size("media/1.mp4") is None
     assert not list(files.list("media"))
+
+
+def test_a_folder_is_copied_with_all_that_is_in_it_and_nothing_beside_it(files: Files, tmp_path: Path) -> None:
+    for key in ("sessions/1/session.json", "sessions/1/deep/face_0.jpg", "sessions/11/session.json"):
+        put(files, tmp_path, key, key.encode())
+    assert files.copy_folder("sessions/1", "sessions/2") == 2
+    files.remove("sessions/1")
+    assert {stored.key for stored in files.list("sessions")} == {
+        "sessions/2/session.json",
+        "sessions/2/deep/face_0.jpg",
+        "sessions/11/session.json",
+    }
+    assert content(files, "sessions/2/deep/face_0.jpg") == b"sessions/1/deep/face_0.jpg"
+    assert files.copy_folder("sessions/1", "sessions/3") == 0, "it is gone"
+    with pytest.raises(ValueError, match="is no key"):
+        files.copy_folder("sessions/2", "../3")
 
 
 def test_listing_tells_key_size_and_age(files: Files, tmp_path: Path) -> None:
@@ -332,6 +349,15 @@ def test_a_file_crosses_to_another_disk_whole_or_not_at_all(disk: Path, tmp_path
         files.put(tmp_path / "received", "media/2.mp4")
     assert (tmp_path / "received").read_bytes() == LARGE
     assert [stored.key for stored in files.list("media")] == ["media/1.mp4"]
+
+
+def test_a_copy_that_does_not_fit_says_so(disk: Path) -> None:
+    files = LocalFiles(disk)
+    (disk / "sessions" / "1").mkdir(parents=True)
+    free = shutil.disk_usage(disk).free
+    (disk / "sessions" / "1" / "track_0.npz").write_bytes(bytes(free * 2 // 3))
+    with pytest.raises(StorageError, match=r"^the server's disk is full$"):
+        files.copy_folder("sessions/1", "sessions/2")
 
 
 def test_what_does_not_fit_the_place_of_work_says_so(s3: S3, credentials: None, disk: Path, tmp_path: Path) -> None:

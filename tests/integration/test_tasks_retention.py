@@ -244,11 +244,10 @@ class Upload:
 
 
 UPLOADS = [
-    Upload(MediaKind.SOURCE, None, 30 * DAY_MS),
+    Upload(MediaKind.SOURCE, None, HOUR_MS),  # nobody knows it until its faces are found
     Upload(MediaKind.UPLOAD, None, 24 * HOUR_MS),
     Upload(MediaKind.UPLOAD, "sound", 36 * HOUR_MS),  # kept for a day from its use on
     Upload(MediaKind.UPLOAD, "source", 30 * DAY_MS + 12 * HOUR_MS),
-    Upload(MediaKind.SOURCE, "sound", 30 * DAY_MS),
 ]
 
 

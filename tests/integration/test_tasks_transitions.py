@@ -17,7 +17,7 @@ from duikou.database.engine import Database
 from duikou.tasks.models import IdentifyTask, Media, MediaKind, RenderTask, SessionRecord, Task, TaskResult
 from duikou.tasks.states import MAX_TRIES, RETRY_DELAY_MS, TRANSITIONS, UNFINISHED, Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
-from duikou.tasks.store.queue import LONGEST_DELAY_MS, Heartbeat
+from duikou.tasks.store.queue import LONGEST_DELAY_MS, Attention, Heartbeat
 
 ROUNDS = 20  # of a race: enough for each side to win
 
@@ -242,7 +242,7 @@ def test_a_clock_that_is_set_back_delays_no_task_for_long(store: Store, clock: C
 def test_progress_is_kept_and_starts_anew_with_another_attempt(store: Store, clock: Clock) -> None:
     claimed = begun(store)
     clock.ms = 5_000
-    assert store.queue.record_heartbeats([Heartbeat(claimed, "rendering", 0.25)]) == set()
+    assert store.queue.record_heartbeats([Heartbeat(claimed, "rendering", 0.25)]) == Attention()
     seen = now(store, claimed)
     assert (seen.stage, seen.progress, seen.updated_at, seen.heartbeat) == (
         "rendering",
@@ -269,16 +269,16 @@ def test_a_sign_of_life_tells_which_attempts_count_no_longer(store: Store, clock
         ("1", 2): released.heartbeat + 1,
         ("4", 2): given.heartbeat + 1,
     }
-    lost = store.queue.record_heartbeats(
+    attention = store.queue.record_heartbeats(
         [Heartbeat(one, "rendering", 0.5) for one in (kept, released, cancelled, gone, given)]
     )
-    assert lost == {"1", "2", "3", "4"}
+    assert attention == Attention(lost=frozenset("1234"))
     assert store.queue.heartbeats() == {
         ("0", 1): kept.heartbeat + 1,
         ("1", 2): released.heartbeat + 1,
         ("4", 2): given.heartbeat + 1,
     }
-    assert store.queue.record_heartbeats([]) == set()
+    assert store.queue.record_heartbeats([]) == Attention()
 
 
 # Several at once
@@ -295,7 +295,7 @@ def test_a_late_writer_loses(store: Store, database: Database, clock: Clock) -> 
     for _, go in WAYS.values():
         if go is not WAYS["again"][1]:
             assert not go(store, late)
-    assert store.queue.record_heartbeats([Heartbeat(late, "rendering", 0.9)]) == {late.id}
+    assert store.queue.record_heartbeats([Heartbeat(late, "rendering", 0.9)]).lost == {late.id}
     assert everything(database) == before
     assert store.tasks.complete_render(current, result())
     assert not store.tasks.complete_render(current, result())
@@ -372,7 +372,7 @@ def test_what_is_cancelled_while_it_is_claimed_is_over(store: Store) -> None:
         claimed, ended = at_once(store.queue.claim, partial(store.tasks.cancel, made, "no", expires_at=END))
         assert now(store, made) == ended
         assert ended.status is TaskStatus.CANCELLED
-        assert claimed is None or store.queue.record_heartbeats([Heartbeat(claimed, "", 0.0)]) == {made.id}
+        assert claimed is None or store.queue.record_heartbeats([Heartbeat(claimed, "", 0.0)]).lost == {made.id}
 
 
 def test_a_watcher_beside_a_worker_that_lives_gives_a_task_to_one(store: Store) -> None:

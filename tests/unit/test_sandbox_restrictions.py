@@ -44,3 +44,51 @@ def test_a_system_without_resource_limits_applies_none(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "resource", None)
     restrictions.apply_limits(Limits(wall_s=1, memory_mb=1, file_mb=1))
     assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
+
+
+# Stepping back
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """How far the system was asked to let this process step back, which it does not do."""
+    levels: list[int] = []
+    monkeypatch.setattr(os, "nice", levels.append)
+    monkeypatch.setattr(restrictions, "_AUTOGROUP", tmp_path / "autogroup")
+    monkeypatch.setattr(restrictions, "_AUTOGROUP_PAUSE_S", 0.0)
+    return levels
+
+
+def test_a_process_steps_back_with_its_session(asked: list[int], tmp_path: Path) -> None:
+    restrictions.step_back(0)
+    assert (asked, (tmp_path / "autogroup").exists()) == ([], False)
+    restrictions.step_back(10)
+    assert (asked, (tmp_path / "autogroup").read_text()) == ([10], "10")
+
+
+def test_a_kernel_that_is_busy_is_asked_again(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([BlockingIOError(), BlockingIOError(), None])
+    written: list[str] = []
+
+    def write(_path: Path, text: str) -> None:
+        if error := next(answers):
+            raise error
+        written.append(text)
+
+    monkeypatch.setattr(Path, "write_text", write)
+    restrictions.step_back(10)
+    assert (asked, written) == ([10], ["10"])
+    answers = iter([BlockingIOError()] * restrictions._AUTOGROUP_TRIES)
+    restrictions.step_back(10)  # no more than so often
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError])
+def test_a_system_that_refuses_leaves_the_work_as_it_is(
+    asked: list[int], monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "nice", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    restrictions.step_back(10)

@@ -31,6 +31,9 @@ sessions = sa.Table(
     sa.Column("rejected", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("digest", sa.String(64), nullable=False, server_default=""),
+    sa.Column("analyser", sa.String(64), nullable=False, server_default=""),
+    sa.Index("sessions_analysis", "account", "digest"),
 )
 tasks = sa.Table(
     "tasks",
@@ -69,6 +72,8 @@ tasks = sa.Table(
     sa.Column("request_id", sa.String(36), nullable=False, server_default=""),
     sa.Column("trace", sa.String(64), nullable=False, server_default=""),
     sa.Column("former_external_id", sa.String(256)),
+    sa.Column("digest", sa.String(64), nullable=False, server_default=""),
+    sa.Column("callers", sa.Integer, nullable=False, server_default="1"),
     sa.UniqueConstraint("account", "external_id"),
     sa.Index("tasks_queue", "queue", "status", "turn", "id"),
     sa.Index("tasks_turn", "queue", "turn"),

@@ -275,6 +275,7 @@ def _serve(pipe: Connection, output: Connection) -> None:
         return
     import_module(preload)  # again only where the fork server was started for other work
     restrictions.apply_limits(limits)
+    restrictions.step_back(limits.niceness)
     if allowed is not None:
         restrictions.restrict_files(allowed)
     with structlog.contextvars.bound_contextvars(**context):

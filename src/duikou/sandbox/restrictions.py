@@ -17,6 +17,7 @@ import platform
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -87,17 +88,23 @@ _ALWAYS_READ: Final = (
 """Shared libraries, and what runtimes read about the machine. Private entries of other processes in /proc stay closed:
 Landlock keeps processes without capabilities from inspecting less restricted ones."""
 
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
+_AUTOGROUP_TRIES, _AUTOGROUP_PAUSE_S = 20, 0.11
+
 
 @dataclass(frozen=True)
 class Limits:
     """Limits of one piece of work: seconds of wall clock and of processor time, MiB of resident memory, and MiB of any
     one file that it writes.
+
+    niceness: how far it steps back for other work on the machine, from 0, not at all, to 19 (see `step_back`).
     """
 
     wall_s: float
     memory_mb: int
     cpu_s: float = math.inf
     file_mb: float = math.inf
+    niceness: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,32 @@ def apply_limits(limits: Limits) -> None:
         soft, hard = resource.getrlimit(kind)
         if math.isfinite(most) and (soft == resource.RLIM_INFINITY or most < soft):
             resource.setrlimit(kind, (int(most), hard))
+
+
+def step_back(niceness: int) -> None:
+    """Let other work on this machine go first from now on. It needs no rights, and cannot be undone without them.
+
+    Of a core that two threads want, one that is `niceness` levels behind gets a share of 1 / (1 + 1.25 ** niceness): at
+    10, a tenth. A core that nobody else wants is its own. Call it in a process that leads its own session, before the
+    process starts threads: they inherit it.
+
+    Linux may weigh sessions instead of threads, as desktops do (autogroups, sched(7)): then the niceness of the session
+    counts. The kernel takes a new one ten times a second from all processes together, so it may have to be asked again.
+    A system that refuses, or knows no niceness, leaves the work as it is.
+    """
+    if not niceness:
+        return
+    with suppress(OSError):
+        os.nice(niceness)
+    for _ in range(_AUTOGROUP_TRIES):
+        try:
+            _AUTOGROUP.write_text(str(niceness))
+        except BlockingIOError:
+            time.sleep(_AUTOGROUP_PAUSE_S)
+        except OSError:  # no such kernel, or no Linux
+            return
+        else:
+            return
 
 
 def block_system_calls() -> bool:

@@ -19,6 +19,7 @@ from duikou.server import leniency, schemas, validation
 from duikou.server.probing import MediaProber
 from duikou.server.signed_urls import FileUrls
 from duikou.settings import Settings
+from duikou.tasks.analyses import digest_of
 from duikou.tasks.models import (
     AUDIO_SUFFIXES,
     PHOTO_SUFFIXES,
@@ -84,14 +85,14 @@ class Ingest:
         if bool(body.video_url) == bool(body.video_id):
             raise InputError("exactly one of video_url and video_id must be given.", field="video_url")
         await run_in_threadpool(self._service.require_disk)
-        await run_in_threadpool(self._service.require_identify_slot, caller.account)
         field = "video_id" if body.video_id else "video_url"
         media = await self._stored(caller, FileReference(body.video_id, body.video_url, field, VIDEO_SUFFIXES))
         if media is not None:
-            return await self._identify_stored(caller.account, media, field)
+            return await self._identify_stored(media, field)
         return await self._identify_url(caller.account, body.video_url or "")
 
     async def _identify_url(self, account: str, url: str) -> Identified:
+        await run_in_threadpool(self._service.require_identify_slot, account)  # before the bytes are fetched
         max_mb = self._settings.max_video_mb
         async with self.receiving(max_mb) as path:
             await self._fetch(url, path, max_mb, "video_url")
@@ -100,13 +101,14 @@ class Ingest:
             with _naming("video_url"):
                 return Identified(await self._service.identify(account, path, info), info)
 
-    async def _identify_stored(self, account: str, media: Media, field: str) -> Identified:
+    async def _identify_stored(self, media: Media, field: str) -> Identified:
         async with self._local(media) as path:
             info = await self._prober.video(path, field)
+            digest = await run_in_threadpool(digest_of, path)
         validation.check_video(info, field, any_size=self._settings.any_size)
         await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=True))
         with _naming(field):
-            return Identified(await self._service.identify_source(account, media), info)
+            return Identified(await self._service.identify_source(media, digest), info)
 
     # Tasks
 
@@ -193,6 +195,7 @@ class Ingest:
         except BaseException:
             await run_in_threadpool(self._service.remove_source, media)
             raise
+        await run_in_threadpool(self._service.keep_source, media)
 
     async def _submit(self, account: str, new: NewRender, body: schemas.CreateRequest) -> RenderTask:
         """Create a task. Where a concurrent request with the same external id was faster, its task."""

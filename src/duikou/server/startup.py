@@ -65,7 +65,8 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
     own_port: where the server listens, if not on the settings' port; callers' URLs must not lead there.
     Raises `StorageError`, and `InputError` where the settings' certificate cannot sign results.
     """
-    work, policy = work or Work(), ServicePolicy.of(settings)
+    work = work or Work()
+    policy = ServicePolicy.of(settings, work.analyser)
     with ExitStack() as opened:
         parts = _open_parts(settings, work, opened)
         accounts, outbox = Accounts(parts.database), Outbox(parts.database)

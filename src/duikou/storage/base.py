@@ -61,6 +61,12 @@ class Files(Protocol):
     def copy(self, key: str, to: Path) -> None:
         """Copy a stored file to a local path."""
 
+    def copy_folder(self, key: str, to: str) -> int:
+        """Copy every file below a folder to another folder, which is new; how many there were.
+
+        Where it fails, part of the copy may be left.
+        """
+
     def remove(self, key: str) -> None:
         """Remove a file, or everything below a folder; a missing one is no error."""
 

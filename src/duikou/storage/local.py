@@ -50,6 +50,20 @@ class LocalFiles:
         with storage_errors(key):
             shutil.copyfile(self._path(key), to)
 
+    def copy_folder(self, key: str, to: str) -> int:
+        """Copy every file below a folder to another folder, which is new; how many there were."""
+        count = 0
+        with storage_errors():
+            for stored in _walk(self._path(key), key, time.time()):
+                if not stat.S_ISREG(self._path(stored.key).lstat().st_mode):  # an empty folder
+                    continue
+                copy = self._path(to + stored.key.removeprefix(key))
+                self._make_top_folder(to)
+                copy.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
+                shutil.copyfile(self._path(stored.key), copy, follow_symlinks=False)
+                count += 1
+        return count
+
     def remove(self, key: str) -> None:
         """Remove a file or a folder; a missing one is no error."""
         path = self._path(key)

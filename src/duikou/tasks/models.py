@@ -15,7 +15,8 @@ from duikou.units import HOUR_MS
 VIDEO_SUFFIXES = (".mp4", ".mov")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
 PHOTO_SUFFIXES = (".jpg", ".png", ".webp")
-IDENTIFY_KEPT_MS = HOUR_MS  # how long a finished identify task is kept: its caller reads the end at once
+IDENTIFY_KEPT_MS = HOUR_MS  # how long a finished identify task is kept, whose callers read the end at once, and a
+# received video while its faces are not found: nobody knows it yet
 
 
 class MediaKind(StrEnum):
@@ -69,7 +70,11 @@ class FoundFaces:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """A video whose faces are known, until `expires_at`. rejected: as in `FoundFaces`."""
+    """A video whose faces are known, until `expires_at`. rejected: as in `FoundFaces`.
+
+    digest: of the video's bytes. analyser: the version of what found the faces. Both are empty in sessions of former
+    versions, of which no other session is made.
+    """
 
     id: str
     account: str
@@ -78,10 +83,25 @@ class SessionRecord:
     created_at: int
     expires_at: int
     rejected: tuple[FaceWarning, ...] = ()
+    digest: str = ""
+    analyser: str = ""
 
     def face(self, face_id: str) -> FaceRecord | None:
         """The face of that id, or `None`."""
         return next((face for face in self.faces if face.id == face_id), None)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found in a video, as a session holds it. Its tracks and pictures are in that session's folder.
+
+    digest, analyser: as in `SessionRecord`.
+    """
+
+    session_id: str
+    found: FoundFaces
+    digest: str
+    analyser: str
 
 
 @dataclass(frozen=True)
@@ -158,10 +178,16 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class IdentifyTask(Task):
-    """The identification of a video's faces. session_id: the session that it made, `None` until it succeeds."""
+    """The identification of a video's faces.
+
+    session_id: the session that it made, `None` until it succeeds. digest: of the video's bytes; equal calls of one
+    account share a task. callers: how many of them wait for it.
+    """
 
     queue: Queue = Queue.IDENTIFY
     session_id: str | None = None
+    digest: str = ""
+    callers: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,6 +100,14 @@ def sweep(store: Store, files: Files, batch: int = BATCH) -> int:
     return sum(swept.values())
 
 
+def drop_unanswered(store: Store, files: Files, media_id: str) -> None:
+    """Remove a received video where nothing came of it: see `MediaStore.unanswered`."""
+    media = store.media.unanswered(media_id)
+    if media is not None:
+        files.remove(media.key)
+        store.media.remove(media.id)
+
+
 def remove_orphans(
     store: Store, files: Files, older_than_s: float = 0.0, stopping: threading.Event | None = None
 ) -> int:

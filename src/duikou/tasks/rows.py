@@ -15,7 +15,9 @@ from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.models import (
+    Analysis,
     FaceRecord,
+    FoundFaces,
     IdentifyTask,
     Media,
     MediaKind,
@@ -55,14 +57,32 @@ def session_row(session: SessionRecord) -> dict[str, Any]:
         "rejected": [asdict(reason) for reason in session.rejected],
         "created_at": session.created_at,
         "expires_at": session.expires_at,
+        "digest": session.digest,
+        "analyser": session.analyser,
     }
 
 
 def session_from(row: Values, source: Media) -> SessionRecord:
     """The session of a row, on its source."""
+    analysis = analysis_from(row)
+    return SessionRecord(
+        id=row["id"],
+        account=row["account"],
+        source=source,
+        faces=analysis.found.faces,
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        rejected=analysis.found.rejected,
+        digest=analysis.digest,
+        analyser=analysis.analyser,
+    )
+
+
+def analysis_from(row: Values) -> Analysis:
+    """The analysis that the session of a row holds."""
     faces = tuple(_face_from(face) for face in row["faces"])
     rejected = tuple(_warning_from(reason) for reason in row["rejected"])
-    return SessionRecord(row["id"], row["account"], source, faces, row["created_at"], row["expires_at"], rejected)
+    return Analysis(row["id"], FoundFaces(faces, rejected), row["digest"], row["analyser"])
 
 
 def _face_json(face: FaceRecord) -> dict[str, Any]:
@@ -88,7 +108,7 @@ def _warning_from(value: Mapping[str, Any]) -> FaceWarning:
 
 def task_row(task: Task) -> dict[str, Any]:
     """Every column of a task; also its JSON in the outbox."""
-    return _NOT_RENDERED | task_columns({field.name: getattr(task, field.name) for field in fields(task)})
+    return _OF_ONE_TYPE | task_columns({field.name: getattr(task, field.name) for field in fields(task)})
 
 
 def task_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +126,9 @@ def task_from(values: Values) -> Task:
     """The task of a row, or of JSON in the outbox."""
     if _queue(values.get("queue", Queue.RENDER)) is not Queue.IDENTIFY:
         return render_task_from(values)
-    return IdentifyTask(**_common(values), session_id=values["session_id"] or None)
+    values = {**_LATER_COLUMNS, **values}
+    own = {"session_id": values["session_id"] or None, "digest": values["digest"], "callers": values["callers"]}
+    return IdentifyTask(**_common(values), **own)
 
 
 def render_task_from(values: Values) -> RenderTask:
@@ -210,7 +232,7 @@ _COLUMNS: dict[str, Callable[[Any], dict[str, Any]]] = {
 """Fields that have other columns than one of their own name."""
 _NONE = {"began_at": 0, "expires_at": 0, "fault": "", "session_id": "", "sync_mode": ""}
 """What a column holds where the field is `None`; any other holds NULL."""
-_NOT_RENDERED: dict[str, Any] = {
+_OF_ONE_TYPE: dict[str, Any] = {
     "external_id": None,
     "former_external_id": None,
     "fingerprint": "",
@@ -219,8 +241,10 @@ _NOT_RENDERED: dict[str, Any] = {
     "watermark": False,
     **_callback_columns(None),
     **_result_columns(None),
+    "digest": "",
+    "callers": 1,
 }
-"""The columns of a render in the row of an identify task."""
+"""The columns that only renders or only identify tasks have, in the row of the other type."""
 _LATER_COLUMNS: dict[str, Any] = {
     "sync_mode": "",
     "watermark": False,
@@ -235,6 +259,8 @@ _LATER_COLUMNS: dict[str, Any] = {
     "request_id": "",
     "trace": "",
     "former_external_id": None,
+    "digest": "",
+    "callers": 1,
 }
 """Columns that came after the first version: JSON of former versions lacks them."""
 _FORMER_QUEUES = {"analysis": "identify"}

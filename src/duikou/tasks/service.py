@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
-from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
+from duikou.errors import DuikouError, WorkerError
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
-from duikou.sandbox.process import LimitError, StoppedError
+from duikou.sandbox.process import StoppedError
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.storage.base import Files
 from duikou.storage.data_folder import DataFolder
+from duikou.tasks.analyses import ABANDONED, Analyses, AnalysisPolicy, digest_of
 from duikou.tasks.dispatcher import Dispatcher
 from duikou.tasks.models import (
     AUDIO_SUFFIXES,
@@ -36,30 +36,21 @@ from duikou.tasks.models import (
     RenderTask,
     SessionRecord,
     TaskCallback,
-    TaskSource,
 )
 from duikou.tasks.neglect import NeglectMonitor
+from duikou.tasks.new import new_task
+from duikou.tasks.retention import drop_unanswered
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import TaskLimits
 from duikou.tasks.waiting import CompletionWaiter
-from duikou.telemetry.traces import traces
 from duikou.units import DAY_MS, HOUR_MS
 
 RECENT_PACES = 20  # the median of that many recent tasks predicts the next one
 FIRST_PACE = 4.0  # seconds of work for each second of video before there is any: 1080p on two cores (make bench)
 
 CANCELLED = "The task was cancelled by its caller."
-ABANDONED = "nobody waits for it any more"
 UNEXPECTED = "something unexpected is wrong; the server's log has the details"
-ERRORS: dict[Fault, type[DuikouError]] = {
-    Fault.LIMIT: LimitError,
-    Fault.MODEL: ModelError,
-    Fault.STORAGE: StorageError,
-    Fault.WORKER: WorkerError,
-    Fault.CANCELLED: StoppedError,
-}
-"""What a caller of `identify` gets; an input error is one of the video."""
 
 log = structlog.get_logger(__name__)
 
@@ -106,21 +97,28 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ServicePolicy:
-    """Limits and lifetimes. render_queue: of new renders. workers: renders that this server runs at once."""
+    """Limits and lifetimes. render_queue: of new renders. workers: renders that this server runs at once.
+
+    analyser: the version of what finds faces.
+    """
 
     keep_ms: int
+    session_ms: int
     upload_ms: int
+    analyser: str
     render_queue: Queue
     render_limits: TaskLimits
     identify_limits: TaskLimits
     workers: int
 
     @staticmethod
-    def of(settings: Settings) -> ServicePolicy:
+    def of(settings: Settings, analyser: str = "") -> ServicePolicy:
         """The policy of these settings."""
         return ServicePolicy(
             keep_ms=settings.media_days * DAY_MS,
+            session_ms=settings.session_hours * HOUR_MS,
             upload_ms=settings.upload_hours * HOUR_MS,
+            analyser=analyser,
             render_queue=Queue(settings.render_queue),
             render_limits=TaskLimits(settings.tasks_at_once, settings.queue_limit),
             identify_limits=TaskLimits(queue=settings.identify_limit),
@@ -148,7 +146,13 @@ class TaskService:
     def __init__(self, parts: ServiceParts, policy: ServicePolicy) -> None:
         self._parts, self._policy = parts, policy
         self._store, self._files, self._folder = parts.store, parts.files, parts.folder
-        self._waiter = CompletionWaiter(parts.store, parts.stopping, parts.neglect)
+        self._analyses = Analyses(
+            parts.store,
+            parts.files,
+            CompletionWaiter(parts.store, parts.stopping, parts.neglect),
+            parts.dispatcher.wake,
+            AnalysisPolicy(policy.analyser, policy.session_ms, policy.identify_limits),
+        )
 
     # State
 
@@ -208,13 +212,13 @@ class TaskService:
         return self._folder.reserve(megabytes)
 
     def add_media(self, account: str, new: NewMedia) -> Media:
-        """Store a received file; its local copy is taken over."""
+        """Store a received file; its local copy is taken over. A source is kept for long once its faces are found."""
         if new.suffix not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES):
             raise WorkerError(f"the worker process reported an unknown kind of file, {new.suffix!r}")
         media_id, at = new_id(), now_ms()
         key = keys.source_key(media_id, new.suffix)
         size = self._files.put(new.path, key)
-        until = at + (self._policy.upload_ms if new.kind is MediaKind.UPLOAD else self._policy.keep_ms)
+        until = at + (self._policy.upload_ms if new.kind is MediaKind.UPLOAD else IDENTIFY_KEPT_MS)
         media = Media(media_id, account, new.kind, key, new.suffix, size, new.duration_ms, at, until)
         self._store.media.add(media)
         return media
@@ -222,6 +226,10 @@ class TaskService:
     def add_source(self, account: str, received: Path, info: VideoInfo) -> Media:
         """Store a received video, which is taken over; info: its probe."""
         return self.add_media(account, NewMedia(received, MediaKind.SOURCE, f".{info.container}", info.duration_ms))
+
+    def keep_source(self, source: Media) -> None:
+        """Keep a received video for as long as any, because something came of it."""
+        self._store.media.extend(source.id, now_ms() + self._policy.keep_ms)
 
     def remove_source(self, source: Media) -> None:
         """Delete a video of which nothing could be made."""
@@ -276,37 +284,28 @@ class TaskService:
     async def identify(self, account: str, received: Path, info: VideoInfo) -> SessionRecord:
         """Find the faces of a received video, which is taken over; info: its probe.
 
-        Raises `MediaError`, `WorkerError`, and then keeps nothing.
+        Raises those of `identify_source`, and then keeps nothing, unless the search goes on: see `Analyses`.
         """
+        digest = await asyncio.to_thread(digest_of, received)
         source = await asyncio.to_thread(self.add_source, account, received, info)
         try:
-            return await self.identify_source(account, source)
+            session = await self._analyses.session(source, digest)
+            await asyncio.to_thread(self.keep_source, source)
         except BaseException:
-            self.remove_source(source)
+            await asyncio.shield(asyncio.to_thread(self._drop, source))
             raise
-
-    async def identify_source(self, account: str, source: Media) -> SessionRecord:
-        """Find the faces of a stored video. Raises `InputError`, `TooManyTasksError` and those of `ERRORS`."""
-        new = IdentifyTask(**_new_task(account, source))
-        task = await asyncio.to_thread(self._store.tasks.add, new, self._policy.identify_limits)
-        self._parts.dispatcher.wake(task.queue)
-        try:
-            await self._waiter.until_finished(task.id)
-        except BaseException:
-            self._store.tasks.cancel(task, ABANDONED, expires_at=now_ms() + IDENTIFY_KEPT_MS)
-            raise
-        ended = await asyncio.to_thread(self._store.tasks.get, task.id)
-        if not isinstance(ended, IdentifyTask):
-            raise StoppedError(ABANDONED)
-        if ended.fault is Fault.INPUT:
-            raise InputError(ended.reason, field="video")
-        if ended.fault is not None:
-            raise ERRORS[ended.fault](ended.reason)
-        session = await asyncio.to_thread(self.session, account, ended.session_id or "")
-        if session is None:
-            raise StorageError("the session that was found is gone")
-        log.info("session made", session_id=session.id, faces=len(session.faces))
         return session
+
+    async def identify_source(self, source: Media, digest: str) -> SessionRecord:
+        """Find the faces of a stored video; digest: of its bytes. Raises those of `Analyses.session`."""
+        return await self._analyses.session(source, digest)
+
+    def _drop(self, source: Media) -> None:
+        """Remove a source that came to nothing. Where that fails it is swept later."""
+        try:
+            drop_unanswered(self._store, self._files, source.id)
+        except Exception:
+            log.warning("a video cannot be removed", exc_info=True)
 
     # Tasks
 
@@ -338,7 +337,7 @@ class TaskService:
 
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
-        common = _new_task(account, new.source)
+        common = new_task(account, new.source)
         choices = []
         for number, (choice, audio, references) in enumerate(
             zip(new.choices, new.audio, new.references or [()] * len(new.choices), strict=True)
@@ -392,22 +391,8 @@ def resume(store: Store, files: Files, *, keep_ms: int) -> None:
     for task in store.tasks.unfinished():
         if isinstance(task, IdentifyTask):
             store.tasks.cancel(task, ABANDONED, expires_at=now_ms() + IDENTIFY_KEPT_MS)
+            drop_unanswered(store, files, task.source.id)
         elif task.status is TaskStatus.PROCESSING:
             files.remove(keys.attempt_key(task.id, task.attempt))  # half a result, and temporary files
             reason = "the server stopped while it worked on it"
             store.tasks.retry(task, reason, Fault.WORKER, expires_at=now_ms() + keep_ms)
-
-
-def _new_task(account: str, source: Media) -> dict[str, Any]:
-    """The fields that every new task on a video has, created by the current call."""
-    at = now_ms()
-    return {
-        "id": new_id(),
-        "account": account,
-        "source": TaskSource(source.id, source.suffix, source.duration_ms),
-        "not_before": at,
-        "created_at": at,
-        "updated_at": at,
-        "request_id": str(structlog.contextvars.get_contextvars().get("request_id", "")),
-        "trace": traces.here(),
-    }

@@ -25,7 +25,7 @@ class CompletionWaiter:
 
     def __init__(self, store: Store, stopping: threading.Event, neglect: NeglectMonitor) -> None:
         self._store, self._stopping, self._neglect = store, stopping, neglect
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._polling: asyncio.Task[None] | None = None
 
     async def until_finished(self, task_id: str) -> None:
@@ -33,13 +33,16 @@ class CompletionWaiter:
 
         Raises `StoppedError` where this process stops before, or where no worker takes any task.
         """
-        future = self._waiting[task_id] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(task_id, []).append(future)
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
         try:
             await future
         finally:
-            self._waiting.pop(task_id, None)
+            self._waiting[task_id].remove(future)
+            if not self._waiting[task_id]:
+                del self._waiting[task_id]
 
     async def _poll(self) -> None:
         while self._waiting:
@@ -54,13 +57,12 @@ class CompletionWaiter:
                 log.warning("what is waited for cannot be asked for", exc_info=True)
                 await asyncio.sleep(OUTAGE_POLL_S)
                 continue
-            for task_id in finished:
-                future_of = self._waiting.get(task_id)
-                if future_of is not None and not future_of.done():
-                    future_of.set_result(None)
+            for future in self._pending(finished):
+                future.set_result(None)
 
     def _give_up(self, task_ids: Iterable[str], reason: str) -> None:
-        for task_id in task_ids:
-            future = self._waiting.get(task_id)
-            if future is not None and not future.done():
-                future.set_exception(StoppedError(reason))
+        for future in self._pending(task_ids):
+            future.set_exception(StoppedError(reason))
+
+    def _pending(self, task_ids: Iterable[str]) -> list[asyncio.Future[None]]:
+        return [one for task_id in task_ids for one in self._waiting.get(task_id, ()) if not one.done()]

@@ -44,6 +44,12 @@ stage_seconds = Histogram(
     "duikou_stage_seconds", "Time that tasks spent in each stage.", ["stage"], buckets=STAGE_S, registry=registry
 )
 in_hand = Gauge("duikou_in_hand", "Tasks that this process is running.", registry=registry)
+sessions_made = Counter(
+    "duikou_sessions",
+    "Sessions by how their faces were found: analysed, shared with an equal call, or kept from an earlier one.",
+    ["how"],
+    registry=registry,
+)
 answers = Counter(
     "duikou_answers", "Answers of the HTTP interface by code of the contract.", ["code"], registry=registry
 )

@@ -14,6 +14,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -27,9 +29,10 @@ from duikou.workers.executor import Executor
 
 try:
     import celery
-    from celery import signals
+    from celery import bootsteps, signals
     from celery.exceptions import CPendingDeprecationWarning, Reject, SecurityWarning
     from kombu.entity import Queue as MessageQueue
+    from kombu.messaging import Consumer
 except ImportError as error:  # pragma: no cover - a machine without the extra
     raise StorageError("broker_url: a fleet needs Celery; install duikou[fleet]") from error
 
@@ -38,6 +41,7 @@ BROKER_TIMEOUT_S = 5.0  # for the broker to answer a sender
 RETRY_S = 1.0  # between attempts to reach the broker
 RESEND_EVERY_S = 2.0  # between two comparisons of waiting tasks and messages
 MAX_RESENT = 1000  # messages at once where many were lost; more follow once they are used up
+SEARCHES_IN_A_ROW = 10  # for one message; RabbitMQ takes a message back that is not acknowledged for half an hour
 REDIS_VISIBILITY = 2  # times the longest task, after which Redis delivers an unacknowledged message again
 
 REFUSALS = (
@@ -249,15 +253,14 @@ def work(
 ) -> None:
     """Run tasks of these queues, `concurrency` at once, until SIGTERM or SIGINT.
 
+    Where the queues hold renders too, a search for faces has a place of its own beside them: its caller waits.
     After the signal no task is started; running ones may finish within `worker_drain_s` and are handed back after that.
     A second signal hands them back at once.
     """
     app, draining = application(settings), threading.Event()
-    processes: queue.LifoQueue[SandboxProcess] = queue.LifoQueue()
-    for _ in range(concurrency):
-        process = executor.new_process()
-        process.start()  # imports take seconds: no task waits for them
-        processes.put(process)
+    opened = ExitStack()
+    opened.callback(executor.join)
+    processes = opened.enter_context(_children(executor, concurrency, stopping))
 
     @app.task(name=MESSAGE, shared=False)  # type: ignore[untyped-decorator]
     def _work(name: str) -> None:
@@ -283,14 +286,43 @@ def work(
         if ready is not None:
             ready()
 
-    signals.setup_logging.connect(_leave_logging)
+    with opened:
+        for signal, receiver in (
+            (signals.setup_logging, _leave_logging),
+            (signals.worker_shutting_down, drain),
+            (signals.worker_ready, started),
+        ):
+            signal.connect(receiver)
+            opened.callback(signal.disconnect, receiver)
+        executor.start()
+        others = opened.enter_context(_searching(app, executor, queues, draining))
+        worker = _celery_worker(app, others, concurrency)
+        worker.start()
+        if worker.exitcode:  # Celery has logged why
+            raise StorageError("broker_url: the message broker has ended the connection for good; see the log")
+
+
+@contextmanager
+def _children(executor: Executor, count: int, stopping: threading.Event) -> Iterator[queue.LifoQueue[SandboxProcess]]:
+    """Child processes that are ready for work. At the end everything stops."""
+    processes: queue.LifoQueue[SandboxProcess] = queue.LifoQueue()
+    try:
+        for _ in range(count):
+            process = executor.new_process()
+            process.start()  # imports take seconds: no task waits for them
+            processes.put(process)
+        yield processes
+    finally:
+        stopping.set()
+        while not processes.empty():
+            processes.get().stop()
+
+
+def _celery_worker(app: celery.Celery, queues: Sequence[Queue], concurrency: int) -> Any:
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickles read as root: messages here are JSON
     delayed = logging.getLogger("kombu.transport.native_delayed_delivery")
     delayed.setLevel(logging.ERROR)  # it warns about delayed messages, which nobody sends
-    signals.worker_shutting_down.connect(drain)
-    signals.worker_ready.connect(started)
-    executor.start()
-    consumer = app.Worker(
+    worker = app.Worker(
         pool="threads",
         concurrency=concurrency,
         queues=[queue_name(name) for name in queues],
@@ -302,18 +334,82 @@ def work(
     )
     # The warning says that running tasks go on while the broker is away, as they should. Making a worker enables it.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+    return worker
+
+
+@contextmanager
+def _searching(
+    app: celery.Celery, executor: Executor, queues: Sequence[Queue], draining: threading.Event
+) -> Iterator[list[Queue]]:
+    """Give searches for faces a place of their own where a worker has other queues too: their callers wait.
+
+    Yields the queues that are left. At the end it starts no search and waits for the one that runs.
+    """
+    others: list[Queue] = [name for name in queues if name is not Queue.IDENTIFY]
+    if Queue.IDENTIFY not in queues or not others:
+        yield list(queues)
+        return
+    searches = _Searches(app, executor, draining)
+    app.steps["consumer"].add(searches.step())
     try:
-        consumer.start()
-        if consumer.exitcode:  # Celery has logged why
-            raise StorageError("broker_url: the message broker has ended the connection for good; see the log")
+        yield others
     finally:
-        signals.setup_logging.disconnect(_leave_logging)
-        signals.worker_shutting_down.disconnect(drain)
-        signals.worker_ready.disconnect(started)
-        stopping.set()
-        while not processes.empty():
-            processes.get().stop()
-        executor.join()
+        draining.set()
+        searches.join()
+
+
+class _Searches:
+    """Searches for faces beside the renders of a worker: a thread and a child of their own, and a consumer that takes
+    one message at a time.
+    """
+
+    def __init__(self, app: celery.Celery, executor: Executor, draining: threading.Event) -> None:
+        self._app, self._executor, self._draining = app, executor, draining
+        self._process = executor.new_process()
+        self._process.start()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"duikou-{Queue.IDENTIFY}")
+
+    def step(self) -> type[Any]:
+        """The step of Celery's worker that consumes the messages; it starts again with each connection."""
+        searches = self
+
+        class Step(bootsteps.ConsumerStep):  # type: ignore[misc]
+            def __init__(self, parent: Any, **options: Any) -> None:
+                self._parent = parent
+                super().__init__(parent, **options)
+
+            def get_consumers(self, channel: Any) -> list[Any]:
+                queues = [searches._app.amqp.queues[queue_name(Queue.IDENTIFY)]]
+                make: Any = Consumer
+                consumer = make(channel, queues, on_message=self._receive)
+                consumer.qos(prefetch_count=1)
+                return [consumer]
+
+            def _receive(self, message: Any) -> None:
+                def acknowledge() -> None:  # in Celery's own thread
+                    with suppress(Exception):  # a new connection: the message comes again, and finds nothing to do
+                        message.ack()
+
+                searches._thread.submit(searches._search, lambda: self._parent.call_soon_ack(acknowledge))
+
+        return Step
+
+    def join(self) -> None:
+        """Wait, once no message arrives any more, until nothing runs here."""
+        self._thread.shutdown()
+        self._process.stop()
+
+    def _search(self, acknowledge: Callable[[], object]) -> None:
+        """Do what waits. A message that is not acknowledged, because the worker stops, goes to another one."""
+        try:
+            for _ in range(SEARCHES_IN_A_ROW):
+                if self._draining.is_set():
+                    return
+                if not self._executor.run_next(Queue.IDENTIFY, self._process):
+                    break
+        except Exception:  # what waits gets another message
+            log.exception("cannot search for faces")
+        acknowledge()
 
 
 def _leave_logging(*_: object, **__: object) -> None:

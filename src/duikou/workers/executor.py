@@ -34,6 +34,7 @@ from duikou.tasks.models import (
     SessionRecord,
     Task,
 )
+from duikou.tasks.retention import drop_unanswered
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.errors import IdTakenError
@@ -43,6 +44,7 @@ from duikou.units import DAY_MS, HOUR_MS
 from duikou.workers.heartbeat import HeartbeatWriter, Lease
 from duikou.workers.work import RenderJob, Work
 
+STEP_BACK = 10  # niceness of renders: they get a tenth of a core that something else wants, so that none starves
 OUTCOME_RETRY_S = 1.0  # between attempts at writing an outcome while the database refuses
 HEARTBEAT_S = 0.5  # of an embedded server, whose user watches the progress
 SHARED_HEARTBEAT_S = 2.0  # in a fleet: a database bears a thousand workers at this pace
@@ -81,8 +83,9 @@ class WorkPolicy:
                 certificates.import_self_signed(folder.root, shared)
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
         identifying = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
+        rendering = replace(usual, niceness=STEP_BACK)
         return WorkPolicy(
-            {Queue.IDENTIFY: identifying, Queue.RENDER: usual, Queue.GPU: usual},
+            {Queue.IDENTIFY: identifying, Queue.RENDER: rendering, Queue.GPU: rendering},
             configured(settings, folder.root),
             settings.media_days * DAY_MS,
             settings.session_hours * HOUR_MS,
@@ -143,6 +146,8 @@ class Executor:
             self._heartbeat.lease(task) as lease,
         ):
             self._write_outcome(self._attempt(task, process, lease, span))
+            if isinstance(task, IdentifyTask):
+                self._drop_unanswered(task)
         return True
 
     def _has_room(self) -> bool:
@@ -167,6 +172,13 @@ class Executor:
                 log.exception("cannot write the outcome of a task")
                 if self._stopping.wait(OUTCOME_RETRY_S):
                     return
+
+    def _drop_unanswered(self, task: IdentifyTask) -> None:
+        """Remove the video of a search that has ended without a session: its caller may be gone."""
+        try:
+            drop_unanswered(self._store, self._files, task.source.id)
+        except Exception:  # it is swept later
+            log.warning("a video cannot be removed", exc_info=True)
 
     def _attempt(self, task: Task, process: SandboxProcess, lease: Lease, span: Span) -> Outcome:
         identifying = isinstance(task, IdentifyTask)
@@ -249,7 +261,17 @@ class Executor:
         at = now_ms()
         session_id = keys.session_of(made)
         expires_at = at + self._policy.session_ms
-        session = SessionRecord(session_id, task.account, source, found.faces, at, expires_at, found.rejected)
+        session = SessionRecord(
+            id=session_id,
+            account=task.account,
+            source=source,
+            faces=found.faces,
+            created_at=at,
+            expires_at=expires_at,
+            rejected=found.rejected,
+            digest=task.digest,
+            analyser=self._work.analyser,
+        )
         return lambda: self._found(task, made, session)
 
     def _found(self, task: IdentifyTask, made: str, session: SessionRecord) -> None:

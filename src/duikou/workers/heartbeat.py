@@ -1,7 +1,8 @@
 """Heartbeats for the tasks that this process works on: one write for all of them, with the progress of each.
 
 By missing heartbeats the fleet notices that nobody works on an attempt any more. The answer to a heartbeat says which
-attempts no longer count, because their task was cancelled or given to another worker.
+attempts no longer count, because their task was cancelled or given to another worker. It also says for which searches
+for faces no caller waits any more; those are ended here, where their progress is known.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from contextlib import contextmanager
 
 import structlog
 
-from duikou.tasks.models import Task
+from duikou.database.ids import now_ms
+from duikou.tasks.analyses import ABANDONED
+from duikou.tasks.models import IDENTIFY_KEPT_MS, IdentifyTask, Task
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import Heartbeat
 from duikou.telemetry import metrics
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
+
+RETURN_S = 15.0  # that an abandoned search goes on: clients that give up try again, and send the video before they wait
+LAST_THIRD = 2 / 3  # a search that is further is finished and kept, whoever waits
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +37,7 @@ class Lease:
         self.wanted = True
         self._news = news
         self._stage, self._share, self._since = "", 0.0, time.monotonic()
+        self._alone_since: float | None = None
         self._span = Span()
 
     def report(self, stage: str, share: float) -> None:
@@ -42,6 +49,15 @@ class Lease:
             self._stage, self._share = stage, share
             self._news.set()
         self._share = share
+
+    def abandoned(self, *, unattended: bool) -> bool:
+        """Whether to end a search for faces. unattended: no caller waits for it now."""
+        if not unattended:
+            self._alone_since = None
+            return False
+        now = time.monotonic()
+        self._alone_since = self._alone_since or now
+        return self._share < LAST_THIRD and now - self._alone_since >= RETURN_S
 
     def close(self) -> None:
         """Count the time of the stage that has ended."""
@@ -103,12 +119,21 @@ class HeartbeatWriter:
             with self._lock:
                 leases = list(self._leases.values())
             try:
-                lost = self._store.queue.record_heartbeats([lease.beat() for lease in leases]) if leases else set()
+                self._beat(leases)
                 failing = False
             except Exception as error:
                 if not failing:  # logged once per outage of the database
                     log.warning("heartbeats cannot be written", error=repr(error), exc_info=True)
                 failing = True
-                continue
-            for lease in leases:
-                lease.wanted = lease.wanted and lease.task.id not in lost
+
+    def _beat(self, leases: list[Lease]) -> None:
+        """Write one heartbeat for each, and stop what is not wanted."""
+        if not leases:
+            return
+        attention = self._store.queue.record_heartbeats([lease.beat() for lease in leases])
+        for lease in leases:
+            task = lease.task
+            lease.wanted = lease.wanted and task.id not in attention.lost
+            unattended = lease.wanted and task.id in attention.unattended
+            if isinstance(task, IdentifyTask) and lease.abandoned(unattended=unattended):
+                lease.wanted = not self._store.tasks.abandon(task, ABANDONED, expires_at=now_ms() + IDENTIFY_KEPT_MS)

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duikou
@@ -24,6 +24,7 @@ from duikou.provenance.producer import Producer
 from duikou.sandbox.restrictions import AllowedPaths
 from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
 from duikou.timebase import Interval, Milliseconds
+from duikou.workers.version import code_version
 
 FINDING = 0.3
 """Approximate share of the time of a render that finds the faces itself."""
@@ -150,7 +151,8 @@ def _temporary_files(folder: Path) -> Iterator[None]:
 class Work:
     """What workers can do. Each entry is a function of a module, since the child imports it by its name.
 
-    preload: the module that imports all that these functions need.
+    preload: the module that imports all that these functions need. analyser: the version of `identify`; what another
+    version found is not used again.
     """
 
     probe_video: Callable[[Path, str, Progress], VideoInfo] = probe_video
@@ -160,3 +162,4 @@ class Work:
     identify: Callable[[Path, Path, Progress], FoundFaces] = identify
     render: Callable[[RenderJob, Progress], int] = render
     preload: str = "duikou.workers.preload"
+    analyser: str = field(default_factory=code_version)

@@ -11,6 +11,7 @@ from duikou.database.engine import Database
 from duikou.tasks.models import Media, MediaKind, Task
 from duikou.tasks.rows import media_from, task_from
 from duikou.tasks.states import UNFINISHED
+from duikou.tasks.store.media import needed_by_session, needed_by_task
 
 
 class ExpiryStore:
@@ -28,10 +29,10 @@ class ExpiryStore:
             return list(connection.scalars(query))
 
     def sources(self, limit: int) -> list[Media]:
-        """Expired sources and uploads that neither a session nor an unfinished task needs."""
+        """Expired sources and uploads that no session and no unfinished task needs."""
         t = tables.media
-        needed = sa.or_(sa.exists().where(tables.sessions.c.source_id == t.c.id), _starts_a_task(t.c.id))
-        query = sa.select(t).where(t.c.kind != MediaKind.RESULT, t.c.expires_at <= self._clock(), ~needed).limit(limit)
+        over = (t.c.kind != MediaKind.RESULT, t.c.expires_at <= self._clock())
+        query = sa.select(t).where(*over, ~needed_by_session(), ~needed_by_task()).limit(limit)
         with self._database.reading() as connection:
             return [media_from(row._mapping) for row in connection.execute(query)]
 
@@ -40,8 +41,8 @@ class ExpiryStore:
         t = tables.tasks
         needed = sa.or_(
             sa.exists().where(tables.sessions.c.source_id.in_((t.c.result_id, t.c.watermark_id))),
-            _starts_a_task(t.c.result_id),
-            _starts_a_task(t.c.watermark_id),
+            needed_by_task(t.c.result_id),
+            needed_by_task(t.c.watermark_id),
         )
         query = (
             sa.select(t)
@@ -63,9 +64,3 @@ class ExpiryStore:
         query = sa.union_all(*(sa.select(t.c.id, attempt).where(t.c.id.in_(wanted)) for t, attempt in columns))
         with self._database.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _starts_a_task(media_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether an unfinished task starts from that video: where it finds the face itself, no session keeps it."""
-    task = tables.tasks.alias()
-    return sa.exists().where(task.c.source_id == media_id, task.c.status.in_(UNFINISHED))

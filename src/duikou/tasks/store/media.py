@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from duikou.database import tables
 from duikou.database.engine import Database
-from duikou.tasks.models import Media
+from duikou.tasks.models import IDENTIFY_KEPT_MS, Media, MediaKind
 from duikou.tasks.rows import media_from, media_row
+from duikou.tasks.states import UNFINISHED
 
 
 class MediaStore:
@@ -42,6 +43,12 @@ class MediaStore:
             change = sa.update(t).where(t.c.id == media_id, t.c.expires_at < expires_at)
             connection.execute(change.values(expires_at=expires_at))
 
+    def unanswered(self, media_id: str) -> Media | None:
+        """A received video whose faces no caller was told, and are neither known nor looked for; else `None`."""
+        t = tables.media
+        fresh = (t.c.kind == MediaKind.SOURCE, t.c.expires_at <= t.c.created_at + IDENTIFY_KEPT_MS)
+        return self._one(t.c.id == media_id, *fresh, ~needed_by_session(), ~needed_by_task())
+
     def remove(self, media_id: str) -> None:
         """Delete the row of a file."""
         with self._database.writing() as connection:
@@ -60,3 +67,14 @@ class MediaStore:
 def insert_media(connection: sa.Connection, media: Media) -> None:
     """Insert a new file within the caller's transaction."""
     connection.execute(sa.insert(tables.media).values(media_row(media)))
+
+
+def needed_by_session() -> sa.ColumnElement[bool]:
+    """Whether a session starts from the file of a query's row."""
+    return sa.exists().where(tables.sessions.c.source_id == tables.media.c.id)
+
+
+def needed_by_task(media_id: sa.ColumnElement[str] = tables.media.c.id) -> sa.ColumnElement[bool]:
+    """Whether an unfinished task starts from it. media_id: in a query on other rows, the column of the file's id."""
+    t = tables.tasks.alias()
+    return sa.exists().where(t.c.source_id == media_id, t.c.status.in_(UNFINISHED))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,16 @@ class Heartbeat:
     task: Task
     stage: str
     progress: float
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What the outside thinks of attempts, by task id. lost: those that are no longer current. unattended: identify
+    tasks for which no caller waits.
+    """
+
+    lost: frozenset[str] = frozenset()
+    unattended: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -86,9 +96,10 @@ class QueueStore:
                 connection.execute(sa.insert(tables.attempts).values(began))
             return claimed
 
-    def record_heartbeats(self, heartbeats: Iterable[Heartbeat]) -> set[str]:
-        """Write that attempts are alive and how far they are; the ids of tasks whose attempt is no longer current."""
-        t, lost = tables.tasks, set()
+    def record_heartbeats(self, heartbeats: Sequence[Heartbeat]) -> Attention:
+        """Write that attempts are alive and how far they are."""
+        t, lost, unattended = tables.tasks, set(), set()
+        identifying = [one.task.id for one in heartbeats if one.task.queue is Queue.IDENTIFY]
         with self._database.writing() as connection:
             for one in heartbeats:
                 change = (
@@ -99,7 +110,10 @@ class QueueStore:
                 )
                 if connection.execute(change).rowcount != 1:
                     lost.add(one.task.id)
-        return lost
+            if identifying:
+                query = sa.select(t.c.id).where(t.c.id.in_(identifying), t.c.callers <= 0)
+                unattended = set(connection.scalars(query))
+        return Attention(frozenset(lost), frozenset(unattended - lost))
 
     def heartbeats(self) -> dict[tuple[str, int], int]:
         """The heartbeat counter of every running attempt, by task id and attempt number."""

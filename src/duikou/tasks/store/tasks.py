@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import structlog
 from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.tasks import outbox
-from duikou.tasks.models import Attempt, IdentifyTask, Media, RenderTask, SessionRecord, Task, TaskResult
+from duikou.tasks.models import Analysis, Attempt, IdentifyTask, Media, RenderTask, SessionRecord, Task, TaskResult
 from duikou.tasks.rows import render_task_from, task_from, task_row
 from duikou.tasks.states import (
     MAX_TRIES,
@@ -27,7 +28,7 @@ from duikou.tasks.states import (
 from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError
 from duikou.tasks.store.media import insert_media
 from duikou.tasks.store.queue import NO_LIMITS, TaskLimits, check_room, turn_of
-from duikou.tasks.store.sessions import insert_session
+from duikou.tasks.store.sessions import insert_session, kept_analysis
 from duikou.tasks.store.transition import change_status
 
 T = TypeVar("T", bound=Task)
@@ -54,21 +55,46 @@ class TaskStore:
         """
         external_id = task.external_id if isinstance(task, RenderTask) else None
         try:
-            with self._database.writing() as connection:
-                self._database.one_by_one(connection, f"tasks of {task.account}")
+            with self._one_by_one(task) as connection:
                 if external_id is not None:
                     self._free(connection, task.account, external_id, replaces)
-                check_room(connection, task.account, task.queue, limits)
-                task = replace(task, turn=turn_of(connection, task))
-                connection.execute(sa.insert(tables.tasks).values(task_row(task)))
-                outbox.add(connection, task, self._clock())
+                task = self._insert(connection, task, limits)
         except sa.exc.IntegrityError as error:
             if external_id is not None and self.find_by_external_id(task.account, external_id):
                 raise ExternalIdTaken(external_id) from error
             raise
-        session_id = (task.session_id if isinstance(task, RenderTask) else None) or ""
-        log.info("task submitted", task_id=task.id, session_id=session_id, queue=str(task.queue))
+        _log_submitted(task)
         return task
+
+    def share(self, task: IdentifyTask, analyser: str, limits: TaskLimits = NO_LIMITS) -> IdentifyTask | Analysis:
+        """What finds, or has found, the faces of the same bytes for the same account; else the new task, inserted.
+
+        Of calls at the same moment one inserts its task, and the others join it. Whoever gets a task that is not over
+        waits for it, or has to `leave` it. Raises `TooManyTasksError` for a new task.
+        """
+        with self._one_by_one(task) as connection:
+            # In this order: a task that ends in between has left its analysis.
+            found = _joined(connection, task) or kept_analysis(
+                connection, task.account, task.digest, analyser, now_ms=self._clock()
+            )
+            if found is not None:
+                return found
+            task = self._insert(connection, task, limits)
+        _log_submitted(task)
+        return task
+
+    def leave(self, task: IdentifyTask, reason: str, *, expires_at: int) -> bool:
+        """One caller waits no longer. Whether that ended the task: it was the last one, and the task had not begun."""
+        t = tables.tasks
+        fewer = sa.update(t).where(t.c.id == task.id, t.c.callers > 0).values(callers=t.c.callers - 1)
+        with self._database.writing() as connection:
+            connection.execute(fewer)
+            return self._end_abandoned(connection, task, TaskStatus.SUBMITTED, reason, expires_at=expires_at)
+
+    def abandon(self, task: IdentifyTask, reason: str, *, expires_at: int) -> bool:
+        """End a running task for which no caller waits. False where one does, or for a late writer."""
+        with self._database.writing() as connection:
+            return self._end_abandoned(connection, task, TaskStatus.PROCESSING, reason, expires_at=expires_at)
 
     def get(self, task_id: str) -> Task | None:
         """A task of any account, expired or not; `None` where it is gone."""
@@ -223,6 +249,32 @@ class TaskStore:
         held = sa.update(t).where(t.c.account == account, t.c.external_id == external_id, sa.or_(expired, replaced))
         connection.execute(held.values(external_id=None, former_external_id=external_id))
 
+    @contextmanager
+    def _one_by_one(self, task: Task) -> Iterator[sa.Connection]:
+        """A transaction that waits for those of other calls that create tasks of the same account."""
+        with self._database.writing() as connection:
+            self._database.one_by_one(connection, f"tasks of {task.account}")
+            yield connection
+
+    def _insert(self, connection: sa.Connection, task: T, limits: TaskLimits) -> T:
+        check_room(connection, task.account, task.queue, limits)
+        task = replace(task, turn=turn_of(connection, task))
+        connection.execute(sa.insert(tables.tasks).values(task_row(task)))
+        outbox.add(connection, task, self._clock())
+        return task
+
+    def _end_abandoned(
+        self, connection: sa.Connection, task: IdentifyTask, status: TaskStatus, reason: str, *, expires_at: int
+    ) -> bool:
+        """End a task of that status for which no caller waits."""
+        t = tables.tasks
+        row = connection.execute(sa.select(t).where(t.c.id == task.id).with_for_update()).one_or_none()
+        now = task_from(row._mapping) if row else None
+        if not isinstance(now, IdentifyTask) or now.callers > 0 or now.status is not status:
+            return False
+        changes = {"reason": reason, "fault": Fault.CANCELLED, "expires_at": expires_at}
+        return change_status(connection, now, TaskStatus.CANCELLED, changes, at=self._clock()) is not None
+
     def _change(self, task: Task, status: TaskStatus, changes: dict[str, Any], why: str = "") -> bool:
         with self._database.writing() as connection:
             return change_status(connection, task, status, changes, at=self._clock(), why=why) is not None
@@ -240,3 +292,22 @@ class TaskStore:
         t = tables.tasks
         kept = sa.or_(t.c.expires_at == 0, t.c.expires_at > self._clock())
         return t.c.account == account, t.c.queue.in_(RENDERING), kept
+
+
+def _joined(connection: sa.Connection, task: IdentifyTask) -> IdentifyTask | None:
+    """The unfinished task on the same bytes, with one caller more; or `None`."""
+    t = tables.tasks
+    same = (t.c.account == task.account, t.c.queue == Queue.IDENTIFY, t.c.digest == task.digest)
+    query = sa.select(t).where(*same, t.c.status.in_(UNFINISHED)).order_by(t.c.turn, t.c.id).limit(1)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    joined = task_from(row._mapping) if row else None
+    if not isinstance(joined, IdentifyTask):
+        return None
+    connection.execute(sa.update(t).where(t.c.id == joined.id).values(callers=t.c.callers + 1))
+    log.info("task joined", task_id=joined.id, callers=joined.callers + 1)
+    return replace(joined, callers=joined.callers + 1)
+
+
+def _log_submitted(task: Task) -> None:
+    session_id = task.session_id if isinstance(task, RenderTask) else ""
+    log.info("task submitted", task_id=task.id, session_id=session_id, queue=str(task.queue))
