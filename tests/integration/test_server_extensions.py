@@ -605,7 +605,7 @@ def test_the_video_whose_faces_these_are_is_told(client, site) -> None:
     content = stub_work.video(duration_ms=9_500)
     upload = client.post(FILES, content=content).json()["data"]
     data = client.post(IDENTIFY, json={"video_id": upload["id"]}).json()["data"]
-    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0}
+    told = {"duration": "9.5", "width": 1280, "height": 720, "frame_rate": 25.0, "warnings": []}
     assert data["video"] == {"id": upload["id"], "url": upload["url"], **told}
     video = identify(client, f"{site}/a.mp4")["video"]
     assert httpx.get(video["url"]).content == stub_work.video()
