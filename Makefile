@@ -52,7 +52,7 @@ test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
 	@$(BIN)/python -m pytest tests/media
 
 test-repeats: $(SETUP) ## the tests that try less in `make test`, in full
-	@DUIKOU_TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	@TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(SETUP) ## style, types and import directions
 	@$(BIN)/ruff check .

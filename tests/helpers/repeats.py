@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-FULL = os.environ.get("DUIKOU_TEST_REPEATS") == "full"
+FULL = os.environ.get("TEST_REPEATS") == "full"
 
 
 def repeats(full: int, quick: int) -> int:
-    """The full count where `DUIKOU_TEST_REPEATS` is `full`, else the quick one."""
+    """The full count where `TEST_REPEATS` is `full`, else the quick one."""
     return full if FULL else quick

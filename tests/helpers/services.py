@@ -45,7 +45,7 @@ STOP_S = 120
 POLL_S = 0.05
 PORTS = range(15_000, 32_000)  # below those of outgoing connections, which would take the port of a killed service
 LOG_TAIL = 4_000  # characters of a service's log that are shown where it does not start
-REQUIRED = "DUIKOU_TEST_SERVICES"  # `required`: a missing service fails a test instead of skipping it
+REQUIRED = "TEST_SERVICES"  # `required`: a missing service fails a test instead of skipping it
 HOST = "127.0.0.1"
 
 

@@ -727,9 +727,9 @@ def test_a_broker_survives_being_killed() -> None:
 def test_a_missing_service_skips_a_test_unless_it_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rabbit, "missing", classmethod(lambda cls: "no broker"))
     assert available("rabbit") == "no broker"
-    monkeypatch.delenv("DUIKOU_TEST_SERVICES", raising=False)
+    monkeypatch.delenv("TEST_SERVICES", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no broker"):
         need("rabbit")
-    monkeypatch.setenv("DUIKOU_TEST_SERVICES", "required")
+    monkeypatch.setenv("TEST_SERVICES", "required")
     with pytest.raises(pytest.fail.Exception, match="no broker"):
         need("rabbit")
