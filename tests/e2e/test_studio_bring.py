@@ -125,6 +125,7 @@ def test_a_video_comes_from_an_address_and_its_faces_are_shown(browser: Browser,
         expect(panel.get_by_text("my_film.mp4")).to_be_visible()
         expect(panel.get_by_text(studio.t("bring.facts", length="2.4", width=720, height=1280))).to_be_visible()
         expect(cards.nth(0)).to_contain_text(studio.t("faces.where", **{"from": "0:00.00"}, to="0:02.40"))
+        expect(cards.nth(0)).to_contain_text(studio.t("faces.speaks", times="0:00.20–0:01.50"))
         expect(cards.nth(0)).to_contain_text(studio.t("faces.fine"))
         expect(cards.nth(1)).to_contain_text(f"{studio.t('warning.small_face')} 0:00.00–0:00.80")
         expect(cards.nth(1).get_by_text("the lips are 28 px wide")).to_be_hidden()

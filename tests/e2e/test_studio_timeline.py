@@ -388,6 +388,10 @@ def test_speech_snaps_and_the_time_line_scrolls_in_itself(
         studio.say(other, number=2)
         place = studio.grip("place", sound)
         per_ms = page.locator(".tl-shown").first.evaluate("one => one.clientWidth") / CLIP_MS
+        speaks = page.locator(".tl-speaks")  # of the first face, in studio_work.find_two
+        times = {"from": "0:00.20", "to": f"0:{(CLIP_MS - 900) / 1000:05.2f}"}
+        assert speaks.get_attribute("title") == studio.t("timeline.speaks", number=1, **times)
+        assert speaks.evaluate("one => one.clientWidth") == pytest.approx(per_ms * (CLIP_MS - 1_100), abs=4)
         studio.drag(place, (per_ms * LEAVES_MS - per_ms * 2_000 + 4, 0), snap=True)
         assert value(place) == LEAVES_MS - 2_000  # its end lies at the end of the other face's interval
         studio.drag(place, (6 - per_ms * value(place), 0))

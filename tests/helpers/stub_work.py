@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from duikou.errors import InputError, MediaError, ModelError, StorageError
-from duikou.faces.track import FaceWarning
+from duikou.faces.track import FaceWarning, Speaking
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.progress import Progress
 from duikou.tasks.models import FaceRecord, FoundFaces
@@ -96,7 +96,9 @@ def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     for number, (start_ms, end_ms) in enumerate(what["faces"]):
         (folder / f"face_{number}.jpg").write_bytes(PICTURE)
         note = FaceWarning("small_face", "the face is 40 px wide", Interval(start_ms, start_ms + 1))
-        faces.append(FaceRecord(str(number), Interval(start_ms, end_ms), (note,), (10, 20, 300, 400)))
+        spoken = what.get("speaking", {}).get(str(number), ())
+        speaking = tuple(Speaking(Interval(start, end), score) for start, end, score in spoken)
+        faces.append(FaceRecord(str(number), Interval(start_ms, end_ms), (note,), (10, 20, 300, 400), speaking))
     rejected = tuple(FaceWarning(code, f"{code} is why", Interval(0, 10_000)) for code in what.get("rejected", ()))
     return FoundFaces(tuple(faces), rejected)
 
@@ -112,6 +114,10 @@ def die_once(mark: Path, progress: Progress) -> str:
 def identify_anything(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     (folder / "face_0.jpg").write_bytes(PICTURE)
     return FoundFaces((FaceRecord("0", Interval(0, 10_000)),))
+
+
+def identify_nobody(video: Path, folder: Path, progress: Progress) -> FoundFaces:
+    return FoundFaces((), (FaceWarning("unseen_lips", "a mask hides the lips", Interval(0, 500)),))
 
 
 def render(order: RenderJob, progress: Progress) -> int:
@@ -293,8 +299,10 @@ def identify_two(video: Path, folder: Path, progress: Progress) -> FoundFaces:
         (folder / f"face_{number}.jpg").write_bytes(PICTURE)
     note = FaceWarning("small_face", "the lips are 28 px wide", Interval(0, 800))
     late = FaceWarning("masked", "a mask hides the lips", Interval(0, 500))
-    first = FaceRecord("0", Interval(0, 3_000), (note,), (10, 20, 90, 120))
-    return FoundFaces((first, FaceRecord("1", Interval(400, 3_000), (), (900, 20, 200, 260))), (late,))
+    speaking = (Speaking(Interval(500, 2_900), 0.41),)
+    first = FaceRecord("0", Interval(0, 3_000), (note,), (10, 20, 90, 120), speaking)
+    second = FaceRecord("1", Interval(400, 3_000), (), (900, 20, 200, 260))
+    return FoundFaces((first, second), (late,))
 
 
 def copy(order: RenderJob, progress: Progress) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import stub_work
 
-from duikou.faces.track import FaceWarning
+from duikou.faces.track import FaceWarning, Speaking
 from duikou.media import decode
 from duikou.media.video import probe_video
 from duikou.progress import Progress
@@ -39,7 +39,7 @@ def find_two(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     shutil.copyfile(folder / "face_0.jpg", folder / "face_1.jpg")
     small = FaceWarning("small_face", "the lips are 28 px wide", Interval(0, 800))
     masked = FaceWarning("unseen_lips", "no lips were seen", Interval(0, 500))
-    first = FaceRecord("0", Interval(0, ms), (), FACE)
+    first = FaceRecord("0", Interval(0, ms), (), FACE, (Speaking(Interval(200, ms - 900), 0.41),))
     return FoundFaces((first, FaceRecord("1", Interval(0, ms - 600), (small,), (40, 700, 140, 180))), (masked,))
 
 

@@ -122,7 +122,7 @@ def test_a_job_that_fails_has_its_sentence_and_is_tried_again(
         write({"output": "a.mp4"}, {"output": "b.mp4", "trim": ":1500"}, {"output": "c.mp4", "face": "7"})
         for _ in range(2):
             status, told = batch(client, capsys, "--quiet")
-            assert (status, states(told)) == (1, ["failed"] * 3)
+            assert (status, states(told)) == (2, ["failed"] * 3)
         assert told["jobs"][0]["error"].startswith("references: no teeth show in it (task ")
         assert told["jobs"][1]["error"].startswith("trim: ")
         assert told["jobs"][2]["error"] == "face: the session has no face '7'; its faces: 0, 1."

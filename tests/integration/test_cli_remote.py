@@ -110,6 +110,7 @@ def test_faces_as_json_with_the_server_in_the_environment(
         "rejected": [rejected],
         "warnings": [],
     }
+    assert faces[0]["speaking"] == [{"start_ms": 500, "end_ms": 2900, "score": 0.41}]
     assert faces[1] == {
         "id": "1",
         "position": "right",
@@ -118,9 +119,26 @@ def test_faces_as_json_with_the_server_in_the_environment(
         "end_ms": 3000,
         "width": 200,
         "height": 260,
+        "speaking": [],
         "warnings": [],
         "picture": "pictures/face_1.jpg",
     }
+
+
+def test_auto_makes_the_one_speak_whom_the_server_has_found(
+    server: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(server, *SYNC, "--face", "auto", "--at", "500") == 0
+    assert "face 0 speaks (left, 0 ms to 3000 ms), as in the original at 0.5 s" in shown_by(capsys)[1]
+    assert [one["request"][0]["face_id"] for one in tasks(server)] == ["0"]
+
+
+def test_no_face_has_its_reason_and_one_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("jobs.jsonl").write_text(json.dumps({"video": "clip.mp4", "audio": "speech.wav"}))
+    with in_thread(settings(tmp_path / "data"), replace(stub_work.COPY, identify=stub_work.identify_nobody)) as client:
+        for command in (("faces", "clip.mp4"), SYNC, ("batch", "jobs.jsonl")):
+            assert run(client, *command, "--quiet") == 2
+            assert "no face of clip.mp4 can be lip-synced: a mask hides the lips" in "".join(shown_by(capsys))
 
 
 def test_sync_downloads_the_result(

@@ -51,6 +51,7 @@ from duikou.client import (
     RateLimitError,
     Retry,
     ServerError,
+    Speaking,
     Task,
     TaskFailedError,
     TaskStatus,
@@ -120,7 +121,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def site():
     with sources(
         a__mp4=stub_work.video(),
-        two__mp4=stub_work.video(faces=[[0, 10_000], [2_000, 10_000]], rejected=["hidden_lips"], heard_ms=10_400),
+        two__mp4=stub_work.video(
+            faces=[[0, 10_000], [2_000, 10_000]],
+            rejected=["hidden_lips"],
+            speaking={"1": [[2_000, 6_500, 0.4]]},
+            heard_ms=10_400,
+        ),
         s__mp3=stub_work.sound(),
         held__mp3=stub_work.sound(render="held"),
         fault__mp3=stub_work.sound(render="fault"),
@@ -180,6 +186,7 @@ def test_every_argument_reaches_the_work(connect: Connect, server: str, site: st
     session = client.identify(f"{site}/two.mp4")
     assert [face.id for face in session.faces] == ["0", "1"]
     assert [warning.code for warning in session.rejected] == ["hidden_lips"]
+    assert [face.speaking for face in session.faces] == [(), (Speaking(2_000, 6_500, 0.4),)]
     assert [(warning.code, warning.end_ms) for warning in session.warnings] == [("sound_cut", 10_400)]
     photo = tmp_path / "smile.jpg"
     photo.write_bytes(stub_work.PHOTO)

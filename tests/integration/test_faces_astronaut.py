@@ -1,5 +1,6 @@
 """The models at work on a public domain portrait: NASA's picture of Eileen Collins, as scikit-image carries it."""
 
+import re
 from fractions import Fraction
 
 import cv2
@@ -224,7 +225,60 @@ def test_lips_that_never_show_are_no_face_and_the_reason(tmp_path, portrait, col
     assert found.faces == ()
     (reason,) = found.rejected
     assert (reason.code, reason.interval.start_ms, reason.interval.end_ms) == ("unseen_lips", 0, 1200)
-    assert "never visible" in reason.message
+    assert "hidden nearly all the time" in reason.message
+
+
+def face_at(portrait, x, y, zoom, size=(WIDTH, HEIGHT)):
+    """A picture with the portrait's face at a place, grey around it."""
+    move = np.float32([[zoom, 0, x - zoom * NOSE_TIP[0]], [0, zoom, y - zoom * NOSE_TIP[1]]])
+    return cv2.warpAffine(portrait, move, size, borderValue=(100, 100, 100), flags=cv2.INTER_AREA)
+
+
+def unusable(path, pictures):
+    """Why nobody in a video of these pictures is a face: codes with their sentences and intervals."""
+
+    def paint(number, width, height):
+        return pictures[number]
+
+    path = make_video(path, size=(WIDTH, HEIGHT), frames=len(pictures), fps=Fraction(FPS), paint=paint)
+    found = identify_faces(Video.open(path))
+    assert found.faces == ()
+    return {reason.code: (reason.message, reason.interval) for reason in found.rejected}
+
+
+@pytest.mark.parametrize(
+    ("face", "codes"),
+    [
+        ({"x": 320, "y": 220, "zoom": 0.6}, {"small_face"}),
+        ({"x": 320, "y": 220, "zoom": 0.35}, {"small_face"}),  # too small to be followed
+        ({"x": 320, "y": 470, "zoom": 1.5}, {"left_picture"}),
+        ({"x": 320, "y": 473, "zoom": 0.6}, {"small_face", "left_picture"}),
+    ],
+    ids=["small", "tiny", "chin", "small and chin"],
+)
+def test_who_cannot_be_used_has_the_true_reasons(tmp_path, portrait, face, codes):
+    found = unusable(tmp_path / "unusable.mp4", [face_at(portrait, **face)] * 20)
+    assert set(found) == codes
+    if "small_face" in codes:
+        message, _ = found["small_face"]
+        assert message == f"the mouth is only {re.findall('[0-9]+', message)[0]} pixels wide; at least 30 are needed"
+        assert int(re.findall("[0-9]+", message)[0]) == pytest.approx(31 * face["zoom"], abs=3)
+
+
+def test_who_is_seen_too_briefly_has_that_reason(tmp_path, portrait):
+    grey, seen = np.full((HEIGHT, WIDTH, 3), 100, np.uint8), face_at(portrait, 320, 220, 1.5)
+    found = unusable(tmp_path / "short.mp4", [grey] * 12 + [seen] * 9 + [grey] * 12)
+    message, interval = found.pop("short")
+    assert found == {}
+    assert message == "the face is visible for only 360 ms; at least 500 ms are needed"
+    assert (interval.start_ms, interval.end_ms) == (480, 840)
+
+
+def test_a_face_that_cannot_be_made_out_is_told_and_nobody_is_not(tmp_path, portrait):
+    blurred = cv2.GaussianBlur(face_at(portrait, 320, 220, 1.5), (0, 0), 11)
+    assert set(unusable(tmp_path / "blurred.mp4", [blurred] * 15)) == {"face_lost"}
+    noise = np.random.default_rng(1).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3)).astype(np.uint8)
+    assert unusable(tmp_path / "none.mp4", [cv2.resize(noise, (WIDTH, HEIGHT))] * 10) == {}
 
 
 def test_a_flat_drawing_has_a_warning_and_keeps_its_interval(tmp_path):

@@ -48,6 +48,10 @@ def site():
     with sources(
         a__mp4=stub_work.video(),
         two__mp4=stub_work.video(faces=[[0, 10_000], [2_000, 10_000]]),
+        talk__mp4=stub_work.video(
+            faces=[[0, 10_000], [2_000, 10_000]], speaking={"0": [[0, 3_000, 0.4]], "1": [[3_400, 7_000, 0.375]]}
+        ),
+        nobody__mp4=stub_work.video(faces=[]),
         s__mp3=stub_work.sound(),
         slow__mp3=stub_work.sound(render="slow"),
         held__mp3=stub_work.sound(render="held"),
@@ -515,7 +519,8 @@ def test_a_dry_run_checks_and_estimates_and_leaves_nothing(client, data, site) -
     before, tasks = left(data), client.get(CREATE).json()["data"]
     payload = order(made, f"{site}/s.mp3") | {"dry_run": True, "external_task_id": "only asked"}
     data_of = client.post(CREATE, json=payload).json()["data"]
-    assert data_of.keys() == {"dry_run", "duration", "estimated_time", "queue_position", "warnings"}
+    assert data_of.keys() == {"dry_run", "duration", "estimated_time", "queue_position", "warnings", "request"}
+    assert [one["face_id"] for one in data_of["request"]] == ["0"]
     assert (data_of["dry_run"], data_of["duration"], data_of["queue_position"]) == (True, "10", 1)
     assert float(data_of["estimated_time"]) >= 0
     assert [one["message"] for one in data_of["warnings"]] == ["the face is 40 px wide"]
@@ -565,6 +570,35 @@ def test_faces_tell_where_they_are(client, site) -> None:
     for face in identify(client, f"{site}/two.mp4")["face_data"]:
         assert face["bbox"] == {"x": 10, "y": 20, "width": 300, "height": 400}
         assert face["warnings"][0].keys() == {"code", "message", "start_time", "end_time"}
+
+
+def test_faces_tell_when_they_speak(client, site) -> None:
+    first, second = identify(client, f"{site}/talk.mp4")["face_data"]
+    assert first["speaking"] == [{"start_time": 0, "end_time": 3_000, "score": 0.4}]
+    assert second["speaking"] == [{"start_time": 3_400, "end_time": 7_000, "score": 0.38}]
+    assert identify(client, f"{site}/a.mp4")["face_data"][0]["speaking"] == []
+
+
+def test_auto_makes_the_one_speak_who_spoke_there(tmp_path, site) -> None:
+    with in_thread(settings(tmp_path, several_faces=True), stub_work.WORK) as client:
+        made = identify(client, f"{site}/talk.mp4")["session_id"]
+        payload = order(made, f"{site}/s.mp3", face_id="auto", sound_insert_time=4_000)
+        (late,) = payload["face_choose"]
+        payload["face_choose"] = [late, late | {"sound_insert_time": 500}]
+        done = ended(client, create(client, payload | {"external_task_id": "again"}))
+        assert [one["face_id"] for one in done["request"]] == ["1", "0"]
+        result = client.get(done["task_result"]["videos"][0]["url"]).json()
+        assert [choice["face_id"] for choice in result["choices"]] == ["1", "0"], "the worker knows the faces"
+        assert create(client, payload | {"external_task_id": "again"}) == done["task_id"], "the same request"
+        payload["face_choose"] = [late | {"sound_insert_time": 7_000}]
+        dry = client.post(CREATE, json=payload | {"dry_run": True}).json()["data"]
+        assert [one["face_id"] for one in dry["request"]] == ["0"]
+        assert {one["code"]: one["message"] for one in dry["warnings"]}["unclear_speaker"] == (
+            "no face is seen to speak from 7000 ms to 10000 ms in the original, so face 0 was chosen, the most visible"
+        )
+        payload["session_id"] = identify(client, f"{site}/nobody.mp4")["session_id"]
+        sentence = "face_choose[0].face_id: the session has no face 'auto'; its faces: none."
+        refused(client.post(CREATE, json=payload), 400, 1201, sentence)
 
 
 def test_the_video_whose_faces_these_are_is_told(client, site) -> None:

@@ -11,7 +11,7 @@ from rows import END, Clock, add_session, begun, identify_task, media, standing,
 
 from duikou.database.engine import Database
 from duikou.database.ids import new_id
-from duikou.faces.track import FaceWarning
+from duikou.faces.track import FaceWarning, Speaking
 from duikou.media.timeline import SyncMode
 from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, QueueLoad, RenderTask, SessionRecord
 from duikou.tasks.outbox import Outbox
@@ -24,7 +24,8 @@ from duikou.timebase import Interval
 
 def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
     source = media()
-    faces = (FaceRecord("0", Interval(0, 9_000), (FaceWarning("small_face", "small", Interval(1, 2)),), (1, 2, 3, 4)),)
+    small, speaking = FaceWarning("small_face", "small", Interval(1, 2)), Speaking(Interval(0, 800), 0.31)
+    faces = (FaceRecord("0", Interval(0, 9_000), (small,), (1, 2, 3, 4), (speaking,)),)
     rejected = (FaceWarning("turned_away", "a profile", Interval(2, 3)),)
     session = SessionRecord(new_id(), "", source, faces, 1, END, rejected)
     store.media.add(source)

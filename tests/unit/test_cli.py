@@ -22,7 +22,7 @@ from duikou import FaceChoice, Output, Result, Session, __version__
 from duikou.cli import files, main, terminal
 from duikou.cli.times import parse_time, parse_trim
 from duikou.errors import InputError, ModelError
-from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning
+from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning, Speaking
 from duikou.media.encode import Finish, VideoWriter
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
@@ -150,6 +150,7 @@ def test_faces_as_json(recorder: Recorder, tmp_path: Path, capsys: pytest.Captur
         "end_ms": 2000,
         "width": 90,
         "height": 120,
+        "speaking": [],
         "picture": "elsewhere/face_0.jpg",
         "warnings": [{"code": "small_face", "message": "the lips are 28 px wide", "start_ms": 0, "end_ms": 800}],
     }
@@ -161,7 +162,7 @@ def test_no_face_is_not_a_success(recorder: Recorder, capsys: pytest.CaptureFixt
     assert main.run(["faces", "clip.mp4", "--json"]) == 2
     shown = capsys.readouterr()
     assert json.loads(shown.out)["faces"] == []
-    assert "duikou: VIDEO: no face of clip.mp4 can be lip-synced" in shown.err
+    assert "duikou: VIDEO: no face of clip.mp4 can be lip-synced: no face can be made out in it" in shown.err
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 2
 
 
@@ -538,6 +539,7 @@ def test_several_faces_speak(recorder: Recorder, capsys: pytest.CaptureFixture[s
         "end_ms": 1900,
         "width": 200,
         "height": 260,
+        "speaking": [],
         "warnings": [],
         "audio": "other.wav",
         "at_ms": 500,
@@ -829,6 +831,34 @@ def test_sync_takes_the_most_visible_face_and_says_so(recorder: Recorder, capsys
     told = shown.err.splitlines()
     speaker = "face 1 speaks (right, 400 ms to 1900 ms), the most visible of 2; --face also accepts 0 (left)"
     assert told.index(speaker) < told.index("clip.mp4: rendering 100%")
+
+
+def test_auto_takes_the_one_who_speaks_there_and_says_so(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talks = replace(SMALL_FACE, speaking=(Speaking(Interval(0, 1_200), 0.4),))
+    recorder.faces = (talks, LARGE_FACE)
+    assert main.run(["sync", "clip.mp4", "speech.wav", "--face", "auto"]) == 0
+    assert recorder.choices == [FaceChoice(Path("speech.wav"), "0")]
+    told = capsys.readouterr().err.splitlines()
+    assert "face 0 speaks (left, 0 ms to 2000 ms), as in the original at 0.0 s" in told
+    doubt = "no face is seen to speak from 1300 ms to 1900 ms in the original, so face 1 was chosen, the most visible"
+    command = ["sync", "clip.mp4", "speech.wav", "--face", "auto", "--at", "1300", "--trim", ":600", "--json"]
+    assert main.run([*command, "--force"]) == 0
+    shown = capsys.readouterr()
+    assert f"warning: {doubt}" in shown.err
+    assert "face 1 speaks (right, 400 ms to 1900 ms)" in shown.err.splitlines()
+    result = json.loads(shown.out)
+    assert (result["warnings"], [face["id"] for face in result["faces"]]) == ([doubt], ["1"])
+
+
+def test_a_plan_leaves_each_piece_to_the_one_who_speaks_there(recorder: Recorder) -> None:
+    talks = replace(SMALL_FACE, speaking=(Speaking(Interval(0, 900), 0.4),))
+    recorder.faces = (talks, replace(LARGE_FACE, speaking=(Speaking(Interval(1_000, 1_900), 0.4),)))
+    entry = {"face": "auto", "audio": "speech.wav"}
+    Path("plan.json").write_text(json.dumps([entry | {"at": 1100, "trim": ":700"}, entry | {"trim": ":800"}]))
+    assert main.run(["sync", "clip.mp4", "--plan", "plan.json"]) == 0
+    assert [(choice.face_id, choice.insert_ms) for choice in recorder.choices] == [("1", 1_100), ("0", 0)]
 
 
 @pytest.mark.parametrize("mode", [None, *SyncMode])

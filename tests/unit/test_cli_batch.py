@@ -26,6 +26,7 @@ from duikou.cli import batch_sessions, main
 from duikou.cli.batch_sessions import Sessions
 from duikou.cli.batch_state import BatchState
 from duikou.errors import InputError, ModelError, StorageError
+from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.progress import Progress, silent
@@ -40,18 +41,20 @@ OTHER = SimpleNamespace(id="1", interval=Interval(0, VIDEO_MS), box=(900, 0, 40,
 class Pipeline:
     """Stands in for the library: knows two faces, remembers what it is asked for, and writes files.
 
-    faults: raised by the lip sync that writes an output of that name.
+    faults: raised by the lip sync that writes an output of that name. unusable: videos without a face, and why.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[FaceChoice, ...], SyncMode | None]] = []
         self.faults: dict[str, BaseException] = {}
         self.searched: list[str] = []
+        self.unusable: dict[str, tuple[FaceWarning, ...]] = {}
 
     def identify(self, video: Path, *, progress: Progress = silent) -> Any:
         self.searched.append(str(video))
         progress("finding faces", 1.0)
-        return SimpleNamespace(video=video, info=INFO, faces=(FACE, OTHER), rejected=())
+        faces = () if video.name in self.unusable else (FACE, OTHER)
+        return SimpleNamespace(video=video, info=INFO, faces=faces, rejected=self.unusable.get(video.name, ()))
 
     def lip_sync(
         self,
@@ -354,22 +357,23 @@ def test_what_has_changed_is_done_again(pipeline: Pipeline, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("fault", "sentence"),
+    ("fault", "sentence", "status"),
     [
-        (InputError("the session has no face '7'; its faces: 0.", field="choices[0].face_id"), "face: the session has"),
-        (InputError("use --at 5", field="choices[0].insert_ms"), "at: use at 5"),
-        (ModelError("the model is missing"), "the model is missing"),
-        (KeyError("a bug"), "unexpected KeyError: 'a bug'"),
+        (InputError("the session has no face '7'; its faces: 0.", field="choices[0].face_id"), "face: the session", 2),
+        (InputError("use --at 5", field="choices[0].insert_ms"), "at: use at 5", 2),
+        (ModelError("the model is missing"), "the model is missing", 1),
+        (KeyError("a bug"), "unexpected KeyError: 'a bug'", 1),
     ],
 )
 def test_a_job_that_fails_does_not_stop_the_others_and_is_tried_again(
-    pipeline: Pipeline, capsys: pytest.CaptureFixture[str], fault: Exception, sentence: str
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str], fault: Exception, sentence: str, status: int
 ) -> None:
     pipeline.faults["b.mp4"] = fault
     path = three()
-    assert batch(path, "--json", "--quiet") == 1
+    assert batch(path, "--json", "--quiet") == status
     told = json.loads(capsys.readouterr().out)
     assert [job["state"] for job in told["jobs"]] == ["done", "failed", "done"]
+    assert [job["exit_status"] for job in told["jobs"]] == [0, status, 0]
     assert told["jobs"][1]["error"].startswith(sentence)
     pipeline.faults.clear()
     assert batch(path, "--json", "--quiet") == 0
@@ -450,6 +454,20 @@ def test_again_is_not_forgotten_by_the_next_run(pipeline: Pipeline, capsys: pyte
     capsys.readouterr()
     assert batch(path, "--force", "--json", "--quiet") == 0
     assert states(capsys) == ["skipped", "done", "done"]
+
+
+def test_a_video_without_a_face_has_its_reason_and_the_exit_status_of_sync(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.unusable["clip.mp4"] = (FaceWarning("turned_away", "the face is turned sideways", Interval(0, 2_000)),)
+    path = three()
+    assert batch(path, "--json", "--quiet") == main.run(["sync", "clip.mp4", "speech.wav", "-q"]) == 2
+    jobs = json.loads(capsys.readouterr().out)["jobs"]
+    reason = "video: no face of clip.mp4 can be lip-synced: the face is turned sideways"
+    assert [(job["error"], job["exit_status"]) for job in jobs] == [(reason, 2)] * 3
+    pipeline.unusable.clear()
+    pipeline.faults["b.mp4"] = ModelError("the model is missing")
+    assert batch(path, "--quiet") == 1, "an error that is not the input's counts more"
 
 
 def test_a_state_that_cannot_be_written_stops_the_run(

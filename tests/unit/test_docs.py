@@ -150,10 +150,12 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_the_plans_that_are_shown_can_be_read(tmp_path: Path) -> None:
-    (first,), (second, _) = blocks("json", COMMAND_LINE), blocks("csv", COMMAND_LINE)
+    (first, dialogue), (second, _) = blocks("json", COMMAND_LINE), blocks("csv", COMMAND_LINE)
     (tmp_path / "plan.json").write_text(first)
     (tmp_path / "plan.csv").write_text(second)
     assert read_plan(tmp_path / "plan.json") == read_plan(tmp_path / "plan.csv")
+    (tmp_path / "dialogue.json").write_text(dialogue)
+    assert [choice.face_id for choice in read_plan(tmp_path / "dialogue.json")] == ["auto", "auto"]
 
 
 def test_the_fields_of_a_plan_are_those_of_a_choice_and_documented() -> None:

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from duikou.faces.detector import TILE_OVERLAP_PX, TILE_PX, Detection, _distinct, _tile_starts, overlap
+from duikou.faces.closer import FINE
+from duikou.faces.detector import TILING, Detection, _distinct, overlap
 
 
 def test_overlap_is_intersection_over_union():
@@ -20,9 +21,10 @@ def test_of_boxes_on_one_face_the_best_stays():
 
 
 @pytest.mark.parametrize("side", [1, 720, 1280, 1281, 1920, 2160, 3840, 8192])
-def test_tiles_cover_a_side_and_overlap(side):
-    starts = _tile_starts(side)
+@pytest.mark.parametrize("tiling", [TILING, FINE])
+def test_tiles_cover_a_side_and_overlap(side, tiling):
+    starts = tiling.starts(side)
     assert starts[0] == 0
-    assert max(starts) + TILE_PX >= side
-    assert all(start + TILE_PX - after >= TILE_OVERLAP_PX for start, after in pairwise(starts))
-    assert max(starts) + TILE_PX == side or side <= TILE_PX
+    assert max(starts) + tiling.side_px >= side
+    assert all(start + tiling.side_px - after >= tiling.overlap_px for start, after in pairwise(starts))
+    assert max(starts) + tiling.side_px == side or side <= tiling.side_px

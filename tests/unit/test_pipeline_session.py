@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -16,7 +17,7 @@ from media_maker import make_sound, make_video
 
 from duikou import FaceChoice, Output, Session, lip_sync
 from duikou.errors import InputError, NotFoundError, StorageError
-from duikou.faces.track import Face, FaceWarning
+from duikou.faces.track import Face, FaceWarning, Speaking
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.media.video import Video
@@ -29,7 +30,8 @@ def session(tmp_path: Path) -> Session:
     info = VideoInfo("mp4", "h264", 720, 1280, 0, FRAMES, Fraction(25), 6000, AudioInfo("aac", 48000, 2, 6000))
     picture = np.full((40, 30, 3), 90, np.uint8)
     warning = FaceWarning("small_face", "The face is small.", Interval(0, 6000))
-    face = Face("0", Interval(1000, 6000), track(), np.ones(FRAMES, bool), picture, (warning,))
+    speaking = (Speaking(Interval(1200, 2400), 0.41), Speaking(Interval(3000, 6000), 0.33))
+    face = Face("0", Interval(1000, 6000), track(), np.ones(FRAMES, bool), picture, (warning,), speaking)
     return Session(known_video(tmp_path / "video.mp4", info), (face,))
 
 
@@ -99,10 +101,21 @@ def test_a_session_is_kept(session: Session, tmp_path: Path) -> None:
     assert again.rejected == session.rejected
     face, before = again.face("0"), session.face("0")
     assert (face.id, face.interval, face.warnings) == (before.id, before.interval, before.warnings)
+    assert face.speaking == before.speaking
     assert np.array_equal(face.usable, before.usable)
     assert np.array_equal(face.track.landmarks, before.track.landmarks)
     assert np.array_equal(face.track.times_ms, before.track.times_ms)
     assert np.abs(face.picture.astype(int) - before.picture).max() < 4
+
+
+def test_a_session_of_a_former_version_tells_no_speaking(session: Session, tmp_path: Path) -> None:
+    session = replace(session, source=Video.open(make_video(tmp_path / "video.mp4", frames=5)))
+    session.save(tmp_path / "kept")
+    saved = json.loads((tmp_path / "kept/session.json").read_text())
+    for face in saved["faces"]:
+        del face["speaking"]
+    (tmp_path / "kept/session.json").write_text(json.dumps(saved))
+    assert Session.load(tmp_path / "kept", session.video).face("0").speaking == ()
 
 
 def test_an_unknown_face_is_said_with_those_known(session: Session) -> None:

@@ -61,7 +61,7 @@ def batch(
 ) -> None:
     """Do every lip sync that JOBS lists, and print a table of what became of each.
 
-    The exit status is 1 if a job failed, and 2 if a job is at fault.
+    The exit status is 2 if a job is at fault or its input cannot be used, and 1 if a job failed for another reason.
     """
     from duikou.provenance.producer import configured, user_folder
 
@@ -82,7 +82,10 @@ def batch(
         if again:
             kept.begin()
         ended = [one for one in checked if isinstance(one, Outcome)]
-        ended += [Outcome(one.line, one.video, one.output, None, FAILED, error=one.reason) for one in faults]
+        ended += [
+            Outcome(one.line, one.video, one.output, None, FAILED, error=one.reason, exit_status=EXIT_INPUT)
+            for one in faults
+        ]
         with show_progress(jobs.name, quiet=quiet) as progress:
             run = BatchRun(kept, ready, progress, quiet=quiet)
             stop = _do(run, server, parallel) if ready else None
@@ -91,10 +94,10 @@ def batch(
         )
     if stop is not None:
         raise stop
-    if any(one.state == FAILED for one in run.outcomes):
-        raise typer.Exit(EXIT_ERROR)
-    if faults:
-        raise typer.Exit(EXIT_INPUT)
+    statuses = {one.exit_status for one in (*ended, *run.outcomes)}
+    for status in (EXIT_ERROR, EXIT_INPUT):
+        if status in statuses:
+            raise typer.Exit(status)
 
 
 def _checked(

@@ -15,7 +15,7 @@ from duikou.cli.batch_sessions import Sessions, Shared
 from duikou.cli.files import named
 from duikou.cli.jobs import Job, as_fields
 from duikou.cli.order import Checked
-from duikou.cli.terminal import silence, warn
+from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, silence, warn
 from duikou.errors import DuikouError, InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job. The names of the fields are those of the JSON."""
+    """What became of a job. The names of the fields are those of the JSON.
+
+    exit_status: that of `duikou sync` for the same lip sync.
+    """
 
     line: int
     video: str
@@ -49,6 +52,7 @@ class Outcome:
     seconds: float | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    exit_status: int = 0
 
     @classmethod
     def of(cls, job: Job, state: str, **more: Any) -> Outcome:
@@ -136,22 +140,23 @@ class BatchRun:
             if not self._quiet:
                 warn([f"line {job.line}: {as_fields(sentence)}"])
 
-        error = None
+        error, status = None, 0
         with self._board.shown(job.line, named(job.order.video).name) as progress:
             try:
                 self._perform(ready, work, progress=self._stoppable(progress), warning=warning)
             except InputError as fault:
-                error = job.in_own_words(fault)
+                error, status = job.in_own_words(fault), EXIT_INPUT
             except DuikouError as fault:
-                error = str(fault)
+                error, status = str(fault), EXIT_ERROR
                 if remote_errors.is_outage(fault):  # the other jobs would wait for the server just as long
                     self._waiting.clear()
             except Exception as fault:
-                error = f"unexpected {type(fault).__name__}: {fault}"
+                error, status = f"unexpected {type(fault).__name__}: {fault}", EXIT_ERROR
         spent = round(monotonic() - began, 1)
         state = FAILED if error else DONE
         self._state.add(job.output, ready.digest, done=not error, line=job.line, seconds=spent, error=error)
-        self.outcomes.append(Outcome.of(job, state, seconds=spent, error=error, warnings=tuple(warnings)))
+        more = {"seconds": spent, "error": error, "warnings": tuple(warnings), "exit_status": status}
+        self.outcomes.append(Outcome.of(job, state, **more))
 
     def _perform(self, ready: Ready, work: Any, *, progress: Progress, warning: Callable[[str], object]) -> None:
         checked, order, line = ready.checked, ready.job.order, ready.job.line

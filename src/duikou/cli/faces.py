@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from duikou.cli.remote import AnyFace, AnySession
     from duikou.faces.track import FaceWarning
 
-HEADER = ("id", "where", "from ms", "to ms", "size", "picture", "warnings")
+HEADER = ("id", "where", "from ms", "to ms", "size", "picture", "speaks, ms", "warnings")
 PLACES = ("left", "centre", "right")
 
 
@@ -69,8 +69,8 @@ def position(face: AnyFace, session: AnySession) -> str:
 
 def no_face(session: AnySession) -> str:
     """The sentence for a video without a face that can be lip-synced, with the reasons."""
-    reasons = "; ".join(reason.message for reason in session.rejected)
-    return f"no face of {session.video.name} can be lip-synced{': ' if reasons else ''}{reasons}"
+    reasons = "; ".join(reason.message for reason in session.rejected) or "no face can be made out in it"
+    return f"no face of {session.video.name} can be lip-synced: {reasons}"
 
 
 def _write_picture(face: AnyFace, folder: Path) -> Path:
@@ -100,7 +100,8 @@ def _rows(session: AnySession, files: dict[str, Path]) -> Iterator[tuple[str, ..
         _, _, width, height = face.box
         warnings = "; ".join(warning.message for warning in face.warnings)
         times = str(face.interval.start_ms), str(face.interval.end_ms)
-        yield face.id, position(face, session), *times, f"{width}x{height}", str(files[face.id]), warnings
+        speaks = ", ".join(f"{one.interval.start_ms}-{one.interval.end_ms}" for one in face.speaking)
+        yield face.id, position(face, session), *times, f"{width}x{height}", str(files[face.id]), speaks, warnings
 
 
 def _as_json(video: str, session: AnySession, files: dict[str, Path]) -> dict[str, object]:
@@ -124,6 +125,10 @@ def face_as_json(face: AnyFace, session: AnySession) -> dict[str, object]:
         "end_ms": face.interval.end_ms,
         "width": width,
         "height": height,
+        "speaking": [
+            {"start_ms": one.interval.start_ms, "end_ms": one.interval.end_ms, "score": one.score}
+            for one in face.speaking
+        ],
         "warnings": [_warning_as_json(warning) for warning in face.warnings],
     }
 

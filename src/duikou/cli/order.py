@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from duikou import FaceChoice
     from duikou.cli.remote import AnyFace, AnyResult, AnySession
     from duikou.media.sync_mode import SyncMode
+    from duikou.pipeline.auto import Resolved
     from duikou.pipeline.checks import Material
     from duikou.progress import Progress
 
@@ -51,6 +52,7 @@ class Order:
         force: whether files may be overwritten that duikou has not made. ask: whether to ask for leave at a terminal.
         Raises `InputError` that names the library's parameter.
         """
+        from duikou.pipeline.auto import told_apart
         from duikou.pipeline.checks import Material, audio_doubts, audio_lengths, check_references
         from duikou.pipeline.choice import ChoiceValidator
 
@@ -65,8 +67,9 @@ class Order:
             return Checked(self, material.audio_ms, (*material.doubts(), *_short(self.choices)))
         lengths = audio_lengths(self.choices)
         check_references(self.choices)
-        always = {choice.face_id: Interval(0, UNKNOWN_MS) for choice in self.choices}
-        ChoiceValidator(always, UNKNOWN_MS).check_all(self.choices, lengths)
+        choices = told_apart(self.choices)
+        always = {choice.face_id: Interval(0, UNKNOWN_MS) for choice in choices}
+        ChoiceValidator(always, UNKNOWN_MS).check_all(choices, lengths)
         return Checked(self, tuple(lengths), (*audio_doubts(self.choices), *_short(self.choices)))
 
     def _require_files(self) -> None:
@@ -105,11 +108,13 @@ class Checked:
         session: AnySession = work.identify(order.video, progress=scaled(progress, *identifying))
         if not session.faces:
             raise InputError(no_face(session), field="video")
-        choices = _chosen(session, order.choices)
-        for sentence in _speakers(session, choices, asked=order.choices):
+        resolved = _resolved(session, order.choices, self.audio_ms, order.sync_mode)
+        choices = [one.choice for one in resolved]
+        for sentence in _speakers(session, resolved, asked=order.choices):
             note(sentence)
+        doubts = [one.doubt.message for one in resolved if one.doubt]
         outside = list(_outside(session, choices, self.audio_ms)) if order.sync_mode is None else []
-        outside += self._seen(session, choices)
+        outside = [*doubts, *outside, *self._seen(session, choices)]
         for sentence in outside:
             warning(sentence)
         result: AnyResult = work.lip_sync(
@@ -179,17 +184,29 @@ def _short(choices: Sequence[FaceChoice]) -> Iterator[str]:
             yield f"only {choice.trim_end_ms - choice.trim_start_ms} ms of {Path(choice.audio).name} are used"
 
 
-def _chosen(session: AnySession, choices: Sequence[FaceChoice]) -> list[FaceChoice]:
-    """The choices with the most visible face where none is named."""
-    return [choice if choice.face_id else replace(choice, face_id=most_visible(session.faces).id) for choice in choices]
+def _resolved(
+    session: AnySession, choices: Sequence[FaceChoice], audio_ms: Sequence[int], mode: SyncMode | None
+) -> list[Resolved]:
+    """The choices with the most visible face where none is named, and for `auto` with the one who speaks there."""
+    from duikou.pipeline.auto import most_visible, resolve
+    from duikou.pipeline.choice import ChoiceValidator
+
+    named = [
+        choice if choice.face_id else replace(choice, face_id=most_visible(session.faces).id) for choice in choices
+    ]
+    video_ms = session.info.duration_ms if session.info else UNKNOWN_MS
+    validator = ChoiceValidator({face.id: face.interval for face in session.faces}, video_ms, mode)
+    return resolve(named, audio_ms, session.faces, validator)
 
 
-def _speakers(session: AnySession, choices: Sequence[FaceChoice], asked: Sequence[FaceChoice]) -> Iterator[str]:
-    """Who speaks, in a sentence for each face."""
-    faces = {face.id: face for face in session.faces}
-    once = {choice.face_id: (choice, before) for choice, before in zip(choices, asked, strict=True)}
-    for choice, before in once.values():
-        face = faces.get(choice.face_id)
+def _speakers(session: AnySession, resolved: Sequence[Resolved], asked: Sequence[FaceChoice]) -> Iterator[str]:
+    """Who speaks, in a sentence for each face, and for each choice that left it open."""
+    faces, told = {face.id: face for face in session.faces}, set()
+    for one, before in zip(resolved, asked, strict=True):
+        if not one.auto and one.choice.face_id in told:
+            continue
+        told.add(one.choice.face_id)
+        face = faces.get(one.choice.face_id)
         if face is None:  # the library refuses it
             continue
         interval = f"{face.interval.start_ms} ms to {face.interval.end_ms} ms"
@@ -198,6 +215,8 @@ def _speakers(session: AnySession, choices: Sequence[FaceChoice], asked: Sequenc
         others = [_with_place(other, session) for other in session.faces if other is not face]
         if others and not before.face_id:
             sentence += f", the most visible of {len(faces)}; --face also accepts {', '.join(others)}"
+        elif one.auto and not one.doubt:
+            sentence += f", as in the original at {seconds(one.choice.insert_ms)}"
         yield sentence
 
 
@@ -235,8 +254,3 @@ def _outside(session: AnySession, choices: Sequence[FaceChoice], audio_ms: Seque
 def _with_place(face: AnyFace, session: AnySession) -> str:
     where = position(face, session)
     return f"{face.id} ({where})" if where else face.id
-
-
-def most_visible(faces: Sequence[AnyFace]) -> AnyFace:
-    """The face with the largest product of its interval's length and its usual width."""
-    return max(faces, key=lambda face: face.interval.duration_ms * face.box[2])

@@ -27,7 +27,7 @@ from duikou.progress import scaled, split
 
 if TYPE_CHECKING:
     from duikou import client
-    from duikou.faces.track import FaceWarning
+    from duikou.faces.track import FaceWarning, Speaking
     from duikou.media.probe import VideoInfo
     from duikou.media.sync_mode import SyncMode
     from duikou.pipeline.choice import FaceChoice
@@ -64,6 +64,7 @@ class Face:
     interval: Interval
     box: tuple[int, int, int, int]
     warnings: tuple[FaceWarning, ...]
+    speaking: tuple[Speaking, ...]
     picture_url: str
     server: Server = field(repr=False)
 
@@ -245,7 +246,8 @@ class Server:
             raise InputError("this host does not say where faces are; only duikou servers do.", field="--server")
         box = face.box.x, face.box.y, face.box.width, face.box.height
         interval = Interval(face.start_ms, face.end_ms)
-        return Face(face.id, interval, box, tuple(map(_warning, face.warnings)), face.picture_url, self)
+        warnings, speaking = tuple(map(_warning, face.warnings)), tuple(map(_speaking, face.speaking))
+        return Face(face.id, interval, box, warnings, speaking, face.picture_url, self)
 
     def _uploaded(self, choice: FaceChoice, place: str, files: dict[Path, client.Upload]) -> client.FaceChoice:
         """The choice with uploads in place of its files. files: what is uploaded already."""
@@ -296,6 +298,13 @@ def _telling(progress: Progress) -> Any:
         progress(stage, task.progress or 0.0)
 
     return tell
+
+
+def _speaking(speaking: client.Speaking) -> Speaking:
+    from duikou.faces.track import Speaking
+    from duikou.timebase import Interval
+
+    return Speaking(Interval(speaking.start_ms, speaking.end_ms), speaking.score)
 
 
 def _warning(warning: client.FaceWarning) -> FaceWarning:

@@ -67,7 +67,12 @@ def sync(
         typer.Option("-o", "--output", metavar="OUT", help="The mp4 file to write.", show_default="NAME.synced.mp4"),
     ] = None,
     face: Annotated[
-        str | None, typer.Option(metavar="ID", help="A face listed by `duikou faces`.", show_default="the most visible")
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="A face listed by `duikou faces`, or `auto`: the one who speaks at that place in VIDEO.",
+            show_default="the most visible",
+        ),
     ] = None,
     say: Annotated[
         list[str] | None,

@@ -48,10 +48,19 @@ class FaceWarning:
 
 
 @dataclass(frozen=True)
+class Speaking:
+    """When a face speaks in its video. score: how well its lips fit the sound, from 0 to 1; 0.4 is good."""
+
+    start_ms: int
+    end_ms: int
+    score: float
+
+
+@dataclass(frozen=True)
 class Face:
     """A face that can be lip-synced from `start_ms` to `end_ms`.
 
-    picture_url: a picture of the face; `download` fetches it. box, warnings: a duikou server's.
+    picture_url: a picture of the face; `download` fetches it. box, warnings, speaking: a duikou server's.
     """
 
     id: str
@@ -60,6 +69,7 @@ class Face:
     picture_url: str = ""
     box: Box | None = None
     warnings: tuple[FaceWarning, ...] = ()
+    speaking: tuple[Speaking, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ class FaceChoice:
     """Which face speaks what, and when: one piece of speech. With a duikou server a face may have several.
 
     audio: the speech (mp3, wav, m4a, aac): a file, a URL (http, https) or an upload.
-    face_id: a face of the session.
+    face_id: a face of the session; at a duikou server also `"auto"`, the one who speaks at that place in the video.
     trim_start_ms, trim_end_ms: the part of the audio that is used. An end of `None` is the end of the audio: the file
         is then uploaded, because the server tells how long it is. A URL, or a host without uploads, requires the end.
     insert_ms: when in the video that part begins.

@@ -12,7 +12,7 @@ from duikou.client import errors
 from duikou.client.errors import ApiError, ProtocolError
 from duikou.client.retry import retry_after_s
 from duikou.client.steps import Reply
-from duikou.client.values import Box, Face, FaceWarning, Session, Task, TaskStatus, Upload, Video
+from duikou.client.values import Box, Face, FaceWarning, Session, Speaking, Task, TaskStatus, Upload, Video
 
 UNKNOWN_METHOD = 1202
 MAX_EVENT = 4 << 20  # bytes of one server-sent event: a task takes a few thousand
@@ -144,6 +144,9 @@ def _face(fields: _Fields) -> Face:
         picture_url=fields.optional("face_image", fields.text) or "",
         box=Box(box.ms("x"), box.ms("y"), box.ms("width"), box.ms("height")) if box else None,
         warnings=_warnings(fields, "warnings"),
+        speaking=tuple(
+            Speaking(one.ms("start_time"), one.ms("end_time"), one.number("score")) for one in fields.items("speaking")
+        ),
     )
 
 

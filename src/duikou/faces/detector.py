@@ -20,8 +20,6 @@ INPUT_PX = 192  # side of the network's input
 STRIDE_PX = 4  # one anchor for each 4 x 4 input pixels
 MIN_SCORE = 0.5  # MediaPipe's default
 SAME_FACE_IOU = 0.3  # MediaPipe's default: boxes that overlap more are the same face
-TILE_PX = 1280  # longest side of a tile: a face of 90 px has then 13 input pixels and scores above 0.7
-TILE_OVERLAP_PX = 240  # wider than the largest face that only tiles find, so that each face lies completely in one tile
 SAMPLES = (
     3  # least number of frame pixels averaged along each side of an input pixel: finds the same faces as all of them
 )
@@ -30,6 +28,28 @@ MAX_LEAN = math.radians(45)  # a face that leans less is upright to the network,
 NEAR = 2.0  # side of the picture of a closer look, over the side of the face's region: scores differ most there
 QUARTER_TURN = np.array([[0, -1], [1, 0]], np.float32)  # from x towards y: clockwise in a picture
 EYES = (0, 1)  # keypoints: left and right as the picture shows an upright face
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How large frames are cut into tiles: longest side of a tile, and how far tiles overlap at least, in pixels.
+
+    The overlap is wider than the largest face that only tiles find, so that each face lies completely in one tile.
+    """
+
+    side_px: int
+    overlap_px: int
+
+    def starts(self, side: int) -> list[int]:
+        """Start of each tile along a side of the frame, evenly spread."""
+        if side <= self.side_px:
+            return [0]
+        count = math.ceil((side - self.overlap_px) / (self.side_px - self.overlap_px))
+        return [round(index * (side - self.side_px) / (count - 1)) for index in range(count)]
+
+
+TILING = Tiling(1280, 240)
+"""A face of 90 px has 13 input pixels on such a tile, and scores above 0.7."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +83,18 @@ class Detector:
         rows, columns = np.divmod(np.arange(cells * cells), cells)
         self._anchors = ((np.stack([columns, rows], 1) + 0.5) * STRIDE_PX).astype(np.float32)
 
-    def find(self, frame: Pixels, *, tiles: bool = True, quarters: int = 0) -> list[Detection]:
+    def find(self, frame: Pixels, *, tiles: bool = True, quarters: int = 0, tiling: Tiling = TILING) -> list[Detection]:
         """The faces of a frame, best first; `tiles=False` searches only the whole frame.
 
         quarters: quarter turns, clockwise, from upright to the faces that are wanted. The network finds those within
-        45 degrees best.
+        45 degrees best. tiling: of a frame that is larger than one tile.
         """
         width, height = frame.size
         found = self._look(frame, (0, 0, width, height), quarters)
-        if tiles and max(width, height) > TILE_PX:
-            for top in _tile_starts(height):
-                for left in _tile_starts(width):
-                    tile = (left, top, min(left + TILE_PX, width), min(top + TILE_PX, height))
+        if tiles and max(width, height) > tiling.side_px:
+            for top in tiling.starts(height):
+                for left in tiling.starts(width):
+                    tile = (left, top, min(left + tiling.side_px, width), min(top + tiling.side_px, height))
                     found += self._look(frame, tile, quarters)
         return _distinct(found)
 
@@ -140,14 +160,6 @@ def _distinct(found: list[Detection]) -> list[Detection]:
         if all(overlap(detection.box, other.box) < SAME_FACE_IOU for other in kept):
             kept.append(detection)
     return kept
-
-
-def _tile_starts(side: int) -> list[int]:
-    """Start of each tile along a side: evenly spread, overlapping by at least `TILE_OVERLAP_PX`."""
-    if side <= TILE_PX:
-        return [0]
-    count = math.ceil((side - TILE_OVERLAP_PX) / (TILE_PX - TILE_OVERLAP_PX))
-    return [round(index * (side - TILE_PX) / (count - 1)) for index in range(count)]
 
 
 def _letterboxed(image: RgbImage) -> Float32Array:

@@ -12,13 +12,22 @@ import numpy as np
 
 from duikou.arrays import BoolArray, Image, IntArray
 from duikou.faces.appearance import same_person
+from duikou.faces.closer import closer_look
 from duikou.faces.landmarks import roi_of
 from duikou.faces.pose import fit
 from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
 from duikou.faces.stills import still_warnings
 from duikou.faces.surface import flat_share, lips_check
 from duikou.faces.track import Face, FaceTrack, FaceWarning
-from duikou.faces.usable import GAP_SAME_FACE_MS, Check, checks, lips_width, usable_of, usable_segments
+from duikou.faces.usable import (
+    GAP_SAME_FACE_MS,
+    MIN_PRESENCE,
+    Check,
+    checks,
+    lips_width,
+    usable_of,
+    usable_segments,
+)
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
 from duikou.memory import return_large_blocks
@@ -26,6 +35,7 @@ from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
 MIN_FACE_MS = 500  # shorter appearances are not listed
+MIN_GLIMPSE_MS = 80  # still shorter ones may be mistakes of the detector
 SHORT_MS = 2_000  # the contract: speech must overlap a face by this much
 SMALL_LIPS_PX = 45.0  # below it the result is soft, which a warning says
 MIN_FLAT = 0.4  # share of the skin in one flat colour: a flat drawing has 0.7 to 0.8, filmed and shaded faces up to 0.2
@@ -83,16 +93,16 @@ def identify_faces(video: Video, *, progress: Progress = silent) -> Found:
     people = [(person, _checked(track_of(person), seen)) for person in joined(seen.tracklets, clock.ends)]
     people.sort(key=lambda one: -float(fit(one[1].track.landmarks).scale.mean()))
     found = [_faces(person, checked, clock, seen) for person, checked in people]
-    rejected: dict[str, FaceWarning] = {}
-    for (_, checked), faces in zip(people, found, strict=True):
-        for reason in [] if faces else _rejection(checked, clock):
-            rejected.setdefault(reason.code, reason)
+    alone = [checked for (_, checked), faces in zip(people, found, strict=True) if not faces]
+    rejected = [reason for checked in alone for reason in _rejection(checked, clock)]
+    if len(alone) == len(people) and not rejected:
+        rejected = [reason for checked in alone for reason in _glimpse(checked, clock)] or _unfollowed(video, clock)
     in_order = sorted((one for faces in found for one in faces), key=lambda one: one[0].interval.start_ms)
     numbered = (
         replace(face, id=str(number), picture=_picture(video, samples, kept))
         for number, (face, samples) in enumerate(in_order)
     )
-    return Found(tuple(numbered), tuple(rejected.values()))
+    return Found(tuple(numbered), _one_of_each(rejected))
 
 
 def usable_frames(track: FaceTrack, info: VideoInfo, face: Face | None = None) -> BoolArray:
@@ -170,12 +180,50 @@ def _faces(person: list[Sample], checked: _CheckedTrack, clock: _Clock, seen: Sc
     return faces
 
 
+def _one_of_each(reasons: list[FaceWarning]) -> tuple[FaceWarning, ...]:
+    """The first warning of each code."""
+    first: dict[str, FaceWarning] = {}
+    for reason in reasons:
+        first.setdefault(reason.code, reason)
+    return tuple(first.values())
+
+
 def _rejection(checked: _CheckedTrack, clock: _Clock) -> list[FaceWarning]:
     """Why no frame, or too few, of one person can be used; nothing of a person who is hardly seen."""
-    track = checked.track
-    if clock.ends[track.frames[-1]] - track.times_ms[0] < MIN_FACE_MS:
+    if _shown(checked.track, clock).duration_ms < MIN_FACE_MS:
         return []
-    return _broken(checked, slice(0, len(track)), clock)
+    reasons = _broken(checked, slice(0, len(checked.track)), clock)
+    if any(reason.code == "unseen_lips" for reason in reasons):
+        # What nearly always covers the lips was taken for them, so that the moments without it seemed covered.
+        reasons = [reason for reason in reasons if reason.code != "hidden_mouth"]
+    return reasons
+
+
+def _glimpse(checked: _CheckedTrack, clock: _Clock) -> list[FaceWarning]:
+    """Why a person who is hardly seen is no face; nothing of one who may be a mistake of the detector."""
+    shown = _shown(checked.track, clock)
+    if shown.duration_ms < MIN_GLIMPSE_MS:
+        return []
+    message = f"the face is visible for only {shown.duration_ms} ms; at least {MIN_FACE_MS} ms are needed"
+    return [FaceWarning("short", message, shown), *_broken(checked, slice(0, len(checked.track)), clock)]
+
+
+def _unfollowed(video: Video, clock: _Clock) -> list[FaceWarning]:
+    """Why nobody could be followed; nothing where nobody is seen."""
+    samples = closer_look(video)
+    clear = [sample for sample in samples if sample.seen.presence >= MIN_PRESENCE]
+    reasons: list[FaceWarning] = []
+    for some in (clear, samples):  # of a face that cannot be made out, its presence is the only figure with a meaning
+        if some and not reasons:
+            track = replace(track_of(some), colours=None)
+            found = [one for one in checks(track, *video.picture.size) if some is clear or one.code == "face_lost"]
+            reasons = _broken(_CheckedTrack(track, found, usable_of(found)), slice(0, len(track)), clock)
+    return reasons
+
+
+def _shown(track: FaceTrack, clock: _Clock) -> Interval:
+    """From the first to the last moment of a track."""
+    return Interval(int(track.times_ms[0]), int(clock.ends[track.frames[-1]]))
 
 
 def _reasons(checked: _CheckedTrack, rows: slice, clock: _Clock, shot_starts: list[int]) -> list[FaceWarning]:

@@ -90,6 +90,17 @@ class FaceWarning:
 
 
 @dataclass(frozen=True)
+class Speaking:
+    """A time at which a face's lips fit the clip's own sound.
+
+    score: how well, from 0 to 1; lips that are seen as the sound asks for have about 0.3 to 0.6, others below 0.2.
+    """
+
+    interval: Interval
+    score: float
+
+
+@dataclass(frozen=True)
 class Face:
     """One face that can be lip-synced.
 
@@ -100,6 +111,7 @@ class Face:
     usable: (N,) whether the mouth can be changed in each frame of the track.
     picture: (H, W, 3) uint8 BGR, the face cropped from its best frame.
     warnings: why the interval is not longer, and what may look wrong.
+    speaking: when the face speaks in the clip, in time order; empty for a clip without sound.
     """
 
     id: str
@@ -108,6 +120,7 @@ class Face:
     usable: BoolArray
     picture: Image
     warnings: tuple[FaceWarning, ...] = ()
+    speaking: tuple[Speaking, ...] = ()
 
     @property
     def box(self) -> tuple[int, int, int, int]:

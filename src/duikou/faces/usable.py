@@ -49,7 +49,8 @@ MESSAGES = {
     "tilted": "the face is tilted up or down by {:.0f} degrees; the limit is {:.0f}",
     "left_picture": "{:.0f} % of the lower face is outside the picture; the limit is {:.0f} %",
     "hidden_mouth": "something covers the mouth: {:.0f} % of the skin around it looks different; the limit is {:.0f} %",
-    "unseen_lips": "the lips are never visible, as under a mask: their contrast is {:.2f}; at least {:.2f} is needed",
+    "unseen_lips": "the lips are hidden nearly all the time, as under a mask: their contrast is {:.2f}; at least "
+    "{:.2f} is needed",
     "face_lost": "the face is detected with a confidence of only {:.2f}; at least {:.2f} is needed",
 }
 """Sentence by code, with the worst value and the limit."""
@@ -92,7 +93,8 @@ def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
         Check("small_face", lips_px, MIN_LIPS_PX, lips_px < MIN_LIPS_PX),
     ]
     if track.colours is not None:
-        unlike = 100.0 * _unlike(track.colours, pose.degrees[:, 0], track.times_ms)
+        inside = outside <= 100 * MAX_OUTSIDE
+        unlike = 100.0 * _unlike(track.colours, pose.degrees[:, 0], track.times_ms, inside)
         found.append(Check("hidden_mouth", unlike, HIDDEN, _around_peaks(unlike, HIDDEN, NEAR_HIDDEN)))
     return found
 
@@ -129,19 +131,25 @@ def _outside(landmarks: Float32Array, width: int, height: int) -> Float64Array:
     return np.asarray(1.0 - inside.mean(1), np.float64)
 
 
-def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray) -> Float64Array:
+def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray, inside: BoolArray) -> Float64Array:
     """(N,) share of the points around the lips whose colours differ from those in other frames with a similar view.
 
     A hand, a cup or a microphone changes these colours. Speech does not, and light changes the rest of the face as
     well. An object that covers the mouth nearly all the time is taken for the mouth.
+    inside: (N,) where the lower face is inside the picture. Elsewhere its points have no colours of their own: such
+    frames are neither compared nor compared with.
     """
     values = colours * np.array([1, TINT_WEIGHT, TINT_WEIGHT], np.float32)
     around, rest = _points()
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(REFERENCES, len(values))).astype(int))
+    rows = np.flatnonzero(inside)
+    if not len(rows):
+        return np.zeros(len(values))
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(REFERENCES, len(rows))).astype(int))]
     light = np.median(values[:, rest] - np.median(values[chosen][:, rest], 0), 1)
     values = values[:, around] - light[:, None]
     unlike = np.zeros(len(values))
-    for row, value in enumerate(values):
+    for row in rows:
+        value = values[row]
         alike = np.abs(yaw[chosen] - yaw[row]) < SIMILAR_YAW
         apart = alike & (np.abs(times_ms[chosen] - times_ms[row]) >= APART_MS)
         references = values[chosen[apart if apart.sum() >= MIN_REFERENCES else alike]]

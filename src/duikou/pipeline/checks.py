@@ -18,6 +18,7 @@ from duikou.media.photo import probe_clip_or_photo
 from duikou.media.probe import VideoInfo, probe_audio
 from duikou.media.sync_mode import SyncMode
 from duikou.media.video import probe_video
+from duikou.pipeline.auto import told_apart
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.losses import clip_warnings
 from duikou.timebase import Interval
@@ -50,8 +51,9 @@ class Material:
     def check(self, sync_mode: SyncMode | None) -> None:
         """Validate the choices as if every face were visible all the time. Raises `InputError` as `lip_sync` does."""
         always = Interval(0, self.info.duration_ms)
-        faces = {choice.face_id: always for choice in self.choices}
-        ChoiceValidator(faces, self.info.duration_ms, sync_mode).check_all(self.choices, self.audio_ms)
+        choices = told_apart(self.choices)
+        faces = {choice.face_id: always for choice in choices}
+        ChoiceValidator(faces, self.info.duration_ms, sync_mode).check_all(choices, self.audio_ms)
 
     def doubts(self) -> list[str]:
         """A sentence for each file that is as good as empty, incomplete or cut off by its result. Decodes the audio."""

@@ -16,6 +16,9 @@ from duikou.media.sync_mode import SyncMode, cut_end_ms, extended_duration_ms, s
 from duikou.timebase import END_TOLERANCE_MS, Interval
 from duikou.units import MAX_VOLUME
 
+AUTO = "auto"
+"""The face id of a choice that leaves it open who speaks, see `duikou.pipeline.auto`."""
+
 MAX_CHOICES = 64
 """Choices of one lip sync: more than the pieces of 2 s that fit into a minute for two faces."""
 
@@ -33,7 +36,7 @@ class FaceChoice:
     A face may have several choices, as long as their speech does not overlap.
 
     audio: the speech, an mp3, wav, m4a or aac file. In a server's database it is the key of a stored file.
-    face_id: a face of the session.
+    face_id: a face of the session, or `"auto"` for the one who speaks at that place in the original.
     trim_start_ms, trim_end_ms: the part of the audio that is used; an end of `None` is the end of the audio.
     insert_ms: when in the video that part begins.
     audio_volume: factor of the speech, in [0, 2].

@@ -63,7 +63,8 @@ class Spoken:
     frames: (N,) frame numbers. times_ms: (N,) frame times. gap: (N,) the lip gap that the speech requires, 0 to 1.
     strength: (N,) how far the face follows it, 0 to 1. It is 0 outside the speech, where the mouth cannot change, and
         where it is to stay as it is.
-    warnings: what may look wrong: `other_person`, where a reference seems to show someone else.
+    warnings: what may be wrong: `other_person`, where a reference seems to show someone else; `unclear_speaker`, where
+        the face was to be the one who speaks there, and nobody does or several do.
     """
 
     face_id: str

@@ -12,16 +12,20 @@ import numpy as np
 
 from duikou.errors import InputError
 from duikou.faces.identify import identify_faces
-from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.faces.track import Face, FaceTrack, FaceWarning, Speaking
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
 from duikou.pipeline.choice import unknown_face
 from duikou.pipeline.losses import clip_warnings
-from duikou.progress import Progress, silent
+from duikou.pipeline.speaking import with_speaking
+from duikou.progress import Progress, scaled, silent, split
 from duikou.timebase import Interval
 
 PICTURE_QUALITY = 92
 """JPEG quality of a face's picture."""
+
+LOOKING, LISTENING = 0.95, 0.05
+"""Approximate shares of an identification's time."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,16 @@ class Session:
 
 
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
-    """Find the faces of a video and the intervals in which they can be lip-synced.
+    """Find the faces of a video, the intervals in which they can be lip-synced, and when each of them speaks.
 
-    Raises `MediaError` for a file that cannot be read, `ModelError` where a face model is missing.
+    Raises `MediaError` for a file that cannot be read, `ModelError` where a model is missing.
     """
     source = Video.open(video)
-    found = identify_faces(source, progress=progress)
-    return Session(source, found.faces, found.rejected)
+    looking, listening = split([LOOKING, LISTENING])
+    found = identify_faces(source, progress=scaled(progress, *looking))
+    faces = with_speaking(source, found.faces)
+    progress("listening to the video", listening[1])
+    return Session(source, faces, found.rejected)
 
 
 def _visible(face: Face, during: Interval) -> float:
@@ -128,7 +135,8 @@ def _save_face(folder: Path, face: Face) -> dict[str, Any]:
     options = [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY]
     files.picture.write_bytes(cv2.imencode(".jpg", face.picture, options)[1].tobytes())
     warnings = [asdict(warning) for warning in face.warnings]
-    return {"id": face.id, "interval": asdict(face.interval), "warnings": warnings}
+    speaking = [asdict(one) for one in face.speaking]
+    return {"id": face.id, "interval": asdict(face.interval), "warnings": warnings, "speaking": speaking}
 
 
 def _load_face(folder: Path, saved: dict[str, Any]) -> Face:
@@ -142,6 +150,8 @@ def _load_face(folder: Path, saved: dict[str, Any]) -> Face:
         usable=np.load(files.usable, allow_pickle=False),
         picture=np.asarray(picture, np.uint8),
         warnings=tuple(_load_warning(warning) for warning in saved["warnings"]),
+        # Sessions of former versions have none.
+        speaking=tuple(Speaking(Interval(**one["interval"]), one["score"]) for one in saved.get("speaking", [])),
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duikou.engines.base import Engine, Renderer
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
+from duikou.faces.track import FaceWarning
 from duikou.media.audio import Audio, Insert, mix, read_audio
 from duikou.media.probe import VideoInfo
 from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
+from duikou.pipeline.auto import Resolved, resolve
 from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
@@ -62,7 +64,9 @@ def lip_sync(
     source, mode = session.source, SyncMode.of(sync_mode)
     files = OutputFiles(source, Output.of(output))
     validator = ChoiceValidator({face.id: face.interval for face in session.faces}, source.info.duration_ms, mode)
-    checked = validator.check_all(choices, audio_lengths(choices))
+    lengths = audio_lengths(choices)
+    resolved = resolve(choices, lengths, session.faces, validator)
+    checked = validator.check_all([one.choice for one in resolved], lengths)
     check_references(checked)
     inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
     speech_end_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
@@ -76,12 +80,17 @@ def lip_sync(
             _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
             for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
         ]
-        spoken = tuple(one for _, one in plans)
+        spoken = tuple(replace(one, warnings=(*_doubts(resolved, one.face_id), *one.warnings)) for _, one in plans)
         said = [(one.face_id, interval) for one in spoken for interval in one.intervals]
         result, watermarked = files.writers(timeline, audio, said)
         renderers = [renderer for renderer, _ in plans]
         paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
+
+
+def _doubts(resolved: Sequence[Resolved], face_id: str) -> Iterator[FaceWarning]:
+    """Why a face may be the wrong one."""
+    return (one.doubt for one in resolved if one.doubt and one.choice.face_id == face_id)
 
 
 def _speeches(checked: Sequence[FaceChoice], inserts: Sequence[Insert]) -> list[Speech]:

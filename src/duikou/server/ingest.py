@@ -155,7 +155,8 @@ class Ingest:
             return holder
         service, session = self._service, await self._session(caller.account, body)
         validator = validation.validator_of(session, body.sync_mode)
-        validation.check_choices(validator, [asked.choice() for asked in body.face_choose])
+        choices, doubts = validation.resolve(session, validator, [asked.choice() for asked in body.face_choose])
+        validation.check_choices(validator, choices)
         await run_in_threadpool(service.require_disk)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
@@ -164,11 +165,13 @@ class Ingest:
             for number, asked in enumerate(body.face_choose):
                 path, audio_ms = await self._receive_audio(caller, asked, f"face_choose[{number}]", intake)
                 audio.append(path)
-                fitted.append(validation.fit(validator, asked.choice(), number, audio_ms))
+                fitted.append(validation.fit(validator, choices[number], number, audio_ms))
                 references.append(await self._receive_references(caller, asked, f"face_choose[{number}]", intake))
             fitted = validation.fit_together(validator, fitted)
             if body.dry_run:
-                return await self._estimate(session, validator, fitted)
+                estimate = await self._estimate(session, validator, fitted)
+                estimate.warnings += schemas.face_warnings(doubts)
+                return estimate
             new = NewRender(
                 session.source,
                 session.id,
@@ -342,6 +345,7 @@ class Ingest:
                 if face.id in speaking
                 for warning in schemas.face_warnings(face.warnings)
             ],
+            request=schemas.requested_data(choices),
         )
 
     async def _receive_audio(

@@ -142,7 +142,10 @@ class FaceChoose(_Request):
 
     model_config = ConfigDict(json_schema_extra=_one_of("sound_file", "audio_id") | {"examples": [EXAMPLE_CHOICE]})
 
-    face_id: FaceId = Field(description="Id of the face that speaks, from identify-face.")
+    face_id: FaceId = Field(
+        description="Id of the face that speaks, from identify-face. An extension: `auto` chooses the face that speaks "
+        "at that place in the video, or else the most visible one."
+    )
     sound_file: Address | None = Field(
         default=None,
         description="The speech: an http or https URL, or the file itself in base64, plain or as a data: URI; .mp3, "
@@ -463,6 +466,14 @@ class BoxData(_ExtensionResponse):
     height: int
 
 
+class SpeakingData(_ExtensionResponse):
+    """An extension: when a face speaks in the video. Times are in ms."""
+
+    start_time: int
+    end_time: int
+    score: float = Field(description="How well its lips fit the sound, from 0.2 to 1; 0.4 is good.")
+
+
 class FaceData(_Response):
     """A face that can be lip-synced. Times are in ms."""
 
@@ -475,6 +486,10 @@ class FaceData(_Response):
     bbox: BoxData = Field(description="An extension: the position of the face.")
     warnings: list[FaceWarningData] = Field(
         description="An extension: what may limit the result for this face.", json_schema_extra=EXTENSION
+    )
+    speaking: list[SpeakingData] = Field(
+        description="An extension: when this face speaks in the video, by its lips and the video's sound.",
+        json_schema_extra=EXTENSION,
     )
 
 
@@ -590,6 +605,7 @@ class DryRunData(_ExtensionResponse):
     estimated_time: str = Field(description="Estimated seconds until the task would finish, as a string.")
     queue_position: int = Field(description="Position that the task would have among the waiting ones; 1 is next.")
     warnings: list[FaceWarningData] = Field(description="What may limit the result for the chosen faces.")
+    request: list[RequestedFaceData] = Field(description="What the task would have as its `request`.")
 
 
 class DeletedData(_ExtensionResponse):
@@ -687,6 +703,12 @@ def identify_data(session: SessionRecord, video: VideoInfo, links: FileUrls) -> 
                 end_time=face.interval.end_ms,
                 bbox=BoxData(**dict(zip(BoxData.model_fields, face.box, strict=True))),
                 warnings=face_warnings(face.warnings),
+                speaking=[
+                    SpeakingData(
+                        start_time=one.interval.start_ms, end_time=one.interval.end_ms, score=round(one.score, 2)
+                    )
+                    for one in face.speaking
+                ],
             )
             for face in session.faces
         ],
@@ -741,10 +763,15 @@ def task_data(task: RenderTask, links: FileUrls, position: int | None = None) ->
         fault=task.fault,
         queue_position=position,
         session_id=task.session_id,
-        request=[_requested(choice) for choice in task.choices if task.session_id],
+        request=requested_data(task.choices) if task.session_id else [],
         created_at=task.created_at,
         updated_at=task.updated_at,
     )
+
+
+def requested_data(choices: Iterable[FaceChoice]) -> list[RequestedFaceData]:
+    """Checked choices as the wire has them."""
+    return [_requested(choice) for choice in choices]
 
 
 def _requested(choice: FaceChoice) -> RequestedFaceData:

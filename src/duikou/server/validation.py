@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from duikou.errors import InputError
+from duikou.faces.track import FaceWarning
 from duikou.media import limits
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
+from duikou.pipeline import auto
 from duikou.pipeline.choice import ChoiceLimits, ChoiceValidator, FaceChoice
 from duikou.tasks.models import SessionRecord
 from duikou.timebase import END_TOLERANCE_MS, Interval
@@ -114,6 +116,14 @@ def validator_of(session: SessionRecord, mode: SyncMode | None) -> ChoiceValidat
     """What choices of a session are checked against, within the limits of the contract."""
     intervals = {face.id: face.interval for face in session.faces}
     return ChoiceValidator(intervals, session.source.duration_ms, mode, CHOICE)
+
+
+def resolve(
+    session: SessionRecord, validator: ChoiceValidator, choices: Sequence[FaceChoice]
+) -> tuple[list[FaceChoice], list[FaceWarning]]:
+    """The choices with a face of the session for each one that asks for `auto`, and where that face is in doubt."""
+    found = auto.resolve(choices, [None] * len(choices), session.faces, validator)
+    return [one.choice for one in found], [one.doubt for one in found if one.doubt]
 
 
 def check_choices(validator: ChoiceValidator, choices: Sequence[FaceChoice]) -> None:

@@ -131,6 +131,7 @@ export async function identify(videoId, { signal } = {}) {
         startMs: face.start_time,
         endMs: face.end_time,
         box: face.bbox,
+        speaking: face.speaking.map((one) => ({ startMs: one.start_time, endMs: one.end_time })),
         warnings: face.warnings.map(warning),
       })),
       rejected: data.rejected.map(warning),

@@ -57,8 +57,15 @@ function card(face, place, stage) {
     ),
   );
   button.dataset.face = face.id;
+  const times = spoken(face).map(time).join(", ");
+  const speaks = times && h("p", { class: "small quiet figure speaks" }, t("faces.speaks", { times }));
   const about = face.warnings.length ? reasons(face.warnings, face) : h("p", { class: "fine" }, t("faces.fine"));
-  return h("li", { class: "card" }, button, about);
+  return h("li", { class: "card" }, button, speaks, about);
+}
+
+/** When a face speaks in the video; sessions that were kept by a former version do not know. */
+export function spoken(face) {
+  return face.speaking ?? [];
 }
 
 function picture(face) {
@@ -69,10 +76,10 @@ function picture(face) {
 }
 
 /** Warnings as sentences; the time where it is not the whole time; the server's figures behind a fold. */
-function reasons(warnings, whole) {
+function reasons(warnings, whole, kind = "warning") {
   const told = new Map();
   for (const warning of warnings) {
-    const words = sentence(warning);
+    const words = sentence(warning, kind);
     told.set(words, [...(told.get(words) ?? []), warning]);
   }
   return h(
@@ -83,7 +90,8 @@ function reasons(warnings, whole) {
       {},
       [...told].map(([words, alike]) => {
         const times = alike.filter((one) => one.startMs > whole.startMs || one.endMs < whole.endMs).map(time);
-        const lang = has(`warning.${alike[0].code}`) ? null : "en"; // the server's own words
+        const ours = has(`${kind}.${alike[0].code}`) || has(`warning.${alike[0].code}`);
+        const lang = ours ? null : "en"; // the server's own words
         const when = times.length > 0 && h("span", { class: "quiet figure" }, ` ${times.join(", ")}`);
         return h("li", {}, h("span", { lang }, words), when);
       }),
@@ -97,7 +105,9 @@ function reasons(warnings, whole) {
   );
 }
 
-function sentence({ code, message }) {
+/** kind: "rejected" where the warning says why someone is no face: some words then differ. */
+function sentence({ code, message }, kind) {
+  if (has(`${kind}.${code}`)) return t(`${kind}.${code}`);
   return has(`warning.${code}`) ? t(`warning.${code}`) : `${message[0]?.toUpperCase() ?? ""}${message.slice(1)}.`;
 }
 
@@ -125,6 +135,6 @@ function people(rejected, video, alone) {
     { class: "rejected" },
     h("h3", {}, t("faces.rejected")),
     alone && h("p", { class: "small" }, t("faces.rejected.why")),
-    reasons(rejected, { startMs: 0, endMs: video.durationMs }),
+    reasons(rejected, { startMs: 0, endMs: video.durationMs }, "rejected"),
   );
 }

@@ -1,12 +1,14 @@
 // The lanes of the time line: one for each face, with where it can be synced.
 
 import { clock, h, put } from "./dom.js";
+import { spoken } from "./faces.js";
 import { colour, ink } from "./palette.js";
 import { t } from "./words.js";
 
 /**
- * Lanes for the faces of a session. tools: {view, stage}. Answers {labels, lanes, draw(state), laneAt(clientY),
- * laneOf(faceId), mark(faceId)}: two columns of equal rows, of which only the second scrolls.
+ * Lanes for the faces of a session, with a bar wherever a face speaks in the video. tools: {view, stage}. Answers
+ * {labels, lanes, draw(state), laneAt(clientY), laneOf(faceId), mark(faceId)}: two columns of equal rows, of which only
+ * the second scrolls.
  */
 export function makeLanes({ view, stage }) {
   const labels = h("div", { class: "tl-labels" }, h("div", { class: "tl-corner" }));
@@ -40,21 +42,30 @@ export function makeLanes({ view, stage }) {
     label.setAttribute("aria-label", t("timeline.lane", { number, ...times }));
     const shown = h("div", { class: "tl-shown", "aria-hidden": "true" });
     const hint = h("p", { class: "tl-hint" }, t("timeline.drop_here"));
+    const speaks = spoken(face).map(({ startMs, endMs }) => {
+      const title = t("timeline.speaks", { number, from: clock(startMs), to: clock(endMs) });
+      return { startMs, endMs, bar: h("div", { class: "tl-speaks", title }) };
+    });
+    const bars = speaks.map((one) => one.bar);
     const kept = h("div", { class: "tl-kept-all", "aria-hidden": "true" });
-    const lane = h("div", { class: "tl-lane", role: "group", "data-face": face.id }, shown, hint, kept);
+    const lane = h("div", { class: "tl-lane", role: "group", "data-face": face.id }, shown, bars, hint, kept);
     lane.setAttribute("aria-label", t("timeline.lane", { number, ...times }));
     for (const element of [label, lane]) {
       element.style.setProperty("--face", colour(place));
       element.style.setProperty("--ink", ink(place));
     }
-    return { face, label, lane, shown, hint, kept };
+    return { face, label, lane, shown, speaks, hint, kept };
   }
 
   function draw(state) {
     if (state.session !== session) build(state);
-    for (const { face, shown, hint, kept } of rows.values()) {
+    for (const { face, shown, speaks, hint, kept } of rows.values()) {
       shown.style.left = `${view.toPx(face.startMs)}px`;
       shown.style.width = `${view.toPx(face.endMs - face.startMs)}px`;
+      for (const { startMs, endMs, bar } of speaks) {
+        bar.style.left = `${view.toPx(startMs)}px`;
+        bar.style.width = `${view.toPx(endMs - startMs)}px`;
+      }
       hint.hidden = state.speeches.some((one) => one.faceId === face.id);
       hint.style.left = `${view.toPx(face.startMs)}px`;
       const pairs = state.speeches.filter((one) => one.faceId === face.id).flatMap((one) => one.exclude ?? []);

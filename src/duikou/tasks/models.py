@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from duikou.faces.track import FaceWarning
+from duikou.faces.track import FaceWarning, Speaking
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.states import UNFINISHED, WITHOUT_RESULT, Fault, Queue, TaskStatus
@@ -50,13 +50,14 @@ class Media:
 class FaceRecord:
     """A face as the store knows it; its track stays in the session's folder.
 
-    box: usual place in the picture, (x, y, width, height) in pixels.
+    box: usual place in the picture, (x, y, width, height) in pixels. speaking: when it speaks in the video.
     """
 
     id: str
     interval: Interval
     warnings: tuple[FaceWarning, ...] = ()
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    speaking: tuple[Speaking, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from duikou.faces.track import FaceWarning
+from duikou.faces.track import FaceWarning, Speaking
 from duikou.media.scope import OriginalScope
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
@@ -94,7 +94,9 @@ def _face_json(face: FaceRecord) -> dict[str, Any]:
 def _face_from(value: Mapping[str, Any]) -> FaceRecord:
     warnings = tuple(_warning_from(note) for note in value["notes"])
     x, y, width, height = value.get("box", (0, 0, 0, 0))  # sessions of the first version have none
-    return FaceRecord(value["id"], Interval(**value["interval"]), warnings, (x, y, width, height))
+    # Sessions of former versions do not tell who speaks.
+    speaking = tuple(Speaking(Interval(**one["interval"]), one["score"]) for one in value.get("speaking", ()))
+    return FaceRecord(value["id"], Interval(**value["interval"]), warnings, (x, y, width, height), speaking)
 
 
 def _warning_from(value: Mapping[str, Any]) -> FaceWarning:

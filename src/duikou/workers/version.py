@@ -10,8 +10,11 @@ from typing import Final
 
 import duikou
 
-LIBRARIES: Final = ("ai-edge-litert", "av", "numpy", "opencv-python-headless", "scipy")
-"""Libraries that decode videos and find faces. The models are part of the code: it names their digests."""
+LIBRARIES: Final = ("ai-edge-litert", "av", "numpy", "onnxruntime", "opencv-python-headless", "scipy", "soxr")
+"""Libraries that decode videos, find faces and tell who speaks.
+
+The models are part of the code: it names their digests.
+The weights of the articulation network lie beside it."""
 
 
 @cache
@@ -23,7 +26,7 @@ def code_version() -> str:
     """
     digest = hashlib.sha256()
     root = Path(duikou.__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.npz")]):
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     for name in LIBRARIES:

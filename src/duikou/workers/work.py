@@ -102,7 +102,7 @@ def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     with _temporary_files(folder):
         session = duikou.identify(video, progress=progress)
         session.save(folder)
-    faces = tuple(FaceRecord(face.id, face.interval, face.warnings, face.box) for face in session.faces)
+    faces = tuple(FaceRecord(face.id, face.interval, face.warnings, face.box, face.speaking) for face in session.faces)
     return FoundFaces(faces, session.rejected)
 
 
