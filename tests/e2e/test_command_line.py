@@ -79,7 +79,7 @@ def test_a_batch_of_real_jobs(folder: Path) -> None:
         f"person.mp4,speech.wav,7,:{SHORT_MS},two.mp4\n"
     )
     first = run(folder, "batch", "jobs.csv")
-    assert first.returncode == 1, first.stderr
+    assert first.returncode == 2, first.stderr
     rows = first.stdout.splitlines()
     assert [row.split()[:3] for row in rows[1:]] == [["2", "one.mp4", "done"], ["3", "two.mp4", "failed"]], first.stdout
     assert "face: the session has no face '7'" in rows[2]

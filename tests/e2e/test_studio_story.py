@@ -20,7 +20,7 @@ import stub_work
 import studio_work
 from live_server import in_thread, release, settings
 from playwright.sync_api import Browser, Locator, Page, expect
-from studio import NARROW, Studio, barriers, chromium, kept, need_chromium, opened, picture, sideways, value
+from studio import NARROW, Studio, Watched, barriers, chromium, kept, need_chromium, opened, picture, sideways, value
 
 from demo import portrait, run, speech
 from duikou import Session, identify
@@ -124,9 +124,7 @@ def test_a_clip_is_dubbed_in_english(browser: Browser, material: Material, tmp_p
         picture(page, "faces")
         studio.say(sound)
         speech_is_moved_and_trimmed(studio, sound, material.sound_ms)
-        asked = len(watched.asked)
-        it_says_what_is_too_far(studio, sound)
-        assert [one for one in watched.asked[asked:] if "lip-sync" in one] == [], "said before any request"
+        it_says_what_is_too_far(studio, sound, watched)
         check(page, other="dark")
         picture(studio.region("timeline.title"), "timeline")
         it_is_heard_before_it_is_rendered(studio)
@@ -199,8 +197,11 @@ def speech_is_moved_and_trimmed(studio: Studio, sound: Path, sound_ms: int) -> N
     assert trimmed["insertMs"] == value(place)
 
 
-def it_says_what_is_too_far(studio: Studio, sound: Path) -> None:
-    """While the speech is dragged, and after it was let go; an undo brings it back."""
+def it_says_what_is_too_far(studio: Studio, sound: Path, watched: Watched) -> None:
+    """While the speech is dragged, and after it was let go, without a request; an undo brings it back."""
+    estimate = re.compile(studio.t("render.about", time="#").replace("#", ".+"))
+    expect(studio.region("render.title").get_by_text(estimate)).to_be_visible()
+    asked = len(watched.asked)
     place = studio.grip("place", sound)
     was = value(place)
     sentence = re.compile(studio.t("limits.after_video", late="#", video=CLIP_MS / 1000).replace("#", r"[\d.]+"))
@@ -210,6 +211,7 @@ def it_says_what_is_too_far(studio: Studio, sound: Path) -> None:
     expect(studio.region("timeline.title").get_by_role("listitem").get_by_text(sentence)).to_be_visible()
     expect(studio.region("render.title").get_by_text(sentence)).to_be_visible()
     expect(studio.render).to_be_disabled()
+    assert [one for one in watched.asked[asked:] if "lip-sync" in one] == [], "said before any request"
     place.press("Control+z")
     assert value(place) == was
     expect(studio.render).to_be_enabled()

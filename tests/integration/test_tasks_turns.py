@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rows import Clock, media, task
 
 from duikou.database.engine import Database
-from duikou.tasks.accounts import Accounts
+from duikou.tasks.accounts import Accounts, KeyKind
 from duikou.tasks.models import MediaKind, RenderTask, Task
 from duikou.tasks.states import RETRY_DELAY_MS, Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
@@ -65,7 +65,9 @@ def test_two_accounts_take_turns(store: Store) -> None:
 
 
 def test_an_account_of_priority_four_gets_four_times_the_share(store: Store, database: Database) -> None:
-    Accounts(database).set_priority("a", 4)
+    accounts = Accounts(database)
+    accounts.make("a", KeyKind.PLAIN)
+    accounts.set_priority("a", 4)
     ask(store, "b", 40)
     ask(store, "a", 100)
     share = Counter(served(store, 100))
@@ -157,6 +159,7 @@ def test_places_are_the_order_of_claims(steps: list[Any], priorities: tuple[int,
     database = Database("sqlite://")
     store, accounts = Store(database, clock=Clock()), Accounts(database)
     for account, priority in zip("ab", priorities, strict=True):
+        accounts.make(account, KeyKind.PLAIN)
         accounts.set_priority(account, priority)
     waiting: dict[Queue, set[str]] = {Queue.RENDER: set(), Queue.GPU: set()}
     for step in steps:

@@ -41,9 +41,11 @@ def speech(tmp_path: Path) -> Path:
     return make_sound(tmp_path / "speech.wav", np.zeros((48_000, 1), np.float32), 16_000)
 
 
-def test_nobody_speaks_twice_and_somebody_must_speak(session: Session, speech: Path) -> None:
+def test_nobody_says_two_things_at_once_and_somebody_must_speak(session: Session, speech: Path) -> None:
     choice = FaceChoice(speech, insert_ms=1500)
-    with pytest.raises(InputError, match=r"^choices\[1\]\.face_id: face 0 is named twice"):
+    with pytest.raises(
+        InputError, match=r"^choices\[1\]\.insert_ms: the speech from 1500 ms to 4500 ms overlaps another"
+    ):
         lip_sync(session, [choice, choice])
     with pytest.raises(InputError, match=r"^choices: at least one face must be chosen"):
         lip_sync(session, [])
