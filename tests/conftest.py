@@ -19,7 +19,11 @@ settings.load_profile("any-speed")
 
 
 def pytest_configure() -> None:
-    """Let the process that forks children find the helpers, so that it imports them once and not each child again."""
+    """Let the process that forks children find the helpers, so that it imports them once and not each child again.
+
+    Renders do not step back for the other tests, which run at the same time.
+    """
+    os.environ.setdefault("DUIKOU_RENDER_NICENESS", "0")
     paths = [str(Path(__file__).parent / "helpers"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 

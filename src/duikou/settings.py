@@ -100,6 +100,13 @@ class Settings(BaseSettings):
     identify_timeout_s: int = Field(
         180, ge=1, description="Seconds after which a worker that identifies the faces of a video is stopped."
     )
+    render_niceness: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far renders step back for other work on the machine, such as searches for faces: their "
+        "niceness. 0 is not at all.",
+    )
     max_video_mb: int = Field(100, ge=1, description="Largest accepted video or photo, in MiB.")
     any_size: bool = Field(
         False, description="Accept videos of any size in pixels, not only the 720p and 1080p classes."

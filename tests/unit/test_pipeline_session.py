@@ -43,9 +43,7 @@ def speech(tmp_path: Path) -> Path:
 
 def test_nobody_says_two_things_at_once_and_somebody_must_speak(session: Session, speech: Path) -> None:
     choice = FaceChoice(speech, insert_ms=1500)
-    with pytest.raises(
-        InputError, match=r"^choices\[1\]\.insert_ms: the speech from 1500 ms to 4500 ms overlaps"
-    ):
+    with pytest.raises(InputError, match=r"^choices\[1\]\.insert_ms: the speech from 1500 ms to 4500 ms overlaps"):
         lip_sync(session, [choice, choice])
     with pytest.raises(InputError, match=r"^choices: at least one face must be chosen"):
         lip_sync(session, [])

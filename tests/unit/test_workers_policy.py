@@ -19,8 +19,8 @@ from duikou.workers.work import Work
 def test_renders_step_back_for_searches_on_their_machine(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
     folder.make()
-    limits = WorkPolicy.of(Settings(data=folder.root), folder).limits
-    assert {queue: limits[queue].niceness for queue in Queue} == {Queue.IDENTIFY: 0, Queue.RENDER: 10, Queue.GPU: 10}
+    limits = WorkPolicy.of(Settings(data=folder.root, render_niceness=7), folder).limits
+    assert {queue: limits[queue].niceness for queue in Queue} == {Queue.IDENTIFY: 0, Queue.RENDER: 7, Queue.GPU: 7}
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {

@@ -44,7 +44,6 @@ from duikou.units import DAY_MS, HOUR_MS
 from duikou.workers.heartbeat import HeartbeatWriter, Lease
 from duikou.workers.work import RenderJob, Work
 
-STEP_BACK = 10  # niceness of renders: they get a tenth of a core that something else wants, so that none starves
 OUTCOME_RETRY_S = 1.0  # between attempts at writing an outcome while the database refuses
 HEARTBEAT_S = 0.5  # of an embedded server, whose user watches the progress
 SHARED_HEARTBEAT_S = 2.0  # in a fleet: a database bears a thousand workers at this pace
@@ -83,7 +82,7 @@ class WorkPolicy:
                 certificates.import_self_signed(folder.root, shared)
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
         identifying = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
-        rendering = replace(usual, niceness=STEP_BACK)
+        rendering = replace(usual, niceness=settings.render_niceness)
         return WorkPolicy(
             {Queue.IDENTIFY: identifying, Queue.RENDER: rendering, Queue.GPU: rendering},
             configured(settings, folder.root),
