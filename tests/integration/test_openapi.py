@@ -29,8 +29,8 @@ from schemathesis.engine import StopReason, events
 from duikou.database.engine import Database
 from duikou.errors import InputError
 from duikou.net.fetch import check_url
-from duikou.server import schemas
 from duikou.server.errors import ErrorCode
+from duikou.server.schemas.requests import IdentifyRequest, LipSyncRequest
 from duikou.tasks.accounts import Accounts, KeyKind
 
 LIP_SYNC = "/klingai/v1/videos/advanced-lip-sync"
@@ -471,8 +471,8 @@ def test_the_page_at_the_root_links_to_the_page_of_calls(client) -> None:
 def test_examples_are_requests_that_a_caller_would_send(document) -> None:
     found = {name: _schemas(document, name)["examples"] for name in ("IdentifyRequest", "LipSyncRequest")}
     (identify,), (sync,) = found.values()
-    assert schemas.IdentifyRequest.model_validate(identify).video_url
-    assert [choice.sound_end_time for choice in schemas.LipSyncRequest.model_validate(sync).face_choose] == [2000]
+    assert IdentifyRequest.model_validate(identify).video_url
+    assert [choice.sound_end_time for choice in LipSyncRequest.model_validate(sync).face_choose] == [2000]
     assert "86400000" not in json.dumps(found)
     for example, name in ((identify, "IdentifyRequest"), (sync["face_choose"][0], "FaceChoose")):
         alternatives = [one["required"][0] for one in _schemas(document, name)["anyOf"]]

@@ -132,7 +132,7 @@ ROWS = [
         "a video",
         lambda server: server.create({"sound_file": "", "audio_id": server.upload(stub_work.video())}),
     ),
-    # Ingest: URLs, content and headers of files
+    # Received files: URLs, content and headers of files
     row("video_url", "scheme", lambda server: server.identify(video_url="file:///etc/passwd")),
     row("video_url", "private", lambda server: server.identify(video_url="http://10.0.0.1/a.mp4")),
     row("video_url", "missing", lambda server: server.identify(video_url=server.url("nothing.mp4"))),

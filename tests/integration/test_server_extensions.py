@@ -35,7 +35,7 @@ from live_server import (
     until,
 )
 
-from duikou.server.schemas import LipSyncRequest
+from duikou.server.schemas.requests import LipSyncRequest
 from duikou.server.signed_urls import UrlSigner
 from duikou.units import MIB
 

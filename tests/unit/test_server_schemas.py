@@ -12,7 +12,8 @@ from duikou import errors
 from duikou.sandbox.process import LimitError, StoppedError
 from duikou.server.errors import ErrorCode, api_error
 from duikou.server.leniency import decode_audio, is_url
-from duikou.server.schemas import LipSyncRequest, seconds_text
+from duikou.server.schemas.build import seconds_text
+from duikou.server.schemas.requests import LipSyncRequest
 
 SOUND = bytes(range(256)) * 4
 PACKED = base64.b64encode(SOUND).decode()

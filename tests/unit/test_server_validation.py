@@ -12,7 +12,7 @@ from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.server import validation
-from duikou.server.schemas import FaceChoose
+from duikou.server.schemas.requests import FaceChoose
 from duikou.tasks.models import FaceRecord, Media, MediaKind, SessionRecord
 from duikou.timebase import Interval
 

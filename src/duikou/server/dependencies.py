@@ -7,8 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from duikou.server.ingest import Caller, Ingest
+from duikou.server.caller import Caller
+from duikou.server.creating import Creator
 from duikou.server.own_address import base_url
+from duikou.server.receiving import FileReceiver
 from duikou.server.signed_urls import FileUrls, UrlSigner
 from duikou.settings import Settings
 from duikou.storage.base import Files
@@ -23,7 +25,8 @@ class AppContext:
 
     settings: Settings
     service: TaskService
-    ingest: Ingest
+    receiver: FileReceiver
+    creator: Creator
     accounts: Accounts
     signer: UrlSigner
     presigner: Files | None

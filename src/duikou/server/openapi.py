@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from duikou.server.errors import ErrorCode
-from duikou.server.schemas import EXTENSION, ErrorEnvelope
+from duikou.server.schemas.answers import ErrorEnvelope
+from duikou.server.schemas.common import EXTENSION
 
 CALL_ERRORS = (
     ErrorCode.AUTHENTICATION,

@@ -14,10 +14,11 @@ import structlog
 from duikou.database.engine import Database
 from duikou.net.addresses import AddressPolicy
 from duikou.sandbox import restrictions
-from duikou.server import schemas
+from duikou.server.creating import Creator
 from duikou.server.dependencies import AppContext
-from duikou.server.ingest import Ingest
 from duikou.server.probing import MediaProber
+from duikou.server.receiving import FileReceiver
+from duikou.server.schemas import build
 from duikou.server.signed_urls import UrlSigner
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
@@ -74,10 +75,12 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
         addresses = AddressPolicy.of(settings)
         addresses = addresses if own_port is None else replace(addresses, own_port=own_port)
         service, prober = TaskService(parts, policy), MediaProber(work, parts.stopping)
+        receiver = FileReceiver(service, prober, addresses, settings)
         context = AppContext(
             settings,
             service,
-            Ingest(service, prober, addresses, settings),
+            receiver,
+            Creator(service, receiver, addresses, settings),
             accounts,
             UrlSigner(secret, settings.url_hours),
             parts.files if settings.storage_links == "presigned" else None,
@@ -85,7 +88,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
         )
 
         def webhook_body(task: RenderTask) -> bytes:
-            return schemas.task_json(task, context.urls(task.callback.files_url if task.callback else ""))
+            return build.task_json(task, context.urls(task.callback.files_url if task.callback else ""))
 
         threads: list[_Part] = [
             parts.dispatcher,

@@ -22,7 +22,8 @@ from duikou.server.dependencies import AppContext
 from duikou.server.errors import INTERNAL_MESSAGE, ApiError, ErrorCode, api_error
 from duikou.server.http.browser import CrossOriginMiddleware, SecurityHeadersMiddleware
 from duikou.server.own_address import ForwardedMiddleware
-from duikou.server.schemas import ErrorEnvelope, error_sentence
+from duikou.server.schemas.answers import ErrorEnvelope
+from duikou.server.schemas.fields import error_sentence
 from duikou.settings import Settings
 from duikou.storage.base import FULL, disk_error
 from duikou.telemetry import metrics

@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from duikou.server import schemas
 from duikou.server.dependencies import Context
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.openapi import error_responses, extension
+from duikou.server.schemas import answers
 from duikou.telemetry import metrics
 
 METRICS_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
@@ -22,13 +22,13 @@ router = APIRouter(tags=["Operation"])
 
 
 @router.get("/healthz", responses=error_responses(ErrorCode.INTERNAL), openapi_extra=extension())
-async def healthz(request: Request) -> schemas.Envelope[schemas.StatusData]:
+async def healthz(request: Request) -> answers.Envelope[answers.StatusData]:
     """Liveness: whether the server runs."""
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.StatusData(status="ok", warnings=None))
+    return answers.Envelope(request_id=request.state.request_id, data=answers.StatusData(status="ok", warnings=None))
 
 
 @router.get("/readyz", responses=error_responses(ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE), openapi_extra=extension())
-async def readyz(request: Request, context: Context) -> schemas.Envelope[schemas.StatusData]:
+async def readyz(request: Request, context: Context) -> answers.Envelope[answers.StatusData]:
     """Readiness: whether the server accepts new work. An error answer names what is missing.
 
     A ready server whose work nobody does says so in `warnings`: other servers would be no better.
@@ -37,8 +37,8 @@ async def readyz(request: Request, context: Context) -> schemas.Envelope[schemas
     if missing:
         sentences = [f"{what[:1].upper()}{what[1:].rstrip('.')}." for what in missing]
         raise ApiError(ErrorCode.UNAVAILABLE, " ".join(sentences))
-    data = schemas.StatusData(status="ready", warnings=context.service.warnings() or None)
-    return schemas.Envelope(request_id=request.state.request_id, data=data)
+    data = answers.StatusData(status="ready", warnings=context.service.warnings() or None)
+    return answers.Envelope(request_id=request.state.request_id, data=data)
 
 
 @router.get(

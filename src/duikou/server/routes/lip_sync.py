@@ -15,14 +15,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import JSONResponse, StreamingResponse
 
-from duikou.server import schemas
+from duikou.server.caller import Caller
 from duikou.server.dependencies import AppContext, CallerParam, Context
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.http.disconnect import while_connected
 from duikou.server.http.json_body import StrictJsonRoute
-from duikou.server.ingest import Caller
 from duikou.server.leniency import whole
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
+from duikou.server.schemas import answers, build, requests
 from duikou.tasks.models import RenderTask
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
@@ -84,22 +84,22 @@ Advanced = Annotated[bool, Depends(is_advanced)]
 
 @api.post("/identify-face", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
 async def identify_face(
-    body: schemas.IdentifyRequest, request: Request, context: Context, caller: CallerParam
-) -> schemas.Envelope[schemas.IdentifyData]:
+    body: requests.IdentifyRequest, request: Request, context: Context, caller: CallerParam
+) -> answers.Envelope[answers.IdentifyData]:
     """Find the faces of a video that can be lip-synced."""
-    found = await while_connected(request, context.ingest.identify(caller, body))
-    data = schemas.identify_data(found.session, found.video, caller.urls)
-    return schemas.Envelope(request_id=request.state.request_id, data=data)
+    found = await while_connected(request, context.creator.identify(caller, body))
+    data = build.identify_data(found.session, found.video, caller.urls)
+    return answers.Envelope(request_id=request.state.request_id, data=data)
 
 
 @api.post("/advanced-lip-sync", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS)
 async def create_task(
-    body: schemas.LipSyncRequest, request: Request, context: Context, caller: CallerParam
-) -> schemas.Envelope[schemas.TaskData] | schemas.Envelope[schemas.DryRunData]:
+    body: requests.LipSyncRequest, request: Request, context: Context, caller: CallerParam
+) -> answers.Envelope[answers.TaskData] | answers.Envelope[answers.DryRunData]:
     """Create a task that makes a face of a session speak. With `dry_run` it is only checked and estimated."""
-    created = await context.ingest.create_task(caller, body)
-    if isinstance(created, schemas.DryRunData):
-        return schemas.Envelope(request_id=request.state.request_id, data=created)
+    created = await context.creator.create_task(caller, body)
+    if isinstance(created, answers.DryRunData):
+        return answers.Envelope(request_id=request.state.request_id, data=created)
     return await _answer(request, context, caller, created)
 
 
@@ -107,10 +107,10 @@ async def create_task(
     "/lip-sync", name="create_older_task", responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS
 )
 async def create_older_task(
-    body: schemas.OlderLipSyncRequest, request: Request, context: Context, caller: CallerParam
-) -> schemas.Envelope[schemas.TaskData]:
+    body: requests.OlderLipSyncRequest, request: Request, context: Context, caller: CallerParam
+) -> answers.Envelope[answers.TaskData]:
     """Create a task that makes the most visible face of a video speak, from its beginning. The task finds the face."""
-    return await _answer(request, context, caller, await context.ingest.create_older_task(caller, body))
+    return await _answer(request, context, caller, await context.creator.create_older_task(caller, body))
 
 
 @on_both("GET", "", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
@@ -121,15 +121,15 @@ async def list_tasks(
     advanced: Advanced,
     pageNum: PageNumber = 1,
     pageSize: PageSize = 30,
-) -> schemas.Envelope[list[schemas.TaskData]]:
+) -> answers.Envelope[list[answers.TaskData]]:
     """Tasks, newest first; past the end an empty list."""
     offset = (pageNum - 1) * pageSize
     tasks = await run_in_threadpool(
         lambda: context.service.tasks(caller.account, on_sessions=advanced, offset=offset, limit=pageSize)
     )
-    return schemas.Envelope(
+    return answers.Envelope(
         request_id=request.state.request_id,
-        data=[schemas.task_data(task, caller.urls, position) for task, position in tasks],
+        data=[build.task_data(task, caller.urls, position) for task, position in tasks],
     )
 
 
@@ -168,7 +168,7 @@ async def watch_task(
 )
 async def cancel_task(
     task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
-) -> schemas.Envelope[schemas.TaskData]:
+) -> answers.Envelope[answers.TaskData]:
     """An extension: end a task that is not finished, as failed; a finished one stays as it is."""
     task = await _found(context, caller, task_id, advanced=advanced)
     ended = await run_in_threadpool(context.service.cancel, task)
@@ -183,13 +183,13 @@ async def cancel_task(
 )
 async def retry_task(
     task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
-) -> schemas.Envelope[schemas.TaskData]:
+) -> answers.Envelope[answers.TaskData]:
     """An extension: create a task that does again what a finished one did, from the same material.
 
     The finished task stays as it is. The new one has an id of its own, no external id, and the same `callback_url`.
     """
     task = await _found(context, caller, task_id, advanced=advanced)
-    return await _answer(request, context, caller, await context.ingest.retry_task(caller, task))
+    return await _answer(request, context, caller, await context.creator.retry_task(caller, task))
 
 
 @on_both(
@@ -200,17 +200,17 @@ async def retry_task(
 )
 async def delete_task(
     task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
-) -> schemas.Envelope[schemas.DeletedData]:
+) -> answers.Envelope[answers.DeletedData]:
     """An extension: end a task where it is not finished, and delete it with its results."""
     task = await _found(context, caller, task_id, advanced=advanced)
     await run_in_threadpool(context.service.delete, task)
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.DeletedData(task_id=task.id))
+    return answers.Envelope(request_id=request.state.request_id, data=answers.DeletedData(task_id=task.id))
 
 
 @on_both("GET", "/{id:text}", responses=error_responses(*CALL_ERRORS, ErrorCode.NO_RESOURCE))
 async def get_task(
     task_id: TaskId, request: Request, context: Context, caller: CallerParam, advanced: Advanced
-) -> schemas.Envelope[schemas.TaskData]:
+) -> answers.Envelope[answers.TaskData]:
     """One task, by the server's id or by the caller's own."""
     return await _answer(request, context, caller, await _found(context, caller, task_id, advanced=advanced))
 
@@ -227,17 +227,17 @@ async def _found(context: AppContext, caller: Caller, task_id: str, *, advanced:
 
 async def _answer(
     request: Request, context: AppContext, caller: Caller, task: RenderTask
-) -> schemas.Envelope[schemas.TaskData]:
+) -> answers.Envelope[answers.TaskData]:
     position = await run_in_threadpool(context.service.position, task)
-    data = schemas.task_data(task, caller.urls, position)
-    return schemas.Envelope(request_id=request.state.request_id, data=data)
+    data = build.task_data(task, caller.urls, position)
+    return answers.Envelope(request_id=request.state.request_id, data=data)
 
 
 async def _events(context: AppContext, caller: Caller, task: RenderTask | None) -> AsyncIterator[bytes]:
     sent, silent_s = b"", 0.0
     while task is not None:
         position = await run_in_threadpool(context.service.position, task)
-        data = schemas.task_data(task, caller.urls, position).model_dump_json().encode()
+        data = build.task_data(task, caller.urls, position).model_dump_json().encode()
         if data != sent:
             yield format_sse_event(event="task", data_str=data.decode())
             sent, silent_s = data, 0.0

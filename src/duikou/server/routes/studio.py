@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from duikou import studio
-from duikou.server import schemas
 from duikou.server.dependencies import Context, urls_of
 from duikou.server.errors import ErrorCode
 from duikou.server.http.browser import NO_STORE
 from duikou.server.openapi import error_responses, extension
+from duikou.server.schemas import answers, build
 
 FOLDER = Path(studio.__file__).parent
 PAGE = FOLDER / "index.html"
@@ -35,13 +35,13 @@ def page(request: Request) -> Response:
 
 
 @router.get("/studio/settings.json", responses=error_responses(ErrorCode.INTERNAL), openapi_extra=extension())
-def studio_settings(request: Request, response: Response, context: Context) -> schemas.StudioSettings:
+def studio_settings(request: Request, response: Response, context: Context) -> answers.StudioSettings:
     """An extension: what a page must know before it calls: the limits of this server, and whether calls need a key.
 
     The answer has no envelope.
     """
     response.headers["Cache-Control"] = NO_STORE
-    return schemas.studio_settings(context.settings, needs_key=context.accounts.any())
+    return build.studio_settings(context.settings, needs_key=context.accounts.any())
 
 
 @router.get("/studio/{name:path}", include_in_schema=False)

@@ -11,11 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from duikou.errors import InputError
-from duikou.server import schemas
 from duikou.server.dependencies import CallerParam, Context
 from duikou.server.http.disconnect import while_connected
 from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
+from duikou.server.schemas import answers, build, requests
 
 BODY = {
     "required": True,
@@ -42,10 +42,10 @@ json_router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
     responses=error_responses(*CALL_ERRORS, *WORK_ERRORS) | SLOW_BODY_ERRORS,
     openapi_extra=extension(requestBody=BODY),
 )
-async def upload_file(request: Request, context: Context, caller: CallerParam) -> schemas.Envelope[schemas.UploadData]:
+async def upload_file(request: Request, context: Context, caller: CallerParam) -> answers.Envelope[answers.UploadData]:
     """An extension: store a video, audio or photo file, sent as the body itself or as the field `file` of a form."""
-    media = await context.ingest.store_upload(caller.account, lambda path: _receive(request, path))
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, caller.urls))
+    media = await context.receiver.store_upload(caller.account, lambda path: _receive(request, path))
+    return answers.Envelope(request_id=request.state.request_id, data=build.upload_data(media, caller.urls))
 
 
 @json_router.post(
@@ -54,14 +54,14 @@ async def upload_file(request: Request, context: Context, caller: CallerParam) -
     openapi_extra=extension(),
 )
 async def fetch_file(
-    body: schemas.FetchRequest, request: Request, context: Context, caller: CallerParam
-) -> schemas.Envelope[schemas.UploadData]:
+    body: requests.FetchRequest, request: Request, context: Context, caller: CallerParam
+) -> answers.Envelope[answers.UploadData]:
     """An extension: fetch a video, audio or photo file and store it as an upload.
 
     A URL of this server is not fetched: the answer describes the file that it leads to.
     """
-    media = await while_connected(request, context.ingest.store_from_url(caller, body.url))
-    return schemas.Envelope(request_id=request.state.request_id, data=schemas.upload_data(media, caller.urls))
+    media = await while_connected(request, context.receiver.store_from_url(caller, body.url))
+    return answers.Envelope(request_id=request.state.request_id, data=build.upload_data(media, caller.urls))
 
 
 async def _receive(request: Request, to: Path) -> None:
