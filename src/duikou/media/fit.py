@@ -55,9 +55,11 @@ class Fitter:
 
         A frame that does not tell its orientation has that of the frame before it.
         """
-        orientation = self._picture.orientation
+        orientation, turn = self._picture.orientation, None
         for frame in decoded:
-            orientation = Orientation.of(frame, otherwise=orientation)
+            # PyAV's side data and its frame hold each other, so a frame that is asked stays in memory for long.
+            if frame.rotation != turn:
+                orientation, turn = Orientation.of(frame, otherwise=orientation), frame.rotation
             picture = Picture.of(frame, orientation, self._aspect(frame))
             yield frame if picture.alike(self._picture) else self._fit(frame, picture)
 
