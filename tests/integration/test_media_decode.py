@@ -15,7 +15,7 @@ from media_maker import clicks, make_sound, make_video, numbered, read_number, s
 
 from duikou.errors import MediaError
 from duikou.media import decode, probe
-from duikou.media.video import probe_video
+from duikou.media.video import Video, probe_video
 
 UNEVEN = [0, 100, 700, 1_500, 1_600, 4_000, 4_100, 9_000, 9_100, 9_200]
 
@@ -278,3 +278,17 @@ def test_leaving_early_closes_the_file(tmp_path: Path) -> None:
                 break
     gc.collect()
     assert len(list(folder.iterdir())) <= before + 1
+
+
+def test_decoded_frames_leave_memory_at_once(tmp_path: Path) -> None:
+    """Not only when Python collects cycles, which is hundreds of frames later."""
+    clip = make_video(tmp_path / "clip.mp4", frames=40)
+    video = Video.open(clip)
+    assert video.fields is None
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in video.frames()) == 40
+        assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) < 5
+    finally:
+        gc.enable()

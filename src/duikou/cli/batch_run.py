@@ -26,6 +26,7 @@ DONE: Final = "done"
 SKIPPED: Final = "skipped"
 FAILED: Final = "failed"
 STOP_S: Final = 10.0  # how long Ctrl-C waits for tasks to be cancelled and for downloads to be cleaned up
+LOOK_S: Final = 0.5  # between looks for a Ctrl-C that came at a bad moment
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class BatchRun:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(LOOK_S)  # without an end, a Ctrl-C just before it would never be noticed
         except (KeyboardInterrupt, SystemExit):
             self._stop(threads)
             raise
