@@ -13,8 +13,8 @@ import duikou
 LIBRARIES: Final = ("ai-edge-litert", "av", "numpy", "onnxruntime", "opencv-python-headless", "scipy", "soxr")
 """Libraries that decode videos, find faces and tell who speaks.
 
-The models are part of the code: it names their digests.
-The weights of the articulation network lie beside it."""
+Models need no entry: the code names their digests, and the weights of the articulation network lie beside it.
+"""
 
 
 @cache

@@ -155,7 +155,28 @@ class WatermarkInfo(_Request):
     )
 
 
-class LipSyncRequest(_Request):
+class _TaskRequest(_Request):
+    """What every request for a task may say of the task itself."""
+
+    external_task_id: ExternalId | None = Field(
+        default=None,
+        description="The caller's own id of the task, unique among the account's tasks. Calls accept it in place of "
+        "the task's id. The same request with the same id creates no second task.",
+    )
+    callback_url: Address | None = Field(
+        default=None, description="URL, http or https, to which the server posts the task at each change of its status."
+    )
+    watermark_info: WatermarkInfo | None = Field(
+        default=None, description="Whether to make a second result with a visible mark."
+    )
+
+    @property
+    def watermark(self) -> bool:
+        """Whether the request asks for a marked result."""
+        return self.watermark_info is not None and self.watermark_info.enabled
+
+
+class LipSyncRequest(_TaskRequest):
     """A lip-sync task for one session. Empty and null count as absent."""
 
     model_config = ConfigDict(
@@ -169,17 +190,6 @@ class LipSyncRequest(_Request):
         "speak, or give a face another piece of speech that does not overlap, unless the server's settings restrict a "
         "task to one entry.",
     )
-    external_task_id: ExternalId | None = Field(
-        default=None,
-        description="The caller's own id of the task, unique among the account's tasks. Calls accept it in place of "
-        "the task's id. The same request with the same id creates no second task.",
-    )
-    callback_url: Address | None = Field(
-        default=None, description="URL, http or https, to which the server posts the task at each change of its status."
-    )
-    watermark_info: WatermarkInfo | None = Field(
-        default=None, description="Whether to make a second result with a visible mark."
-    )
     sync_mode: SyncModeField = Field(
         default=None,
         description="An extension: what to do if the speech ends after the video. If unset, such a request is refused.",
@@ -190,11 +200,6 @@ class LipSyncRequest(_Request):
         description="An extension: check the request and estimate the work without creating a task.",
         json_schema_extra=EXTENSION,
     )
-
-    @property
-    def watermark(self) -> bool:
-        """Whether the request asks for a marked result."""
-        return self.watermark_info is not None and self.watermark_info.enabled
 
     def fingerprint(self) -> str:
         """Digest of everything that determines the result; tells a repeated request from another one."""
@@ -253,7 +258,7 @@ AUDIO_FIELDS = {"file": ("audio_file", "audio"), "base64": ("audio", "audio_file
 """The fields of `OlderInput` that may hold the speech, by its `audio_type`; the first is the documented one."""
 
 
-class OlderLipSyncRequest(_Request):
+class OlderLipSyncRequest(_TaskRequest):
     """A lip-sync task of the older call, without a session: the server finds the faces and takes the most visible one.
 
     The fields of `input` may also stand beside it.
@@ -262,15 +267,6 @@ class OlderLipSyncRequest(_Request):
     model_config = ConfigDict(json_schema_extra={"required": ["input"]})
 
     input: OlderInput = Field(default=OlderInput(), description="The video and the speech.")
-    external_task_id: ExternalId | None = Field(
-        default=None, description="The caller's own id of the task, as for advanced-lip-sync."
-    )
-    callback_url: Address | None = Field(
-        default=None, description="URL, http or https, to which the server posts the task at each change of its status."
-    )
-    watermark_info: WatermarkInfo | None = Field(
-        default=None, description="Whether to make a second result with a visible mark."
-    )
     sync_mode: SyncModeField = Field(
         default=None,
         description="An extension: what to do if the speech is longer than the video. If unset, such a request is "
@@ -292,11 +288,6 @@ class OlderLipSyncRequest(_Request):
             "input": {name: given.get(name, value.get(name)) for name in OlderInput.model_fields},
             **{name: value.get(name, given.get(name)) for name in cls.model_fields if name != "input"},
         }
-
-    @property
-    def watermark(self) -> bool:
-        """Whether the request asks for a marked result."""
-        return self.watermark_info is not None and self.watermark_info.enabled
 
     def speech(self) -> tuple[str, str]:
         """The field that holds the speech, and what it holds. Raises `InputError`."""
