@@ -233,9 +233,11 @@ class TaskService:
         self._store.media.extend(source.id, now_ms() + self._policy.keep_ms)
 
     def remove_source(self, source: Media) -> None:
-        """Delete a video of which nothing could be made."""
-        self._files.remove(source.key)
-        self._store.media.remove(source.id)
+        """Remove a received video, unless something came of it. Where that fails it is swept later."""
+        try:
+            drop_unanswered(self._store, self._files, source.id)
+        except Exception:
+            log.warning("a video cannot be removed", exc_info=True)
 
     def media(self, account: str, media_id: str) -> Media | None:
         """An unexpired file of the account, or `None`."""
@@ -293,20 +295,13 @@ class TaskService:
             session = await self._analyses.session(source, digest)
             await asyncio.to_thread(self.keep_source, source)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(self._drop, source))
+            await asyncio.shield(asyncio.to_thread(self.remove_source, source))
             raise
         return session
 
     async def identify_source(self, source: Media, digest: str) -> SessionRecord:
         """Find the faces of a stored video; digest: of its bytes. Raises those of `Analyses.session`."""
         return await self._analyses.session(source, digest)
-
-    def _drop(self, source: Media) -> None:
-        """Remove a source that came to nothing. Where that fails it is swept later."""
-        try:
-            drop_unanswered(self._store, self._files, source.id)
-        except Exception:
-            log.warning("a video cannot be removed", exc_info=True)
 
     # Tasks
 
