@@ -19,6 +19,7 @@ from duikou.sandbox import messages
 from duikou.sandbox.messages import Done, Failed, LogLine, StageProgress, UnexpectedError, plain_text
 from duikou.tasks.models import FaceRecord, FoundFaces
 from duikou.timebase import Interval
+from duikou.units import DAY_MS
 from duikou.workers import work
 from duikou.workers.work import UploadInfo
 
@@ -48,7 +49,7 @@ def test_what_no_database_takes_is_replaced(given: str, stored: str | None) -> N
     [
         (work.probe_video, VIDEO),
         (work.probe_audio, AudioInfo("mp3", 44_100, 1, 0)),
-        (work.probe_upload, UploadInfo(".mp4", 2**53 - 1)),
+        (work.probe_upload, UploadInfo(".mp4", 7 * DAY_MS)),
         (work.identify, FoundFaces((FACE, FaceRecord("1", Interval(5, 9))), FACE.warnings)),
         (work.identify, FoundFaces()),
         (work.render, 10_000),

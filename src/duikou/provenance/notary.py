@@ -72,34 +72,45 @@ def _decoded(content: bytes) -> Any:
 
 def _value(content: bytes, at: int, depth: int) -> tuple[Any, int]:
     """The value that begins at `at`, and where it ends."""
-    if at >= len(content) or depth > _DEPTH:
-        raise ValueError("cut or too deep")
-    major, number = content[at] >> 5, content[at] & 31
-    at += 1
+    if depth > _DEPTH:
+        raise ValueError("too deep")
+    major, number, at = _head(content, at)
+    match major:
+        case 0 | 1:
+            return (number if major == 0 else -1 - number), at
+        case 2 | 3:
+            text = content[at : at + number]
+            return (text if major == 2 else text.decode()), at + number
+        case 4:
+            return _items(content, at, depth + 1, number)
+        case 5:
+            names_and_values, at = _items(content, at, depth + 1, 2 * number)
+            pairs = dict(zip(names_and_values[::2], names_and_values[1::2], strict=True))
+            if len(pairs) < number:
+                raise ValueError("a name stands twice")
+            return pairs, at
+    raise ValueError("of a kind that claims do not have")
+
+
+def _items(content: bytes, at: int, depth: int, count: int) -> tuple[list[Any], int]:
+    """So many values that follow each other from `at` on, and where they end."""
+    items = []
+    for _ in range(count):
+        item, at = _value(content, at, depth)
+        items.append(item)
+    return items, at
+
+
+def _head(content: bytes, at: int) -> tuple[int, int, int]:
+    """The kind of the value that begins at `at`, its number or length, and where its content begins."""
+    if at >= len(content):
+        raise ValueError("cut")
+    major, number, at = content[at] >> 5, content[at] & 31, at + 1
     if number >= 24:
         size = {24: 1, 25: 2, 26: 4, 27: 8}.get(number, 0)
         if not size or at + size > len(content):
             raise ValueError("of no known length")
         number, at = int.from_bytes(content[at : at + size]), at + size
-    if major in (0, 1):
-        return (number if major == 0 else -1 - number), at
-    if number > len(content) - at:  # each item takes a byte
+    if major > 1 and number > len(content) - at:  # every item takes a byte
         raise ValueError("cut")
-    if major in (2, 3):
-        text = content[at : at + number]
-        return (text if major == 2 else text.decode()), at + number
-    if major == 4:
-        items = []
-        for _ in range(number):
-            item, at = _value(content, at, depth + 1)
-            items.append(item)
-        return items, at
-    if major == 5:
-        pairs: dict[Any, Any] = {}
-        for _ in range(number):
-            name, at = _value(content, at, depth + 1)
-            if name in pairs:
-                raise ValueError("a name stands twice")
-            pairs[name], at = _value(content, at, depth + 1)
-        return pairs, at
-    raise ValueError("of a kind that claims do not have")
+    return major, number, at

@@ -105,10 +105,9 @@ class ForkServer:
         Raises `OSError` where the system has no room for another process, `EOFError` where this one has died.
         """
         ended, ends = _pipe()
-        with ends:
-            with self._lock:
-                control = self._running()
-                socket.send_fds(control, [b"f"], [pipe.fileno(), output.fileno(), ends.fileno()])
+        with ends, self._lock:
+            control = self._running()
+            socket.send_fds(control, [b"f"], [pipe.fileno(), output.fileno(), ends.fileno()])
         try:
             said = os.read(ended.fileno(), _FORKED.size)
             if len(said) < _FORKED.size:

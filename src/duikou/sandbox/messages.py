@@ -227,7 +227,7 @@ class Inbox:
         self._count = self._bytes = 0
 
     def fetch(self) -> None:
-        """Take what has arrived, once the pipe is ready. Raises `EOFError`, `ConnectionError` when the child is gone."""
+        """Take what has arrived. Raises `EOFError`, `ConnectionError` when the child is gone."""
         content = os.read(self._pipe.fileno(), _READ)
         if not content:
             raise EOFError

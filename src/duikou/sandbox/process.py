@@ -135,7 +135,7 @@ class SandboxProcess:
         wanted: Callable[[], bool] | None,
         answer: Callable[[bytes], bytes] | None,
     ) -> Any:
-        deadline, inbox, lines, done = time.monotonic() + limits.wall_s, Inbox(pipe), _LogBudget(), 0.0
+        deadline, inbox, talk = time.monotonic() + limits.wall_s, Inbox(pipe), _Talk(pipe, report, answer)
         while True:
             content = inbox.next()
             if content is None:
@@ -151,15 +151,8 @@ class SandboxProcess:
                         return value
                     case Failed() as failed:
                         raise _WorkError(failed.exception())
-                    case LogLine(level=level, event=event, fields=fields) if lines.takes(len(content)):
-                        logs.relay(level, event, fields)
-                    case StageProgress(stage=stage, share=share) if report is not None:
-                        done = max(done, share)
-                        report(stage, done)
-                    case Question() as question:
-                        if answer is None:
-                            raise InvalidMessageError("the worker process asked, though nobody answers this work")
-                        pipe.send_bytes(_answered(answer, question.asked()))
+                    case message:
+                        talk.take(message, len(content))
             self._require_limits(limits, deadline)
             if wanted is not None and not wanted():
                 raise StoppedError("the work was stopped because its result is no longer wanted")
@@ -196,25 +189,41 @@ class SandboxProcess:
         return code
 
 
-def _answered(answer: Callable[[bytes], bytes], question: bytes) -> bytes:
-    """The answer to a question. Its errors are the caller's, and none of the pipe's."""
-    try:
-        return answer(question)
-    except Exception as error:
-        raise _WorkError(error) from error
+class _Talk:
+    """What a child says while it works. report, answer: see `SandboxProcess.run`."""
 
-
-class _LogBudget:
-    """How much of one child's lines goes to the log."""
-
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        pipe: Connection,
+        report: Callable[[str, float], object] | None,
+        answer: Callable[[bytes], bytes] | None,
+    ) -> None:
+        self._pipe, self._report, self._answer = pipe, report, answer
         self._lines = self._bytes = 0
+        self._share = 0.0
 
-    def takes(self, size: int) -> bool:
-        """Whether a line of `size` bytes is written. What comes after the last one is dropped."""
-        self._lines += 1
-        self._bytes += size
-        return self._lines <= messages.LOG_LINES and self._bytes <= messages.LOG_BYTES
+    def take(self, message: Message, size: int) -> None:
+        """Do what a message of `size` bytes asks for. Lines beyond what one piece of work may log are dropped."""
+        match message:
+            case LogLine(level=level, event=event, fields=fields):
+                self._lines += 1
+                self._bytes += size
+                if self._lines <= messages.LOG_LINES and self._bytes <= messages.LOG_BYTES:
+                    logs.relay(level, event, fields)
+            case StageProgress(stage=stage, share=share) if self._report is not None:
+                self._share = max(self._share, share)
+                self._report(stage, self._share)
+            case Question() as question:
+                self._reply(question.asked())
+
+    def _reply(self, question: bytes) -> None:
+        if self._answer is None:
+            raise InvalidMessageError("the worker process asked, though nobody answers this work")
+        try:
+            reply = self._answer(question)
+        except Exception as error:
+            raise _WorkError(error) from error
+        self._pipe.send_bytes(reply)
 
 
 class _WorkError(Exception):

@@ -304,8 +304,6 @@ class Executor:
             video, folder = workspace.get(source.key), workspace.new(made)
             allowed = AllowedPaths((video,), (folder,))
             found: FoundFaces = self._run(process, lease, self._work.identify, video, folder, allowed=allowed)
-            if not all(face.id.isdecimal() for face in found.faces):  # ids become file names
-                raise WorkerError("the worker process sent an invalid face id")
             workspace.put(made)
         at = now_ms()
         session_id = keys.session_of(made)
@@ -354,7 +352,10 @@ def _ordered(
 ) -> tuple[tuple[tuple[str, Interval], ...], tuple[Interval, SyncMode] | None]:
     """Which face speaks when, and the part by which the video becomes longer, as a task orders it."""
     spoken = [
-        (choice.face_id, Interval(choice.insert_ms, choice.insert_ms + (choice.trim_end_ms or 0) - choice.trim_start_ms))
+        (
+            choice.face_id,
+            Interval(choice.insert_ms, choice.insert_ms + (choice.trim_end_ms or 0) - choice.trim_start_ms),
+        )
         for choice in task.choices
     ]
     length_ms = extended_duration_ms(task.sync_mode, source.duration_ms, max(when.end_ms for _, when in spoken))

@@ -7,13 +7,16 @@ return annotation.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import duikou
+from duikou.bounds import Text
 from duikou.media import photo, probe, sniff
 from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
@@ -25,10 +28,11 @@ from duikou.provenance.credentials import Asked, Edit
 from duikou.provenance.producer import Producer
 from duikou.sandbox.child import ask
 from duikou.sandbox.restrictions import AllowedPaths
-from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
+from duikou.tasks.models import AUDIO_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
 from duikou.timebase import Interval, Milliseconds
 from duikou.workers.version import code_version
 
+SUFFIXES = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES)
 FINDING = 0.3
 """Approximate share of the time of a render that finds the faces itself."""
 PHOTO_SUFFIX = dict(zip(sniff.PHOTO_DEMUXERS, PHOTO_SUFFIXES, strict=True))
@@ -66,8 +70,8 @@ class RenderJob:
 class SignJob:
     """What a worker needs to sign the files of a render, but for the private key.
 
-    video: what was edited. results: the finished files, and whether each has a visible mark. faces, added: as of `Edit`.
-    algorithm, chain: of the certificate, see `Asked`.
+    video: what was edited. results: the finished files, and whether each has a visible mark. faces, added: as of
+    `Edit`. algorithm, chain: of the certificate, see `Asked`.
     """
 
     video: Path
@@ -87,7 +91,7 @@ class SignJob:
 class UploadInfo:
     """An uploaded file: its suffix (`.mp4`, `.mp3`, `.jpg`, ...) and its length, 0 for a photo."""
 
-    suffix: str
+    suffix: Annotated[str, Text(5, "|".join(map(re.escape, SUFFIXES)))]
     duration_ms: Milliseconds
 
 
@@ -150,7 +154,7 @@ def render(job: RenderJob, progress: Progress) -> Milliseconds:
 
 
 def sign(job: SignJob, progress: Progress) -> None:
-    """Sign finished files in their places, with signatures that the parent makes. Raises `InputError`, `StorageError`."""
+    """Sign finished files in place; the parent makes the signatures. Raises `InputError`, `StorageError`."""
     signer = Asked(job.algorithm, job.chain, ask)
     edit = Edit(job.video, credentials.digest(job.video), job.faces, added=job.added)
     with _temporary_files(job.results[0][0].parent):
