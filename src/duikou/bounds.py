@@ -51,10 +51,10 @@ class Text:
 
 @dataclass(frozen=True)
 class AtMost:
-    """A tuple of at most `most` items. The first one too many ends the reading."""
+    """A tuple of at most `most` items. The first one that is wrong or too many ends the reading."""
 
     most: int
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema: Any = handler(source)
-        return {**schema, "max_length": self.most}
+        return {**schema, "max_length": self.most, "fail_fast": True}

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import hostile_work
+import prying_work
 import pytest
 import structlog
 import stub_work
@@ -22,11 +23,12 @@ from live_server import until
 from repeats import repeats
 
 from duikou.errors import InputError, MediaError, ModelError, WorkerError
-from duikou.sandbox import restrictions
-from duikou.sandbox.messages import UnexpectedError
+from duikou.sandbox import forkserver, messages, restrictions
+from duikou.sandbox.messages import InvalidMessageError, UnexpectedError
 from duikou.sandbox.pool import SandboxPool
 from duikou.sandbox.process import LimitError, SandboxProcess, StoppedError
 from duikou.sandbox.restrictions import AllowedPaths, Limits
+from duikou.settings import Settings
 from duikou.telemetry import logs
 
 AMPLE = Limits(wall_s=60, memory_mb=4096)
@@ -339,6 +341,95 @@ def test_a_pool_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
     for future in waiting:
         with pytest.raises(StoppedError):
             future.result(1)
+
+
+# What a child holds
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="memory is read through /proc")
+def test_a_child_holds_no_setting_and_no_file_of_the_parent(stopping, tmp_path, monkeypatch) -> None:
+    names = [f"DUIKOU_{name.upper()}" for name in Settings.model_fields] + ["AWS_SECRET_ACCESS_KEY", "PGPASSWORD"]
+    for name in names:
+        monkeypatch.setenv(name, f"mArKeD-{name}")
+    monkeypatch.setenv("LC_TIME", "C.UTF-8")
+    worker = SandboxProcess(AMPLE, stopping, preload=prying_work.__name__)  # its fork server begins only now
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with secret.open() as kept:
+        os.set_inheritable(kept.fileno(), True)
+        halves = [["mArKeD", f"-{name}"] for name in names]
+        try:
+            found = worker.run(prying_work.pry, halves, [], allowed=None)
+        finally:
+            worker.stop()
+    assert found["memory"] == [prying_work.PLANTED[0]]
+    assert not set(names) & set(found["environments"])
+    assert "LC_TIME" in found["environments"]
+    assert sorted(found["descriptors"]) == ["/dev/null", "pipe", "pipe", "socket"]
+
+
+def test_only_named_variables_are_passed() -> None:
+    given = {"LANG": "C", "LC_ALL": "C", "OMP_NUM_THREADS": "2", "PATH": "/", "HOME": "/", "DUIKOU_DATA": "x", "LCX": ""}
+    assert forkserver.clean_environment(given) == {"LANG": "C", "LC_ALL": "C", "OMP_NUM_THREADS": "2"}
+
+
+def test_a_fork_server_that_dies_is_replaced(worker, tmp_path) -> None:
+    assert identify(worker, tmp_path, "")
+    parent = int(Path(f"/proc/{child()}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    until(lambda: gone(parent) or Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    with contextlib.suppress(WorkerError):  # that of the child whose parent is gone
+        identify(worker, tmp_path, "")
+    assert identify(worker, tmp_path, "")
+
+
+# What a child sends
+
+
+@pytest.mark.parametrize("what", hostile_work.FLOODS)
+def test_a_flood_ends_the_work_at_once(worker, tmp_path, capsys, what) -> None:
+    structlog.reset_defaults()
+    logs.configure()
+    told = []
+    with pytest.raises(InvalidMessageError, match=hostile_work.FLOODS[what]):
+        worker.run(hostile_work.flood, what, report=lambda stage, share: told.append(share))
+    assert len(capsys.readouterr().err) < 3 * messages.LOG_BYTES
+    assert len(told) < 2 * messages.MAX_MESSAGES
+    assert identify(worker, tmp_path, "")
+
+
+def test_limits_hold_while_a_child_floods_its_parent(make) -> None:
+    with pytest.raises(LimitError, match="stopped after 1 s"):
+        make(Limits(wall_s=1, memory_mb=4096)).run(hostile_work.drip)
+    with pytest.raises(LimitError, match="MB of memory; the limit is 600 MB"):
+        make(Limits(wall_s=60, memory_mb=600)).run(hostile_work.drip_and_hog)
+
+
+def test_what_a_child_says_is_cut(worker, capsys) -> None:
+    structlog.reset_defaults()
+    logs.configure()
+    with pytest.raises(MediaError) as caught:
+        worker.run(hostile_work.say_much)
+    assert len(caught.value.reason) == messages.MAX_REASON
+    assert len(capsys.readouterr().err) < 2 * messages.LOG_BYTES
+
+
+def test_progress_never_goes_back(worker) -> None:
+    told = []
+    worker.run(hostile_work.go_back, report=lambda stage, share: told.append(share))
+    assert told == [0.5, 0.5, 0.75]
+
+
+def test_a_question_is_answered_only_where_there_is_an_answer(worker) -> None:
+    assert worker.run(hostile_work.ask, answer=lambda question: question[::-1]) == "derewsna"
+    with pytest.raises(InvalidMessageError, match="though nobody answers"):
+        worker.run(hostile_work.ask)
+    with pytest.raises(InputError, match="no such thing"):
+        worker.run(hostile_work.ask, answer=_refuse)
+
+
+def _refuse(question: bytes) -> bytes:
+    raise InputError("no such thing", field="claim")
 
 
 # Work that steps back

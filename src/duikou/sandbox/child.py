@@ -42,7 +42,7 @@ def serve(pipe: Connection, output: Connection) -> None:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     restrictions.block_system_calls()
     try:
-        function, args, limits, allowed = pickle.loads(pipe.recv_bytes())  # the parent is trusted
+        work, limits, allowed = pipe.recv()  # pickled: the parent is trusted
     except (EOFError, OSError):
         return
     restrictions.apply_limits(limits)
@@ -55,6 +55,7 @@ def serve(pipe: Connection, output: Connection) -> None:
     send = _sender(pipe)
     logs.forward(_forwarder(send))
     _let_ask(send, answers)
+    function, args = pickle.loads(work)
     send(_result(function, args, _progress(send)))
 
 

@@ -31,8 +31,8 @@ from duikou.errors import (
 )
 from duikou.units import MIB
 
-MAX_BYTES: Final = 4 * MIB  # of a value; the faces of an hour with a cut every second take 2 MiB
-MAX_ITEMS: Final = 250_000  # of a message: parsed JSON takes up to 100 bytes of memory for each
+MAX_BYTES: Final = 4 * MIB  # of a value; the faces of an hour with a cut every second take 1.8 MiB
+MAX_ITEMS: Final = 150_000  # of a message: one that is wrong in each takes 70 MB; those faces have 126,000
 MAX_OTHER_BYTES: Final = 192 << 10  # of any other message, such as a line for the log
 MAX_TEXT: Final = 16 << 10  # characters of one text, such as a stack trace, and of all texts of a line
 MAX_REASON: Final = 4 << 10  # characters of an error's text
@@ -41,6 +41,7 @@ MAX_NAME: Final = 100  # characters of a class, field or log key
 MAX_LOG_FIELDS: Final = 64
 MAX_NUMBER: Final = 2**53 - 1  # in a line of the log: every JSON reader keeps integers up to here
 MAX_ERROR_TEXT: Final = 200  # characters of pydantic's message, which quotes what the child sent
+MAX_FAULTS: Final = 1000  # of one message that are looked at
 MAX_QUESTION: Final = 64 << 10  # bytes of a question and of its answer
 LOG_LINES: Final = 1000  # of one piece of work; honest work writes a few
 LOG_BYTES: Final = MIB  # of all of them
@@ -199,12 +200,18 @@ def reader(function: Callable[..., Any]) -> Callable[[bytes], Message]:
         try:
             return adapter.validate_json(content)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            what = plain_text(f"{place}: {first['msg']}" if place else first["msg"], MAX_ERROR_TEXT)
-            raise InvalidMessageError(f"the worker process sent an invalid message: {what}") from None
+            raise InvalidMessageError(f"the worker process sent an invalid message: {_told(error)}") from None
 
     return read
+
+
+def _told(error: ValidationError) -> str:
+    """What is wrong with a message, in a few words."""
+    if error.error_count() > MAX_FAULTS:  # a list of them all takes more memory than the message
+        return f"{error.error_count()} faults"
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return plain_text(f"{place}: {first['msg']}" if place else first["msg"], MAX_ERROR_TEXT)
 
 
 def _unreadable(content: bytes) -> str:

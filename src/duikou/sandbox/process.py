@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
 import threading
 import time
@@ -86,7 +87,7 @@ class SandboxProcess:
         read = messages.reader(function)
         pipe, limits = self._alive(), limits or self._limits
         try:
-            pipe.send((function, args, limits, allowed))
+            pipe.send((pickle.dumps((function, args)), limits, allowed))
             return self._await(pipe, read, limits, report, wanted, answer)
         except _WorkError as failure:
             raise failure.error from None

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from duikou.errors import MediaError
 from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.sandbox.messages import InvalidMessageError
 from duikou.sandbox.pool import SandboxPool
 from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.telemetry.traces import traces
@@ -16,6 +20,8 @@ from duikou.workers.work import UploadInfo, Work
 
 PROCESSES = 1  # reading headers takes milliseconds
 LIMITS = Limits(wall_s=30, memory_mb=1024, cpu_s=20, file_mb=0)  # headers that take more are an attack
+
+log = structlog.get_logger(__name__)
 
 
 class MediaProber:
@@ -55,4 +61,8 @@ class MediaProber:
 
     async def _probe(self, function: Callable[..., Any], path: Path, field: str) -> Any:
         with traces.span("probe"):
-            return await asyncio.wrap_future(self._pool.submit(function, path, field, allowed=AllowedPaths((path,))))
+            try:
+                return await asyncio.wrap_future(self._pool.submit(function, path, field, allowed=AllowedPaths((path,))))
+            except InvalidMessageError as error:  # honest work sends none: the file has taken it over
+                log.error("a probe failed", error=repr(error))  # noqa: TRY400 - the trace says nothing
+                raise MediaError("the file cannot be read; see the server's log.", field=field) from error

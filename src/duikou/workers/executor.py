@@ -213,7 +213,7 @@ class Executor:
             span.fail(str(fault))
             expires_at = now_ms() + (IDENTIFY_KEPT_MS if identifying else self._policy.keep_ms)
             # Another attempt may succeed where a process died. An identify task is retried only then: its caller waits.
-            hopeless = fault in (Fault.INPUT, Fault.MODEL, Fault.LIMIT) or isinstance(error, InvalidMessageError)
+            hopeless = fault in (Fault.INPUT, Fault.MODEL, Fault.LIMIT)
             died = isinstance(error, WorkerError) and not isinstance(error, UnexpectedError)
             hopeless = hopeless or (identifying and not died)
             end = self._store.tasks.fail if hopeless else self._store.tasks.retry
@@ -275,7 +275,7 @@ class Executor:
                 wanted=lambda: lease.wanted,
                 answer=notary.sign,
             )
-        except (LimitError, StoppedError, InvalidMessageError):
+        except (LimitError, StoppedError):
             raise
         except StorageError as error:
             log.warning("a result cannot be signed", error=repr(error))
@@ -351,16 +351,14 @@ def _ordered(
     task: RenderTask, source: Media
 ) -> tuple[tuple[tuple[str, Interval], ...], tuple[Interval, SyncMode] | None]:
     """Which face speaks when, and the part by which the video becomes longer, as a task orders it."""
-    spoken = [
-        (
-            choice.face_id,
-            Interval(choice.insert_ms, choice.insert_ms + (choice.trim_end_ms or 0) - choice.trim_start_ms),
-        )
-        for choice in task.choices
-    ]
+    spoken = []
+    for choice in task.choices:
+        end_ms = choice.insert_ms + (choice.trim_end_ms or 0) - choice.trim_start_ms
+        spoken.append((choice.face_id, Interval(choice.insert_ms, end_ms)))
     length_ms = extended_duration_ms(task.sync_mode, source.duration_ms, max(when.end_ms for _, when in spoken))
-    longer = task.sync_mode is not None and length_ms > source.duration_ms
-    added = (Interval(source.duration_ms, length_ms), task.sync_mode) if longer and task.sync_mode else None
+    added = None
+    if task.sync_mode is not None and length_ms > source.duration_ms:
+        added = Interval(source.duration_ms, length_ms), task.sync_mode
     return tuple(sorted(spoken, key=lambda one: one[1])), added
 
 
@@ -369,7 +367,7 @@ def _fault(error: Exception) -> tuple[Fault, str]:
     if isinstance(error, OSError) and error.errno in FULL:  # whichever file it was
         error = disk_error(error)
     match error:
-        case InputError():
+        case InputError() | InvalidMessageError():  # honest work sends none: a file has taken it over
             fault = Fault.INPUT
         case LimitError():
             fault = Fault.LIMIT
@@ -383,8 +381,8 @@ def _fault(error: Exception) -> tuple[Fault, str]:
         # The field is a library parameter. Of a choice, the server knows what its caller calls it; others mean nothing.
         return fault, plain_text(str(error) if error.field.startswith("choices[") else error.reason)
     if isinstance(error, InvalidMessageError):  # its text repeats a child's words
-        log.warning("attempt failed", error=repr(error))
-        return fault, "the worker process sent an invalid message; see the server's log"
+        log.error("attempt failed", error=repr(error))
+        return fault, "a file of it cannot be read; see the server's log"
     if isinstance(error, DuikouError):
         return fault, plain_text(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)

@@ -1,0 +1,74 @@
+"""Answers of a child that a file has taken over, to the real server: that one call fails at once, and the rest goes on."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import false_answers
+import httpx
+import pytest
+import stub_work
+from false_answers import FACES, LENGTHS, UPLOADS, said
+from live_server import create, ended, identify, in_thread, order, settings, sources
+
+IDENTIFY = "/v1/videos/identify-face"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
+    data = tmp_path_factory.mktemp("data")
+    with in_thread(settings(data), false_answers.WORK) as client:
+        yield client, data
+
+
+def sound(**what: str) -> str:
+    return base64.b64encode(stub_work.sound(**what)).decode()
+
+
+def attempts(data: Path, task_id: str) -> int:
+    with closing(sqlite3.connect(data / "duikou.db")) as database:
+        (count,) = database.execute("SELECT attempt FROM tasks WHERE id = ?", (task_id,)).fetchone()
+    return int(count)
+
+
+def test_a_false_length_of_a_result_fails_its_task_alone_and_once(server) -> None:
+    client, data = server
+    with sources(a__mp4=stub_work.video()) as site:
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+    tasks = {name: create(client, order(session_id, sound(render=said(value)))) for name, value in LENGTHS.items()}
+    honest = create(client, order(session_id, sound()))
+    for name, task in tasks.items():
+        done = ended(client, task)
+        assert (done["task_status"], attempts(data, done["task_id"])) == ("failed", 1), name
+        assert "a file of it cannot be read" in done["task_status_msg"], name
+    assert ended(client, honest)["task_status"] == "succeed"
+
+
+def test_false_faces_are_no_session(server) -> None:
+    client, data = server
+    files = {f"{number}__mp4": stub_work.video(identify=text) for number, text in enumerate(FACES.values())}
+    with sources(**files) as site:
+        for number, name in enumerate(FACES):
+            answer = client.post(IDENTIFY, json={"video_url": f"{site}/{number}.mp4"})
+            assert (answer.status_code, answer.json()["code"]) == (400, 1201), (name, answer.text)
+            assert "a file of it cannot be read" in answer.json()["message"], name
+    assert not [path for path in data.rglob("*") if path.name == "x"]
+
+
+def test_the_faces_that_the_false_ones_are_made_of_are_a_session(server) -> None:
+    client, _ = server
+    with sources(a__mp4=stub_work.video(identify=false_answers.face(), width=1282)) as site:
+        assert len(identify(client, f"{site}/a.mp4")["face_data"]) == 1
+
+
+def test_a_false_description_of_an_upload_keeps_nothing(server) -> None:
+    client, data = server
+    for name, text in UPLOADS.items():
+        answer = client.post("/v1/files", content=stub_work.sound(probe=text))
+        assert (answer.status_code, answer.json()["code"]) == (400, 1201), (name, answer.text)
+        assert "cannot be read" in answer.json()["message"], name
+    assert not [path for path in data.rglob("*") if path.name == "x" or path.suffix == ".exe"]
