@@ -6,6 +6,7 @@ import base64
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import false_answers
@@ -14,6 +15,8 @@ import pytest
 import stub_work
 from false_answers import FACES, LENGTHS, UPLOADS, said
 from live_server import create, ended, identify, in_thread, order, settings, sources
+
+from duikou.workers import work
 
 IDENTIFY = "/v1/videos/identify-face"
 
@@ -25,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
         yield client, data
 
 
-def sound(**what: str) -> str:
+def sound(**what: object) -> str:
     return base64.b64encode(stub_work.sound(**what)).decode()
 
 
@@ -72,3 +75,28 @@ def test_a_false_description_of_an_upload_keeps_nothing(server) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, 1201), (name, answer.text)
         assert "cannot be read" in answer.json()["message"], name
     assert not [path for path in data.rglob("*") if path.name == "x" or path.suffix == ".exe"]
+
+
+def test_a_result_that_cannot_be_signed_is_none(tmp_path: Path) -> None:
+    with (
+        sources(a__mp4=stub_work.video()) as site,
+        in_thread(settings(tmp_path), replace(stub_work.WORK, sign=work.sign)) as client,
+    ):
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+        done = ended(client, create(client, order(session_id, sound())))
+        assert done["task_status"] == "failed"
+        assert "the result cannot be signed; see the server's log" in done["task_status_msg"]
+        assert not list(tmp_path.rglob("*.mp4.*")) + list(tmp_path.rglob("result.mp4"))
+
+
+def test_an_outcome_that_the_database_never_takes_ends_its_task(tmp_path: Path, capfd) -> None:
+    # Its `render` promises any whole number, as no real work does.
+    with sources(a__mp4=stub_work.video()) as site, in_thread(settings(tmp_path), stub_work.WORK) as client:
+        session_id = identify(client, f"{site}/a.mp4")["session_id"]
+        huge = create(client, order(session_id, sound(result_ms=2**70)))
+        honest = create(client, order(session_id, sound()))
+        done = ended(client, huge)
+        assert (done["task_status"], attempts(tmp_path, done["task_id"])) == ("failed", 1)
+        assert "the outcome cannot be stored; see the server's log" in done["task_status_msg"]
+        assert ended(client, honest)["task_status"] == "succeed"
+    assert capfd.readouterr().err.count("cannot write the outcome of a task") == 1

@@ -21,9 +21,10 @@ from duikou.provenance.certificates import Certificate
 MAX_CLAIM: Final = 32 << 10  # bytes; a claim takes 600, the certificates above it up to some thousand each
 _GENERATOR: Final = "duikou"
 _ASSERTIONS: Final = re.compile(
-    r"self#jumbf=(/c2pa/[\w:-]+/)?c2pa\.assertions/"
-    r"c2pa\.(hash\.bmff|ingredient|actions|thumbnail\.ingredient)(\.v[0-9]+)?(__[0-9]+)?(\.[a-z]+)?"
+    r"self#jumbf=(/c2pa/[\w:-]+/)?c2pa\.assertions/c2pa\."
+    r"((hash\.bmff|ingredient|actions)(\.v[0-9]+)?|thumbnail\.ingredient[\w.-]*)(__[0-9]+)?"
 )
+"""What of a claim duikou makes: digests of the file, the edited video with its thumbnail, and the steps of the edit."""
 _DEPTH: Final = 8
 
 

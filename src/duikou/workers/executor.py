@@ -260,20 +260,17 @@ class Executor:
         """
         certificate = self._policy.made_by.certificate
         assert certificate is not None  # a server's producer has one
-        algorithm, chain = certificate.public()
         results = [(job.output, False), *([(job.watermark, True)] if job.watermark else [])]
-        order = SignJob(job.video, tuple(results), *_ordered(task, source), algorithm, chain)
-        notary = Notary(certificate, [path.name for path, _ in results])
         lease.report("signing", 1.0)
-        limits = self._policy.limits[task.queue]
         try:
+            order = SignJob(job.video, tuple(results), *_ordered(task, source), *certificate.public())
             process.run(
                 self._work.sign,
                 order,
                 allowed=order.allowed_paths,
-                limits=limits,
+                limits=self._policy.limits[task.queue],
                 wanted=lambda: lease.wanted,
-                answer=notary.sign,
+                answer=Notary(certificate, [path.name for path, _ in results]).sign,
             )
         except (LimitError, StoppedError):
             raise
@@ -281,7 +278,7 @@ class Executor:
             log.warning("a result cannot be signed", error=repr(error))
             raise StorageError("the signed result cannot be written") from error
         except DuikouError as error:
-            log.warning("a result cannot be signed", error=repr(error))
+            log.error("a result cannot be signed", error=repr(error))  # noqa: TRY400 - the trace says nothing
             raise WorkerError("the result cannot be signed; see the server's log") from error
 
     def _publish(self, task: RenderTask, made: str, sizes: Mapping[str, int], duration_ms: int) -> None:
