@@ -16,6 +16,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -96,12 +97,13 @@ class SandboxProcess:
         """
         read = messages.reader(function)
         pipe, limits = self._alive(), limits or self._limits
+        work = pickle.dumps((function, args))
         # A child that stops in the middle of a message blocks the read; killing it ends that, too.
         last_resort = threading.Timer(limits.wall_s + GRACE_S, _kill, [self._process])
         last_resort.daemon = True
         last_resort.start()
         try:
-            pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, allowed, self._preload))
+            pipe.send((work, structlog.contextvars.get_contextvars(), limits, allowed, self._preload))
             return self._await(pipe, read, limits, report, wanted)
         except _WorkError as failure:
             raise failure.error from None
@@ -260,8 +262,6 @@ def _serve(pipe: Connection, output: Connection) -> None:
             os.dup2(output.fileno(), stream)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    restrictions.block_system_calls()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     sending = threading.Lock()  # work logs from several threads
 
     def send(message: str) -> None:
@@ -270,14 +270,16 @@ def _serve(pipe: Connection, output: Connection) -> None:
 
     logs.forward(lambda level, event, fields: send(LogLine.of(level, event, fields).model_dump_json()))
     try:
-        function, args, context, limits, allowed, preload = pipe.recv()  # pickled: the parent is trusted
+        work, context, limits, allowed, preload = pipe.recv()  # pickled: the parent is trusted
     except EOFError:
         return
-    import_module(preload)  # again only where the fork server was started for other work
     restrictions.apply_limits(limits)
     restrictions.step_back(limits.niceness)
-    if allowed is not None:
-        restrictions.restrict_files(allowed)
+    restrictions.restrict(allowed, limits.threads)
+    # No thread is started before, since it would stay outside, and so nothing is imported before.
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    import_module(preload)  # again only where the fork server was started for other work
+    function, args = pickle.loads(work)
     with structlog.contextvars.bound_contextvars(**context):
         send(_result(function, args, _progress(send)))
 
