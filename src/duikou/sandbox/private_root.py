@@ -43,6 +43,8 @@ def take(reads: Iterable[Path], writes: Iterable[Path], *, user_namespace: bool,
     """
     if (pivot_root := _PIVOT_ROOT.get(platform.machine())) is None:
         return False
+    import resource  # Unix has it; later its file may be out of reach
+
     libc = ctypes.CDLL(None, use_errno=True)
     folder = _here()
     trees: list[tuple[Path, int]] = []
@@ -77,15 +79,9 @@ def take(reads: Iterable[Path], writes: Iterable[Path], *, user_namespace: bool,
             os.close(tree)
     _check(libc.umount2(b".", _DETACH))  # the system's tree, which lies over the new root
     _go(folder)
-    if alone:
-        _limit_threads(threads)
+    if alone:  # threads are counted in each user namespace, since Linux 5.14
+        resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
     return True
-
-
-def _limit_threads(most: int) -> None:
-    import resource  # Unix has it
-
-    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))  # counted in each user namespace, since Linux 5.14
 
 
 def _here() -> Path:
