@@ -40,7 +40,7 @@ def caged(lacks: str, user: str = "") -> dict[str, Any]:
     if user:
         paths = [str(HELPERS), *(path for path in sys.path if path and not Path(path).is_relative_to(sys.base_prefix))]
         environment |= {"PYTHONPATH": os.pathsep.join(paths), "HOME": "/", "TMPDIR": "/tmp"}
-        words = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", python_of(user, environment)]
+        words = [*become(user), python_of(user, environment)]
     done = subprocess.run(
         [*words, str(HELPERS / "caged.py"), lacks],
         env=environment,
@@ -54,11 +54,16 @@ def caged(lacks: str, user: str = "") -> dict[str, Any]:
     return found
 
 
+def become(user: str) -> list[str]:
+    """Run the rest as this user, without any right, as under a unit of systemd."""
+    rights = ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+    return ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", *rights]
+
+
 def python_of(user: str, environment: dict[str, str]) -> str:
     """A Python that this user may start, with our libraries."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root with setpriv can be somebody else")
-    become = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"]
     for python in (sys.executable, "/usr/bin/python3"):
         command = [
             *become,

@@ -510,7 +510,8 @@ def test_a_unit_has_no_rights_that_it_does_not_need_and_all_that_the_sandbox_nee
     for name in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables"):
         assert given[name] == "yes", name
     assert (given["ProtectSystem"], given["CapabilityBoundingSet"], given["UMask"]) == ("strict", "", "0077")
-    # Children start through a socket of the system, and generate code; they restrict themselves further.
+    # Children start through a socket of the system, generate code, and restrict themselves further.
+    assert given["RestrictNamespaces"] == "user mnt ipc net"
     assert {"AF_UNIX", "AF_INET", "AF_INET6"} <= set(given["RestrictAddressFamilies"].split())
     assert not {"MemoryDenyWriteExecute", "SystemCallFilter", "ProcSubset"} & given.keys()
 
