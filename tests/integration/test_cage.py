@@ -65,12 +65,8 @@ def python_of(user: str, environment: dict[str, str]) -> str:
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root with setpriv can be somebody else")
     for python in (sys.executable, "/usr/bin/python3"):
-        command = [
-            *become,
-            python,
-            "-c",
-            "import subprocess as s, sys, caged; s.run([sys.executable, '-V'], check=True)",
-        ]
+        code = "import subprocess as s, sys, caged; s.run([sys.executable, '-V'], check=True)"
+        command = [*become(user), python, "-c", code]
         if subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0:
             return python
     pytest.skip("no Python that another user may start")
