@@ -37,7 +37,9 @@ def _pry(halves: list[list[str]], files: list[str]) -> dict[str, list[str]]:
     """
     planted = "".join(PLANTED).encode()
     parents = _parents()
-    processes = [path.name for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    processes: list[str] = []
+    with suppress(OSError):
+        processes = [path.name for path in Path("/proc").iterdir() if path.name.isdecimal()]
     others = {*parents, *processes} - {str(os.getpid())}
     private = [f"/proc/{pid}/{name}" for pid in sorted(others) for name in ("environ", "mem", "maps", "fd/2")]
     environments = dict(os.environ)

@@ -40,16 +40,15 @@ def serve(pipe: Connection, output: Connection) -> None:
             os.dup2(output.fileno(), stream)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    restrictions.block_system_calls()
     try:
         work, limits, allowed = pipe.recv()  # pickled: the parent is trusted
     except (EOFError, OSError):
         return
     restrictions.apply_limits(limits)
     restrictions.step_back(limits.niceness)
-    if allowed is not None:
-        restrictions.restrict_files(allowed)
+    restrictions.restrict(allowed, limits.threads)
     # Threads begin here: each has the restrictions of the one that started it, and one without them would be a way out.
+    # So nothing of the work is imported before.
     answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(pipe, answers), daemon=True).start()
     send = _sender(pipe)

@@ -7,7 +7,7 @@ forked beforehand, which takes milliseconds.
 Memory is watched from outside (resident size of the child and its children) rather than limited by `RLIMIT_AS` or
 `RLIMIT_DATA`: model runtimes map files and reserve far more address space than they touch, so such a limit would stop
 healthy work or nothing. The child also volunteers to the kernel's out-of-memory killer before the server. Without
-`/proc` (not Linux) memory is not watched.
+`/proc` (not Linux) memory is not watched. Threads are counted from outside, too.
 """
 
 from __future__ import annotations
@@ -164,10 +164,18 @@ class SandboxProcess:
             raise StoppedError("the server is stopping")
         if time.monotonic() > deadline:
             raise LimitError(f"the work was stopped after {limits.wall_s:g} s, the limit for one task")
+        if (threads := self._threads()) > limits.threads:
+            raise LimitError(f"the work was stopped because it ran {threads} threads; the limit is {limits.threads}")
         if (resident_mb := self._resident_mb()) > limits.memory_mb:
             raise LimitError(
                 f"the work was stopped because it took {resident_mb} MB of memory; the limit is {limits.memory_mb} MB"
             )
+
+    def _threads(self) -> int:
+        try:
+            return sum(1 for _ in Path(f"/proc/{self._child.pid}/task").iterdir()) if self._child else 0
+        except OSError:
+            return 0
 
     def _resident_mb(self) -> int:
         return _resident_bytes(self._child.pid) // MIB if self._child is not None else 0
