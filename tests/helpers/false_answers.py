@@ -1,6 +1,7 @@
 """Work whose answers a "file" dictates, as one does that has taken a decoder over; else that of `stub_work`.
 
-Videos: probe, identify. Sounds: probe, render. Each is a message that is sent as it stands, in place of an answer.
+Videos: probe, identify, and how many files more are left. Sounds: probe, render. The others are messages that are sent
+as they stand, in place of an answer.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ def probe_audio(path: Path, field: str, progress: Progress) -> AudioInfo:
 
 def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     _send(video, "identify")
+    for number in range(json.loads(video.read_bytes()).get("files", 0)):
+        (folder / str(number)).touch()
     return stub_work.identify(video, folder, progress)
 
 

@@ -192,7 +192,7 @@ def drip_and_hog(progress: Progress) -> VideoInfo:
 
 def say_much(progress: Progress) -> VideoInfo:
     """Log and fail with texts of megabytes."""
-    import structlog  # noqa: PLC0415 - the child's own
+    import structlog
 
     for _ in range(100):
         structlog.get_logger().info("x" * 1_000_000, **{str(number): "y" * 1_000_000 for number in range(10)})

@@ -6,6 +6,7 @@ to look for; see `stub_work`.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import mmap
 import os
@@ -22,6 +23,11 @@ from duikou.workers.work import RenderJob, SignJob, Work
 
 BLOCK = 4 << 20
 FORGED = b'\n{"event": "forged by a child", "level": "critical", "timestamp": "2026-01-01T00:00:00Z"}\n'
+OWN_FILES = ["/dev/null", "pipe", "pipe", "socket"]
+"""What the open files of a child are, once those are left out that tell it of the machine and of itself."""
+ABOUT_THE_MACHINE = {
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory"),
+}
 PLANTED = ("PlAnT", "eD-7391")
 
 
@@ -49,7 +55,7 @@ def _pry(halves: list[list[str]], files: list[str]) -> dict[str, list[str]]:
         "memory": sorted(_in_memory([*halves, list(PLANTED)])),
         "opened": [path for path in [*files, *private] if _opens(path)],
         "environments": sorted(name.partition("=")[0] for name in environments if name),
-        "descriptors": [what for _, what in sorted(_descriptors().items())],
+        "descriptors": sorted(what for what in _descriptors().values() if what not in ABOUT_THE_MACHINE),
     }
     assert planted
     return found
@@ -81,12 +87,13 @@ def _in_memory(halves: list[list[str]]) -> set[str]:
     wanted = [(first, first.encode(), second.encode()) for first, second in halves]
     regions = list(_regions())
     found = set()
-    with mmap.mmap(-1, BLOCK) as block, open("/proc/self/mem", "rb", buffering=0) as memory:  # not in `regions`
-        for start, end in regions:
-            for at in range(start, end, BLOCK // 2):  # each part twice: nothing is cut
-                with suppress(OSError, ValueError, OverflowError):
-                    size = os.preadv(memory.fileno(), [memoryview(block)[: min(BLOCK, end - at)]], at)
-                    found |= {name for name, first, second in wanted if _holds(block, size, first, second)}
+    block = mmap.mmap(-1, BLOCK, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # not in `regions`
+    place = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    for start, end in regions:
+        for at in range(start, end, BLOCK // 2):  # each part twice: nothing is cut
+            size = min(BLOCK, end - at)
+            ctypes.memmove(place, at, size)
+            found |= {name for name, first, second in wanted if _holds(block, size, first, second)}
     return found
 
 
@@ -137,7 +144,7 @@ def sign(order: SignJob, progress: Progress) -> None:
 
 def _forge() -> None:
     """Try to write a line of the log to everything that may lead to the server's standard error."""
-    import structlog  # noqa: PLC0415 - the child's own
+    import structlog
 
     for number, what in _descriptors().items():
         if what != "socket":

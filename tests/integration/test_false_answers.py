@@ -1,4 +1,4 @@
-"""Answers of a child that a file has taken over, to the real server: that one call fails at once, and the rest goes on."""
+"""Answers of a child that a file has taken over, to the real server: one call fails at once, and the rest goes on."""
 
 from __future__ import annotations
 
@@ -60,6 +60,14 @@ def test_false_faces_are_no_session(server) -> None:
             assert (answer.status_code, answer.json()["code"]) == (400, 1201), (name, answer.text)
             assert "a file of it cannot be read" in answer.json()["message"], name
     assert not [path for path in data.rglob("*") if path.name == "x"]
+
+
+def test_a_session_has_no_more_files_than_its_faces_need(server) -> None:
+    client, data = server
+    with sources(a__mp4=stub_work.video(files=100)) as site:
+        answer = client.post(IDENTIFY, json={"video_url": f"{site}/a.mp4"})
+    assert (answer.status_code, answer.json()["code"]) == (400, 1201), answer.text
+    assert not [path for path in data.rglob("*") if path.name == "99"]
 
 
 def test_the_faces_that_the_false_ones_are_made_of_are_a_session(server) -> None:

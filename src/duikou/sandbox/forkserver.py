@@ -30,14 +30,14 @@ PASSED: Final = frozenset(
     {
         *("LANG", "LANGUAGE", "TZ", "TZDIR"),
         *("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES"),
-        *("GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_CONF", "MALLOC_TRIM_THRESHOLD_"),
+        "GLIBC_TUNABLES",
         *("PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "PYTHONSAFEPATH", "PYTHONHASHSEED"),
         *("PYTHONUTF8", "PYTHONMALLOC", "PYTHONFAULTHANDLER", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),
         *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "GOMP_CPU_AFFINITY"),
     }
 )
 """Variables that children may see: locale, where libraries are, and how they take memory and threads."""
-PASSED_FAMILIES: Final = ("LC_", "OMP_", "KMP_", "OPENBLAS_", "MKL_", "CUDA_", "NVIDIA_", "COVERAGE_")
+PASSED_FAMILIES: Final = ("LC_", "MALLOC_", "OMP_", "KMP_", "OPENBLAS_", "MKL_", "CUDA_", "NVIDIA_", "COVERAGE_")
 """How further such variables begin: locale, threads, graphics cards, and the coverage of tests."""
 
 END_S = 1.0  # until a process that does not end by itself, since it still imports, is killed

@@ -62,7 +62,9 @@ class MediaProber:
     async def _probe(self, function: Callable[..., Any], path: Path, field: str) -> Any:
         with traces.span("probe"):
             try:
-                return await asyncio.wrap_future(self._pool.submit(function, path, field, allowed=AllowedPaths((path,))))
+                return await asyncio.wrap_future(
+                    self._pool.submit(function, path, field, allowed=AllowedPaths((path,)))
+                )
             except InvalidMessageError as error:  # honest work sends none: the file has taken it over
-                log.error("a probe failed", error=repr(error))  # noqa: TRY400 - the trace says nothing
+                log.error("a probe failed", error=repr(error))
                 raise MediaError("the file cannot be read; see the server's log.", field=field) from error

@@ -5,9 +5,12 @@ It does not depend on who dispatched the task: an embedded server and the worker
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -49,6 +52,7 @@ from duikou.workers.heartbeat import HeartbeatWriter, Lease
 from duikou.workers.work import RenderJob, SignJob, Work
 
 OUTCOME_RETRY_S = 1.0  # between attempts at writing an outcome while the database refuses
+FILES_OF_A_FACE, MORE_FILES = 3, 16  # of a session: a face has a track, its usable frames and a picture
 HEARTBEAT_S = 0.5  # of an embedded server, whose user watches the progress
 SHARED_HEARTBEAT_S = 2.0  # in a fleet: a database bears a thousand workers at this pace
 
@@ -278,7 +282,7 @@ class Executor:
             log.warning("a result cannot be signed", error=repr(error))
             raise StorageError("the signed result cannot be written") from error
         except DuikouError as error:
-            log.error("a result cannot be signed", error=repr(error))  # noqa: TRY400 - the trace says nothing
+            log.error("a result cannot be signed", error=repr(error))
             raise WorkerError("the result cannot be signed; see the server's log") from error
 
     def _publish(self, task: RenderTask, made: str, sizes: Mapping[str, int], duration_ms: int) -> None:
@@ -301,6 +305,7 @@ class Executor:
             video, folder = workspace.get(source.key), workspace.new(made)
             allowed = AllowedPaths((video,), (folder,))
             found: FoundFaces = self._run(process, lease, self._work.identify, video, folder, allowed=allowed)
+            _require_few_files(folder, found)
             workspace.put(made)
         at = now_ms()
         session_id = keys.session_of(made)
@@ -342,6 +347,13 @@ class Executor:
         if source is None:
             raise InputError("the source video is no longer kept", field="session_id")
         return source
+
+
+def _require_few_files(folder: Path, found: FoundFaces) -> None:
+    """Raise `InvalidMessageError` where a search has left more files than a session has: each of them is stored."""
+    most = FILES_OF_A_FACE * len(found.faces) + MORE_FILES
+    if sum(1 for _ in islice(os.scandir(folder), most + 1)) > most:
+        raise InvalidMessageError(f"the worker process left more than {most} files")
 
 
 def _ordered(
