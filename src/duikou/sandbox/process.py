@@ -32,6 +32,7 @@ import structlog
 from duikou.errors import DuikouError, WorkerError
 from duikou.progress import Progress
 from duikou.sandbox import messages, restrictions
+from duikou.sandbox.control_groups import MEMORY_FACTOR, ControlGroup
 from duikou.sandbox.messages import Done, Failed, LogLine, Message, StageProgress
 from duikou.sandbox.output import ChildOutput
 from duikou.sandbox.restrictions import AllowedPaths, Limits
@@ -71,6 +72,7 @@ class SandboxProcess:
         self._process: ForkServerProcess | None = None
         self._pipe: Connection | None = None
         self._output: ChildOutput | None = None
+        self._group = ControlGroup(0, ())
         atexit.register(self.stop)  # else the interpreter would wait for the child at exit
 
     def start(self) -> None:
@@ -96,7 +98,8 @@ class SandboxProcess:
         the child died, sent an invalid message or could not be started.
         """
         read = messages.reader(function)
-        pipe, limits = self._alive(), limits or self._limits
+        pipe, limits, group = self._alive(), limits or self._limits, self._group
+        group.limit(limits.memory_mb, limits.threads)
         work = pickle.dumps((function, args))
         # A child that stops in the middle of a message blocks the read; killing it ends that, too.
         last_resort = threading.Timer(limits.wall_s + GRACE_S, _kill, [self._process])
@@ -112,6 +115,11 @@ class SandboxProcess:
             if code == -signal.SIGXCPU:
                 raise LimitError(
                     f"the work was stopped after {limits.cpu_s:g} s of processor time, the limit for one task"
+                ) from error
+            if group.starved:
+                most = MEMORY_FACTOR * limits.memory_mb
+                raise LimitError(
+                    f"the work was stopped because it took more than {most} MB of memory, pages of files among it"
                 ) from error
             raise WorkerError(f"the worker process died {_exit_reason(code)}") from error
         finally:
@@ -145,6 +153,7 @@ class SandboxProcess:
             theirs.close()  # so that the child's death is an end of file here
             written.close()
         self._process, self._output.pid = process, process.pid or 0
+        self._group = ControlGroup(process.pid or 0)
         return self._pipe
 
     def _await(
@@ -216,6 +225,7 @@ class SandboxProcess:
                 process.close()
         if output is not None:
             output.close()
+        self._group.remove()
         return code
 
 
