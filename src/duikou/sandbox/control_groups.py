@@ -43,17 +43,31 @@ class Home:
 
 
 class ControlGroup:
-    """The groups of one child: one of version 2, or one of version 1 for each controller; none without a home."""
+    """The groups of one child: one of version 2, or one of version 1 for each controller; none without a home.
+
+    A thread moves the child there, since the kernel takes up to 10 ms for it while the child has nothing to do yet.
+    """
 
     def __init__(self, pid: int, homes: tuple[Home, ...] | None = None) -> None:
         self._groups: list[tuple[Home, Path]] = []
         self._starved = False
-        for home in _homes() if homes is None else homes:
+        self._moving: threading.Thread | None = None
+        if homes := _homes() if homes is None else homes:
+            self._moving = threading.Thread(target=self._move, args=(pid, homes), daemon=True)
+            self._moving.start()
+
+    def _move(self, pid: int, homes: tuple[Home, ...]) -> None:
+        for home in homes:
             group = home.path / f"{_NAME}{pid}"
             with suppress(OSError):
                 group.mkdir()
                 self._groups.append((home, group))
                 (group / "cgroup.procs").write_text(str(pid))
+
+    def _settle(self) -> None:
+        if self._moving is not None:
+            self._moving.join()
+        self._moving = None
 
     @property
     def starved(self) -> bool:
@@ -62,6 +76,7 @@ class ControlGroup:
 
     def limit(self, memory_mb: int, threads: int) -> None:
         """Limit the child's memory, counted with the pages of its files, and its threads."""
+        self._settle()
         for home, group in self._groups:
             with suppress(OSError):
                 if _MEMORY in home.controllers:
@@ -72,6 +87,7 @@ class ControlGroup:
 
     def remove(self) -> None:
         """Remove the groups once the child has ended."""
+        self._settle()
         for home, group in self._groups:
             if _MEMORY in home.controllers:
                 told = group / ("memory.events" if home.version == 2 else "memory.oom_control")
