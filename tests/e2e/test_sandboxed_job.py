@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo import portrait, speech
-from duikou.sandbox import restrictions, system_calls
+from duikou.sandbox import system_calls
 
 JOB = """
 import sys, duikou

@@ -21,6 +21,7 @@ from typing import Any, Final
 import cage_attacks
 from cage_attacks import COLUMN, KEY, Victims
 
+from duikou.sandbox import restrictions
 from duikou.sandbox.process import LimitError, SandboxProcess
 from duikou.sandbox.restrictions import AllowedPaths, Limits
 
@@ -89,7 +90,8 @@ def main() -> None:
         worker.stop()
         made = sorted(path.name for path in victims.folder.iterdir())
     changed = {name: [old, after[name]] for name, old in before.items() if old != after[name]}
-    json.dump({**got, "limits": limits, "crowd": crowd, "changed": changed, "made": made}, sys.stdout)
+    found = {"limits": limits, "crowd": crowd, "changed": changed, "made": made}
+    json.dump({**got, **found, "own_root": restrictions.own_root_available()}, sys.stdout)
 
 
 if __name__ == "__main__":

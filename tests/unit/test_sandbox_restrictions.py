@@ -145,6 +145,7 @@ def test_a_folder_below_another_is_mounted_only_where_it_alone_is_writable(tmp_p
     reads = [tmp_path / "read", tmp_path / "read" / "file", tmp_path / "link"]
     places = {str(place): writable for place, writable in private_root._places(reads, [tmp_path / "link" / "own"])}
     root = str(tmp_path)[1:]
+    assert list(private_root._places([Path("//opt/name")], [])) == [(Path("opt/name"), False)]
     assert places == {f"{root}/read": False, f"{root}/link": False, f"{root}/read/own": True}
 
 

@@ -120,7 +120,8 @@ def _places(reads: Iterable[Path], writes: Iterable[Path]) -> Iterator[tuple[Pat
     """
     wanted: dict[Path, bool] = {}
     for path, writable in [*((path, False) for path in reads), *((path, True) for path in writes)]:
-        for place in (Path(os.path.normpath(path)), Path(os.path.realpath(path))):
+        for name in (os.path.normpath(path), os.path.realpath(path)):
+            place = Path("/", name.lstrip("/"))  # two slashes at the beginning are a root of another kind
             wanted[place] = writable or wanted.get(place, False)
     taken: dict[Path, bool] = {}
     for place, writable in sorted(wanted.items(), key=lambda item: len(item[0].parts)):

@@ -27,6 +27,7 @@ import structlog
 
 from duikou.errors import WorkerError
 from duikou.sandbox import child, forkserver, messages
+from duikou.sandbox.control_groups import MEMORY_FACTOR, ControlGroup
 from duikou.sandbox.forkserver import Child
 from duikou.sandbox.messages import Done, Failed, Inbox, InvalidMessageError, LogLine, Message, Question, StageProgress
 from duikou.sandbox.output import ChildOutput
@@ -59,6 +60,7 @@ class SandboxProcess:
         self._child: Child | None = None
         self._pipe: Connection | None = None
         self._output: ChildOutput | None = None
+        self._group = ControlGroup(0, ())
 
     def start(self) -> None:
         """Make the next child now, so that `run` need not wait. A failure is raised by that `run`."""
@@ -85,7 +87,8 @@ class SandboxProcess:
         raises is raised, too.
         """
         read = messages.reader(function)
-        pipe, limits = self._alive(), limits or self._limits
+        pipe, limits, group = self._alive(), limits or self._limits, self._group
+        group.limit(limits.memory_mb, limits.threads)
         try:
             pipe.send((pickle.dumps((function, args)), limits, allowed))
             return self._await(pipe, read, limits, report, wanted, answer)
@@ -96,6 +99,11 @@ class SandboxProcess:
             if code == -signal.SIGXCPU:
                 raise LimitError(
                     f"the work was stopped after {limits.cpu_s:g} s of processor time, the limit for one task"
+                ) from error
+            if group.starved:
+                most = MEMORY_FACTOR * limits.memory_mb
+                raise LimitError(
+                    f"the work was stopped because it took more than {most} MB of memory, pages of files among it"
                 ) from error
             raise WorkerError(f"the worker process died {_exit_reason(code)}") from error
         finally:
@@ -125,6 +133,7 @@ class SandboxProcess:
             theirs.close()  # so that the child's death is an end of file here
             written.close()
         self._output.pid = self._child.pid
+        self._group = ControlGroup(self._child.pid)
         return self._pipe
 
     def _await(
@@ -195,6 +204,7 @@ class SandboxProcess:
             process.close()
         if output is not None:
             output.close()
+        self._group.remove()
         return code
 
 
