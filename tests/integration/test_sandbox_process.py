@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import operator
 import os
 import signal
 import threading
@@ -487,7 +488,7 @@ def test_many_pieces_of_work_leave_no_files_threads_or_children_behind(tmp_path,
                 worker.run(stub_work.probe_video, file(tmp_path), "x")
             else:
                 identify(worker, tmp_path, "die" if number % 8 else "fault")
-    until(lambda: count() == before)  # the thread of a cancelled timer ends a moment later
+    until(lambda: all(map(operator.le, count(), before)))  # a thread that moves a child ends a moment later
     assert len(children()) == 1
     worker.stop()
     assert not children()

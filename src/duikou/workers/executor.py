@@ -352,7 +352,9 @@ class Executor:
 def _require_few_files(folder: Path, found: FoundFaces) -> None:
     """Raise `InvalidMessageError` where a search has left more files than a session has: each of them is stored."""
     most = FILES_OF_A_FACE * len(found.faces) + MORE_FILES
-    if sum(1 for _ in islice(os.scandir(folder), most + 1)) > most:
+    with os.scandir(folder) as entries:
+        count = sum(1 for _ in islice(entries, most + 1))
+    if count > most:
         raise InvalidMessageError(f"the worker process left more than {most} files")
 
 
