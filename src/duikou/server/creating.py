@@ -59,7 +59,7 @@ class Creator:
 
     async def _identify_url(self, account: str, url: str) -> Identified:
         await run_in_threadpool(self._service.require_identify_slot, account)  # before the bytes are fetched
-        async with self._receiver.fetched_video(url, "video_url") as (path, info):
+        async with self._receiver.fetched_video(account, url, "video_url") as (path, info):
             with _naming("video_url"):
                 return Identified(await self._service.identify(account, path, info), info)
 
@@ -148,7 +148,7 @@ class Creator:
             await run_in_threadpool(self._service.extend_upload, media, as_source=True)
             yield media
             return
-        async with self._receiver.fetched_video(given.video_url or "", field) as (path, info):
+        async with self._receiver.fetched_video(caller.account, given.video_url or "", field) as (path, info):
             media = await run_in_threadpool(self._service.add_source, caller.account, path, info)
         try:
             yield media

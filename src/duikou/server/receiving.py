@@ -79,7 +79,7 @@ class FileReceiver:
         settings = self._settings
         async with self.incoming_file(self._max_upload_mb) as path:
             await receive(path)
-            found = await self._prober.upload(path, field)
+            found = await self._prober.upload(account, path, field)
             max_mb = settings.max_audio_mb if found.suffix in AUDIO_SUFFIXES else settings.max_video_mb
             if (size := path.stat().st_size) > max_mb * MIB:
                 raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field=field)
@@ -89,25 +89,25 @@ class FileReceiver:
     # Videos
 
     @asynccontextmanager
-    async def fetched_video(self, url: str, field: str) -> AsyncIterator[tuple[Path, VideoInfo]]:
+    async def fetched_video(self, account: str, url: str, field: str) -> AsyncIterator[tuple[Path, VideoInfo]]:
         """A video from elsewhere, checked, as a file that the block may take away; else it is removed at the end."""
         max_mb = self._settings.max_video_mb
         async with self.incoming_file(max_mb) as path:
             await self._fetch(url, path, max_mb, field)
-            yield path, await self._checked_video(path, field)
+            yield path, await self._checked_video(account, path, field)
 
     @asynccontextmanager
     async def stored_video(self, media: Media, field: str) -> AsyncIterator[tuple[Path, VideoInfo]]:
         """A stored video, checked, as a local path that the block only reads: the file in its place, or a copy."""
         if (path := self._service.local_file(media.key)) is not None:
-            yield path, await self._checked_video(path, field)
+            yield path, await self._checked_video(media.account, path, field)
         else:
             async with self.incoming_file(media.size // MIB + 1) as copy:
                 await run_in_threadpool(self._service.copy_file, media.key, copy)
-                yield copy, await self._checked_video(copy, field)
+                yield copy, await self._checked_video(media.account, copy, field)
 
-    async def _checked_video(self, path: Path, field: str) -> VideoInfo:
-        info = await self._prober.video(path, field)
+    async def _checked_video(self, account: str, path: Path, field: str) -> VideoInfo:
+        info = await self._prober.video(account, path, field)
         validation.check_video(info, field, any_size=self._settings.any_size)
         return info
 
@@ -125,7 +125,7 @@ class FileReceiver:
         else:
             content = await run_in_threadpool(leniency.decode_audio, text, field, max_mb * MIB)
             await run_in_threadpool(to.write_bytes, content)
-        info = await self._prober.audio(to, field)
+        info = await self._prober.audio(caller.account, to, field)
         validation.check_audio(info, field)
         return info.duration_ms
 
@@ -137,7 +137,7 @@ class FileReceiver:
             await run_in_threadpool(self._service.extend_upload, media, as_source=False)
         else:
             await self._fetch(url, to, self._settings.max_video_mb, field)
-        validation.check_reference(await self._prober.reference(to, field), field)
+        validation.check_reference(await self._prober.reference(caller.account, to, field), field)
 
     # Any file
 
