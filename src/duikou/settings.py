@@ -126,10 +126,19 @@ class Settings(BaseSettings):
     )
     tasks_at_once: int = Field(100, ge=0, description="Unfinished tasks that one account may have; 0 means no limit.")
     identify_limit: int = Field(
-        8, ge=1, description="Calls of identify-face that may wait; clients give up after 30 seconds."
+        8, ge=1, description="Searches for faces of one account that may wait; clients give up after 30 seconds."
+    )
+    calls_at_once: int = Field(
+        50,
+        ge=0,
+        description="Calls of one account that may fetch files or find faces at the same time, at one server; 0 means "
+        "no limit.",
     )
     queue_limit: int = Field(
-        1000, ge=0, description="Unfinished tasks that the server accepts in total; 0 means no limit."
+        1000,
+        ge=0,
+        description="Unfinished tasks that the server accepts in total, and as many searches for faces that wait; 0 "
+        "means no limit.",
     )
     drain_s: int = Field(
         0,

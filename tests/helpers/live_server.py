@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Self
@@ -200,6 +200,16 @@ def release(data: Path, count: int = 1) -> None:
     """Wait until `count` pieces of held work are in hand in a data folder, and let them go on."""
     for mark in held(data, count):
         mark.unlink(missing_ok=True)
+
+
+def let_probes_go(data: Path) -> None:
+    """Let the probes of uploads that are held go on, those that have begun and those that wait."""
+    for path in (data / "incoming").iterdir():
+        with suppress(FileNotFoundError), path.open("r+b") as file:  # some may be stored meanwhile
+            at = file.read().find(f'"{stub_work.HELD}"'.encode())
+            if at >= 0:
+                file.seek(at + 1)
+                file.write(stub_work.DONE.encode())
 
 
 def identify(client: httpx.Client, url: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from duikou.server.caller import Caller
 from duikou.server.creating import Creator
+from duikou.server.in_flight import CallLimit
 from duikou.server.own_address import base_url
 from duikou.server.receiving import FileReceiver
 from duikou.server.signed_urls import FileUrls, UrlSigner
@@ -27,6 +28,7 @@ class AppContext:
     service: TaskService
     receiver: FileReceiver
     creator: Creator
+    calls: CallLimit
     accounts: Accounts
     signer: UrlSigner
     presigner: Files | None

@@ -122,7 +122,7 @@ class ServicePolicy:
             analyser=analyser,
             render_queue=Queue(settings.render_queue),
             render_limits=TaskLimits(settings.tasks_at_once, settings.queue_limit),
-            identify_limits=TaskLimits(queue=settings.identify_limit),
+            identify_limits=TaskLimits(settings.identify_limit, settings.queue_limit),
             workers=settings.workers,
         )
 

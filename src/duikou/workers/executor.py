@@ -126,12 +126,15 @@ class Executor:
         """A sandbox for one thread."""
         return SandboxProcess(self._policy.limits[Queue.RENDER], self._stopping, preload=self._work.preload)
 
-    def run_next(self, queue: Queue, process: SandboxProcess) -> bool:
-        """Run the next task to its end. False where no task waits or none can be started at the moment."""
+    def run_next(self, queue: Queue, process: SandboxProcess, most: int = 0) -> bool:
+        """Run the next task to its end. False where no task waits or none can be started at the moment.
+
+        most: see `QueueStore.claim`.
+        """
         if not self._has_room():
             return False
         try:
-            task = self._store.queue.claim(queue)
+            task = self._store.queue.claim(queue, most)
         except Exception:
             log.exception("cannot claim a task")
             return False

@@ -87,7 +87,8 @@ async def identify_face(
     body: requests.IdentifyRequest, request: Request, context: Context, caller: CallerParam
 ) -> answers.Envelope[answers.IdentifyData]:
     """Find the faces of a video that can be lip-synced."""
-    found = await while_connected(request, context.creator.identify(caller, body))
+    with context.calls.place(caller.account):
+        found = await while_connected(request, context.creator.identify(caller, body))
     data = build.identify_data(found.session, found.video, caller.urls)
     return answers.Envelope(request_id=request.state.request_id, data=data)
 
@@ -97,7 +98,8 @@ async def create_task(
     body: requests.LipSyncRequest, request: Request, context: Context, caller: CallerParam
 ) -> answers.Envelope[answers.TaskData] | answers.Envelope[answers.DryRunData]:
     """Create a task that makes a face of a session speak. With `dry_run` it is only checked and estimated."""
-    created = await context.creator.create_task(caller, body)
+    with context.calls.place(caller.account):
+        created = await context.creator.create_task(caller, body)
     if isinstance(created, answers.DryRunData):
         return answers.Envelope(request_id=request.state.request_id, data=created)
     return await _answer(request, context, caller, created)
@@ -110,7 +112,9 @@ async def create_older_task(
     body: requests.OlderLipSyncRequest, request: Request, context: Context, caller: CallerParam
 ) -> answers.Envelope[answers.TaskData]:
     """Create a task that makes the most visible face of a video speak, from its beginning. The task finds the face."""
-    return await _answer(request, context, caller, await context.creator.create_older_task(caller, body))
+    with context.calls.place(caller.account):
+        created = await context.creator.create_older_task(caller, body)
+    return await _answer(request, context, caller, created)
 
 
 @on_both("GET", "", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
@@ -189,7 +193,9 @@ async def retry_task(
     The finished task stays as it is. The new one has an id of its own, no external id, and the same `callback_url`.
     """
     task = await _found(context, caller, task_id, advanced=advanced)
-    return await _answer(request, context, caller, await context.creator.retry_task(caller, task))
+    with context.calls.place(caller.account):
+        created = await context.creator.retry_task(caller, task)
+    return await _answer(request, context, caller, created)
 
 
 @on_both(

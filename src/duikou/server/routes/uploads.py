@@ -60,7 +60,8 @@ async def fetch_file(
 
     A URL of this server is not fetched: the answer describes the file that it leads to.
     """
-    media = await while_connected(request, context.receiver.store_from_url(caller, body.url))
+    with context.calls.place(caller.account):
+        media = await while_connected(request, context.receiver.store_from_url(caller, body.url))
     return answers.Envelope(request_id=request.state.request_id, data=build.upload_data(media, caller.urls))
 
 
