@@ -147,6 +147,7 @@ def test_far_too_many_pieces_are_refused(tmp_path: Path) -> None:
         f"the file has more than {iso.MAX_BOXES} boxes.": (
             mutants.seed("mp4")[:32] + box("free") * iso.MAX_BOXES + tagged.mp4(tagged.languages(MANY))[32:]
         ),
+        "the file has 1001 tracks; at most 1000 are accepted.": tagged.mp4(b"tkhd" * 999),
         "the file has 9 packed indexes; at most 8 are accepted.": tagged.mp4(box("cmvd", b"x\x9c") * 9),
         "a track of the file has 40000 edits; at most 1000 are accepted.": tagged.replaced(
             mutants.seed("mp4"), "elst", bytes(4) + b"\xff" * 4 + bytes(12 * 40_000)

@@ -307,10 +307,9 @@ def test_searches_count_while_they_wait(store: Store) -> None:
 
 def test_a_call_that_joins_a_search_takes_no_place(store: Store) -> None:
     limits = TaskLimits(account=1, queue=1)
-    first = store.tasks.share(identify_task(account="a", digest="d"), "v", limits)
-    assert [store.tasks.share(identify_task(account="a", digest="d"), "v", limits) for _ in range(3)][-1] == replace(
-        first, callers=4
-    )
+    first, *others = (store.tasks.share(identify_task(account="a", digest="d"), "v", limits) for _ in range(4))
+    assert isinstance(first, IdentifyTask)
+    assert others == [replace(first, callers=callers) for callers in (2, 3, 4)]
     with pytest.raises(TooManyTasksError):
         store.tasks.share(identify_task(account="a", digest="other"), "v", limits)
 

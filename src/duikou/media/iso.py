@@ -33,6 +33,9 @@ _FEW: Final = (
     (b"pssh", "boxes of copy protection", 64),
     (b"trex", "defaults for fragments", 128),
     (b"cmvd", "packed indexes", _MOST_PACKED),
+    (b"tkhd", "tracks", 1_000),
+    (b"elst", "lists of edits", 1_000),
+    (b"keys", "lists of metadata keys", 1_000),
 )
 """Types of boxes that cost more the more there are, what to call them, and how many are accepted."""
 _DOLBY: Final = (b"dvcC", b"dvvC", b"dvwC")
@@ -89,10 +92,13 @@ def _unpacked(index: bytes, *, field: str) -> bytes:
 
 
 def _tags(index: bytes) -> int:
-    """How many boxes the boxes of metadata hold, all of them together; stops where that is more than `MAX_KEYS`."""
+    """How many boxes of metadata there are, and in them; stops where that is more than `MAX_KEYS`."""
     count = 0
     for kind in _TAGS:
         for at in _positions(index, kind):
+            count += 1
+            if count > MAX_KEYS:
+                return count
             end, child = _end(index, at), at + 4
             while child + 8 <= end and count <= MAX_KEYS:
                 count += 1
