@@ -6,7 +6,9 @@ It does not depend on who dispatched the task: an embedded server and the worker
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,6 +110,7 @@ class Executor:
         self._store, self._files, self._folder, self._work, self._policy = store, files, folder, work, policy
         self._stopping, self._full = stopping, False
         self._heartbeat = HeartbeatWriter(store, policy.heartbeat_s)
+        self._claiming, self._in_hand = threading.Lock(), Counter[tuple[Queue, str]]()
 
     def start(self) -> None:
         """Start sending heartbeats."""
@@ -129,19 +132,36 @@ class Executor:
     def run_next(self, queue: Queue, process: SandboxProcess, most: int = 0) -> bool:
         """Run the next task to its end. False where no task waits or none can be started at the moment.
 
-        most: see `QueueStore.claim`.
+        most: how many tasks of one account may run here at once; 0 is no limit.
         """
         if not self._has_room():
             return False
+        with self._claimed(queue, most) as task:
+            if task is not None:
+                self._run_claimed(task, process)
+            return task is not None
+
+    @contextmanager
+    def _claimed(self, queue: Queue, most: int) -> Iterator[Task | None]:
+        """The next task of a queue, in hand until the block ends; `None` where none can be claimed."""
+        with self._claiming:
+            full = [account for (of, account), count in self._in_hand.items() if of is queue and count >= most > 0]
+            try:
+                task = self._store.queue.claim(queue, without=full)
+            except Exception:
+                log.exception("cannot claim a task")
+                task = None
+            whose = Counter([(queue, task.account)] if task else [])
+            self._in_hand += whose
         try:
-            task = self._store.queue.claim(queue, most)
-        except Exception:
-            log.exception("cannot claim a task")
-            return False
-        if task is None:
-            return False
+            yield task
+        finally:
+            with self._claiming:
+                self._in_hand -= whose
+
+    def _run_claimed(self, task: Task, process: SandboxProcess) -> None:
         context = {"request_id": task.request_id, "task_id": task.id, "attempt": task.attempt}
-        known: dict[str, str | int] = {"task_id": task.id, "attempt": task.attempt, "queue": str(queue)}
+        known: dict[str, str | int] = {"task_id": task.id, "attempt": task.attempt, "queue": str(task.queue)}
         with (
             structlog.contextvars.bound_contextvars(**context),
             traces.span("attempt", known, parent=task.trace) as span,
@@ -150,7 +170,6 @@ class Executor:
             self._write_outcome(self._attempt(task, process, lease, span))
             if isinstance(task, IdentifyTask):
                 self._drop_unanswered(task)
-        return True
 
     def _has_room(self) -> bool:
         """Whether the disk has space. While it is full tasks wait rather than fail."""

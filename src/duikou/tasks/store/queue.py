@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,16 +67,16 @@ class QueueStore:
         with self._database.reading() as connection:
             check_room(connection, account, queue, limits)
 
-    def claim(self, queue: Queue = Queue.RENDER, most: int = 0) -> Task | None:
+    def claim(self, queue: Queue = Queue.RENDER, *, without: Collection[str] = ()) -> Task | None:
         """Take the next task of a queue: it is processing now, under a new attempt. `None` where none waits.
 
-        most: leaves out accounts that have so many tasks of the queue running; 0 is no limit.
+        without: accounts whose tasks are left out.
         """
         t = tables.tasks
         waiting = (
             sa.select(t)
             .where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED, self._due())
-            .where(*([t.c.account.not_in(_busy(queue, most))] if most else []))
+            .where(t.c.account.not_in(without))
             .order_by(t.c.turn, t.c.id)
             .limit(1)
         )
@@ -266,13 +266,6 @@ def _positions(task_ids: list[str]) -> sa.Select[str, int]:
     position = sa.func.row_number().over(partition_by=t.c.queue, order_by=(t.c.turn, t.c.id)).label("position")
     ahead = sa.select(t.c.id, position).where(waits, t.c.turn <= last).subquery()
     return sa.select(ahead.c.id, ahead.c.position).where(ahead.c.id.in_(task_ids))
-
-
-def _busy(queue: Queue, most: int) -> sa.Select[str]:
-    """Accounts that have so many tasks of a queue running."""
-    t = tables.tasks.alias()
-    running = sa.select(t.c.account).where(t.c.queue == queue, t.c.status == TaskStatus.PROCESSING)
-    return running.group_by(t.c.account).having(sa.func.count() >= most)
 
 
 def _process() -> str:
