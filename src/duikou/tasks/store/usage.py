@@ -1,0 +1,158 @@
+"""Queries on what accounts store, and on the uploads that go first where there is too much of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from duikou.database import tables
+from duikou.database.engine import Database
+from duikou.tasks.models import Media, MediaKind
+from duikou.tasks.rows import media_from
+from duikou.tasks.store.errors import QuotaError
+from duikou.tasks.store.media import insert_media, needed_by_session, needed_by_task
+from duikou.units import DAY_MS, MIB
+
+BATCH = 100  # uploads that are looked at at once
+WHAT_TO_DO = "delete tasks that are no longer needed, or wait until some of it expires"
+
+
+@dataclass(frozen=True)
+class StorageLimits:
+    """How many bytes an account may store in all, and in uploads that no call has used; 0 is no limit."""
+
+    stored: int = 0
+    unused: int = 0
+
+
+NO_LIMITS = StorageLimits()
+
+
+class UsageStore:
+    """What accounts store: videos, uploads and results, the speech and references of tasks, and sessions."""
+
+    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+        self._database, self._clock = database, clock
+
+    def add(self, media: Media, limits: StorageLimits = NO_LIMITS) -> list[Media]:
+        """Insert a new file. The uploads whose rows went for it, and whose files are to be removed.
+
+        Uploads that no call has used make room for it, the account's oldest first. Where they do not suffice, none
+        goes, and it raises `QuotaError`. Of an account's files at the same moment, each counts the ones before it.
+        """
+        with self._database.writing() as connection:
+            gone: list[Media] = []
+            if limits.stored or limits.unused:
+                self._database.one_by_one(connection, f"files of {media.account}")
+                gone = _made_room(connection, media, limits)
+            insert_media(connection, media)
+        return gone
+
+    def require_room(self, account: str, limits: StorageLimits) -> None:
+        """Raise `QuotaError` where an account stores as much as it may, even without its unused uploads."""
+        if limits.stored:
+            with self._database.reading() as connection:
+                stored = _stored(connection, account)
+                if stored - _unused_bytes(connection, account) >= limits.stored:
+                    raise _quota(stored, limits)
+
+    def require_share(self, account: str, left: int) -> None:
+        """Raise `QuotaError` where an account has stored more within a day than is left, and others need room, too.
+
+        left: bytes on the disk above its floor. So however much an account brings, others find as much again; and
+        a server with a single account, or without keys, may fill its disk.
+        """
+        with self._database.reading() as connection:
+            others = sa.select(sa.func.count(tables.keys.c.account.distinct()))
+            if (connection.scalar(others) or 0) < 2:
+                return
+            stored = _stored(connection, account, since=self._clock() - DAY_MS)
+        if stored > left:
+            raise QuotaError(
+                f"The server's disk is nearly full, and this account has stored {stored // MIB} MB within a day, more "
+                f"than the {max(left, 0) // MIB} MB that are left for all; {WHAT_TO_DO}."
+            )
+
+    def take_unused(self, left: int) -> list[Media]:
+        """Delete the rows of unused uploads of whoever has most of them, while that is more than is left for all.
+
+        left: bytes on the disk above its floor; what goes is added to it. The oldest go first. Returns those whose
+        files are to be removed.
+        """
+        gone: list[Media] = []
+        with self._database.writing() as connection:
+            self._database.one_by_one(connection, "unused uploads")
+            while True:
+                t = tables.media
+                size = sa.func.sum(t.c.size)
+                most = sa.select(t.c.account, size).where(*_unused()).group_by(t.c.account).order_by(size.desc())
+                row = connection.execute(most.limit(1)).one_or_none()
+                if row is None or row[1] <= left:
+                    return gone
+                # Half of what is too much: each byte that goes is one less of theirs and one more that is left.
+                taken = _taken(connection, row[0], (row[1] - left + 1) // 2)
+                if not taken:
+                    return gone
+                left += sum(media.size for media in taken)
+                gone += taken
+
+
+def _made_room(connection: sa.Connection, media: Media, limits: StorageLimits) -> list[Media]:
+    """Uploads of an account that have to go for one more file. Raises `QuotaError`."""
+    over = too_many = 0
+    if limits.stored:
+        over = _stored(connection, media.account) + media.size - limits.stored
+    if limits.unused and media.kind is MediaKind.UPLOAD:
+        too_many = _unused_bytes(connection, media.account) + media.size - limits.unused
+    gone = _taken(connection, media.account, max(over, too_many))
+    if sum(one.size for one in gone) < over:
+        raise _quota(_stored(connection, media.account) + sum(one.size for one in gone), limits, media.size)
+    return gone
+
+
+def _taken(connection: sa.Connection, account: str, size: int) -> list[Media]:
+    """Delete the rows of an account's oldest unused uploads, until they have that many bytes or none is left."""
+    t, taken = tables.media, list[Media]()
+    while size > 0:
+        oldest = sa.select(t).where(t.c.account == account, *_unused()).order_by(t.c.created_at, t.c.id).limit(BATCH)
+        rows = connection.execute(oldest).all()
+        for row in rows:
+            if size <= 0:
+                break
+            # Again with its conditions: a call may have begun to use it.
+            if connection.execute(sa.delete(t).where(t.c.id == row.id, *_unused())).rowcount:
+                taken.append(media_from(row._mapping))
+                size -= row.size
+        if len(rows) < BATCH:
+            break
+    return taken
+
+
+def _unused() -> tuple[sa.ColumnElement[bool], ...]:
+    """Uploads that no call has used. What a session or a task starts from has been, whatever a former version wrote."""
+    t = tables.media
+    return t.c.kind == MediaKind.UPLOAD, t.c.used_at == 0, ~needed_by_session(), ~needed_by_task()
+
+
+def _unused_bytes(connection: sa.Connection, account: str) -> int:
+    t = tables.media
+    query = sa.select(sa.func.coalesce(sa.func.sum(t.c.size), 0)).where(t.c.account == account, *_unused())
+    return int(connection.scalar(query) or 0)
+
+
+def _stored(connection: sa.Connection, account: str, since: int = 0) -> int:
+    """Bytes that an account has stored since then and that are still there."""
+    total = 0
+    for t in (tables.media, tables.sessions, tables.tasks):
+        query = sa.select(sa.func.coalesce(sa.func.sum(t.c.size), 0)).where(t.c.account == account)
+        total += int(connection.scalar(query.where(t.c.created_at >= since) if since else query) or 0)
+    return total
+
+
+def _quota(stored: int, limits: StorageLimits, more: int = 0) -> QuotaError:
+    new = f", and {more / MIB:.1f} MB would be added" if more else ""
+    return QuotaError(
+        f"This account stores {stored / MIB:.1f} MB of the {limits.stored // MIB} MB that it may{new}; {WHAT_TO_DO}."
+    )
