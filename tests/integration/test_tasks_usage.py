@@ -53,7 +53,7 @@ def test_what_is_used_or_needed_stays_and_does_not_count_as_unused(store: Store)
     store.tasks.add(identify_task(id="6", source_id="4"))
     assert upload(store, "x", limits=limits) == []
     assert upload(store, "y", limits=limits) == ["5"]
-    assert {one.id for one in store.usage.take_unused(-9 * MIB)} == {"x", "y"}
+    assert {one.id for one in store.usage.take_unused("x", -9 * MIB)} == {"x", "y"}
     assert kept(store) == {"1", "2", "3", "4"}
 
 
@@ -61,7 +61,7 @@ def test_an_upload_that_went_is_not_used_and_one_that_is_used_does_not_go(store:
     for number in range(8):
         upload(store, str(number))
     calls = [partial(store.media.use, str(number), END) for number in range(8)]
-    *used, gone = at_once(*calls, partial(store.usage.take_unused, 0))
+    *used, gone = at_once(*calls, partial(store.usage.take_unused, "x", 0))
     ids = {one.id for one in gone}
     assert [str(number) in ids for number in range(8)] == [not one for one in used]
     assert kept(store) == {str(number) for number in range(8)} - ids
@@ -114,13 +114,14 @@ def test_on_a_full_disk_those_go_who_have_most(store: Store) -> None:
         upload(store, f"a{number}", account="a", created_at=100 + number)
     for number in range(3):
         upload(store, f"b{number}", account="b", created_at=number)
-    assert store.usage.take_unused(10 * MIB) == []
-    gone = [one.id for one in store.usage.take_unused(4 * MIB)]
+    assert store.usage.take_unused("c", 10 * MIB) == []
+    assert store.usage.take_unused("a", 3 * MIB) == [], "a's own stay for a's own call"
+    gone = [one.id for one in store.usage.take_unused("c", 4 * MIB)]
     assert gone == ["a0", "a1", "a2"], "7 MB are left of a's, and 7 MB are free"
-    gone = [one.id for one in store.usage.take_unused(-2 * MIB)]
+    gone = [one.id for one in store.usage.take_unused("c", -2 * MIB)]
     assert gone[:4] == ["a3", "a4", "a5", "a6"]
     assert not set(gone) & {"b1", "b2"}
-    assert store.usage.take_unused(3 * MIB) == []
+    assert store.usage.take_unused("c", 3 * MIB) == []
 
 
 def test_whoever_fills_the_disk_is_refused_and_others_are_not(store: Store, clock: Clock, database: Database) -> None:
@@ -133,16 +134,32 @@ def test_whoever_fills_the_disk_is_refused_and_others_are_not(store: Store, cloc
     keys = Accounts(database)
     for _ in range(2):
         keys.make("a", KeyKind.PLAIN)
-    store.usage.require_share("a", 0)  # who is alone
+    assert store.usage.require_share("a", 0, replaces=True) == [], "who is alone"
     keys.make("old", KeyKind.PLAIN)
-    store.usage.require_share("a", 300 * MIB)
-    store.usage.require_share("old", 0)
+    for account, left in (("a", 300 * MIB), ("old", 0)):
+        assert store.usage.require_share(account, left, replaces=False) == []
     sentence = (
-        "^The server's disk is nearly full, and this account has stored 300 MB within a day, more than the 299 MB that "
-        "are left for all; delete tasks"
+        "^The server's disk is nearly full, and this account has stored 301.0 MB within a day, which is more than the "
+        "298.0 MB left for all; delete tasks"
     )
+    for number in range(2):
+        upload(store, f"5{number}", MIB // 2, account="a", created_at=today + number)
     with pytest.raises(QuotaError, match=sentence):
-        store.usage.require_share("a", 300 * MIB - 1)
+        store.usage.require_share("a", 298 * MIB, replaces=True)
+    with pytest.raises(QuotaError):
+        store.usage.require_share("a", 300 * MIB, replaces=False)
+    assert kept(store) == {"1", "2", "50", "51"}, "none goes in vain"
+    assert [one.id for one in store.usage.require_share("a", 300 * MIB, replaces=True)] == ["50"]
+    assert [one.id for one in store.usage.require_share("a", 300 * MIB, replaces=True)] == ["51"]
+    assert store.usage.require_share("a", 300 * MIB, replaces=False) == []
+
+
+def test_who_is_alone_loses_unused_uploads_only_below_the_floor(store: Store) -> None:
+    for number in range(3):
+        upload(store, str(number), created_at=number)
+    assert store.usage.require_share("", 0, replaces=True) == []
+    assert store.usage.require_share("", -1, replaces=False) == []
+    assert [one.id for one in store.usage.require_share("", -1, replaces=True)] == ["0"]
 
 
 def test_a_source_is_kept_as_long_as_the_tasks_that_start_from_it(store: Store, clock: Clock) -> None:

@@ -111,7 +111,7 @@ class FileReceiver:
             return await self._store_one(account, receive, field)
 
     async def _store_one(self, account: str, receive: Callable[[IncomingFile], Awaitable[None]], field: str) -> Media:
-        await run_in_threadpool(self._service.require_storage, account)
+        await run_in_threadpool(lambda: self._service.require_storage(account, upload=True))
         settings = self._settings
         async with self.incoming_file(account) as file:
             await receive(file)
@@ -135,12 +135,23 @@ class FileReceiver:
     @asynccontextmanager
     async def stored_video(self, media: Media, field: str) -> AsyncIterator[tuple[Path, VideoInfo]]:
         """A stored video, checked, as a local path that the block only reads: the file in its place, or a copy."""
-        if (path := self._service.local_file(media.key)) is not None:
-            yield path, await self._checked_video(path, field)
-        else:
-            async with self.incoming_file(media.account) as file:
-                await self.copy(media.key, media.size, file)
-                yield file.path, await self._checked_video(file.path, field)
+        async with self._reading(media, field, VIDEO_SUFFIXES):
+            if (path := self._service.local_file(media.key)) is not None:
+                yield path, await self._checked_video(path, field)
+            else:
+                async with self.incoming_file(media.account) as file:
+                    await self.copy(media.key, media.size, file)
+                    yield file.path, await self._checked_video(file.path, field)
+
+    @asynccontextmanager
+    async def _reading(self, media: Media, field: str, suffixes: tuple[str, ...]) -> AsyncIterator[None]:
+        """Read a stored file in the block. Where it went meanwhile, to make room, whatever fails is `InputError`."""
+        try:
+            yield
+        except Exception as error:
+            if await run_in_threadpool(self._service.media, media.account, media.id) is None:
+                raise _gone(field, suffixes, media.id) from error
+            raise
 
     async def use_source(self, media: Media, field: str) -> None:
         """Keep a stored video because a call uses it. Raises `InputError` where it has just gone."""
@@ -159,8 +170,7 @@ class FileReceiver:
         text, field, max_mb = given.url or "", given.field, self._settings.max_audio_mb
         media = await self.stored(caller, given)
         if media is not None:
-            await self.copy(media.key, media.size, to)
-            await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=False))
+            await self._copy_upload(media, given, to)
         elif leniency.is_url(text):
             await self._fetch(text, to, max_mb, field)
         else:
@@ -173,13 +183,18 @@ class FileReceiver:
 
     async def reference(self, caller: Caller, url: str, field: str, to: IncomingFile) -> None:
         """Receive a clip or a photo that lends its teeth."""
-        media = await self.stored(caller, FileReference(None, url, field, REFERENCE_SUFFIXES))
+        given = FileReference(None, url, field, REFERENCE_SUFFIXES)
+        media = await self.stored(caller, given)
         if media is not None:
-            await self.copy(media.key, media.size, to)
-            await run_in_threadpool(self._service.extend_upload, media, as_source=False)
+            await self._copy_upload(media, given, to)
         else:
             await self._fetch(url, to, self._settings.max_video_mb, field)
         validation.check_reference(await self._prober.reference(to.path, field), field)
+
+    async def _copy_upload(self, media: Media, given: FileReference, to: IncomingFile) -> None:
+        async with self._reading(media, given.field, given.suffixes):
+            await self.copy(media.key, media.size, to)
+        await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=False))
 
     # Any file
 

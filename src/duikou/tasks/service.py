@@ -197,18 +197,18 @@ class TaskService:
             raise StoppedError("the server is about to stop and takes no new work")
         self._folder.require_room()
 
-    def require_storage(self, account: str) -> None:
+    def require_storage(self, account: str, *, upload: bool = False) -> None:
         """The same for new work of an account, which stores something. Raises `QuotaError`, too.
 
-        Where the disk nears its floor, unused uploads go: the oldest of whoever has most of them.
+        Where the disk nears its floor, unused uploads go: the oldest of whoever has most of them. upload: whether the
+        work is to receive one, for which the account's own go.
         """
-        left = self._folder.scarce()
-        if left is not None:
-            remove_unused(self._files, self._store.usage.take_unused(left), "disk")
+        if (left := self._folder.scarce()) is not None:
+            remove_unused(self._files, self._store.usage.take_unused(account, left), "disk")
+        if (left := self._folder.scarce()) is not None:
+            gone = self._store.usage.require_share(account, left, replaces=upload)
+            remove_unused(self._files, gone, "disk")
         self.require_disk()
-        left = self._folder.scarce()
-        if left is not None:
-            self._store.usage.require_share(account, left)
         self._store.usage.require_room(account, self._policy.storage_limits)
 
     def require_identify_slot(self, account: str) -> None:

@@ -58,45 +58,54 @@ class UsageStore:
                 if stored - _unused_bytes(connection, account) >= limits.stored:
                     raise _quota(stored, limits)
 
-    def require_share(self, account: str, left: int) -> None:
-        """Raise `QuotaError` where an account has stored more within a day than is left, and others need room, too.
+    def require_share(self, account: str, left: int, *, replaces: bool) -> list[Media]:
+        """Let an account store no more within a day than is left for all, if it is not the only one.
 
-        left: bytes on the disk above its floor. So however much an account brings, others find as much again; and
-        a server with a single account, or without keys, may fill its disk.
+        left: bytes on the disk above its floor. So however much an account brings, others find as much again; a server
+        with a single account, or without keys, may fill its disk. replaces: whether unused uploads of the account go
+        for what it brings, the oldest first. Returns those whose files are to be removed. Raises `QuotaError` where
+        they do not suffice, and then none goes.
         """
-        with self._database.reading() as connection:
-            others = sa.select(sa.func.count(tables.keys.c.account.distinct()))
-            if (connection.scalar(others) or 0) < 2:
-                return
+        with self._database.writing() as connection:
+            self._database.one_by_one(connection, f"files of {account}")
+            accounts = connection.scalar(sa.select(sa.func.count(tables.keys.c.account.distinct()))) or 0
+            if accounts < 2:
+                return _taken(connection, account, -left) if replaces else []
             stored = _stored(connection, account, since=self._clock() - DAY_MS)
-        if stored > left:
-            raise QuotaError(
-                f"The server's disk is nearly full, and this account has stored {stored // MIB} MB within a day, more "
-                f"than the {max(left, 0) // MIB} MB that are left for all; {WHAT_TO_DO}."
-            )
+            gone = _taken(connection, account, _half(stored - left)) if replaces else []
+            freed = sum(media.size for media in gone)
+            if stored - freed > left + freed:
+                raise QuotaError(
+                    f"The server's disk is nearly full, and this account has stored {stored / MIB:.1f} MB within a "
+                    f"day, which is more than the {max(left, 0) / MIB:.1f} MB left for all; {WHAT_TO_DO}."
+                )
+        return gone
 
-    def take_unused(self, left: int) -> list[Media]:
+    def take_unused(self, account: str, left: int) -> list[Media]:
         """Delete the rows of unused uploads of whoever has most of them, while that is more than is left for all.
 
-        left: bytes on the disk above its floor; what goes is added to it. The oldest go first. Returns those whose
-        files are to be removed.
+        account: for whose call, which may be about to use its own; they stay. left: bytes on the disk above its floor;
+        what goes is added to it. The oldest go first. Returns those whose files are to be removed.
         """
         gone: list[Media] = []
         with self._database.writing() as connection:
             self._database.one_by_one(connection, "unused uploads")
+            t, size = tables.media, sa.func.sum(tables.media.c.size)
+            sums = sa.select(t.c.account, size).where(*_unused(), t.c.account != account).group_by(t.c.account)
             while True:
-                t = tables.media
-                size = sa.func.sum(t.c.size)
-                most = sa.select(t.c.account, size).where(*_unused()).group_by(t.c.account).order_by(size.desc())
-                row = connection.execute(most.limit(1)).one_or_none()
+                row = connection.execute(sums.order_by(size.desc()).limit(1)).one_or_none()
                 if row is None or row[1] <= left:
                     return gone
-                # Half of what is too much: each byte that goes is one less of theirs and one more that is left.
-                taken = _taken(connection, row[0], (row[1] - left + 1) // 2)
+                taken = _taken(connection, row[0], _half(row[1] - left))
                 if not taken:
                     return gone
                 left += sum(media.size for media in taken)
                 gone += taken
+
+
+def _half(too_much: int) -> int:
+    """Bytes to remove: each that goes is one less of somebody's and one more that is left."""
+    return (too_much + 1) // 2
 
 
 def _made_room(connection: sa.Connection, media: Media, limits: StorageLimits) -> list[Media]:
