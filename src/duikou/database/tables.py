@@ -21,7 +21,8 @@ media = sa.Table(
     sa.Column("used_at", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("media_expiry", "kind", "expires_at"),
     sa.Index("media_key", "key"),
-    sa.Index("media_account", "account", "kind", "created_at", "size"),
+    sa.Index("media_account", "account", "created_at", "size"),
+    sa.Index("media_unused", "used_at", "account", "created_at", "size"),
 )
 sessions = sa.Table(
     "sessions",

@@ -73,8 +73,9 @@ class MediaStore:
 
 
 def insert_media(connection: sa.Connection, media: Media) -> None:
-    """Insert a new file within the caller's transaction."""
-    connection.execute(sa.insert(tables.media).values(media_row(media)))
+    """Insert a new file within the caller's transaction. Only uploads may be unused."""
+    used_at = 0 if media.kind is MediaKind.UPLOAD else media.created_at
+    connection.execute(sa.insert(tables.media).values(media_row(media) | {"used_at": used_at}))
 
 
 def keep_source(connection: sa.Connection, media_id: str, expires_at: int) -> None:

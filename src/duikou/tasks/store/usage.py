@@ -16,12 +16,16 @@ from duikou.tasks.store.media import insert_media, needed_by_session, needed_by_
 from duikou.units import DAY_MS, MIB
 
 BATCH = 100  # uploads that are looked at at once
+LEAST = 256 << 10  # bytes that an unused upload counts at least: a million tiny ones would be slow to add up
 WHAT_TO_DO = "delete tasks that are no longer needed, or wait until some of it expires"
 
 
 @dataclass(frozen=True)
 class StorageLimits:
-    """How many bytes an account may store in all, and in uploads that no call has used; 0 is no limit."""
+    """How many bytes an account may store in all, and in uploads that no call has used; 0 is no limit.
+
+    Each of the latter counts as `LEAST` bytes at least.
+    """
 
     stored: int = 0
     unused: int = 0
@@ -66,12 +70,16 @@ class UsageStore:
         for what it brings, the oldest first. Returns those whose files are to be removed. Raises `QuotaError` where
         they do not suffice, and then none goes.
         """
+        with self._database.reading() as connection:
+            accounts = connection.scalar(sa.select(sa.func.count(tables.keys.c.account.distinct()))) or 0
+            alone = accounts < 2
+            stored = 0 if alone else _stored(connection, account, since=self._clock() - DAY_MS)
+        if (left >= 0 or not replaces) if alone else stored <= left:
+            return []
         with self._database.writing() as connection:
             self._database.one_by_one(connection, f"files of {account}")
-            accounts = connection.scalar(sa.select(sa.func.count(tables.keys.c.account.distinct()))) or 0
-            if accounts < 2:
-                return _taken(connection, account, -left) if replaces else []
-            stored = _stored(connection, account, since=self._clock() - DAY_MS)
+            if alone:
+                return _taken(connection, account, -left)
             gone = _taken(connection, account, _half(stored - left)) if replaces else []
             freed = sum(media.size for media in gone)
             if stored - freed > left + freed:
@@ -88,12 +96,16 @@ class UsageStore:
         what goes is added to it. The oldest go first. Returns those whose files are to be removed.
         """
         gone: list[Media] = []
+        t, size = tables.media, sa.func.sum(tables.media.c.size)
+        sums = sa.select(t.c.account, size).where(*_unused(), t.c.account != account).group_by(t.c.account)
+        most = sums.having(size > left).order_by(size.desc()).limit(1)
+        with self._database.reading() as connection:
+            if connection.execute(most).first() is None:
+                return gone
         with self._database.writing() as connection:
             self._database.one_by_one(connection, "unused uploads")
-            t, size = tables.media, sa.func.sum(tables.media.c.size)
-            sums = sa.select(t.c.account, size).where(*_unused(), t.c.account != account).group_by(t.c.account)
             while True:
-                row = connection.execute(sums.order_by(size.desc()).limit(1)).one_or_none()
+                row = connection.execute(most).one_or_none()
                 if row is None or row[1] <= left:
                     return gone
                 taken = _taken(connection, row[0], _half(row[1] - left))
@@ -114,28 +126,34 @@ def _made_room(connection: sa.Connection, media: Media, limits: StorageLimits) -
     if limits.stored:
         over = _stored(connection, media.account) + media.size - limits.stored
     if limits.unused and media.kind is MediaKind.UPLOAD:
-        too_many = _unused_bytes(connection, media.account) + media.size - limits.unused
-    gone = _taken(connection, media.account, max(over, too_many))
+        too_many = _unused_bytes(connection, media.account, LEAST) + max(media.size, LEAST) - limits.unused
+    gone = _taken(connection, media.account, over)
+    gone += _taken(connection, media.account, too_many - sum(max(one.size, LEAST) for one in gone), LEAST)
     if sum(one.size for one in gone) < over:
         raise _quota(_stored(connection, media.account) + sum(one.size for one in gone), limits, media.size)
     return gone
 
 
-def _taken(connection: sa.Connection, account: str, size: int) -> list[Media]:
-    """Delete the rows of an account's oldest unused uploads, until they have that many bytes or none is left."""
+def _taken(connection: sa.Connection, account: str, size: int, least: int = 0) -> list[Media]:
+    """Delete the rows of an account's oldest unused uploads, until they have that many bytes or none is left.
+
+    least: bytes that each counts at least.
+    """
     t, taken = tables.media, list[Media]()
+    oldest = sa.select(t.c.id, t.c.size).where(t.c.account == account, *_unused())
     while size > 0:
-        oldest = sa.select(t).where(t.c.account == account, *_unused()).order_by(t.c.created_at, t.c.id).limit(BATCH)
-        rows = connection.execute(oldest).all()
-        for row in rows:
-            if size <= 0:
+        wanted, found = [], 0
+        for row in connection.execute(oldest.order_by(t.c.created_at, t.c.id).limit(BATCH)):
+            if found >= size:
                 break
-            # Again with its conditions: a call may have begun to use it.
-            if connection.execute(sa.delete(t).where(t.c.id == row.id, *_unused())).rowcount:
-                taken.append(media_from(row._mapping))
-                size -= row.size
-        if len(rows) < BATCH:
+            wanted.append(row.id)
+            found += max(row.size, least)
+        # Again with its conditions: a call may have begun to use one.
+        gone = connection.execute(sa.delete(t).where(t.c.id.in_(wanted), *_unused()).returning(t)).all()
+        if not gone:
             break
+        taken += [media_from(row._mapping) for row in gone]
+        size -= sum(max(row.size, least) for row in gone)
     return taken
 
 
@@ -145,9 +163,10 @@ def _unused() -> tuple[sa.ColumnElement[bool], ...]:
     return t.c.kind == MediaKind.UPLOAD, t.c.used_at == 0, ~needed_by_session(), ~needed_by_task()
 
 
-def _unused_bytes(connection: sa.Connection, account: str) -> int:
+def _unused_bytes(connection: sa.Connection, account: str, least: int = 0) -> int:
     t = tables.media
-    query = sa.select(sa.func.coalesce(sa.func.sum(t.c.size), 0)).where(t.c.account == account, *_unused())
+    size = sa.func.sum(sa.case((t.c.size < least, least), else_=t.c.size))
+    query = sa.select(sa.func.coalesce(size, 0)).where(t.c.account == account, *_unused())
     return int(connection.scalar(query) or 0)
 
 
