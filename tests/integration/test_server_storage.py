@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import select
@@ -242,23 +243,33 @@ def test_what_grows_until_the_disk_is_nearly_full_is_refused_and_others_go_on(di
         }
 
 
-def test_copies_out_of_an_object_storage_take_their_room(
+def test_copies_and_speech_in_the_request_take_their_room(
     disk: Path, site: str, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in S3.environment.items():
         monkeypatch.setenv(name, value)
-    data = disk / "data"
-    with two_accounts(data, min_free_mb=FLOOR_MB, storage_url=s3.fresh(), workers=1) as (greedy, other):
-        media_id = uploaded(greedy, 5 * MIB)
+    data, sound = disk / "data", stub_work.sound(pad="x" * (9 * MIB // 2))
+    with two_accounts(data, min_free_mb=FLOOR_MB, storage_url=s3.fresh()) as (greedy, other):
+        video_id = uploaded(greedy, 5 * MIB)
+        sound_id = greedy.post(FILES, content=sound).json()["data"]["id"]
+        session_id = identify(greedy, f"{site}/a.mp4")["session_id"]
+        done = create(greedy, order(session_id, "", audio_id=sound_id))
+        assert ended(greedy, done)["task_status"] == "succeed"
         ballast = disk / "ballast"
         ballast.write_bytes(bytes((DISK_MB - FLOOR_MB - 8) * MIB))
-        status, body = told(greedy.post(IDENTIFY, json={"video_id": media_id}))
-        assert (status, body["code"]) == (503, 5001), body
-        assert "files that are being received must leave" in body["message"]
+        for path, body in (
+            (IDENTIFY, {"video_id": video_id}),
+            (CREATE, order(session_id, "", audio_id=sound_id)),
+            (CREATE, order(session_id, base64.b64encode(sound).decode())),
+            (f"{CREATE}/{done}/retry", None),
+        ):
+            status, fault = told(greedy.post(path, json=body))
+            assert (status, fault["code"]) == (503, 5001), (path, fault)
+            assert "files that are being received must leave" in fault["message"]
+            assert not list((data / "incoming").iterdir())
         works(other, site)
         ballast.unlink()
-        assert there(greedy, media_id)
-        assert not list((data / "incoming").iterdir())
+        assert there(greedy, video_id)
 
 
 def test_unused_uploads_of_whoever_has_most_go_first(disk: Path, site: str, capfd: pytest.CaptureFixture[str]) -> None:
