@@ -1,7 +1,8 @@
 """Fetches a caller's URL without giving the caller access to the server's network (server-side request forgery).
 
 Each address is checked when its socket is opened. So DNS rebinding, redirects and names with several addresses make no
-difference (OWASP SSRF prevention cheat sheet).
+difference (OWASP SSRF prevention cheat sheet). All of it happens in a loop of its own, and what a host may send around
+its content is metered: a host that means harm keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
 from duikou.errors import FetchError, StorageError
+from duikou.net import own_loop
 from duikou.net.addresses import Address, AddressPolicy, is_disguised
+from duikou.net.meter import Meter, MeteredSocket
 
 MAX_REDIRECTS: Final = 5
 MAX_URL_CHARACTERS: Final = 4096  # presigned storage URLs reach about 2,000
@@ -48,10 +51,14 @@ async def fetch(
 
     Only http and https, without user or password; at most 5 redirects, each checked like the first URL; no
     decompression; no proxies from the environment. Limits: `max_bytes` of content, `timeout_s` in all, 10 s to connect,
-    15 s without a byte, 4 kB/s on average over 10 s.
+    15 s without a byte, 4 kB/s on average over 10 s, no more bytes around the content than `Meter` allows.
     Raises `FetchError` that names `field`. Unknown names, refused addresses and dead hosts have the same text, so that
     nobody can map the server's network. `StorageError` where `to` cannot be written.
     """
+    return await own_loop.run(_fetch(url, to, max_bytes=max_bytes, timeout_s=timeout_s, policy=policy, field=field))
+
+
+async def _fetch(url: str, to: Path, *, max_bytes: int, timeout_s: float, policy: AddressPolicy, field: str) -> Path:
     part = to.with_name(f".{to.name}.{uuid.uuid4().hex}.part")
     try:
         async with asyncio.timeout(timeout_s):
@@ -73,13 +80,17 @@ async def post(
 
     The response's body is not read, and no redirect is followed. Raises `FetchError`.
     """
-    field = "callback_url"
+    return await own_loop.run(_post(url, body, headers, timeout_s=timeout_s, policy=policy))
+
+
+async def _post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, policy: AddressPolicy) -> int:
+    field, meter = "callback_url", Meter()
     try:
         async with (
             asyncio.timeout(timeout_s),
-            _session(policy) as session,
+            _session(policy, meter) as session,
             _outcome(
-                session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), field
+                session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), meter, field
             ) as answer,
         ):
             return answer.status
@@ -141,25 +152,27 @@ def _checked(url: str | URL, field: str) -> URL:
 
 
 async def _download(url: URL, part: Path, *, max_bytes: int, policy: AddressPolicy, field: str) -> None:
-    async with _session(policy) as session:
+    meter = Meter()
+    async with _session(policy, meter) as session:
         for _ in range(MAX_REDIRECTS + 1):
-            async with _outcome(session.get(url, allow_redirects=False), field) as answer:
+            meter.expect_head()
+            async with _outcome(session.get(url, allow_redirects=False), meter, field) as answer:
                 if answer.status in _REDIRECTS:
                     url = _target(answer, url, field)
                     continue
                 _check_answer(answer, max_bytes, field)
-                await _save(answer, part, max_bytes, field)
+                await _save(answer, part, max_bytes, meter, field)
                 return
     raise FetchError(f"the URL redirects more than {MAX_REDIRECTS} times.", field=field)
 
 
 @asynccontextmanager
-async def _session(policy: AddressPolicy) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(policy: AddressPolicy, meter: Meter) -> AsyncIterator[aiohttp.ClientSession]:
     def checked_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = info
         if not policy.allows(str(where[0]), int(where[1])):
             raise PermissionError("address refused")
-        return socket.socket(family=family, type=kind, proto=protocol)
+        return MeteredSocket(meter, family=family, type=kind, proto=protocol)
 
     # It resolves in the event loop and can be cancelled at once: names that never answer hold no thread.
     resolver = AsyncResolver(nameservers=policy.nameservers or None, timeout=DNS_TIMEOUT_S, tries=DNS_TRIES)
@@ -172,6 +185,7 @@ async def _session(policy: AddressPolicy) -> AsyncIterator[aiohttp.ClientSession
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": "duikou"},
+            read_bufsize=_CHUNK_BYTES,
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S),
         ) as session:
             yield session
@@ -181,7 +195,7 @@ async def _session(policy: AddressPolicy) -> AsyncIterator[aiohttp.ClientSession
 
 @asynccontextmanager
 async def _outcome(
-    request: AbstractAsyncContextManager[aiohttp.ClientResponse], field: str
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], meter: Meter, field: str
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The response to one request, its body not yet read. Errors of the request become `FetchError`."""
     try:
@@ -192,8 +206,10 @@ async def _outcome(
     except aiohttp.SocketTimeoutError as error:
         raise FetchError(f"the host did not answer or sent nothing for {IDLE_TIMEOUT_S} s.", field=field) from error
     except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, UnicodeError) as error:
-        raise _unreachable(field) from error
+        raise (_too_much_around(field) if meter.spent else _unreachable(field)) from error
     except aiohttp.ClientError as error:
+        if meter.spent:
+            raise _too_much_around(field) from error
         raise FetchError("the transfer broke off before the file was whole.", field=field) from error
 
 
@@ -217,13 +233,15 @@ def _check_answer(answer: aiohttp.ClientResponse, max_bytes: int, field: str) ->
         raise _too_large(max_bytes, field)
 
 
-async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, field: str) -> None:
+async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, meter: Meter, field: str) -> None:
     """Write the body to `part` and count its length, whatever the header says."""
+    meter.expect_content()
     received = window_bytes = 0
     window_start = time.monotonic()
     with part.open("wb") as file:
         async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
             received += len(chunk)
+            meter.count_content(len(chunk))
             window_bytes += len(chunk)
             if received > max_bytes:
                 raise _too_large(max_bytes, field)
@@ -233,6 +251,8 @@ async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, fiel
                 if window_bytes < SLOW_BYTES_PER_S * elapsed:
                     raise FetchError(f"the host sends less than {SLOW_BYTES_PER_S} bytes per second.", field=field)
                 window_start, window_bytes = time.monotonic(), 0
+    if meter.spent:  # aiohttp takes a content without a length for whole however it ends
+        raise _too_much_around(field)
     if not received:
         raise FetchError("the file is empty.", field=field)
 
@@ -244,6 +264,10 @@ def _unreachable(field: str) -> FetchError:
         "DUIKOU_PRIVATE_SOURCES.",
         field=field,
     )
+
+
+def _too_much_around(field: str) -> FetchError:
+    return FetchError("the host sends too much around its answer.", field=field)
 
 
 def _too_large(max_bytes: int, field: str) -> FetchError:
