@@ -490,3 +490,50 @@ def test_many_failures_leave_nothing_behind(tmp_path: Path) -> None:
     until(lambda: count() <= before)  # name servers' sockets are closed a moment later
     assert threading.active_count() <= threads + 1  # c-ares keeps one to close its channels
     assert list(tmp_path.iterdir()) == []
+
+
+ODD_HOSTS = (
+    *("xn--", "xn--localhost-", "xn--xn--", "xn--a", "XN--.com", "[::1]x@", "[fe80::1%25lo]", "[fe80::1%lo]", "[v1.a]"),
+    *(
+        "a..b",
+        ".",
+        "*",
+        "a b",
+        "a\tb",
+        "a\x00b",
+        "%00",
+        "%zz",
+        "%ff",
+        "１２７.0.0.2",
+        "ß",
+        "\ud800",
+        "\u202e",
+        "ﷺ",
+        "\xad",
+    ),
+    *("a" * 64, "a." * 127, "é" * 63, "127.0.0.2:８０", "localhost\\@a", "对口。", "[", "]", "", "a:b:c"),
+)
+
+
+def test_hosts_that_are_none_are_refused_in_a_sentence_where_they_are_asked_for(tmp_path: Path) -> None:
+    async def ask(url: str, policy: AddressPolicy) -> Exception:
+        try:
+            await fetch(url, tmp_path / "file", max_bytes=MIB, timeout_s=60, policy=policy, field="video_url")
+        except Exception as error:
+            return error
+        raise AssertionError(url)
+
+    async def redirected(policy: AddressPolicy) -> list[Exception]:
+        found = []
+        for host in ODD_HOSTS:
+            head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://%s/\r\n\r\n"
+            async with Peer(says(head % host.encode("utf-8", "replace"))) as peer:
+                found.append(await ask(f"http://127.0.0.1:{peer.port}/", policy))
+        return found
+
+    with dns_peer() as dns:
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
+        errors = [asyncio.run(ask(f"http://{host}/", policy)) for host in ODD_HOSTS]
+        errors += asyncio.run(redirected(policy))
+    assert not [error for error in errors if not isinstance(error, FetchError)]
+    assert list(tmp_path.iterdir()) == []

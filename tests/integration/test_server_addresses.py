@@ -20,6 +20,7 @@ from duikou.server.own_address import checked_host
 from duikou.tasks.accounts import Accounts, KeyKind
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
+OLDER = "/v1/videos/lip-sync"
 PROXY = "127.0.0.2"  # the address from which the trusted proxy of these tests connects
 LAN = "gpu-box.lan:8820"
 
@@ -241,3 +242,61 @@ def test_ids_do_for_any_host(place) -> None:
     (video,) = ended(place.direct, made)["task_result"]["videos"]
     answer = place.direct.post(IDENTIFY, json={"video_id": video["id"]}, headers={"Host": LAN})
     assert base(answer.json()["data"]["video"]["url"]) == f"http://{LAN}"
+
+
+# Addresses that are none
+
+NONE = (
+    "http://xn--/",
+    "http://xn--localhost-/",
+    "http://xn--xn--/a.mp4",
+    "http://[::1]x@/",
+    "http://[::1",
+    "http://a:99999/",
+)
+NONE += ("https://[v1.a/", "http://\u2100.example:x/", "http:///", "http://")
+
+
+@pytest.mark.parametrize("url", NONE)
+def test_an_address_that_is_none_is_one_sentence_for_every_field(place, url) -> None:
+    older = {"mode": "audio2video", "audio_type": "url"}
+    speech = order(place.session_id, f"{place.site}/s.mp3")
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        (IDENTIFY, "video_url", {"video_url": url}),
+        (CREATE, "face_choose[0].sound_file", order(place.session_id, url)),
+        (
+            CREATE,
+            "face_choose[0].reference_urls[0]",
+            order(place.session_id, f"{place.site}/s.mp3", reference_urls=[url]),
+        ),
+        (CREATE, "callback_url", speech | {"callback_url": url}),
+        (f"{FILES}/from-url", "url", {"url": url}),
+        (OLDER, "input.video_url", {"input": older | {"video_url": url, "audio_url": f"{place.site}/s.mp3"}}),
+        (OLDER, "input.audio_url", {"input": older | {"video_url": f"{place.site}/a.mp4", "audio_url": url}}),
+        (
+            OLDER,
+            "callback_url",
+            {
+                "input": older | {"video_url": f"{place.site}/a.mp4", "audio_url": f"{place.site}/s.mp3"},
+                "callback_url": url,
+            },
+        ),
+    ]
+    for path, field, body in calls:
+        answer = place.direct.post(path, json=body)
+        told = answer.json()
+        assert (answer.status_code, told["code"]) == (400, 1201), told
+        assert told["message"].removeprefix(f"{field}: ") in (
+            "this is not a URL.",
+            "only http and https URLs are taken.",
+        )
+
+
+@pytest.mark.parametrize(
+    "host", ["[", "[::1", "]", "[x]", "a[b", "xn--", "a:b:c", ":", "[::1]x", "\xbd", "[fe80::1%eth0]"]
+)
+def test_a_host_or_an_origin_that_is_none_is_no_fault_of_the_server(place, host) -> None:
+    for headers in ({"Host": host}, {"Origin": f"http://{host}"}, {"Origin": host}):
+        packed = {name: value.encode("latin-1") for name, value in headers.items()}
+        answer = place.direct.get(CREATE, headers=packed)
+        assert answer.status_code in (200, 400, 403), (headers, answer.text)

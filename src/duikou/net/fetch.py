@@ -137,16 +137,16 @@ def _checked(url: str | URL, field: str) -> URL:
         raise FetchError(f"the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
     try:
         parsed = URL(url)
-        port = parsed.port
-    except ValueError as error:
+        host, port = parsed.host, parsed.port  # decoded at first use: a host of other scripts, or what claims to be one
+    except Exception as error:  # yarl raises more than ValueError, such as an IndexError
         raise FetchError("this is not a URL.", field=field) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise FetchError("only http and https URLs are taken.", field=field)
     if parsed.user is not None or parsed.password is not None:
         raise FetchError("the URL must not hold a user or a password.", field=field)
     if port == 0:
         raise FetchError("port 0 cannot be reached.", field=field)
-    if is_disguised(parsed.host):
+    if is_disguised(host):
         raise _unreachable(field)
     return parsed
 
@@ -219,7 +219,7 @@ def _target(answer: aiohttp.ClientResponse, url: URL, field: str) -> URL:
         raise FetchError("the URL redirects to nowhere.", field=field)
     try:
         target = url.join(URL(location))
-    except ValueError as error:
+    except Exception as error:  # see `_checked`
         raise FetchError("the URL redirects to what is not a URL.", field=field) from error
     return _checked(target, field)
 
