@@ -19,6 +19,7 @@ from typing import Literal
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from duikou.errors import StorageError
 from duikou.server import openapi, startup
@@ -70,7 +71,7 @@ def create_app(settings: Settings, work: Work | None = None) -> FastAPI:
     return app
 
 
-def configure(app: FastAPI, settings: Settings, *, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+def configure(app: ASGIApp, settings: Settings, *, lifespan: Literal["on", "off"]) -> uvicorn.Config:
     """uvicorn's configuration for the application. Raises the process's limit of open files for the connections."""
     return uvicorn.Config(
         app,
