@@ -5,7 +5,11 @@ Everything is on loopback: 127.0.0.1 stands for the public internet (it is allow
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -206,6 +210,56 @@ def test_the_own_port_is_refused_like_any_inner_address(tmp_path: Path) -> None:
 
     assert asyncio.run(run()) == UNREACHABLE
     assert peer.asked == []
+
+
+OWN_LINK = """
+import asyncio, socket, subprocess, sys
+from ipaddress import ip_network
+from pathlib import Path
+from duikou.errors import FetchError
+from duikou.net.addresses import AddressPolicy
+from duikou.net.fetch import fetch
+
+async def run():
+    asked = []
+
+    async def answer(reader, writer):
+        asked.append((await reader.readuntil(b"\\r\\n")).split()[1])
+        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nfile")
+        writer.close()
+
+    listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    server, port = await asyncio.start_server(answer, sock=listener), listener.getsockname()[1]
+    there = AddressPolicy((ip_network("fe80::/10"), ip_network("169.254.0.0/16")))
+    own = AddressPolicy(there.private, own_port=port)
+    for given in ("link set lo up", "address add fe80::99/64 dev lo nodad", "address add 169.254.7.7/16 dev lo"):
+        subprocess.run(["ip", *given.split()], check=True)  # while the server runs
+    for host in ("[fe80::99%lo]", "[FE80:0::99%1]", "[fe80::99%25lo]", "[fe80::99]", "169.254.7.7"):
+        for name, policy in ("there", there), ("own", own):
+            try:
+                url = f"http://{host}:{port}/{name}"
+                await fetch(url, Path(sys.argv[1], "file"), max_bytes=9, timeout_s=60, policy=policy)
+            except FetchError:
+                pass
+    print(sorted(asked))
+
+asyncio.run(run())
+"""
+
+
+def test_the_own_port_is_refused_on_link_local_addresses_that_the_machine_has_just_got(tmp_path: Path) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--net"]  # a network of its own
+    if (
+        not shutil.which("ip")
+        or not shutil.which("unshare")
+        or subprocess.run([*unshare, "true"], check=False).returncode
+    ):
+        pytest.skip("no network of its own can be made here")
+    told = subprocess.run(
+        [*unshare, sys.executable, "-c", OWN_LINK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert set(ast.literal_eval(told.stdout)) == {b"/there"}
+    assert told.stdout.count("there") >= 4, "the addresses are reached where their port is another one's"
 
 
 # Redirects
