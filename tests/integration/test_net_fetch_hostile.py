@@ -259,7 +259,7 @@ def test_the_own_port_is_refused_on_link_local_addresses_that_the_machine_has_ju
         [*unshare, sys.executable, "-c", OWN_LINK, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert set(ast.literal_eval(told.stdout)) == {b"/there"}
-    assert told.stdout.count("there") >= 4, "the addresses are reached where their port is another one's"
+    assert told.stdout.count("there") >= 3, "the addresses are reached where their port is another one's"
 
 
 # Redirects
