@@ -14,6 +14,8 @@ import structlog
 from hypothesis import HealthCheck, settings
 from services import S3, Postgres, Rabbit, need
 
+from duikou.database.engine import Database
+
 # How long an example takes says nothing on a machine that does much else.
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
@@ -78,6 +80,14 @@ def _log_lines_are_captured() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structlog, "PrintLogger", logger)
         yield
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database that has its tables: making them takes longer than copying the file."""
+    path = tmp_path_factory.mktemp("migrated") / "test.db"
+    Database(f"sqlite:///{path}").close()
+    return path
 
 
 @pytest.fixture(scope="session")
