@@ -33,8 +33,8 @@ from duikou.speech.motion import CURVES
 
 pytestmark = pytest.mark.long
 
-CLIP_MS = 3_200
-INSERT_MS = 600
+CLIP_MS = 2_800
+INSERT_MS = 400
 SENTENCE = "Hello, my name is Eileen, how are you?"
 RATE = 16_000
 MAX_OFFSET_MS = 5  # the contract's tolerance for where the speech is found
@@ -209,8 +209,8 @@ def test_the_command_line_refuses_what_does_not_fit(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "spoken.mp4"
-    assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--at", "3000"]) == 2
-    assert "begins at 3.0 s, the video lasts 3.2 s: use --trim :200 or --sync-mode cut_off" in capsys.readouterr().err
+    assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--at", "2600"]) == 2
+    assert "begins at 2.6 s, the video lasts 2.8 s: use --trim :200 or --sync-mode cut_off" in capsys.readouterr().err
     assert main.run(["sync", str(job.source), str(job.sound), "-o", str(output), "--face", "7"]) == 2
     assert "its faces: 0" in capsys.readouterr().err
     assert main.run(["sync", str(job.sound), str(job.sound), "-o", str(output)]) == 2
