@@ -12,6 +12,7 @@ from duikou.server.creating import Creator
 from duikou.server.own_address import base_url
 from duikou.server.receiving import FileReceiver
 from duikou.server.signed_urls import FileUrls, UrlSigner
+from duikou.server.streams import EventStreams
 from duikou.settings import Settings
 from duikou.storage.base import Files
 from duikou.tasks.accounts import Accounts
@@ -27,6 +28,7 @@ class AppContext:
     service: TaskService
     receiver: FileReceiver
     creator: Creator
+    streams: EventStreams
     accounts: Accounts
     signer: UrlSigner
     presigner: Files | None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
 from fastapi.routing import APIRoute
-from fastapi.sse import format_sse_event
 from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
@@ -26,8 +24,6 @@ from duikou.server.schemas import answers, build, requests
 from duikou.tasks.models import RenderTask
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
-POLL_S = 0.3  # between looks at a task whose events are sent
-KEEP_ALIVE_S = 15.0  # between comments in a silent stream of events: proxies cut idle connections
 
 EVENT = {  # in the OpenAPI document: one event of the stream
     "type": "object",
@@ -154,10 +150,9 @@ async def watch_task(
         named is not None and (named.session_id is not None) == advanced
     ):  # no request for events: the external id of a task ends like one
         return JSONResponse((await _answer(request, context, caller, named)).model_dump(mode="json"))
+    context.streams.require_room(caller.account)
     task = await _found(context, caller, task_id, advanced=advanced)
-    return StreamingResponse(
-        _events(context, caller, task), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return context.streams.stream(caller, task, await run_in_threadpool(context.service.position, task))
 
 
 @on_both(
@@ -231,21 +226,3 @@ async def _answer(
     position = await run_in_threadpool(context.service.position, task)
     data = build.task_data(task, caller.urls, position)
     return answers.Envelope(request_id=request.state.request_id, data=data)
-
-
-async def _events(context: AppContext, caller: Caller, task: RenderTask | None) -> AsyncIterator[bytes]:
-    sent, silent_s = b"", 0.0
-    while task is not None:
-        position = await run_in_threadpool(context.service.position, task)
-        data = build.task_data(task, caller.urls, position).model_dump_json().encode()
-        if data != sent:
-            yield format_sse_event(event="task", data_str=data.decode())
-            sent, silent_s = data, 0.0
-        if task.finished or context.service.draining:
-            return
-        await asyncio.sleep(POLL_S)
-        silent_s += POLL_S
-        if silent_s >= KEEP_ALIVE_S:
-            yield b": alive\n\n"
-            silent_s = 0.0
-        task = await run_in_threadpool(context.service.task, caller.account, task.id)
