@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi import Path as InPath
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response, StreamingResponse
 
@@ -20,6 +19,7 @@ from duikou.server.dependencies import context_of
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.openapi import error_responses, extension
 from duikou.server.signed_urls import MEDIA_TYPES
+from duikou.server.threads import run_in_threadpool
 from duikou.storage import keys
 from duikou.tasks.service import TaskService
 

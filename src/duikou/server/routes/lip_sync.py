@@ -9,9 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
-from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from duikou.server.caller import Caller
 from duikou.server.dependencies import AppContext, CallerParam, Context
@@ -21,6 +20,7 @@ from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.leniency import whole
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
 from duikou.server.schemas import answers, build, requests
+from duikou.server.threads import run_in_threadpool
 from duikou.tasks.models import RenderTask
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
@@ -69,7 +69,7 @@ def on_both(method: str, path: str, **how: Any) -> Callable[[Handler], Handler]:
     return register
 
 
-def is_advanced(request: Request) -> bool:
+async def is_advanced(request: Request) -> bool:
     """Whether a route is asked about tasks of advanced-lip-sync, which start from a session; else of lip-sync."""
     route: APIRoute = request.scope["route"]
     return "/advanced-lip-sync" in route.path
@@ -109,7 +109,12 @@ async def create_older_task(
     return await _answer(request, context, caller, await context.creator.create_older_task(caller, body))
 
 
-@on_both("GET", "", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
+@on_both(
+    "GET",
+    "",
+    response_model=answers.Envelope[list[answers.TaskData]],
+    responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER),
+)
 async def list_tasks(
     request: Request,
     context: Context,
@@ -117,16 +122,17 @@ async def list_tasks(
     advanced: Advanced,
     pageNum: PageNumber = 1,
     pageSize: PageSize = 30,
-) -> answers.Envelope[list[answers.TaskData]]:
+) -> Response:
     """Tasks, newest first; past the end an empty list."""
-    offset = (pageNum - 1) * pageSize
-    tasks = await run_in_threadpool(
-        lambda: context.service.tasks(caller.account, on_sessions=advanced, offset=offset, limit=pageSize)
-    )
-    return answers.Envelope(
-        request_id=request.state.request_id,
-        data=[build.task_data(task, caller.urls, position) for task, position in tasks],
-    )
+    offset, request_id = (pageNum - 1) * pageSize, request.state.request_id
+
+    def page() -> bytes:
+        tasks = context.service.tasks(caller.account, on_sessions=advanced, offset=offset, limit=pageSize)
+        data = [build.task_data(task, caller.urls, position) for task, position in tasks]
+        return answers.Envelope(request_id=request_id, data=data).model_dump_json().encode()
+
+    async with context.lists.of(caller.account):  # written in a thread: a long page holds up no other call
+        return Response(await run_in_threadpool(page), media_type="application/json")
 
 
 @on_both(

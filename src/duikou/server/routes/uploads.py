@@ -7,7 +7,6 @@ from pathlib import Path
 
 import anyio
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from duikou.errors import InputError
@@ -16,6 +15,7 @@ from duikou.server.http.disconnect import while_connected
 from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
 from duikou.server.schemas import answers, build, requests
+from duikou.server.threads import run_in_threadpool
 
 BODY = {
     "required": True,
