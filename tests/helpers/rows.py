@@ -89,7 +89,7 @@ def standing(store: Store, task_id: str) -> RenderTask:
 
 
 def add_callbacks(database: Database, account: str, *urls: str, tasks: int = 1, changes: int = 1) -> None:
-    """Undelivered changes of so many tasks for each receiver, which nobody else knows: written into the outbox alone."""
+    """Undelivered changes of so many tasks for each receiver, written into the outbox alone."""
     rows = []
     for url in urls:
         lane, row = lane_of(account, url), task_row(task(account=account, callback_url=url))
