@@ -223,6 +223,8 @@ class TaskWatcher(_Crowd[Watch]):
                 watch.alive()
         # Those who are here now: whoever comes during the look has read the task later than the look.
         watches = [(task_id, one) for task_id, some in self._waiting.items() for one in some if not one.ended]
+        if not watches:
+            return
         known = {task_id: self._seen[task_id] for task_id, _ in watches}
         now = await _in_thread(self._read, known)
         self._seen |= {task_id: seen for task_id, seen in now.items() if task_id in self._seen}

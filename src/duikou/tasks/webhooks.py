@@ -27,7 +27,7 @@ from duikou.telemetry import metrics
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
 
-AT_ONCE = 64  # deliveries, shared as `Places` says; one receiver alone gets 16 of them
+AT_ONCE = 32  # deliveries, shared as `Places` says; one receiver alone gets 8 of them
 TIMEOUT_S = 10.0  # from looking up the name to the answer's status; receivers should answer first and work later
 LEASE_MS = 60_000  # of an entry during its delivery: longer than a delivery can take
 IDLE_S = 0.5  # between looks at the outbox
