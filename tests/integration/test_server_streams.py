@@ -293,3 +293,26 @@ def test_calls_of_one_account_that_block_leave_threads_for_another(alice, bob, m
             go_on.set()
         assert {one.result().status_code for one in calls} == {404}
         assert {one.result().status_code for one in lists} == {200}
+
+
+def test_downloads_of_one_account_from_a_slow_storage_leave_threads_for_another(alice, bob, monkeypatch) -> None:
+    url = alice.post("/v1/files", content=stub_work.sound()).json()["data"]["url"]
+    blocked, go_on = list[str](), threading.Event()
+
+    def read(_service: TaskService, key: str, start: int, end: int) -> Iterator[bytes]:
+        blocked.append(key)
+        assert go_on.wait(WAIT_S)
+        yield b"x" * (end - start)
+
+    monkeypatch.setattr(TaskService, "local_file", lambda *_: None)
+    monkeypatch.setattr(TaskService, "file_size", lambda *_: 5)
+    monkeypatch.setattr(TaskService, "read_file", read)
+    with ThreadPoolExecutor(60) as pool:
+        try:
+            downloads = [pool.submit(httpx.get, url, timeout=WAIT_S) for _ in range(60)]
+            until(lambda: len(blocked) == threads.THREADS)
+            assert bob.get(CREATE).status_code == 200
+            assert len(blocked) == threads.THREADS
+        finally:
+            go_on.set()
+        assert {one.result().content for one in downloads} == {b"xxxxx"}

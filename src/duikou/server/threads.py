@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
@@ -52,3 +52,13 @@ async def run_in_threadpool(function: Callable[P, T], *args: P.args, **kwargs: P
         return await concurrency.run_in_threadpool(function, *args, **kwargs)
     async with turn:
         return await concurrency.run_in_threadpool(function, *args, **kwargs)
+
+
+async def read_in_threadpool(pieces: Iterator[bytes], turn: asyncio.Semaphore) -> AsyncIterator[bytes]:
+    """The pieces of an iterator that blocks, each taken in a thread of the pool and in that turn."""
+    while True:
+        async with turn:
+            piece = await concurrency.run_in_threadpool(next, pieces, None)
+        if piece is None:
+            return
+        yield piece
