@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -67,7 +68,9 @@ class WebhookSender:
         while not self._stopping.is_set():
             try:
                 while self._places.free and (claimed := self._outbox.claim(self._places, LEASE_MS)):
-                    running |= {asyncio.create_task(self._deliver(entry)) for entry in claimed}
+                    for entry in claimed:
+                        running.add(delivery := asyncio.create_task(self._deliver(entry)))
+                        delivery.add_done_callback(partial(self._leave, entry))
                     await asyncio.sleep(0)  # they begin
             except Exception:
                 log.exception("no callback can be claimed")
@@ -78,6 +81,9 @@ class WebhookSender:
         for delivery in running:
             delivery.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    def _leave(self, entry: OutboxEntry, _: asyncio.Task[None]) -> None:
+        self._places.give(entry.lane)
 
     async def _deliver(self, entry: OutboxEntry) -> None:
         task = entry.task
@@ -91,8 +97,6 @@ class WebhookSender:
                 await self._send(entry, span)
             except Exception:
                 log.exception("a callback cannot be delivered")  # it is due again when its lease ends
-            finally:
-                self._places.give(entry.lane)
 
     async def _send(self, entry: OutboxEntry, span: Span) -> None:
         callback = entry.task.callback
