@@ -11,7 +11,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -41,8 +41,19 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
-async def fetch(
-    url: str, to: Path, *, max_bytes: int, timeout_s: float, policy: AddressPolicy = PUBLIC, field: str = "url"
+def _ignore(size: int) -> None:
+    pass
+
+
+async def fetch(  # noqa: PLR0913 - all but two are named
+    url: str,
+    to: Path,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    policy: AddressPolicy = PUBLIC,
+    field: str = "url",
+    arrived: Callable[[int], None] = _ignore,
 ) -> Path:
     """Download `url` to the file `to`, which appears only when it is complete. Returns `to`.
 
@@ -51,14 +62,19 @@ async def fetch(
     15 s without a byte, 4 kB/s on average over 10 s.
     Raises `FetchError` that names `field`. Unknown names, refused addresses and dead hosts have the same text, so that
     nobody can map the server's network. `StorageError` where `to` cannot be written.
+    arrived: is told the number of bytes of each piece before it is written; what it raises ends the transfer.
     """
     part = to.with_name(f".{to.name}.{uuid.uuid4().hex}.part")
     try:
         async with asyncio.timeout(timeout_s):
-            await _download(_checked(url, field), part, max_bytes=max_bytes, policy=policy, field=field)
+            await _download(
+                _checked(url, field), part, max_bytes=max_bytes, policy=policy, field=field, arrived=arrived
+            )
         part.replace(to)
     except TimeoutError as error:
         raise FetchError(f"the file was not here within {timeout_s:g} s.", field=field) from error
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"{to.name} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -140,7 +156,9 @@ def _checked(url: str | URL, field: str) -> URL:
     return parsed
 
 
-async def _download(url: URL, part: Path, *, max_bytes: int, policy: AddressPolicy, field: str) -> None:
+async def _download(
+    url: URL, part: Path, *, max_bytes: int, policy: AddressPolicy, field: str, arrived: Callable[[int], None]
+) -> None:
     async with _session(policy) as session:
         for _ in range(MAX_REDIRECTS + 1):
             async with _outcome(session.get(url, allow_redirects=False), field) as answer:
@@ -148,7 +166,7 @@ async def _download(url: URL, part: Path, *, max_bytes: int, policy: AddressPoli
                     url = _target(answer, url, field)
                     continue
                 _check_answer(answer, max_bytes, field)
-                await _save(answer, part, max_bytes, field)
+                await _save(answer, part, max_bytes, field, arrived)
                 return
     raise FetchError(f"the URL redirects more than {MAX_REDIRECTS} times.", field=field)
 
@@ -217,7 +235,9 @@ def _check_answer(answer: aiohttp.ClientResponse, max_bytes: int, field: str) ->
         raise _too_large(max_bytes, field)
 
 
-async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, field: str) -> None:
+async def _save(
+    answer: aiohttp.ClientResponse, part: Path, max_bytes: int, field: str, arrived: Callable[[int], None]
+) -> None:
     """Write the body to `part` and count its length, whatever the header says."""
     received = window_bytes = 0
     window_start = time.monotonic()
@@ -227,6 +247,7 @@ async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, fiel
             window_bytes += len(chunk)
             if received > max_bytes:
                 raise _too_large(max_bytes, field)
+            arrived(len(chunk))
             file.write(chunk)
             elapsed = time.monotonic() - window_start
             if elapsed >= SLOW_WINDOW_S:

@@ -129,6 +129,7 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     database = Database(settings.database_url or folder.database_url)
     opened.callback(database.close)
     files = reached_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
+    folder.watch(files.folder)
     store = Store(database)
     dispatcher: Dispatcher
     if settings.broker_url:

@@ -145,6 +145,7 @@ class Analyses:
             rejected=analysis.found.rejected,
             digest=analysis.digest,
             analyser=analysis.analyser,
+            size=analysis.size,
         )
         key = keys.session_key(session.id)
         try:

@@ -26,7 +26,7 @@ from duikou.tasks.states import (
     TaskStatus,
 )
 from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError
-from duikou.tasks.store.media import insert_media
+from duikou.tasks.store.media import insert_media, keep_source
 from duikou.tasks.store.queue import NO_LIMITS, TaskLimits, check_room, turn_of
 from duikou.tasks.store.sessions import insert_session, kept_analysis
 from duikou.tasks.store.transition import change_status
@@ -42,8 +42,10 @@ class TaskStore:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         self._database, self._clock = database, clock
 
-    def add(self, task: T, limits: TaskLimits = NO_LIMITS, *, replaces: str | None = None) -> T:
+    def add(self, task: T, limits: TaskLimits = NO_LIMITS, *, replaces: str | None = None, source_until: int = 0) -> T:
         """Insert a new task and give it its turn. Raises `ExternalIdTaken`, `TooManyTasksError`.
+
+        source_until: how long what it starts from is kept at least; the end of the task extends that.
 
         An external id is free where no task of the account has it, or an expired one, or the one called `replaces`,
         which failed or was cancelled. Of several that would replace the same task, one succeeds.
@@ -59,6 +61,7 @@ class TaskStore:
                 if external_id is not None:
                     self._free(connection, task.account, external_id, replaces)
                 task = self._insert(connection, task, limits)
+                keep_source(connection, task.source.id, source_until)
         except sa.exc.IntegrityError as error:
             if external_id is not None and self.find_by_external_id(task.account, external_id):
                 raise ExternalIdTaken(external_id) from error

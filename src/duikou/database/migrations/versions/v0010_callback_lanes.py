@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 AT_ONCE = 1_000  # rows that are read and written at once
 
