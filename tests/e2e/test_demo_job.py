@@ -17,7 +17,7 @@ import pytest
 from scipy.signal import correlate
 
 from demo import portrait, run, speech
-from duikou import Session, identify
+from duikou import Session, digests, identify
 from duikou.cli import main
 from duikou.faces import pose
 from duikou.faces.follow import follow
@@ -170,7 +170,7 @@ def test_the_servers_result_says_that_it_was_synthesized(job: Job) -> None:
     assert signed.intact
     assert signed.source is not None
     assert signed.source.title == media.name, "the server names no file of a caller's"
-    assert signed.source.sha256 == credentials.digest(job.source)
+    assert signed.source.sha256 == digests.sha256(job.source)
     spoken_ms = INSERT_MS, INSERT_MS + run.duration_ms(job.sound)
     assert "(face 0, {:.3f} to {:.3f} s)".format(*(ms / 1000 for ms in spoken_ms)) in signed.actions[1].description
 
