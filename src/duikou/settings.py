@@ -125,6 +125,9 @@ class Settings(BaseSettings):
         50, ge=0, description="Requests that one account may make per second; 0 means no limit."
     )
     tasks_at_once: int = Field(100, ge=0, description="Unfinished tasks that one account may have; 0 means no limit.")
+    events_at_once: int = Field(
+        100, ge=0, description="Streams of events that one account may have open at a server; 0 means no limit."
+    )
     uploads_at_once: int = Field(
         8, ge=0, description="Uploads that one account may have under way at a server; 0 means no limit."
     )

@@ -517,6 +517,34 @@ def test_a_callback_follows_no_redirect_and_reads_no_answer() -> None:
     assert asyncio.run(run()) == 307
 
 
+def drips() -> Talk:
+    """A header without an end."""
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    return talk
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "silent.test"])
+def test_a_callback_has_one_deadline_from_its_name_to_the_answer(host: str) -> None:
+    """Whatever it is that does not end: the name, or an answer that comes byte by byte."""
+
+    async def run(policy: AddressPolicy) -> str:
+        async with Peer(drips()) as peer:
+            with pytest.raises(FetchError) as error:
+                await post(f"http://{host}:{peer.port}/", b"{}", {}, timeout_s=0.5, policy=policy)
+            return str(error.value)
+
+    with dns_peer(silent__test=[SILENT]) as dns:
+        said = asyncio.run(run(replace(OUTSIDE, nameservers=(dns.address,))))
+    assert said == "callback_url: there was no answer within 0.5 s."
+
+
 @pytest.mark.slow_repeats
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="files are counted through /proc")
 def test_many_failures_leave_nothing_behind(tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ callbacks = sa.Table(
     sa.Column("task", sa.JSON, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("not_before", sa.BigInteger, nullable=False, index=True),
+    sa.Column("account", sa.String(64), nullable=False, server_default=""),
+    sa.Column("receiver", sa.String(262), nullable=False, server_default=""),
+    sa.Index("callbacks_account", "account", "not_before"),
+    sa.Index("callbacks_receiver", "account", "receiver", "not_before", "number"),
 )
 secrets = sa.Table(
     "secrets",

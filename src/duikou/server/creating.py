@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
@@ -20,6 +18,7 @@ from duikou.server import validation
 from duikou.server.caller import Caller
 from duikou.server.receiving import FileReceiver, FileReference, RequestFiles
 from duikou.server.schemas import answers, build, requests
+from duikou.server.threads import run_in_threadpool
 from duikou.settings import Settings
 from duikou.tasks.analyses import digest_of
 from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord, TaskCallback

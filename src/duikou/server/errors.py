@@ -26,7 +26,7 @@ class ErrorCode(Enum):
     PARAMETER = (1201, 400, "a parameter is missing or out of range")
     NO_METHOD = (1202, 404, "there is no such path or method")
     NO_RESOURCE = (1203, 404, "there is no such resource, or it has expired")
-    TOO_MANY_REQUESTS = (1302, 429, "the account calls too often")
+    TOO_MANY_REQUESTS = (1302, 429, "the account calls too often, or has too many streams of events open")
     TOO_MANY_TASKS = (1303, 429, "the account has too many tasks or uploads at once, or the queue is full")
     INTERNAL = (5000, 500, "the server failed")
     UNAVAILABLE = (5001, 503, "the server accepts no work at the moment")

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from starlette.concurrency import run_in_threadpool
-
 from duikou.errors import InputError
 from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
@@ -22,6 +20,7 @@ from duikou.server import leniency, validation
 from duikou.server.caller import Caller
 from duikou.server.probing import MediaProber
 from duikou.server.schemas.requests import FaceChoose
+from duikou.server.threads import run_in_threadpool
 from duikou.settings import Settings
 from duikou.storage.data_folder import Room
 from duikou.tasks.models import AUDIO_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, MediaKind

@@ -20,6 +20,7 @@ from duikou.server.probing import MediaProber
 from duikou.server.receiving import FileReceiver
 from duikou.server.schemas import build
 from duikou.server.signed_urls import UrlSigner
+from duikou.server.streams import EventStreams
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import reached_files
@@ -81,6 +82,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             service,
             receiver,
             Creator(service, receiver, addresses, settings),
+            EventStreams(service.watcher, settings.events_at_once),
             accounts,
             UrlSigner(secret, settings.url_hours),
             parts.files if settings.storage_links == "presigned" else None,

@@ -44,7 +44,7 @@ from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import TaskLimits
 from duikou.tasks.store.usage import StorageLimits
-from duikou.tasks.waiting import CompletionWaiter
+from duikou.tasks.waiting import CompletionWaiter, TaskWatcher
 from duikou.units import DAY_MS, HOUR_MS, MIB
 
 RECENT_PACES = 20  # the median of that many recent tasks predicts the next one
@@ -150,6 +150,7 @@ class TaskService:
     def __init__(self, parts: ServiceParts, policy: ServicePolicy) -> None:
         self._parts, self._policy = parts, policy
         self._store, self._files, self._folder = parts.store, parts.files, parts.folder
+        self.watcher = TaskWatcher(parts.store, parts.draining)
         self._analyses = Analyses(
             parts.store,
             parts.files,

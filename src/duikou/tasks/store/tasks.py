@@ -158,6 +158,20 @@ class TaskStore:
         with self._database.reading() as connection:
             return wanted - set(connection.scalars(query))
 
+    def marks(self, task_ids: Iterable[str]) -> dict[str, tuple[str, int, int, int]]:
+        """Of those of these renders that are not expired: status, attempt, heartbeat and time of the last change."""
+        t = tables.tasks
+        query = sa.select(t.c.id, t.c.status, t.c.attempt, t.c.beat, t.c.updated_at)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(t.c.id.in_(list(task_ids)), *self._rendered()))
+            return {row.id: (row.status, row.attempt, row.beat, row.updated_at) for row in rows}
+
+    def renders(self, task_ids: Iterable[str]) -> list[RenderTask]:
+        """Those of these renders that are not expired."""
+        query = sa.select(tables.tasks).where(tables.tasks.c.id.in_(list(task_ids)), *self._rendered())
+        with self._database.reading() as connection:
+            return [render_task_from(row._mapping) for row in connection.execute(query)]
+
     def complete_identify(self, task: IdentifyTask, session: SessionRecord, *, expires_at: int) -> bool:
         """End an identify task with success and insert its session. False for a late writer.
 
@@ -292,9 +306,11 @@ class TaskStore:
         return render_task_from(row._mapping) if row else None
 
     def _unexpired(self, account: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return tables.tasks.c.account == account, *self._rendered()
+
+    def _rendered(self) -> tuple[sa.ColumnElement[bool], ...]:
         t = tables.tasks
-        kept = sa.or_(t.c.expires_at == 0, t.c.expires_at > self._clock())
-        return t.c.account == account, t.c.queue.in_(RENDERING), kept
+        return t.c.queue.in_(RENDERING), sa.or_(t.c.expires_at == 0, t.c.expires_at > self._clock())
 
 
 def _joined(connection: sa.Connection, task: IdentifyTask) -> IdentifyTask | None:
