@@ -161,14 +161,13 @@ def test_slow_downloads_of_one_account_are_limited_and_keep_no_place_of_others(s
             older["input"]["audio_url"] = f"{host}/o{number}.mp3"
             return [
                 (IDENTIFY, {"video_url": f"{host}/i{number}.mp4"}),
-                (f"{FILES}/from-url", {"url": f"{host}/f{number}.mp4"}),
                 ("/v1/videos/advanced-lip-sync", order(session_id, f"{host}/c{number}.mp3")),
                 ("/v1/videos/lip-sync", older),
             ]
 
         calls = [
             stage.pool.submit(stage.alice.post, path, json=body)
-            for number in range(CALLS // 4)
+            for number in range(CALLS // 3)
             for path, body in requests(number)
         ]
         until(lambda: len(asked) >= CALLS)

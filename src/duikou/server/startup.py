@@ -21,6 +21,7 @@ from duikou.server.probing import MediaProber
 from duikou.server.receiving import FileReceiver
 from duikou.server.schemas import build
 from duikou.server.signed_urls import UrlSigner
+from duikou.server.streams import EventStreams
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import reached_files
@@ -84,6 +85,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             receiver,
             Creator(service, receiver, addresses, settings),
             CallLimit(settings.calls_at_once),
+            EventStreams(service.watcher, settings.events_at_once),
             accounts,
             UrlSigner(secret, settings.url_hours),
             parts.files if settings.storage_links == "presigned" else None,
@@ -130,6 +132,7 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     database = Database(settings.database_url or folder.database_url)
     opened.callback(database.close)
     files = reached_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
+    folder.watch(files.folder)
     store = Store(database)
     dispatcher: Dispatcher
     if settings.broker_url:

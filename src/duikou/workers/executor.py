@@ -279,7 +279,7 @@ class Executor:
             found: FoundFaces = self._run(process, lease, self._work.identify, video, folder, allowed=allowed)
             if not all(face.id.isdecimal() for face in found.faces):  # ids become file names
                 raise WorkerError("the worker process sent an invalid face id")
-            workspace.put(made)
+            size = workspace.put(made)
         at = now_ms()
         session_id = keys.session_of(made)
         expires_at = at + self._policy.session_ms
@@ -293,6 +293,7 @@ class Executor:
             rejected=found.rejected,
             digest=task.digest,
             analyser=self._work.analyser,
+            size=size,
         )
         return lambda: self._found(task, made, session)
 
