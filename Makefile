@@ -10,6 +10,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 # Tools that load ONNX Runtime without duikou: its builds report to their maker unless this is set.
 export ORT_DISABLE_TELEMETRY := 1
 
+# Hundreds of processes of the tests import the same modules: each would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -26,7 +29,9 @@ PROCESSES := 4
 COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'
 COVERAGE := $(COVERAGE_ENV) $(BIN)/coverage
 
-.PHONY: help setup demo test test-media test-repeats lint format docs coverage bench scale quality fuzz soak faults train face-units clean
+CHECKS := lint_style lint_types lint_test_types lint_imports
+
+.PHONY: help setup demo test test-media test-repeats lint $(CHECKS) format docs coverage bench scale quality fuzz soak faults train face-units clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,11 +59,20 @@ test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
 test-repeats: $(SETUP) ## the tests that try less in `make test`, in full
 	@TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-lint: $(SETUP) ## style, types and import directions
+lint: $(SETUP) ## style, types and import directions, at the same time
+	@$(MAKE) --no-print-directory --jobs $(CHECKS)
+
+lint_style: $(SETUP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+lint_types: $(SETUP)
 	@$(BIN)/mypy
+
+lint_test_types: $(SETUP)
 	@$(BIN)/mypy --config-file tests/mypy.ini tests
+
+lint_imports: $(SETUP)
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(SETUP) ## put the source in its standard form

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -13,9 +14,15 @@ import structlog
 from hypothesis import HealthCheck, settings
 from services import S3, Postgres, Rabbit, need
 
+from duikou.database.engine import Database
+
 # How long an example takes says nothing on a machine that does much else.
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
+
+
+FORKED = ("duikou.workers.preload", "stub_work", "studio_work", "crowd")
+"""What children of the tests import, whatever work they do."""
 
 
 def pytest_configure() -> None:
@@ -42,6 +49,23 @@ def _user_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _children_import_nothing() -> Iterator[None]:
+    """Have the process that forks children import what all of them need, not only what its first child needs.
+
+    There is one for all tests of a process, and the first of them starts it.
+    """
+    context = type(multiprocessing.get_context("forkserver"))
+    usual = context.set_forkserver_preload
+
+    def preload(self: multiprocessing.context.BaseContext, names: Sequence[str]) -> None:
+        usual(self, [*dict.fromkeys((*FORKED, *names))])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "set_forkserver_preload", preload)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _log_lines_are_captured() -> Iterator[None]:
     """Send log lines that a server writes between two tests to the captured standard error.
 
@@ -56,6 +80,14 @@ def _log_lines_are_captured() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structlog, "PrintLogger", logger)
         yield
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database that has its tables: making them takes longer than copying the file."""
+    path = tmp_path_factory.mktemp("migrated") / "test.db"
+    Database(f"sqlite:///{path}").close()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from duikou.database.ids import new_id, now_ms
 from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.models import RenderTask, TaskSource
 from duikou.tasks.outbox import Outbox
+from duikou.tasks.places import Places
 from duikou.tasks.retention import KEYS
 from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Store
@@ -103,7 +104,7 @@ def timed(url: str, finished: int, waiting: int) -> list[Timed]:
         "page of 30": lambda: store.tasks.page("account 1", offset=0, limit=30),
         "watch: signs of life": store.queue.heartbeats,
         "watch and figures: queues": store.queue.loads,
-        "callbacks that are due": lambda: outbox.claim(16, HOUR_MS),
+        "callbacks that are due": lambda: outbox.claim(Places(16), HOUR_MS),
         "what is over": lambda: store.expiry.tasks(100),
         f"owners of {KEYS} files": lambda: store.expiry.known(some),
     }

@@ -125,11 +125,38 @@ class Settings(BaseSettings):
         50, ge=0, description="Requests that one account may make per second; 0 means no limit."
     )
     tasks_at_once: int = Field(100, ge=0, description="Unfinished tasks that one account may have; 0 means no limit.")
+    events_at_once: int = Field(
+        100, ge=0, description="Streams of events that one account may have open at a server; 0 means no limit."
+    )
+    uploads_at_once: int = Field(
+        8, ge=0, description="Uploads that one account may have under way at a server; 0 means no limit."
+    )
+    unused_mb: int = Field(
+        2000,
+        ge=0,
+        description="MiB of uploads that no call has used yet and that one account may store: for a new one its oldest "
+        "go; 0 means no limit.",
+    )
+    account_mb: int = Field(
+        0,
+        ge=0,
+        description="MiB that one account may store: uploads, videos, speech, sessions and results; 0 means no limit "
+        "but the disk.",
+    )
     identify_limit: int = Field(
-        8, ge=1, description="Calls of identify-face that may wait; clients give up after 30 seconds."
+        8, ge=1, description="Searches for faces of one account that may wait; clients give up after 30 seconds."
+    )
+    calls_at_once: int = Field(
+        50,
+        ge=0,
+        description="Calls of one account that may fetch files or find faces at the same time, at one server; 0 means "
+        "no limit.",
     )
     queue_limit: int = Field(
-        1000, ge=0, description="Unfinished tasks that the server accepts in total; 0 means no limit."
+        1000,
+        ge=0,
+        description="Unfinished tasks that the server accepts in total, and as many searches for faces that wait; 0 "
+        "means no limit.",
     )
     drain_s: int = Field(
         0,

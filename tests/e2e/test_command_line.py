@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from small_portrait import small_portrait
 
 from demo import portrait, speech
 from duikou.cli.files import made_by_duikou
@@ -24,7 +25,8 @@ CLIP_MS, SHORT_MS = 1_200, 800
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A portrait beside its mirror image, and a sentence that is longer than the clip."""
     folder = tmp_path_factory.mktemp("user")
-    write(folder / "two people.mp4", [np.hstack([image, image[:, ::-1]]) for image in portrait.frames(CLIP_MS)])
+    with small_portrait(0.5):
+        write(folder / "two people.mp4", [np.hstack([image, image[:, ::-1]]) for image in portrait.frames(CLIP_MS)])
     speech.speak(folder / "speech.wav")
     return folder
 
@@ -73,7 +75,8 @@ def test_from_nothing_to_two_people_who_speak(folder: Path) -> None:
 
 
 def test_a_batch_of_real_jobs(folder: Path) -> None:
-    write(folder / "person.mp4", list(portrait.frames(SHORT_MS)))
+    with small_portrait(0.5):
+        write(folder / "person.mp4", list(portrait.frames(SHORT_MS)))
     Path(folder, "jobs.csv").write_text(
         f"video,audio,face,trim,output\nperson.mp4,speech.wav,,:{SHORT_MS},one.mp4\n"
         f"person.mp4,speech.wav,7,:{SHORT_MS},two.mp4\n"

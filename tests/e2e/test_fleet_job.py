@@ -24,7 +24,7 @@ from duikou.provenance import credentials, label
 
 pytestmark = pytest.mark.long
 
-CLIP_MS, SPEECH_MS = 2_400, 2_000
+CLIP_MS, SPEECH_MS = 2_000, 2_000
 START_S = 180
 
 

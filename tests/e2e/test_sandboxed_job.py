@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_portrait import small_portrait
 
 from demo import portrait, speech
 from duikou.sandbox import system_calls
+
+CLIP_MS = 1_200
 
 JOB = """
 import sys, duikou
@@ -21,7 +24,7 @@ video, sound, output = map(Path, sys.argv[1:4])
 system_calls._REFUSAL = system_calls._KILL
 assert restrictions.block_system_calls()
 session = duikou.identify(video)
-duikou.lip_sync(session, [duikou.FaceChoice(sound, insert_ms=400)], output)
+duikou.lip_sync(session, [duikou.FaceChoice(sound, trim_end_ms=800, insert_ms=400)], output)
 """
 PROBE = """
 import socket
@@ -30,9 +33,7 @@ system_calls._REFUSAL = system_calls._KILL
 assert restrictions.block_system_calls()
 socket.socket()
 """
-pytestmark = pytest.mark.skipif(
-    not system_calls.available(), reason="this system cannot take system calls away"
-)
+pytestmark = pytest.mark.skipif(not system_calls.available(), reason="this system cannot take system calls away")
 
 
 def test_the_trap_works() -> None:
@@ -40,7 +41,8 @@ def test_the_trap_works() -> None:
 
 
 def test_a_job_makes_no_socket_and_starts_no_program(tmp_path: Path) -> None:
-    video = portrait.write(tmp_path / "clip.mp4", 3_200)
+    with small_portrait(0.5):
+        video = portrait.write(tmp_path / "clip.mp4", CLIP_MS)
     sound = speech.speak(tmp_path / "speech.wav", "Hello, my name is Eileen, how are you?")
     told = {name: value for name, value in os.environ.items() if name != "CI"}  # what reports may keep still in CI
     job = [sys.executable, "-c", JOB, str(video), str(sound), str(tmp_path / "out.mp4")]

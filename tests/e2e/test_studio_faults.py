@@ -195,10 +195,14 @@ def test_a_key_that_is_revoked(browser: Browser, clip: Path, sound: Path, tmp_pa
 
 
 def test_two_tabs_do_not_disturb_each_other(browser: Browser, clip: Path, sound: Path, tmp_path: Path) -> None:
+    """Not even where the server allows one stream of events: the other page queries its task."""
     another = tmp_path / "another.mp4"
     another.write_bytes(clip.read_bytes())
     data = tmp_path / "data"
-    with in_thread(settings(data), HELD) as client, opened(browser, str(client.base_url)) as watched:
+    with (
+        in_thread(settings(data, events_at_once=1), HELD) as client,
+        opened(browser, str(client.base_url), refusals=True) as watched,
+    ):
         one = Studio(watched.page)
         one.bring(clip)
         one.say(sound)
@@ -215,6 +219,9 @@ def test_two_tabs_do_not_disturb_each_other(browser: Browser, clip: Path, sound:
             studio.render.click()
         first_id, second_id = (wait_for_task(studio.page) for studio in (one, two))
         assert first_id != second_id
+        for studio in (one, two):
+            panel = studio.region("render.title")
+            expect(panel.get_by_text(studio.t("render.offline"))).to_be_hidden()
         for studio, name in ((one, "clip.mp4"), (two, "another.mp4")):
             studio.page.bring_to_front()
             release(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,21 @@ def numbered(number: int, width: int, height: int) -> Image:
 
     The blocks sit off centre, so that a picture that was not turned upright is read wrongly.
     """
+    image = _patches(width, height).copy()
+    block_width, block_height = width // 2 // BITS, height // 4
+    for bit in range(BITS):
+        image[:block_height, bit * block_width : (bit + 1) * block_width] = 235 if number >> bit & 1 else 20
+    return image
+
+
+@lru_cache(maxsize=4)
+def _patches(width: int, height: int) -> Image:
+    """What all pictures of that size share."""
     y, x = np.mgrid[0:height, 0:width]
     image = np.empty((height, width, 3), np.uint8)
     image[..., 0] = 60 + 120 * x // max(width - 1, 1)
     image[..., 1] = 60 + 120 * y // max(height - 1, 1)
     image[..., 2] = 150 - 60 * (x > width // 2)
-    block_width, block_height = width // 2 // BITS, height // 4
-    for bit in range(BITS):
-        image[:block_height, bit * block_width : (bit + 1) * block_width] = 235 if number >> bit & 1 else 20
     return image
 
 

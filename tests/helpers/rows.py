@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from duikou.database import tables
 from duikou.database.engine import Database
 from duikou.database.ids import new_id
 from duikou.pipeline.choice import FaceChoice
@@ -19,6 +21,8 @@ from duikou.tasks.models import (
     TaskCallback,
     TaskSource,
 )
+from duikou.tasks.places import lane_of
+from duikou.tasks.rows import task_row
 from duikou.tasks.store import Store
 from duikou.tasks.store.sessions import insert_session
 
@@ -82,6 +86,24 @@ def standing(store: Store, task_id: str) -> RenderTask:
     found = store.tasks.get(task_id)
     assert isinstance(found, RenderTask)
     return found
+
+
+def add_callbacks(database: Database, account: str, *urls: str, tasks: int = 1, changes: int = 1) -> None:
+    """Undelivered changes of so many tasks for each receiver, written into the outbox alone."""
+    rows = []
+    for url in urls:
+        lane, row = lane_of(account, url), task_row(task(account=account, callback_url=url))
+        due = {"tries": 0, "not_before": 1, "account": lane.account, "receiver": lane.receiver}
+        for task_id in [_many_id() for _ in range(tasks)]:
+            of_task = due | {"task_id": task_id, "task": row | {"id": task_id}}
+            rows += [of_task | {"id": _many_id()} for _ in range(changes)]
+    with database.writing() as connection:
+        connection.execute(sa.insert(tables.callbacks), rows)
+
+
+def _many_id() -> str:
+    """An id that no other of very many has: `new_id` makes a few in a millisecond."""
+    return uuid.uuid4().hex[:19]
 
 
 def rename_table(database: Database, table: str, to: str) -> None:

@@ -1,6 +1,7 @@
 """Stubs for the work of the workers. A "media file" here is JSON that describes its content and what the work does.
 
-Videos: width, height, duration_ms, container, faces [[start_ms, end_ms], ...], identify (a deed).
+Videos: width, height, duration_ms, container, faces [[start_ms, end_ms], ...], identify (a deed), probe (`HELD` for
+an upload whose probe waits until a test says `DONE` in its place: see `live_server.let_probes_go`).
 Sounds: duration_ms, render (a deed). Photos: `PHOTO`.
 Deeds: the keys of `DEEDS`; with the suffix `_once` only the first try does them.
 """
@@ -31,6 +32,7 @@ RESULT = b"result of attempt "
 MARKED = b"the same with a visible mark"
 PICTURE = b"\xff\xd8picture\xff\xd9"
 PHOTO = b"photo"
+DONE = "done"  # in place of `HELD` in a file
 HELD = "held"  # the name of the file that a piece of held work waits to see gone
 STEPS = (0.25, 0.5, 0.75)  # progress of stepwise work while it waits for each release
 NOISE = (
@@ -76,6 +78,9 @@ def probe_upload(path: Path, field: str, progress: Progress) -> UploadInfo:
     if path.read_bytes() == PHOTO:
         return UploadInfo(".jpg", 0)
     what = json.loads(path.read_bytes()) if path.read_bytes().startswith(b"{") else {}
+    while what.get("probe") == HELD:
+        time.sleep(0.02)
+        what = json.loads(path.read_bytes())
     match what.get("kind"):
         case "video":
             return UploadInfo(f".{what.get('container', 'mp4')}", what["duration_ms"])

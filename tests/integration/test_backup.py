@@ -95,7 +95,7 @@ def stored(data: Path, *names: str) -> DataFolder:
         for number, key in enumerate(names):
             (data / key).parent.mkdir(parents=True, exist_ok=True)
             (data / key).write_bytes(key.encode())
-            values = (str(number), "alice", "source", key, ".mp4", len(key), 1, now_ms(), 2**50)
+            values = (str(number), "alice", "source", key, ".mp4", len(key), 1, now_ms(), 2**50, now_ms())
             database.execute(f"INSERT INTO media VALUES ({','.join('?' * len(values))})", values)
         database.commit()
     return DataFolder(data)

@@ -700,6 +700,21 @@ def test_events_go_on_after_a_broken_connection(connect: Connect, naps: list[flo
     assert len(naps) == 4
 
 
+def test_where_no_more_streams_are_to_be_had_the_task_is_queried(connect: Connect, naps: list[float]) -> None:
+    states = [dict(TASK, progress=0.1), dict(TASK, progress=0.1), dict(TASK, progress=0.2)]
+    states.append(dict(TASK, task_status="succeed", progress=1))
+
+    def handle(asked: Asked) -> Answer:
+        if asked.path.endswith("/events"):
+            return envelope(429, 1302, "The account has 100 streams of events open.", Retry_After="10")
+        return envelope(200, 0, data=states.pop(0))
+
+    with spoilt_server(handle) as state:
+        told = list(connect(state.url).events("8"))
+    assert [one.progress for one in told] == [0.1, 0.2, 1]
+    assert naps == [10.0, 10.0, 10.0]
+
+
 def test_events_that_are_none(connect: Connect, bad: SpoiltServer) -> None:
     with pytest.raises(ProtocolError, match="in place of text/event-stream"):
         next(connect(bad.url).events("8"))

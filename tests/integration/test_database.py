@@ -29,6 +29,7 @@ from duikou.pipeline.choice import FaceChoice
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, RenderTask
 from duikou.tasks.outbox import Outbox
+from duikou.tasks.places import Places
 from duikou.tasks.rows import task_from, task_row
 from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Store
@@ -205,7 +206,7 @@ def test_a_database_of_a_former_version_keeps_its_rows(empty_url: str, name: str
     assert (task.expires_at, task.result, task.sync_mode) == (None, None, None)
     if "accounts" in rows:
         assert Accounts(database).callback_secret("") == rows["accounts"]["callback_secret"]
-        (callback,) = Outbox(database).claim(9, lease_ms=1)
+        (callback,) = Outbox(database).claim(Places(9), lease_ms=1)
         assert (callback.id, callback.task.id, callback.tries) == ("4", TASK["id"], 2)
     claimed = store.queue.claim()
     assert isinstance(claimed, RenderTask)
@@ -359,7 +360,7 @@ def test_a_database_that_comes_back_is_used_again(own: Postgres, capsys: pytest.
         partial(store.queue.record_heartbeats, [Heartbeat(claimed, "rendering", 0.5)]),
         partial(store.tasks.complete_render, claimed, media(kind=MediaKind.RESULT)),
         partial(Accounts(database).callback_secret, ""),
-        partial(Outbox(database).claim, 9, lease_ms=1),
+        partial(Outbox(database).claim, Places(9), lease_ms=1),
     ]
     logs.configure()
     for stop in (own.stop, own.kill):

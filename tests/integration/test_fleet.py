@@ -76,22 +76,9 @@ class Redis(Service):
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    need("postgres", "s3")
+    """A cluster that may be stopped."""
+    need("postgres")
     with Postgres() as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[Rabbit]:
-    need("rabbit")
-    with Rabbit() as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    need("s3")
-    with S3() as service:
         yield service
 
 

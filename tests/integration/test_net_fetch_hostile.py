@@ -5,8 +5,13 @@ Everything is on loopback: 127.0.0.1 stands for the public internet (it is allow
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from ipaddress import ip_network
@@ -14,13 +19,15 @@ from pathlib import Path
 
 import pytest
 from dns_peer import SILENT, dns_peer
-from live_server import until
+from live_server import WAIT_S, until
 from repeats import repeats
 
 from duikou.errors import FetchError
 from duikou.net import fetch as fetching
+from duikou.net import own_loop
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import fetch, post
+from duikou.net.meter import MeteredSocket
 
 OUTSIDE = AddressPolicy((ip_network("127.0.0.1/32"),))
 UNREACHABLE = (
@@ -205,6 +212,56 @@ def test_the_own_port_is_refused_like_any_inner_address(tmp_path: Path) -> None:
     assert peer.asked == []
 
 
+OWN_LINK = """
+import asyncio, socket, subprocess, sys
+from ipaddress import ip_network
+from pathlib import Path
+from duikou.errors import FetchError
+from duikou.net.addresses import AddressPolicy
+from duikou.net.fetch import fetch
+
+async def run():
+    asked = []
+
+    async def answer(reader, writer):
+        asked.append((await reader.readuntil(b"\\r\\n")).split()[1])
+        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nfile")
+        writer.close()
+
+    listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    server, port = await asyncio.start_server(answer, sock=listener), listener.getsockname()[1]
+    there = AddressPolicy((ip_network("fe80::/10"), ip_network("169.254.0.0/16")))
+    own = AddressPolicy(there.private, own_port=port)
+    for given in ("link set lo up", "address add fe80::99/64 dev lo nodad", "address add 169.254.7.7/16 dev lo"):
+        subprocess.run(["ip", *given.split()], check=True)  # while the server runs
+    for host in ("[fe80::99%lo]", "[FE80:0::99%1]", "[fe80::99%25lo]", "[fe80::99]", "169.254.7.7"):
+        for name, policy in ("there", there), ("own", own):
+            try:
+                url = f"http://{host}:{port}/{name}"
+                await fetch(url, Path(sys.argv[1], "file"), max_bytes=9, timeout_s=60, policy=policy)
+            except FetchError:
+                pass
+    print(sorted(asked))
+
+asyncio.run(run())
+"""
+
+
+def test_the_own_port_is_refused_on_link_local_addresses_that_the_machine_has_just_got(tmp_path: Path) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--net"]  # a network of its own
+    if (
+        not shutil.which("ip")
+        or not shutil.which("unshare")
+        or subprocess.run([*unshare, "true"], check=False).returncode
+    ):
+        pytest.skip("no network of its own can be made here")
+    told = subprocess.run(
+        [*unshare, sys.executable, "-c", OWN_LINK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert set(ast.literal_eval(told.stdout)) == {b"/there"}
+    assert told.stdout.count("there") >= 3, "the addresses are reached where their port is another one's"
+
+
 # Redirects
 
 
@@ -281,7 +338,10 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
         (says(b"HTTP/1.1 100 Continue\r\n\r\n", pause_s=0.01, times=1000), "was not here within 2 s"),
         (says(HEAD + b"\r\n", b"x" * 65536, times=10_000), "larger than 1 MB"),  # no length, no end
         (says(CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n", times=10_000), "larger than 1 MB"),
-        (says(CHUNKED, b"1;" + b"e" * 65536 + b"\r\nx\r\n", times=1000), "broke off|less than 4096"),  # long extensions
+        (says(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, times=10_000), "too much around its answer"),
+        (says(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" * 1000, times=10_000), "too much around its answer"),
+        (says(CHUNKED, b"1\r\nx\r\n" * 1000, times=10_000), "too much around its answer"),
+        (says(CHUNKED, b"1;" + b"e" * 65536 + b"\r\nx\r\n", times=1000), "too much around its answer"),
         (says(CHUNKED, b"fffffffffffffffff\r\n"), "broke off"),  # a chunk of 2**68 bytes
         (says(CHUNKED, b"-5\r\nhello\r\n"), "broke off"),
         (says(CHUNKED + b"1\r\nx\r\n0\r\n", b"X: y\r\n", times=200_000), "broke off|was not here"),  # trailers
@@ -309,7 +369,123 @@ def test_hosts_that_mean_harm(tmp_path: Path, talk: Talk, sentence: str, monkeyp
     assert "127.0.0.1" not in text
 
 
+FLOODS = [
+    says(b"HTTP/1.1 100 Continue\r\n\r\n", times=1_000_000),
+    says(CHUNKED, b"1\r\nx\r\n", times=1_000_000),
+    says(CHUNKED, b"5\r\nwords\r\n" * 1000, times=10_000),  # as many bytes around the content as a host may send
+    says(HEAD + b"\r\n", b"x", times=1_000_000),
+]
+
+
+def test_hosts_that_flood_take_half_the_time_of_one_thread_and_nothing_of_the_loop_that_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading: dict[str, int] = {}
+    recv = MeteredSocket.recv
+
+    def counted(self: MeteredSocket, *given: int) -> bytes:
+        name = threading.current_thread().name
+        reading[name] = reading.get(name, 0) + 1
+        return recv(self, *given)
+
+    monkeypatch.setattr(MeteredSocket, "recv", counted)
+
+    async def flood(begun: list[int]) -> None:  # the hosts' own loop, in a thread of its own
+        async with Peer(FLOODS[0]) as one, Peer(FLOODS[1]) as two, Peer(FLOODS[2]) as three, Peer(FLOODS[3]) as four:
+            begun.extend(peer.port for peer in (one, two, three, four))
+            await asyncio.to_thread(over.wait)
+
+    async def ask(ports: list[int]) -> list[object]:
+        await fetch_once(ports[2])
+        net = next(one for one in threading.enumerate() if one.name == "duikou-net")
+        assert net.ident is not None
+        clock = time.pthread_getcpuclockid(net.ident)
+        used_s, began = time.clock_gettime(clock), time.monotonic()
+        asking = [asyncio.ensure_future(fetch_once(port)) for port in ports]
+        _, waiting = await asyncio.wait(asking, timeout=3)
+        shares.append((time.clock_gettime(clock) - used_s) / (time.monotonic() - began))
+        for one in waiting:
+            one.cancel()
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    async def fetch_once(port: int) -> object:
+        to = tmp_path / str(port)
+        try:
+            return await fetch(f"http://127.0.0.1:{port}/", to, max_bytes=MIB, timeout_s=60, policy=OUTSIDE)
+        except FetchError as error:
+            return error
+
+    over, ports, shares = threading.Event(), list[int](), list[float]()
+    hosts = threading.Thread(target=lambda: asyncio.run(flood(ports)), daemon=True)
+    hosts.start()
+    try:
+        until(lambda: len(ports) == 4)
+        asyncio.run(ask(ports))
+    finally:
+        over.set()
+        hosts.join()
+    assert set(reading) == {"duikou-net"}
+    assert shares[0] < 0.6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_that_come_one_by_one_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[float] = []
+    recv = MeteredSocket.recv
+
+    def counted(self: MeteredSocket, *given: int) -> bytes:
+        reads.append(time.monotonic())
+        return recv(self, *given)
+
+    monkeypatch.setattr(MeteredSocket, "recv", counted)
+    peer = Peer(says(HEAD + b"Content-Length: 20000\r\n\r\n", b"x", times=20_000))
+    assert fetched(tmp_path, peer, timeout_s=300) == b"x" * 20_000
+    assert len(reads) < 20 + 2 * (reads[-1] - reads[0]) / own_loop.LEAST_REST_S
+
+
+def test_a_fetch_that_nobody_waits_for_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    left = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"Content-Length: 9\r\n\r\nx")
+        await reader.read()
+        left.set()
+
+    async def run() -> None:
+        async with Peer(talk) as peer:
+            url = f"http://127.0.0.1:{peer.port}/"
+            asking = asyncio.ensure_future(
+                fetch(url, tmp_path / "file", max_bytes=MIB, timeout_s=600, policy=OUTSIDE, field="video_url")
+            )
+            while not list(tmp_path.iterdir()):
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert list(tmp_path.iterdir()) == []
+            await asyncio.wait_for(left.wait(), WAIT_S)
+            unbegun = asyncio.ensure_future(fetch(url, tmp_path / "file", max_bytes=MIB, timeout_s=600, policy=OUTSIDE))
+            await asyncio.sleep(0)
+            unbegun.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await unbegun
+            assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(run())
+
+
 # Callbacks go the same way
+
+
+def test_a_receiver_that_answers_without_end_is_given_up() -> None:
+    peer = Peer(says(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, times=10_000))
+
+    async def run() -> None:
+        async with peer:
+            with pytest.raises(FetchError, match="callback_url: the host sends too much around its answer"):
+                await post(f"http://127.0.0.1:{peer.port}/", b"{}", {}, timeout_s=60, policy=OUTSIDE)
+
+    asyncio.run(run())
 
 
 def test_callbacks_are_not_delivered_inwards() -> None:
@@ -341,6 +517,34 @@ def test_a_callback_follows_no_redirect_and_reads_no_answer() -> None:
     assert asyncio.run(run()) == 307
 
 
+def drips() -> Talk:
+    """A header without an end."""
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    return talk
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "silent.test"])
+def test_a_callback_has_one_deadline_from_its_name_to_the_answer(host: str) -> None:
+    """Whatever it is that does not end: the name, or an answer that comes byte by byte."""
+
+    async def run(policy: AddressPolicy) -> str:
+        async with Peer(drips()) as peer:
+            with pytest.raises(FetchError) as error:
+                await post(f"http://{host}:{peer.port}/", b"{}", {}, timeout_s=0.5, policy=policy)
+            return str(error.value)
+
+    with dns_peer(silent__test=[SILENT]) as dns:
+        said = asyncio.run(run(replace(OUTSIDE, nameservers=(dns.address,))))
+    assert said == "callback_url: there was no answer within 0.5 s."
+
+
 @pytest.mark.slow_repeats
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="files are counted through /proc")
 def test_many_failures_leave_nothing_behind(tmp_path: Path) -> None:
@@ -367,4 +571,51 @@ def test_many_failures_leave_nothing_behind(tmp_path: Path) -> None:
     asyncio.run(run())
     until(lambda: count() <= before)  # name servers' sockets are closed a moment later
     assert threading.active_count() <= threads + 1  # c-ares keeps one to close its channels
+    assert list(tmp_path.iterdir()) == []
+
+
+ODD_HOSTS = (
+    *("xn--", "xn--localhost-", "xn--xn--", "xn--a", "XN--.com", "[::1]x@", "[fe80::1%25lo]", "[fe80::1%lo]", "[v1.a]"),
+    *(
+        "a..b",
+        ".",
+        "*",
+        "a b",
+        "a\tb",
+        "a\x00b",
+        "%00",
+        "%zz",
+        "%ff",
+        "１２７.0.0.2",
+        "ß",
+        "\ud800",
+        "\u202e",
+        "ﷺ",
+        "\xad",
+    ),
+    *("a" * 64, "a." * 127, "é" * 63, "127.0.0.2:８０", "localhost\\@a", "对口。", "[", "]", "", "a:b:c"),
+)
+
+
+def test_hosts_that_are_none_are_refused_in_a_sentence_where_they_are_asked_for(tmp_path: Path) -> None:
+    async def ask(url: str, policy: AddressPolicy) -> Exception:
+        try:
+            await fetch(url, tmp_path / "file", max_bytes=MIB, timeout_s=60, policy=policy, field="video_url")
+        except Exception as error:
+            return error
+        raise AssertionError(url)
+
+    async def redirected(policy: AddressPolicy) -> list[Exception]:
+        found = []
+        for host in ODD_HOSTS:
+            head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://%s/\r\n\r\n"
+            async with Peer(says(head % host.encode("utf-8", "replace"))) as peer:
+                found.append(await ask(f"http://127.0.0.1:{peer.port}/", policy))
+        return found
+
+    with dns_peer() as dns:
+        policy = replace(OUTSIDE, nameservers=(dns.address,))
+        errors = [asyncio.run(ask(f"http://{host}/", policy)) for host in ODD_HOSTS]
+        errors += asyncio.run(redirected(policy))
+    assert not [error for error in errors if not isinstance(error, FetchError)]
     assert list(tmp_path.iterdir()) == []

@@ -10,15 +10,20 @@ from contextlib import suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import c2pa
 import numpy as np
 import pytest
 from certificate_maker import OWNER, make_certificate
+from hypothesis import given
+from hypothesis import strategies as st
 from media_maker import make_sound, make_video, read_number, tone
 from web_server import web_server
 
+from duikou import digests
 from duikou.cli import main
 from duikou.errors import InputError, MediaError, StorageError
 from duikou.media import decode
@@ -44,15 +49,23 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return self_signed(tmp_path_factory.mktemp("own"))
 
 
-def write(output: Path, source: Path, certificate: Certificate, *, marked: bool = False) -> Path:
+def write(
+    output: Path,
+    source: Path,
+    certificate: Certificate,
+    *,
+    marked: bool = False,
+    tag: str = LABEL.tags["AIGC"],
+    title: str = "",
+) -> Path:
     """A labelled, signed copy of `source`, as the pipeline makes it."""
-    edit = Edit(source, credentials.digest(source), FACES, marked)
+    edit = Edit(source, digests.sha256(source), FACES, marked)
 
     def seal(part: Path, sealed: Path) -> None:
-        credentials.sign(part, sealed, title=output.name, edit=edit, certificate=certificate)
+        credentials.sign(part, sealed, title=title or output.name, edit=edit, certificate=certificate)
 
     sound = Audio(tone(440, 1_000), 48_000)
-    with VideoWriter(output, Video.open(source), sound, quality=FASTEST, finish=Finish(LABEL.tags, seal)) as writer:
+    with VideoWriter(output, Video.open(source), sound, quality=FASTEST, finish=Finish({"AIGC": tag}, seal)) as writer:
         for frame in decode.frames(source):
             writer.copy(frame)
     return output
@@ -116,7 +129,7 @@ def test_c2pas_own_reader_finds_file_and_signature_whole(result: Path, source: P
     assert manifest["claim_generator_info"][0]["name"] == "duikou"
     (ingredient,) = manifest["ingredients"]
     assert (ingredient["relationship"], ingredient["title"]) == ("parentOf", "clip.mp4")
-    assert ingredient["instance_id"] == f"nih:sha-256;{credentials.digest(source)}"
+    assert ingredient["instance_id"] == f"nih:sha-256;{digests.sha256(source)}"
     (actions,) = [one["data"]["actions"] for one in manifest["assertions"] if one["label"].startswith("c2pa.actions")]
     assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.edited", "c2pa.dubbed"]
     assert "ingredient" in actions[0]["parameters"]["ingredients"][0]["url"]
@@ -132,7 +145,7 @@ def test_our_own_reader_says_the_same(result: Path, source: Path) -> None:
     assert found.intact
     assert found.faults == ()
     assert found.self_signed
-    assert found.source == Source("clip.mp4", credentials.digest(source))
+    assert found.source == Source("clip.mp4", digests.sha256(source))
     assert [action.name for action in found.actions] == ["c2pa.opened", "c2pa.edited", "c2pa.dubbed"]
     assert "face 0, 0.200 to 0.800 s; face 1, 0.000 to 0.400 s" in found.actions[1].description
 
@@ -201,7 +214,7 @@ def test_a_source_with_credentials_keeps_its_history(result: Path, certificate: 
     found = credentials.read(again)
     assert found is not None
     assert found.intact
-    assert found.source == Source("result.mp4", credentials.digest(result))
+    assert found.source == Source("result.mp4", digests.sha256(result))
     with c2pa.Context.from_dict(OFFLINE) as context, again.open("rb") as file:
         told = json.loads(c2pa.Reader("video/mp4", file, context=context).json())
     titles = {ingredient["title"] for one in told["manifests"].values() for ingredient in one["ingredients"]}
@@ -223,7 +236,7 @@ def test_every_source_can_be_named(kind: str, certificate: Certificate, tmp_path
     found = credentials.read(write(tmp_path / "result.mp4", source, certificate))
     assert found is not None
     assert found.intact
-    assert found.source == Source(source.name, credentials.digest(source))
+    assert found.source == Source(source.name, digests.sha256(source))
 
 
 def test_a_source_that_c2pa_cannot_read_is_named_all_the_same(
@@ -236,7 +249,7 @@ def test_a_source_that_c2pa_cannot_read_is_named_all_the_same(
     found = credentials.read(write(tmp_path / "result.mp4", source, certificate))
     assert found is not None
     assert found.intact
-    assert found.source == Source("clip.mp4", credentials.digest(source))
+    assert found.source == Source("clip.mp4", digests.sha256(source))
 
 
 def test_a_source_whose_manifest_lies_elsewhere_is_not_looked_up(
@@ -270,7 +283,7 @@ def test_a_source_whose_manifest_lies_elsewhere_is_not_looked_up(
     assert not asked
     assert found is not None
     assert found.intact
-    assert found.source == Source("given.mp4", credentials.digest(given))
+    assert found.source == Source("given.mp4", digests.sha256(given))
 
 
 def test_a_configured_certificate_signs(source: Path, tmp_path: Path) -> None:
@@ -318,13 +331,14 @@ def _manifests(path: Path) -> list[bytes]:
 PROGRAM = """
 import resource, sys
 from pathlib import Path
+from duikou import digests
 from duikou.provenance import credentials
 from duikou.provenance.certificates import self_signed
 from duikou.provenance.credentials import Edit
 peaks = []
 for name in sys.argv[1:]:
     video = Path(name)
-    edit = Edit(video, credentials.digest(video), ())
+    edit = Edit(video, digests.sha256(video), ())
     signed = video.with_suffix(".signed.mp4")
     credentials.sign(video, signed, title="x", edit=edit, certificate=self_signed(video.parent))
     assert credentials.read(signed).intact
@@ -354,7 +368,7 @@ def test_inspect_tells_both_labels(result: Path, source: Path, capsys: pytest.Ca
     assert lines["ProduceID"].split() == ["ProduceID", "task-7"]
     assert "the signature holds" in lines["Content Credentials"]
     assert "self-signed" in lines["signed by"]
-    assert f"clip.mp4, SHA-256 {credentials.digest(source)}" in lines["source"]
+    assert f"clip.mp4, SHA-256 {digests.sha256(source)}" in lines["source"]
     assert "mouths were changed" in lines["c2pa.edited"]
 
 
@@ -399,6 +413,73 @@ def test_inspect_of_other_files(name: str, sentence: str, tmp_path: Path, capsys
     make_sound(tmp_path / "speech.wav", tone(440, 100))
     assert main.run(["inspect", str(tmp_path / name)]) == 2
     assert sentence in capsys.readouterr().err
+
+
+ACTS = "\x1b]0;owned\x07\u202e\x9b2J"
+DEEP = "[" * 100_000
+LABELS = {
+    "acts": json.dumps({"Label": ACTS, "ContentProducer": "x\ny", "ProduceID": "z" * 100_000}),
+    "surrogates": '{"Label": "\\ud800", "ContentProducer": "\\udfff", "ProduceID": "\\udfff\\ud800"}',
+    "other types": json.dumps({"Label": {"a": 1}, "ContentProducer": [["b"]], "ProduceID": 1e999}),
+    "deep and broken": '{"Label": ' + DEEP,
+    "deep": DEEP + "]" * len(DEEP),
+    "a large number": '{"Label": ' + "9" * 10_000 + "}",
+    "raw": '{"Label": "1", "Label": "\x9b\x7f"}',
+}
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("name", LABELS)
+def test_inspect_shows_what_others_wrote_and_it_does_nothing(
+    name: str, options: list[str], source: Path, certificate: Certificate, capfd: pytest.CaptureFixture[str]
+) -> None:
+    strange = source.with_name("strange.mp4")
+    write(strange, source, certificate, tag=LABELS[name], title=f"t{ACTS}")
+    assert main.run(["inspect", str(strange), *options]) == 0
+    shown = capfd.readouterr()
+    assert shown.err == ""
+    assert all(line.isprintable() for line in shown.out.split("\n")), ascii(shown.out)
+    assert len(shown.out) < 20_000
+    assert "t\\u001b]0;owned\\u0007\\u202e\\u009b2J" in shown.out
+    if options:
+        assert json.loads(shown.out)["content_credentials"]["title"] == f"t{ACTS}"
+
+
+NAMES = (
+    "signature_info claim_generator_info ingredients assertions relationship label data actions action failure "
+    "description digitalSourceType activeManifest code issuer common_name title instance_id name version"
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["c2pa.actions.v2", "parentOf"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES.split()), inner, max_size=6),
+    max_leaves=30,
+)
+
+
+@given(manifest=VALUES, results=VALUES, state=st.sampled_from(["Valid", "Invalid", None]))
+def test_a_manifest_of_any_shape_is_read(manifest: Any, results: Any, state: Any) -> None:
+    reader = SimpleNamespace(
+        get_active_manifest=lambda: manifest,
+        get_validation_results=lambda: results,
+        get_validation_state=lambda: state,
+    )
+    found = credentials._credentials(reader)
+    assert found.intact or found.faults
+    assert all(isinstance(text, str) for text in (found.signer, found.issuer, found.generator, found.title))
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), KeyError("active_manifest"), TypeError("x" * 10_000)])
+def test_a_manifest_that_c2pas_own_reader_stumbles_over_is_one_sentence(
+    error: Exception, result: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumble(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(c2pa.Reader, "get_active_manifest", stumble)
+    assert main.run(["inspect", str(result)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("duikou: FILE: the Content Credentials cannot be read (")
+    assert len(said) < 300
 
 
 def test_a_manifest_that_cannot_be_read_is_said(result: Path, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from repeats import FULL
+from small_portrait import small_portrait
 
 from benchmarks.quality import __main__ as quality
 from benchmarks.quality import clips, mouths, report, told_apart
-from demo import portrait
 from duikou.progress import silent
 
 pytestmark = [
@@ -29,9 +29,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, report.Measur
     folder = tmp_path_factory.mktemp("quality")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clips, "MEDIA", folder / "absent")
-        for name in ("WIDTH", "HEIGHT", "ZOOM"):
-            patch.setattr(portrait, name, type(getattr(portrait, name))(getattr(portrait, name) / 2))
-        return folder, quality.measured(folder, folder / "sheets", [], silent, quick=True)
+        with small_portrait(0.5):
+            return folder, quality.measured(folder, folder / "sheets", [], silent, quick=True)
 
 
 def test_a_made_mouth_follows_its_speech(found: tuple[Path, report.Measured]) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import hostile_work
@@ -20,7 +21,7 @@ import prying_work
 import pytest
 import structlog
 import stub_work
-from live_server import until
+from live_server import held, release, until
 from repeats import repeats
 
 from duikou.errors import InputError, MediaError, ModelError, WorkerError
@@ -294,15 +295,15 @@ def test_a_pool_tries_once_more_when_a_child_died(tmp_path, stopping) -> None:
     pool.start()
     (tmp_path / "session").mkdir()
     always = file(tmp_path, identify="die")
-    first = pool.submit(stub_work.die_once, tmp_path / "mark")
-    second = pool.submit(stub_work.identify, always, tmp_path / "session")
+    first = pool.submit("a", stub_work.die_once, tmp_path / "mark")
+    second = pool.submit("a", stub_work.identify, always, tmp_path / "session")
     assert first.result(30) == "alive"
     with pytest.raises(WorkerError, match="SIGKILL"):
         second.result(30)
     stopping.set()
     pool.join()
     with pytest.raises(StoppedError):
-        pool.submit(stub_work.identify, always, tmp_path).result(1)
+        pool.submit("a", stub_work.identify, always, tmp_path).result(1)
     pool.join()
 
 
@@ -311,10 +312,41 @@ def test_a_pool_makes_all_its_children_beforehand_and_gives_each_call_one(tmp_pa
     pool.start()
     until(lambda: len(children()) == 2)
     before = children()
-    together = [pool.submit(hostile_work.meet, tmp_path, number) for number in range(2)]
+    together = [pool.submit(account, hostile_work.meet, tmp_path, number) for number, account in enumerate("ab")]
     assert {future.result(30) for future in together} == before
     stopping.set()
     pool.join()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_accounts_take_turns_in_a_pool(tmp_path, stopping, size) -> None:
+    pool, ends = SandboxPool("test", size, AMPLE, stopping), list[str]()
+
+    def noted(call: str, _: object) -> None:
+        ends.append(call)
+
+    (tmp_path / "held").mkdir()
+    path = file(tmp_path, identify="held")
+    first = pool.submit("a", stub_work.identify, path, tmp_path / "held")
+    held(tmp_path)
+    path.write_bytes(stub_work.video())
+    others = []
+    for call in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        (tmp_path / call).mkdir()
+        others.append(pool.submit(call[0], stub_work.identify, path, tmp_path / call))
+        others[-1].add_done_callback(partial(noted, call))
+    if size == 2:  # the second child is no child for a
+        assert others[4].result(30)
+        until(lambda: set(ends) == {"b1", "b2", "c1"})
+    release(tmp_path)
+    first.result(30)
+    for one in others:
+        one.result(30)
+    until(lambda: len(ends) == 6)
+    stopping.set()
+    pool.join()
+    assert [call for call in ends if call < "b"] == ["a1", "a2", "a3"]
+    assert size == 2 or ends == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
 def test_log_lines_of_a_pool_carry_the_callers_context(stopping, capsys) -> None:
@@ -322,7 +354,7 @@ def test_log_lines_of_a_pool_carry_the_callers_context(stopping, capsys) -> None
     logs.configure()
     pool = SandboxPool("test", 1, AMPLE, stopping)
     with structlog.contextvars.bound_contextvars(request_id="7"):
-        future = pool.submit(hostile_work.logs)
+        future = pool.submit("a", hostile_work.logs)
     future.result(30)
     lines = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
     assert {line["request_id"] for line in lines} == {"7"}
@@ -335,7 +367,7 @@ def test_a_pool_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
     pool.start()
     (tmp_path / "session").mkdir()
     path = file(tmp_path, identify="hang")
-    waiting = [pool.submit(stub_work.identify, path, tmp_path / "session") for _ in range(3)]
+    waiting = [pool.submit(account, stub_work.identify, path, tmp_path / "session") for account in "aab"]
     time.sleep(0.2)
     stopping.set()
     pool.join()

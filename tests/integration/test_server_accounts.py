@@ -446,7 +446,8 @@ def test_so_many_videos_wait_to_be_looked_at(tmp_path) -> None:
         refused = client.post(IDENTIFY, json={"video_url": f"{address}/held_4.mp4"})
         assert (refused.status_code, refused.json()["code"]) == (429, 1303)
         assert (
-            refused.json()["message"] == "As many videos as may, 2, wait to be looked at; try again in a few seconds."
+            refused.json()["message"]
+            == "2 videos of this account wait to be looked at, as many as may; try again in a few seconds."
         )
         assert refused.headers["retry-after"] == "10"
         assert len(list((tmp_path / "media").iterdir())) == 4

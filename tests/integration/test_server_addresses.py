@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,14 +13,18 @@ from typing import Any
 import httpx
 import pytest
 import stub_work
+import uvicorn
 from live_server import create, ended, identify, in_thread, order, settings, sources, until
 from receiver import receiver
+from starlette.types import Receive, Scope, Send
 
 from duikou.database.engine import Database
+from duikou.server.app import configure
 from duikou.server.own_address import checked_host
 from duikou.tasks.accounts import Accounts, KeyKind
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
+OLDER = "/v1/videos/lip-sync"
 PROXY = "127.0.0.2"  # the address from which the trusted proxy of these tests connects
 LAN = "gpu-box.lan:8820"
 
@@ -37,7 +42,7 @@ class Place:
     site: str
     session_id: str
 
-    def picture(self, client: httpx.Client, **headers: str) -> str:
+    def picture(self, client: httpx.Client, **headers: Any) -> str:
         """Where the answer to an upload that has these headers says that the file is."""
         spelt = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = client.post(FILES, content=stub_work.PHOTO, headers=spelt)
@@ -159,14 +164,96 @@ HEADERS: list[tuple[dict[str, str], str]] = [
     ({"X-Forwarded-Host": "lips.example", "X-Forwarded-Port": "99999"}, "http://lips.example"),
     ({"Forwarded": 'host="a\\"b"'}, f"http://{LAN}"),
     ({"Forwarded": "host=lips.example;;;=,"}, f"http://{LAN}"),
+    ({"X-Forwarded-Host": "[fd00::7]", "X-Forwarded-Port": "81"}, "http://[fd00::7]:81"),
+    ({"Host": "box.lan", "X-Forwarded-Port": "65535"}, "http://box.lan:65535"),
+    ({"Host": "box.lan", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"}, "https://box.lan"),
 ]
+SCHEMES = [
+    *(
+        "wss",
+        "ws",
+        "javascript",
+        "file",
+        "http:",
+        "https://",
+        "https;x",
+        "h ttps",
+        "'https'",
+        "https,wss",
+        "https,",
+        ",",
+    ),
+    *("\x1bhttps", "http\xa0s", ""),
+]
+HOSTS = [
+    *("evil.example/path", "evil.example@lips.example", "me:word@evil.example", "evil.example#x", "evil.example?x"),
+    *("evil.example:0", "evil.example:70000", "evil.example:-1", "evil.example:80:80", "::1", "fe80::1", "[::1", "[]"),
+    *("[fe80::1%eth0]", "[1.2.3.4]", "a b", "a\\b", "a..b", "\x1b]0;x", "\xe9.example", "<b>", "http://evil.example"),
+    *("a.example, b example", "a.example ,", ",", "x" * 300, "'a.example'", ""),
+]
+PORTS = ["0", "70000", "-1", "8 0", "0x50", "1e3", "443,", "8443;", "", "00000", "99999999999"]
+PREFIXES = [
+    "evil",
+    "/a/../b",
+    "//evil.example",
+    "/a?b",
+    "/a#b",
+    "/a b",
+    "/\x1b",
+    "/%2e%2e",
+    "/a\\b",
+    "/" + "a" * 300,
+    "/",
+]
+IGNORED = [
+    *({"X-Forwarded-Proto": scheme} for scheme in SCHEMES),
+    *({"Forwarded": f'proto="{scheme}"'} for scheme in SCHEMES),
+    *({"X-Forwarded-Host": host} for host in HOSTS),
+    *({"Forwarded": f'host="{host}"'} for host in HOSTS),
+    *({"Host": "box.lan", "X-Forwarded-Port": port} for port in PORTS),
+    *({"X-Forwarded-Prefix": prefix} for prefix in PREFIXES),
+    {"Forwarded": "proto=wss;host=evil.example/x"},
+    {"Forwarded": "proto=https;host=evil.example, proto=javascript"},
+]
+"""Headers of a trusted proxy that change nothing."""
 
 
 @pytest.mark.parametrize(("headers", "wanted"), HEADERS, ids=[str(number) for number in range(len(HEADERS))])
 def test_a_trusted_proxy_is_believed_and_nobody_else(place, headers, wanted) -> None:
-    usual = {"Host": LAN}
-    assert base(place.picture(place.proxied, **usual, **headers)) == wanted
-    assert base(place.picture(place.direct, **usual, **headers)) == f"http://{LAN}"
+    sent = {"Host": LAN} | headers
+    assert base(place.picture(place.proxied, **sent)) == wanted
+    assert base(place.picture(place.direct, **sent)) == f"http://{sent['Host']}"
+
+
+def test_what_a_trusted_proxy_reports_badly_changes_nothing(place) -> None:
+    found = {}
+    for headers in IGNORED:
+        sent = {name: value.encode("latin-1") for name, value in ({"Host": LAN} | headers).items()}
+        if (url := base(place.picture(place.proxied, **sent))) != f"http://{sent['Host'].decode()}":
+            found[str(headers)] = url
+    assert found == {}
+
+
+def test_uvicorn_believes_no_header_of_its_own_accord(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    seen: list[tuple[str, str]] = []
+
+    async def look(scope: Scope, _receive: Receive, send: Send) -> None:
+        seen.append((scope["scheme"], scope["client"][0]))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    server = uvicorn.Server(configure(look, settings(tmp_path), lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    for scheme in ("https", "wss", "javascript"):
+        told = {"X-Forwarded-Proto": scheme, "X-Forwarded-For": "8.8.8.8", "Forwarded": f"for=8.8.8.8;proto={scheme}"}
+        assert httpx.get(f"http://127.0.0.1:{port}/", headers=told, trust_env=False).status_code == 200
+    server.should_exit = True
+    thread.join()
+    assert seen == [("http", "127.0.0.1")] * 3
 
 
 def test_a_page_that_the_proxy_serves_may_call(place) -> None:
@@ -241,3 +328,56 @@ def test_ids_do_for_any_host(place) -> None:
     (video,) = ended(place.direct, made)["task_result"]["videos"]
     answer = place.direct.post(IDENTIFY, json={"video_id": video["id"]}, headers={"Host": LAN})
     assert base(answer.json()["data"]["video"]["url"]) == f"http://{LAN}"
+
+
+# Addresses that are none
+
+NONE = [
+    *("http://xn--/", "http://xn--localhost-/", "http://xn--xn--/a.mp4", "http://[::1]x@/", "http://[::1"),
+    *("http://a:99999/", "https://[v1.a/", "http://\u2100.example:x/", "http:///", "http://"),
+]
+
+
+@pytest.mark.parametrize("url", NONE)
+def test_an_address_that_is_none_is_one_sentence_for_every_field(place, url) -> None:
+    older = {"mode": "audio2video", "audio_type": "url"}
+    speech = order(place.session_id, f"{place.site}/s.mp3")
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        (IDENTIFY, "video_url", {"video_url": url}),
+        (CREATE, "face_choose[0].sound_file", order(place.session_id, url)),
+        (
+            CREATE,
+            "face_choose[0].reference_urls[0]",
+            order(place.session_id, f"{place.site}/s.mp3", reference_urls=[url]),
+        ),
+        (CREATE, "callback_url", speech | {"callback_url": url}),
+        (f"{FILES}/from-url", "url", {"url": url}),
+        (OLDER, "input.video_url", {"input": older | {"video_url": url, "audio_url": f"{place.site}/s.mp3"}}),
+        (OLDER, "input.audio_url", {"input": older | {"video_url": f"{place.site}/a.mp4", "audio_url": url}}),
+        (
+            OLDER,
+            "callback_url",
+            {
+                "input": older | {"video_url": f"{place.site}/a.mp4", "audio_url": f"{place.site}/s.mp3"},
+                "callback_url": url,
+            },
+        ),
+    ]
+    for path, field, body in calls:
+        answer = place.direct.post(path, json=body)
+        told = answer.json()
+        assert (answer.status_code, told["code"]) == (400, 1201), told
+        assert told["message"].removeprefix(f"{field}: ") in (
+            "this is not a URL.",
+            "only http and https URLs are taken.",
+        )
+
+
+@pytest.mark.parametrize(
+    "host", ["[", "[::1", "]", "[x]", "a[b", "xn--", "a:b:c", ":", "[::1]x", "\xbd", "[fe80::1%eth0]"]
+)
+def test_a_host_or_an_origin_that_is_none_is_no_fault_of_the_server(place, host) -> None:
+    for headers in ({"Host": host}, {"Origin": f"http://{host}"}, {"Origin": host}):
+        packed = {name: value.encode("latin-1") for name, value in headers.items()}
+        answer = place.direct.get(CREATE, headers=packed)
+        assert answer.status_code in (200, 400, 403), (headers, answer.text)

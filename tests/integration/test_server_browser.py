@@ -85,7 +85,21 @@ def test_what_is_no_page_and_what_is_our_own_is_served(client) -> None:
         assert client.get(CREATE, headers=headers).status_code == 200, headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "", "a b"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example:80",
+        "localhost.evil.example",
+        "",
+        "a b",
+        "[",
+        "[::1",
+        "a[b",
+        "[x]",
+        "xn--",
+    ],
+)
 def test_a_name_that_is_bound_to_our_address_is_not_ours(client, host) -> None:
     status, code, sentence = told(client.get(CREATE, headers={"Host": host}))
     assert (status, code) == (403, 1103)

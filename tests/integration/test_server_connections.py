@@ -22,6 +22,7 @@ from live_server import Process, caller, create, identify, in_thread, order, set
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
+from duikou.server import app
 from duikou.server.http import connections, middleware
 
 MOST = 50  # connections
@@ -504,3 +505,10 @@ def test_noise_after_an_answer_cuts_the_connection(url, capfd) -> None:
 def test_an_upgrade_is_not_taken(url) -> None:
     with connected(url, HEALTH + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n") as sock:
         assert answer(sock)[0].status == 200
+
+
+def test_no_answer_waits_for_a_client_to_say_that_it_has_the_last_one() -> None:
+    with app._listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

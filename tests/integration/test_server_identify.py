@@ -164,9 +164,8 @@ def test_accounts_share_nothing(tmp_path, site) -> None:
     with in_thread(settings(tmp_path), stub_work.WORK) as client, ThreadPoolExecutor(2) as pool:
         both = [caller(client.base_url, key) for key in keys]
         calls = [asks(pool, one, f"{site}/held.mp4") for one in both]
-        until(lambda: searches(tmp_path) == 2)
-        release(tmp_path)
-        release(tmp_path)
+        release(tmp_path, 2)
+        assert searches(tmp_path) == 2
         assert [call.result(WAIT_S).status_code for call in calls] == [200, 200]
         for one, expected in zip(both, (3, 4), strict=True):
             identify(one, f"{site}/a.mp4")

@@ -31,10 +31,12 @@ from live_server import (
 
 from duikou.database.engine import Database
 from duikou.errors import InputError, StorageError
-from duikou.server import serve
+from duikou.server import probing, serve, startup
 from duikou.tasks.accounts import Accounts, KeyKind
 from duikou.tasks.states import Queue, TaskStatus
 from duikou.tasks.store import Store
+
+CHILDREN = 1 + startup.IDENTIFY_WORKERS + probing.PROCESSES  # one renders
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_a_server_that_is_stopped_takes_its_tasks_up_again(tmp_path, site, how) 
         if how is signal.SIGKILL:  # a server that is asked to stop waits for its callers
             search.start()
             held(tmp_path / "data")
-        before = until(lambda: len(found := workers(server.popen.pid)) == 3 and found)
+        before = until(lambda: len(found := workers(server.popen.pid)) == CHILDREN and found)
         server.end(how)
     if how is signal.SIGKILL:
         search.join()

@@ -13,6 +13,7 @@ from certificate_maker import OWNER, Key, make_certificate
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from media_maker import make_video, tone
 
+from duikou import digests
 from duikou.errors import InputError, StorageError
 from duikou.provenance import credentials
 from duikou.provenance.certificates import Certificate
@@ -73,7 +74,7 @@ def test_every_kind_of_key_signs_for_a_child_that_does_not_have_it(
         found = credentials.read(path)
         assert found is not None
         assert (found.intact, found.signer, found.title, found.faults) == (True, OWNER, path.name, ())
-        assert found.source == credentials.Source("clip.mp4", credentials.digest(source))
+        assert found.source == credentials.Source("clip.mp4", digests.sha256(source))
         names = ["c2pa.opened", "c2pa.edited", "c2pa.edited", "c2pa.dubbed"]
         assert [one.name for one in found.actions] == names + (["c2pa.addedText"] if path == results[1] else [])
         assert "face 0, 0.100 to 0.600 s" in found.actions[2].description
@@ -85,7 +86,7 @@ def test_a_source_with_credentials_keeps_its_history(
 ) -> None:
     certificate = make_certificate(tmp_path / "own")
     signed = tmp_path / "signed.mp4"
-    edit = Edit(source, credentials.digest(source), FACES)
+    edit = Edit(source, digests.sha256(source), FACES)
     credentials.sign(source, signed, title="signed.mp4", edit=edit, certificate=certificate)
     order = job(signed, results, certificate)
     worker.run(
@@ -119,7 +120,7 @@ def claim(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Certi
         asked.append(content)
         return certificate.signature(content)
 
-    edit = Edit(source, credentials.digest(source), FACES)
+    edit = Edit(source, digests.sha256(source), FACES)
     signer = Asked(*certificate.public(), signature)
     credentials.sign(source, folder / "signed.mp4", title="result.mp4", edit=edit, certificate=signer)
     (content,) = asked

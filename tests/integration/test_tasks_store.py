@@ -292,12 +292,26 @@ def test_a_full_queue_takes_nothing_more_of_anyone(store: Store) -> None:
 
 
 def test_searches_count_while_they_wait(store: Store) -> None:
-    for number in range(2):
-        store.tasks.add(identify_task(id=str(number)), TaskLimits(account=1, queue=2))
-    with pytest.raises(TooManyTasksError, match="As many videos as may, 2, wait to be looked at"):
-        store.queue.require_room("", Queue.IDENTIFY, TaskLimits(queue=2))
+    limits = TaskLimits(account=2, queue=3)
+    for _ in range(2):
+        store.tasks.add(identify_task(account="a"), limits)
+    with pytest.raises(TooManyTasksError, match=r"^2 videos of this account wait to be looked at, as many as may"):
+        store.queue.require_room("a", Queue.IDENTIFY, limits)
+    store.tasks.add(identify_task(account="b"), limits)
+    with pytest.raises(TooManyTasksError, match=r"^3 videos of all accounts wait to be looked at, as many as the"):
+        store.queue.require_room("c", Queue.IDENTIFY, limits)
     store.queue.claim(Queue.IDENTIFY)
-    store.queue.require_room("", Queue.IDENTIFY, TaskLimits(queue=2))
+    for account in "abc":
+        store.queue.require_room(account, Queue.IDENTIFY, limits)
+
+
+def test_a_call_that_joins_a_search_takes_no_place(store: Store) -> None:
+    limits = TaskLimits(account=1, queue=1)
+    first, *others = (store.tasks.share(identify_task(account="a", digest="d"), "v", limits) for _ in range(4))
+    assert isinstance(first, IdentifyTask)
+    assert others == [replace(first, callers=callers) for callers in (2, 3, 4)]
+    with pytest.raises(TooManyTasksError):
+        store.tasks.share(identify_task(account="a", digest="other"), "v", limits)
 
 
 def test_calls_at_the_same_moment_do_not_pass_an_accounts_limit(store: Store) -> None:

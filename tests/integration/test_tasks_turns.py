@@ -8,7 +8,7 @@ from typing import Any
 from crowd import all_claims
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rows import Clock, media, task
+from rows import Clock, identify_task, media, task
 
 from duikou.database.engine import Database
 from duikou.tasks.accounts import Accounts, KeyKind
@@ -55,6 +55,23 @@ def do_all_of(store: Store, account: str) -> None:
         if one.account == account and one.status is TaskStatus.PROCESSING:
             assert isinstance(one, RenderTask)
             store.tasks.complete_render(one, media(kind=MediaKind.RESULT))
+
+
+def test_a_single_search_of_an_account_comes_right_after_those_that_run(store: Store) -> None:
+    for _ in range(12):
+        store.tasks.add(identify_task(account="a"))
+    running = store.queue.claim(Queue.IDENTIFY)
+    store.tasks.add(identify_task(account="b"))
+    following = store.queue.claim(Queue.IDENTIFY)
+    assert running and running.account == "a"
+    assert following and following.account == "b"
+
+
+def test_accounts_can_be_left_out(store: Store) -> None:
+    for account in "aab":
+        store.tasks.add(identify_task(account=account))
+    claimed = [store.queue.claim(Queue.IDENTIFY, without=without) for without in ([], ["a"], ["a"], ["b"])]
+    assert [one.account if one else None for one in claimed] == ["a", "b", None, "a"]
 
 
 def test_two_accounts_take_turns(store: Store) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +13,24 @@ from typing import Any
 
 import pytest
 import stub_work
-from live_server import Process, Program, WorkerProcess, create, ended, identify, order, sources, until
+from live_server import (
+    Process,
+    Program,
+    WorkerProcess,
+    create,
+    ended,
+    identify,
+    in_thread,
+    order,
+    settings,
+    sources,
+    until,
+)
 from receiver import receiver
 from services import Postgres, Rabbit, need
 
 from duikou.sandbox.output import LINES
+from duikou.telemetry import logs
 from duikou.telemetry.output import MAX_LINE
 
 PASSWORD = "pass-word-7391"
@@ -218,3 +233,63 @@ with structlog.contextvars.bound_contextvars(task_id="7"):
         "ValueError: no end",
         "LookupError: nobody asks",
     ]
+
+
+class Screen(io.StringIO):
+    """A standard error that says whether it is a terminal."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def shown(self) -> list[str]:
+        """The lines, without the colours of the log's own form."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.getvalue()).split("\n")
+
+
+ACTS = "%1b]0;owned%07%0a2026-01-01%20[info]%20forged%c2%9b2J%7f%e2%80%ae%e5%af%b9%e5%8f%a3"
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "json"])
+def test_what_callers_send_does_nothing_to_the_terminal_of_the_operator(
+    terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        screen = Screen(terminal=terminal)
+        patch.setattr("sys.stderr", screen)
+        with in_thread(settings(tmp_path), stub_work.WORK) as client:
+            client.get(f"/{ACTS}")
+            client.get("/%1b]0;owned%07%c2%9b2J%e2%80%ae")  # a value without blanks is shown as it is
+            client.post("/v1/videos/identify-face", json={"video_id": "\x1b]0;owned\x07\n\u202e"})
+            client.post("/v1/videos/identify-face", json={"\x9b2J\x1b[": "\x1b["})
+    logs.configure()
+    shown = screen.shown()
+    assert "owned" in screen.getvalue()
+    assert all(line.isprintable() for line in shown), [ascii(line) for line in shown if not line.isprintable()]
+    assert not [line for line in shown if line.startswith("2026-01-01")]
+    (path,) = [line for line in shown if "request" in line and "forged" in line and "status" in line]
+    assert "\\u001b]0;owned\\u0007\\n2026-01-01 [info] forged\\u009b2J\\u007f\\u202e" in path.replace("\\\\", "\\")
+    assert "对口" in path or "\\u5bf9\\u53e3" in path
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "json"])
+def test_no_value_and_no_name_of_a_line_acts(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    acts = "\x1b]0;owned\x07\u202e\x9b2J\x7f\ud800"
+    with monkeypatch.context() as patch:
+        screen = Screen(terminal=terminal)
+        patch.setattr("sys.stderr", screen)
+        logs.configure([f"pass{acts}"])
+        logs.write("info", acts, {acts: [acts], "path": Path(acts), "of": f"pass{acts}"})
+        try:
+            raise ValueError(f"{acts}\n2026-01-01 [info] forged")
+        except ValueError:
+            logs.write("error", "failed", {"exc_info": True})
+        logs.relay("warning", "from a child", {"exception": f"{acts}\n2026-01-01 [info] forged", acts: 1})
+    logs.configure()
+    assert all(line.isprintable() for line in screen.shown()), ascii(screen.getvalue())
+    assert not [line for line in screen.shown() if line.startswith("2026-01-01")]
+    assert "owned" in screen.getvalue()
+    assert "pass" not in screen.getvalue()

@@ -29,10 +29,11 @@ from live_server import (
     until,
 )
 from receiver import HANG, receiver
+from rows import add_callbacks
 
 from duikou.database.engine import Database
 from duikou.net import fetch
-from duikou.tasks import outbox, webhooks
+from duikou.tasks import outbox, places, webhooks
 from duikou.tasks.accounts import Accounts
 
 pytestmark = pytest.mark.long
@@ -63,6 +64,13 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test can bear."""
     monkeypatch.setattr(outbox, "FIRST_WAIT_S", 0.1)
     monkeypatch.setattr(webhooks, "IDLE_S", 0.02)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits for an answer for as long as a test lasts."""
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 600.0)
+    monkeypatch.setattr(fetch, "IDLE_TIMEOUT_S", 600)
 
 
 @pytest.fixture
@@ -200,9 +208,8 @@ def test_a_receiver_that_is_gone_is_told_nothing_more(client, site) -> None:
         until(lambda: told(ear)[1:] == ALL)
 
 
-def test_a_receiver_that_never_answers_delays_neither_its_task_nor_others(client, site, monkeypatch) -> None:
-    monkeypatch.setattr(webhooks, "TIMEOUT_S", 600.0)
-    monkeypatch.setattr(fetch, "IDLE_TIMEOUT_S", 600)
+@pytest.mark.usefixtures("patient")
+def test_a_receiver_that_never_answers_delays_neither_its_task_nor_others(client, site) -> None:
     with receiver(HANG) as deaf, receiver() as ear:
         assert ended(client, ask(client, site, deaf.url))["task_status"] == "succeed"
         ask(client, site, ear.url)
@@ -210,16 +217,53 @@ def test_a_receiver_that_never_answers_delays_neither_its_task_nor_others(client
         assert told(deaf) == ["submitted"], "its first is still under way"
 
 
-def test_sixteen_that_never_answer_hold_up_the_rest_for_no_longer_than_their_time(client, site, monkeypatch) -> None:
-    monkeypatch.setattr(webhooks, "TIMEOUT_S", 1.0)
-    monkeypatch.setattr(outbox, "FIRST_WAIT_S", 600.0)
+def told_of(data: Path, account: str, *urls: str, tasks: int) -> None:
+    """Have the server tell each of these receivers of so many tasks of an account."""
+    database = Database(f"sqlite:///{data / 'duikou.db'}")
+    try:
+        add_callbacks(database, account, *urls, tasks=tasks)
+    finally:
+        database.close()
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_hundred_that_never_answer_leave_places_for_other_accounts_and_receivers(tmp_path, site) -> None:
+    keys = {name: make_key(tmp_path, name).secret for name in ("alice", "bob")}
+    with (
+        in_thread(settings(tmp_path), stub_work.WORK) as client,
+        receiver(HANG) as deaf,
+        receiver(HANG) as dumb,
+        receiver() as ear,
+    ):
+        told_of(tmp_path, "alice", deaf.url, dumb.url, tasks=100)
+        until(lambda: len(deaf.heard) + len(dumb.heard) >= webhooks.AT_ONCE // 3)
+        with caller(client.base_url, keys["bob"]) as bob, caller(client.base_url, keys["alice"]) as alice:
+            ask(bob, site, f"{ear.url}/bob")
+            until(lambda: told(ear) == ALL)
+            ask(alice, site, f"{ear.url}/alice")
+            until(lambda: told(ear) == ALL * 2)
+        assert min(len(deaf.heard), len(dumb.heard)) > 0
+        assert len(deaf.heard) + len(dumb.heard) <= webhooks.AT_ONCE // 2, "all of these are still under way"
+
+
+def test_a_receiver_that_is_silent_again_and_again_rests_while_others_of_its_account_are_told(
+    client, tmp_path, site, monkeypatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(places, "FIRST_REST_S", 600.0)
+    monkeypatch.setattr(places, "LONGEST_REST_S", 600.0)
     with receiver(HANG) as deaf, receiver() as ear:
-        session_id = identify(client, f"{site}/a.mp4")["session_id"]
-        for _ in range(webhooks.AT_ONCE + 1):
-            create(client, order(session_id, f"{site}/s.mp3") | {"callback_url": deaf.url})
-        create(client, order(session_id, f"{site}/s.mp3") | {"callback_url": ear.url})
+        told_of(tmp_path, "", deaf.url, tasks=100)
+        before = quiet(deaf)
+        assert places.SILENCES <= before < 100
+        ask(client, site, ear.url)
         until(lambda: told(ear) == ALL)
-        assert len(deaf.heard) == webhooks.AT_ONCE + 1
+        assert len(deaf.heard) == before
+
+
+def test_a_receiver_that_takes_five_seconds_has_time_enough() -> None:
+    assert webhooks.TIMEOUT_S >= 1.5 * 5
+    assert webhooks.LEASE_MS > 3 * webhooks.TIMEOUT_S * 1000, "no other server begins meanwhile"
 
 
 def test_addresses_that_are_not_allowed_are_never_dialled(tmp_path, site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from duikou.tasks.store import Store
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+def database(tmp_path: Path, migrated_file: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{shutil.copy(migrated_file, tmp_path)}")
     yield database
     database.close()
 

@@ -9,6 +9,7 @@ import pickle
 import time
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -516,3 +517,13 @@ def test_a_client_that_is_made_and_closed_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Duikou().close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[", "http://xn--/", "http://xn--localhost-/", "http://[::1]x@/", f"http://{'a' * 300}/", "http://\ud800/"],
+)
+def test_a_server_that_names_no_address_is_an_error_of_the_client(url: str, tmp_path: Path) -> None:
+    with Duikou("http://127.0.0.1:1") as client, pytest.raises(ClientError):
+        client.download(url, tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []

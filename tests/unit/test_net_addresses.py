@@ -1,11 +1,15 @@
 """Which addresses may be dialled: a table with the borders just outside each range, and properties of all addresses."""
 
+import errno
+import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duikou.net import addresses
 from duikou.net.addresses import AddressPolicy, is_allowed, is_disguised
 
 PUBLIC = [
@@ -210,6 +214,46 @@ def test_the_own_port_is_closed_on_every_address_of_this_machine() -> None:
         assert not reach.allows(address, 8000)
         assert reach.allows(address, 8001)
     assert reach.allows("8.8.8.8", 8000)
+
+
+def test_the_own_port_is_closed_on_link_local_addresses_of_every_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {("fe80::1", 2), ("fe80::7", 5), ("2a00:1450::1", 0)}
+
+    class Kernel(socket.socket):
+        """Binds as Linux does: a link-local address only with the zone that it is in."""
+
+        def bind(self, where: Any) -> None:
+            if (where[0], where[3] if len(where) == 4 else 0) not in own:
+                raise OSError(errno.EADDRNOTAVAIL, "no such address here")
+
+    monkeypatch.setattr(addresses.socket, "socket", Kernel)
+    monkeypatch.setattr(addresses.socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0"), (5, "wlan0")])
+    reach = AddressPolicy((ip_network("fe80::/10"), ip_network("fd00::/8")), own_port=8000)
+    for address in (
+        "fe80::1%eth0",
+        "fe80::1%2",
+        "fe80::1",
+        "fe80::7%wlan0",
+        "fe80::7%eth0",
+        "FE80:0::1%25eth0",
+        "2a00:1450::1",
+    ):
+        assert not reach.allows(address, 8000), address
+        assert reach.allows(address, 8001)
+    for address in ("fe80::2%eth0", "fe80::2", "fd00::1", "2a00:1450::2"):
+        assert reach.allows(address, 8000), address
+    own.add(("fe80::2", 2))  # a machine gets addresses while it runs
+    assert not reach.allows("fe80::2%eth0", 8000)
+
+
+def test_the_own_port_is_closed_where_nobody_can_tell_whose_an_address_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(addresses.socket, "socket", full)
+    reach = AddressPolicy(own_port=8000)
+    assert not reach.allows("8.8.8.8", 8000)
+    assert reach.allows("8.8.8.8", 8001)
 
 
 # Properties of every address

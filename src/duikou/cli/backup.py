@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from duikou.cli.keys import Data
-from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, read_settings, server_packages
+from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, read_settings, say, server_packages
 from duikou.errors import InputError
 from duikou.units import MIB
 
@@ -50,7 +50,7 @@ def backup(
     if as_json:
         print_json({"to": str(to.absolute()), **asdict(made)})
     else:
-        typer.echo(f"backed up {made.files} files, {made.bytes / MIB:.1f} MiB, {made.copied} of them new, to {to}")
+        say(f"backed up {made.files} files, {made.bytes / MIB:.1f} MiB, {made.copied} of them new, to {to}")
     if made.missing:
         complain(f"{len(made.missing)} files that the database names are not stored, such as {made.missing[0]}")
         raise typer.Exit(EXIT_ERROR)

@@ -88,7 +88,7 @@ class BatchState:
     def _take(self, line: bytes, number: int) -> None:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._strange(number) from None
         if not isinstance(entry, dict):
             raise self._strange(number)

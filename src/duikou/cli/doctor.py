@@ -17,7 +17,16 @@ import typer
 
 from duikou.cli import doctor_services
 from duikou.cli.checks import Check
-from duikou.cli.terminal import EXIT_ERROR, AsJson, complain, print_json, print_table, read_settings, warn_of_misspelt
+from duikou.cli.terminal import (
+    EXIT_ERROR,
+    AsJson,
+    complain,
+    print_json,
+    print_table,
+    read_settings,
+    say,
+    warn_of_misspelt,
+)
 from duikou.errors import DuikouError
 from duikou.model_files import MODELS
 from duikou.units import MIB
@@ -68,7 +77,7 @@ def install_models() -> None:
     for model in MODELS:
         if model.state() == "ok":
             continue
-        typer.echo(f"running: {model.command}", err=True)
+        say(f"running: {model.command}", err=True)
         sys.stderr.flush()
         status = subprocess.run(model.arguments, stdout=sys.__stderr__, stderr=sys.__stderr__, check=False).returncode
         if status:

@@ -12,6 +12,7 @@ import typer
 
 from duikou.cli.terminal import require_file
 from duikou.errors import InputError, MediaError
+from duikou.printable import printable
 
 STILL_S: Final = 10  # length of the video that the remedy for a picture makes
 
@@ -99,7 +100,7 @@ def require_ours(path: Path, field: str, producer: str, *, ask: bool = True) -> 
     if not path.is_file() or made_by_duikou(path, producer):
         return
     if ask and sys.stdin.isatty() and sys.stderr.isatty():
-        if typer.confirm(f"{path} exists, and duikou has not made it. Overwrite it?", err=True):
+        if typer.confirm(printable(f"{path} exists, and duikou has not made it. Overwrite it?"), err=True):
             return
         raise InputError(f"{path} is kept; choose another name.", field=field)
     raise InputError(f"{path} exists, and duikou has not made it; --force overwrites it.", field=field)

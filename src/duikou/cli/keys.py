@@ -21,6 +21,7 @@ from duikou.cli.terminal import (
     print_json,
     print_table,
     read_settings,
+    say,
     server_packages,
 )
 from duikou.errors import InputError
@@ -57,7 +58,7 @@ def make(
         made = accounts.make(account, KeyKind.SIGNING if signing else KeyKind.PLAIN)
     shown = {"id": made.key.id, "account": account}
     shown |= {"access_key": made.access, "secret_key": made.secret} if signing else {"api_key": made.secret}
-    typer.echo(json.dumps(shown) if as_json else "\n".join(f"{name}: {value}" for name, value in shown.items()))
+    say(json.dumps(shown) if as_json else "\n".join(f"{name}: {value}" for name, value in shown.items()))
 
 
 @keys_app.command("list")
@@ -81,7 +82,7 @@ def show(data: Data = None, as_json: AsJson = False) -> None:
     elif rows:
         print_table([tuple(row.values()) for row in rows], tuple(rows[0]))
     else:
-        typer.echo("there are no keys yet: the server is open, on loopback only", err=True)
+        say("there are no keys yet: the server is open, on loopback only", err=True)
 
 
 @keys_app.command("revoke")
@@ -96,7 +97,7 @@ def revoke(
     if as_json:
         print_json({"id": revoked.id, "account": revoked.account, "begins": revoked.hint})
     else:
-        typer.echo(f"revoked: {revoked.id}, {revoked.account}, {revoked.hint}...")
+        say(f"revoked: {revoked.id}, {revoked.account}, {revoked.hint}...")
 
 
 @keys_app.command("callback")
@@ -114,7 +115,7 @@ def callback(
     if as_json:
         print_json({"account": account, "callback_secret": secret})
     else:
-        typer.echo(secret)
+        say(secret)
 
 
 @keys_app.command("priority")

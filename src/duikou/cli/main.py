@@ -27,7 +27,7 @@ from duikou.cli.keys import keys_app
 from duikou.cli.serve import serve, studio, worker
 from duikou.cli.sync import SyncCommand, sync
 from duikou.cli.tasks import tasks_app
-from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, complain
+from duikou.cli.terminal import EXIT_ERROR, EXIT_INPUT, complain, say
 from duikou.errors import DuikouError, InputError
 
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
@@ -91,7 +91,7 @@ def run(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except TyperException as error:
         if usage.is_help(error):
-            usage.show(error)
+            say(error.message, err=True)
         else:
             complain(usage.sentence(error))
         return EXIT_INPUT
@@ -107,7 +107,7 @@ def run(arguments: list[str]) -> int:
         if os.environ.get(DEBUG_VARIABLE):
             import traceback
 
-            typer.echo(hidden(traceback.format_exc()), err=True)
+            say(hidden(traceback.format_exc()), err=True)
         complain(f"unexpected {type(error).__name__}: {hidden(str(error))} (set {DEBUG_VARIABLE}=1 for the traceback)")
         return EXIT_ERROR
 
@@ -132,7 +132,7 @@ def _in_own_words(error: InputError) -> InputError:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"duikou {duikou.__version__}")
+        say(f"duikou {duikou.__version__}")
         raise typer.Exit
 
 

@@ -33,7 +33,7 @@ def read_plan(path: Path) -> list[FaceChoice]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         entries = _csv(text) if path.suffix.lower() == ".csv" else json.loads(text)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}", field="--plan") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} must hold a list with one entry for each face", field="--plan")

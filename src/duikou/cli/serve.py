@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from duikou.cli.terminal import AsJson, read_settings, server_packages, warn
+from duikou.cli.terminal import AsJson, read_settings, say, server_packages, warn
 from duikou.net.reach import local_url, reachable_urls
 from duikou.tasks.states import Queue
 
@@ -122,4 +122,4 @@ def _seen_by_others(url: str, settings: Settings) -> list[str]:
 
 def _ready(sentence: str, as_json: bool, **more: str | None) -> None:
     told = {name: value for name, value in more.items() if value is not None}
-    typer.echo(json.dumps({"event": "ready", **told}) if as_json else sentence)
+    say(json.dumps({"event": "ready", **told}) if as_json else sentence)

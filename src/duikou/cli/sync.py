@@ -17,7 +17,17 @@ from duikou.cli.faces import face_as_json
 from duikou.cli.files import default_output, named, video_of
 from duikou.cli.order import Order
 from duikou.cli.plan import place_of, read_plan
-from duikou.cli.terminal import AsJson, Quiet, print_json, read_settings, require_file, show_progress, silence, warn
+from duikou.cli.terminal import (
+    AsJson,
+    Quiet,
+    print_json,
+    print_path,
+    read_settings,
+    require_file,
+    show_progress,
+    silence,
+    warn,
+)
 from duikou.cli.times import parse_interval, parse_time, parse_trim
 from duikou.errors import InputError
 from duikou.media.scope import OriginalScope
@@ -175,9 +185,9 @@ def sync(
     if as_json:
         print_json(_as_json(done))
         return
-    typer.echo(done.result.video)
+    print_path(done.result.video)
     if done.result.watermark is not None:
-        typer.echo(done.result.watermark)
+        print_path(done.result.watermark)
 
 
 def _note(sentence: str) -> None:

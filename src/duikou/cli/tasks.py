@@ -19,6 +19,7 @@ from duikou.cli.terminal import (
     print_json,
     print_table,
     read_settings,
+    say,
     server_packages,
 )
 from duikou.errors import InputError, NotFoundError
@@ -69,7 +70,7 @@ def show_all(
         return
     print_table([_row(task) for task in found], HEADER)
     if len(found) == limit:
-        typer.echo(f"these are the newest {limit}; --limit shows more", err=True)
+        say(f"these are the newest {limit}; --limit shows more", err=True)
 
 
 @tasks_app.command("show")
@@ -84,7 +85,7 @@ def show(task: TaskId, data: Data = None, as_json: AsJson = False) -> None:
         return
     print_table([(name, _text(value)) for name, value in shown.items()])
     if attempts:
-        typer.echo()
+        say("")
         print_table([tuple(map(str, one.values())) for one in attempts], tuple(attempts[0]))
 
 
@@ -117,7 +118,7 @@ def _changed(task: str, status: TaskStatus, as_json: bool) -> None:
     if as_json:
         print_json({"id": task, "status": status})
     else:
-        typer.echo(f"{status}: {task}")
+        say(f"{status}: {task}")
 
 
 @dataclass(frozen=True)

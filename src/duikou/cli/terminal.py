@@ -16,6 +16,7 @@ import typer
 
 from duikou.cli import usage
 from duikou.errors import InputError
+from duikou.printable import printable
 from duikou.progress import silent
 
 if TYPE_CHECKING:
@@ -36,10 +37,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show neither progress nor notes, only errors.")]
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines of text. Whatever names and answers of others hold, it neither acts on a terminal nor fails."""
+    typer.echo(printable(text, keep="\n"), err=err)
+
+
+def print_path(path: Path) -> None:
+    """Print a path: as it is where a program reads it, so that it can be opened."""
+    if sys.stdout.isatty():
+        say(printable(str(path)))
+    else:
+        typer.echo(os.fsencode(path))
+
+
 def warn(sentences: Iterable[str], heading: str = "warning: ") -> None:
     """Print sentences on standard error, each on a line of its own."""
     for sentence in sentences:
-        typer.echo(f"{heading}{sentence}", err=True)
+        say(printable(f"{heading}{sentence}"), err=True)
 
 
 def silence(sentence: str) -> None:
@@ -48,7 +62,7 @@ def silence(sentence: str) -> None:
 
 def complain(sentence: str) -> None:
     """Print one sentence on standard error."""
-    typer.echo(f"duikou: {sentence}", err=True)
+    say(printable(f"duikou: {sentence}"), err=True)
 
 
 def require_file(path: Path, field: str) -> None:
@@ -59,7 +73,7 @@ def require_file(path: Path, field: str) -> None:
 
 def print_json(value: object) -> None:
     """Print a value as indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    say(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
@@ -71,9 +85,9 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
     table = Table(box=None, pad_edge=False, show_header=bool(header))
     for place, name in enumerate(header or ("",) * max(map(len, rows), default=0)):
         # Long ids and addresses go on below: nothing is cut off. The first column names the row, so it stays whole.
-        table.add_column(name, overflow="fold", no_wrap=not place)
+        table.add_column(printable(name), overflow="fold", no_wrap=not place)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console = Console(markup=False)
     if not sys.stdout.isatty():
         longest = console.measure(table, options=console.options.update(width=MAX_WIDTH)).maximum
@@ -95,6 +109,7 @@ def show_progress(title: str, console: Console | None = None, *, quiet: bool = F
     if quiet:
         yield silent
         return
+    title = printable(title)
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

@@ -6,8 +6,6 @@ import re
 from difflib import get_close_matches
 from typing import Any, Final
 
-import typer
-
 _CHOICE: Final = re.compile(r"'(.*)' is not one of (.*)\.")
 _REASONS: Final = (
     (re.compile(r".*valid integer.*"), "a whole number is needed"),
@@ -67,8 +65,3 @@ def _joined(*parts: str) -> str:
 def is_help(error: Any) -> bool:
     """Whether the error is that a group was called without a command, whose text is its help."""
     return error.ctx is not None and error.message == error.ctx.get_help()
-
-
-def show(error: Any) -> None:
-    """Print the help that an error holds."""
-    typer.echo(error.message, err=True)

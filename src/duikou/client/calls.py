@@ -185,7 +185,10 @@ class Calls:
             poll_s = min(poll_s * POLL_GROWTH, MAX_POLL_S)
 
     def events(self, task: Task | str) -> Plan[None]:
-        """See `Duikou.events`. Every connection begins with the task as it is, so a broken one is just made again."""
+        """See `Duikou.events`. Every connection begins with the task as it is, so a broken one is just made again.
+
+        While the server refuses one more stream, the task is queried in its place.
+        """
         request = self._request("GET", _task_path(task, "/events"), {"Accept": "text/event-stream"})
         last: Task | None = None
         failures = 0
@@ -205,6 +208,13 @@ class Calls:
                 raise ConnectionFailedError(f"{request.name}: the events end before the task does.", sent=True)
             except (ApiError, ConnectionFailedError) as error:
                 failures += 1
+                if isinstance(error, ApiError) and error.status == 429:
+                    now = yield from self.get(task)
+                    if now != last:
+                        yield Emit(now)
+                    if now.finished:
+                        return
+                    last, failures = now, 1  # the server is there
                 yield from self.pause(request, failures, error)
 
     # Parts of calls

@@ -49,7 +49,7 @@ def _translated(name: str) -> Iterator[None]:
     except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError) as error:
         sent = not isinstance(error, httpx.ConnectError)
         raise ConnectionFailedError(f"{name}: the connection fails: {error or 'it is broken'}.", sent=sent) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last of a host that is none
         raise ProtocolError(f"{name}: {error}.") from error
 
 

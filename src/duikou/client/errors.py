@@ -75,7 +75,10 @@ class UnsupportedError(ApiError):
 
 
 class RateLimitError(ApiError):
-    """Too many calls (1302) or tasks (1303), or the account's means are used up (1100 to 1102, 1304); status 429."""
+    """Too many calls (1302), tasks or uploads (1303), or the account's means are used up (1100 to 1102, 1304).
+
+    Status 429.
+    """
 
 
 class ServerError(ApiError):

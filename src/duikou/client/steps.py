@@ -6,11 +6,11 @@ blocking or for asynchronous code, takes the steps (https://sans-io.readthedocs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -34,8 +34,7 @@ class Request:
     @property
     def name(self) -> str:
         """What errors and log lines call it: without the query, which may hold a signature."""
-        parts = urlsplit(self.url)
-        return f"{self.method} {parts.scheme}://{parts.netloc}{parts.path}"
+        return f"{self.method} {re.split('[?#]', self.url, maxsplit=1)[0]}"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,11 @@ media = sa.Table(
     sa.Column("duration_ms", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("used_at", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("media_expiry", "kind", "expires_at"),
     sa.Index("media_key", "key"),
+    sa.Index("media_account", "account", "created_at", "size"),
+    sa.Index("media_unused", "used_at", "account", "created_at", "size"),
 )
 sessions = sa.Table(
     "sessions",
@@ -33,6 +36,7 @@ sessions = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("digest", sa.String(64), nullable=False, server_default=""),
     sa.Column("analyser", sa.String(64), nullable=False, server_default=""),
+    sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("sessions_analysis", "account", "digest"),
 )
 tasks = sa.Table(
@@ -74,6 +78,7 @@ tasks = sa.Table(
     sa.Column("former_external_id", sa.String(256)),
     sa.Column("digest", sa.String(64), nullable=False, server_default=""),
     sa.Column("callers", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("account", "external_id"),
     sa.Index("tasks_queue", "queue", "status", "turn", "id"),
     sa.Index("tasks_turn", "queue", "turn"),
@@ -121,6 +126,10 @@ callbacks = sa.Table(
     sa.Column("task", sa.JSON, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("not_before", sa.BigInteger, nullable=False, index=True),
+    sa.Column("account", sa.String(64), nullable=False, server_default=""),
+    sa.Column("receiver", sa.String(262), nullable=False, server_default=""),
+    sa.Index("callbacks_account", "account", "not_before"),
+    sa.Index("callbacks_receiver", "account", "receiver", "not_before", "number"),
 )
 secrets = sa.Table(
     "secrets",

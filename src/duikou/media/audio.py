@@ -112,7 +112,7 @@ def read_audio(
         stream = demux.audio_stream(file, field=field)
         if stream is None:
             raise MediaError("the file has no audio.", field=field)
-        packets = sound_packets(file, stream, container, field=field)
+        packets = sound_packets(file, stream, field=field)
         zero_s = None if container in ELEMENTARY else clock.sound
         span = audible(packets, stream, zero_s, until_s=until_s)
     if span is None:
@@ -123,7 +123,7 @@ def read_audio(
         if container == "mp3":
             # Headers often count frames wrongly, and FFmpeg would drop samples where they say that the file ends.
             stream.codec_context.flags2 |= Flags2.skip_manual
-        pieces = _pieces(sound_packets(file, stream, container, field=field), stream, field=field)
+        pieces = _pieces(sound_packets(file, stream, field=field), stream, field=field)
         found = _collect(_mended(pieces), span, start_ms, end_ms, field=field)
     return found.converted(rate=rate, channels=channels)
 

@@ -10,7 +10,7 @@ import errno
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,8 +26,9 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import IntArray
 from duikou.errors import MediaError
-from duikou.media import iso, limits, riff, sniff
+from duikou.media import iso, limits, png, riff, sniff, tags
 from duikou.media.clock import Clock, Span
+from duikou.media.seen import Part, Seen
 from duikou.timebase import pts_to_ms
 
 VIDEO_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "av1", "libdav1d", "vp9", "prores", "mjpeg"})
@@ -127,16 +128,23 @@ def opened(path: Path, *, field: str, formats: Sequence[str] = sniff.FORMATS) ->
     name = content.container
     assert name is not None
     demuxer = sniff.DEMUXERS[name]
-    if demuxer == "mov":
-        iso.check(path, field=field)
-    with _readable(path, demuxer, _DECODER_OPTIONS, field=field, start=content.start) as file:
+    parts: list[Part] | None = None
+    match demuxer:
+        case "mov":
+            iso.check(path, field=field)
+        case "wav":
+            parts = riff.parts(path, content.start, field=field)
+        case _:
+            parts = tags.parts(path, content.start, name, field=field)
+    with _readable(path, demuxer, _DECODER_OPTIONS, field=field, parts=parts) as file:
         yield file, name
 
 
 @contextmanager
 def opened_photo(path: Path, kind: str, *, field: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The open file of a photo and its one stream. kind: see `sniff.photo`. Raises `MediaError` that names `field`."""
-    with _readable(path, sniff.PHOTO_DEMUXERS[kind], _PHOTO_OPTIONS, field=field) as file:
+    parts = png.parts(path, field=field) if kind == "png" else None
+    with _readable(path, sniff.PHOTO_DEMUXERS[kind], _PHOTO_OPTIONS, field=field, parts=parts) as file:
         stream = file.streams.video[0]
         context = stream.codec_context
         if context.name not in PHOTO_CODECS:
@@ -150,12 +158,17 @@ def opened_photo(path: Path, kind: str, *, field: str) -> Iterator[tuple[InputCo
 
 @contextmanager
 def _readable(
-    path: Path, demuxer: str, options: dict[str, str], *, field: str, start: int = 0
+    path: Path, demuxer: str, options: dict[str, str], *, field: str, parts: Sequence[Part] | None
 ) -> Iterator[InputContainer]:
-    """The open file, its number of streams checked. options: of its decoders. start: where the content begins."""
+    """The open file, its number of streams checked. options: of its decoders. parts: what FFmpeg sees, if not all."""
     limits.limit_allocations()
     try:
-        with _opened(path, demuxer, options, field=field, start=start) as file:
+        with ExitStack() as stack:
+            # Without "file:", FFmpeg would parse a name like a URL as one.
+            source = f"file:{Path(path).absolute()}" if parts is None else stack.enter_context(Seen(path, parts))
+            # FFmpeg moves a track to where its edit list starts, and takes no edit's end.
+            endless = {"advanced_editlist": "0"} if demuxer == "mov" and iso.edits(path).endless else {}
+            file = stack.enter_context(_opened(source, demuxer, options, endless, field=field))
             limits.check_streams(len(file.streams), field=field)
             yield file
     except av.FFmpegError as error:
@@ -166,21 +179,22 @@ def _readable(
         raise MediaError(f"the file {what}.", field=field) from error
 
 
-def _opened(path: Path, demuxer: str, options: dict[str, str], *, field: str, start: int) -> InputContainer:
+def _opened(
+    source: str | Seen, demuxer: str, options: dict[str, str], more: Mapping[str, str], *, field: str
+) -> InputContainer:
+    """The open file. more: options of its demuxer."""
     began = time.monotonic()
     try:
         file = av.open(
-            f"file:{Path(path).absolute()}",  # without "file:", FFmpeg would parse a name like a URL as one
+            source,
+            "r",
             format=demuxer,
             options=options,
             container_options={
                 "format_whitelist": demuxer,
                 "protocol_whitelist": "file",
                 "max_streams": str(2 * limits.MAX_STREAMS),  # up to here the error states the number
-                "skip_initial_bytes": str(start),
-                **({"ignore_length": "1"} if demuxer == "wav" and riff.is_cut_short(path, start) else {}),
-                # FFmpeg then moves the track to where its edit list starts, and takes no edit's end.
-                **({"advanced_editlist": "0"} if demuxer == "mov" and iso.edits(path).endless else {}),
+                **more,
             },
             metadata_errors="replace",
             timeout=(limits.OPEN_S, None),

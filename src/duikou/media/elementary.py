@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from mmap import mmap
 from typing import Final, NamedTuple
+
+from duikou.media.limits import MAX_PACKETS
 
 SURE: Final = 4
 """Consecutive frames that cannot be chance: each header fixes the place and about 20 bits of the next one."""
@@ -26,6 +29,9 @@ _RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (1
 _AAC_RATE_INDEXES: Final = 13  # ISO 14496-3, table 1.18: 13 known sampling frequencies
 _ADTS_HEADER, _LOAS_HEADER = 7, 3  # bytes
 _LEAST_FREE, _MOST_FREE = 24, 4_096  # bytes of a frame whose header does not state its bit rate
+_ID3: Final = re.compile(rb"ID3[^\xff]{2}.[\0-\x7f]{4}", re.DOTALL)
+_ID3_HEADER, _ID3_FOOTER = 10, 0x10  # bytes; flag of a tag that repeats its header at its end
+_ADTS_SYNC: Final = re.compile(rb"\xff[\xf0-\xff]")
 _SYNC: Final = re.compile(rb"(?=\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\xef]|\xff[\xf0\xf1\xf8\xf9]|\x56[\xe0-\xff])")
 
 
@@ -83,6 +89,38 @@ def find(data: bytes, most: int) -> Found | None:
         if kind is not None:
             return Found(kind, place.start())
     return None
+
+
+def without_tags(data: mmap, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The places of AAC in ADTS frames without the ID3 tags between them, from one offset to another.
+
+    It goes from frame to frame as FFmpeg does (`adts_aac_read_packet`), since frames hold the letters by chance.
+    """
+    tag = data.find(b"ID3", start, end)
+    at = shown = start
+    for _ in range(MAX_PACKETS):
+        if tag < 0 or at + _ID3_HEADER > end:
+            break
+        if data[at] == 0xFF and data[at + 1] & 0xF0 == 0xF0:
+            size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+            if size < _ADTS_HEADER:
+                break
+            at += size
+        elif _ID3.match(data, at):
+            yield shown, at
+            six, seven, eight, nine = data[at + 6 : at + _ID3_HEADER]
+            size = six << 21 | seven << 14 | eight << 7 | nine
+            at += size + _ID3_HEADER * (2 if data[at + 5] & _ID3_FOOTER else 1)
+            shown = at = min(at, end)
+            tag = data.find(b"ID3", at, end)
+        else:
+            sync = _ADTS_SYNC.search(data, at + _ID3_HEADER, end)
+            if sync is None:
+                break
+            at = sync.start()
+        if tag < at:
+            tag = data.find(b"ID3", at, end)
+    yield shown, end
 
 
 def is_free_format(data: bytes) -> bool:

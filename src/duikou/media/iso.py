@@ -1,16 +1,19 @@
 """Reads the index of an mp4 or mov by itself, where FFmpeg must not or does not tell.
 
-`check` refuses indexes that would keep FFmpeg busy for hours. FFmpeg accepts each type of box in any place, so it
-searches for boxes by type and not by their path. `edits` tells when edit lists end: FFmpeg mixes this with what
-headers declare.
+`check` refuses indexes that would keep FFmpeg busy for hours: it compares each of some boxes with all those before it.
+FFmpeg accepts each type of box in any place, so `check` searches for boxes by type and not by their path. `edits` tells
+when edit lists end: FFmpeg mixes this with what headers declare.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -20,20 +23,49 @@ from duikou.units import MIB
 MAX_INDEX_BYTES: Final = 64 * MIB  # all but the media data; a million frames and their audio take about 30 MB
 MAX_TRACK_ID: Final = (1 << 31) - 1  # FFmpeg reads larger ones as negative and counts up to them in each fragment
 MAX_KEYS: Final = 1_000  # of metadata; cameras write up to 30, and FFmpeg compares each with all earlier ones
+MAX_EDITS: Final = 1_000  # of one track; FFmpeg goes through the frames again for each
+MAX_BOXES: Final = 100_000  # at the top level; two per fragment: more than a day in fragments of two seconds
 _MEDIA: Final = frozenset({b"mdat", b"free", b"skip", b"uuid"})  # types of boxes that are skipped
+_HIDDEN: Final = frozenset({b"mvhd", b"cmov"})  # a box "free" that begins with one of them is an index to FFmpeg
+_TAGS: Final = (b"udta", b"ilst")  # types of boxes each of whose boxes is metadata
+_MOST_PACKED: Final = 8
+_FEW: Final = (
+    (b"pssh", "boxes of copy protection", 64),
+    (b"trex", "defaults for fragments", 128),
+    (b"cmvd", "packed indexes", _MOST_PACKED),
+    (b"tkhd", "tracks", 1_000),
+    (b"elst", "lists of edits", 1_000),
+    (b"keys", "lists of metadata keys", 1_000),
+)
+"""Types of boxes that cost more the more there are, what to call them, and how many are accepted."""
 _DOLBY: Final = (b"dvcC", b"dvvC", b"dvwC")
 _DOLBY_BYTES: Final = 32  # of such a box
-_MAX_BOXES: Final = 100_000  # two per fragment: more than a day in fragments of two seconds
 
 
 def check(path: Path, *, field: str) -> None:
     """Check the index of an mp4 or mov. Raises `MediaError` that names `field`."""
     with Path(path).open("rb") as file:
         index = b"".join(_index(file, field=field))
+    index += _unpacked(index, field=field)
+    for kind, what, most in _FEW:
+        if (count := index.count(kind)) > most:
+            raise MediaError(f"the file has {count} {what}; at most {most} are accepted.", field=field)
+    _check_tracks(index, field=field)
+    _check_tags(index, field=field)
+
+
+def _check_tracks(index: bytes, *, field: str) -> None:
     for at in _positions(index, b"tkhd"):
         track = _number(index, at + (24 if index[at + 4 : at + 5] == b"\1" else 16))
         if track > MAX_TRACK_ID:
             raise MediaError(f"the file has track number {track}; at most {MAX_TRACK_ID} is accepted.", field=field)
+    for at in _positions(index, b"elst"):
+        edits = (_end(index, at) - at - 12) // (20 if index[at + 4 : at + 5] == b"\1" else 12)
+        if edits > MAX_EDITS:  # whatever the box says of their number
+            raise MediaError(f"a track of the file has {edits} edits; at most {MAX_EDITS} are accepted.", field=field)
+
+
+def _check_tags(index: bytes, *, field: str) -> None:
     keys = index.count(b"----")
     for at in _positions(index, b"keys"):
         count = _number(index, at + 8)
@@ -41,6 +73,48 @@ def check(path: Path, *, field: str) -> None:
             keys = max(keys, count)
     if keys > MAX_KEYS:
         raise MediaError(f"the file has {keys} metadata keys; at most {MAX_KEYS} are accepted.", field=field)
+    if _tags(index) > MAX_KEYS:
+        raise MediaError(f"the file has more than {MAX_KEYS} pieces of metadata.", field=field)
+
+
+def _unpacked(index: bytes, *, field: str) -> bytes:
+    """The packed indexes in an index, unpacked, as FFmpeg reads them: QuickTime wrote such (File Format, "cmov")."""
+    found, rest = b"", index
+    while rest and found.count(b"cmvd") < _MOST_PACKED:
+        parts = []
+        for at in islice(_positions(rest, b"cmvd"), _MOST_PACKED):
+            with suppress(zlib.error):
+                parts.append(zlib.decompressobj().decompress(memoryview(rest)[at + 8 :], MAX_INDEX_BYTES))
+                _check_bytes(sum(map(len, (index, found, *parts))), field=field)
+        rest = b"".join(parts)
+        found += rest
+    return found
+
+
+def _tags(index: bytes) -> int:
+    """How many boxes of metadata there are, and in them; stops where that is more than `MAX_KEYS`."""
+    count = 0
+    for kind in _TAGS:
+        for at in _positions(index, kind):
+            count += 1
+            if count > MAX_KEYS:
+                return count
+            end, child = _end(index, at), at + 4
+            while child + 8 <= end and count <= MAX_KEYS:
+                count += 1
+                behind = _end(index, child + 4)
+                if behind < child + 8:
+                    break
+                child = behind
+    return count
+
+
+def _end(index: bytes, at: int) -> int:
+    """The end of the box whose type stands at an offset; like FFmpeg, it cuts a box that is too long."""
+    size = _number(index, at - 4)
+    if size == 1:
+        size = int.from_bytes(index[at + 4 : at + 12], "big")
+    return min(at - 4 + size if size else len(index), len(index))
 
 
 @dataclass(frozen=True)
@@ -148,7 +222,7 @@ def dolby_vision(path: Path, *, field: str) -> tuple[int, int] | None:
 def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
     """Start, type and declared end of the top-level boxes, up to the first with an invalid size."""
     at = 0
-    for _ in range(_MAX_BOXES):
+    for _ in range(MAX_BOXES + 1):
         file.seek(at)
         head = file.read(16)
         if len(head) < 8:
@@ -167,14 +241,26 @@ def _index(file: BinaryIO, *, field: str) -> Iterator[bytes]:
     """The top-level boxes that are not media data, up to the first with an invalid size."""
     size = Path(file.name).stat().st_size
     total = 0
-    for at, kind, declared in _boxes(file, size):
+    for count, (at, kind, declared) in enumerate(_boxes(file, size)):
+        if count >= MAX_BOXES:
+            raise MediaError(f"the file has more than {MAX_BOXES} boxes.", field=field)
         end = min(declared, size)
-        if kind not in _MEDIA:
+        if kind not in _MEDIA or (kind == b"free" and _inner(file, at) in _HIDDEN):
             total += end - at
-            if total > MAX_INDEX_BYTES:
-                raise MediaError(f"the index of the file is larger than {MAX_INDEX_BYTES // MIB} MiB.", field=field)
+            _check_bytes(total, field=field)
             file.seek(at)
             yield file.read(end - at)
+
+
+def _inner(file: BinaryIO, at: int) -> bytes:
+    """Type of the first box in the box at an offset."""
+    file.seek(at + 12)
+    return file.read(4)
+
+
+def _check_bytes(count: int, *, field: str) -> None:
+    if count > MAX_INDEX_BYTES:
+        raise MediaError(f"the index of the file is larger than {MAX_INDEX_BYTES // MIB} MiB.", field=field)
 
 
 def _positions(index: bytes, kind: bytes) -> Iterator[int]:

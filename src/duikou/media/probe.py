@@ -15,15 +15,13 @@ from av.packet import Packet
 
 from duikou.bounds import AtMost, Text, Whole
 from duikou.errors import MediaError
-from duikou.media import demux, limits, sniff, tags
+from duikou.media import demux, limits, sniff
 from duikou.media.clock import Clock
 from duikou.media.losses import Loss
 from duikou.timebase import Milliseconds, Rate, round_half_up, samples_to_ms
 
 ELEMENTARY: Final = frozenset({"mp3", "wav", "aac"})
 """Containers without a timeline: time 0 is the first audible sample."""
-TAGGED: Final = frozenset({"mp3", "aac"})
-"""Containers whose sound may be followed by tags that FFmpeg takes for sound."""
 _MOVIE_TICK_S: Final = Fraction(1, 1000)  # edit lists usually count in ms, rounded down
 _LONGEST: Final = 4  # times the longest packet before it: few encoders vary the length, and those by less
 
@@ -88,7 +86,7 @@ def audio_info(path: Path, clock: Clock, *, field: str) -> AudioInfo | None:
         assert stream is not None
         context = stream.codec_context
         zero_s = None if container in ELEMENTARY else clock.sound
-        span = audible(sound_packets(file, stream, container, field=field), stream, zero_s)
+        span = audible(sound_packets(file, stream, field=field), stream, zero_s)
         if span is None:
             return None
         duration = samples_to_ms(span.samples(context.sample_rate), context.sample_rate)
@@ -113,17 +111,12 @@ class AudibleSpan:
         return round_half_up((self.end_s - self.zero_s) * rate)
 
 
-def sound_packets(
-    file: InputContainer, stream: AudioStream, container: str, *, field: str
-) -> Iterator[Packet[AudioStream]]:
+def sound_packets(file: InputContainer, stream: AudioStream, *, field: str) -> Iterator[Packet[AudioStream]]:
     """The packets of an audio track, and the empty one that ends it. Leaves `file` at its end."""
-    path = Path(file.name.removeprefix("file:"))
-    end = tags.content_end(path) if container in TAGGED else None
     demux.select_stream(file, stream)
     for count, packet in enumerate(file.demux(stream)):
         limits.check_packets(count, field=field)
-        if end is None or packet.pos is None or packet.pos < end:
-            yield packet
+        yield packet
 
 
 def audible(

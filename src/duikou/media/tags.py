@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from duikou.errors import MediaError
 from duikou.media import elementary
+from duikou.media.seen import Part
 from duikou.units import MIB
 
-_MAX_TAGS: Final = 64  # one after another; editors that do not see the last one's tag leave two or three
+MAX_TAGS: Final = 64  # one after another; editors that do not see the last one's tag leave two or three
 _MAX_FRAMES: Final = 1_000  # in one ID3 tag; each of a thousand comments is a frame of its own
 _MAX_PADDING: Final = MIB  # bytes of zeros between tags and content
 _BLOCK: Final = 4_096  # bytes that are read at a time to find the end of zeros
@@ -27,7 +30,7 @@ _FRAME_ID: Final = re.compile(rb"[A-Z][A-Z0-9]{2,3}")
 def content_start(file: BinaryIO) -> int:
     """Offset of the first byte behind the tags at the start of a file, and behind zeros that follow them."""
     at = 0
-    for _ in range(_MAX_TAGS):
+    for _ in range(MAX_TAGS):
         behind = _behind_tag(file, at)
         if behind == at:
             break
@@ -35,16 +38,29 @@ def content_start(file: BinaryIO) -> int:
     return _behind_zeros(file, at)
 
 
-def content_end(path: Path) -> int:
-    """Offset of the tags at the end of a file, or its size: FFmpeg finds frames of sound in the pictures of tags."""
+def parts(path: Path, start: int, container: str, *, field: str) -> list[Part]:
+    """What FFmpeg is to see of sound without a container: its frames. start: offset of the first one.
+
+    Behind them FFmpeg would read tags, and find frames in their pictures. Between those of AAC it reads ID3 tags.
+    Raises `MediaError` that names `field` where far too many tags follow the sound.
+    """
     with Path(path).open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        for _ in range(_MAX_TAGS):
-            before = _before_tag(file, end)
-            if not 0 < before < end:
-                break
-            end = before
-        return end
+        end = _content_end(file, field=field)
+        if container != "aac" or end <= start:
+            return [(start, end)]
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return list(elementary.without_tags(data, start, end))
+
+
+def _content_end(file: BinaryIO, *, field: str) -> int:
+    """Offset of the tags at the end of a file, or its size."""
+    end = file.seek(0, os.SEEK_END)
+    for _ in range(MAX_TAGS):
+        before = _before_tag(file, end)
+        if not 0 < before < end:
+            return end
+        end = before
+    raise MediaError(f"at least {MAX_TAGS} tags follow the sound; fewer are accepted.", field=field)
 
 
 def _before_tag(file: BinaryIO, end: int) -> int:
@@ -53,7 +69,8 @@ def _before_tag(file: BinaryIO, end: int) -> int:
     if last[:3] == b"TAG" and len(last) == _ID3V1:
         return end - _ID3V1
     if last[-_APE:-24] == b"APETAGEX":
-        return end - int.from_bytes(last[-20:-16], "little") - (_APE if last[-9] & 0x80 else 0)
+        before = end - int.from_bytes(last[-20:-16], "little") - (_APE if last[-9] & 0x80 else 0)
+        return before if 0 < before < end else end - _APE
     if last[-9:] == b"LYRICS200" and last[-15:-9].isdigit():
         return end - int(last[-15:-9]) - len("000000LYRICS200")
     if last[-_ID3:-7] == b"3DI":

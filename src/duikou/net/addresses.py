@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ _NEVER_PUBLIC: Final = (
     ip_network("2001:20::/28"),  # RFC 7343: ORCHIDv2, identifiers and no addresses
     ip_network("3fff::/20"),  # RFC 9637: documentation; newer than Python's own list
 )
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV)  # of bind and socket
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
@@ -139,15 +141,22 @@ def _is_in(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def _is_here(address: Address | str) -> bool:
-    """Whether an address belongs to this machine: only those can be bound."""
+    """Whether an address belongs to this machine, at this moment: only those can be bound."""
     return any(_can_bind(one) for one in {_plain(address), *_embedded(_plain(address))})
 
 
 def _can_bind(address: Address) -> bool:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    """Whether this machine has the address; a link-local one on any interface, whatever zone a URL named."""
+    if address.version == 4:
+        return _binds(socket.AF_INET, (str(address), 0))
+    zones = [index for index, _ in socket.if_nameindex()] if address.is_link_local else [0]
+    return any(_binds(socket.AF_INET6, (str(address), 0, 0, zone)) for zone in zones)
+
+
+def _binds(family: socket.AddressFamily, where: tuple[str | int, ...]) -> bool:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
-    except OSError:
-        return False
+            probe.bind(where)
+    except OSError as error:
+        return error.errno not in _NOT_HERE  # without a free descriptor, say, nobody knows
     return True

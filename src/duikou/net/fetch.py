@@ -1,7 +1,8 @@
 """Fetches a caller's URL without giving the caller access to the server's network (server-side request forgery).
 
 Each address is checked when its socket is opened. So DNS rebinding, redirects and names with several addresses make no
-difference (OWASP SSRF prevention cheat sheet).
+difference (OWASP SSRF prevention cheat sheet). All of it happens in a loop of its own, and what a host may send around
+its content is metered: a host that means harm keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -23,7 +25,9 @@ from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
 from duikou.errors import FetchError, StorageError
+from duikou.net import own_loop
 from duikou.net.addresses import Address, AddressPolicy, is_disguised
+from duikou.net.meter import Meter, MeteredSocket
 
 MAX_REDIRECTS: Final = 5
 MAX_URL_CHARACTERS: Final = 4096  # presigned storage URLs reach about 2,000
@@ -41,24 +45,54 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
-async def fetch(
-    url: str, to: Path, *, max_bytes: int, timeout_s: float, policy: AddressPolicy = PUBLIC, field: str = "url"
+def _ignore(size: int) -> None:
+    pass
+
+
+async def fetch(  # noqa: PLR0913 - all but two are named
+    url: str,
+    to: Path,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    policy: AddressPolicy = PUBLIC,
+    field: str = "url",
+    arrived: Callable[[int], None] = _ignore,
 ) -> Path:
     """Download `url` to the file `to`, which appears only when it is complete. Returns `to`.
 
     Only http and https, without user or password; at most 5 redirects, each checked like the first URL; no
     decompression; no proxies from the environment. Limits: `max_bytes` of content, `timeout_s` in all, 10 s to connect,
-    15 s without a byte, 4 kB/s on average over 10 s.
+    15 s without a byte, 4 kB/s on average over 10 s, no more bytes around the content than `Meter` allows.
     Raises `FetchError` that names `field`. Unknown names, refused addresses and dead hosts have the same text, so that
     nobody can map the server's network. `StorageError` where `to` cannot be written.
+    arrived: is told the number of bytes of each piece before it is written; what it raises ends the transfer.
     """
     part = to.with_name(f".{to.name}.{uuid.uuid4().hex}.part")
+    return await own_loop.run(_fetch(url, to, _Download(part, max_bytes, policy, field, arrived), timeout_s))
+
+
+@dataclass(frozen=True)
+class _Download:
+    """The file `part` that a content goes to, and what limits it; see `fetch`."""
+
+    part: Path
+    max_bytes: int
+    policy: AddressPolicy
+    field: str
+    arrived: Callable[[int], None]
+
+
+async def _fetch(url: str, to: Path, wanted: _Download, timeout_s: float) -> Path:
+    part, field = wanted.part, wanted.field
     try:
         async with asyncio.timeout(timeout_s):
-            await _download(_checked(url, field), part, max_bytes=max_bytes, policy=policy, field=field)
+            await _download(_checked(url, field), wanted)
         part.replace(to)
     except TimeoutError as error:
         raise FetchError(f"the file was not here within {timeout_s:g} s.", field=field) from error
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"{to.name} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -73,13 +107,17 @@ async def post(
 
     The response's body is not read, and no redirect is followed. Raises `FetchError`.
     """
-    field = "callback_url"
+    return await own_loop.run(_post(url, body, headers, timeout_s=timeout_s, policy=policy))
+
+
+async def _post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, policy: AddressPolicy) -> int:
+    field, meter = "callback_url", Meter()
     try:
         async with (
             asyncio.timeout(timeout_s),
-            _session(policy) as session,
+            _session(policy, meter) as session,
             _outcome(
-                session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), field
+                session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), meter, field
             ) as answer,
         ):
             return answer.status
@@ -126,40 +164,42 @@ def _checked(url: str | URL, field: str) -> URL:
         raise FetchError(f"the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
     try:
         parsed = URL(url)
-        port = parsed.port
-    except ValueError as error:
+        host, port = parsed.host, parsed.port  # decoded at first use: a host of other scripts, or what claims to be one
+    except Exception as error:  # yarl raises more than ValueError, such as an IndexError
         raise FetchError("this is not a URL.", field=field) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise FetchError("only http and https URLs are taken.", field=field)
     if parsed.user is not None or parsed.password is not None:
         raise FetchError("the URL must not hold a user or a password.", field=field)
     if port == 0:
         raise FetchError("port 0 cannot be reached.", field=field)
-    if is_disguised(parsed.host):
+    if is_disguised(host):
         raise _unreachable(field)
     return parsed
 
 
-async def _download(url: URL, part: Path, *, max_bytes: int, policy: AddressPolicy, field: str) -> None:
-    async with _session(policy) as session:
+async def _download(url: URL, wanted: _Download) -> None:
+    meter, field = Meter(), wanted.field
+    async with _session(wanted.policy, meter) as session:
         for _ in range(MAX_REDIRECTS + 1):
-            async with _outcome(session.get(url, allow_redirects=False), field) as answer:
+            meter.expect_head()
+            async with _outcome(session.get(url, allow_redirects=False), meter, field) as answer:
                 if answer.status in _REDIRECTS:
                     url = _target(answer, url, field)
                     continue
-                _check_answer(answer, max_bytes, field)
-                await _save(answer, part, max_bytes, field)
+                _check_answer(answer, wanted.max_bytes, field)
+                await _save(answer, wanted, meter)
                 return
     raise FetchError(f"the URL redirects more than {MAX_REDIRECTS} times.", field=field)
 
 
 @asynccontextmanager
-async def _session(policy: AddressPolicy) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(policy: AddressPolicy, meter: Meter) -> AsyncIterator[aiohttp.ClientSession]:
     def checked_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = info
         if not policy.allows(str(where[0]), int(where[1])):
             raise PermissionError("address refused")
-        return socket.socket(family=family, type=kind, proto=protocol)
+        return MeteredSocket(meter, family=family, type=kind, proto=protocol)
 
     # It resolves in the event loop and can be cancelled at once: names that never answer hold no thread.
     resolver = AsyncResolver(nameservers=policy.nameservers or None, timeout=DNS_TIMEOUT_S, tries=DNS_TRIES)
@@ -172,6 +212,7 @@ async def _session(policy: AddressPolicy) -> AsyncIterator[aiohttp.ClientSession
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": "duikou"},
+            read_bufsize=_CHUNK_BYTES,
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S),
         ) as session:
             yield session
@@ -181,7 +222,7 @@ async def _session(policy: AddressPolicy) -> AsyncIterator[aiohttp.ClientSession
 
 @asynccontextmanager
 async def _outcome(
-    request: AbstractAsyncContextManager[aiohttp.ClientResponse], field: str
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], meter: Meter, field: str
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The response to one request, its body not yet read. Errors of the request become `FetchError`."""
     try:
@@ -192,8 +233,10 @@ async def _outcome(
     except aiohttp.SocketTimeoutError as error:
         raise FetchError(f"the host did not answer or sent nothing for {IDLE_TIMEOUT_S} s.", field=field) from error
     except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, UnicodeError) as error:
-        raise _unreachable(field) from error
+        raise (_too_much_around(field) if meter.spent else _unreachable(field)) from error
     except aiohttp.ClientError as error:
+        if meter.spent:
+            raise _too_much_around(field) from error
         raise FetchError("the transfer broke off before the file was whole.", field=field) from error
 
 
@@ -203,7 +246,7 @@ def _target(answer: aiohttp.ClientResponse, url: URL, field: str) -> URL:
         raise FetchError("the URL redirects to nowhere.", field=field)
     try:
         target = url.join(URL(location))
-    except ValueError as error:
+    except Exception as error:  # see `_checked`
         raise FetchError("the URL redirects to what is not a URL.", field=field) from error
     return _checked(target, field)
 
@@ -217,22 +260,28 @@ def _check_answer(answer: aiohttp.ClientResponse, max_bytes: int, field: str) ->
         raise _too_large(max_bytes, field)
 
 
-async def _save(answer: aiohttp.ClientResponse, part: Path, max_bytes: int, field: str) -> None:
+async def _save(answer: aiohttp.ClientResponse, wanted: _Download, meter: Meter) -> None:
     """Write the body to `part` and count its length, whatever the header says."""
+    max_bytes, field = wanted.max_bytes, wanted.field
+    meter.expect_content()
     received = window_bytes = 0
     window_start = time.monotonic()
-    with part.open("wb") as file:
+    with wanted.part.open("wb") as file:
         async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
             received += len(chunk)
+            meter.count_content(len(chunk))
             window_bytes += len(chunk)
             if received > max_bytes:
                 raise _too_large(max_bytes, field)
+            wanted.arrived(len(chunk))
             file.write(chunk)
             elapsed = time.monotonic() - window_start
             if elapsed >= SLOW_WINDOW_S:
                 if window_bytes < SLOW_BYTES_PER_S * elapsed:
                     raise FetchError(f"the host sends less than {SLOW_BYTES_PER_S} bytes per second.", field=field)
                 window_start, window_bytes = time.monotonic(), 0
+    if meter.spent:  # aiohttp takes a content without a length for whole however it ends
+        raise _too_much_around(field)
     if not received:
         raise FetchError("the file is empty.", field=field)
 
@@ -244,6 +293,10 @@ def _unreachable(field: str) -> FetchError:
         "DUIKOU_PRIVATE_SOURCES.",
         field=field,
     )
+
+
+def _too_much_around(field: str) -> FetchError:
+    return FetchError("the host sends too much around its answer.", field=field)
 
 
 def _too_large(max_bytes: int, field: str) -> FetchError:

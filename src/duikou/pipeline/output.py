@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from duikou import digests
 from duikou.errors import InputError
 from duikou.media.audio import Audio
 from duikou.media.encode import Finish, VideoWriter
@@ -75,7 +76,7 @@ class OutputFiles:
     ) -> tuple[VideoWriter, VideoWriter | None]:
         """Writers of the result and of the watermarked file. spoken: who speaks when, for the credentials."""
         source = self._source.path
-        digest = "" if self._maker.certificate is None else credentials.digest(source)
+        digest = "" if self._maker.certificate is None else digests.sha256(source)
         edit = Edit(source, digest, tuple(spoken), added=timeline.added)
         result = self._writer(self.path, timeline, audio, edit)
         if self.watermark is None:

@@ -6,13 +6,13 @@ a trained model made a part.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import c2pa
 
 from duikou.errors import InputError, MediaError, StorageError
 from duikou.media import sniff
+from duikou.printable import cut
 from duikou.provenance.certificates import SELF_SIGNED_NAMES, Certificate
 from duikou.timebase import Interval
 
@@ -49,6 +50,10 @@ _SETTINGS: Final = {
         "actions": {f"auto_{name}_action": {"enabled": False} for name in ("created", "opened", "placed")},
     },
 }
+MAX_CHARACTERS: Final = 1000  # of a text that is read; the rest is cut
+MAX_REASON: Final = 200  # characters of what C2PA says of a manifest that it cannot read
+MAX_ACTIONS: Final = 1000  # that are read; the rest is left out
+MAX_FAULTS: Final = 100  # the same
 _TRIAL: Final = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 
 
@@ -117,12 +122,6 @@ class Credentials:
     actions: tuple[Action, ...]
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check(certificate: Certificate) -> None:
     """Make a trial signature. Raises `InputError` that names `certificate` or `key` if results could not be signed."""
     with _signer(certificate) as signer, _context() as context:
@@ -166,44 +165,59 @@ def read(path: Path, *, field: str = "file") -> Credentials | None:
                 return None
             with reader:
                 return _credentials(reader)
-    except c2pa.C2paError as error:
-        raise MediaError(f"the Content Credentials cannot be read ({error}).", field=field) from error
+    except (c2pa.C2paError, ValueError, LookupError, TypeError, RecursionError) as error:
+        reason = cut(str(error), MAX_REASON)
+        raise MediaError(f"the Content Credentials cannot be read ({reason}).", field=field) from error
 
 
 def _credentials(reader: c2pa.Reader) -> Credentials:
-    manifest: dict[str, Any] = reader.get_active_manifest() or {}
-    signature = manifest.get("signature_info", {})
-    generators = manifest.get("claim_generator_info") or [{}]
-    parents = [one for one in manifest.get("ingredients", []) if one.get("relationship") == "parentOf"]
-    actions = [
-        Action(one.get("action", ""), one.get("description", ""), one.get("digitalSourceType", ""))
-        for assertion in manifest.get("assertions", [])
-        if assertion.get("label", "").startswith("c2pa.actions")
-        for one in assertion.get("data", {}).get("actions", [])
-    ]
-    faults, issuer = _faults(reader), signature.get("issuer") or ""
+    manifest = _object(reader.get_active_manifest())
+    signature = _object(manifest.get("signature_info"))
+    generator = next(_objects(manifest.get("claim_generator_info")), {})
+    parents = [one for one in _objects(manifest.get("ingredients")) if one.get("relationship") == "parentOf"]
+    actions = (
+        Action(_text(one.get("action")), _text(one.get("description")), _text(one.get("digitalSourceType")))
+        for assertion in _objects(manifest.get("assertions"))
+        if _text(assertion.get("label")).startswith("c2pa.actions")
+        for one in _objects(_object(assertion.get("data")).get("actions"))
+    )
+    faults, issuer = _faults(reader), _text(signature.get("issuer"))
     return Credentials(
         intact=not faults,
         faults=faults,
-        signer=signature.get("common_name") or "",
+        signer=_text(signature.get("common_name")),
         issuer=issuer,
         self_signed=issuer in SELF_SIGNED_NAMES,
-        generator=" ".join(filter(None, (generators[0].get("name"), generators[0].get("version")))),
-        title=manifest.get("title") or "",
+        generator=" ".join(filter(None, (_text(generator.get("name")), _text(generator.get("version"))))),
+        title=_text(manifest.get("title")),
         source=_source(parents[0]) if parents else None,
-        actions=tuple(actions),
+        actions=tuple(islice(actions, MAX_ACTIONS)),
     )
 
 
 def _source(ingredient: dict[str, Any]) -> Source:
-    name = ingredient.get("instance_id") or ""
-    return Source(ingredient.get("title") or "", name.removeprefix(_HASH_NAME) if name.startswith(_HASH_NAME) else "")
+    name = _text(ingredient.get("instance_id"))
+    return Source(_text(ingredient.get("title")), name.removeprefix(_HASH_NAME) if name.startswith(_HASH_NAME) else "")
 
 
 def _faults(reader: c2pa.Reader) -> tuple[str, ...]:
-    results = reader.get_validation_results() or {}
-    codes = tuple(fault["code"] for fault in results.get("activeManifest", {}).get("failure", []))
+    active = _object(_object(reader.get_validation_results()).get("activeManifest"))
+    failures = islice(_objects(active.get("failure")), MAX_FAULTS)
+    codes = tuple(_text(fault.get("code")) or "invalid" for fault in failures)
     return codes or (() if reader.get_validation_state() in ("Valid", "Trusted") else ("invalid",))
+
+
+def _object(value: object) -> dict[str, Any]:
+    """The value if it is an object, else an empty one: anybody may have written a manifest, of any shape."""
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else iter(())
+
+
+def _text(value: object) -> str:
+    return cut(value, MAX_CHARACTERS) if isinstance(value, str) else ""
 
 
 def _builder(title: str, edit: Edit, context: c2pa.Context) -> c2pa.Builder:

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from duikou.errors import InputError
 from duikou.media import demux, sniff
+from duikou.printable import cut
 
 KEY: Final = "AIGC"
 MEANINGS: Final = {
@@ -23,6 +24,7 @@ MEANINGS: Final = {
     "3": "suspected of being AI-generated",
 }
 """Values of the element `Label`, annex E c)."""
+MAX_CHARACTERS: Final = 1000  # of a value that is read; the longest that the standard has in view are signatures
 
 _ELEMENTS: Final = {
     "kind": "Label",
@@ -62,15 +64,18 @@ class Label:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The label in a metadata value, `None` if it holds none. Also reads a label inside another `AIGC` object."""
+        """The label in a metadata value, `None` if it holds none. Also reads a label inside another `AIGC` object.
+
+        Anybody may have written it: values that are neither text nor numbers are empty, and long ones are cut.
+        """
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         value = value.get(KEY, value) if isinstance(value, dict) else None
         if not isinstance(value, dict) or _ELEMENTS["kind"] not in value:
             return None
-        return cls(**{name: str(value.get(element) or "") for name, element in _ELEMENTS.items()})
+        return cls(**{name: _text(value.get(element)) for name, element in _ELEMENTS.items()})
 
     @property
     def elements(self) -> dict[str, str]:
@@ -81,6 +86,10 @@ class Label:
     def tags(self) -> dict[str, str]:
         """The metadata to write into a file."""
         return {KEY: json.dumps(self.elements, separators=(",", ":"))}
+
+
+def _text(value: object) -> str:
+    return cut(str(value), MAX_CHARACTERS) if value and isinstance(value, str | int | float) else ""
 
 
 def read(path: Path, *, field: str = "file") -> Label | None:

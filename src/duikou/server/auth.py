@@ -11,7 +11,6 @@ import jwt
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from duikou.server.dependencies import AppContext
 from duikou.server.errors import ApiError, ErrorCode, api_error
 from duikou.server.http.browser import API_PATHS, require_known_host, require_same_origin
 from duikou.server.http.middleware import error_response
+from duikou.server.threads import bounded_by, run_in_threadpool
 from duikou.tasks.accounts import OPEN, Accounts, Key, KeyKind, digest
 
 LEEWAY_S = 60  # clocks of client and server may differ by this much
@@ -50,6 +50,9 @@ class AuthMiddleware:
                 refusal = error if isinstance(error, ApiError) else api_error(error)
                 await error_response(refusal, scope["state"]["request_id"])(scope, receive, send)
                 return
+            with bounded_by(context.threads.of(account)):
+                await self.app(scope, receive, send)
+            return
         await self.app(scope, receive, send)
 
     async def _count(self, account: str, per_s: int) -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
@@ -20,12 +18,12 @@ from duikou.server import validation
 from duikou.server.caller import Caller
 from duikou.server.receiving import FileReceiver, FileReference, RequestFiles
 from duikou.server.schemas import answers, build, requests
+from duikou.server.threads import run_in_threadpool
 from duikou.settings import Settings
 from duikou.tasks.analyses import digest_of
 from duikou.tasks.models import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Media, RenderTask, SessionRecord, TaskCallback
 from duikou.tasks.service import NewRender, TaskService
 from duikou.tasks.store.errors import ExternalIdTaken
-from duikou.units import MIB
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Creator:
         """A session on the video that a request names. Raises `InputError` and the errors of `TaskService.identify`."""
         if bool(body.video_url) == bool(body.video_id):
             raise InputError("exactly one of video_url and video_id must be given.", field="video_url")
-        await run_in_threadpool(self._service.require_disk)
+        await run_in_threadpool(self._service.require_storage, caller.account)
         field = "video_id" if body.video_id else "video_url"
         media = await self._receiver.stored(caller, FileReference(body.video_id, body.video_url, field, VIDEO_SUFFIXES))
         if media is not None:
@@ -59,14 +57,14 @@ class Creator:
 
     async def _identify_url(self, account: str, url: str) -> Identified:
         await run_in_threadpool(self._service.require_identify_slot, account)  # before the bytes are fetched
-        async with self._receiver.fetched_video(url, "video_url") as (path, info):
+        async with self._receiver.fetched_video(account, url, "video_url") as (path, info):
             with _naming("video_url"):
                 return Identified(await self._service.identify(account, path, info), info)
 
     async def _identify_stored(self, media: Media, field: str) -> Identified:
         async with self._receiver.stored_video(media, field) as (path, info):
             digest = await run_in_threadpool(digest_of, path)
-        await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=True))
+        await self._receiver.use_source(media, field)
         with _naming(field):
             return Identified(await self._service.identify_source(media, digest), info)
 
@@ -84,7 +82,7 @@ class Creator:
         validator = validation.validator_of(session, body.sync_mode)
         choices, doubts = validation.resolve(session, validator, [asked.choice() for asked in body.face_choose])
         validation.check_choices(validator, choices)
-        await run_in_threadpool(service.require_disk)
+        await run_in_threadpool(service.require_storage, caller.account)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
             files = RequestFiles(self._receiver, caller, self._settings, stack)
@@ -121,10 +119,10 @@ class Creator:
         if holder is not None and not holder.failed:
             return holder
         self._check_callback(body)
-        await run_in_threadpool(service.require_disk)
+        await run_in_threadpool(service.require_storage, caller.account)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with (
-            self._receiver.incoming_file(self._settings.max_audio_mb) as audio,
+            self._receiver.incoming_file(caller.account) as audio,
             self._received_source(caller, given) as source,
         ):
             audio_ms = await self._receiver.speech(caller, FileReference(None, text, field, AUDIO_SUFFIXES), audio)
@@ -132,7 +130,7 @@ class Creator:
                 choice = validation.whole_speech(audio_ms, source.duration_ms, body.sync_mode)
             except InputError as error:
                 raise error.renamed(error.field or field) from error
-            new = NewRender(source, None, (choice,), (audio,), fingerprint, **_options(caller, body, holder))
+            new = NewRender(source, None, (choice,), (audio.path,), fingerprint, **_options(caller, body, holder))
             return await self._submit(caller.account, new, body)
 
     @asynccontextmanager
@@ -145,17 +143,16 @@ class Creator:
         if media is not None:
             async with self._receiver.stored_video(media, field):
                 pass  # checked
-            await run_in_threadpool(self._service.extend_upload, media, as_source=True)
+            await self._receiver.use_source(media, field)
             yield media
             return
-        async with self._receiver.fetched_video(given.video_url or "", field) as (path, info):
+        async with self._receiver.fetched_video(caller.account, given.video_url or "", field) as (path, info):
             media = await run_in_threadpool(self._service.add_source, caller.account, path, info)
         try:
             yield media
         except BaseException:
             await run_in_threadpool(self._service.remove_source, media)
             raise
-        await run_in_threadpool(self._service.keep_source, media)
 
     async def _submit(self, account: str, new: NewRender, body: requests.CreateRequest) -> RenderTask:
         """Create a task. Where a concurrent request with the same external id was faster, its task."""
@@ -178,7 +175,7 @@ class Creator:
             status = answers.STATUSES[task.status]
             raise InputError(f"task {task.id} is {status}; only a finished task can be tried again.", field="id")
         source = await run_in_threadpool(self._source_of, caller.account, task)
-        await run_in_threadpool(service.require_disk)
+        await run_in_threadpool(service.require_storage, caller.account)
         await run_in_threadpool(service.require_render_slot, caller.account)
         async with AsyncExitStack() as stack:
             copies: dict[str, Path] = {}
@@ -208,9 +205,9 @@ class Creator:
         size = await run_in_threadpool(self._service.file_size, key)
         if size is None:
             raise InputError(f"the speech or a reference of task {task.id} is no longer stored.", field="id")
-        path = await stack.enter_async_context(self._receiver.incoming_file(size // MIB + 1))
-        await run_in_threadpool(self._service.copy_file, key, path)
-        return path
+        file = await stack.enter_async_context(self._receiver.incoming_file(task.account))
+        await self._receiver.copy(key, size, file)
+        return file.path
 
     def _source_of(self, account: str, task: RenderTask) -> Media:
         """The video of a finished task, if the task can be done again. Raises `InputError`."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from duikou.server.caller import Caller
 from duikou.server.creating import Creator
+from duikou.server.in_flight import CallLimit
 from duikou.server.own_address import base_url
 from duikou.server.receiving import FileReceiver
 from duikou.server.signed_urls import FileUrls, UrlSigner
+from duikou.server.streams import EventStreams
+from duikou.server.threads import LISTS, THREADS, Turns
 from duikou.settings import Settings
 from duikou.storage.base import Files
 from duikou.tasks.accounts import Accounts
@@ -21,16 +24,23 @@ from duikou.tasks.service import TaskService
 
 @dataclass(frozen=True)
 class AppContext:
-    """The parts of a running server. presigner: the file storage, where the settings ask for its presigned URLs."""
+    """The parts of a running server. presigner: the file storage, where the settings ask for its presigned URLs.
+
+    threads, lists: how many of them each account may have at once.
+    """
 
     settings: Settings
     service: TaskService
     receiver: FileReceiver
     creator: Creator
+    calls: CallLimit
+    streams: EventStreams
     accounts: Accounts
     signer: UrlSigner
     presigner: Files | None
     queue_metrics: QueueCollector
+    threads: Turns = field(default_factory=lambda: Turns(THREADS))
+    lists: Turns = field(default_factory=lambda: Turns(LISTS))
 
     def urls(self, base: str) -> FileUrls:
         """Builds file URLs that begin with `base`."""
@@ -57,10 +67,16 @@ def urls_of(request: Request) -> FileUrls:
     return context.urls(context.settings.public_url or base_url(request.scope))
 
 
-def caller_of(request: Request) -> Caller:
-    """Who calls."""
+# FastAPI calls these in the event loop; it would call others in threads, which they do not need.
+
+
+async def _context(request: Request) -> AppContext:
+    return context_of(request)
+
+
+async def _caller(request: Request) -> Caller:
     return Caller(account_of(request), urls_of(request))
 
 
-Context = Annotated[AppContext, Depends(context_of)]
-CallerParam = Annotated[Caller, Depends(caller_of)]
+Context = Annotated[AppContext, Depends(_context)]
+CallerParam = Annotated[Caller, Depends(_caller)]

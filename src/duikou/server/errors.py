@@ -7,7 +7,7 @@ from enum import Enum
 
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.sandbox.process import LimitError, StoppedError
-from duikou.tasks.store.errors import TooManyTasksError
+from duikou.tasks.store.errors import QuotaError, TooManyTasksError
 
 RETRY_AFTER_S = 10  # for conditions that pass without help: a full queue, a server that is about to be replaced
 INTERNAL_MESSAGE = "The server failed; its log has the details under this request_id."
@@ -22,11 +22,12 @@ class ErrorCode(Enum):
     NOT_YET_VALID = (1003, 401, "the token is not yet valid")
     EXPIRED = (1004, 401, "the token has expired")
     NO_RIGHT = (1103, 403, "the URL or the token does not grant access, or a page of another site made the call")
+    STORAGE_USED_UP = (1102, 429, "the account stores as much as it may")
     PARAMETER = (1201, 400, "a parameter is missing or out of range")
     NO_METHOD = (1202, 404, "there is no such path or method")
     NO_RESOURCE = (1203, 404, "there is no such resource, or it has expired")
-    TOO_MANY_REQUESTS = (1302, 429, "the account calls too often")
-    TOO_MANY_TASKS = (1303, 429, "the account has too many tasks at once, or the queue is full")
+    TOO_MANY_REQUESTS = (1302, 429, "the account calls too often, or has too many streams of events open")
+    TOO_MANY_TASKS = (1303, 429, "the account has too many tasks or uploads at once, or the queue is full")
     INTERNAL = (5000, 500, "the server failed")
     UNAVAILABLE = (5001, 503, "the server accepts no work at the moment")
     TIMEOUT = (5002, 504, "the work exceeded its time limit")
@@ -62,6 +63,8 @@ def api_error(error: DuikouError) -> ApiError:
             return ApiError(ErrorCode.PARAMETER, text)
         case TooManyTasksError():
             return ApiError(ErrorCode.TOO_MANY_TASKS, text, headers={"Retry-After": str(RETRY_AFTER_S)})
+        case QuotaError():
+            return ApiError(ErrorCode.STORAGE_USED_UP, text)
         case StoppedError():
             return ApiError(ErrorCode.UNAVAILABLE, text, headers={"Retry-After": str(RETRY_AFTER_S)})
         case StorageError() | ModelError():

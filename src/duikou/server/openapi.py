@@ -24,7 +24,13 @@ CALL_ERRORS = (
     ErrorCode.INTERNAL,
 )
 """Errors of every call under /v1."""
-WORK_ERRORS = (ErrorCode.PARAMETER, ErrorCode.TOO_MANY_TASKS, ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT)
+WORK_ERRORS = (
+    ErrorCode.STORAGE_USED_UP,
+    ErrorCode.PARAMETER,
+    ErrorCode.TOO_MANY_TASKS,
+    ErrorCode.UNAVAILABLE,
+    ErrorCode.TIMEOUT,
+)
 """Further errors of calls that take a body and start work."""
 
 _ABOUT = """\

@@ -1,14 +1,16 @@
-"""How a file gets in: by URL, as an upload, in base64, or stored already. Each is probed and checked here."""
+"""How a file gets in: by URL, as an upload, in base64, or stored already. Each is probed and checked here.
+
+Each takes the room on the disk that its bytes need, as they arrive.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-
-from starlette.concurrency import run_in_threadpool
 
 from duikou.errors import InputError
 from duikou.media.probe import VideoInfo
@@ -18,9 +20,12 @@ from duikou.server import leniency, validation
 from duikou.server.caller import Caller
 from duikou.server.probing import MediaProber
 from duikou.server.schemas.requests import FaceChoose
+from duikou.server.threads import run_in_threadpool
 from duikou.settings import Settings
+from duikou.storage.data_folder import Room
 from duikou.tasks.models import AUDIO_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, MediaKind
 from duikou.tasks.service import NewMedia, TaskService
+from duikou.tasks.store.errors import TooManyTasksError
 from duikou.telemetry.traces import traces
 from duikou.units import MIB
 
@@ -47,16 +52,25 @@ class FileReference:
     suffixes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class IncomingFile:
+    """A file that is being received. room: asked for more space before each piece is written."""
+
+    path: Path
+    room: Room
+
+
 class FileReceiver:
     """Receives files of every kind. A refused file raises `InputError` that names the request's field."""
 
     def __init__(self, service: TaskService, prober: MediaProber, addresses: AddressPolicy, settings: Settings) -> None:
         self._service, self._prober, self._addresses, self._settings = service, prober, addresses, settings
+        self._under_way = Counter[str]()
 
     # Uploads
 
-    async def store_upload(self, account: str, receive: Callable[[Path], Awaitable[None]]) -> Media:
-        """Store an uploaded file. receive: writes it to a path. Raises `InputError` that names `file`."""
+    async def store_upload(self, account: str, receive: Callable[[IncomingFile], Awaitable[None]]) -> Media:
+        """Store an uploaded file. receive: writes it to its path. Raises `InputError` that names `file`."""
         return await self._store(account, receive, "file")
 
     async def store_from_url(self, caller: Caller, url: str) -> Media:
@@ -66,20 +80,42 @@ class FileReceiver:
         """
         media = await self.stored(caller, FileReference(None, url, "url", UPLOAD_SUFFIXES))
         if media is not None:
-            await run_in_threadpool(self._service.extend_upload, media, as_source=False)
+            await run_in_threadpool(self._service.renew_upload, media)
             return await run_in_threadpool(self._service.media, caller.account, media.id) or media
-        return await self._store(caller.account, lambda path: self._fetch(url, path, self._max_upload_mb, "url"), "url")
+        return await self._store(caller.account, lambda file: self._fetch(url, file, self._max_upload_mb, "url"), "url")
 
     @property
     def _max_upload_mb(self) -> int:
         return max(self._settings.max_video_mb, self._settings.max_audio_mb)
 
-    async def _store(self, account: str, receive: Callable[[Path], Awaitable[None]], field: str) -> Media:
-        await run_in_threadpool(self._service.require_disk)
+    @contextmanager
+    def _one_more_upload(self, account: str) -> Iterator[None]:
+        """Raise `TooManyTasksError` where as many uploads of the account are under way as may be."""
+        most = self._settings.uploads_at_once
+        if most and self._under_way[account] >= most:
+            raise TooManyTasksError(
+                f"This account has {most} uploads under way, as many as it may at once; send this one when another has "
+                "ended."
+            )
+        self._under_way[account] += 1
+        try:
+            yield
+        finally:
+            self._under_way[account] -= 1
+            if not self._under_way[account]:
+                del self._under_way[account]
+
+    async def _store(self, account: str, receive: Callable[[IncomingFile], Awaitable[None]], field: str) -> Media:
+        with self._one_more_upload(account):
+            return await self._store_one(account, receive, field)
+
+    async def _store_one(self, account: str, receive: Callable[[IncomingFile], Awaitable[None]], field: str) -> Media:
+        await run_in_threadpool(lambda: self._service.require_storage(account, upload=True))
         settings = self._settings
-        async with self.incoming_file(self._max_upload_mb) as path:
-            await receive(path)
-            found = await self._prober.upload(path, field)
+        async with self.incoming_file(account) as file:
+            await receive(file)
+            path = file.path
+            found = await self._prober.upload(account, path, field)
             max_mb = settings.max_audio_mb if found.suffix in AUDIO_SUFFIXES else settings.max_video_mb
             if (size := path.stat().st_size) > max_mb * MIB:
                 raise InputError(f"the file has {size} bytes; at most {max_mb} MB are allowed.", field=field)
@@ -89,67 +125,92 @@ class FileReceiver:
     # Videos
 
     @asynccontextmanager
-    async def fetched_video(self, url: str, field: str) -> AsyncIterator[tuple[Path, VideoInfo]]:
+    async def fetched_video(self, account: str, url: str, field: str) -> AsyncIterator[tuple[Path, VideoInfo]]:
         """A video from elsewhere, checked, as a file that the block may take away; else it is removed at the end."""
-        max_mb = self._settings.max_video_mb
-        async with self.incoming_file(max_mb) as path:
-            await self._fetch(url, path, max_mb, field)
-            yield path, await self._checked_video(path, field)
+        async with self.incoming_file(account) as file:
+            await self._fetch(url, file, self._settings.max_video_mb, field)
+            yield file.path, await self._checked_video(account, file.path, field)
 
     @asynccontextmanager
     async def stored_video(self, media: Media, field: str) -> AsyncIterator[tuple[Path, VideoInfo]]:
         """A stored video, checked, as a local path that the block only reads: the file in its place, or a copy."""
-        if (path := self._service.local_file(media.key)) is not None:
-            yield path, await self._checked_video(path, field)
-        else:
-            async with self.incoming_file(media.size // MIB + 1) as copy:
-                await run_in_threadpool(self._service.copy_file, media.key, copy)
-                yield copy, await self._checked_video(copy, field)
+        async with self._reading(media, field, VIDEO_SUFFIXES):
+            if (path := self._service.local_file(media.key)) is not None:
+                yield path, await self._checked_video(media.account, path, field)
+            else:
+                async with self.incoming_file(media.account) as file:
+                    await self.copy(media.key, media.size, file)
+                    yield file.path, await self._checked_video(media.account, file.path, field)
 
-    async def _checked_video(self, path: Path, field: str) -> VideoInfo:
-        info = await self._prober.video(path, field)
+    @asynccontextmanager
+    async def _reading(self, media: Media, field: str, suffixes: tuple[str, ...]) -> AsyncIterator[None]:
+        """Read a stored file in the block. Where it went meanwhile, to make room, whatever fails is `InputError`."""
+        try:
+            yield
+        except Exception as error:
+            if await run_in_threadpool(self._service.media, media.account, media.id) is None:
+                raise _gone(field, suffixes, media.id) from error
+            raise
+
+    async def use_source(self, media: Media, field: str) -> None:
+        """Keep a stored video because a call uses it. Raises `InputError` where it has just gone."""
+        if not await run_in_threadpool(self._service.extend_upload, media, as_source=True):
+            raise _gone(field, VIDEO_SUFFIXES, media.id)
+
+    async def _checked_video(self, account: str, path: Path, field: str) -> VideoInfo:
+        info = await self._prober.video(account, path, field)
         validation.check_video(info, field, any_size=self._settings.any_size)
         return info
 
     # Speech and references
 
-    async def speech(self, caller: Caller, given: FileReference, to: Path) -> int:
+    async def speech(self, caller: Caller, given: FileReference, to: IncomingFile) -> int:
         """Receive speech that a request names or holds in base64; its length in ms."""
         text, field, max_mb = given.url or "", given.field, self._settings.max_audio_mb
         media = await self.stored(caller, given)
         if media is not None:
-            await run_in_threadpool(self._service.copy_file, media.key, to)
-            await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=False))
+            await self._copy_upload(media, given, to)
         elif leniency.is_url(text):
             await self._fetch(text, to, max_mb, field)
         else:
             content = await run_in_threadpool(leniency.decode_audio, text, field, max_mb * MIB)
-            await run_in_threadpool(to.write_bytes, content)
-        info = await self._prober.audio(to, field)
+            to.room.take(len(content))
+            await run_in_threadpool(to.path.write_bytes, content)
+        info = await self._prober.audio(caller.account, to.path, field)
         validation.check_audio(info, field)
         return info.duration_ms
 
-    async def reference(self, caller: Caller, url: str, field: str, to: Path) -> None:
+    async def reference(self, caller: Caller, url: str, field: str, to: IncomingFile) -> None:
         """Receive a clip or a photo that lends its teeth."""
-        media = await self.stored(caller, FileReference(None, url, field, REFERENCE_SUFFIXES))
+        given = FileReference(None, url, field, REFERENCE_SUFFIXES)
+        media = await self.stored(caller, given)
         if media is not None:
-            await run_in_threadpool(self._service.copy_file, media.key, to)
-            await run_in_threadpool(self._service.extend_upload, media, as_source=False)
+            await self._copy_upload(media, given, to)
         else:
             await self._fetch(url, to, self._settings.max_video_mb, field)
-        validation.check_reference(await self._prober.reference(to, field), field)
+        validation.check_reference(await self._prober.reference(caller.account, to.path, field), field)
+
+    async def _copy_upload(self, media: Media, given: FileReference, to: IncomingFile) -> None:
+        async with self._reading(media, given.field, given.suffixes):
+            await self.copy(media.key, media.size, to)
+        await run_in_threadpool(lambda: self._service.extend_upload(media, as_source=False))
 
     # Any file
 
     @asynccontextmanager
-    async def incoming_file(self, max_mb: int) -> AsyncIterator[Path]:
-        """A path for a file of up to that size; removes what is still there at the end. Raises `StorageError`."""
+    async def incoming_file(self, account: str) -> AsyncIterator[IncomingFile]:
+        """A new file of an account; what is still there at the end is removed. Raises `StorageError`."""
         path = self._service.incoming()
-        with self._service.reserve(max_mb):
+        with self._service.reserve(account) as room:
             try:
-                yield path
+                yield IncomingFile(path, room)
             finally:
                 path.unlink(missing_ok=True)
+
+    async def copy(self, key: str, size: int, to: IncomingFile) -> None:
+        """Copy a stored file of that size. Raises `StorageError`."""
+        to.room.take(size)
+        await run_in_threadpool(self._service.copy_file, key, to.path)
 
     async def stored(self, caller: Caller, given: FileReference) -> Media | None:
         """The stored file that a request names by its id or by a URL of this server; `None` for any other URL.
@@ -163,15 +224,26 @@ class FileReceiver:
         else:
             return None
         if media is None or media.suffix not in given.suffixes:
-            what = NAMES[given.suffixes]
-            shown = f" {media_id[:80]!r}" if media_id else ""
-            raise InputError(f"there is no {what}{shown}, or it has expired.", field=given.field)
+            raise _gone(given.field, given.suffixes, media_id)
         return media
 
-    async def _fetch(self, url: str, to: Path, max_mb: int, field: str) -> None:
-        timeout_s = self._settings.fetch_timeout_s
+    async def _fetch(self, url: str, to: IncomingFile, max_mb: int, field: str) -> None:
         with traces.span("fetch"):
-            await fetch(url, to, max_bytes=max_mb * MIB, timeout_s=timeout_s, policy=self._addresses, field=field)
+            await fetch(
+                url,
+                to.path,
+                max_bytes=max_mb * MIB,
+                timeout_s=self._settings.fetch_timeout_s,
+                policy=self._addresses,
+                field=field,
+                arrived=to.room.take,
+            )
+
+
+def _gone(field: str, suffixes: tuple[str, ...], media_id: str | None) -> InputError:
+    """The error for a file that is not stored. suffixes: of what was asked for."""
+    shown = f" {media_id[:80]!r}" if media_id else ""
+    return InputError(f"there is no {NAMES[suffixes]}{shown}, or it has expired.", field=field)
 
 
 class RequestFiles:
@@ -183,7 +255,6 @@ class RequestFiles:
 
     def __init__(self, receiver: FileReceiver, caller: Caller, settings: Settings, stack: AsyncExitStack) -> None:
         self._receiver, self._caller, self._stack = receiver, caller, stack
-        self._max_audio_mb, self._max_video_mb = settings.max_audio_mb, settings.max_video_mb
         self._sounds: dict[tuple[str | None, str | None], tuple[Path, int]] = {}
         self._with_references: set[str] = set()
         self._most_bytes = self._bytes_left = SOUNDS * settings.max_audio_mb * MIB
@@ -202,11 +273,11 @@ class RequestFiles:
             return self._sounds[named]
         field = f"{entry}.audio_id" if asked.audio_id else f"{entry}.sound_file"
         self._check_time(field)
-        to = await self._stack.enter_async_context(self._receiver.incoming_file(self._max_audio_mb))
+        to = await self._stack.enter_async_context(self._receiver.incoming_file(self._caller.account))
         given = FileReference(asked.audio_id, asked.sound_file or "", field, AUDIO_SUFFIXES)
         audio_ms = await self._receiver.speech(self._caller, given, to)
-        self._count(to, field)
-        self._sounds[named] = to, audio_ms
+        self._count(to.path, field)
+        self._sounds[named] = to.path, audio_ms
         return self._sounds[named]
 
     async def references(self, asked: FaceChoose, entry: str) -> tuple[Path, ...]:
@@ -222,9 +293,9 @@ class RequestFiles:
         for place, url in enumerate(asked.reference_urls):
             field = f"{entry}.reference_urls[{place}]"
             self._check_time(field)
-            to = await self._stack.enter_async_context(self._receiver.incoming_file(self._max_video_mb))
+            to = await self._stack.enter_async_context(self._receiver.incoming_file(self._caller.account))
             await self._receiver.reference(self._caller, url, field, to)
-            received.append(to)
+            received.append(to.path)
         return tuple(received)
 
     def _count(self, path: Path, field: str) -> None:

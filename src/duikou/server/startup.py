@@ -16,10 +16,12 @@ from duikou.net.addresses import AddressPolicy
 from duikou.sandbox import restrictions, system_calls
 from duikou.server.creating import Creator
 from duikou.server.dependencies import AppContext
+from duikou.server.in_flight import CallLimit
 from duikou.server.probing import MediaProber
 from duikou.server.receiving import FileReceiver
 from duikou.server.schemas import build
 from duikou.server.signed_urls import UrlSigner
+from duikou.server.streams import EventStreams
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
 from duikou.storage.factory import reached_files
@@ -41,7 +43,8 @@ from duikou.workers.dispatch import LocalDispatcher
 from duikou.workers.executor import Executor, WorkPolicy
 from duikou.workers.work import Work
 
-IDENTIFY_WORKERS = 1  # of an embedded server: separate, so that no render delays an answer that a caller waits for
+IDENTIFY_WORKERS = 2  # of an embedded server: separate, so that no render delays an answer that a caller waits for.
+# One account has one of them, so that its searches, of minutes each, keep nobody else's waiting.
 PATIENCE_S = 10.0  # with a file storage that does not answer, while a caller waits
 SECRET_BYTES = 32
 
@@ -81,6 +84,8 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             service,
             receiver,
             Creator(service, receiver, addresses, settings),
+            CallLimit(settings.calls_at_once),
+            EventStreams(service.watcher, settings.events_at_once),
             accounts,
             UrlSigner(secret, settings.url_hours),
             parts.files if settings.storage_links == "presigned" else None,
@@ -127,6 +132,7 @@ def _open_parts(settings: Settings, work: Work, opened: ExitStack) -> ServicePar
     database = Database(settings.database_url or folder.database_url)
     opened.callback(database.close)
     files = reached_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
+    folder.watch(files.folder)
     store = Store(database)
     dispatcher: Dispatcher
     if settings.broker_url:

@@ -94,6 +94,10 @@ class Files(Protocol):
     def ping(self) -> None:
         """Raise `StorageError` where the storage does not answer or denies access."""
 
+    @property
+    def folder(self) -> Path | None:
+        """The local folder that holds the files, whose disk they fill; `None` where there is none."""
+
 
 def valid_key(key: str) -> str:
     """The key itself. Raises `ValueError` for one that could lead out of the storage; the server makes no such keys."""

@@ -11,10 +11,12 @@ It also holds the stored files, unless they have a storage of their own: see `du
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,18 +27,21 @@ from duikou.units import MIB
 
 DATABASE = "duikou.db"
 PRIVATE = 0o700  # the folder holds callers' files and signing keys: only for its owner
+AHEAD = 256 << 10  # bytes that a file reserves beyond those that have arrived
+SPARE = 64 * MIB  # that large files leave above the floor, so that a disk that fills up stops them before small ones
 
 
 class DataFolder:
-    """A folder that one process uses at a time.
+    """A folder that one process uses at a time, and the disks that its work fills.
 
-    min_free_mb: free MiB below which no work is accepted or started.
+    min_free_mb: the floor, free MiB below which no work is accepted or started.
     """
 
     def __init__(self, root: Path, min_free_mb: int = 0) -> None:
         self.root = root.absolute()
-        self._min_free_mb = min_free_mb
-        self._reserved_mb, self._reserving = 0, threading.Lock()
+        self._floor = min_free_mb * MIB
+        self._stored_at: Path | None = None
+        self._promised, self._incoming, self._reserving = 0, Counter[str](), threading.Lock()
         self._lock: IO[str] | None = None
 
     def make(self) -> None:
@@ -105,23 +110,91 @@ class DataFolder:
         """A new path for a file that is being received."""
         return self.root / "incoming" / secrets.token_hex(8)
 
+    def watch(self, stored_at: Path | None) -> None:
+        """Watch the disk of the stored files as well. stored_at: their folder; `None` where no disk here has them."""
+        self._stored_at = stored_at
+
     def require_room(self) -> None:
         """Raise `StorageError` where too little space is free. Space reserved for incoming files counts as used."""
-        free_mb = max(shutil.disk_usage(self.root).free // MIB - self._reserved_mb, 0)
-        if free_mb < self._min_free_mb:
+        free = self._free()
+        if free < self._floor:
             raise StorageError(
-                f"the server's disk is nearly full: {free_mb} MB are free, and no work is accepted below "
-                f"{self._min_free_mb} MB"
+                f"the server's disk is nearly full: {max(free, 0) // MIB} MB are free, and no work is accepted below "
+                f"{self._floor // MIB} MB"
             )
 
+    def scarce(self) -> int | None:
+        """Bytes above the floor on the disk of the stored files, where that is less than the floor itself.
+
+        `None` where more is left, or where no disk of this machine has the files.
+        """
+        if self._stored_at is None:
+            return None
+        left = self._free_at(self._stored_at) - self._floor
+        return left if left < self._floor else None
+
     @contextmanager
-    def reserve(self, megabytes: int) -> Iterator[None]:
-        """Reserve space for a file that is being received. Raises `StorageError` where there is none."""
-        with self._reserving:
-            self._reserved_mb += megabytes
+    def reserve(self, account: str) -> Iterator[Room]:
+        """Space for a file of an account that is being received. Raises `StorageError` where there is none."""
+        self.require_room()
+        room = Room(self, account)
         try:
-            self.require_room()
-            yield
+            yield room
         finally:
-            with self._reserving:
-                self._reserved_mb -= megabytes
+            self._give_back(room)
+
+    def _free(self) -> int:
+        """Free bytes of the disk that has the least."""
+        places = {self.root, *filter(None, [self._stored_at])}
+        return min(self._free_at(place) for place in places)
+
+    def _free_at(self, place: Path) -> int:
+        return shutil.disk_usage(place).free - self._promised
+
+    def _grow(self, room: Room, size: int) -> None:
+        """Count `size` bytes that a file is about to have, and reserve a little more than that.
+
+        Reserving twice what a small file has keeps a tiny one from asking for much.
+        """
+        with self._reserving:
+            here, taken = room.taken, room.taken + size  # all that was taken before is on the disk by now
+            granted = room.granted if taken <= room.granted else taken + min(taken, AHEAD)
+            promised = (granted - here) - (room.granted - room.written)
+            incoming = self._incoming[room.account] + size
+            if granted > room.granted:
+                free, must_stay = self._free() - promised, self._floor + min(incoming, SPARE)
+                if free < must_stay:
+                    raise StorageError(
+                        f"the server's disk is nearly full: {max(free, 0) // MIB} MB are free, and files that are "
+                        f"being received must leave {math.ceil(must_stay / MIB)} MB"
+                    )
+            room.written, room.taken, room.granted = here, taken, granted
+            self._promised += promised
+            self._incoming[room.account] = incoming
+
+    def _give_back(self, room: Room) -> None:
+        with self._reserving:
+            self._promised -= room.granted - room.written
+            self._incoming[room.account] -= room.taken
+            if not self._incoming[room.account]:
+                del self._incoming[room.account]
+
+
+class Room:
+    """Space for one file that is being received. It grows with the file, whatever size was announced.
+
+    taken: bytes asked for. written: those of them that are on the disk. granted: bytes that the file may have by now.
+    """
+
+    def __init__(self, folder: DataFolder, account: str) -> None:
+        self.account = account
+        self.taken = self.written = self.granted = 0
+        self._folder = folder
+
+    def take(self, size: int) -> None:
+        """Make room for bytes that are written next. Safe to call from any thread.
+
+        Raises `StorageError` where the disk would come too near to its floor. A file must leave above the floor as much
+        as all incoming files of its account have, up to `SPARE`: so the account that brings most is refused first.
+        """
+        self._folder._grow(self, size)

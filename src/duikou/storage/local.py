@@ -117,6 +117,11 @@ class LocalFiles:
         if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
             raise StorageError("the file storage is not writable")
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder."""
+        return self._root
+
     def _path(self, key: str) -> Path:
         return self._root / valid_key(key)
 

@@ -225,6 +225,10 @@ class ObjectFiles:
         with _obstore_errors():
             obstore.list(self._asked, NOTHING).collect()
 
+    @property
+    def folder(self) -> Path | None:
+        """None: no disk of this machine holds the files."""
+
     def upload_output(self, path: Path, key: str) -> int:
         """Upload a worker's output, without following a link that has replaced the file meanwhile."""
         with storage_errors():

@@ -201,7 +201,8 @@ export function remove(id) {
 
 /**
  * Follow a task to its end: onTask hears every change, onOffline(true) when the server cannot be reached and
- * onOffline(false) when it is back. Resolves with the finished task; rejects if the server refuses (a revoked key).
+ * onOffline(false) when it is back. While the server refuses one more stream of events, the task is queried instead.
+ * Resolves with the finished task; rejects if the server refuses (a revoked key).
  */
 export async function watch(id, { onTask, onOffline = () => {}, signal }) {
   const tries = patience();
@@ -214,16 +215,25 @@ export async function watch(id, { onTask, onOffline = () => {}, signal }) {
       tries.reset();
       for await (const found of events(response.body)) {
         onTask(found);
-        if (found.task_status === "succeed" || found.task_status === "failed") return found;
+        if (ended(found)) return found;
       }
     } catch (error) {
       const refused = error instanceof CallError && error.kind === "refused";
       if (signal?.aborted || (refused && error.status < 500 && error.status !== 429)) throw error;
-      if (!offline) onOffline((offline = true));
+      const found = refused && error.status === 429 ? await task(id, { signal }).catch(() => null) : null;
+      if (found) {
+        if (offline) onOffline((offline = false));
+        onTask(found);
+        if (ended(found)) return found;
+      } else if (!offline) onOffline((offline = true));
     }
     await tries.wait();
     if (signal?.aborted) throw new CallError("aborted", "");
   }
+}
+
+function ended(found) {
+  return found.task_status === "succeed" || found.task_status === "failed";
 }
 
 async function* events(stream) {

@@ -11,7 +11,6 @@ Nothing is shared between accounts: no account can tell what another one has sen
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Literal
 
 import structlog
 
+from duikou import digests
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.sandbox.process import LimitError, StoppedError
@@ -145,6 +145,7 @@ class Analyses:
             rejected=analysis.found.rejected,
             digest=analysis.digest,
             analyser=analysis.analyser,
+            size=analysis.size,
         )
         key = keys.session_key(session.id)
         try:
@@ -162,5 +163,5 @@ class Analyses:
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex. Raises `StorageError`."""
-    with storage_errors(), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with storage_errors():
+        return digests.sha256(path)

@@ -86,7 +86,7 @@ class SessionRecord:
     """A video whose faces are known, until `expires_at`. rejected: as in `FoundFaces`.
 
     digest: of the video's bytes. analyser: the version of what found the faces. Both are empty in sessions of former
-    versions, of which no other session is made.
+    versions, of which no other session is made. size: bytes of its own files, 0 in sessions of former versions.
     """
 
     id: str
@@ -98,6 +98,7 @@ class SessionRecord:
     rejected: tuple[FaceWarning, ...] = ()
     digest: str = ""
     analyser: str = ""
+    size: int = 0
 
     def face(self, face_id: str) -> FaceRecord | None:
         """The face of that id, or `None`."""
@@ -108,13 +109,14 @@ class SessionRecord:
 class Analysis:
     """What was found in a video, as a session holds it. Its tracks and pictures are in that session's folder.
 
-    digest, analyser: as in `SessionRecord`.
+    digest, analyser, size: as in `SessionRecord`.
     """
 
     session_id: str
     found: FoundFaces
     digest: str
     analyser: str
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,7 @@ class RenderTask(Task):
     watermark: whether a second, visibly marked result is made.
     external_id: the caller's own id, unique per account. former_external_id: the one that a later task has taken over.
     callback: where changes of status are posted.
+    size: bytes of its speech and references, 0 in tasks of former versions.
     """
 
     queue: Queue = Queue.RENDER
@@ -226,6 +229,7 @@ class RenderTask(Task):
     former_external_id: str | None = None
     callback: TaskCallback | None = None
     result: TaskResult | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True)

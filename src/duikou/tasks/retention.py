@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Literal
 
 import structlog
 
 from duikou.database.engine import Database
 from duikou.storage import keys
 from duikou.storage.base import Files, StoredFile
+from duikou.tasks.models import Media
 from duikou.tasks.store import Store
 from duikou.telemetry import metrics
 
@@ -106,6 +108,14 @@ def drop_unanswered(store: Store, files: Files, media_id: str) -> None:
     if media is not None:
         files.remove(media.key)
         store.media.remove(media.id)
+
+
+def remove_unused(files: Files, uploads: Sequence[Media], why: Literal["account", "disk"]) -> None:
+    """Remove the files of unused uploads whose rows went to make room. A file that stays is an orphan, swept later."""
+    for media in uploads:
+        log.info("unused upload removed", media_id=media.id, account=media.account, bytes=media.size, why=why)
+        metrics.uploads_removed.labels(why).inc()
+    _remove(files, [media.key for media in uploads])
 
 
 def remove_orphans(

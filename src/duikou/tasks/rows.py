@@ -44,7 +44,8 @@ def media_row(media: Media) -> dict[str, Any]:
 
 def media_from(row: Values) -> Media:
     """The file of a row."""
-    return Media(**{**row, "kind": MediaKind(row["kind"])})
+    values = {field.name: row[field.name] for field in fields(Media)}
+    return Media(**{**values, "kind": MediaKind(values["kind"])})
 
 
 def session_row(session: SessionRecord) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def session_row(session: SessionRecord) -> dict[str, Any]:
         "expires_at": session.expires_at,
         "digest": session.digest,
         "analyser": session.analyser,
+        "size": session.size,
     }
 
 
@@ -75,6 +77,7 @@ def session_from(row: Values, source: Media) -> SessionRecord:
         rejected=analysis.found.rejected,
         digest=analysis.digest,
         analyser=analysis.analyser,
+        size=analysis.size,
     )
 
 
@@ -82,7 +85,7 @@ def analysis_from(row: Values) -> Analysis:
     """The analysis that the session of a row holds."""
     faces = tuple(_face_from(face) for face in row["faces"])
     rejected = tuple(_warning_from(reason) for reason in row["rejected"])
-    return Analysis(row["id"], FoundFaces(faces, rejected), row["digest"], row["analyser"])
+    return Analysis(row["id"], FoundFaces(faces, rejected), row["digest"], row["analyser"], row["size"])
 
 
 def _face_json(face: FaceRecord) -> dict[str, Any]:
@@ -149,6 +152,7 @@ def render_task_from(values: Values) -> RenderTask:
         former_external_id=values["former_external_id"],
         callback=callback,
         result=result,
+        size=values["size"],
     )
 
 
@@ -244,6 +248,7 @@ _OF_ONE_TYPE: dict[str, Any] = {
     "watermark": False,
     **_callback_columns(None),
     **_result_columns(None),
+    "size": 0,
     "digest": "",
     "callers": 1,
 }
@@ -264,6 +269,7 @@ _LATER_COLUMNS: dict[str, Any] = {
     "former_external_id": None,
     "digest": "",
     "callers": 1,
+    "size": 0,
 }
 """Columns that came after the first version: JSON of former versions lacks them."""
 _FORMER_QUEUES = {"analysis": "identify"}

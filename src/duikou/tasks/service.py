@@ -22,7 +22,7 @@ from duikou.sandbox.process import StoppedError
 from duikou.settings import Settings
 from duikou.storage import keys
 from duikou.storage.base import Files
-from duikou.storage.data_folder import DataFolder
+from duikou.storage.data_folder import DataFolder, Room
 from duikou.tasks.analyses import ABANDONED, Analyses, AnalysisPolicy, digest_of
 from duikou.tasks.dispatcher import Dispatcher
 from duikou.tasks.models import (
@@ -39,12 +39,13 @@ from duikou.tasks.models import (
 )
 from duikou.tasks.neglect import NeglectMonitor
 from duikou.tasks.new import new_task
-from duikou.tasks.retention import drop_unanswered
+from duikou.tasks.retention import drop_unanswered, remove_unused
 from duikou.tasks.states import Fault, Queue, TaskStatus
 from duikou.tasks.store import Store
 from duikou.tasks.store.queue import TaskLimits
-from duikou.tasks.waiting import CompletionWaiter
-from duikou.units import DAY_MS, HOUR_MS
+from duikou.tasks.store.usage import StorageLimits
+from duikou.tasks.waiting import CompletionWaiter, TaskWatcher
+from duikou.units import DAY_MS, HOUR_MS, MIB
 
 RECENT_PACES = 20  # the median of that many recent tasks predicts the next one
 FIRST_PACE = 4.0  # seconds of work for each second of video before there is any: 1080p on two cores (make bench)
@@ -110,6 +111,7 @@ class ServicePolicy:
     render_queue: Queue
     render_limits: TaskLimits
     identify_limits: TaskLimits
+    storage_limits: StorageLimits
     workers: int
 
     @staticmethod
@@ -122,7 +124,8 @@ class ServicePolicy:
             analyser=analyser,
             render_queue=Queue(settings.render_queue),
             render_limits=TaskLimits(settings.tasks_at_once, settings.queue_limit),
-            identify_limits=TaskLimits(queue=settings.identify_limit),
+            identify_limits=TaskLimits(settings.identify_limit, settings.queue_limit),
+            storage_limits=StorageLimits(settings.account_mb * MIB, settings.unused_mb * MIB),
             workers=settings.workers,
         )
 
@@ -147,6 +150,7 @@ class TaskService:
     def __init__(self, parts: ServiceParts, policy: ServicePolicy) -> None:
         self._parts, self._policy = parts, policy
         self._store, self._files, self._folder = parts.store, parts.files, parts.folder
+        self.watcher = TaskWatcher(parts.store, parts.draining)
         self._analyses = Analyses(
             parts.store,
             parts.files,
@@ -194,6 +198,20 @@ class TaskService:
             raise StoppedError("the server is about to stop and takes no new work")
         self._folder.require_room()
 
+    def require_storage(self, account: str, *, upload: bool = False) -> None:
+        """The same for new work of an account, which stores something. Raises `QuotaError`, too.
+
+        Where the disk nears its floor, unused uploads go: the oldest of whoever has most of them. upload: whether the
+        work is to receive one, for which the account's own go.
+        """
+        if (left := self._folder.scarce()) is not None:
+            remove_unused(self._files, self._store.usage.take_unused(account, left), "disk")
+        if (left := self._folder.scarce()) is not None:
+            gone = self._store.usage.require_share(account, left, replaces=upload)
+            remove_unused(self._files, gone, "disk")
+        self.require_disk()
+        self._store.usage.require_room(account, self._policy.storage_limits)
+
     def require_identify_slot(self, account: str) -> None:
         """Raise `TooManyTasksError` where too many videos wait for their faces: callers do not wait for long."""
         self._store.queue.require_room(account, Queue.IDENTIFY, self._policy.identify_limits)
@@ -208,12 +226,16 @@ class TaskService:
         """A path for a new file that is received."""
         return self._folder.incoming()
 
-    def reserve(self, megabytes: int) -> AbstractContextManager[None]:
-        """Reserve disk space for a file that is received. Raises `StorageError` where there is too little."""
-        return self._folder.reserve(megabytes)
+    def reserve(self, account: str) -> AbstractContextManager[Room]:
+        """Disk space for a file that is received for an account. Raises `StorageError` where there is too little."""
+        return self._folder.reserve(account)
 
     def add_media(self, account: str, new: NewMedia) -> Media:
-        """Store a received file; its local copy is taken over. A source is kept for long once its faces are found."""
+        """Store a received file; its local copy is taken over. A source is kept for long once its faces are found.
+
+        Unused uploads of the account go where it would store too much with it. Raises `QuotaError` where that is not
+        enough, and then keeps nothing.
+        """
         if new.suffix not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES):
             raise WorkerError(f"the worker process reported an unknown kind of file, {new.suffix!r}")
         media_id, at = new_id(), now_ms()
@@ -221,7 +243,12 @@ class TaskService:
         size = self._files.put(new.path, key)
         until = at + (self._policy.upload_ms if new.kind is MediaKind.UPLOAD else IDENTIFY_KEPT_MS)
         media = Media(media_id, account, new.kind, key, new.suffix, size, new.duration_ms, at, until)
-        self._store.media.add(media)
+        try:
+            gone = self._store.usage.add(media, self._policy.storage_limits)
+        except BaseException:
+            self._files.remove(key)
+            raise
+        remove_unused(self._files, gone, "account")
         return media
 
     def add_source(self, account: str, received: Path, info: VideoInfo) -> Media:
@@ -252,11 +279,18 @@ class TaskService:
         media = self._store.media.get(media_id)
         return media if media and media.expires_at > now_ms() else None
 
-    def extend_upload(self, media: Media, *, as_source: bool) -> None:
-        """Keep an upload longer because a call uses it: a source for as long as any, else as if it had just come."""
+    def extend_upload(self, media: Media, *, as_source: bool) -> bool:
+        """Keep an upload longer because a call uses it: a source for as long as any, else as if it had just come.
+
+        False where it is gone: it had to make room.
+        """
         more = self._policy.keep_ms if as_source else self._policy.upload_ms
+        return media.kind is not MediaKind.UPLOAD or self._store.media.use(media.id, now_ms() + more)
+
+    def renew_upload(self, media: Media) -> None:
+        """Keep an upload as if it had just come."""
         if media.kind is MediaKind.UPLOAD:
-            self._store.media.extend(media.id, now_ms() + more)
+            self._store.media.extend(media.id, now_ms() + self._policy.upload_ms)
 
     def local_file(self, key: str) -> Path | None:
         """Where a stored file can be read in place, or `None`."""
@@ -329,19 +363,19 @@ class TaskService:
         return self._store.queue.positions([task.id]).get(task.id)
 
     def submit(self, account: str, new: NewRender) -> RenderTask:
-        """Store a render and have it run; the audio files and references are taken over.
+        """Store a render and have it run; the audio files and references are taken over, and its source is kept.
 
         Raises `ExternalIdTaken`, `TooManyTasksError`, and then keeps nothing.
         """
         common = new_task(account, new.source)
-        choices, stored = [], dict[Path, str]()
+        choices, stored, size = [], dict[Path, str](), 0
         for number, (choice, audio, references) in enumerate(
             zip(new.choices, new.audio, new.references or [()] * len(new.choices), strict=True)
         ):
             lent = tuple(keys.reference_key(common["id"], number, place) for place in range(len(references)))
             for path, to in zip((audio, *references), (keys.audio_key(common["id"], number), *lent), strict=True):
                 if path not in stored:
-                    self._files.put(path, to)
+                    size += self._files.put(path, to)
                     stored[path] = to
             choices.append(replace(choice, audio=stored[audio], references=tuple(stored[path] for path in references)))
         task = RenderTask(
@@ -354,9 +388,15 @@ class TaskService:
             sync_mode=new.sync_mode,
             watermark=new.watermark,
             callback=new.callback,
+            size=size,
         )
         try:
-            task = self._store.tasks.add(task, self._policy.render_limits, replaces=new.replaces)
+            task = self._store.tasks.add(
+                task,
+                self._policy.render_limits,
+                replaces=new.replaces,
+                source_until=now_ms() + self._policy.keep_ms,
+            )
         except BaseException:
             self._files.remove(keys.task_key(task.id))
             raise

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -22,12 +23,13 @@ from duikou.net.fetch import post
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import RenderTask
 from duikou.tasks.outbox import JITTER, MAX_TRIES, Outbox, OutboxEntry, usual_wait_s
+from duikou.tasks.places import Places
 from duikou.telemetry import metrics
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
 
-AT_ONCE = 16  # deliveries: a few receivers that never answer do not hold up the rest
-TIMEOUT_S = 15.0
+AT_ONCE = 32  # deliveries, shared as `Places` says; one receiver alone gets 8 of them
+TIMEOUT_S = 10.0  # from looking up the name to the answer's status; receivers should answer first and work later
 LEASE_MS = 60_000  # of an entry during its delivery: longer than a delivery can take
 IDLE_S = 0.5  # between looks at the outbox
 GONE = 410
@@ -49,6 +51,7 @@ class WebhookSender:
     ) -> None:
         self._outbox, self._accounts, self._body = outbox, accounts, body
         self._policy, self._stopping = policy, stopping
+        self._places = Places(AT_ONCE)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="duikou-webhooks", daemon=True)
 
     def start(self) -> None:
@@ -64,9 +67,11 @@ class WebhookSender:
         running: set[asyncio.Task[None]] = set()
         while not self._stopping.is_set():
             try:
-                free = AT_ONCE - len(running)
-                for entry in self._outbox.claim(free, LEASE_MS) if free else []:
-                    running.add(asyncio.create_task(self._deliver(entry)))
+                while self._places.free and (claimed := self._outbox.claim(self._places, LEASE_MS)):
+                    for entry in claimed:
+                        running.add(delivery := asyncio.create_task(self._deliver(entry)))
+                        delivery.add_done_callback(partial(self._leave, entry))
+                    await asyncio.sleep(0)  # they begin
             except Exception:
                 log.exception("no callback can be claimed")
             if running:
@@ -76,6 +81,9 @@ class WebhookSender:
         for delivery in running:
             delivery.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    def _leave(self, entry: OutboxEntry, _: asyncio.Task[None]) -> None:
+        self._places.give(entry.lane)
 
     async def _deliver(self, entry: OutboxEntry) -> None:
         task = entry.task
@@ -95,12 +103,15 @@ class WebhookSender:
         assert callback is not None, "the outbox holds tasks with a callback only"
         body = self._body(entry.task)
         headers = signed_headers(body, entry.id, int(time.time()), self._accounts.callback_secret(entry.task.account))
+        began = time.monotonic()
         try:
             status = await post(callback.url, body, headers, timeout_s=TIMEOUT_S, policy=self._policy)
         except FetchError as error:
+            self._places.unanswered(entry.lane, began)
             span.fail("unreachable")
             self._retry(entry, str(error))
             return
+        self._places.answered(entry.lane)
         span.note({"http.response.status_code": status})
         if status >= 300:
             span.fail(str(status))

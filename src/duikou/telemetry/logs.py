@@ -2,7 +2,8 @@
 
 Warnings and errors that libraries log, Python's own warnings and uncaught exceptions take the same form. Child
 processes forward their lines to their parent, because the files that they may write to are restricted. What arrives at
-the standard error without being logged is taken by `duikou.telemetry.output`. Secrets of the settings never show.
+the standard error without being logged is taken by `duikou.telemetry.output`. Secrets of the settings never show, and
+what acts on a terminal shows as an escape.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from textwrap import indent
 from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
 
+from duikou.printable import printable
+
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 HIDDEN = "***"
+_OF_LINES = ("exception", "stack")  # fields with several lines
 
 _secrets: list[str] = []  # texts that no line shows, the longest first
 _target: TextIO | None = None  # where lines go, if not to the standard error as it is
@@ -31,8 +36,8 @@ def configure(secrets: Iterable[str] = ()) -> None:
 
     secrets: texts that no line of this process shows from now on.
     """
-    shown_in_json = (json.dumps(text)[1:-1] for text in secrets)
-    _secrets[:] = sorted({*_secrets, *secrets, *shown_in_json}, key=len, reverse=True)
+    escaped = (form for text in secrets for form in (json.dumps(text)[1:-1], printable(text)))
+    _secrets[:] = sorted({*_secrets, *secrets, *escaped}, key=len, reverse=True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -145,8 +150,26 @@ def _without_secrets(_logger: object, _method: str, line: Any) -> str:
 
 def _text() -> list[structlog.typing.Processor]:
     # Plain tracebacks: local variables would reveal what callers sent.
-    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return [structlog.processors.format_exc_info, _escaped, renderer]
+
+
+def _escaped(_logger: object, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+    """The line without anything that acts on a terminal."""
+    return {printable(name): _escaped_value(name, value) for name, value in line.items()}
+
+
+def _escaped_value(name: str, value: object) -> object:
+    if name in _OF_LINES:  # indented, so that no text in it looks like a line of the log
+        return indent(printable(str(value), keep="\n"), "    ")
+    if value is None or isinstance(value, int | float):
+        return value
+    return printable(value if isinstance(value, str) else repr(value))
 
 
 def _json() -> list[structlog.typing.Processor]:
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(), _escaped_line]
+
+
+def _escaped_line(_logger: object, _method: str, line: Any) -> str:
+    return printable(str(line))

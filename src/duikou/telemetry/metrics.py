@@ -58,6 +58,12 @@ request_seconds = Histogram(
 )
 callbacks = Counter("duikou_callbacks", "Tries to deliver a callback, by outcome.", ["outcome"], registry=registry)
 swept = Counter("duikou_swept", "Expired items that were removed.", ["kind"], registry=registry)
+uploads_removed = Counter(
+    "duikou_uploads_removed",
+    "Unused uploads that were removed before their time: for the account's limit, or for a disk that is nearly full.",
+    ["why"],
+    registry=registry,
+)
 _stages: set[str] = set()
 
 

@@ -17,6 +17,7 @@ IDLE_S = 1.0  # how long a due retry may go unnoticed; new tasks wake the dispat
 class LocalDispatcher:
     """Threads of this process with one child process each; `sizes` says how many for each queue.
 
+    No account has all of several threads that search for faces: the callers of others wait for their answers.
     Once `draining` is set no render is started. Searches for faces still are: their callers were admitted before and
     wait for the answer.
     """
@@ -30,7 +31,7 @@ class LocalDispatcher:
         self._stopping, self._draining = stopping, draining
         self._news = threading.Condition()
         self._threads = [
-            threading.Thread(target=self._serve, args=(queue,), name=f"duikou-{queue}-{number}", daemon=True)
+            threading.Thread(target=self._serve, args=(queue, size), name=f"duikou-{queue}-{number}", daemon=True)
             for queue, size in sizes.items()
             for number in range(size)
         ]
@@ -66,12 +67,13 @@ class LocalDispatcher:
     def ping(self) -> None:
         """Threads of this process always answer."""
 
-    def _serve(self, queue: Queue) -> None:
+    def _serve(self, queue: Queue, size: int) -> None:
+        most = max(size - 1, 1) if queue is Queue.IDENTIFY else 0
         process = self._executor.new_process()
         process.start()
         while not self._stopping.is_set():
             may_start = queue is Queue.IDENTIFY or not self._draining.is_set()
-            if not (may_start and self._executor.run_next(queue, process)):
+            if not (may_start and self._executor.run_next(queue, process, most)):
                 with self._news:
                     self._news.wait(IDLE_S)
         process.stop()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -116,6 +118,7 @@ class Executor:
         self._store, self._files, self._folder, self._work, self._policy = store, files, folder, work, policy
         self._stopping, self._full = stopping, False
         self._heartbeat = HeartbeatWriter(store, policy.heartbeat_s)
+        self._claiming, self._in_hand = threading.Lock(), Counter[tuple[Queue, str]]()
 
     def start(self) -> None:
         """Start sending heartbeats."""
@@ -134,19 +137,39 @@ class Executor:
         """A sandbox for one thread."""
         return SandboxProcess(self._policy.limits[Queue.RENDER], self._stopping, preload=self._work.preload)
 
-    def run_next(self, queue: Queue, process: SandboxProcess) -> bool:
-        """Run the next task to its end. False where no task waits or none can be started at the moment."""
+    def run_next(self, queue: Queue, process: SandboxProcess, most: int = 0) -> bool:
+        """Run the next task to its end. False where no task waits or none can be started at the moment.
+
+        most: how many tasks of one account may run here at once; 0 is no limit.
+        """
         if not self._has_room():
             return False
+        with self._claimed(queue, most) as task:
+            if task is not None:
+                self._run_claimed(task, process)
+            return task is not None
+
+    @contextmanager
+    def _claimed(self, queue: Queue, most: int) -> Iterator[Task | None]:
+        """The next task of a queue, in hand until the block ends; `None` where none can be claimed."""
+        with self._claiming:
+            full = [account for (of, account), count in self._in_hand.items() if of is queue and count >= most > 0]
+            try:
+                task = self._store.queue.claim(queue, without=full)
+            except Exception:
+                log.exception("cannot claim a task")
+                task = None
+            whose = Counter([(queue, task.account)] if task else [])
+            self._in_hand += whose
         try:
-            task = self._store.queue.claim(queue)
-        except Exception:
-            log.exception("cannot claim a task")
-            return False
-        if task is None:
-            return False
+            yield task
+        finally:
+            with self._claiming:
+                self._in_hand -= whose
+
+    def _run_claimed(self, task: Task, process: SandboxProcess) -> None:
         context = {"request_id": task.request_id, "task_id": task.id, "attempt": task.attempt}
-        known: dict[str, str | int] = {"task_id": task.id, "attempt": task.attempt, "queue": str(queue)}
+        known: dict[str, str | int] = {"task_id": task.id, "attempt": task.attempt, "queue": str(task.queue)}
         with (
             structlog.contextvars.bound_contextvars(**context),
             traces.span("attempt", known, parent=task.trace) as span,
@@ -155,7 +178,6 @@ class Executor:
             self._write_outcome(self._attempt(task, process, lease, span), task)
             if isinstance(task, IdentifyTask):
                 self._drop_unanswered(task)
-        return True
 
     def _has_room(self) -> bool:
         """Whether the disk has space. While it is full tasks wait rather than fail."""
@@ -306,7 +328,7 @@ class Executor:
             allowed = AllowedPaths((video,), (folder,))
             found: FoundFaces = self._run(process, lease, self._work.identify, video, folder, allowed=allowed)
             _require_few_files(folder, found)
-            workspace.put(made)
+            size = workspace.put(made)
         at = now_ms()
         session_id = keys.session_of(made)
         expires_at = at + self._policy.session_ms
@@ -320,6 +342,7 @@ class Executor:
             rejected=found.rejected,
             digest=task.digest,
             analyser=self._work.analyser,
+            size=size,
         )
         return lambda: self._found(task, made, session)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import duikou
+from duikou import digests
 from duikou.bounds import Text
 from duikou.media import photo, probe, sniff
 from duikou.media import video as media_video
@@ -156,7 +157,7 @@ def render(job: RenderJob, progress: Progress) -> Milliseconds:
 def sign(job: SignJob, progress: Progress) -> None:
     """Sign finished files in place; the parent makes the signatures. Raises `InputError`, `StorageError`."""
     signer = Asked(job.algorithm, job.chain, ask)
-    edit = Edit(job.video, credentials.digest(job.video), job.faces, added=job.added)
+    edit = Edit(job.video, digests.sha256(job.video), job.faces, added=job.added)
     with _temporary_files(job.results[0][0].parent):
         for path, marked in job.results:
             signed = path.with_name(f".{path.stem}.signed.mp4")

@@ -71,6 +71,7 @@ def serve(
         database = Database(settings.database_url)
         opened.callback(database.close)
         files = reached_files(settings.storage_url, folder.root, folder.scratch, PATIENCE_S)
+        folder.watch(files.folder)
         executor = Executor(
             Store(database),
             files,

@@ -99,14 +99,14 @@ def require_same_origin(headers: Headers, allowed: Collection[str] = ()) -> None
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
     if origin in allowed:
         return
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    foreign = origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
     if foreign or site.lower() not in ("none", "same-origin"):
         raise ApiError(ErrorCode.NO_RIGHT, "Origin: pages of other sites may not call this server.")
 
 
 def require_known_host(headers: Headers, public_url: str) -> None:
     """Raise `ApiError` where the Host header is not a name of this server; for servers without keys."""
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    host = _hostname(headers.get("host", ""))
     public = urlsplit(public_url).hostname
     if not (_is_address(host) or host == "localhost" or host.endswith(".localhost") or host == public):
         raise ApiError(
@@ -114,6 +114,14 @@ def require_known_host(headers: Headers, public_url: str) -> None:
             f"Host: {host[:80]!r} is not a name of this server; without keys it accepts its address, localhost and "
             "the host of DUIKOU_PUBLIC_URL.",
         )
+
+
+def _hostname(host: str) -> str:
+    """The name or the address in a Host header; empty where the header holds neither."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_address(host: str) -> bool:

@@ -5,6 +5,7 @@ A path from a request never reaches the disk: ids are looked up in the store.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import stat
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi import Path as InPath
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response, StreamingResponse
 
@@ -20,6 +20,7 @@ from duikou.server.dependencies import context_of
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.openapi import error_responses, extension
 from duikou.server.signed_urls import MEDIA_TYPES
+from duikou.server.threads import read_in_threadpool, run_in_threadpool
 from duikou.storage import keys
 from duikou.tasks.service import TaskService
 
@@ -74,7 +75,9 @@ async def get_media(
     media = await run_in_threadpool(context.service.public_media, media_id)
     if media is None or media.suffix != dot + suffix:
         raise _missing(request)
-    return await run_in_threadpool(_response, context.service, _ServedFile(media.key, name), request)
+    return await run_in_threadpool(
+        _response, context.service, _ServedFile(media.key, name, context.threads.of(media.account)), request
+    )
 
 
 @router.get("/files/sessions/{session_id}/faces/{face_id}.jpg", **_describe("image/jpeg"))
@@ -87,16 +90,22 @@ async def get_face_picture(session_id: str, face_id: str, request: Request) -> R
     face = session.face(face_id) if session else None
     if session is None or face is None:
         raise _missing(request)
-    file = _ServedFile(keys.picture_key(session.id, face.id), f"{session.id}-{face.id}.jpg")
-    return await run_in_threadpool(_response, context.service, file, request)
+    key, name = keys.picture_key(session.id, face.id), f"{session.id}-{face.id}.jpg"
+    return await run_in_threadpool(
+        _response, context.service, _ServedFile(key, name, context.threads.of(session.account)), request
+    )
 
 
 @dataclass(frozen=True)
 class _ServedFile:
-    """A file to send. key: in the storage. name: for the client, with a suffix that tells the media type."""
+    """A file to send. key: in the storage. name: for the client, with a suffix that tells the media type.
+
+    turn: the threads of its account.
+    """
 
     key: str
     name: str
+    turn: asyncio.Semaphore
 
     @property
     def media_type(self) -> str:
@@ -143,7 +152,8 @@ def _object_response(service: TaskService, file: _ServedFile, disposition: str, 
     status = 206 if partial else 200
     if request.method == "HEAD":
         return Response(status_code=status, media_type=file.media_type, headers=headers)
-    return StreamingResponse(service.read_file(file.key, start, end), status, headers, file.media_type)
+    pieces = read_in_threadpool(service.read_file(file.key, start, end), file.turn)
+    return StreamingResponse(pieces, status, headers, file.media_type)
 
 
 def _one_range(header: str | None, size: int) -> tuple[int, int]:

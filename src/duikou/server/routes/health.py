@@ -7,13 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from duikou.server.dependencies import Context
 from duikou.server.errors import ApiError, ErrorCode
 from duikou.server.openapi import error_responses, extension
 from duikou.server.schemas import answers
+from duikou.server.threads import run_in_threadpool
 from duikou.telemetry import metrics
 
 METRICS_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
 from fastapi.routing import APIRoute
-from fastapi.sse import format_sse_event
 from pydantic import BeforeValidator
-from starlette.concurrency import run_in_threadpool
 from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from duikou.server.caller import Caller
 from duikou.server.dependencies import AppContext, CallerParam, Context
@@ -23,11 +20,10 @@ from duikou.server.http.json_body import StrictJsonRoute
 from duikou.server.leniency import whole
 from duikou.server.openapi import CALL_ERRORS, SLOW_BODY_ERRORS, WORK_ERRORS, error_responses, extension
 from duikou.server.schemas import answers, build, requests
+from duikou.server.threads import run_in_threadpool
 from duikou.tasks.models import RenderTask
 
 PREFIXES = ("", "/klingai", "/kling")  # Kling's own host; 302.ai; other gateways
-POLL_S = 0.3  # between looks at a task whose events are sent
-KEEP_ALIVE_S = 15.0  # between comments in a silent stream of events: proxies cut idle connections
 
 EVENT = {  # in the OpenAPI document: one event of the stream
     "type": "object",
@@ -73,7 +69,7 @@ def on_both(method: str, path: str, **how: Any) -> Callable[[Handler], Handler]:
     return register
 
 
-def is_advanced(request: Request) -> bool:
+async def is_advanced(request: Request) -> bool:
     """Whether a route is asked about tasks of advanced-lip-sync, which start from a session; else of lip-sync."""
     route: APIRoute = request.scope["route"]
     return "/advanced-lip-sync" in route.path
@@ -87,7 +83,8 @@ async def identify_face(
     body: requests.IdentifyRequest, request: Request, context: Context, caller: CallerParam
 ) -> answers.Envelope[answers.IdentifyData]:
     """Find the faces of a video that can be lip-synced."""
-    found = await while_connected(request, context.creator.identify(caller, body))
+    with context.calls.place(caller.account):
+        found = await while_connected(request, context.creator.identify(caller, body))
     data = build.identify_data(found.session, found.video, caller.urls)
     return answers.Envelope(request_id=request.state.request_id, data=data)
 
@@ -97,7 +94,8 @@ async def create_task(
     body: requests.LipSyncRequest, request: Request, context: Context, caller: CallerParam
 ) -> answers.Envelope[answers.TaskData] | answers.Envelope[answers.DryRunData]:
     """Create a task that makes a face of a session speak. With `dry_run` it is only checked and estimated."""
-    created = await context.creator.create_task(caller, body)
+    with context.calls.place(caller.account):
+        created = await context.creator.create_task(caller, body)
     if isinstance(created, answers.DryRunData):
         return answers.Envelope(request_id=request.state.request_id, data=created)
     return await _answer(request, context, caller, created)
@@ -110,10 +108,17 @@ async def create_older_task(
     body: requests.OlderLipSyncRequest, request: Request, context: Context, caller: CallerParam
 ) -> answers.Envelope[answers.TaskData]:
     """Create a task that makes the most visible face of a video speak, from its beginning. The task finds the face."""
-    return await _answer(request, context, caller, await context.creator.create_older_task(caller, body))
+    with context.calls.place(caller.account):
+        created = await context.creator.create_older_task(caller, body)
+    return await _answer(request, context, caller, created)
 
 
-@on_both("GET", "", responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER))
+@on_both(
+    "GET",
+    "",
+    response_model=answers.Envelope[list[answers.TaskData]],
+    responses=error_responses(*CALL_ERRORS, ErrorCode.PARAMETER),
+)
 async def list_tasks(
     request: Request,
     context: Context,
@@ -121,16 +126,17 @@ async def list_tasks(
     advanced: Advanced,
     pageNum: PageNumber = 1,
     pageSize: PageSize = 30,
-) -> answers.Envelope[list[answers.TaskData]]:
+) -> Response:
     """Tasks, newest first; past the end an empty list."""
-    offset = (pageNum - 1) * pageSize
-    tasks = await run_in_threadpool(
-        lambda: context.service.tasks(caller.account, on_sessions=advanced, offset=offset, limit=pageSize)
-    )
-    return answers.Envelope(
-        request_id=request.state.request_id,
-        data=[build.task_data(task, caller.urls, position) for task, position in tasks],
-    )
+    offset, request_id = (pageNum - 1) * pageSize, request.state.request_id
+
+    def page() -> bytes:
+        tasks = context.service.tasks(caller.account, on_sessions=advanced, offset=offset, limit=pageSize)
+        data = [build.task_data(task, caller.urls, position) for task, position in tasks]
+        return answers.Envelope(request_id=request_id, data=data).model_dump_json().encode()
+
+    async with context.lists.of(caller.account):  # written in a thread: a long page holds up no other call
+        return Response(await run_in_threadpool(page), media_type="application/json")
 
 
 @on_both(
@@ -154,10 +160,9 @@ async def watch_task(
         named is not None and (named.session_id is not None) == advanced
     ):  # no request for events: the external id of a task ends like one
         return JSONResponse((await _answer(request, context, caller, named)).model_dump(mode="json"))
+    context.streams.require_room(caller.account)
     task = await _found(context, caller, task_id, advanced=advanced)
-    return StreamingResponse(
-        _events(context, caller, task), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return context.streams.stream(caller, task, await run_in_threadpool(context.service.position, task))
 
 
 @on_both(
@@ -189,7 +194,9 @@ async def retry_task(
     The finished task stays as it is. The new one has an id of its own, no external id, and the same `callback_url`.
     """
     task = await _found(context, caller, task_id, advanced=advanced)
-    return await _answer(request, context, caller, await context.creator.retry_task(caller, task))
+    with context.calls.place(caller.account):
+        created = await context.creator.retry_task(caller, task)
+    return await _answer(request, context, caller, created)
 
 
 @on_both(
@@ -231,21 +238,3 @@ async def _answer(
     position = await run_in_threadpool(context.service.position, task)
     data = build.task_data(task, caller.urls, position)
     return answers.Envelope(request_id=request.state.request_id, data=data)
-
-
-async def _events(context: AppContext, caller: Caller, task: RenderTask | None) -> AsyncIterator[bytes]:
-    sent, silent_s = b"", 0.0
-    while task is not None:
-        position = await run_in_threadpool(context.service.position, task)
-        data = build.task_data(task, caller.urls, position).model_dump_json().encode()
-        if data != sent:
-            yield format_sse_event(event="task", data_str=data.decode())
-            sent, silent_s = data, 0.0
-        if task.finished or context.service.draining:
-            return
-        await asyncio.sleep(POLL_S)
-        silent_s += POLL_S
-        if silent_s >= KEEP_ALIVE_S:
-            yield b": alive\n\n"
-            silent_s = 0.0
-        task = await run_in_threadpool(context.service.task, caller.account, task.id)

@@ -16,6 +16,7 @@ from duikou.tasks.store.media import MediaStore
 from duikou.tasks.store.queue import QueueStore
 from duikou.tasks.store.sessions import SessionStore
 from duikou.tasks.store.tasks import TaskStore
+from duikou.tasks.store.usage import UsageStore
 
 
 class Store:
@@ -23,6 +24,7 @@ class Store:
 
     def __init__(self, database: Database, *, clock: Callable[[], int] = now_ms) -> None:
         self.media = MediaStore(database, clock)
+        self.usage = UsageStore(database, clock)
         self.sessions = SessionStore(database, clock)
         self.tasks = TaskStore(database, clock)
         self.queue = QueueStore(database, clock)

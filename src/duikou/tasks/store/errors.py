@@ -14,4 +14,11 @@ class IdTakenError(Exception):
 
 
 class TooManyTasksError(DuikouError):
-    """The account or the server has reached its limit of unfinished tasks. The text is a sentence for the caller."""
+    """The account or the server has reached its limit of unfinished tasks or of uploads under way.
+
+    The text is a sentence for the caller.
+    """
+
+
+class QuotaError(DuikouError):
+    """The account stores as much as it may. The text is a sentence for the caller, with the figures."""

@@ -43,6 +43,14 @@ class MediaStore:
             change = sa.update(t).where(t.c.id == media_id, t.c.expires_at < expires_at)
             connection.execute(change.values(expires_at=expires_at))
 
+    def use(self, media_id: str, expires_at: int) -> bool:
+        """The same for a file that a call uses, so that it no longer makes room for others. False where it is gone."""
+        t = tables.media
+        longer = sa.case((t.c.expires_at < expires_at, expires_at), else_=t.c.expires_at)
+        with self._database.writing() as connection:
+            change = sa.update(t).where(t.c.id == media_id).values(expires_at=longer, used_at=self._clock())
+            return connection.execute(change).rowcount == 1
+
     def unanswered(self, media_id: str) -> Media | None:
         """A received video whose faces no caller was told, and are neither known nor looked for; else `None`."""
         t = tables.media
@@ -65,8 +73,16 @@ class MediaStore:
 
 
 def insert_media(connection: sa.Connection, media: Media) -> None:
-    """Insert a new file within the caller's transaction."""
-    connection.execute(sa.insert(tables.media).values(media_row(media)))
+    """Insert a new file within the caller's transaction. Only uploads may be unused."""
+    used_at = 0 if media.kind is MediaKind.UPLOAD else media.created_at
+    connection.execute(sa.insert(tables.media).values(media_row(media) | {"used_at": used_at}))
+
+
+def keep_source(connection: sa.Connection, media_id: str, expires_at: int) -> None:
+    """Keep what a task starts from until then, within the caller's transaction. Results end with their own tasks."""
+    t = tables.media
+    change = sa.update(t).where(t.c.id == media_id, t.c.kind != MediaKind.RESULT, t.c.expires_at < expires_at)
+    connection.execute(change.values(expires_at=expires_at))
 
 
 def needed_by_session() -> sa.ColumnElement[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,10 @@ class Attention:
 
 @dataclass(frozen=True)
 class TaskLimits:
-    """How many unfinished tasks an account, and the server as a whole, may have; 0 is no limit."""
+    """How many unfinished tasks an account, and the server as a whole, may have; 0 is no limit.
+
+    Identify tasks count only while they wait.
+    """
 
     account: int = 0
     queue: int = 0
@@ -64,12 +67,16 @@ class QueueStore:
         with self._database.reading() as connection:
             check_room(connection, account, queue, limits)
 
-    def claim(self, queue: Queue = Queue.RENDER) -> Task | None:
-        """Take the next task of a queue: it is processing now, under a new attempt. `None` where none waits."""
+    def claim(self, queue: Queue = Queue.RENDER, *, without: Collection[str] = ()) -> Task | None:
+        """Take the next task of a queue: it is processing now, under a new attempt. `None` where none waits.
+
+        without: accounts whose tasks are left out.
+        """
         t = tables.tasks
         waiting = (
             sa.select(t)
             .where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED, self._due())
+            .where(t.c.account.not_in(without))
             .order_by(t.c.turn, t.c.id)
             .limit(1)
         )
@@ -203,13 +210,19 @@ class QueueStore:
 
 
 def check_room(connection: sa.Connection, account: str, queue: Queue, limits: TaskLimits) -> None:
-    """Raise `TooManyTasksError` where a limit is reached. Identify tasks count only while they wait."""
+    """Raise `TooManyTasksError` where a limit is reached."""
     t = tables.tasks
     if queue is Queue.IDENTIFY:
         waiting = sa.select(sa.func.count()).where(t.c.queue == queue, t.c.status == TaskStatus.SUBMITTED)
+        if limits.account > 0 and _count(connection, waiting.where(t.c.account == account)) >= limits.account:
+            raise TooManyTasksError(
+                f"{limits.account} videos of this account wait to be looked at, as many as may; try again in a few "
+                "seconds."
+            )
         if limits.queue > 0 and _count(connection, waiting) >= limits.queue:
             raise TooManyTasksError(
-                f"As many videos as may, {limits.queue}, wait to be looked at; try again in a few seconds."
+                f"{limits.queue} videos of all accounts wait to be looked at, as many as the server holds; try again "
+                "in a few seconds."
             )
         return
     unfinished = sa.select(sa.func.count()).where(t.c.status.in_(UNFINISHED), t.c.queue.in_(RENDERING))
@@ -223,13 +236,15 @@ def turn_of(connection: sa.Connection, task: Task) -> float:
     """The turn of a new task; `TaskStore.add` says by which rule."""
     t, a = tables.tasks, tables.accounts
     priority = connection.scalar(sa.select(a.c.priority).where(a.c.name == task.account)) or 1
-    first = sa.select(sa.func.min(t.c.turn)).where(t.c.queue == task.queue, t.c.status == TaskStatus.SUBMITTED)
+    of_queue = t.c.queue == task.queue
+    running = sa.select(sa.func.max(t.c.turn)).where(of_queue, t.c.status == TaskStatus.PROCESSING)
+    first = sa.select(sa.func.min(t.c.turn)).where(of_queue, t.c.status == TaskStatus.SUBMITTED)
     last = sa.select(sa.func.max(t.c.turn)).where(t.c.queue == task.queue)
     # A sum, which keeps PostgreSQL from walking the queue's finished tasks backwards in search of one of the account's.
     ends = sa.func.max(t.c.turn + t.c.source_duration_ms / (1000.0 * priority))
     own = sa.select(ends).where(t.c.queue == task.queue, t.c.account == task.account, t.c.status.in_(UNFINISHED))
-    head = connection.scalar(first)
-    head = connection.scalar(last) if head is None else head
+    found = [turn for turn in map(connection.scalar, (running, first)) if turn is not None]
+    head = min(found) if found else connection.scalar(last)
     return max(head or 0.0, connection.scalar(own) or 0.0)
 
 

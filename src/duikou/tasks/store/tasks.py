@@ -26,7 +26,7 @@ from duikou.tasks.states import (
     TaskStatus,
 )
 from duikou.tasks.store.errors import ExternalIdTaken, IdTakenError
-from duikou.tasks.store.media import insert_media
+from duikou.tasks.store.media import insert_media, keep_source
 from duikou.tasks.store.queue import NO_LIMITS, TaskLimits, check_room, turn_of
 from duikou.tasks.store.sessions import insert_session, kept_analysis
 from duikou.tasks.store.transition import change_status
@@ -42,8 +42,10 @@ class TaskStore:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         self._database, self._clock = database, clock
 
-    def add(self, task: T, limits: TaskLimits = NO_LIMITS, *, replaces: str | None = None) -> T:
+    def add(self, task: T, limits: TaskLimits = NO_LIMITS, *, replaces: str | None = None, source_until: int = 0) -> T:
         """Insert a new task and give it its turn. Raises `ExternalIdTaken`, `TooManyTasksError`.
+
+        source_until: how long what it starts from is kept at least; the end of the task extends that.
 
         An external id is free where no task of the account has it, or an expired one, or the one called `replaces`,
         which failed or was cancelled. Of several that would replace the same task, one succeeds.
@@ -59,6 +61,7 @@ class TaskStore:
                 if external_id is not None:
                     self._free(connection, task.account, external_id, replaces)
                 task = self._insert(connection, task, limits)
+                keep_source(connection, task.source.id, source_until)
         except sa.exc.IntegrityError as error:
             if external_id is not None and self.find_by_external_id(task.account, external_id):
                 raise ExternalIdTaken(external_id) from error
@@ -154,6 +157,20 @@ class TaskStore:
         query = sa.select(t.c.id).where(t.c.id.in_(wanted), t.c.status.in_(UNFINISHED))
         with self._database.reading() as connection:
             return wanted - set(connection.scalars(query))
+
+    def marks(self, task_ids: Iterable[str]) -> dict[str, tuple[str, int, int, int]]:
+        """Of those of these renders that are not expired: status, attempt, heartbeat and time of the last change."""
+        t = tables.tasks
+        query = sa.select(t.c.id, t.c.status, t.c.attempt, t.c.beat, t.c.updated_at)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(t.c.id.in_(list(task_ids)), *self._rendered()))
+            return {row.id: (row.status, row.attempt, row.beat, row.updated_at) for row in rows}
+
+    def renders(self, task_ids: Iterable[str]) -> list[RenderTask]:
+        """Those of these renders that are not expired."""
+        query = sa.select(tables.tasks).where(tables.tasks.c.id.in_(list(task_ids)), *self._rendered())
+        with self._database.reading() as connection:
+            return [render_task_from(row._mapping) for row in connection.execute(query)]
 
     def complete_identify(self, task: IdentifyTask, session: SessionRecord, *, expires_at: int) -> bool:
         """End an identify task with success and insert its session. False for a late writer.
@@ -289,9 +306,11 @@ class TaskStore:
         return render_task_from(row._mapping) if row else None
 
     def _unexpired(self, account: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return tables.tasks.c.account == account, *self._rendered()
+
+    def _rendered(self) -> tuple[sa.ColumnElement[bool], ...]:
         t = tables.tasks
-        kept = sa.or_(t.c.expires_at == 0, t.c.expires_at > self._clock())
-        return t.c.account == account, t.c.queue.in_(RENDERING), kept
+        return t.c.queue.in_(RENDERING), sa.or_(t.c.expires_at == 0, t.c.expires_at > self._clock())
 
 
 def _joined(connection: sa.Connection, task: IdentifyTask) -> IdentifyTask | None:

@@ -11,9 +11,10 @@ import structlog
 
 from duikou.database import tables
 from duikou.tasks import metrics, outbox
-from duikou.tasks.models import Task
+from duikou.tasks.models import RenderTask, Task
 from duikou.tasks.rows import task_columns
 from duikou.tasks.states import TRANSITIONS, TaskStatus
+from duikou.tasks.store.media import keep_source
 
 T = TypeVar("T", bound=Task)
 
@@ -26,7 +27,7 @@ def change_status(
     """Compare-and-set the status from the state and attempt of `task`; `None` for a late writer.
 
     changes: other fields that change with it. at: the time, Unix ms. why: for the log, where `changes` has no reason.
-    The outbox, the log and the metrics follow the change.
+    The outbox, the log and the metrics follow the change. The source of a lip sync is kept as long as the task.
     """
     assert status in TRANSITIONS[task.status], f"no task goes from {task.status} to {status}"
     t = tables.tasks
@@ -42,6 +43,8 @@ def change_status(
     changed = replace(task, **fields)
     if task.status is TaskStatus.PROCESSING:
         _end_attempt(connection, task, status, changed.reason or why, at)
+    if isinstance(changed, RenderTask) and changed.expires_at is not None:
+        keep_source(connection, changed.source.id, changed.expires_at)
     outbox.add(connection, changed, at)
     log.info(
         f"task {status}",
