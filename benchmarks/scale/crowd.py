@@ -26,7 +26,7 @@ import structlog
 from duikou.database.engine import Database
 from duikou.database.ids import new_id, now_ms
 from duikou.pipeline.choice import FaceChoice
-from duikou.progress import Progress
+from duikou.progress import Progress, silent
 from duikou.server import startup
 from duikou.settings import Settings
 from duikou.storage import keys
@@ -41,7 +41,7 @@ from duikou.tasks.store.sessions import insert_session
 from duikou.timebase import Interval
 from duikou.workers import celery_app
 from duikou.workers.executor import SHARED_HEARTBEAT_S, Executor, WorkPolicy
-from duikou.workers.work import RenderJob, Work
+from duikou.workers.work import RenderJob, SignJob, Work
 
 STAGES = ("following the face", "listening", "looking for captions", "choosing", "rendering")
 VIDEO_MS = 10_000
@@ -82,6 +82,10 @@ def render(order: RenderJob, progress: Progress) -> int:
     return VIDEO_MS
 
 
+def sign(order: SignJob, progress: Progress) -> None:
+    """Nothing: no real file is made."""
+
+
 class Hand:
     """In place of a `SandboxProcess`: the work is done by the thread that asks for it."""
 
@@ -91,7 +95,7 @@ class Hand:
     def start(self) -> None:
         """Nothing to make beforehand."""
 
-    def run(self, function: Callable[..., Any], *args: Any, report: Progress, **_: Any) -> Any:
+    def run(self, function: Callable[..., Any], *args: Any, report: Progress = silent, **_: Any) -> Any:
         """Do it."""
         return function(*args, report)
 
@@ -137,7 +141,7 @@ def work(place: Place, name: str, workers: int, ready: Event) -> None:
     policy = replace(WorkPolicy.of(settings, folder), heartbeat_s=SHARED_HEARTBEAT_S)
 
     def executor() -> Executor:
-        return Executor(store, files, folder, Work(render=render), policy, stopping=stopping)
+        return Executor(store, files, folder, Work(render=render, sign=sign), policy, stopping=stopping)
 
     crowd: Any = Crowd(executor)
     celery_app.work(settings, crowd, queues=[Queue.RENDER], concurrency=workers, stopping=stopping, ready=ready.set)

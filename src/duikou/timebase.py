@@ -7,22 +7,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Final
 
+from duikou.bounds import Whole
+from duikou.units import DAY_MS
+
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 END_TOLERANCE_MS: Final = 100
 """An end that is late by at most this much is clamped: callers round durations (facts about clients)."""
-_MAX_MS: Final = 2**53 - 1  # every JSON reader keeps integers up to here
+_MAX_MS: Final = 7 * DAY_MS  # media of more than a day are not accepted
+_MAX_RATE: Final = 1_000_000  # frames per second; headers of a single frame may declare more than videos have
 _FRACTION = re.compile(r"[0-9]{1,39}/[1-9][0-9]{0,38}")  # digits of 128 bits; rates and time bases have 64
-
-
-class _MillisecondsSchema:
-    """Tells pydantic how to read milliseconds. pydantic is imported by whoever reads."""
-
-    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
-        from pydantic_core import core_schema
-
-        return core_schema.int_schema(ge=0, le=_MAX_MS, strict=True)
 
 
 class _RateSchema:
@@ -45,10 +40,13 @@ class _RateSchema:
 def _read_rate(text: object) -> Fraction:
     if not isinstance(text, str) or not _FRACTION.fullmatch(text):
         raise ValueError("a rate is a fraction of two whole numbers of at most 39 digits, such as 30000/1001")
-    return Fraction(text)
+    rate = Fraction(text)
+    if not 0 < rate <= _MAX_RATE:
+        raise ValueError(f"a rate is more than 0 and at most {_MAX_RATE}")
+    return rate
 
 
-Milliseconds = Annotated[int, _MillisecondsSchema()]
+Milliseconds = Annotated[int, Whole(0, _MAX_MS)]
 """A time or length of 0 ms or more."""
 Rate = Annotated[Fraction, _RateSchema()]
 """Frames per second."""

@@ -12,30 +12,28 @@ import pytest
 from small_portrait import small_portrait
 
 from demo import portrait, speech
-from duikou.sandbox import restrictions
+from duikou.sandbox import system_calls
 
 CLIP_MS = 1_200
 
 JOB = """
 import sys, duikou
 from pathlib import Path
-from duikou.sandbox import restrictions
+from duikou.sandbox import restrictions, system_calls
 video, sound, output = map(Path, sys.argv[1:4])
-restrictions._REFUSAL = restrictions._KILL
+system_calls._REFUSAL = system_calls._KILL
 assert restrictions.block_system_calls()
 session = duikou.identify(video)
 duikou.lip_sync(session, [duikou.FaceChoice(sound, trim_end_ms=800, insert_ms=400)], output)
 """
 PROBE = """
 import socket
-from duikou.sandbox import restrictions
-restrictions._REFUSAL = restrictions._KILL
+from duikou.sandbox import restrictions, system_calls
+system_calls._REFUSAL = system_calls._KILL
 assert restrictions.block_system_calls()
 socket.socket()
 """
-pytestmark = pytest.mark.skipif(
-    not restrictions.seccomp_available(), reason="this system cannot take system calls away"
-)
+pytestmark = pytest.mark.skipif(not system_calls.available(), reason="this system cannot take system calls away")
 
 
 def test_the_trap_works() -> None:

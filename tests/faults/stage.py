@@ -33,6 +33,7 @@ WORK = Work(
     probe_reference=stub_work.probe_reference,
     identify=stub_work.identify,
     render=render,
+    sign=stub_work.sign,
     preload=__name__,
 )
 

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import pickle
+import signal
 import socket
 import struct
 import subprocess
@@ -21,10 +22,11 @@ from typing import Any
 from duikou.errors import MediaError
 from duikou.media.probe import VideoInfo
 from duikou.progress import Progress
+from duikou.sandbox import child
 
 
 def attempts(places: dict[str, Path], progress: Progress) -> str:
-    """Try everything forbidden; the names of what succeeded or failed in another way than by a refusal."""
+    """Try what is forbidden by the means of Python; the names of what succeeded or failed other than by a refusal."""
     inner, outer, writable = places["reads"], places["outside"], places["writes"]
     tries: dict[str, Callable[[], object]] = {
         "tcp": lambda: socket.create_connection(("127.0.0.1", 9)),
@@ -51,10 +53,10 @@ def attempts(places: dict[str, Path], progress: Progress) -> str:
     for name, attempt in tries.items():
         try:
             attempt()
-        except (PermissionError, subprocess.SubprocessError):
+        except (PermissionError, FileNotFoundError, subprocess.SubprocessError):
             continue
         except OSError as error:
-            if error.errno != errno.EXDEV:  # Landlock's refusal of links between folders
+            if error.errno not in (errno.EXDEV, errno.EROFS):  # refusals of links between folders, and of writing
                 done.append(f"{name}: {error!r}")
         else:
             done.append(name)
@@ -137,21 +139,82 @@ def send(what: str, mark: Path, progress: Progress) -> VideoInfo:
     """Send what is no message, and go on as if nothing were wrong."""
     match what:
         case "pickle":
-            _write(pickle.dumps(("done", _Evil(mark))))
+            send_raw(pickle.dumps(("done", _Evil(mark))))
         case "large":
-            _write(b'{"kind":"done","value":"%b"}' % (b"x" * (32 << 20)))
+            send_raw(b'{"kind":"done","value":"%b"}' % (b"x" * (32 << 20)))
         case "silence":
             os.write(_pipe(), b"\0\0\1\0half a word")
         case _:
-            _write(FALSE_MESSAGES[what])
+            send_raw(FALSE_MESSAGES[what])
     time.sleep(600)
     raise AssertionError(what)
+
+
+FLOODS = {
+    "progress": "sent [0-9]+ messages within a short time",
+    "lines": "sent more than 16777216 bytes|sent [0-9]+ messages",
+    "questions": "though nobody answers this work",
+    "long lines": "more than 196608 bytes",
+    "many items": "more than 150000 items",
+    "many faults": "[0-9]+ faults",
+}
+
+
+def flood(what: str, progress: Progress) -> VideoInfo:
+    """Send more than honest work does, for ever."""
+    line = b'{"kind":"log","level":"info","event":"x","fields":{%b}}'
+    content = {
+        "progress": b'{"kind":"progress","stage":"x","share":0.5}',
+        "lines": line % b",".join(b'"%d":"%b"' % (number, b"x" * 1500) for number in range(64)),
+        "questions": b'{"kind":"question","content":"AAAA"}',
+        "long lines": line % b",".join(b'"%d":"%b"' % (number, b"x" * 16_000) for number in range(64)),
+        "many items": b'{"kind":"done","value":[' + b"1," * 2_000_000 + b"1]}",
+        "many faults": b'{"kind":"done","value":{' + b",".join(b'"%d":1' % number for number in range(149_000)) + b"}}",
+    }[what]
+    while True:
+        send_raw(content)
+
+
+def drip(progress: Progress) -> VideoInfo:
+    """Send one byte of a message after the other."""
+    os.write(_pipe(), struct.pack("!i", 1 << 20))
+    while True:
+        os.write(_pipe(), b"x")
+        time.sleep(0.01)
+
+
+def drip_and_hog(progress: Progress) -> VideoInfo:
+    """The same while memory is taken."""
+    taken = bytearray(b"x") * (800 << 20)
+    assert taken
+    return drip(progress)
+
+
+def say_much(progress: Progress) -> VideoInfo:
+    """Log and fail with texts of megabytes."""
+    import structlog
+
+    for _ in range(100):
+        structlog.get_logger().info("x" * 1_000_000, **{str(number): "y" * 1_000_000 for number in range(10)})
+    raise MediaError("z" * 12_000_000)
+
+
+def go_back(progress: Progress) -> int:
+    """Say that less is done than before."""
+    for stage, share in (("a", 0.5), ("b", 0.25), ("c", 0.75)):
+        progress(stage, share)
+    return 0
+
+
+def ask(progress: Progress) -> str:
+    """What the parent answers."""
+    return child.ask(b"answered").decode()
 
 
 def fail(name: str, number: int, progress: Progress) -> int:
     """Say that an error of that class, and of that number of the system's, was raised."""
     text = '{"kind":"failed","error":"%s","reason":"/a/private/file","errno":%s}'
-    _write((text % (name, number or "null")).encode())
+    send_raw((text % (name, number or "null")).encode())
     time.sleep(600)
     raise AssertionError(name)
 
@@ -174,8 +237,8 @@ def odd_texts(progress: Progress) -> str:
     raise MediaError("the file \ud800 is damaged", field="video")
 
 
-def _write(content: bytes) -> None:
-    """A message as `Connection` frames it."""
+def send_raw(content: bytes) -> None:
+    """Send a message as `Connection` frames it."""
     pipe = _pipe()
     content = struct.pack("!i", len(content)) + content
     while content:
@@ -234,3 +297,17 @@ def hold_core(core: int, seconds: float, mark: Path, progress: Progress) -> floa
     while time.process_time() < began + seconds:
         pass
     return time.process_time() - began
+
+
+def copy(source: Path, to: Path, progress: Progress) -> str:
+    """Copy a file, as honest work does; what is in it."""
+    to.write_bytes(source.read_bytes())
+    to.rename(to.with_suffix(".part")).rename(to)
+    return to.read_text()
+
+
+def end(how: int, progress: Progress) -> int:
+    """End with an exit code, or by a signal where it is negative."""
+    if how < 0:
+        signal.raise_signal(-how)
+    os._exit(how)

@@ -127,11 +127,13 @@ class Program:
 
 
 class Process(Program):
-    """A server process."""
+    """A server process. work: the module whose `WORK` it does."""
 
-    def __init__(self, data: Path, *, environment: dict[str, str] | None = None, **more: Any) -> None:
-        serve = "from duikou.server import serve;"
-        code = f"{serve} serve(given, ready=lambda url: print(url, flush=True), work=stub_work.WORK)"
+    def __init__(
+        self, data: Path, *, environment: dict[str, str] | None = None, work: str = "stub_work", **more: Any
+    ) -> None:
+        serve = f"import {work}; from duikou.server import serve;"
+        code = f"{serve} serve(given, ready=lambda url: print(url, flush=True), work={work}.WORK)"
         super().__init__(code, data, environment=environment, **more)
         self.url = self.said
         self.client = caller(self.url.replace("0.0.0.0", "127.0.0.1"))

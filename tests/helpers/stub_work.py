@@ -26,7 +26,7 @@ from duikou.progress import Progress
 from duikou.tasks.models import FaceRecord, FoundFaces
 from duikou.tasks.states import RETRY_DELAY_MS
 from duikou.timebase import Interval
-from duikou.workers.work import RenderJob, UploadInfo, Work
+from duikou.workers.work import RenderJob, SignJob, UploadInfo, Work
 
 RESULT = b"result of attempt "
 MARKED = b"the same with a visible mark"
@@ -146,6 +146,10 @@ def render(order: RenderJob, progress: Progress) -> int:
     if order.watermark is not None:
         order.watermark.write_bytes(MARKED)
     return int(what.get("result_ms", 10_000))
+
+
+def sign(order: SignJob, progress: Progress) -> None:
+    """Nothing: no real file is made."""
 
 
 def _found(order: RenderJob) -> RenderJob:
@@ -294,6 +298,7 @@ WORK = Work(
     probe_reference=probe_reference,
     identify=identify,
     render=render,
+    sign=sign,
     preload=__name__,
 )
 
@@ -335,5 +340,5 @@ def miss_a_model(order: RenderJob, progress: Progress) -> int:
 COPY = Work(identify=identify_two, render=copy)
 """Reads real files, finds two faces in every video, and copies it."""
 
-REAL_HEADERS = Work(identify=identify_anything, render=render)
+REAL_HEADERS = Work(identify=identify_anything, render=render, sign=sign)
 """Reads the headers of real files, and finds one face in every video."""

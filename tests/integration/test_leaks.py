@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 JOBS = repeats(200, 50)
 GOOD, FAULTY, FATAL = "s", "fault", "exit"  # every fifth job fails at once, every fiftieth after three dead workers
-CHILDREN = 6  # with two workers: two of multiprocessing, one that probes, one that searches, two that render
+CHILDREN = 5  # with two workers: one that forks the others, one that probes, one that searches, two that render
 DATABASE = "duikou.db"
 OPEN = ("01", "08")  # states of a connection in /proc: established, and closed by the other side alone
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import signal
 import time
 from pathlib import Path
@@ -13,14 +14,21 @@ import jwt
 import pytest
 import sqlalchemy as sa
 import stub_work
-from live_server import Process, caller, create, ended, identify, order, signing_secret, sources, until
+from live_server import Process, caller, create, ended, identify, make_key, order, signing_secret, sources, until
+from prying_work import OWN_FILES, PLANTED
 from receiver import receiver
 
 from duikou.database.engine import Database
+from duikou.provenance.certificates import self_signed
+from duikou.sandbox import forkserver
 from duikou.tasks.accounts import Accounts, KeyKind
 
 IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
 TOKEN = "tok-3f9a1c77e0"  # in addresses that callers send: theirs, and nobody else's to read
+SECRET_VARIABLES = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD", "OTEL_EXPORTER_OTLP_HEADERS"),
+    *("HTTPS_PROXY", "DUIKOU_KEY", "SOMEBODY_ELSES_TOKEN"),
+)
 SOUND = stub_work.sound(render="bug", mark="speech-of-a-caller")
 BROKEN = "http://127.0.0.1:1"
 
@@ -102,6 +110,56 @@ def test_no_secret_is_ever_told(tmp_path: Path) -> None:
     assert len(texts) > 10
     assert str(tmp_path) not in "".join(texts)
     assert (data / "duikou.db").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="memory is read through /proc")
+def test_a_child_that_was_taken_over_finds_no_secret(tmp_path: Path) -> None:
+    data, chain, key = tmp_path / "data", tmp_path / "chain.pem", tmp_path / "key.pem"
+    own = self_signed(tmp_path / "own")
+    chain.write_bytes(own.chain.read_bytes())
+    key.write_bytes(own.key.read_bytes())
+    plain, signing = make_key(data, "alice"), make_key(data, "alice", KeyKind.SIGNING)
+    environment = {name: f"{name.lower()}-{TOKEN}" for name in SECRET_VARIABLES}
+    certificate = {"c2pa_certificate": str(chain), "c2pa_key": str(key), "metrics_token": f"metrics-{TOKEN}"}
+    with (
+        Process(data, environment=environment, work="prying_work", **certificate) as server,
+        caller(server.url, plain.secret) as client,
+    ):
+        secrets = [
+            *environment.values(),
+            certificate["metrics_token"],
+            plain.secret,
+            signing.secret,
+            signing_secret(data).hex(),
+            key.read_text().splitlines()[1],
+        ]
+        halves = [[secret[: len(secret) // 2], secret[len(secret) // 2 :]] for secret in secrets]
+        files = [
+            str(path) for path in (key, chain, data / "duikou.db", data / "lock", data / "certificate" / "key.pem")
+        ]
+        wanted = {"halves": halves, "files": files}
+        video = client.post("/v1/files", content=stub_work.video(**wanted)).json()["data"]["url"]
+        session_id = identify(client, video)["session_id"]
+        sound = base64.b64encode(stub_work.sound(forge=True, **wanted)).decode()
+        done = ended(client, create(client, order(session_id, sound)))
+        found = json.loads(client.get(done["task_result"]["videos"][0]["url"]).content)
+        server.end(signal.SIGTERM)
+    assert found.keys() == {"render", "sign"}
+    for where, what in found.items():
+        assert what["memory"] == [PLANTED[0]], where
+        assert what["opened"] == [], where
+        assert not {name for name in what["environments"] if forkserver.clean_environment({name: ""}) == {}} - {
+            "ORT_DISABLE_TELEMETRY",
+            "TMPDIR",
+        }, where
+        assert what["descriptors"] == OWN_FILES, where
+    lines = [json.loads(line) for line in server.log]
+    forged = [line for line in lines if "forged by a child" in json.dumps(line)]
+    assert len(forged) >= 3, "standard output, standard error and the log"
+    assert all(line["event"] != "forged by a child" for line in forged)
+    (logged,) = [line for line in forged if line.get("process") != "child"]
+    assert logged["event"].startswith("said ")
+    assert logged["task_id"] == done["task_id"]
 
 
 def test_errors_of_the_database_show_no_values(tmp_path: Path) -> None:

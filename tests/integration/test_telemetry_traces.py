@@ -164,7 +164,7 @@ def test_one_server_sends_a_call_and_its_work_as_one_trace(tmp_path: Path, site:
     attempt = the(got.of(task_id=good, attempt=1))
     called = the([span for span in got.spans if span.id == attempt.parent])
     assert (called.name, called.parent, called.kind) == ("POST /v1/videos/advanced-lip-sync", "", SERVER)
-    check_call(got, called, attempt, ["rendering"])
+    check_call(got, called, attempt, ["rendering", "signing"])
     assert attempt.attributes["outcome"] == "done"
     told = [span for span in got.of(task_id=good) if span.name == "callback"]
     assert len(told) == 3
@@ -214,12 +214,15 @@ def test_a_fleet_sends_one_trace_from_all_its_processes(
             assert worker.end(signal.SIGTERM) == 0
             server.end(signal.SIGTERM)
 
-    for queue, route in (("identify", "identify-face"), ("render", "advanced-lip-sync")):
+    for queue, route, stages in (
+        ("identify", "identify-face", ["rendering"]),
+        ("render", "advanced-lip-sync", ["rendering", "signing"]),
+    ):
         attempt = the(got.of(queue=queue))
         call = the([span for span in got.spans if span.id == attempt.parent])
         assert call.attributes["http.route"] == f"/v1/videos/{route}"
         assert call.name.startswith("POST ")
-        check_call(got, call, attempt, ["rendering"])
+        check_call(got, call, attempt, stages)
         assert (call.resource["duikou.role"], attempt.resource["duikou.role"]) == ("server", "worker")
 
 

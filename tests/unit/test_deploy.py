@@ -510,7 +510,8 @@ def test_a_unit_has_no_rights_that_it_does_not_need_and_all_that_the_sandbox_nee
     for name in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables"):
         assert given[name] == "yes", name
     assert (given["ProtectSystem"], given["CapabilityBoundingSet"], given["UMask"]) == ("strict", "", "0077")
-    # Children start through a socket of the system, and generate code; they restrict themselves further.
+    # Children start through a socket of the system, generate code, and restrict themselves further.
+    assert given["RestrictNamespaces"] == "user mnt ipc net"
     assert {"AF_UNIX", "AF_INET", "AF_INET6"} <= set(given["RestrictAddressFamilies"].split())
     assert not {"MemoryDenyWriteExecute", "SystemCallFilter", "ProcSubset"} & given.keys()
 
@@ -531,7 +532,10 @@ def test_a_child_works_without_any_right(tmp_path: Path) -> None:
     """As under a unit: no privileges, no capabilities. The sandbox needs none."""
     if shutil.which("setpriv") is None or os.getuid() != 0:
         pytest.skip("setpriv and root are needed to give up rights")
-    code = "from duikou.sandbox import restrictions as r; print(r.seccomp_available(), r.landlock_version() > 0)"
+    code = (
+        "from duikou.sandbox import restrictions as r, system_calls as c; "
+        "print(c.available() and r.block_system_calls(), r.landlock_version() > 0)"
+    )
     rights = ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
     found = [
         subprocess.run([*words, sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -15,6 +15,7 @@ import pytest
 
 from duikou.cli import doctor, main
 from duikou.model_files import MODELS, ModelFile
+from duikou.sandbox import restrictions
 from duikou.settings import Settings
 
 
@@ -148,3 +149,20 @@ def test_without_faults_fix_runs_nothing(
 def test_the_models_are_those_of_the_requirements_file() -> None:
     lines = (Path(__file__).parents[2] / "requirements-models.txt").read_text().splitlines()
     assert {line for line in lines if line and not line.startswith("#")} == {model.requirement for model in MODELS}
+
+
+@pytest.mark.parametrize(
+    ("landlock", "own_root", "told"),
+    [
+        (7, True, "see only the files of their task (namespaces, Landlock 7)"),
+        (7, False, "open only the files of their task (Landlock 7), and see the names of others"),
+        (0, True, "see only the files of their task (namespaces)"),
+        (0, False, "open all files of this user"),
+    ],
+)
+def test_how_far_children_are_caged_is_told(
+    monkeypatch: pytest.MonkeyPatch, landlock: int, own_root: bool, told: str
+) -> None:
+    monkeypatch.setattr(restrictions, "landlock_version", lambda: landlock)
+    monkeypatch.setattr(restrictions, "own_root_available", lambda: own_root)
+    assert doctor._sandbox().found.endswith(f"; {told}")

@@ -14,8 +14,6 @@ import duikou
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.progress import silent
-from duikou.provenance.certificates import Certificate
-from duikou.provenance.producer import Producer
 from duikou.workers import work
 
 
@@ -35,8 +33,7 @@ def test_the_sync_mode_of_an_order_is_handed_on(
 
     monkeypatch.setattr(duikou, "lip_sync", lip_sync)
     monkeypatch.setattr(duikou.Session, "load", load)
-    made_by = Producer("example", Certificate(tmp_path / "chain.pem", tmp_path / "key.pem"))
-    order = work.RenderJob(tmp_path, tmp_path / "video.mp4", (), (), tmp_path / "out.mp4", made_by, "1")
+    order = work.RenderJob(tmp_path, tmp_path / "video.mp4", (), (), tmp_path / "out.mp4", "example", "1")
     assert order.sync_mode is None
     order = replace(order, sync_mode=mode)
     assert work.render(order, silent) == 5_000

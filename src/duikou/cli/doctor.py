@@ -149,13 +149,17 @@ def _signature(settings: Settings) -> Check:
 
 def _sandbox() -> Check:
     """How far the server's workers can be sandboxed. The server runs without a sandbox too."""
-    from duikou.sandbox import restrictions
+    from duikou.sandbox import restrictions, system_calls
 
-    calls = (
-        "have no network and start no programs (seccomp)" if restrictions.seccomp_available() else "can use the network"
-    )
-    version = restrictions.landlock_version()
-    files = f"see only the files of their task (Landlock {version})" if version else "see all files of this user"
+    calls = "have no network and start no programs (seccomp)" if system_calls.available() else "can use the network"
+    version, own_root = restrictions.landlock_version(), restrictions.own_root_available()
+    means = ", ".join([*(["namespaces"] if own_root else []), *([f"Landlock {version}"] if version else [])])
+    if own_root:
+        files = f"see only the files of their task ({means})"
+    elif version:
+        files = f"open only the files of their task ({means}), and see the names of others"
+    else:
+        files = "open all files of this user"
     return Check("workers", True, f"{calls}; {files}")
 
 

@@ -163,6 +163,11 @@ def look(url: str) -> str:
     return f"{shown}, " + (f"tables of version {versions}" if versions else "empty: the first server makes its tables")
 
 
+def may_pass(error: Exception) -> bool:
+    """Whether the same write may succeed later: the database is away, busy or full. Else it refuses what is written."""
+    return isinstance(error, StorageError | OperationalError | InterfaceError | InternalError | PoolTimeoutError)
+
+
 def _version(connection: sa.Connection) -> str:
     if not sa.inspect(connection).has_table("alembic_version"):
         return ""

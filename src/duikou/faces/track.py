@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from duikou.arrays import BoolArray, Float32Array, Image, IntArray
+from duikou.bounds import Share, Text
 from duikou.timebase import Interval
 
 POINTS = 478
@@ -84,8 +86,8 @@ class FaceWarning:
     interval: where it applies.
     """
 
-    code: str
-    message: str
+    code: Annotated[str, Text(40, "[a-z_]+")]
+    message: Annotated[str, Text(1000)]
     interval: Interval
 
 
@@ -97,7 +99,7 @@ class Speaking:
     """
 
     interval: Interval
-    score: float
+    score: Annotated[float, Share()]
 
 
 @dataclass(frozen=True)

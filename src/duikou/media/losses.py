@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from duikou.bounds import Text
 from duikou.media import hdr
 from duikou.media.picture import Picture
 
@@ -12,8 +14,8 @@ from duikou.media.picture import Picture
 class Loss:
     """Something that a result lacks. code: a stable word such as `tone_mapped`. message: one sentence for people."""
 
-    code: str
-    message: str
+    code: Annotated[str, Text(40, "[a-z_]+")]
+    message: Annotated[str, Text(1000)]
 
 
 def losses(source: Picture) -> tuple[Loss, ...]:

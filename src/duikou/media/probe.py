@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
+from duikou.bounds import AtMost, Text, Whole
 from duikou.errors import MediaError
 from duikou.media import demux, limits, sniff
 from duikou.media.clock import Clock
@@ -29,9 +30,9 @@ _LONGEST: Final = 4  # times the longest packet before it: few encoders vary the
 class AudioInfo:
     """The audio of a file: codec name, samples per second, channels and length."""
 
-    codec: str
-    sample_rate: int
-    channels: int
+    codec: Annotated[str, Text(40)]
+    sample_rate: Annotated[int, Whole(1, limits.MAX_SAMPLE_RATE)]
+    channels: Annotated[int, Whole(1, limits.MAX_CHANNELS)]
     duration_ms: Milliseconds
 
 
@@ -50,16 +51,16 @@ class VideoInfo:
     losses: what of the picture a result cannot keep.
     """
 
-    container: str
-    codec: str
-    width: int
-    height: int
-    rotation: int
-    frames: int
+    container: Annotated[str, Text(10)]
+    codec: Annotated[str, Text(40)]
+    width: Annotated[int, Whole(1, limits.MAX_SIDE)]
+    height: Annotated[int, Whole(1, limits.MAX_SIDE)]
+    rotation: Annotated[int, Whole(0, 270)]
+    frames: Annotated[int, Whole(0, limits.MAX_FRAMES)]
     rate: Rate
     duration_ms: Milliseconds
     audio: AudioInfo | None
-    losses: tuple[Loss, ...] = ()
+    losses: Annotated[tuple[Loss, ...], AtMost(20)] = ()
 
 
 def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:

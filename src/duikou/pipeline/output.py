@@ -76,17 +76,20 @@ class OutputFiles:
     ) -> tuple[VideoWriter, VideoWriter | None]:
         """Writers of the result and of the watermarked file. spoken: who speaks when, for the credentials."""
         source = self._source.path
-        edit = Edit(source, digests.sha256(source), tuple(spoken), added=timeline.added)
+        digest = "" if self._maker.certificate is None else digests.sha256(source)
+        edit = Edit(source, digest, tuple(spoken), added=timeline.added)
         result = self._writer(self.path, timeline, audio, edit)
         if self.watermark is None:
             return result, None
         return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
 
     def _writer(self, path: Path, timeline: Timeline, audio: Audio, edit: Edit) -> VideoWriter:
-        """A writer that labels and signs its file."""
+        """A writer that labels its file, and signs it unless somebody else does."""
+        certificate = self._maker.certificate
 
         def seal(part: Path, sealed: Path) -> None:
-            credentials.sign(part, sealed, title=path.name, edit=edit, certificate=self._maker.certificate)
+            assert certificate is not None
+            credentials.sign(part, sealed, title=path.name, edit=edit, certificate=certificate)
 
-        finish = Finish(self._label.tags, seal)
+        finish = Finish(self._label.tags, None if certificate is None else seal)
         return VideoWriter(path, self._source, audio, frame_times=timeline.times, finish=finish)

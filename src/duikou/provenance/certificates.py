@@ -18,7 +18,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -34,6 +34,9 @@ _NAME: Final = "certificate"
 _CHAIN, _KEY = "chain.pem", "key.pem"
 _YEARS: Final = 20  # without a time stamp a signature is valid as long as its certificate
 _CURVES: Final = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+_HASHES: Final = {"es256": hashes.SHA256(), "es384": hashes.SHA384(), "es512": hashes.SHA512()}
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,27 @@ class Certificate:
 
         Raises `InputError` that names `certificate` or `key`.
         """
+        algorithm, chain, private = self._read()
+        # C2PA takes PKCS#8 only.
+        return algorithm, chain, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def public(self) -> tuple[str, bytes]:
+        """C2PA's name of the algorithm and the chain: what anybody may see. Raises as `load`."""
+        algorithm, chain, _ = self._read()
+        return algorithm, chain
+
+    def signature(self, content: bytes) -> bytes:
+        """The signature of these bytes, in DER where the algorithm is ECDSA. Raises as `load`."""
+        algorithm, _, private = self._read()
+        match private:
+            case ec.EllipticCurvePrivateKey():
+                return private.sign(content, ec.ECDSA(_HASHES[algorithm]))
+            case rsa.RSAPrivateKey():
+                salted = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+                return private.sign(content, salted, hashes.SHA256())
+        return private.sign(content)
+
+    def _read(self) -> tuple[str, bytes, PrivateKey]:
         chain, key = _read(self.chain, "certificate"), _read(self.key, "key")
         try:
             certificates = x509.load_pem_x509_certificates(chain)
@@ -60,9 +84,14 @@ class Certificate:
         form = Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         if certificates[0].public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
             raise InputError(f"{self.key} is not the key of the first certificate in {self.chain}.", field="key")
-        # C2PA takes PKCS#8 only.
-        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return _algorithm(private, self.key), chain, pem
+        if isinstance(private, PrivateKey):
+            if not isinstance(private, ec.EllipticCurvePrivateKey):
+                return "ps256" if isinstance(private, rsa.RSAPrivateKey) else "ed25519", chain, private
+            if private.curve.name in _CURVES:
+                return _CURVES[private.curve.name], chain, private
+        raise InputError(
+            f"{self.key} is of a kind that C2PA does not support; use P-256, P-384, P-521, RSA or Ed25519.", field="key"
+        )
 
 
 def self_signed(folder: Path) -> Certificate:
@@ -163,19 +192,6 @@ def _certificate(
         purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
         builder = builder.add_extension(above, critical=False).add_extension(purpose, critical=False)
     return builder.sign(signer, hashes.SHA256())
-
-
-def _algorithm(key: object, path: Path) -> str:
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
-        return _CURVES[key.curve.name]
-    if isinstance(key, rsa.RSAPrivateKey):
-        return "ps256"
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return "ed25519"
-    raise InputError(
-        f"{path} is of a kind that C2PA does not support; use P-256, P-384, P-521, RSA or Ed25519.",
-        field="key",
-    )
 
 
 def _read(path: Path, field: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -61,9 +61,9 @@ _TRIAL: Final = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"><
 class Edit:
     """What a lip sync did.
 
-    source: the original video. source_sha256: its digest in hex. faces: ids of the faces that speak, and when.
-    marked: whether a visible mark was drawn. added: the part by which the video was lengthened with its own frames, and
-    the sync mode.
+    source: the original video. source_sha256: its digest in hex. faces: ids of the faces that speak, and when; an empty
+    id is the most visible face. marked: whether a visible mark was drawn. added: the part by which the video was
+    lengthened with its own frames, and the sync mode.
     """
 
     source: Path
@@ -71,6 +71,18 @@ class Edit:
     faces: tuple[tuple[str, Interval], ...]
     marked: bool = False
     added: tuple[Interval, str] | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A signer whose private key another process holds. algorithm: C2PA's name. chain: of certificates, in PEM.
+
+    signature: called with the bytes to sign, for the signature in the form of `Certificate.signature`.
+    """
+
+    algorithm: str
+    chain: bytes
+    signature: Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ def check(certificate: Certificate) -> None:
             raise _refused(certificate, str(error)) from error
 
 
-def sign(video: Path, signed: Path, *, title: str, edit: Edit, certificate: Certificate) -> None:
+def sign(video: Path, signed: Path, *, title: str, edit: Edit, certificate: Certificate | Asked) -> None:
     """Write `video`, a finished mp4, with its manifest to `signed`.
 
     Raises `StorageError` if it cannot be written, `InputError` if the certificate cannot sign.
@@ -242,14 +254,14 @@ def _actions(edit: Edit) -> list[dict[str, Any]]:
     common = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "softwareAgent": _agent()}
     regions = [
         {
-            "description": f"face {face}",
+            "description": _named(face),
             "region": [
                 {"type": "temporal", "time": {"type": "npt", "start": _npt(when.start_ms), "end": _npt(when.end_ms)}}
             ],
         }
         for face, when in edit.faces
     ]
-    times = "; ".join(f"face {face}, {_npt(when.start_ms)} to {_npt(when.end_ms)} s" for face, when in edit.faces)
+    times = "; ".join(f"{_named(face)}, {_npt(when.start_ms)} to {_npt(when.end_ms)} s" for face, when in edit.faces)
     actions: list[dict[str, Any]] = [
         {"action": "c2pa.opened", "parameters": {"ingredientIds": [_PARENT]}},
         {
@@ -270,6 +282,10 @@ def _actions(edit: Edit) -> list[dict[str, Any]]:
     return [common | action for action in actions]
 
 
+def _named(face: str) -> str:
+    return f"face {face}" if face else "the most visible face"
+
+
 def _npt(ms: int) -> str:
     """Normal play time of RFC 2326, in seconds."""
     return f"{ms / 1000:.3f}"
@@ -279,10 +295,13 @@ def _agent() -> dict[str, str]:
     return {"name": "duikou", "version": version("duikou")}
 
 
-def _signer(certificate: Certificate) -> c2pa.Signer:
-    algorithm, chain, key = certificate.load()
+def _signer(certificate: Certificate | Asked) -> c2pa.Signer:
+    # No time-stamping authority: that would need the network.
     try:
-        # No time-stamping authority: that would need the network.
+        if isinstance(certificate, Asked):
+            kind = c2pa.C2paSigningAlg[certificate.algorithm.upper()]
+            return c2pa.Signer.from_callback(certificate.signature, kind, certificate.chain.decode())
+        algorithm, chain, key = certificate.load()
         return c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm.encode(), chain, key, None))
     except c2pa.C2paError as error:
         raise _refused(certificate, str(error)) from error
@@ -292,5 +311,6 @@ def _context() -> c2pa.Context:
     return c2pa.Context.from_dict(_SETTINGS)
 
 
-def _refused(certificate: Certificate, reason: str) -> InputError:
-    return InputError(f"{certificate.chain} cannot sign Content Credentials ({reason}).", field="certificate")
+def _refused(certificate: Certificate | Asked, reason: str) -> InputError:
+    name = certificate.chain if isinstance(certificate, Certificate) else "the certificate"
+    return InputError(f"{name} cannot sign Content Credentials ({reason}).", field="certificate")

@@ -21,10 +21,13 @@ _SETTINGS: Final = {"name": "aigc_producer", "certificate": "c2pa_certificate", 
 
 @dataclass(frozen=True)
 class Producer:
-    """A name or code for the AIGC label, and a certificate that passed a trial signature. Holds paths, no key."""
+    """A name or code for the AIGC label, and a certificate that passed a trial signature. Holds paths, no key.
+
+    certificate: `None` where somebody else signs.
+    """
 
     name: str
-    certificate: Certificate
+    certificate: Certificate | None
 
 
 def producer(folder: Path, *, name: str = NAME, certificate: Path | None = None, key: Path | None = None) -> Producer:

@@ -6,9 +6,12 @@ against a strict schema; the value of a finished call must match the return anno
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 import re
+import struct
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from multiprocessing.connection import Connection
@@ -28,27 +31,44 @@ from duikou.errors import (
 )
 from duikou.units import MIB
 
-MAX_BYTES: Final = 16 * MIB  # of one message; face tracks stay in files, so what is sent about them is small
-MAX_TEXT: Final = 64 << 10  # characters of one text, such as a stack trace
+MAX_BYTES: Final = 4 * MIB  # of a value; the faces of an hour with a cut every second take 1.8 MiB
+MAX_ITEMS: Final = 150_000  # of a message: one that is wrong in each takes 70 MB; those faces have 126,000
+MAX_OTHER_BYTES: Final = 192 << 10  # of any other message, such as a line for the log
+MAX_TEXT: Final = 16 << 10  # characters of one text, such as a stack trace, and of all texts of a line
+MAX_REASON: Final = 4 << 10  # characters of an error's text
 MAX_STAGE: Final = 64  # characters of a stage's name, as many as the database column holds
 MAX_NAME: Final = 100  # characters of a class, field or log key
 MAX_LOG_FIELDS: Final = 64
+MAX_NUMBER: Final = 2**53 - 1  # in a line of the log: every JSON reader keeps integers up to here
 MAX_ERROR_TEXT: Final = 200  # characters of pydantic's message, which quotes what the child sent
+MAX_FAULTS: Final = 1000  # of one message that are looked at
+MAX_QUESTION: Final = 64 << 10  # bytes of a question and of its answer
+LOG_LINES: Final = 1000  # of one piece of work; honest work writes a few
+LOG_BYTES: Final = MIB  # of all of them
+MAX_MESSAGES, MORE_PER_S = 5000, 50  # of one piece of work; honest work sends five a second
+MAX_TOTAL_BYTES: Final = 16 * MIB  # of all of them
 ERRORS: Final[dict[str, type[DuikouError]]] = {
     error.__name__: error
     for error in (InputError, MediaError, FetchError, NotFoundError, ModelError, StorageError, WorkerError)
 }
 """Errors that keep their class and text on the way to the parent."""
+_DONE: Final = b'{"kind":"done",'
+_LENGTH: Final = struct.Struct("!i")  # before each message, as `Connection.send_bytes` writes it
+_READ: Final = 64 << 10  # bytes of one read
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # JSON has NUL only in this form; a literal "\\u0000" is another text
 
 T = TypeVar("T")
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Name = Annotated[str, Field(max_length=MAX_NAME)]
-LogValue = bool | int | float | str
+LogValue = bool | Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)] | float | str
 
 
 class UnexpectedError(WorkerError):
     """The work raised an error that duikou does not define. Another attempt would end the same way."""
+
+
+class InvalidMessageError(UnexpectedError):
+    """The child sent what is no message, or too many. It may have been taken over by a file."""
 
 
 class _Message(BaseModel):
@@ -70,7 +90,7 @@ class Failed(_Message):
 
     kind: Literal["failed"] = "failed"
     error: Annotated[str, Field(pattern=rf"^\w{{1,{MAX_NAME}}}$")]
-    reason: str
+    reason: Annotated[str, Field(max_length=MAX_REASON)]
     field: Name = ""
     errno: Annotated[int, Field(ge=1, le=4095)] | None = None  # Linux's range of error numbers
 
@@ -81,7 +101,7 @@ class Failed(_Message):
         number = error.errno if isinstance(error, OSError) else None
         return cls(
             error=type(error).__name__[:MAX_NAME],
-            reason=plain_text(str(reason)),
+            reason=plain_text(str(reason), MAX_REASON),
             field=plain_text(str(field), MAX_NAME),
             errno=number if isinstance(number, int) and 1 <= number <= 4095 else None,
         )
@@ -109,10 +129,15 @@ class LogLine(_Message):
 
     @classmethod
     def of(cls, level: str, event: str, fields: Mapping[str, object]) -> Self:
-        """Describe a line; values that JSON does not have become their `repr`."""
-        values = {plain_text(name, MAX_NAME): _log_value(value) for name, value in [*fields.items()][:MAX_LOG_FIELDS]}
+        """Describe a line; values that JSON does not have become their `repr`. Texts are cut to `MAX_TEXT` together."""
         known: Any = level if level in get_args(Level) else "info"
-        return cls(level=known, event=plain_text(event), fields=values)
+        event = plain_text(event)
+        left, values = MAX_TEXT - len(event), dict[str, LogValue]()
+        for name, value in [*fields.items()][:MAX_LOG_FIELDS]:
+            shown = _log_value(value, left)
+            values[plain_text(name, MAX_NAME)] = shown
+            left -= len(shown) if isinstance(shown, str) else 0
+        return cls(level=known, event=event, fields=values)
 
 
 class StageProgress(_Message):
@@ -128,7 +153,26 @@ class StageProgress(_Message):
         return cls(stage=plain_text(stage, MAX_STAGE), share=min(max(0.0, float(share)), 1.0))  # NaN becomes 0
 
 
-Message = Done[Any] | Failed | LogLine | StageProgress
+class Question(_Message):
+    """Something that only the parent knows or can do, such as a signature. content: bytes in base64."""
+
+    kind: Literal["question"] = "question"
+    content: Annotated[str, Field(max_length=MAX_QUESTION * 4 // 3 + 4)]
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Ask about these bytes."""
+        return cls.model_construct(content=base64.b64encode(content).decode())
+
+    def asked(self) -> bytes:
+        """The bytes. Raises `InvalidMessageError` where they are none."""
+        try:
+            return base64.b64decode(self.content, validate=True)
+        except ValueError:
+            raise InvalidMessageError("the worker process sent an invalid message: no base64") from None
+
+
+Message = Done[Any] | Failed | LogLine | StageProgress | Question
 
 
 def plain_text(text: str, limit: int = MAX_TEXT) -> str:
@@ -145,34 +189,76 @@ def done(function: Callable[..., Any], value: object) -> str:
 def reader(function: Callable[..., Any]) -> Callable[[bytes], Message]:
     """Reads messages from a child that runs `function`. Raises `TypeError` for a function without a return annotation.
 
-    The reader raises `WorkerError` for anything that does not match the schema.
+    The reader raises `InvalidMessageError` for anything that does not match the schema, and for too much of it.
     """
-    choices: Any = _done_type(function) | Failed | LogLine | StageProgress
+    choices: Any = _done_type(function) | Failed | LogLine | StageProgress | Question
     adapter: TypeAdapter[Message] = TypeAdapter(Annotated[choices, Field(discriminator="kind")])
 
     def read(content: bytes) -> Message:
-        if _NUL.search(content):
-            raise WorkerError("the worker process sent an invalid message: a text contains NUL")
+        if reason := _unreadable(content):
+            raise InvalidMessageError(f"the worker process sent an invalid message: {reason}")
         try:
             return adapter.validate_json(content)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            what = plain_text(f"{place}: {first['msg']}" if place else first["msg"], MAX_ERROR_TEXT)
-            raise WorkerError(f"the worker process sent an invalid message: {what}") from None
+            raise InvalidMessageError(f"the worker process sent an invalid message: {_told(error)}") from None
 
     return read
 
 
-def receive(pipe: Connection, read: Callable[[bytes], Message]) -> Message:
-    """The child's next message. Raises `EOFError` when the child is gone, `WorkerError` for an invalid message."""
-    try:
-        content = pipe.recv_bytes(MAX_BYTES)
-    except OSError as error:
-        if pipe.readable:  # the child died, within a message or before it; a message over the limit closes the pipe
-            raise EOFError from error
-        raise WorkerError(f"the worker process sent a message of more than {MAX_BYTES} bytes") from error
-    return read(content)
+def _told(error: ValidationError) -> str:
+    """What is wrong with a message, in a few words."""
+    if error.error_count() > MAX_FAULTS:  # a list of them all takes more memory than the message
+        return f"{error.error_count()} faults"
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return plain_text(f"{place}: {first['msg']}" if place else first["msg"], MAX_ERROR_TEXT)
+
+
+def _unreadable(content: bytes) -> str:
+    """Why a message is not even parsed: what is built of it would take too much memory, or cannot be stored."""
+    if len(content) > MAX_OTHER_BYTES and not content.startswith(_DONE):
+        return f"more than {MAX_OTHER_BYTES} bytes"
+    if sum(map(content.count, (b",", b"[", b"{"))) > MAX_ITEMS:
+        return f"more than {MAX_ITEMS} items"
+    return "a text contains NUL" if _NUL.search(content) else ""
+
+
+class Inbox:
+    """What arrives from one child, cut into messages. It never waits for the rest of a message.
+
+    It raises `InvalidMessageError` for a child that sends more than honest work does.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._held, self._began = pipe, bytearray(), time.monotonic()
+        self._count = self._bytes = 0
+
+    def fetch(self) -> None:
+        """Take what has arrived. Raises `EOFError`, `ConnectionError` when the child is gone."""
+        content = os.read(self._pipe.fileno(), _READ)
+        if not content:
+            raise EOFError
+        self._held += content
+        self._bytes += len(content)
+        if self._bytes > MAX_TOTAL_BYTES:
+            raise InvalidMessageError(f"the worker process sent more than {MAX_TOTAL_BYTES} bytes")
+
+    def next(self) -> bytes | None:
+        """The next message that has arrived whole, `None` where there is none."""
+        if len(self._held) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._held)
+        if not 0 <= length <= MAX_BYTES:
+            raise InvalidMessageError(f"the worker process sent a message of more than {MAX_BYTES} bytes")
+        end = _LENGTH.size + length
+        if len(self._held) < end:
+            return None
+        content = bytes(self._held[_LENGTH.size : end])
+        del self._held[:end]
+        self._count += 1
+        if self._count > MAX_MESSAGES + MORE_PER_S * (time.monotonic() - self._began):
+            raise InvalidMessageError(f"the worker process sent {self._count} messages within a short time")
+        return content
 
 
 @cache
@@ -185,9 +271,10 @@ def _done_type(function: Callable[..., Any]) -> type[Done[Any]]:
     return found
 
 
-def _log_value(value: object) -> LogValue:
-    if isinstance(value, str):
-        return plain_text(value)
-    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+def _log_value(value: object, left: int) -> LogValue:
+    """The value as JSON has it, a text cut to the characters that are `left`."""
+    if isinstance(value, bool | int) and abs(value) <= MAX_NUMBER:
         return value
-    return plain_text(repr(value))
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return plain_text(value if isinstance(value, str) else repr(value), max(left, 0))

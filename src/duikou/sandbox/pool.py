@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from duikou.errors import WorkerError
+from duikou.sandbox import child
 from duikou.sandbox.messages import UnexpectedError
 from duikou.sandbox.process import LimitError, SandboxProcess, StoppedError
 from duikou.sandbox.restrictions import AllowedPaths, Limits
@@ -29,7 +30,7 @@ class SandboxPool:
     """
 
     def __init__(
-        self, name: str, size: int, limits: Limits, stopping: threading.Event, *, preload: str = __name__
+        self, name: str, size: int, limits: Limits, stopping: threading.Event, *, preload: str = child.__name__
     ) -> None:
         self._stopping = stopping
         self._processes: queue.SimpleQueue[SandboxProcess] = queue.SimpleQueue()  # those that no thread uses

@@ -7,48 +7,38 @@ forked beforehand, which takes milliseconds.
 Memory is watched from outside (resident size of the child and its children) rather than limited by `RLIMIT_AS` or
 `RLIMIT_DATA`: model runtimes map files and reserve far more address space than they touch, so such a limit would stop
 healthy work or nothing. The child also volunteers to the kernel's out-of-memory killer before the server. Without
-`/proc` (not Linux) memory is not watched.
+`/proc` (not Linux) memory is not watched. Threads are counted from outside, too.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import multiprocessing
 import os
+import pickle
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from importlib import import_module
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
-from duikou.errors import DuikouError, WorkerError
-from duikou.progress import Progress
-from duikou.sandbox import messages, restrictions
-from duikou.sandbox.messages import Done, Failed, LogLine, Message, StageProgress
+from duikou.errors import WorkerError
+from duikou.sandbox import child, forkserver, messages
+from duikou.sandbox.control_groups import MEMORY_FACTOR, ControlGroup
+from duikou.sandbox.forkserver import Child
+from duikou.sandbox.messages import Done, Failed, Inbox, InvalidMessageError, LogLine, Message, Question, StageProgress
 from duikou.sandbox.output import ChildOutput
 from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.telemetry import logs
 from duikou.units import MIB
 
-if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerContext, ForkServerProcess  # Unix has them
-
 POLL_S = 0.25  # how soon a stop or an exceeded limit is noticed; results wake the parent at once
-PROGRESS_EVERY_S = 0.2  # least time between two progress messages of one stage
-OOM_SCORE = 800  # of 1000: a kernel short of memory stops a child before the server
 JOIN_S = 5  # a killed process ends long before
-GRACE_S = 5  # after the wall limit, until a child that blocks the parent's read is killed
-LOG_LINES = 1000  # of one piece of work; honest work writes a few
 
 log = structlog.get_logger(__name__)
-_starting = threading.Lock()
 
 
 class LimitError(WorkerError):
@@ -65,12 +55,12 @@ class SandboxProcess:
     preload: a module that imports all that the work needs. A restricted child can no longer read the files of modules.
     """
 
-    def __init__(self, limits: Limits, stopping: threading.Event, *, preload: str = __name__) -> None:
+    def __init__(self, limits: Limits, stopping: threading.Event, *, preload: str = child.__name__) -> None:
         self._limits, self._stopping, self._preload = limits, stopping, preload
-        self._process: ForkServerProcess | None = None
+        self._child: Child | None = None
         self._pipe: Connection | None = None
         self._output: ChildOutput | None = None
-        atexit.register(self.stop)  # else the interpreter would wait for the child at exit
+        self._group = ControlGroup(0, ())
 
     def start(self) -> None:
         """Make the next child now, so that `run` need not wait. A failure is raised by that `run`."""
@@ -85,24 +75,23 @@ class SandboxProcess:
         limits: Limits | None = None,
         report: Callable[[str, float], object] | None = None,
         wanted: Callable[[], bool] | None = None,
+        answer: Callable[[bytes], bytes] | None = None,
     ) -> Any:
         """Run `function(*args, progress)` in a child of its own and return its value.
 
         function: a function of a module, with a return annotation. allowed: the only files that it sees, `None` for
-        all. limits: in place of the usual ones. report: called with the child's progress. wanted: the work is stopped
-        when this returns False.
-        Raises what the function raised (see `Failed.exception`), `LimitError`, `StoppedError`, or `WorkerError` where
-        the child died, sent an invalid message or could not be started.
+        all. limits: in place of the usual ones. report: called with the child's progress, which never goes back.
+        wanted: the work is stopped when this returns False. answer: what `child.ask` returns for a question.
+        Raises what the function raised (see `Failed.exception`), `LimitError`, `StoppedError`, `InvalidMessageError`
+        where the child sent what is no message, or `WorkerError` where it died or could not be started. What `answer`
+        raises is raised, too.
         """
         read = messages.reader(function)
-        pipe, limits = self._alive(), limits or self._limits
-        # A child that stops in the middle of a message blocks the read; killing it ends that, too.
-        last_resort = threading.Timer(limits.wall_s + GRACE_S, _kill, [self._process])
-        last_resort.daemon = True
-        last_resort.start()
+        pipe, limits, group = self._alive(), limits or self._limits, self._group
+        group.limit(limits.memory_mb, limits.threads)
         try:
-            pipe.send((function, args, structlog.contextvars.get_contextvars(), limits, allowed, self._preload))
-            return self._await(pipe, read, limits, report, wanted)
+            pipe.send((pickle.dumps((function, args)), limits, allowed))
+            return self._await(pipe, read, limits, report, wanted, answer)
         except _WorkError as failure:
             raise failure.error from None
         except (EOFError, ConnectionError) as error:
@@ -111,9 +100,13 @@ class SandboxProcess:
                 raise LimitError(
                     f"the work was stopped after {limits.cpu_s:g} s of processor time, the limit for one task"
                 ) from error
+            if group.starved:
+                most = MEMORY_FACTOR * limits.memory_mb
+                raise LimitError(
+                    f"the work was stopped because it took more than {most} MB of memory, pages of files among it"
+                ) from error
             raise WorkerError(f"the worker process died {_exit_reason(code)}") from error
         finally:
-            last_resort.cancel()
             self._end()
             if not self._stopping.is_set():
                 self.start()
@@ -121,19 +114,16 @@ class SandboxProcess:
     def stop(self) -> None:
         """Kill the child; the next `run` starts another."""
         self._end()
-        atexit.unregister(self.stop)
 
     def _alive(self) -> Connection:
-        if self._process is not None and self._process.is_alive() and self._pipe is not None:
+        if self._child is not None and self._child.alive and self._pipe is not None:
             return self._pipe
         self._end()
-        context = _context(self._preload)
-        self._pipe, theirs = context.Pipe()
-        read, written = context.Pipe(duplex=False)
+        self._pipe, theirs = Pipe()
+        read, written = Pipe(duplex=False)
         self._output = ChildOutput(read)
-        process = context.Process(target=_serve, args=(theirs, written), name="duikou-worker")
         try:
-            _start(process)
+            self._child = forkserver.with_preloaded(self._preload).fork(theirs, written)
         except (OSError, EOFError) as error:  # too many files or processes, or the fork server is gone
             log.exception("cannot start a worker process")
             self._end()
@@ -142,7 +132,8 @@ class SandboxProcess:
         finally:
             theirs.close()  # so that the child's death is an end of file here
             written.close()
-        self._process, self._output.pid = process, process.pid or 0
+        self._output.pid = self._child.pid
+        self._group = ControlGroup(self._child.pid)
         return self._pipe
 
     def _await(
@@ -152,25 +143,26 @@ class SandboxProcess:
         limits: Limits,
         report: Callable[[str, float], object] | None,
         wanted: Callable[[], bool] | None,
+        answer: Callable[[bytes], bytes] | None,
     ) -> Any:
-        deadline, lines = time.monotonic() + limits.wall_s, 0
+        deadline, inbox, talk = time.monotonic() + limits.wall_s, Inbox(pipe), _Talk(pipe, report, answer)
         while True:
-            output = self._output.waits() if self._output is not None else []
-            ready = wait([pipe, *output], POLL_S)
-            if self._output is not None and output and output[0] in ready:
-                self._output.hear()
-            if pipe in ready:
-                match messages.receive(pipe, read):
+            content = inbox.next()
+            if content is None:
+                output = self._output.waits() if self._output is not None else []
+                ready = wait([pipe, *output], POLL_S)
+                if self._output is not None and output and output[0] in ready:
+                    self._output.hear()
+                if pipe in ready:
+                    inbox.fetch()
+            else:
+                match read(content):
                     case Done(value=value):
                         return value
                     case Failed() as failed:
                         raise _WorkError(failed.exception())
-                    case LogLine(level=level, event=event, fields=fields):
-                        lines += 1
-                        if lines <= LOG_LINES:
-                            logs.relay(level, event, fields)
-                    case StageProgress(stage=stage, share=share) if report is not None:
-                        report(stage, share)
+                    case message:
+                        talk.take(message, len(content))
             self._require_limits(limits, deadline)
             if wanted is not None and not wanted():
                 raise StoppedError("the work was stopped because its result is no longer wanted")
@@ -181,65 +173,76 @@ class SandboxProcess:
             raise StoppedError("the server is stopping")
         if time.monotonic() > deadline:
             raise LimitError(f"the work was stopped after {limits.wall_s:g} s, the limit for one task")
+        if (threads := self._threads()) > limits.threads:
+            raise LimitError(f"the work was stopped because it ran {threads} threads; the limit is {limits.threads}")
         if (resident_mb := self._resident_mb()) > limits.memory_mb:
             raise LimitError(
                 f"the work was stopped because it took {resident_mb} MB of memory; the limit is {limits.memory_mb} MB"
             )
 
+    def _threads(self) -> int:
+        try:
+            return sum(1 for _ in Path(f"/proc/{self._child.pid}/task").iterdir()) if self._child else 0
+        except OSError:
+            return 0
+
     def _resident_mb(self) -> int:
-        return _resident_bytes(self._process.pid) // MIB if self._process and self._process.pid else 0
+        return _resident_bytes(self._child.pid) // MIB if self._child is not None else 0
 
     def _end(self, wait_s: float = 0.0) -> int | None:
         """Kill the child and all that it started; its exit code, its own if it exits by itself within `wait_s`."""
-        process, pipe, output = self._process, self._pipe, self._output
-        self._process = self._pipe = self._output = None
+        process, pipe, output = self._child, self._pipe, self._output
+        self._child = self._pipe = self._output = None
         if pipe is not None:
             pipe.close()
         code = None
-        if process is not None and process.pid is not None:
+        if process is not None:
             if wait_s:
-                process.join(wait_s)
-            _kill(process)
-            process.join(JOIN_S)
-            code = process.exitcode
-            with contextlib.suppress(ValueError):  # the system does not let go of it yet
-                process.close()
+                process.wait(wait_s)
+            process.kill()
+            code = process.wait(JOIN_S)
+            process.close()
         if output is not None:
             output.close()
+        self._group.remove()
         return code
 
 
-def _start(process: ForkServerProcess) -> None:
-    """Start a child that does not run the main program's file first, as multiprocessing would have it.
+class _Talk:
+    """What a child says while it works. report, answer: see `SandboxProcess.run`."""
 
-    Work is found by its module's name. For the `duikou` command that file costs each child half a second of imports.
-    """
-    main = sys.modules["__main__"]
-    with _starting:
-        file = main.__dict__.pop("__file__", None)
+    def __init__(
+        self,
+        pipe: Connection,
+        report: Callable[[str, float], object] | None,
+        answer: Callable[[bytes], bytes] | None,
+    ) -> None:
+        self._pipe, self._report, self._answer = pipe, report, answer
+        self._lines = self._bytes = 0
+        self._share = 0.0
+
+    def take(self, message: Message, size: int) -> None:
+        """Do what a message of `size` bytes asks for. Lines beyond what one piece of work may log are dropped."""
+        match message:
+            case LogLine(level=level, event=event, fields=fields):
+                self._lines += 1
+                self._bytes += size
+                if self._lines <= messages.LOG_LINES and self._bytes <= messages.LOG_BYTES:
+                    logs.relay(level, event, fields)
+            case StageProgress(stage=stage, share=share) if self._report is not None:
+                self._share = max(self._share, share)
+                self._report(stage, self._share)
+            case Question() as question:
+                self._reply(question.asked())
+
+    def _reply(self, question: bytes) -> None:
+        if self._answer is None:
+            raise InvalidMessageError("the worker process asked, though nobody answers this work")
         try:
-            process.start()
-        finally:
-            if file is not None:
-                main.__file__ = file
-
-
-def _kill(process: ForkServerProcess) -> None:
-    with contextlib.suppress(ValueError):  # already joined
-        if process.pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # it leads its own process group; see `_serve`
-        process.kill()
-
-
-def _context(preload: str) -> ForkServerContext:
-    """Children are forked from a clean process that has imported `preload` and runs nothing.
-
-    A fork of the server would copy its threads and locks; a spawned child would spend seconds on imports.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload, __name__])
-    return context
+            reply = self._answer(question)
+        except Exception as error:
+            raise _WorkError(error) from error
+        self._pipe.send_bytes(reply)
 
 
 class _WorkError(Exception):
@@ -247,69 +250,6 @@ class _WorkError(Exception):
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
-
-
-def _serve(pipe: Connection, output: Connection) -> None:
-    """Main function of the child: run the one call that is sent. It also ends when the parent ends.
-
-    output: takes what libraries write to the standard output and error.
-    """
-    os.setsid()  # its own process group: killed together, and not by the terminal's interrupt
-    with output:
-        for stream in (1, 2):
-            os.dup2(output.fileno(), stream)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    restrictions.block_system_calls()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    sending = threading.Lock()  # work logs from several threads
-
-    def send(message: str) -> None:
-        with sending:
-            pipe.send_bytes(message.encode())
-
-    logs.forward(lambda level, event, fields: send(LogLine.of(level, event, fields).model_dump_json()))
-    try:
-        function, args, context, limits, allowed, preload = pipe.recv()  # pickled: the parent is trusted
-    except EOFError:
-        return
-    import_module(preload)  # again only where the fork server was started for other work
-    restrictions.apply_limits(limits)
-    restrictions.step_back(limits.niceness)
-    if allowed is not None:
-        restrictions.restrict_files(allowed)
-    with structlog.contextvars.bound_contextvars(**context):
-        send(_result(function, args, _progress(send)))
-
-
-def _result(function: Callable[..., Any], args: tuple[Any, ...], progress: Progress) -> str:
-    try:
-        return messages.done(function, function(*args, progress))
-    except Exception as error:
-        unexpected = not isinstance(error, DuikouError)
-        log.info("work failed", work=function.__name__, error=repr(error), exc_info=unexpected)
-        return Failed.of(error).model_dump_json()
-
-
-def _die_with_parent() -> None:
-    """Kill the child and all that it started once the parent is gone."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.killpg(0, signal.SIGKILL)
-
-
-def _progress(send: Callable[[str], None]) -> Progress:
-    last_stage, last_at = "", 0.0
-
-    def report(stage: str, share: float) -> None:
-        nonlocal last_stage, last_at
-        at = time.monotonic()
-        if stage != last_stage or at - last_at >= PROGRESS_EVERY_S:
-            last_stage, last_at = stage, at
-            send(StageProgress.of(stage, share).model_dump_json())
-
-    return report
 
 
 def _resident_bytes(pid: int) -> int:

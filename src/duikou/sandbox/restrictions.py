@@ -1,10 +1,14 @@
 """Restricts a child that reads untrusted files to the files of its own piece of work.
 
-On Linux any process can restrict itself, without privileges: seccomp blocks system calls (no sockets, so no network; no
-other program; no other process's memory), Landlock denies all files but those named. Neither can be undone. What a
-kernel lacks is left out and reported by `duikou doctor`; limits on time and size work on every Unix.
+On Linux a process can restrict itself for good, in three ways that do not depend on each other:
 
-https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
+* it moves to a root folder of its own, where nothing but those files has a name (`private_root`);
+* Landlock denies it all files but those named, and signals to others;
+* seccomp refuses it all system calls but those that the work needs (`system_calls`).
+
+The last two need no privileges. What a system lacks is left out and reported by `duikou doctor`; limits on time and
+size work on every Unix.
+
 https://www.kernel.org/doc/html/latest/userspace-api/landlock.html
 """
 
@@ -13,63 +17,24 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import platform
 import stat
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from errno import EACCES, ENOSYS
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from duikou.sandbox import private_root, system_calls
 from duikou.units import MIB
 
-_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2  # prctl(2)
-_ERRNO, _KILL, _ALLOW = 0x0005_0000, 0x8000_0000, 0x7FFF_0000  # linux/seccomp.h: actions of a filter
-_REFUSAL = _ERRNO | EACCES  # what a forbidden call gets
-_LOAD, _EQUAL, _AT_LEAST, _HAS, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16  # struct seccomp_data
-_STEP = "=HBBI"  # struct sock_filter: code, jump if true, jump if false, value
-_X32 = 0x4000_0000  # from here on x86-64 has a second set of the same calls
-_ARCHITECTURES: Final = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}  # linux/audit.h; column below
-_CLONE, _CLONE3, _CLONE_THREAD = (56, 220), (435, 435), 0x0001_0000
-_BLOCKED: Final = {
-    "socket": (41, 198),
-    "fork": (57, None),
-    "vfork": (58, None),
-    "execve": (59, 221),
-    "execveat": (322, 281),
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "pidfd_getfd": (438, 438),
-    "io_uring_setup": (425, 425),  # makes sockets of its own
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "open_by_handle_at": (304, 265),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "kexec_load": (246, 104),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "keyctl": (250, 219),
-}
-"""System calls that no decoder, model or encoder needs, with their numbers on x86-64 and aarch64."""
-
-_CAPABILITY_VERSION = 0x2008_0522  # linux/capability.h, version 3: two words each of effective, permitted, inheritable
-_KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # of root: to read and write any owner's files; Landlock says which
+_PR_SET_NO_NEW_PRIVS = 38  # prctl(2)
+# linux/capability.h, version 3, of this process: two words each of effective, permitted, inheritable
+_CAPABILITY_HEADER: Final = struct.pack("=Ii", 0x2008_0522, 0)
+_KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # of root: to read and write any owner's files; which ones, is said below
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 _LANDLOCK_VERSION_FLAG, _LANDLOCK_PATH_BENEATH = 1, 1
@@ -83,10 +48,13 @@ _NEVER = 1 << 0 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 15
 
 _ALWAYS_READ: Final = (
     *("/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime"),
-    *("/dev/null", "/dev/urandom", "/proc", "/sys/devices/system"),
+    *("/dev/null", "/dev/urandom", "/sys/devices/system"),
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory"),
 )
-"""Shared libraries, and what runtimes read about the machine. Private entries of other processes in /proc stay closed:
-Landlock keeps processes without capabilities from inspecting less restricted ones."""
+"""Shared libraries, and what runtimes read about the machine and their own process."""
+
+THREADS_PER_CORE: Final = 64  # codecs, models and numerical libraries start one to two each
+OPEN_FILES: Final = 1024  # honest work opens some fifty
 
 _AUTOGROUP: Final = Path("/proc/self/autogroup")
 _AUTOGROUP_TRIES, _AUTOGROUP_PAUSE_S = 20, 0.11
@@ -94,8 +62,8 @@ _AUTOGROUP_TRIES, _AUTOGROUP_PAUSE_S = 20, 0.11
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one piece of work: seconds of wall clock and of processor time, MiB of resident memory, and MiB of any
-    one file that it writes.
+    """Limits of one piece of work: seconds of wall clock and of processor time, MiB of resident memory, MiB of any one
+    file that it writes, and threads.
 
     niceness: how far it steps back for other work on the machine, from 0, not at all, to 19 (see `step_back`).
     """
@@ -105,6 +73,7 @@ class Limits:
     cpu_s: float = math.inf
     file_mb: float = math.inf
     niceness: int = 0
+    threads: int = field(default_factory=lambda: THREADS_PER_CORE * max(os.cpu_count() or 1, 4))
 
 
 @dataclass(frozen=True)
@@ -116,22 +85,28 @@ class AllowedPaths:
 
 
 def apply_limits(limits: Limits) -> None:
-    """Limit processor time and file size from now on, and disable core dumps, which would hold callers' files.
+    """Limit processor time, file size and open files from now on, and disable core dumps, which would hold callers'
+    files.
 
-    Past the first limit SIGXCPU kills the process, past the second a write fails with EFBIG. A system without resource
-    limits applies none.
+    Past the first limit SIGXCPU kills the process, and SIGKILL a second later one that ignores it; past the second a
+    write fails with EFBIG. The process cannot raise its limits again. A system without resource limits applies none.
     """
     try:
         import resource
     except ImportError:  # not Unix
         return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = math.ceil(used.ru_utime + used.ru_stime) + limits.cpu_s
-    for kind, most in ((resource.RLIMIT_CPU, cpu_s), (resource.RLIMIT_FSIZE, limits.file_mb * MIB)):
-        soft, hard = resource.getrlimit(kind)
-        if math.isfinite(most) and (soft == resource.RLIM_INFINITY or most < soft):
-            resource.setrlimit(kind, (int(most), hard))
+    for kind, most, grace in (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_CPU, cpu_s, 1),
+        (resource.RLIMIT_FSIZE, limits.file_mb * MIB, 0),
+        (resource.RLIMIT_NOFILE, OPEN_FILES, 0),
+    ):
+        soft, hard = (math.inf if had == resource.RLIM_INFINITY else had for had in resource.getrlimit(kind))
+        if math.isfinite(most):
+            new = min(most, soft), min(most + grace, hard)
+            resource.setrlimit(kind, (int(new[0]), int(new[1])))
 
 
 def step_back(niceness: int) -> None:
@@ -160,57 +135,47 @@ def step_back(niceness: int) -> None:
             return
 
 
-def block_system_calls() -> bool:
-    """Deny network, other programs and other processes for good. False where the system cannot do that."""
-    if not seccomp_available():
-        return False
-    code = _filter(*_ARCHITECTURES[platform.machine()], _REFUSAL)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    filter_program = struct.pack("@HP", len(code) // struct.calcsize(_STEP), ctypes.addressof(buffer))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not _no_new_rights(libc) or not _drop_capabilities(libc):
-        return False
-    return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, filter_program, 0, 0) == 0)
+def restrict(allowed: AllowedPaths | None, threads: int) -> None:
+    """Take away for good, of this process and the threads that it starts, all that this system can take away.
 
-
-def _filter(architecture: int, column: int, refusal: int) -> bytes:
-    """A program that checks each system call: `refusal` for blocked ones, and for a new process but not a thread."""
-    blocked = [number for row in _BLOCKED.values() if (number := row[column]) is not None]
-    program: list[tuple[int, int | str, int | str, int]] = [
-        (_LOAD, 0, 0, _ARCHITECTURE_AT),
-        (_EQUAL, 1, 0, architecture),
-        (_ANSWER, 0, 0, _KILL),
-        (_LOAD, 0, 0, _NUMBER_AT),
-        (_AT_LEAST, "refuse", 0, _X32),
-        *((_EQUAL, "refuse", 0, number) for number in blocked),
-        (_EQUAL, 0, 1, _CLONE3[column]),  # a filter cannot read its flags: the C library falls back to clone
-        (_ANSWER, 0, 0, _ERRNO | ENOSYS),
-        (_EQUAL, 0, "allow", _CLONE[column]),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
-        (_HAS, "allow", "refuse", _CLONE_THREAD),
-    ]
-    ends = {"allow": len(program), "refuse": len(program) + 1}
-    program += [(_ANSWER, 0, 0, _ALLOW), (_ANSWER, 0, 0, refusal)]
-
-    def jump(to: int | str, at: int) -> int:
-        return ends[to] - at - 1 if isinstance(to, str) else to
-
-    return b"".join(
-        struct.pack(_STEP, code, jump(yes, at), jump(no, at), value)
-        for at, (code, yes, no, value) in enumerate(program)
-    )
-
-
-def seccomp_available() -> bool:
-    """Whether `block_system_calls` supports this system."""
-    return sys.platform == "linux" and platform.machine() in _ARCHITECTURES
-
-
-def restrict_files(allowed: AllowedPaths) -> bool:
-    """Deny every file for good but the allowed ones, Python's own and shared libraries.
-
-    False where the system cannot do that.
+    What is left are the allowed files (`None` for all), Python's own, shared libraries, and computing. threads: how
+    many there may be, where the system counts those of one process. Call it before the process starts any. Raises
+    `OSError` where the system stops half way.
     """
+    if allowed is not None:
+        _leave_files(allowed, threads)
+    block_system_calls()
+
+
+def _leave_files(allowed: AllowedPaths, threads: int) -> None:
+    reads = (*_python_paths(allowed), *(path.absolute() for path in allowed.reads))
+    writes = [path.absolute() for path in allowed.writes]
+    # In a user namespace root could no longer read what belongs to others.
+    private_root.take(reads, writes, user_namespace=not _held_capabilities() & _KEPT_CAPABILITIES, threads=threads)
+    _restrict_files(reads, writes)
+
+
+def block_system_calls() -> bool:
+    """Refuse for good the system calls that no work needs. False where the system cannot do that."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return _no_new_rights(libc) and _drop_capabilities(libc) and system_calls.restrict(libc)
+
+
+def own_root_available() -> bool:
+    """Whether a child can move to a root folder of its own. It is tried in a process that does nothing else."""
+    code = "import sys; from duikou.sandbox import restrictions as r; sys.exit(not r.try_own_root())"
+    silence = subprocess.DEVNULL
+    return subprocess.call([sys.executable, "-c", code], stdin=silence, stdout=silence, stderr=silence) == 0
+
+
+def try_own_root() -> bool:
+    """Move this process to a root folder with nothing but Python. False where this system cannot do that."""
+    held = _held_capabilities() & _KEPT_CAPABILITIES
+    return private_root.take(_python_paths(AllowedPaths()), (), user_namespace=not held, threads=THREADS_PER_CORE)
+
+
+def _restrict_files(reads: Iterable[Path], writes: Iterable[Path]) -> bool:
+    """Deny every other file, and signals to other processes, for good. False where the system cannot do that."""
     version = landlock_version()
     libc = ctypes.CDLL(None, use_errno=True)
     if version < 1 or not _no_new_rights(libc):
@@ -221,8 +186,8 @@ def restrict_files(allowed: AllowedPaths) -> bool:
     if rules < 0:
         return False
     try:
-        _allow(libc, rules, [*_python_paths(allowed), *allowed.reads], _READ_FILE | _READ_DIR)
-        _allow(libc, rules, allowed.writes, every & ~_NEVER)
+        _allow(libc, rules, reads, _READ_FILE | _READ_DIR)
+        _allow(libc, rules, writes, every & ~_NEVER)
         return bool(libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0)
     finally:
         os.close(rules)
@@ -240,20 +205,32 @@ def _no_new_rights(libc: ctypes.CDLL) -> bool:
     return bool(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
 
 
+def _held_capabilities() -> int:
+    """The capabilities that this process may use, as bits; 0 where the system knows none."""
+    held = _capabilities(ctypes.CDLL(None)) if sys.platform == "linux" else None
+    return held[0] if held else 0
+
+
+def _capabilities(libc: ctypes.CDLL) -> tuple[int, int] | None:
+    """Those in effect and those that may come into effect; their first 32 are all that matters here."""
+    held = ctypes.create_string_buffer(24)
+    if libc.capget(_CAPABILITY_HEADER, held) != 0:
+        return None
+    effective, permitted, *_ = struct.unpack("=6I", held.raw)
+    return effective, permitted
+
+
 def _drop_capabilities(libc: ctypes.CDLL) -> bool:
     """Drop root's capabilities, with which a child could inspect other processes."""
-    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    held = ctypes.create_string_buffer(24)
-    if libc.capget(header, held) != 0:
+    if (held := _capabilities(libc)) is None:
         return False
-    effective, permitted, *_ = struct.unpack("=6I", held.raw)
-    left = struct.pack("=6I", effective & _KEPT_CAPABILITIES, permitted & _KEPT_CAPABILITIES, 0, 0, 0, 0)
-    return bool(libc.capset(header, left) == 0)
+    effective, permitted = (mask & _KEPT_CAPABILITIES for mask in held)
+    return bool(libc.capset(_CAPABILITY_HEADER, struct.pack("=6I", effective, permitted, 0, 0, 0, 0)) == 0)
 
 
 def _python_paths(allowed: AllowedPaths) -> Iterator[Path]:
-    """Where Python and its packages are, without folders that contain the work's own files, such as the server's
-    working directory, which is also on Python's path.
+    """Where Python and its packages are, and what runtimes read about the machine. Left out are folders that contain
+    the work's own files, such as the server's working directory, which is also on Python's path.
     """
     own = [path.absolute() for path in (*allowed.reads, *allowed.writes)]
     for name in dict.fromkeys([sys.prefix, sys.base_prefix, *sys.path, *_ALWAYS_READ]):
@@ -263,6 +240,10 @@ def _python_paths(allowed: AllowedPaths) -> Iterator[Path]:
 
 
 def _allow(libc: ctypes.CDLL, rules: int, paths: Iterable[Path], rights: int) -> None:
+    """Allow what is below these paths.
+
+    An entry of /proc stays open: the kernel may forget it in between, and the next look makes one that no rule knows.
+    """
     for path in paths:
         with suppress(OSError):  # a missing path needs no rule
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -271,4 +252,5 @@ def _allow(libc: ctypes.CDLL, rules: int, paths: Iterable[Path], rights: int) ->
                 rule = struct.pack("=Qi", rights if folder else rights & _OF_FILES, opened)
                 libc.syscall(_LANDLOCK_ADD, rules, _LANDLOCK_PATH_BENEATH, rule, 0)
             finally:
-                os.close(opened)
+                if not path.is_relative_to("/proc"):
+                    os.close(opened)

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from duikou.errors import MediaError
 from duikou.media.probe import AudioInfo, VideoInfo
+from duikou.sandbox.messages import InvalidMessageError
 from duikou.sandbox.pool import SandboxPool
 from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.telemetry.traces import traces
@@ -16,6 +20,8 @@ from duikou.workers.work import UploadInfo, Work
 
 PROCESSES = 2  # reading headers takes milliseconds; no account has both
 LIMITS = Limits(wall_s=30, memory_mb=1024, cpu_s=20, file_mb=0)  # headers that take more are an attack
+
+log = structlog.get_logger(__name__)
 
 
 class MediaProber:
@@ -56,4 +62,8 @@ class MediaProber:
     async def _probe(self, account: str, function: Callable[..., Any], path: Path, field: str) -> Any:
         with traces.span("probe"):
             found = self._pool.submit(account, function, path, field, allowed=AllowedPaths((path,)))
-            return await asyncio.wrap_future(found)
+            try:
+                return await asyncio.wrap_future(found)
+            except InvalidMessageError as error:  # honest work sends none: the file has taken it over
+                log.error("a probe failed", error=repr(error))
+                raise MediaError("the file cannot be read; see the server's log.", field=field) from error

@@ -13,7 +13,7 @@ import structlog
 
 from duikou.database.engine import Database
 from duikou.net.addresses import AddressPolicy
-from duikou.sandbox import restrictions
+from duikou.sandbox import restrictions, system_calls
 from duikou.server.creating import Creator
 from duikou.server.dependencies import AppContext
 from duikou.server.in_flight import CallLimit
@@ -115,7 +115,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             thread.start()
             started.append(thread)
         sandbox = {
-            "network_blocked": restrictions.seccomp_available(),
+            "network_blocked": system_calls.available(),
             "files_restricted": restrictions.landlock_version() > 0,
         }
         log.info("tasks started", data=str(parts.folder.root), fleet=bool(settings.broker_url), **sandbox)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, Final
 
+from duikou.bounds import AtMost, Text, Whole
 from duikou.faces.track import FaceWarning, Speaking
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
@@ -14,6 +16,10 @@ from duikou.units import HOUR_MS
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".aac")
+MAX_FACES, MAX_WARNINGS, MAX_SPEAKING = 10_000, 10_000, 10_000  # an hour with a cut every second has 3,600 faces
+_FURTHEST: Final = 32_768  # pixels; the longest side of a picture is half of it, and faces may reach out of the picture
+_Place = Annotated[int, Whole(-_FURTHEST, _FURTHEST)]
+_Length = Annotated[int, Whole(0, _FURTHEST)]
 PHOTO_SUFFIXES = (".jpg", ".png", ".webp")
 IDENTIFY_KEPT_MS = HOUR_MS  # how long a finished identify task is kept, whose callers read the end at once, and a
 # received video while its faces are not found: nobody knows it yet
@@ -53,19 +59,26 @@ class FaceRecord:
     box: usual place in the picture, (x, y, width, height) in pixels. speaking: when it speaks in the video.
     """
 
-    id: str
+    id: Annotated[str, Text(9, "[0-9]+")]
     interval: Interval
-    warnings: tuple[FaceWarning, ...] = ()
-    box: tuple[int, int, int, int] = (0, 0, 0, 0)
-    speaking: tuple[Speaking, ...] = ()
+    warnings: Annotated[tuple[FaceWarning, ...], AtMost(MAX_WARNINGS)] = ()
+    box: tuple[_Place, _Place, _Length, _Length] = (0, 0, 0, 0)
+    speaking: Annotated[tuple[Speaking, ...], AtMost(MAX_SPEAKING)] = ()
 
 
 @dataclass(frozen=True)
 class FoundFaces:
-    """What was found in a video. rejected: why people who were seen are not among the faces."""
+    """What was found in a video. rejected: why people who were seen are not among the faces.
 
-    faces: tuple[FaceRecord, ...] = ()
-    rejected: tuple[FaceWarning, ...] = ()
+    Raises `ValueError` where two faces have one id.
+    """
+
+    faces: Annotated[tuple[FaceRecord, ...], AtMost(MAX_FACES)] = ()
+    rejected: Annotated[tuple[FaceWarning, ...], AtMost(MAX_WARNINGS)] = ()
+
+    def __post_init__(self) -> None:
+        if len({face.id for face in self.faces}) < len(self.faces):
+            raise ValueError("two faces have one id")
 
 
 @dataclass(frozen=True)

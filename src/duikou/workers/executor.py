@@ -5,20 +5,26 @@ It does not depend on who dispatched the task: an embedded server and the worker
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+from duikou.database.engine import may_pass
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
+from duikou.media.sync_mode import SyncMode, extended_duration_ms
 from duikou.provenance import certificates
+from duikou.provenance.notary import Notary
 from duikou.provenance.producer import Producer, configured
-from duikou.sandbox.messages import UnexpectedError, plain_text
+from duikou.sandbox.messages import InvalidMessageError, UnexpectedError, plain_text
 from duikou.sandbox.process import LimitError, SandboxProcess, StoppedError
 from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.settings import Settings
@@ -42,11 +48,13 @@ from duikou.tasks.store import Store
 from duikou.tasks.store.errors import IdTakenError
 from duikou.telemetry.spans import Span
 from duikou.telemetry.traces import traces
+from duikou.timebase import Interval
 from duikou.units import DAY_MS, HOUR_MS
 from duikou.workers.heartbeat import HeartbeatWriter, Lease
-from duikou.workers.work import RenderJob, Work
+from duikou.workers.work import RenderJob, SignJob, Work
 
 OUTCOME_RETRY_S = 1.0  # between attempts at writing an outcome while the database refuses
+FILES_OF_A_FACE, MORE_FILES = 3, 16  # of a session: a face has a track, its usable frames and a picture
 HEARTBEAT_S = 0.5  # of an embedded server, whose user watches the progress
 SHARED_HEARTBEAT_S = 2.0  # in a fleet: a database bears a thousand workers at this pace
 
@@ -167,7 +175,7 @@ class Executor:
             traces.span("attempt", known, parent=task.trace) as span,
             self._heartbeat.lease(task) as lease,
         ):
-            self._write_outcome(self._attempt(task, process, lease, span))
+            self._write_outcome(self._attempt(task, process, lease, span), task)
             if isinstance(task, IdentifyTask):
                 self._drop_unanswered(task)
 
@@ -183,16 +191,28 @@ class Executor:
             self._full = False
         return not self._full
 
-    def _write_outcome(self, outcome: Outcome) -> None:
-        """Write an outcome, however long the database is away: without it the task would hang until a restart."""
+    def _write_outcome(self, outcome: Outcome, task: Task) -> None:
+        """Write an outcome, however long the database is away: without it the task would hang until a restart.
+
+        An outcome that the database will never take, because of what is in it, ends the task with a fault.
+        """
+        refused = False
         while True:
             try:
                 outcome()
                 return
-            except Exception:
+            except Exception as error:
                 log.exception("cannot write the outcome of a task")
-                if self._stopping.wait(OUTCOME_RETRY_S):
+                if not refused and not may_pass(error):
+                    refused, outcome = True, self._unwritable(task)
+                elif self._stopping.wait(OUTCOME_RETRY_S):
                     return
+
+    def _unwritable(self, task: Task) -> Outcome:
+        """The outcome of a task whose own one cannot be stored."""
+        expires_at = now_ms() + (IDENTIFY_KEPT_MS if isinstance(task, IdentifyTask) else self._policy.keep_ms)
+        reason = "the outcome cannot be stored; see the server's log"
+        return lambda: self._store.tasks.fail(task, reason, Fault.WORKER, expires_at=expires_at)
 
     def _drop_unanswered(self, task: IdentifyTask) -> None:
         """Remove the video of a search that has ended without a session: its caller may be gone."""
@@ -247,15 +267,45 @@ class Executor:
                 ),
                 audio=tuple(sounds[str(choice.audio)] for choice in task.choices),
                 output=folder / keys.RESULT,
-                made_by=self._policy.made_by,
+                producer=self._policy.made_by.name,
                 produce_id=task.id,
                 watermark=folder / keys.MARKED if task.watermark else None,
                 sync_mode=task.sync_mode,
             )
             duration_ms = int(self._run(process, lease, self._work.render, job, allowed=job.allowed_paths))
+            self._sign(task, source, job, process, lease)
             names = (keys.RESULT, keys.MARKED) if task.watermark else (keys.RESULT,)
             sizes = {key: workspace.put(key) for key in (f"{made}/{name}" for name in names)}
         return lambda: self._publish(task, made, sizes, duration_ms)
+
+    def _sign(self, task: RenderTask, source: Media, job: RenderJob, process: SandboxProcess, lease: Lease) -> None:
+        """Sign the files of a finished render, in a second child: the one that wrote them is never near the key.
+
+        What they say is what was ordered. Nothing that the child says is shown to the caller, since it is not asked for
+        more than that the files are signed.
+        """
+        certificate = self._policy.made_by.certificate
+        assert certificate is not None  # a server's producer has one
+        results = [(job.output, False), *([(job.watermark, True)] if job.watermark else [])]
+        lease.report("signing", 1.0)
+        try:
+            order = SignJob(job.video, tuple(results), *_ordered(task, source), *certificate.public())
+            process.run(
+                self._work.sign,
+                order,
+                allowed=order.allowed_paths,
+                limits=self._policy.limits[task.queue],
+                wanted=lambda: lease.wanted,
+                answer=Notary(certificate, [path.name for path, _ in results]).sign,
+            )
+        except (LimitError, StoppedError):
+            raise
+        except StorageError as error:
+            log.warning("a result cannot be signed", error=repr(error))
+            raise StorageError("the signed result cannot be written") from error
+        except DuikouError as error:
+            log.error("a result cannot be signed", error=repr(error))
+            raise WorkerError("the result cannot be signed; see the server's log") from error
 
     def _publish(self, task: RenderTask, made: str, sizes: Mapping[str, int], duration_ms: int) -> None:
         """Publish an attempt's files as the task's results. A late attempt loses and its files are removed."""
@@ -277,8 +327,7 @@ class Executor:
             video, folder = workspace.get(source.key), workspace.new(made)
             allowed = AllowedPaths((video,), (folder,))
             found: FoundFaces = self._run(process, lease, self._work.identify, video, folder, allowed=allowed)
-            if not all(face.id.isdecimal() for face in found.faces):  # ids become file names
-                raise WorkerError("the worker process sent an invalid face id")
+            _require_few_files(folder, found)
             size = workspace.put(made)
         at = now_ms()
         session_id = keys.session_of(made)
@@ -323,12 +372,36 @@ class Executor:
         return source
 
 
+def _require_few_files(folder: Path, found: FoundFaces) -> None:
+    """Raise `InvalidMessageError` where a search has left more files than a session has: each of them is stored."""
+    most = FILES_OF_A_FACE * len(found.faces) + MORE_FILES
+    with os.scandir(folder) as entries:
+        count = sum(1 for _ in islice(entries, most + 1))
+    if count > most:
+        raise InvalidMessageError(f"the worker process left more than {most} files")
+
+
+def _ordered(
+    task: RenderTask, source: Media
+) -> tuple[tuple[tuple[str, Interval], ...], tuple[Interval, SyncMode] | None]:
+    """Which face speaks when, and the part by which the video becomes longer, as a task orders it."""
+    spoken = []
+    for choice in task.choices:
+        end_ms = choice.insert_ms + (choice.trim_end_ms or 0) - choice.trim_start_ms
+        spoken.append((choice.face_id, Interval(choice.insert_ms, end_ms)))
+    length_ms = extended_duration_ms(task.sync_mode, source.duration_ms, max(when.end_ms for _, when in spoken))
+    added = None
+    if task.sync_mode is not None and length_ms > source.duration_ms:
+        added = Interval(source.duration_ms, length_ms), task.sync_mode
+    return tuple(sorted(spoken, key=lambda one: one[1])), added
+
+
 def _fault(error: Exception) -> tuple[Fault, str]:
     """The fault of a failed attempt, and the sentence for its caller."""
     if isinstance(error, OSError) and error.errno in FULL:  # whichever file it was
         error = disk_error(error)
     match error:
-        case InputError():
+        case InputError() | InvalidMessageError():  # honest work sends none: a file has taken it over
             fault = Fault.INPUT
         case LimitError():
             fault = Fault.LIMIT
@@ -341,6 +414,9 @@ def _fault(error: Exception) -> tuple[Fault, str]:
     if isinstance(error, InputError):
         # The field is a library parameter. Of a choice, the server knows what its caller calls it; others mean nothing.
         return fault, plain_text(str(error) if error.field.startswith("choices[") else error.reason)
+    if isinstance(error, InvalidMessageError):  # its text repeats a child's words
+        log.error("attempt failed", error=repr(error))
+        return fault, "a file of it cannot be read; see the server's log"
     if isinstance(error, DuikouError):
         return fault, plain_text(str(error))
     log.warning("attempt failed", error=repr(error), exc_info=True)

@@ -7,25 +7,33 @@ return annotation.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import duikou
+from duikou import digests
+from duikou.bounds import Text
 from duikou.media import photo, probe, sniff
 from duikou.media import video as media_video
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import FaceChoice
 from duikou.progress import Progress, scaled
+from duikou.provenance import credentials
+from duikou.provenance.credentials import Asked, Edit
 from duikou.provenance.producer import Producer
+from duikou.sandbox.child import ask
 from duikou.sandbox.restrictions import AllowedPaths
-from duikou.tasks.models import PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
+from duikou.tasks.models import AUDIO_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, FaceRecord, FoundFaces
 from duikou.timebase import Interval, Milliseconds
 from duikou.workers.version import code_version
 
+SUFFIXES = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PHOTO_SUFFIXES)
 FINDING = 0.3
 """Approximate share of the time of a render that finds the faces itself."""
 PHOTO_SUFFIX = dict(zip(sniff.PHOTO_DEMUXERS, PHOTO_SUFFIXES, strict=True))
@@ -37,8 +45,8 @@ class RenderJob:
     """What a worker needs to render: paths, and the choices, whose references are paths too. audio: of each choice.
 
     session: `None` where the work begins with finding the faces, and the one choice is for the most visible of them.
-    made_by, produce_id: the producer named in the result, and its number. watermark: where to write a second file with
-    a visible mark, if wanted. sync_mode: what to do with speech that is too long; `None` refuses it.
+    producer, produce_id: who is named in the label of the result, and its number. watermark: where to write a second
+    file with a visible mark, if wanted. sync_mode: what to do with speech that is too long; `None` refuses it.
     """
 
     session: Path | None
@@ -46,7 +54,7 @@ class RenderJob:
     choices: tuple[FaceChoice, ...]
     audio: tuple[Path, ...]
     output: Path
-    made_by: Producer
+    producer: str
     produce_id: str
     watermark: Path | None = None
     sync_mode: SyncMode | None = None
@@ -54,20 +62,37 @@ class RenderJob:
     @property
     def allowed_paths(self) -> AllowedPaths:
         """The files that the work reads, and the one folder that it writes to."""
-        certificate = self.made_by.certificate
         references = (Path(path) for choice in self.choices for path in choice.references)
         session = () if self.session is None else (self.session,)
-        return AllowedPaths(
-            (*session, self.video, *self.audio, *references, certificate.chain, certificate.key),
-            (self.output.parent,),
-        )
+        return AllowedPaths((*session, self.video, *self.audio, *references), (self.output.parent,))
+
+
+@dataclass(frozen=True)
+class SignJob:
+    """What a worker needs to sign the files of a render, but for the private key.
+
+    video: what was edited. results: the finished files, and whether each has a visible mark. faces, added: as of
+    `Edit`. algorithm, chain: of the certificate, see `Asked`.
+    """
+
+    video: Path
+    results: tuple[tuple[Path, bool], ...]
+    faces: tuple[tuple[str, Interval], ...]
+    added: tuple[Interval, str] | None
+    algorithm: str
+    chain: bytes
+
+    @property
+    def allowed_paths(self) -> AllowedPaths:
+        """The file that the work reads, and the one folder that it writes to."""
+        return AllowedPaths((self.video,), (self.results[0][0].parent,))
 
 
 @dataclass(frozen=True)
 class UploadInfo:
     """An uploaded file: its suffix (`.mp4`, `.mp3`, `.jpg`, ...) and its length, 0 for a photo."""
 
-    suffix: str
+    suffix: Annotated[str, Text(5, "|".join(map(re.escape, SUFFIXES)))]
     duration_ms: Milliseconds
 
 
@@ -107,7 +132,10 @@ def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
 
 
 def render(job: RenderJob, progress: Progress) -> Milliseconds:
-    """Lip-sync into `job.output`; the result's length in ms. Raises `InputError`, `StorageError`, `ModelError`."""
+    """Lip-sync into `job.output`, which is not signed yet; the result's length in ms.
+
+    Raises `InputError`, `StorageError`, `ModelError`.
+    """
     choices = [replace(choice, audio=audio) for choice, audio in zip(job.choices, job.audio, strict=True)]
     with _temporary_files(job.output.parent):
         if job.session is not None:
@@ -119,11 +147,22 @@ def render(job: RenderJob, progress: Progress) -> Milliseconds:
         result = duikou.lip_sync(
             session,
             choices,
-            duikou.Output(job.output, job.watermark, job.made_by, job.produce_id),
+            duikou.Output(job.output, job.watermark, Producer(job.producer, None), job.produce_id),
             sync_mode=job.sync_mode,
             progress=progress,
         )
     return result.info.duration_ms
+
+
+def sign(job: SignJob, progress: Progress) -> None:
+    """Sign finished files in place; the parent makes the signatures. Raises `InputError`, `StorageError`."""
+    signer = Asked(job.algorithm, job.chain, ask)
+    edit = Edit(job.video, digests.sha256(job.video), job.faces, added=job.added)
+    with _temporary_files(job.results[0][0].parent):
+        for path, marked in job.results:
+            signed = path.with_name(f".{path.stem}.signed.mp4")
+            credentials.sign(path, signed, title=path.name, edit=replace(edit, marked=marked), certificate=signer)
+            signed.replace(path)
 
 
 def _most_visible(session: duikou.Session, choice: FaceChoice) -> duikou.Face:
@@ -161,5 +200,6 @@ class Work:
     probe_reference: Callable[[Path, str, Progress], VideoInfo | None] = probe_reference
     identify: Callable[[Path, Path, Progress], FoundFaces] = identify
     render: Callable[[RenderJob, Progress], int] = render
+    sign: Callable[[SignJob, Progress], None] = sign
     preload: str = "duikou.workers.preload"
     analyser: str = field(default_factory=code_version)
