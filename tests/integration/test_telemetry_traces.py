@@ -159,12 +159,12 @@ def test_one_server_sends_a_call_and_its_work_as_one_trace(tmp_path: Path, site:
     assert (looked.trace, looked.parent) == (CALLERS_TRACE, CALLERS_SPAN)
     assert looked.attributes["http.response.status_code"] == 200
     assert [span.name for span in got.children(looked)] == ["fetch", "probe", "attempt"]
-    check_call(got, looked, the(got.of(queue="identify")), ["rendering"])
+    check_call(got, looked, the(got.of(queue="identify")), ["rendering", "signing"])
 
     attempt = the(got.of(task_id=good, attempt=1))
     called = the([span for span in got.spans if span.id == attempt.parent])
     assert (called.name, called.parent, called.kind) == ("POST /v1/videos/advanced-lip-sync", "", SERVER)
-    check_call(got, called, attempt, ["rendering"])
+    check_call(got, called, attempt, ["rendering", "signing"])
     assert attempt.attributes["outcome"] == "done"
     told = [span for span in got.of(task_id=good) if span.name == "callback"]
     assert len(told) == 3
@@ -219,7 +219,7 @@ def test_a_fleet_sends_one_trace_from_all_its_processes(
         call = the([span for span in got.spans if span.id == attempt.parent])
         assert call.attributes["http.route"] == f"/v1/videos/{route}"
         assert call.name.startswith("POST ")
-        check_call(got, call, attempt, ["rendering"])
+        check_call(got, call, attempt, ["rendering", "signing"])
         assert (call.resource["duikou.role"], attempt.resource["duikou.role"]) == ("server", "worker")
 
 

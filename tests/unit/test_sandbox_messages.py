@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import math
+import os
+import struct
 from fractions import Fraction
+from multiprocessing import Pipe
 
 import hostile_work
 import pytest
@@ -12,11 +15,20 @@ import stub_work
 from hostile_work import FALSE_MESSAGES, INFO
 
 from duikou.errors import FetchError, InputError, MediaError, ModelError, NotFoundError, StorageError, WorkerError
-from duikou.faces.track import FaceWarning
+from duikou.faces.track import FaceWarning, Speaking
 from duikou.media.losses import Loss
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.sandbox import messages
-from duikou.sandbox.messages import Done, Failed, LogLine, StageProgress, UnexpectedError, plain_text
+from duikou.sandbox.messages import (
+    Done,
+    Failed,
+    Inbox,
+    InvalidMessageError,
+    LogLine,
+    StageProgress,
+    UnexpectedError,
+    plain_text,
+)
 from duikou.tasks.models import FaceRecord, FoundFaces
 from duikou.timebase import Interval
 from duikou.units import DAY_MS
@@ -134,3 +146,79 @@ def test_a_value_of_another_type_is_a_mistake_of_the_work() -> None:
 def test_a_function_without_a_return_annotation_cannot_be_run() -> None:
     with pytest.raises(TypeError, match="untyped has no return annotation"):
         messages.reader(hostile_work.untyped)
+
+
+def test_the_faces_of_an_hour_with_a_cut_every_second_fit() -> None:
+    def cut(ms: int) -> FaceWarning:
+        return FaceWarning("shot_cut", f"the shot begins at {ms} ms", Interval(ms, ms))
+
+    faces = []
+    for number in range(3_600):
+        begin, end = 1_000 * number, 1_000 * number + 1_000
+        small = FaceWarning("small_face", "the lips are 28 px wide", Interval(begin, end))
+        speaking = (Speaking(Interval(begin, end), 0.4123456789),)
+        warnings = (cut(begin), cut(end), small)
+        faces.append(FaceRecord(str(number), Interval(begin, end), warnings, (1_000, 1_000, 400, 500), speaking))
+    found = FoundFaces(tuple(faces))
+    read = messages.reader(work.identify)(messages.done(work.identify, found).encode())
+    assert isinstance(read, Done)
+    assert read.value == found
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"kind":"log","level":"info","event":"%b","fields":{}}' % (b"x" * messages.MAX_OTHER_BYTES), "bytes"),
+        (b'{"kind":"done","value":[' + b"1," * messages.MAX_ITEMS + b"1]}", "items"),
+        (b'{"kind":"done","value":{' + b"".join(b'"%d":1,' % one for one in range(2_000)) + b'"x":1}}', "faults"),
+    ],
+    ids=["long line", "many items", "many faults"],
+)
+def test_too_much_is_no_message(content: bytes, why: str) -> None:
+    with pytest.raises(InvalidMessageError, match=rf"invalid message: .*[0-9]+ {why}$"):
+        messages.reader(work.identify)(content)
+
+
+def test_a_line_has_texts_for_one_stack_trace_in_all() -> None:
+    line = LogLine.of("info", "x" * 10_000, {"first": "y" * 10_000, "second": "z" * 10_000, "count": 10**30})
+    texts = [line.event, *(value for value in line.fields.values() if isinstance(value, str))]
+    assert sum(map(len, texts)) == messages.MAX_TEXT
+    assert len(line.model_dump_json()) < messages.MAX_OTHER_BYTES
+    assert messages.reader(work.render)(line.model_dump_json().encode()) == line
+
+
+def test_the_longest_error_and_line_are_messages() -> None:
+    odd = "\x01" * 100_000  # takes six bytes a character
+    error = Failed.of(MediaError(odd, field=odd))
+    line = LogLine.of("info", odd, {f"{number}{odd}": odd for number in range(100)})
+    for message in (error, line):
+        assert messages.reader(work.render)(message.model_dump_json().encode()) == message
+
+
+def test_messages_are_cut_out_of_what_arrives() -> None:
+    ours, theirs = Pipe()
+    with ours, theirs:
+        inbox = Inbox(ours)
+        assert inbox.next() is None
+        theirs.send_bytes(b"one")
+        theirs.send_bytes(b"")
+        os.write(theirs.fileno(), b"\0\0\0\5thr")
+        inbox.fetch()
+        assert [inbox.next() for _ in range(3)] == [b"one", b"", None]
+        os.write(theirs.fileno(), b"ee")
+        inbox.fetch()
+        assert [inbox.next() for _ in range(2)] == [b"three", None]
+        theirs.close()
+        with pytest.raises(EOFError):
+            inbox.fetch()
+
+
+@pytest.mark.parametrize("length", [-1, messages.MAX_BYTES + 1, 2**31 - 1])
+def test_a_length_that_no_message_has_is_not_waited_for(length: int) -> None:
+    ours, theirs = Pipe()
+    with ours, theirs:
+        os.write(theirs.fileno(), struct.pack("!i", length))
+        inbox = Inbox(ours)
+        inbox.fetch()
+        with pytest.raises(InvalidMessageError, match=f"a message of more than {messages.MAX_BYTES} bytes"):
+            inbox.next()
