@@ -30,9 +30,7 @@ system_calls._REFUSAL = system_calls._KILL
 assert restrictions.block_system_calls()
 socket.socket()
 """
-pytestmark = pytest.mark.skipif(
-    not system_calls.available(), reason="this system cannot take system calls away"
-)
+pytestmark = pytest.mark.skipif(not system_calls.available(), reason="this system cannot take system calls away")
 
 
 def test_the_trap_works() -> None:
