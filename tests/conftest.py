@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -19,10 +18,6 @@ from duikou.database.engine import Database
 # How long an example takes says nothing on a machine that does much else.
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
-
-
-FORKED = ("duikou.workers.preload", "stub_work", "studio_work", "crowd")
-"""What children of the tests import, whatever work they do."""
 
 
 def pytest_configure() -> None:
@@ -45,23 +40,6 @@ def _user_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A data folder for the user, so that no test makes a certificate in the real one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _children_import_nothing() -> Iterator[None]:
-    """Have the process that forks children import what all of them need, not only what its first child needs.
-
-    There is one for all tests of a process, and the first of them starts it.
-    """
-    context = type(multiprocessing.get_context("forkserver"))
-    usual = context.set_forkserver_preload
-
-    def preload(self: multiprocessing.context.BaseContext, names: Sequence[str]) -> None:
-        usual(self, [*dict.fromkeys((*FORKED, *names))])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "set_forkserver_preload", preload)
         yield
 
 

@@ -809,6 +809,7 @@ def test_sync_signs_with_the_users_certificate_in_the_settings_name(
     assert main.run(["sync", "clip.mp4", "speech.wav"]) == 0
     (made_by,) = recorder.made_by
     assert made_by.name == "example"
+    assert made_by.certificate is not None
     assert made_by.certificate.key == user_folder() / "certificate" / "key.pem"
 
 
