@@ -1,5 +1,5 @@
-"""Seconds of work per second of video by stage, and peak memory, beside the floor of decoding and encoding alone; and
-how long it takes to find the faces of a minute of 1080p, beside decoding it alone.
+"""Seconds of work per second of video by stage, and peak memory, beside the floor of decoding and encoding alone; how
+long it takes to find the faces of a minute of 1080p, beside decoding it alone; and what the sandbox of servers costs.
 
 Every measurement runs in a process of its own, so that peaks are not inherited; each number is the median of several
 runs. Prints a table and writes `out/bench.json`.
@@ -14,13 +14,16 @@ import json
 import multiprocessing
 import platform
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -41,7 +44,13 @@ from duikou.media.probe import probe_audio
 from duikou.media.video import Video
 from duikou.parallel import cores
 from duikou.progress import Progress
+from duikou.provenance import certificates
+from duikou.provenance.notary import Notary
+from duikou.sandbox.process import SandboxProcess
+from duikou.sandbox.restrictions import AllowedPaths, Limits
+from duikou.timebase import Interval
 from duikou.units import MIB
+from duikou.workers import work
 
 OUTPUT = Path("out/bench.json")
 RUNS = 3
@@ -49,6 +58,7 @@ CLIP_S = 10
 LEAD_MS = 500  # before and after the speech, so that the mouth eases in and out
 MINUTE_S = 60
 MINUTE_LIMIT_S = 15  # clients of the wire contract wait no longer for identify-face
+EMPTY_RUNS = 50  # of a piece of work that does nothing
 
 Stages = dict[str, float]
 
@@ -128,13 +138,61 @@ def lip_sync(video: Path, sound: Path, output: Path) -> Stages:
     return clock.seconds
 
 
+@cache
+def sandbox() -> SandboxProcess:
+    """A server's child process, once it has done something: later ones are forked beforehand."""
+    process = SandboxProcess(Limits(wall_s=600, memory_mb=4096), threading.Event(), preload=work.Work().preload)
+    process.run(nothing)
+    return process
+
+
+def nothing(_progress: Progress) -> None:
+    """The smallest piece of work."""
+
+
+def in_the_sandbox(video: Path, sound: Path, output: Path) -> Stages:
+    """The same job as a server's children do it: faces, lip sync and signature, each in a child of its own."""
+    folder, clock, seconds = output.with_suffix(".d"), StageClock(), Video.open(video).info.duration_ms
+    shutil.rmtree(folder, ignore_errors=True)
+    session, made = folder / "session", folder / "made"
+    for one in (session, made):
+        one.mkdir(parents=True)
+    found = sandbox().run(work.identify, video, session, allowed=AllowedPaths((video,), (session,)))
+    clock("finding faces in a child", 1.0)
+    choice = duikou.FaceChoice(sound, found.faces[0].id, insert_ms=LEAD_MS)
+    job = work.RenderJob(session, video, (choice,), (sound,), made / "result.mp4", "duikou", "bench")
+    sandbox().run(work.render, job, allowed=job.allowed_paths)
+    clock("lip sync in a child", 1.0)
+    certificate = certificates.self_signed(folder)
+    results = ((job.output, False),)
+    order = work.SignJob(video, results, ((choice.face_id, Interval(0, seconds)),), None, *certificate.public())
+    sign = Notary(certificate, [job.output.name]).sign
+    sandbox().run(work.sign, order, allowed=order.allowed_paths, answer=sign)
+    clock("signing in a child", 1.0)
+    return clock.seconds
+
+
+def empty_work_ms() -> float:
+    """Milliseconds that a piece of work takes which does nothing, in a child of its own: the median of many."""
+    took = []
+    for _ in range(EMPTY_RUNS):
+        start = time.perf_counter()
+        sandbox().run(nothing, allowed=AllowedPaths())
+        took.append(time.perf_counter() - start)
+        time.sleep(statistics.median(took))  # the next child is made meanwhile, as between two tasks
+    return statistics.median(took) * 1000
+
+
 JOBS: dict[str, Callable[[Path, Path, Path], Stages]] = {
     "decode": decode_alone,
     "decode to BGR": decode_to_bgr,
     "decode and encode": decode_and_encode,
     "identify": identify,
     "identify and lip sync": lip_sync,
+    "the same in the sandbox": in_the_sandbox,
 }
+PREPARED: dict[str, Callable[[], object]] = {"the same in the sandbox": sandbox}
+"""What a job needs that a server has long before it."""
 ALL_JOBS = tuple(JOBS), "decode and encode"
 CASES = {
     "720p": Case((720, 1280), *ALL_JOBS),
@@ -144,7 +202,10 @@ CASES = {
 
 
 def measure(job: str, video: Path, sound: Path, output: Path) -> tuple[float, int, Stages]:
-    """Run one job in this process: wall seconds, peak resident MiB, seconds of its stages."""
+    """Run one job in this process: wall seconds, peak resident MiB (not of children), seconds of its stages."""
+    prepare = PREPARED.get(job)
+    if prepare is not None:
+        prepare()
     start = time.perf_counter()
     stages = JOBS[job](video, sound, output)
     seconds = time.perf_counter() - start
@@ -175,7 +236,7 @@ def bench(clip: str, seconds: int, runs: int, folder: Path, progress: Progress) 
             with spawn.Pool(1) as pool:
                 results.append(pool.apply(measure, (job, video, sound, folder / "out.mp4")))
         work = statistics.median(result[0] for result in results) / seconds
-        peak = round(statistics.median(result[1] for result in results))
+        peak = None if job in PREPARED else round(statistics.median(result[1] for result in results))
         floor = work if job == case.floor else floor
         for stage in results[0][2]:
             part = statistics.median(result[2].get(stage, 0.0) for result in results) / seconds
@@ -234,6 +295,9 @@ def main() -> int:
         if (row.clip, row.stage) == ("minute", "identify"):
             took = row.work_s * MINUTE_S
             print(f"{MINUTE_S} s of 1080p: faces found in {took:.1f} s on {cores()} cores (limit {MINUTE_LIMIT_S} s)")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        empty_ms = pool.apply(empty_work_ms)
+    print(f"a piece of work that does nothing, in a child of its own: {empty_ms:.0f} ms")
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "duikou": __version__,
@@ -242,6 +306,7 @@ def main() -> int:
         "cores": cores(),
         "runs": options.runs,
         "clip_seconds": options.seconds,
+        "empty_work_ms": empty_ms,
     }
     OUTPUT.write_text(json.dumps(about | {"rows": [asdict(row) for row in rows]}, indent=2) + "\n")
     print(f"written: {OUTPUT}")

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,15 +174,6 @@ def test_the_servers_result_says_that_it_was_synthesized(job: Job) -> None:
     assert "(face 0, {:.3f} to {:.3f} s)".format(*(ms / 1000 for ms in spoken_ms)) in signed.actions[1].description
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """What a shell's background job starts would ignore interrupts, as the job itself does."""
-    held = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, held)
-
-
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_line_cleans_up_when_stopped(job: Job, tmp_path: Path, kind: signal.Signals, status: int) -> None:
     output = tmp_path / "spoken.mp4"

@@ -337,7 +337,7 @@ def miss_a_model(order: RenderJob, progress: Progress) -> int:
     return 0
 
 
-COPY = Work(identify=identify_two, render=copy)
+COPY = Work(identify=identify_two, render=copy, sign=sign)
 """Reads real files, finds two faces in every video, and copies it."""
 
 REAL_HEADERS = Work(identify=identify_anything, render=render, sign=sign)

@@ -77,7 +77,7 @@ def copy_held(order: RenderJob, progress: Progress) -> int:
     return copy(order, progress)
 
 
-QUICK = Work(identify=find_one, render=copy)
-HELD = Work(identify=find_one, render=copy_held)
-TWO_HELD = Work(identify=find_two, render=copy_held)
-NOBODY = Work(identify=find_nobody, render=copy)
+QUICK = Work(identify=find_one, render=copy, sign=stub_work.sign)
+HELD = Work(identify=find_one, render=copy_held, sign=stub_work.sign)
+TWO_HELD = Work(identify=find_two, render=copy_held, sign=stub_work.sign)
+NOBODY = Work(identify=find_nobody, render=copy, sign=stub_work.sign)

@@ -105,10 +105,9 @@ class ForkServer:
         Raises `OSError` where the system has no room for another process, `EOFError` where this one has died.
         """
         ended, ends = _pipe()
-        with ends, self._lock:
-            control = self._running()
-            socket.send_fds(control, [b"f"], [pipe.fileno(), output.fileno(), ends.fileno()])
         try:
+            with ends, self._lock, suppress(ConnectionError):  # then nobody answers either
+                socket.send_fds(self._running(), [b"f"], [pipe.fileno(), output.fileno(), ends.fileno()])
             said = os.read(ended.fileno(), _FORKED.size)
             if len(said) < _FORKED.size:
                 raise EOFError("the process that forks others has died")

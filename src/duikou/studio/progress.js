@@ -10,7 +10,13 @@ import { span, stageName, stateOf, whyFailed } from "./wording.js";
 
 const TICK_MS = 1000;
 const STEPS = ["following the face", "looking for captions", "choosing mouth shapes", "rendering"];
-const EARLIER = { "": -1, "making the video longer": -1, "listening to the speech": 0, "reading references": 0 };
+const BESIDE = {
+  "": -1,
+  "making the video longer": -1,
+  "listening to the speech": 0,
+  "reading references": 0,
+  signing: STEPS.length,
+}; // stages that are no step: the step that is shown as current then
 
 let watched = { id: null, remaining: new Remaining(), state: null }; // outlives a change of language
 
@@ -92,7 +98,7 @@ export function progress(context) {
   }
 
   function showSteps(now) {
-    const place = STEPS.includes(now) ? STEPS.indexOf(now) : EARLIER[now];
+    const place = STEPS.includes(now) ? STEPS.indexOf(now) : BESIDE[now];
     steps.hidden = place === undefined;
     put(
       steps,
