@@ -22,8 +22,8 @@ TRAINING := $(VENV)/.training-done
 # The public library, then the modules of the values that it takes and returns.
 API := duikou duikou.client duikou.engines.base duikou.errors duikou.faces.track duikou.media.probe duikou.media.video duikou.progress duikou.timebase
 
-# Test processes: two for each core of a small machine, because half of the time of a test is waiting.
-PROCESSES := 4
+# Test processes: three for each core of a small machine, because much of the time of a test is waiting.
+PROCESSES := 6
 
 # Processes that the tests start find both in their environment.
 COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'
