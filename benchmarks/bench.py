@@ -14,16 +14,13 @@ import json
 import multiprocessing
 import platform
 import resource
-import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import av
@@ -34,6 +31,7 @@ from rich.table import Table
 
 import duikou
 import duikou.pipeline.sync  # loaded here: on first use its imports would be timed as work
+from benchmarks import caged
 from demo import portrait, speech
 from duikou import __version__
 from duikou.arrays import Image
@@ -44,13 +42,7 @@ from duikou.media.probe import probe_audio
 from duikou.media.video import Video
 from duikou.parallel import cores
 from duikou.progress import Progress
-from duikou.provenance import certificates
-from duikou.provenance.notary import Notary
-from duikou.sandbox.process import SandboxProcess
-from duikou.sandbox.restrictions import AllowedPaths, Limits
-from duikou.timebase import Interval
 from duikou.units import MIB
-from duikou.workers import work
 
 OUTPUT = Path("out/bench.json")
 RUNS = 3
@@ -58,7 +50,6 @@ CLIP_S = 10
 LEAD_MS = 500  # before and after the speech, so that the mouth eases in and out
 MINUTE_S = 60
 MINUTE_LIMIT_S = 15  # clients of the wire contract wait no longer for identify-face
-EMPTY_RUNS = 50  # of a piece of work that does nothing
 
 Stages = dict[str, float]
 
@@ -138,49 +129,11 @@ def lip_sync(video: Path, sound: Path, output: Path) -> Stages:
     return clock.seconds
 
 
-@cache
-def sandbox() -> SandboxProcess:
-    """A server's child process, once it has done something: later ones are forked beforehand."""
-    process = SandboxProcess(Limits(wall_s=600, memory_mb=4096), threading.Event(), preload=work.Work().preload)
-    process.run(nothing)
-    return process
-
-
-def nothing(_progress: Progress) -> None:
-    """The smallest piece of work."""
-
-
 def in_the_sandbox(video: Path, sound: Path, output: Path) -> Stages:
-    """The same job as a server's children do it: faces, lip sync and signature, each in a child of its own."""
-    folder, clock, seconds = output.with_suffix(".d"), StageClock(), Video.open(video).info.duration_ms
-    shutil.rmtree(folder, ignore_errors=True)
-    session, made = folder / "session", folder / "made"
-    for one in (session, made):
-        one.mkdir(parents=True)
-    found = sandbox().run(work.identify, video, session, allowed=AllowedPaths((video,), (session,)))
-    clock("finding faces in a child", 1.0)
-    choice = duikou.FaceChoice(sound, found.faces[0].id, insert_ms=LEAD_MS)
-    job = work.RenderJob(session, video, (choice,), (sound,), made / "result.mp4", "duikou", "bench")
-    sandbox().run(work.render, job, allowed=job.allowed_paths)
-    clock("lip sync in a child", 1.0)
-    certificate = certificates.self_signed(folder)
-    results = ((job.output, False),)
-    order = work.SignJob(video, results, ((choice.face_id, Interval(0, seconds)),), None, *certificate.public())
-    sign = Notary(certificate, [job.output.name]).sign
-    sandbox().run(work.sign, order, allowed=order.allowed_paths, answer=sign)
-    clock("signing in a child", 1.0)
+    """The same job as a server's children do it."""
+    clock = StageClock()
+    caged.whole_job(video, sound, output.with_suffix(".d"), LEAD_MS, clock)
     return clock.seconds
-
-
-def empty_work_ms() -> float:
-    """Milliseconds that a piece of work takes which does nothing, in a child of its own: the median of many."""
-    took = []
-    for _ in range(EMPTY_RUNS):
-        start = time.perf_counter()
-        sandbox().run(nothing, allowed=AllowedPaths())
-        took.append(time.perf_counter() - start)
-        time.sleep(statistics.median(took))  # the next child is made meanwhile, as between two tasks
-    return statistics.median(took) * 1000
 
 
 JOBS: dict[str, Callable[[Path, Path, Path], Stages]] = {
@@ -191,7 +144,7 @@ JOBS: dict[str, Callable[[Path, Path, Path], Stages]] = {
     "identify and lip sync": lip_sync,
     "the same in the sandbox": in_the_sandbox,
 }
-PREPARED: dict[str, Callable[[], object]] = {"the same in the sandbox": sandbox}
+PREPARED: dict[str, Callable[[], object]] = {"the same in the sandbox": caged.ready}
 """What a job needs that a server has long before it."""
 ALL_JOBS = tuple(JOBS), "decode and encode"
 CASES = {
@@ -296,7 +249,7 @@ def main() -> int:
             took = row.work_s * MINUTE_S
             print(f"{MINUTE_S} s of 1080p: faces found in {took:.1f} s on {cores()} cores (limit {MINUTE_LIMIT_S} s)")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        empty_ms = pool.apply(empty_work_ms)
+        empty_ms = pool.apply(caged.empty_work_ms)
     print(f"a piece of work that does nothing, in a child of its own: {empty_ms:.0f} ms")
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     about = {
