@@ -177,6 +177,12 @@ def relabelled(handler: bytes, kind: bytes) -> bytes:
     return patched(patched(mutants.seed("mp4"), "hdlr", 8, handler, 1), "stsd", 12, kind, 1)
 
 
+def as_picture() -> bytes:
+    """The mp4 whose sound says that it is H.264 (object type 0x21 of ISO 14496-1), so that it has no sample rate."""
+    data = mutants.seed("mp4")
+    return changed(data, data.index(b"\x40\x15", data.index(b"esds")), b"\x21")
+
+
 @cache
 def coded(codec: str, pixel_format: str) -> bytes:
     """A good mov of another codec."""
@@ -330,6 +336,7 @@ VIDEOS: dict[str, tuple[Callable[[], bytes], str]] = {
     "picture in another file by alias": (lambda: outside("alis", b"canary.mp4"), NO_FRAMES),
     "sound relabelled as subtitles": (lambda: relabelled(b"sbtl", b"tx3g"), GOOD),
     "sound relabelled as time code": (lambda: relabelled(b"tmcd", b"tmcd"), GOOD),
+    "sound that is a picture": (as_picture, "the audio codec h264 is not supported."),
     "sound relabelled as data": (lambda: relabelled(b"meta", b"mett"), GOOD),
     "pictures of a codec that nobody sends": (
         lambda: coded("qtrle", "rgb24"),

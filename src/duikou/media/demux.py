@@ -296,7 +296,8 @@ class _Reach:
             return
         start, end = packet.pts, packet.pts + (packet.duration or 0)
         if isinstance(self._stream, AudioStream):
-            start += round(skipped_samples(packet)[0] / (self._stream.codec_context.sample_rate * self._unit))
+            skipped, rate = skipped_samples(packet)[0], self._stream.codec_context.sample_rate
+            start += round(skipped / (rate * self._unit)) if rate else 0  # `audio_stream` refuses a rate of 0
         if end > start or not self._found:
             self._start, self._end = (min(self._start, start), max(self._end, end)) if self._found else (start, end)
             self._found = True
