@@ -178,9 +178,10 @@ def relabelled(handler: bytes, kind: bytes) -> bytes:
 
 
 def as_picture() -> bytes:
-    """The mp4 whose sound says that it is H.264 (object type 0x21 of ISO 14496-1), so that it has no sample rate."""
+    """The mp4 whose sound has the index of its picture, and says only then that it is sound: it has no sample rate."""
     data = mutants.seed("mp4")
-    return changed(data, data.index(b"\x40\x15", data.index(b"esds")), b"\x21")
+    parts = [boxes.find(data, kind, number) for kind, number in (("mdhd", 1), ("stbl", 0), ("hdlr", 1))]
+    return replaced(data, "mdia", b"".join(data[part.start : part.end] for part in parts), 1)
 
 
 @cache
