@@ -143,13 +143,14 @@ class _Server(uvicorn.Server):
         drains = sig == signal.SIGTERM and self._drain_s > 0 and not self._service.draining
         self._service.drain()
         if drains:
-            log.info("draining", seconds=self._drain_s)
+            # The thread logs: the signal may have come while this one writes a line, and holds the lock for that.
             threading.Thread(target=self._exit_when_idle, args=(sig,), name="duikou-drain", daemon=True).start()
         else:
             super().handle_exit(sig, frame)
 
     def _exit_when_idle(self, sig: int) -> None:
         """Exit by this signal once no task is running or the time is up, unless a second signal comes first."""
+        log.info("draining", seconds=self._drain_s)
         until = time.monotonic() + self._drain_s
         while time.monotonic() < until and self._service.busy and not self.should_exit:
             time.sleep(DRAIN_POLL_S)
