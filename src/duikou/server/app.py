@@ -143,7 +143,7 @@ class _Server(uvicorn.Server):
         drains = sig == signal.SIGTERM and self._drain_s > 0 and not self._service.draining
         self._service.drain()
         if drains:
-            # The thread logs: the signal may have come while this one writes a line, and holds the lock for that.
+            # The thread logs: a signal may interrupt this one while it holds the lock of the log.
             threading.Thread(target=self._exit_when_idle, args=(sig,), name="duikou-drain", daemon=True).start()
         else:
             super().handle_exit(sig, frame)

@@ -5,9 +5,8 @@ Each takes the room on the disk that its bytes need, as they arrive.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -16,7 +15,7 @@ from duikou.errors import InputError
 from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
 from duikou.net.fetch import fetch
-from duikou.server import leniency, validation
+from duikou.server import in_flight, leniency, validation
 from duikou.server.caller import Caller
 from duikou.server.probing import MediaProber
 from duikou.server.schemas.requests import FaceChoose
@@ -25,7 +24,6 @@ from duikou.settings import Settings
 from duikou.storage.data_folder import Room
 from duikou.tasks.models import AUDIO_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, Media, MediaKind
 from duikou.tasks.service import NewMedia, TaskService
-from duikou.tasks.store.errors import TooManyTasksError
 from duikou.telemetry.traces import traces
 from duikou.units import MIB
 
@@ -65,7 +63,7 @@ class FileReceiver:
 
     def __init__(self, service: TaskService, prober: MediaProber, addresses: AddressPolicy, settings: Settings) -> None:
         self._service, self._prober, self._addresses, self._settings = service, prober, addresses, settings
-        self._under_way = Counter[str]()
+        self._uploads = in_flight.uploads(settings.uploads_at_once)
 
     # Uploads
 
@@ -88,25 +86,8 @@ class FileReceiver:
     def _max_upload_mb(self) -> int:
         return max(self._settings.max_video_mb, self._settings.max_audio_mb)
 
-    @contextmanager
-    def _one_more_upload(self, account: str) -> Iterator[None]:
-        """Raise `TooManyTasksError` where as many uploads of the account are under way as may be."""
-        most = self._settings.uploads_at_once
-        if most and self._under_way[account] >= most:
-            raise TooManyTasksError(
-                f"This account has {most} uploads under way, as many as it may at once; send this one when another has "
-                "ended."
-            )
-        self._under_way[account] += 1
-        try:
-            yield
-        finally:
-            self._under_way[account] -= 1
-            if not self._under_way[account]:
-                del self._under_way[account]
-
     async def _store(self, account: str, receive: Callable[[IncomingFile], Awaitable[None]], field: str) -> Media:
-        with self._one_more_upload(account):
+        with self._uploads.place(account):
             return await self._store_one(account, receive, field)
 
     async def _store_one(self, account: str, receive: Callable[[IncomingFile], Awaitable[None]], field: str) -> Media:

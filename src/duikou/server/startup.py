@@ -14,9 +14,9 @@ import structlog
 from duikou.database.engine import Database
 from duikou.net.addresses import AddressPolicy
 from duikou.sandbox import restrictions, system_calls
+from duikou.server import in_flight
 from duikou.server.creating import Creator
 from duikou.server.dependencies import AppContext
-from duikou.server.in_flight import CallLimit
 from duikou.server.probing import MediaProber
 from duikou.server.receiving import FileReceiver
 from duikou.server.schemas import build
@@ -84,7 +84,7 @@ def running(settings: Settings, work: Work | None = None, *, own_port: int | Non
             service,
             receiver,
             Creator(service, receiver, addresses, settings),
-            CallLimit(settings.calls_at_once),
+            in_flight.file_calls(settings.calls_at_once),
             EventStreams(service.watcher, settings.events_at_once),
             accounts,
             UrlSigner(secret, settings.url_hours),
