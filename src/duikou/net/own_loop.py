@@ -1,4 +1,4 @@
-"""An event loop for whatever talks to hosts that callers name: in a thread of its own, so that no host keeps an answer.
+"""An event loop for whatever talks to hosts that callers name: in a thread of its own, so that no host delays answers.
 
 Threads share Python's time, and a host can make work of a few bytes. So this loop also rests as long as it works.
 """

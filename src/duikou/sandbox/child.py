@@ -66,7 +66,7 @@ def ask(question: bytes) -> bytes:
 
 
 def _let_ask(send: Callable[[str], None], answers: queue.SimpleQueue[bytes]) -> None:
-    global _ask  # noqa: PLW0603 - the parent is one of the process as well
+    global _ask  # noqa: PLW0603 - a process has one parent
 
     def asking(question: bytes) -> bytes:
         send(Question.of(question).model_dump_json())

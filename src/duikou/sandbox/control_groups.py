@@ -4,8 +4,9 @@ The supervisor sees what a child has mapped, four times a second. The kernel cou
 the child itself, and refuses a thread too many at once.
 
 Version 2 gives groups to a process below a group that was handed over to it, and only beside its own: a group with
-processes in it hands no controllers down. systemd does so with `Delegate=` and `DelegateSubgroup=`. Version 1 gives
-them below its own group to who may write there, as root may outside containers. Elsewhere children have none.
+processes in it hands no controllers down. systemd does so with `Delegate=` and `DelegateSubgroup=`. In
+version 1 a process that may write to its own group makes groups below it, as root may outside containers. Elsewhere
+children have none.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html
 https://systemd.io/CGROUP_DELEGATION/

@@ -68,7 +68,7 @@ class Child:
         return self._ended is not None
 
     def wait(self, seconds: float) -> int | None:
-        """Its exit code once it has ended, negative for a signal; `None` while it runs or where nobody knows."""
+        """Its exit code once it has ended, negative for a signal; `None` while it runs or if unknown."""
         if self._ended is not None and wait([self._ended], seconds):
             said = os.read(self._ended.fileno(), _FORKED.size)
             self._code = _FORKED.unpack(said)[0] if len(said) == _FORKED.size else None  # else its parent is gone

@@ -32,7 +32,7 @@ from duikou.errors import (
 from duikou.units import MIB
 
 MAX_BYTES: Final = 4 * MIB  # of a value; the faces of an hour with a cut every second take 1.8 MiB
-MAX_ITEMS: Final = 150_000  # of a message: one that is wrong in each takes 70 MB; those faces have 126,000
+MAX_ITEMS: Final = 150_000  # of a message; those faces have 126,000. If each item is wrong, reading takes 70 MB
 MAX_OTHER_BYTES: Final = 192 << 10  # of any other message, such as a line for the log
 MAX_TEXT: Final = 16 << 10  # characters of one text, such as a stack trace, and of all texts of a line
 MAX_REASON: Final = 4 << 10  # characters of an error's text

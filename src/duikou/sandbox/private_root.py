@@ -38,8 +38,9 @@ def take(reads: Iterable[Path], writes: Iterable[Path], *, user_namespace: bool,
     """Leave every name but those of these files and folders, for good. They must be absolute; missing ones are skipped.
 
     user_namespace: whether the process may enter one where it lacks the rights. There it has no rights over files of
-    other owners, and no more threads than so many (but for root). Call it in a process that has one. False where the
-    system cannot do that; the names are as before then. Raises `OSError` where the system stops half way.
+    other owners, and at most `threads` threads (root has no such limit). Call it in a process with a single
+    thread. False where the system cannot do that; the names are as before then. Raises `OSError` where the system stops
+    half way.
     """
     if (pivot_root := _PIVOT_ROOT.get(platform.machine())) is None:
         return False

@@ -44,7 +44,7 @@ class UsageStore:
         """Insert a new file. The uploads whose rows went for it, and whose files are to be removed.
 
         Uploads that no call has used make room for it, the account's oldest first. Where they do not suffice, none
-        goes, and it raises `QuotaError`. Of an account's files at the same moment, each counts the ones before it.
+        goes, and it raises `QuotaError`. Files that an account adds at the same moment are counted one after another.
         """
         with self._database.writing() as connection:
             gone: list[Media] = []
