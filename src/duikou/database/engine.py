@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ STATEMENT_MS = 30_000  # for one statement; they take milliseconds
 SILENT_MS = 10_000  # after which a connection whose other end is silent counts as broken
 POOL, POOL_MORE = 8, 24  # connections to PostgreSQL of one process, and additional ones at a peak
 MIGRATION = "migration"
+_AGAIN_S = 0.01
 _CANNOT = "database_url: the database cannot be opened"
 
 
@@ -239,6 +242,23 @@ def _shown(url: sa.URL) -> str:
     return f"the PostgreSQL database {url.database or ''} at {url.host or 'this machine'}:{url.port or 5432}"
 
 
+def _use_wal(connection: Any) -> None:
+    """Keep the write-ahead log. Several processes may try on a new file, and SQLite does not wait for this lock.
+
+    https://www.sqlite.org/c3ref/busy_handler.html
+    """
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
+
+
 def _reason(error: BaseException) -> str:
     """Why a database cannot be opened, without any part of its address."""
     while error.__cause__ is not None:
@@ -265,8 +285,9 @@ def _configure_sqlite(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=NORMAL"):
             connection.execute(f"PRAGMA {pragma}").close()
+        _use_wal(connection)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
