@@ -1,4 +1,4 @@
-"""Decodes every frame once, paints those that change and encodes all of them."""
+"""Copies what the result may have from its source as it is; decodes, paints and encodes the other frames once."""
 
 from __future__ import annotations
 
@@ -38,11 +38,19 @@ def paint(
     with ExitStack() as files:
         for file in filter(None, (result, watermarked)):
             files.enter_context(file)
-        for frame, image in in_order(painted, timeline.frames(source), cores()):
-            if image is None:
-                result.copy(frame)
-            else:
-                result.paint(frame, image)
-            if watermarked is not None:
-                watermarked.paint(frame, mark.drawn(frame.image if image is None else image))
-            progress("rendering", (frame.index + 1) / len(timeline))
+        for stretch in result.stretches:
+            if stretch.copied:
+                result.keep(stretch)
+            if stretch.copied and watermarked is None:
+                progress("rendering", stretch.stop / len(timeline))
+                continue
+            for frame, image in in_order(painted, timeline.frames(source, stretch.start, stretch.stop), cores()):
+                if stretch.copied:
+                    pass
+                elif image is None:
+                    result.copy(frame)
+                else:
+                    result.paint(frame, image)
+                if watermarked is not None:
+                    watermarked.paint(frame, mark.drawn(frame.image if image is None else image))
+                progress("rendering", (frame.index + 1) / len(timeline))

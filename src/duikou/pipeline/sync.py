@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from duikou.engines.base import Engine, Renderer
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
@@ -82,8 +84,9 @@ def lip_sync(
         ]
         spoken = tuple(replace(one, warnings=(*_doubts(resolved, one.face_id), *one.warnings)) for _, one in plans)
         said = [(one.face_id, interval) for one in spoken for interval in one.intervals]
-        result, watermarked = files.writers(timeline, audio, said)
         renderers = [renderer for renderer, _ in plans]
+        changed = np.array([any(one.changes(frame) for one in renderers) for frame in range(len(timeline))])
+        result, watermarked = files.writers(timeline, audio, said, changed)
         paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
 
