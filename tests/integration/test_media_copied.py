@@ -1,9 +1,9 @@
-"""Packets of the source in a result: bit for bit where nothing changes, and a stream that strict decoders take."""
+"""Packets of the source in a result: bit for bit where nothing changes, in a stream that a strict decoder takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,85 +11,21 @@ import av
 import av.logging
 import numpy as np
 import pytest
-from h264_rules import AccessUnit, check, read_track
-from media_maker import make_video, numbered, tone
+from h264_rules import check, read_track
+from media_maker import fragmented, make_video, trim
+from spliced import FRAMES, QUALIFY, Spliced, make_source, splice, spliced
 
-from duikou.arrays import BoolArray, Image
 from duikou.media import copied
-from duikou.media.audio import Audio, read_audio
-from duikou.media.encode import PLAIN, Finish, VideoWriter
+from duikou.media.copied import CopiedTrack
+from duikou.media.encode import Finish, VideoWriter
 from duikou.media.groups import LEAST
+from duikou.media.h264 import ParameterSets, Sps
 from duikou.media.video import Video
-
-FRAMES = 150
-GROUP = {"g": "50", "preset": "veryfast"}
-
-
-def moving(number: int, width: int, height: int) -> Image:
-    """A picture in which much moves, so that frames refer to each other."""
-    image = numbered(number, width, height)
-    image[height // 4 :] = np.roll(image[height // 4 :], 3 * number, axis=1)
-    return image
-
-
-QUALIFY: dict[str, dict[str, Any]] = {
-    "medium": {"options": {"preset": "medium"}},
-    "one_key_frame": {"options": {"g": "1000", "bf": "3"}},
-    "many_references": {"options": {"preset": "slower", "bf": "8", "refs": "8"}},
-    "no_b_pyramid": {"options": {"bf": "2", "x264-params": "b-pyramid=none"}},
-    "strict_b_pyramid": {"options": {"bf": "4", "x264-params": "b-pyramid=strict"}},
-    "ultrafast": {"options": {"preset": "ultrafast"}},
-    "baseline": {"options": {"profile": "baseline"}},
-    "main": {"options": {"profile": "main", "bf": "2"}},
-    "cavlc": {"options": {"x264-params": "cabac=0"}},
-    "slices": {"options": {"x264-params": "slices=4"}},
-    "delimiters": {"options": {"x264-params": "aud=1"}},
-    "buffer_model": {"options": {"x264-params": "nal-hrd=vbr:vbv-maxrate=2000:vbv-bufsize=2000"}},
-    "other_ids": {"options": {"x264-params": "sps-id=1"}},
-    "open_groups": {"options": {"bf": "3", "x264-params": "open-gop=1"}},
-    "intra_refresh": {"options": {"x264-params": "intra-refresh=1"}},
-    "flat_matrices": {"options": {"x264-params": "cqm=jvt"}},
-    "cropped": {"size": (190, 122)},
-    "full_range": {"full_range": True, "matrix": 5},
-    "untagged": {"tagged": False},
-    "ntsc": {"fps": Fraction(30_000, 1_001), "time_base": Fraction(1, 30_000)},
-    "uneven": {"pts": [100 * number + 37 * (number % 3) for number in range(FRAMES)], "time_base": Fraction(1, 3_000)},
-    "late": {"pts": [507 + 512 * number for number in range(FRAMES)], "sound": tone(440, 6_000)},
-}
-"""Sources of which something is copied."""
-
-
-def made(path: Path, **what: Any) -> Video:
-    options = GROUP | (what.pop("options", None) or {})
-    return Video.open(make_video(path, paint=moving, options=options, **({"frames": FRAMES} | what)))
-
-
-def write(
-    source: Video, changed: BoolArray, output: Path, *, audio: Audio | None = None, finish: Finish = PLAIN
-) -> VideoWriter:
-    """The source with the `changed` frames inverted."""
-    with VideoWriter(output, source, audio, changed=changed, finish=finish) as writer:
-        for stretch in writer.stretches:
-            if stretch.copied:
-                writer.keep(stretch)
-                continue
-            for frame in source.frames(stretch.start, stretch.stop):
-                if changed[frame.index]:
-                    writer.paint(frame, 255 - frame.image)
-                else:
-                    writer.copy(frame)
-    return writer
-
-
-def frames(*parts: tuple[int, int]) -> BoolArray:
-    changed = np.zeros(FRAMES, bool)
-    for start, stop in parts:
-        changed[start:stop] = True
-    return changed
+from duikou.timebase import Interval
 
 
 def decoded(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Every frame that a decoder which stands no error returns: its time and its pixels."""
+    """Every frame that a decoder returns which takes no error: its time and its pixels."""
     with av.logging.Capture() as logs, av.open(str(path)) as file:
         stream = file.streams.video[0]
         stream.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
@@ -99,35 +35,232 @@ def decoded(path: Path) -> Iterator[tuple[int, bytes]]:
     assert [line for line in logs if line[0] <= av.logging.WARNING] == []
 
 
-@pytest.mark.parametrize("name", QUALIFY)
-def test_the_rest_is_the_source_bit_for_bit(name: str, tmp_path: Path) -> None:
-    source = made(tmp_path / "source.mp4", **QUALIFY[name])
-    changed, output = frames((70, 80)), tmp_path / "result.mp4"
-    audio = read_audio(source.path) if source.info.audio else None
-    stretches = write(source, changed, output, audio=audio).stretches
-    kept = np.concatenate([np.arange(one.start, one.stop) for one in stretches if one.copied])
-    assert len(kept) >= LEAST
-    assert not changed[kept].any()
-    before, after = read_track(source.path), read_track(output)
+def check_result(made: Spliced) -> None:
+    """The result is valid, has the source's packets where it says so, and its frames everywhere else."""
+    before, after, times = read_track(made.source.path), read_track(made.output), made.source.frame_times
     check(after)
-    origin = source.frame_times.origin
-    by_time = {unit.pts: unit for unit in after.units}
-    numbers = dict(zip((source.frame_times.pts + origin).tolist(), range(FRAMES), strict=True))
-    assert sum(is_copied(unit, by_time[unit.pts - origin]) for unit in before.units) == len(kept)
-    assert all(is_copied(unit, by_time[unit.pts - origin]) for unit in before.units if numbers[unit.pts] in kept)
-    result = Video.open(output)
-    np.testing.assert_array_equal(result.frame_times.pts, source.frame_times.pts)
-    assert result.frame_times.last_duration == source.frame_times.last_duration
-    assert result.picture.alike(source.picture)
-    was, now = dict(decoded(source.path)), dict(decoded(output))
-    assert len(now) == FRAMES
-    for number in kept:
-        pts = int(source.frame_times.pts[number])
-        assert now[pts] == was[pts + origin]
-    for frame in result.frames(70, 80):
-        original = next(source.frames(frame.index, frame.index + 1)).image
-        assert np.abs(frame.image.astype(int) - (255 - original)).mean() < 4
+    numbers = {int(pts) + times.origin: number for number, pts in enumerate(times.pts)}
+    packets = {unit.pts: unit.data for unit in after.units}
+    copies = {numbers[unit.pts] for unit in before.units if packets.get(unit.pts - times.origin) == unit.data}
+    assert copies == set(made.kept)
+    assert not made.changed[made.kept].any()
+    result = Video.open(made.output)
+    np.testing.assert_array_equal(result.frame_times.pts, times.pts)
+    assert result.frame_times.last_duration == times.last_duration
+    assert result.info.duration_ms == made.source.info.duration_ms
+    assert result.picture.alike(made.source.picture)
+    was, now = dict(decoded(made.source.path)), dict(decoded(made.output))
+    assert len(now) == len(times)
+    for number in made.kept:
+        pts = int(times.pts[number])
+        assert now[pts] == was[pts + times.origin]
+    for old, new in zip(made.source.frames(), result.frames(), strict=True):
+        expected = 255 - old.image if made.changed[old.index] else old.image
+        assert np.abs(new.image.astype(int) - expected).mean() < 4
 
 
-def is_copied(source: AccessUnit, result: AccessUnit) -> bool:
-    return source.data == result.data
+@pytest.mark.parametrize("kind", QUALIFY)
+def test_the_rest_is_the_source_bit_for_bit(kind: str, tmp_path: Path) -> None:
+    made = spliced(tmp_path, kind, (70, 80))
+    assert len(made.kept) >= LEAST
+    check_result(made)
+
+
+@pytest.mark.parametrize(
+    "parts", [((60, 61),), ((0, 1),), ((149, 150),), ((49, 51),), ((99, 100),), ((10, 12), (60, 99), (148, 149)), ()]
+)
+@pytest.mark.parametrize("kind", ["medium", "strict_b_pyramid", "late"])
+def test_parts_anywhere(kind: str, parts: tuple[tuple[int, int], ...], tmp_path: Path) -> None:
+    made = spliced(tmp_path, kind, *parts)
+    assert made.kept
+    check_result(made)
+
+
+def test_the_parameter_sets_are_read_as_ffmpeg_reads_them(tmp_path: Path) -> None:
+    for kind in QUALIFY:
+        source = make_source(tmp_path / f"{kind}.mp4", **QUALIFY[kind] | {"frames": 3, "pts": None})
+        told = read_track(source.path).sps
+        with av.open(str(source.path)) as file:
+            sets = ParameterSets.of(file.streams.video[0].codec_context.extradata or b"")
+        (sps,) = map(Sps.parse, sets.sps)
+        one = told[sps.number]
+        assert (sps.profile, sps.level) == (one["profile_idc"], one["level_idc"])
+        assert sps.size == (16 * one["pic_width_in_mbs_minus1"] + 16, 16 * one["pic_height_in_map_units_minus1"] + 16)
+        assert sps.crop == tuple(one.get(f"frame_crop_{side}_offset", 0) for side in ("left", "right", "top", "bottom"))
+        assert sps.buffered == one["max_dec_frame_buffering"]
+        assert sps.look.matrix == one.get("matrix_coefficients", 2)
+        assert sps.look.full_range == bool(one.get("video_full_range_flag", 0))
+
+
+def test_of_key_frames_alone_those_behind_the_change_are_copied(tmp_path: Path) -> None:
+    made = splice(make_source(tmp_path / "source.mp4", options={"g": "1"}), tmp_path / "result.mp4", (70, 80))
+    assert made.kept == [*range(80, FRAMES)]
+    check_result(made)
+
+
+def test_changes_in_every_group(tmp_path: Path) -> None:
+    made = splice(make_source(tmp_path / "source.mp4"), tmp_path / "result.mp4", (2, 5), (52, 55), (102, 105))
+    check_encoded(made, "the changes leave no group of pictures")
+
+
+def test_the_same_work_gives_the_same_bytes(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source.mp4")
+    first, second = (splice(source, tmp_path / name, (70, 80)).output.read_bytes() for name in ("a.mp4", "b.mp4"))
+    assert first == second
+
+
+def test_frames_that_an_edit_list_hides_are_left_out(tmp_path: Path) -> None:
+    whole = make_source(tmp_path / "whole.mp4")
+    source = Video.open(trim(whole.path, tmp_path / "source.mp4", start_ms=1_000))
+    assert len(source.frame_times) == FRAMES - 25
+    made = splice(source, tmp_path / "result.mp4", (60, 65))
+    first, last = (one for one in made.stretches if one.copied)
+    assert first.start == 25  # the first key frame that shows
+    assert 50 < first.stop <= 60
+    assert (last.start, last.stop) == (75, 125)
+    check_result(made)
+
+
+def test_fragments(tmp_path: Path) -> None:
+    whole = make_source(tmp_path / "whole.mp4", options={"bf": "0"})
+    made = splice(Video.open(fragmented(whole.path, tmp_path / "source.mp4")), tmp_path / "result.mp4", (60, 65))
+    assert made.kept
+    check_result(made)
+
+
+def test_ffmpeg_seeks_to_both_sides_of_each_seam(tmp_path: Path) -> None:
+    made = spliced(tmp_path, "medium", (20, 25), (70, 80))
+    every = {frame.index: frame.image for frame in Video.open(made.output).frames()}
+    for seam in [one.start for one in made.stretches[1:]]:
+        for first in (seam - 1, seam, seam + 1):
+            found = next(Video.open(made.output).frames(first, first + 1))
+            np.testing.assert_array_equal(found.image, every[first])
+
+
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
+    "hevc": ({"codec": "libx265"}, "the codec is hevc"),
+    "turned": ({"rotation": 90}, "the picture is turned"),
+    "deep": ({"pixel_format": "yuv420p10le"}, "the result has fewer bits than the source"),
+    "full_chroma": ({"pixel_format": "yuv444p"}, "the result stores pixels in another way"),
+    "odd": ({"size": (193, 129), "pixel_format": "yuv444p"}, "the result stores pixels in another way"),
+    "fields": ({"options": {"x264-params": "tff=1"}}, "the track may hold fields"),
+    "lossless": ({"options": {"qp": "0"}}, "the profile is 244"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_otherwise_all_is_encoded_and_the_file_says_why(name: str, tmp_path: Path) -> None:
+    what, reason = UNFIT[name]
+    made = splice(make_source(tmp_path / "source.mp4", **what), tmp_path / "result.mp4", (70, 80))
+    check_encoded(made, reason)
+
+
+def check_encoded(made: Spliced, reason: str) -> None:
+    """Nothing is copied, and the result is the one that is written when nothing else is asked for."""
+    assert made.kept == []
+    told = copied.read(made.output)
+    assert told is not None
+    assert told.picture == CopiedTrack(reason=reason)
+    with VideoWriter(made.output.with_name("plain.mp4"), made.source) as writer:
+        for frame in made.source.frames():
+            if made.changed[frame.index]:
+                writer.paint(frame, 255 - frame.image)
+            else:
+                writer.copy(frame)
+    assert payload(made.output) == payload(made.output.with_name("plain.mp4"))
+
+
+def payload(path: Path) -> list[bytes]:
+    with av.open(str(path)) as file:
+        return [bytes(packet) for packet in file.demux(file.streams.video[0])]
+
+
+def nal(unit: bytes) -> bytes:
+    return len(unit).to_bytes(4, "big") + unit
+
+
+SPOILT: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "other_set": (lambda data: nal(b"\x68\xff\xff") + data, "the parameter sets change"),
+    "other_kind": (lambda data: nal(b"\x6e\x00\x00") + data, "the track has NAL units of type 14"),
+    "too_long": (lambda data: data + b"\0\0\1\0\x0c", "a NAL unit is longer than its packet"),
+    "empty": (lambda data: nal(b"\x06\x05\x01\x00\x80"), "a packet does not hold one picture"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_packets_that_are_not_understood(name: str, tmp_path: Path) -> None:
+    spoil, reason = SPOILT[name]
+    whole = make_source(tmp_path / "whole.mp4")
+    path = remade(whole.path, tmp_path / "source.mp4", lambda number, data: spoil(data) if number == 120 else data)
+    made = splice(Video.open(path), tmp_path / "result.mp4", (70, 80))
+    assert made.kept == []
+    told = copied.read(made.output)
+    assert told is not None
+    assert told.picture.reason == reason
+
+
+def test_parameter_sets_that_are_repeated_are_copied_too(tmp_path: Path) -> None:
+    whole = make_source(tmp_path / "whole.mp4")
+    with av.open(str(whole.path)) as file:
+        sets = ParameterSets.of(file.streams.video[0].codec_context.extradata or b"")
+    repeated = b"".join(map(nal, sets.sps + sets.pps))
+    path = remade(whole.path, tmp_path / "source.mp4", lambda number, data: (b"" if number % 50 else repeated) + data)
+    made = splice(Video.open(path), tmp_path / "result.mp4", (70, 80))
+    assert len(made.kept) == 120
+    check_result(made)
+
+
+def remade(source: Path, output: Path, change: Callable[[int, bytes], bytes]) -> Path:
+    """A copy of a video with other packets. change: called with the number and the bytes of each."""
+    with av.open(str(source)) as old, av.open(str(output), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(packet for packet in old.demux() if packet.size):
+            other = av.Packet(change(number, bytes(packet)))
+            other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+            other.time_base, other.stream, other.is_keyframe = packet.time_base, stream, packet.is_keyframe
+            new.mux(other)
+    return output
+
+
+def test_a_container_that_tells_another_shape_of_pixels(tmp_path: Path) -> None:
+    whole = make_source(tmp_path / "whole.mp4")
+    with av.open(str(whole.path)) as old, av.open(str(tmp_path / "source.mp4"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        stream.codec_context.sample_aspect_ratio = 2
+        for packet in old.demux():
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    made = splice(Video.open(tmp_path / "source.mp4"), tmp_path / "result.mp4", (70, 80))
+    check_encoded(made, "the encoder cannot make pictures of the same form")
+
+
+def test_the_file_tells_what_is_copied(tmp_path: Path) -> None:
+    tags = {"AIGC": "a label"}
+    made = splice(make_source(tmp_path / "source.mp4"), tmp_path / "result.mp4", (70, 80), finish=Finish(tags))
+    told = copied.read(made.output)
+    assert told is not None
+    assert told.picture == CopiedTrack((Interval(0, 2_800), Interval(4_000, 6_000)), 0.8)
+    with av.open(str(made.output)) as file:
+        assert file.metadata["AIGC"] == "a label"
+        assert json.loads(file.metadata[copied.KEY]) == told.json
+
+
+def test_a_file_without_the_note(tmp_path: Path) -> None:
+    assert copied.read(make_video(tmp_path / "source.mp4", frames=2)) is None
+
+
+def test_where_pictures_are_refreshed_part_by_part_decoding_begins_at_an_idr_picture(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source.mp4", **QUALIFY["intra_refresh"])
+    with av.open(str(source.path)) as file:
+        assert sum(packet.is_keyframe for packet in file.demux(video=0)) > 1
+    assert source.frame_times.keyframes.tolist() == [0]
+    whole = {frame.index: frame.image for frame in source.frames()}
+    np.testing.assert_array_equal(next(source.frames(70, 71)).image, whole[70])
+
+
+def test_in_open_groups_decoding_begins_at_any_of_them(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source.mp4", **QUALIFY["open_groups"])
+    assert len(source.frame_times.keyframes) == 3
+    whole = {frame.index: frame.image for frame in source.frames()}
+    np.testing.assert_array_equal(next(source.frames(120, 121)).image, whole[120])

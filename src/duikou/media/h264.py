@@ -13,6 +13,7 @@ from typing import Final, Self
 
 LENGTH_BYTES: Final = 4  # of the number before each NAL unit in a packet, as all cameras and encoders write it
 CHROMA_420: Final = 1
+_RECOVERY_POINT: Final = 6  # type of a message, D.1
 _UNSPECIFIED: Final = 2  # H.273, for primaries, transfer and matrix
 _EXTENDED_SAR: Final = 255
 _SAR: Final = (
@@ -47,6 +48,11 @@ class Nal(IntEnum):
     FILLER = 12
 
 
+def has_usual_lengths(record: bytes) -> bool:
+    """Whether a box `avcC` says that each NAL unit stands behind a length of `LENGTH_BYTES`."""
+    return len(record) > 6 and record[0] == 1 and record[4] & 3 == LENGTH_BYTES - 1
+
+
 def nal_units(packet: bytes | memoryview) -> Iterator[memoryview]:
     """The NAL units of a packet in an mp4, each behind its length."""
     view, at = memoryview(packet), 0
@@ -63,19 +69,44 @@ def nal_type(unit: bytes | memoryview) -> int:
     return unit[0] & 31
 
 
+def begins(packet: bytes | memoryview) -> bool:
+    """Whether decoding can begin with a packet: from it on, all that is decoded and shown is exact.
+
+    This is so for an IDR picture and a recovery point after 0 frames (D.2.8), but not where a picture is refreshed part
+    by part.
+    """
+    for unit in nal_units(packet):
+        kind = nal_type(unit)
+        if kind == Nal.IDR:
+            return True
+        if kind == Nal.SEI and _recovers_at_once(_Bits(bytes(unit))):
+            return True
+    return False
+
+
+def _recovers_at_once(bits: _Bits) -> bool:
+    """Whether a message says so. bits: of its NAL unit."""
+    while bits.left > 8:  # behind the messages there are only the bits that end the unit
+        kind, size = bits.message_number(), bits.message_number()
+        if kind == _RECOVERY_POINT:
+            return bits.ue() == 0
+        bits.u(8 * size)
+    return False
+
+
 class _Bits:
     """Reads the payload of a NAL unit bit by bit."""
 
     def __init__(self, unit: bytes) -> None:
         payload = unit[1:].replace(b"\0\0\3", b"\0\0")  # emulation prevention, 7.4.1
-        self._bits, self._left = int.from_bytes(payload, "big"), 8 * len(payload)
+        self._bits, self.left = int.from_bytes(payload, "big"), 8 * len(payload)
 
     def u(self, count: int) -> int:
         """An unsigned number of `count` bits."""
-        self._left -= count
-        if self._left < 0:
-            raise BitstreamError("a parameter set ends too early")
-        return self._bits >> self._left & (1 << count) - 1
+        self.left -= count
+        if self.left < 0:
+            raise BitstreamError("a NAL unit ends too early")
+        return self._bits >> self.left & (1 << count) - 1
 
     def flag(self) -> bool:
         """One bit."""
@@ -94,6 +125,15 @@ class _Bits:
         """A signed Exp-Golomb number, 9.1.1."""
         number = self.ue()
         return (number + 1) // 2 if number % 2 else -(number // 2)
+
+
+    def message_number(self) -> int:
+        """The type or the size of a message, 7.3.2.3.1."""
+        number = part = self.u(8)
+        while part == 255:
+            part = self.u(8)
+            number += part
+        return number
 
 
 @dataclass(frozen=True)
@@ -274,10 +314,8 @@ class ParameterSets:
     @classmethod
     def of(cls, record: bytes) -> Self:
         """Read the box `avcC` (ISO 14496-15, 5.3.3). Raises `BitstreamError`."""
-        if len(record) < 7 or record[0] != 1:
-            raise BitstreamError("the track has no parameter sets")
-        if record[4] & 3 != LENGTH_BYTES - 1:
-            raise BitstreamError("the lengths of NAL units have an unusual size")
+        if not has_usual_lengths(record):
+            raise BitstreamError("the track has no parameter sets, or lengths of NAL units of an unusual size")
         sps, at = _units(record, 6, record[5] & 31)
         if at >= len(record):
             raise BitstreamError("the box of the parameter sets ends too early")
