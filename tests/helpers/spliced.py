@@ -93,7 +93,7 @@ def splice(source: Video, output: Path, *parts: tuple[int, int], finish: Finish 
                 continue
             for frame in source.frames(stretch.start, stretch.stop):
                 if changed[frame.index]:
-                    writer.paint(frame, 255 - frame.image)
+                    writer.write(255 - frame.image, frame.pts)
                 else:
                     writer.copy(frame)
     return Spliced(source, output, changed, writer.stretches)

@@ -15,12 +15,14 @@ from h264_rules import check, read_track
 from media_maker import fragmented, make_video, trim
 from spliced import FRAMES, QUALIFY, Spliced, make_source, splice, spliced
 
+from duikou.cli import main
 from duikou.media import copied
 from duikou.media.copied import CopiedTrack
 from duikou.media.encode import Finish, VideoWriter
 from duikou.media.groups import LEAST
 from duikou.media.h264 import ParameterSets, Sps
 from duikou.media.video import Video
+from duikou.provenance.label import Label
 from duikou.timebase import Interval
 
 
@@ -164,7 +166,7 @@ def check_encoded(made: Spliced, reason: str) -> None:
     with VideoWriter(made.output.with_name("plain.mp4"), made.source) as writer:
         for frame in made.source.frames():
             if made.changed[frame.index]:
-                writer.paint(frame, 255 - frame.image)
+                writer.write(255 - frame.image, frame.pts)
             else:
                 writer.copy(frame)
     assert payload(made.output) == payload(made.output.with_name("plain.mp4"))
@@ -244,6 +246,43 @@ def test_the_file_tells_what_is_copied(tmp_path: Path) -> None:
     with av.open(str(made.output)) as file:
         assert file.metadata["AIGC"] == "a label"
         assert json.loads(file.metadata[copied.KEY]) == told.json
+
+
+def test_inspect_tells_what_is_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label = Label.first("somebody", "1").tags
+    made = splice(make_source(tmp_path / "source.mp4"), tmp_path / "result.mp4", (70, 80), finish=Finish(label))
+    assert main.run(["inspect", str(made.output)]) == 0
+    assert "picture 80%: 0 to 2800 ms, 4000 to 6000 ms" in " ".join(capsys.readouterr().out.split())
+    assert main.run(["inspect", str(made.output), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["copied"]
+    assert told == {
+        "picture": {"intervals_ms": [[0, 2_800], [4_000, 6_000]], "share": 0.8, "reason": ""},
+        "sound": None,
+    }
+
+
+def test_inspect_tells_why_nothing_is_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label = Label.first("somebody", "1").tags
+    source = make_source(tmp_path / "source.mp4", rotation=90)
+    splice(source, tmp_path / "result.mp4", (70, 80), finish=Finish(label))
+    assert main.run(["inspect", str(tmp_path / "result.mp4")]) == 0
+    assert "nothing: the picture is turned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"picture": 7, "sound": []}', '{"picture": {"share": 1e999}}', "[" * 9_999])
+def test_notes_that_make_no_sense(text: str) -> None:
+    told = copied.Copied.parse(text)
+    assert told is None or told.picture == CopiedTrack()
+
+
+def test_notes_of_strangers_are_bounded() -> None:
+    pairs = [[1, 2], [3, 2], [-1, 4], "x", [1.5, 2], [0, 10**12], *[[1, 2]] * 20_000]
+    told = copied.Copied.parse(json.dumps({"picture": {"intervals_ms": pairs, "share": 2, "reason": "x" * 9_999}}))
+    assert told is not None
+    assert set(told.picture.intervals) == {Interval(1, 2)}
+    assert len(told.picture.intervals) < copied.MAX_INTERVALS
+    assert told.picture.share == 0
+    assert len(told.picture.reason) < 300
 
 
 def test_a_file_without_the_note(tmp_path: Path) -> None:

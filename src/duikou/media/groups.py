@@ -24,8 +24,6 @@ from duikou.media.video import Video
 LEAST: Final = 24
 """Frames that are worth copying. To open the source again behind them, and to start another encoder, costs about as much
 as to encode some frames."""
-_ALONE: Final = 2
-"""Frames of a part beside another one, at least: decoders may take two IDR pictures in a row for one (7.4.1.2.4)."""
 _READ: Final = frozenset({Nal.SLICE, Nal.IDR, Nal.SEI, Nal.SPS, Nal.PPS, Nal.DELIMITER, Nal.FILLER})
 """NAL units of streams whose pictures can be copied: no data partitions, no extensions."""
 _NEW_SETS: Final = "new_extradata"  # FFmpeg's packet side data where the track changes to another description
@@ -113,20 +111,25 @@ class Groups:
         return np.concatenate([[0], 1 + np.flatnonzero(latest == np.arange(len(self)))])
 
     def stretches(self, changed: BoolArray) -> tuple[Stretch, ...]:
-        """What to copy and what to encode, from the first frame to the last. changed: (N,) the frames that are new."""
+        """What to copy and what to encode, from the first frame to the last. changed: (N,) the frames that are new.
+
+        Where a copied part and an encoded one meet, and one ends with an IDR picture alone, decoders could take it and
+        the IDR picture behind it for one (7.4.1.2.4). So encoded parts have two frames at least, and copied ones do not
+        end like this.
+        """
         total, copied = len(self), np.zeros(len(self), bool)
         starts = np.intersect1d(self.starts, self.cuts)
-        starts = starts[(starts == 0) | (starts >= _ALONE)]
+        starts = starts[starts != 1]
+        ends = np.append(starts, total)[1:]
+        stops = np.setdiff1d(self.cuts, self.starts + 1)  # where an encoded part may follow
         new, resumed = np.flatnonzero(changed), total  # where copying goes on behind the group
-        for start, end in zip(starts[::-1], np.append(starts[1:], total)[::-1], strict=True):
-            limit = min([end, *_first(new, start), *_first(self.joints, start + 1)])
-            whole = limit == end == resumed
-            if not whole:
-                limit = max(min(limit, resumed - _ALONE), 0)
-            stop = int(self.cuts[np.searchsorted(self.cuts, limit, "right") - 1])
-            if whole or stop - start >= _ALONE:
+        for start, end in zip(starts[::-1].tolist(), ends[::-1].tolist(), strict=True):
+            stop = min([end, *_first(new, start), *_first(self.joints, start + 1)])
+            if not stop == end == resumed:
+                stop = max([0, *stops[: np.searchsorted(stops, min(stop, resumed - 2), "right")][-1:].tolist()])
+            if stop > start:
                 copied[start:stop] = True
-                resumed = int(start)
+                resumed = start
         return _runs(copied)
 
 
