@@ -27,7 +27,7 @@ def loudness_motion(samples: Float32Array, rate: int) -> MouthMotion:
 
     It has the same lead as the product's motion.
     """
-    level = gaussian_filter1d(loudness(mel_power(resample(samples, rate))), SYLLABLE_ROWS, mode="nearest")
+    level = gaussian_filter1d(loudness(mel_power(resample(samples, rate)).mean(-1)), SYLLABLE_ROWS, mode="nearest")
     values = np.zeros((len(level), len(CURVES)), np.float32)
     opening = WIDEST * np.clip(1 - level / SILENT_DB, 0, 1)
     values[:, CURVES.index("gap")] = values[:, CURVES.index("jaw")] = opening

@@ -15,10 +15,10 @@ from media_maker import Image, make_video, read_number, tone
 
 from duikou.errors import MediaError
 from duikou.media import hdr
-from duikou.media.audio import Audio
 from duikou.media.encode import VideoWriter
 from duikou.media.hdr import HLG, PQ, LightLevels
 from duikou.media.picture import view16
+from duikou.media.sound import Audio
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video

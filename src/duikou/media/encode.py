@@ -25,11 +25,11 @@ from av.video.stream import VideoStream
 from duikou.arrays import Image
 from duikou.errors import StorageError
 from duikou.media import hdr
-from duikou.media.audio import Audio
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.picture import Converter
 from duikou.media.repaint import Repainter
+from duikou.media.sound import Reader, Sound
 from duikou.media.video import Video
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
@@ -103,7 +103,7 @@ class VideoWriter:
         self,
         output: Path,
         source: Video,
-        audio: Audio | None = None,
+        audio: Sound | None = None,
         *,
         frame_times: FrameTimes | None = None,
         quality: Quality = DELIVERY,
@@ -120,6 +120,7 @@ class VideoWriter:
         self._repainter = Repainter(self._stored, self._picture) if self._picture.is_hdr else None
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
+        self._samples: Reader | None = None
         self._last_pts: int | None = None
         # Without B-frames, decoding order is presentation order. So the last frame's duration is exact in an mp4, and
         # players that ignore edit lists show the video on time. At one CRF that costs some bytes and no quality.
@@ -216,9 +217,10 @@ class VideoWriter:
         self._video_stream = video
         if self._audio is not None:
             self._audio_stream = self._add_audio(self._file, self._audio)
+            self._samples = Reader(self._audio)
 
     @staticmethod
-    def _add_audio(file: OutputContainer, source: Audio) -> AudioStream:
+    def _add_audio(file: OutputContainer, source: Sound) -> AudioStream:
         audio = file.add_stream("aac", rate=source.rate, layout=_LAYOUTS[source.channels])
         audio.bit_rate = source.channels * min(_AAC_BITS_PER_CHANNEL, _AAC_BITS_PER_SAMPLE * source.rate)
         audio.time_base = Fraction(1, source.rate)
@@ -245,21 +247,21 @@ class VideoWriter:
             self._file.mux_one(packet)
 
     def _encode_audio(self, until_s: Fraction | None) -> None:
-        if self._audio is None or self._audio_stream is None or self._file is None:
+        """Encode whole frames of sound up to `until_s`, and one more; `None` encodes all that is left."""
+        if self._audio is None or self._audio_stream is None or self._file is None or self._samples is None:
             return
-        rate, total = self._audio.rate, len(self._audio.samples)
+        rate, total = self._audio.rate, len(self._audio)
         until = total if until_s is None else min(total, int(until_s * rate) + _AAC_FRAME)
         while self._audio_done < until:
             start = self._audio_done
-            samples = self._audio.samples[start : start + _AAC_FRAME]
-            if until_s is not None and start + len(samples) > until:
+            size = min(_AAC_FRAME, total - start)
+            if until_s is not None and start + size > until:
                 return
-            frame = AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples.T), format="fltp", layout=_LAYOUTS[self._audio.channels]
-            )
+            samples = np.ascontiguousarray(self._samples.take(size).T)
+            frame = AudioFrame.from_ndarray(samples, format="fltp", layout=_LAYOUTS[self._audio.channels])
             frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
             self._file.mux(self._audio_stream.encode(frame))
-            self._audio_done += len(samples)
+            self._audio_done += size
 
     def _complete(self) -> None:
         assert self._file is not None
@@ -278,7 +280,8 @@ class VideoWriter:
         complete.replace(self._output)
 
     def _discard(self) -> None:
-        """Remove an unfinished file. Does nothing after success."""
+        """Close what is read, and remove an unfinished file."""
+        self._samples = None
         file, self._file = self._file, None
         if file is not None:
             # Writing the trailer of a broken file fails too; the first error is the one to report.
@@ -288,8 +291,8 @@ class VideoWriter:
         self._sealed.unlink(missing_ok=True)
 
 
-def _encodable(audio: Audio) -> Audio:
-    """The audio at a rate and with a number of channels that AAC supports."""
+def _encodable(audio: Sound) -> Sound:
+    """The sound at a rate and with a number of channels that AAC supports."""
     rate = audio.rate if audio.rate in _AAC_RATES else _AAC_FALLBACK_RATE
     return audio.converted(rate=rate, channels=min(audio.channels, max(_LAYOUTS)))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from duikou import digests
 from duikou.errors import InputError
-from duikou.media.audio import Audio
 from duikou.media.encode import Finish, VideoWriter
+from duikou.media.sound import Sound
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
 from duikou.pipeline.checks import check_path, check_space
@@ -72,7 +72,7 @@ class OutputFiles:
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
-        self, timeline: Timeline, audio: Audio, spoken: Sequence[tuple[str, Interval]]
+        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]]
     ) -> tuple[VideoWriter, VideoWriter | None]:
         """Writers of the result and of the watermarked file. spoken: who speaks when, for the credentials."""
         source = self._source.path
@@ -83,7 +83,7 @@ class OutputFiles:
             return result, None
         return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
 
-    def _writer(self, path: Path, timeline: Timeline, audio: Audio, edit: Edit) -> VideoWriter:
+    def _writer(self, path: Path, timeline: Timeline, audio: Sound, edit: Edit) -> VideoWriter:
         """A writer that labels its file, and signs it unless somebody else does."""
         certificate = self._maker.certificate
 
