@@ -5,7 +5,6 @@ Videos with high dynamic range become 10-bit HEVC, the only form in which player
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,12 +23,13 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import Image
 from duikou.errors import StorageError
-from duikou.media import hdr
+from duikou.media import hdr, unfinished
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.picture import Converter
 from duikou.media.repaint import Repainter
 from duikou.media.sound import Reader, Sound
+from duikou.media.unfinished import Held
 from duikou.media.video import Video
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
@@ -110,7 +110,7 @@ class VideoWriter:
         finish: Finish = PLAIN,
     ) -> None:
         self._output = Path(output)
-        self._part = self._output.with_name(f".{self._output.stem}.{uuid.uuid4().hex}.part.mp4")
+        self._part = unfinished.beside(self._output)
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._finish = finish
         self._frame_times = frame_times or source.frame_times
@@ -121,6 +121,7 @@ class VideoWriter:
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
         self._samples: Reader | None = None
+        self._held: list[Held] = []
         self._last_pts: int | None = None
         # Without B-frames, decoding order is presentation order. So the last frame's duration is exact in an mp4, and
         # players that ignore edit lists show the video on time. At one CRF that costs some bytes and no quality.
@@ -135,6 +136,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         try:
             with _storage_errors(self._output):
+                self._held.append(Held(self._part))
                 self._open()
         except BaseException:
             self._discard()
@@ -276,6 +278,7 @@ class VideoWriter:
         complete = self._part
         if self._finish.seal is not None:
             complete = self._sealed
+            self._held.append(Held(complete))
             self._finish.seal(self._part, complete)
         complete.replace(self._output)
 
@@ -289,6 +292,8 @@ class VideoWriter:
                 file.close()
         self._part.unlink(missing_ok=True)
         self._sealed.unlink(missing_ok=True)
+        while self._held:
+            self._held.pop().release()
 
 
 def _encodable(audio: Sound) -> Sound:

@@ -12,6 +12,7 @@ from duikou.errors import InputError
 from duikou.media.encode import Finish, VideoWriter
 from duikou.media.sound import Sound
 from duikou.media.timeline import Timeline
+from duikou.media.unfinished import remove_abandoned
 from duikou.media.video import Video
 from duikou.pipeline.checks import check_path, check_space
 from duikou.provenance import credentials
@@ -40,6 +41,15 @@ class Output:
         named = {"output": self.path or source.with_name(f"{source.stem}.synced.mp4"), "watermark": self.watermark}
         return {name: path for name, path in named.items() if path is not None}
 
+    def clear(self, source: Path) -> list[Path]:
+        """Remove what killed runs have left unfinished in the folders of the files. Returns the files that they missed.
+
+        What a run of now still writes stays.
+        """
+        paths = self.paths(source).values()
+        found = {path.absolute().parent: remove_abandoned(path.absolute().parent) for path in paths}
+        return [path for path in paths if path.stem in found[path.absolute().parent]]
+
     def check(self, source: Path) -> None:
         """Check that the files can be written, before any work.
 
@@ -66,6 +76,7 @@ class OutputFiles:
 
     def __init__(self, source: Video, output: Output) -> None:
         self._source = source
+        output.clear(source.path)
         output.check(source.path)
         self.path, self.watermark = output.paths(source.path)["output"], output.watermark
         self._maker = output.made_by or producer(user_folder())
