@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
+from duikou.media.crop import Box
 from duikou.media.fields import EXAMINED, Fields, deinterlaced, judge, kinds, places
 from duikou.media.fit import Fitter
 from duikou.media.picture import Converter, Picture
@@ -60,6 +61,13 @@ class Frame:
         self._pixels: Pixels | None = None
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, upright."""
+        if self._converter is not None:
+            return self._converter.picture.size
+        return self.image.shape[1], self.image.shape[0]
+
+    @property
     def image(self) -> Image:
         """(H, W, 3) uint8, blue green red, upright. Converted on first use, so skipped frames cost nothing."""
         if self._image is None:
@@ -67,6 +75,21 @@ class Frame:
             assert self._converter is not None
             self._image = self._converter.bgr(self.stored)
         return self._image
+
+    def part(self, box: Box) -> Image:
+        """`image[top:bottom, left:right]`, bit for bit, at a cost that grows with the box. Do not write to it.
+
+        box: left, top, right, bottom. Raises `ValueError` for an empty box and for one that reaches out of the frame.
+        """
+        left, top, right, bottom = box
+        width, height = self.size
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise ValueError(f"the box {box} is no part of a frame of {width}x{height}")
+        if self._image is not None:
+            return self._image[top:bottom, left:right]
+        assert self.stored is not None
+        assert self._converter is not None
+        return self._converter.part(self.stored, box)
 
     @property
     def pixels(self) -> Pixels:

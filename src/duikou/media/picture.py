@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import Float64Array, Image, Image16
 from duikou.media import hdr
+from duikou.media.crop import Box, around, cropped
 from duikou.media.fields import Fields
 from duikou.media.hdr import LightLevels, Tone
 
@@ -96,6 +97,24 @@ class Orientation:
         across = [-1, 0, width - 1] if self.mirror_x else [1, 0, 0]
         down = [0, -1, height - 1] if self.mirror_y else [0, 1, 0]
         return np.array([down, across] if self.transpose else [across, down], np.float64)
+
+    def stored_box(self, box: Box, width: int, height: int) -> Box:
+        """Where a box of the upright picture of `width` x `height` is stored."""
+        left, top, right, bottom = self._mirrored(box, width, height)
+        return (top, left, bottom, right) if self.transpose else (left, top, right, bottom)
+
+    def upright_box(self, box: Box, width: int, height: int) -> Box:
+        """Where a stored box is in the upright picture of `width` x `height`."""
+        left, top, right, bottom = box
+        return self._mirrored((top, left, bottom, right) if self.transpose else box, width, height)
+
+    def _mirrored(self, box: Box, width: int, height: int) -> Box:
+        left, top, right, bottom = box
+        if self.mirror_x:
+            left, right = width - right, width - left
+        if self.mirror_y:
+            top, bottom = height - bottom, height - top
+        return left, top, right, bottom
 
     def upright(self, image: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """The upright picture (H, W, 3) or plane (H, W), contiguous."""
@@ -296,12 +315,33 @@ class Converter:
 
     def bgr(self, frame: VideoFrame) -> Image:
         """Upright image (H, W, 3) of a decoded frame, tone-mapped where it has high dynamic range."""
+        return self._bgr(frame, (self.picture.width, self.picture.height))
+
+    def part(self, frame: VideoFrame, box: Box) -> Image:
+        """The part `box` of `bgr(frame)`, bit for bit. box: in the upright frame, which holds all of it.
+
+        Its cost grows with the box. Frames of another size than the picture's and some packed formats cost as much as a
+        whole one.
+        """
+        picture = self.picture
+        left, top, right, bottom = box
+        if (frame.width, frame.height) == (picture.width, picture.height):
+            stored = around(frame, picture.orientation.stored_box(box, *picture.size))
+            part = cropped(frame, stored)
+            if part.format.name == frame.format.name:
+                x0, y0, _, _ = picture.orientation.upright_box(stored, *picture.size)
+                image = self._bgr(part, (part.width, part.height))
+                return image[top - y0 : bottom - y0, left - x0 : right - x0]
+        return self.bgr(frame)[top:bottom, left:right]
+
+    def _bgr(self, frame: VideoFrame, size: tuple[int, int]) -> Image:
+        """Upright image of a frame or of a part of one. size: stored width and height to which it is scaled."""
         matrix = None if self.picture.is_rgb else self.picture.yuv_matrix
         if self.picture.tone is not None:
-            coded = self._reformatted(frame, "gbrp10le", matrix, ColorRange.JPEG)
+            coded = self._reformatted(frame, "gbrp10le", matrix, ColorRange.JPEG, size)
             green, blue, red = (view16(plane) for plane in coded.planes)
             return self.picture.orientation.upright(self.picture.tone.sdr(np.stack([blue, green, red], -1)))
-        image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG).to_ndarray()
+        image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG, size).to_ndarray()
         return self.picture.orientation.upright(cast("Image", image))
 
     def planes(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
@@ -318,19 +358,27 @@ class Converter:
 
     def reformatted(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
         """A decoded frame in another YUV format with its own matrix and range, in its stored orientation."""
-        return self._reformatted(frame, pixel_format, self.picture.yuv_matrix, self.picture.yuv_range)
+        picture = self.picture
+        size = picture.width, picture.height
+        return self._reformatted(frame, pixel_format, picture.yuv_matrix, picture.yuv_range, size)
 
     def _reformatted(
-        self, frame: VideoFrame, pixel_format: str, matrix: Colorspace | None, color_range: ColorRange
+        self,
+        frame: VideoFrame,
+        pixel_format: str,
+        matrix: Colorspace | None,
+        color_range: ColorRange,
+        size: tuple[int, int],
     ) -> VideoFrame:
+        """A frame in another format. size: stored width and height to which it is scaled."""
         picture = self.picture
         if not hasattr(self._local, "reformatter"):
             self._local.reformatter = VideoReformatter()
         reformatter: VideoReformatter = self._local.reformatter
         return reformatter.reformat(
             frame,
-            width=picture.width,
-            height=picture.height,
+            width=size[0],
+            height=size[1],
             format=pixel_format,
             src_colorspace=matrix,
             dst_colorspace=matrix,
