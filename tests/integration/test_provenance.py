@@ -27,8 +27,8 @@ from duikou import digests
 from duikou.cli import main
 from duikou.errors import InputError, MediaError, StorageError
 from duikou.media import decode
-from duikou.media.audio import Audio
 from duikou.media.encode import Finish, Quality, VideoWriter
+from duikou.media.sound import Audio
 from duikou.media.video import Video, probe_video
 from duikou.provenance import certificates, credentials, label
 from duikou.provenance.certificates import Certificate, self_signed

@@ -6,7 +6,6 @@ Videos with high dynamic range become 10-bit HEVC, the only form in which player
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,15 +27,15 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import BoolArray, Image
 from duikou.errors import StorageError
-from duikou.media import hdr
-from duikou.media.audio import Audio
+from duikou.media import hdr, unfinished
 from duikou.media.copied import Copied, CopiedTrack
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.groups import Stretch, Unfit
-from duikou.media.picture import Converter
 from duikou.media.repaint import Repainter
+from duikou.media.sound import Reader, Sound
 from duikou.media.splice import Plan, Splice
+from duikou.media.unfinished import Held
 from duikou.media.video import Video
 from duikou.timebase import Interval
 
@@ -115,7 +114,7 @@ class VideoWriter:
         self,
         output: Path,
         source: Video,
-        audio: Audio | None = None,
+        audio: Sound | None = None,
         *,
         frame_times: FrameTimes | None = None,
         changed: BoolArray | None = None,
@@ -123,16 +122,16 @@ class VideoWriter:
         finish: Finish = PLAIN,
     ) -> None:
         self._output = Path(output)
-        self._part = self._output.with_name(f".{self._output.stem}.{uuid.uuid4().hex}.part.mp4")
+        self._part = unfinished.beside(self._output)
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._finish = finish
         self._frame_times = frame_times or source.frame_times
-        self._stored = source.picture
-        self._picture = self._stored.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
-        self._converter = Converter(self._picture)
-        self._repainter = Repainter(self._stored, self._picture) if self._picture.is_hdr else None
+        self._picture = source.picture.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
+        self._repainter = Repainter(source.picture, self._picture)
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
+        self._samples: Reader | None = None
+        self._held: list[Held] = []
         self._last_pts: int | None = None
         # Without B-frames, decoding order is presentation order. So the last frame's duration is exact in an mp4, and
         # players that ignore edit lists show the video on time. At one CRF that costs some bytes and no quality.
@@ -149,6 +148,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         try:
             with _storage_errors(self._output):
+                self._held.append(Held(self._part))
                 self._open()
         except BaseException:
             self._discard()
@@ -185,27 +185,33 @@ class VideoWriter:
         Raises `ValueError` for another size or a pts that the source does not have or that is not later than the last.
         """
         self._check(image)
-        self._encode(self._converter.yuv(image) if self._repainter is None else self._repainter.whole(image), pts)
-
-    def paint(self, frame: Frame, image: Image) -> None:
-        """Encode a frame of the source that was painted: `image` is a changed `frame.image`.
-
-        High dynamic range changes only where the images differ. Raises `ValueError` as `write` does.
-        """
-        if frame.stored is None or self._repainter is None:
-            self.write(image, frame.pts)
-        else:
-            self._check(image)
-            self._encode(self._repainter.painted(frame.stored, frame.image, image), frame.pts)
+        self.encode(self._repainter.whole(image), pts)
 
     def copy(self, frame: Frame) -> None:
-        """Encode an unchanged frame of the source, without converting it to BGR where its pixel format allows."""
-        if frame.stored is not None and self._repainter is not None:
-            self._encode(self._repainter.copied(frame.stored), frame.pts)
-        elif frame.stored is not None and self._stored.passes(frame.stored, self._picture):
-            self._encode(frame.stored, frame.pts)
-        else:
-            self.write(frame.image, frame.pts)
+        """Encode a frame of the source with what was painted on it. Raises `ValueError` for a wrong pts, as `write`."""
+        self.encode(self.made(frame), frame.pts)
+
+    def made(self, frame: Frame) -> VideoFrame:
+        """What `encode` takes for a frame of the source with what was painted on it. On any thread.
+
+        Outside the patches it has the values of the source's planes, unless these are turned or converted.
+        """
+        return self._repainter.made(frame)
+
+    def encode(self, frame: VideoFrame, pts: int) -> None:
+        """Encode a frame that `made` returned. Raises `ValueError` for a wrong pts, as `write`."""
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
+        end_s = self._end_s(pts)
+        frame.pts = pts
+        frame.time_base = self._frame_times.time_base
+        frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
+        self._last_pts = pts
+        with _storage_errors(self._output):
+            for packet in self._video_stream.encode(frame) if self._splice is None else self._splice.encode(frame):
+                self._mux_video(packet)
+            # Audio is encoded in step with video, so the muxer never buffers much of either.
+            self._encode_audio(end_s)
 
     def _check(self, image: Image) -> None:
         width, height = self._picture.size
@@ -244,6 +250,7 @@ class VideoWriter:
         self._video_stream = video
         if self._audio is not None:
             self._audio_stream = self._add_audio(self._file, self._audio)
+            self._samples = Reader(self._audio)
 
     @property
     def _rate(self) -> Fraction:
@@ -295,25 +302,11 @@ class VideoWriter:
         context.color_range = picture.yuv_range
 
     @staticmethod
-    def _add_audio(file: OutputContainer, source: Audio) -> AudioStream:
+    def _add_audio(file: OutputContainer, source: Sound) -> AudioStream:
         audio = file.add_stream("aac", rate=source.rate, layout=_LAYOUTS[source.channels])
         audio.bit_rate = source.channels * min(_AAC_BITS_PER_CHANNEL, _AAC_BITS_PER_SAMPLE * source.rate)
         audio.time_base = Fraction(1, source.rate)
         return audio
-
-    def _encode(self, frame: VideoFrame, pts: int) -> None:
-        if self._last_pts is not None and pts <= self._last_pts:
-            raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
-        end_s = self._end_s(pts)
-        frame.pts = pts
-        frame.time_base = self._frame_times.time_base
-        frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
-        self._last_pts = pts
-        with _storage_errors(self._output):
-            for packet in self._video_stream.encode(frame) if self._splice is None else self._splice.encode(frame):
-                self._mux_video(packet)
-            # Audio is encoded in step with video, so the muxer never buffers much of either.
-            self._encode_audio(end_s)
 
     def _end_s(self, pts: int) -> Fraction:
         """When the frame at `pts` ends, in s."""
@@ -326,21 +319,21 @@ class VideoWriter:
         self._file.mux_one(packet)
 
     def _encode_audio(self, until_s: Fraction | None) -> None:
-        if self._audio is None or self._audio_stream is None or self._file is None:
+        """Encode whole frames of sound up to `until_s`, and one more; `None` encodes all that is left."""
+        if self._audio is None or self._audio_stream is None or self._file is None or self._samples is None:
             return
-        rate, total = self._audio.rate, len(self._audio.samples)
+        rate, total = self._audio.rate, len(self._audio)
         until = total if until_s is None else min(total, int(until_s * rate) + _AAC_FRAME)
         while self._audio_done < until:
             start = self._audio_done
-            samples = self._audio.samples[start : start + _AAC_FRAME]
-            if until_s is not None and start + len(samples) > until:
+            size = min(_AAC_FRAME, total - start)
+            if until_s is not None and start + size > until:
                 return
-            frame = AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples.T), format="fltp", layout=_LAYOUTS[self._audio.channels]
-            )
+            samples = np.ascontiguousarray(self._samples.take(size).T)
+            frame = AudioFrame.from_ndarray(samples, format="fltp", layout=_LAYOUTS[self._audio.channels])
             frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
             self._file.mux(self._audio_stream.encode(frame))
-            self._audio_done += len(samples)
+            self._audio_done += size
 
     def _complete(self) -> None:
         assert self._file is not None
@@ -356,11 +349,13 @@ class VideoWriter:
         complete = self._part
         if self._finish.seal is not None:
             complete = self._sealed
+            self._held.append(Held(complete))
             self._finish.seal(self._part, complete)
         complete.replace(self._output)
 
     def _discard(self) -> None:
-        """Remove an unfinished file. Does nothing after success."""
+        """Close what is read, and remove an unfinished file."""
+        self._samples = None
         file, self._file = self._file, None
         if self._splice is not None:
             self._splice.close()
@@ -370,10 +365,12 @@ class VideoWriter:
                 file.close()
         self._part.unlink(missing_ok=True)
         self._sealed.unlink(missing_ok=True)
+        while self._held:
+            self._held.pop().release()
 
 
-def _encodable(audio: Audio) -> Audio:
-    """The audio at a rate and with a number of channels that AAC supports."""
+def _encodable(audio: Sound) -> Sound:
+    """The sound at a rate and with a number of channels that AAC supports."""
     rate = audio.rate if audio.rate in _AAC_RATES else _AAC_FALLBACK_RATE
     return audio.converted(rate=rate, channels=min(audio.channels, max(_LAYOUTS)))
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from duikou.arrays import IntArray
-from duikou.media.audio import Audio, repeated
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.encode import NEAR_LOSSLESS, VideoWriter
+from duikou.media.mix import repeated
+from duikou.media.sound import Sound
 from duikou.media.sync_mode import SyncMode, extended_duration_ms
 from duikou.media.video import Video
 from duikou.progress import Progress, silent
@@ -84,7 +85,7 @@ class Timeline:
         """
         return video.frames(start, stop)
 
-    def audio(self, original: Audio) -> Audio:
+    def audio(self, original: Sound) -> Sound:
         """The source's audio on this timeline."""
         return original
 
@@ -154,11 +155,12 @@ class LengthenedTimeline(Timeline):
             pts = int(self.times.pts[index])
             yield frame.moved(index, pts, self.times.ms(pts))
 
-    def audio(self, original: Audio) -> Audio:
-        """The source's audio on this timeline: it repeats with `loop`, and ends with the source otherwise."""
+    def audio(self, original: Sound) -> Sound:
+        """The source's audio on this timeline: it repeats with `loop`, and ends with the source otherwise. It is held
+        in memory: a lengthened video is at most `sync_mode.MAX_MS` long."""
         part = Interval(self.source.ms(int(self.source.pts[0])), self.source.duration_ms)
         restarts = self.times.pts[1:][np.diff(self.passes) > 0] if self.mode is SyncMode.LOOP else ()
-        return repeated(original, part, [self.times.ms(int(pts)) for pts in restarts])
+        return repeated(original.held(), part, [self.times.ms(int(pts)) for pts in restarts])
 
     @contextmanager
     def footage(self, video: Video, beside: Path, *, progress: Progress = silent) -> Iterator[Video]:

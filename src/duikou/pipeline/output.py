@@ -10,9 +10,10 @@ from pathlib import Path
 from duikou import digests
 from duikou.arrays import BoolArray
 from duikou.errors import InputError
-from duikou.media.audio import Audio
 from duikou.media.encode import Finish, VideoWriter
+from duikou.media.sound import Sound
 from duikou.media.timeline import Timeline
+from duikou.media.unfinished import remove_abandoned
 from duikou.media.video import Video
 from duikou.pipeline.checks import check_path, check_space
 from duikou.provenance import credentials
@@ -41,6 +42,15 @@ class Output:
         named = {"output": self.path or source.with_name(f"{source.stem}.synced.mp4"), "watermark": self.watermark}
         return {name: path for name, path in named.items() if path is not None}
 
+    def clear(self, source: Path) -> list[Path]:
+        """Remove what killed runs have left unfinished in the folders of the files. Returns the files that they missed.
+
+        What a run of now still writes stays.
+        """
+        paths = self.paths(source).values()
+        found = {path.absolute().parent: remove_abandoned(path.absolute().parent) for path in paths}
+        return [path for path in paths if path.stem in found[path.absolute().parent]]
+
     def check(self, source: Path) -> None:
         """Check that the files can be written, before any work.
 
@@ -67,13 +77,14 @@ class OutputFiles:
 
     def __init__(self, source: Video, output: Output) -> None:
         self._source = source
+        output.clear(source.path)
         output.check(source.path)
         self.path, self.watermark = output.paths(source.path)["output"], output.watermark
         self._maker = output.made_by or producer(user_folder())
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
-        self, timeline: Timeline, audio: Audio, spoken: Sequence[tuple[str, Interval]], changed: BoolArray
+        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]], changed: BoolArray
     ) -> tuple[VideoWriter, VideoWriter | None]:
         """Writers of the result and of the watermarked file.
 
@@ -88,7 +99,7 @@ class OutputFiles:
         return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
 
     def _writer(
-        self, path: Path, timeline: Timeline, audio: Audio, edit: Edit, changed: BoolArray | None = None
+        self, path: Path, timeline: Timeline, audio: Sound, edit: Edit, changed: BoolArray | None = None
     ) -> VideoWriter:
         """A writer that labels its file, and signs it unless somebody else does."""
         certificate = self._maker.certificate
