@@ -15,6 +15,7 @@ from duikou.faces.pose import fit
 from duikou.faces.shots import numbered
 from duikou.faces.track import FaceTrack
 from duikou.media.decode import Frame
+from duikou.media.fields import Examination, Fields
 from duikou.media.video import Video
 from duikou.parallel import in_order
 from duikou.progress import Progress
@@ -85,11 +86,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Scan:
-    """The result of the pass. size: width and height of the picture. shot_starts: first frame of every shot."""
+    """The result of the pass.
+
+    size: width and height of the picture. shot_starts: first frame of every shot. fields: how the frames are interlaced.
+    """
 
     tracklets: list[Tracklet]
     size: tuple[int, int]
     shot_starts: list[int]
+    fields: Fields | None = None
 
     @property
     def pictures(self) -> dict[Sample, Image]:
@@ -97,14 +102,41 @@ class Scan:
         return {one.best: one.picture for one in self.tracklets if one.best is not None and one.picture is not None}
 
 
+class _Interlaced(Exception):
+    """The frames that were taken for progressive are interlaced."""
+
+
 def scan(video: Video, progress: Progress) -> Scan:
-    """Follow every face of a video. Decoding and the search for cuts run beside the measuring."""
+    """Follow every face of a video. Decoding and the search for cuts run beside the measuring.
+
+    A video that was not examined yet is examined in the same pass. Where it is interlaced, the pass starts anew.
+    """
+    if not video.examined:
+        stored = video.read_as(None)
+        try:
+            return _scanned(stored, _progressive(stored.frames(), video.examination()), progress)
+        except _Interlaced:
+            video = video.read_as(video.fields)
+    return _scanned(video, video.frames(), progress)
+
+
+def _scanned(video: Video, frames: Iterable[Frame], progress: Progress) -> Scan:
+    """The scan of all frames of an examined video."""
     times_ms = video.frame_times.starts_ms
     scanner = Scanner()
-    parts = chunks(numbered(video.frames()), step_of(times_ms))
-    for index in in_order(scanner.step, parts, 1):
+    for index in in_order(scanner.step, chunks(numbered(frames), step_of(times_ms)), 1):
         progress("finding faces", (index + 1) / len(times_ms))
-    return Scan(scanner.finish(), scanner.size, scanner.shot_starts)
+    return Scan(scanner.finish(), scanner.size, scanner.shot_starts, video.fields)
+
+
+def _progressive(frames: Iterable[Frame], examination: Examination) -> Iterator[Frame]:
+    """The same frames. Raises `_Interlaced` where they are."""
+    for frame in frames:
+        if frame.stored is not None and examination.interlaced(frame.index, frame.stored):
+            raise _Interlaced
+        yield frame
+    if examination.interlaced_in_the_end():
+        raise _Interlaced
 
 
 def step_of(times_ms: IntArray) -> int:
