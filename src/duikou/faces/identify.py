@@ -303,7 +303,7 @@ def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
     if interval.duration_ms < SHORT_MS:
         message = f"the face is visible for only {interval.duration_ms} ms; speech must overlap it by {SHORT_MS} ms"
         warnings.append(FaceWarning("short", message, interval))
-    lips_px = float(np.median(lips_width(track)))
+    lips_px = float(np.median(lips_width(fit(track.landmarks))))
     if lips_px < SMALL_LIPS_PX:
         message = f"the mouth is {lips_px:.0f} pixels wide; below {SMALL_LIPS_PX:.0f} pixels the result is soft"
         warnings.append(FaceWarning("small_face", message, interval))

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
-from duikou.faces.pose import canonical, fit
+from duikou.faces.pose import Pose, canonical, fit
 from duikou.faces.track import FaceTrack
 
 GAP_SAME_FACE_MS = 1_000  # the contract: a longer gap is a new face
@@ -82,7 +82,7 @@ def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
     """
     pose = fit(track.landmarks)
     yaw, pitch, _ = np.abs(pose.degrees).T
-    lips_px = lips_width(track)
+    lips_px = lips_width(pose)
     outside = 100.0 * _outside(track.landmarks, width, height)
     presence = track.presence.astype(np.float64)
     found = [
@@ -99,10 +99,10 @@ def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
     return found
 
 
-def lips_width(track: FaceTrack) -> Float64Array:
+def lips_width(pose: Pose) -> Float64Array:
     """(N,) width in pixels of the mouth at rest and seen from the front, derived from the size of the face."""
     corners = canonical()[list(LIP_CORNERS)]
-    return np.asarray(fit(track.landmarks).scale * np.linalg.norm(corners[1] - corners[0]), np.float64)
+    return np.asarray(pose.scale * np.linalg.norm(corners[1] - corners[0]), np.float64)
 
 
 def usable_of(found: list[Check]) -> BoolArray:

@@ -102,7 +102,8 @@ class Pixels:
             coded = cv2.transform(np.asarray(merged, np.float32), self._to_rgb[::-1]) * (MAX_CODE / 255)
             image = self._tone.sdr(np.clip(np.rint(coded), 0, MAX_CODE).astype(np.uint16))
             return np.ascontiguousarray(image[..., ::-1])
-        return np.clip(np.rint(cv2.transform(merged, self._to_rgb)), 0, 255).astype(np.uint8)
+        image = cv2.transform(merged, self._to_rgb)  # whole numbers stay such
+        return np.asarray(image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255), np.uint8)
 
 
 def _after(second: Float64Array, first: Float64Array) -> Float64Array:
