@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -173,7 +173,7 @@ class LengthenedTimeline(Timeline):
                     progress("making the video longer", (frame.index + 1) / len(self))
             # Without sound a video starts at 0, but the picture of the source may start late.
             footage = Video.open(path).starting_at(int(self.times.pts[0]) * self.times.time_base)
-            yield replace(footage, progressive=True)
+            yield footage.read_as(None)
         finally:
             path.unlink(missing_ok=True)
 
