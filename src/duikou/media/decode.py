@@ -19,7 +19,7 @@ from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
 from duikou.media.crop import Box, cut, overlap
-from duikou.media.fields import EXAMINED, Fields, Place, deinterlaced, judge, kinds, places
+from duikou.media.fields import EXAMINED, Fields, Place, deinterlaced, judge, places
 from duikou.media.fit import Fitter
 from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
