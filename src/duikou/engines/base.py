@@ -21,6 +21,7 @@ class FaceClip:
     usable: (N,) whether the mouth can be measured and changed in each frame of the track.
     strength: (N,) 0 leaves a frame as it is, 1 changes it fully; values between ease in and out.
     references: of each reference, pictures of the same person with an open mouth.
+    before: what the same engine has made of an earlier part of a long speech. The face must look the same in both.
     """
 
     video: Video
@@ -28,6 +29,7 @@ class FaceClip:
     usable: BoolArray
     strength: Float64Array
     references: tuple[tuple[FacePicture, ...], ...] = ()
+    before: Renderer | None = None
 
 
 class Renderer(Protocol):

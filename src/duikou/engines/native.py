@@ -51,6 +51,22 @@ class MouthPlan:
     choice: exemplars.Choice | None
 
 
+@dataclass(frozen=True)
+class Person:
+    """What stays the same of a face in all parts of a video.
+
+    model: how its mouth moves. teeth: as far as they are known. painted: those to paint for rows that are not; `None`
+    for a face that talks. depth, blur, grain: as in `Library`.
+    """
+
+    model: MouthModel
+    teeth: interior.OwnTeeth | None
+    painted: interior.Dentition | None
+    depth: float
+    blur: float
+    grain: float
+
+
 class NativeEngine:
     """The default engine."""
 
@@ -65,7 +81,10 @@ class NativeEngine:
         shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
         angles = head.degrees[:, :2]
         rate = _frame_rate(clip.track.times_ms)
+        person = clip.before.person if isinstance(clip.before, NativeRenderer) else None
         model = MouthModel.fit(shapes, angles, clip.usable)
+        if person is not None and (person.model.talks or not model.talks):
+            model = person.model
         wanted = model.wanted(curves, rate)
         rest = rest_shapes(shapes, rate)
         targets = model.targets(shapes, angles, rest, rate, wanted)
@@ -84,13 +103,23 @@ class NativeEngine:
         elif len(changed):
             rows = most_open(mesh.lip_gap(shapes), np.flatnonzero(lending), own_teeth.FRAMES)
             _fill(library, clip, overlays, np.isin(np.arange(len(shapes)), rows), filling)
-        return NativeRenderer(clip, plan, library, overlays)
+        return NativeRenderer(clip, plan, library, overlays, model, person)
 
 
 class NativeRenderer:
     """Paints the frames of one prepared clip."""
 
-    def __init__(self, clip: FaceClip, plan: MouthPlan, library: Library, overlays: overlay.Overlays) -> None:
+    def __init__(
+        self,
+        clip: FaceClip,
+        plan: MouthPlan,
+        library: Library,
+        overlays: overlay.Overlays,
+        model: MouthModel,
+        known: Person | None,
+    ) -> None:
+        """known: the person, from an earlier part of the video."""
+        clip = replace(clip, before=None)  # else all parts of a video would stay in memory
         self._clip, self._plan, self._library, self._overlays = clip, plan, library, overlays
         self._row_of = {int(clip.track.frames[row]): int(row) for row in plan.changed}
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
@@ -99,9 +128,7 @@ class NativeRenderer:
             MeasuredMouths.of(plan.head, made, neutral, talks=plan.choice is not None)
             for made in (plan.shapes, plan.targets)
         )
-        self._known = self._persons_teeth()
-        # A face that talks and never shows a row of its teeth hides it.
-        self._painted = interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
+        self.person = self._person(model, np.median(neutral, axis=0), known)
         move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
         points = clip.track.landmarks[..., :2].astype(np.float64)
         self._points, self._targets = points, points + clip.strength[:, None, None] * move[..., :2]
@@ -157,11 +184,11 @@ class NativeRenderer:
             tongue=float(self._plan.tongue[row]),
             strength=strength,
             plane=filmed.plane(row, line).seen_from(corner),
-            light=interior.Light.on(own.image, own.points, self._library.depth),
-            own=self._known,
-            painted=self._painted,
-            blur=self._library.blur,
-            grain=self._library.grain,
+            light=interior.Light.on(own.image, own.points, self.person.depth),
+            own=self.person.teeth,
+            painted=self.person.painted,
+            blur=self.person.blur,
+            grain=self.person.grain,
             frame=int(self._clip.track.frames[row]),
         )
 
@@ -187,6 +214,19 @@ class NativeRenderer:
         """A frame of the library as a source."""
         filmed = self._filmed
         return self._library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
+
+    def _person(self, model: MouthModel, neutral: Float64Array, known: Person | None) -> Person:
+        """The person, with what is not known yet. neutral: (478, 3) usual closed mouth."""
+        # A face that talks and never shows a row of its teeth hides it.
+        painted = None if model.talks else interior.Dentition.of(neutral)
+        if known is None:
+            library = self._library
+            return Person(model, self._persons_teeth(), painted, library.depth, library.blur, library.grain)
+        teeth = known.teeth
+        if teeth is None or not (teeth.upper and teeth.lower):
+            own = self._persons_teeth()
+            teeth = own if teeth is None else teeth.with_missing(own)
+        return replace(known, model=model, teeth=teeth, painted=painted and (known.painted or painted))
 
     def _persons_teeth(self) -> interior.OwnTeeth | None:
         """The teeth that the track shows; from the references, the first one first, the rows that it never shows."""

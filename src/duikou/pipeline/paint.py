@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 from av.video.frame import VideoFrame
 
-from duikou.engines.base import Renderer
 from duikou.media.decode import Frame
 from duikou.media.encode import VideoWriter
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
 from duikou.parallel import cores, in_order
+from duikou.pipeline.plan import Talk
 from duikou.progress import Progress
 from duikou.provenance.mark import Mark
 
@@ -20,16 +20,24 @@ from duikou.provenance.mark import Mark
 def paint(
     source: Video,
     timeline: Timeline,
-    renderers: Sequence[Renderer],
+    talks: Sequence[Talk],
     result: VideoWriter,
     watermarked: VideoWriter | None,
     progress: Progress,
 ) -> None:
     """Write the result, and the file with the visible mark where one is wanted, from frames of the source."""
     mark = Mark(source.info.width, source.info.height)
+    done = 0.0
+
+    def reached(frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The frames, each when all talks are ready to paint it."""
+        for frame in frames:
+            for talk in talks:
+                talk.reach(frame.index, lambda stage, _: progress(stage, done))
+            yield frame
 
     def painted(frame: Frame) -> tuple[int, int, VideoFrame, VideoFrame | None]:
-        for renderer in renderers:
+        for renderer in (talk.renderer for talk in talks):
             patch = renderer.render(frame) if renderer.changes(frame.index) else None
             frame = frame if patch is None else frame.painted(patch)
         marked = None if watermarked is None else watermarked.made(mark.drawn(frame))
@@ -38,8 +46,9 @@ def paint(
     with ExitStack() as files:
         for file in filter(None, (result, watermarked)):
             files.enter_context(file)
-        for index, pts, made, marked in in_order(painted, timeline.frames(source), cores()):
+        for index, pts, made, marked in in_order(painted, reached(timeline.frames(source)), cores()):
             result.encode(made, pts)
             if watermarked is not None and marked is not None:
                 watermarked.encode(marked, pts)
-            progress("rendering", (index + 1) / len(timeline))
+            done = (index + 1) / len(timeline)
+            progress("rendering", done)

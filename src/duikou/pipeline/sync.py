@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from duikou.engines.base import Engine, Renderer
+from duikou.engines.base import Engine
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
@@ -23,7 +23,7 @@ from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
-from duikou.pipeline.plan import Piece, Planner, Speech, Spoken
+from duikou.pipeline.plan import Piece, Planner, Speech, Spoken, Talk
 from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, silent, split
 from duikou.timebase import Interval
@@ -82,15 +82,16 @@ def lip_sync(
     with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
         planner = Planner(session, timeline, footage, engine or NativeEngine())
         speeches = _speeches(checked, inserts)
-        plans = [
+        talks = [
             _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
             for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
         ]
-        spoken = tuple(replace(one, warnings=(*_doubts(resolved, one.face_id), *one.warnings)) for _, one in plans)
-        said = [(one.face_id, interval) for one in spoken for interval in one.intervals]
+        said = [(one.face_id, interval) for one in talks for interval in one.intervals]
         result, watermarked = files.writers(timeline, audio, said)
-        renderers = [renderer for renderer, _ in plans]
-        paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
+        paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
+    spoken = tuple(
+        replace(one.spoken, warnings=(*_doubts(resolved, one.face_id), *one.spoken.warnings)) for one in talks
+    )
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
 
 
@@ -111,9 +112,7 @@ def _speeches(checked: Sequence[FaceChoice], inserts: Sequence[Insert]) -> list[
     return found
 
 
-def _planned(
-    planner: Planner, speech: Speech, checked: Sequence[FaceChoice], progress: Progress
-) -> tuple[Renderer, Spoken]:
+def _planned(planner: Planner, speech: Speech, checked: Sequence[FaceChoice], progress: Progress) -> Talk:
     """Plan what a face says. Errors of its references name the first choice that has them."""
     try:
         return planner.plan(speech, progress)
