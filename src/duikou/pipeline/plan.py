@@ -20,11 +20,11 @@ from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.audio import Audio
 from duikou.media.probe import VideoInfo
 from duikou.media.timeline import Showing, Timeline
-from duikou.media.video import Video
 from duikou.pipeline import references
 from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, split
+from duikou.render.closeups import Closeups
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
 from duikou.timebase import Interval, ms_to_samples
@@ -46,7 +46,7 @@ EXEMPLAR_REACH_MS = 10_000
 """How far before and after the spoken part a face is followed, to find more of its mouth shapes."""
 
 
-FOLLOWING, LISTENING, READING, PLANNING = 0.6, 0.1, 0.3, 0.3
+FOLLOWING, LISTENING, READING, PLANNING = 0.8, 0.05, 0.3, 0.15
 """Approximate shares of the time that planning one face takes. `READING` is for each reference."""
 
 LIKE = 0.6
@@ -109,14 +109,10 @@ class Speech:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the faces of one lip sync.
-
-    footage: a video with the frames of `timeline`: the source, or a lengthened copy. Faces are followed in the source.
-    """
+    """Plans the faces of one lip sync."""
 
     session: Session
     timeline: Timeline
-    footage: Video
     engine: Engine
 
     def plan(self, speech: Speech, progress: Progress) -> tuple[Renderer, Spoken]:
@@ -129,7 +125,7 @@ class Planner:
         weights = [FOLLOWING, LISTENING, READING * len(speech.references), PLANNING]
         following, listening, reading, planning = split(weights)
         showings = [self._showing(face, piece) for piece in speech.pieces]
-        source_track = self._follow(face, [one.source for one in showings], scaled(progress, *following))
+        source_track, closeups = self._follow(face, [one.source for one in showings], scaled(progress, *following))
         result = self._result_track(face, source_track)
         track, usable = result.track, usable_frames(source_track, info, face)
         may_speak = usable & _within(source_track, face.interval)
@@ -140,7 +136,8 @@ class Planner:
         progress("listening to the speech", listening[1])
         read = references.read(speech.references, _colours(source_track, usable), scaled(progress, *reading))
         pictures = tuple(one.pictures for one in read)
-        clip = FaceClip(self.footage, track, usable[result.rows], strength, pictures)
+        shown = source_track.frames[result.rows]
+        clip = FaceClip(track, shown, usable[result.rows], strength, closeups, pictures)
         renderer = self.engine.prepare(clip, curves, progress=scaled(progress, *planning))
         warnings = _doubts(read, Interval(spoken[0].start_ms, spoken[-1].end_ms))
         return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, curves["gap"], strength, warnings)
@@ -161,18 +158,22 @@ class Planner:
             found |= (starts < one.end_ms) & (ends > one.start_ms)
         return found
 
-    def _follow(self, face: Face, shown: Sequence[Interval], progress: Progress) -> FaceTrack:
-        """The smoothed track of a face from the first to the last of `shown`, and `EXEMPLAR_REACH_MS` around them."""
+    def _follow(self, face: Face, shown: Sequence[Interval], progress: Progress) -> tuple[FaceTrack, Closeups]:
+        """The smoothed track of a face from the first to the last of `shown`, and `EXEMPLAR_REACH_MS` around them, with
+        its close-ups."""
         source = self.session.source
         start_ms, end_ms = min(one.start_ms for one in shown), max(one.end_ms for one in shown)
         near = Interval(max(start_ms - EXEMPLAR_REACH_MS, 0), end_ms + EXEMPLAR_REACH_MS)
         first, last = np.searchsorted(source.frame_times.starts_ms, [near.start_ms, near.end_ms])
-        track = smooth(follow(source, face, start_frame=int(first), stop_frame=int(last), progress=progress))
+        closeups = Closeups.of(source, _near(face.track, int(first), int(last)))
+        track = follow(
+            source, face, start_frame=int(first), stop_frame=int(last), watch=closeups.add, progress=progress
+        )
         if len(track) == 0:
             raise InputError(
                 f"face {face.id!r} is not visible between {near.start_ms} ms and {near.end_ms} ms.", field="face_id"
             )
-        return track
+        return smooth(track), closeups
 
     def _result_track(self, face: Face, track: FaceTrack) -> ResultTrack:
         """A track of the source on the timeline of the result."""
@@ -180,6 +181,12 @@ class Planner:
         return ResultTrack.of(
             track, self.timeline, begins_cut=interval.start_ms in cuts, ends_cut=interval.end_ms in cuts
         )
+
+
+def _near(track: FaceTrack, first: int, stop: int) -> FaceTrack:
+    """The rows of a face's track in frames `[first, stop)`, and the nearest ones before and after."""
+    start, end = np.searchsorted(track.frames, [first, stop])
+    return track.part(slice(max(int(start) - 1, 0), int(end) + 1))
 
 
 def mouth_motion(pieces: Sequence[Piece], times_ms: IntArray) -> dict[str, Float64Array]:
