@@ -102,7 +102,7 @@ def test_a_lone_piece_moves_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_excluded_frames_stay_as_they_are_and_are_eased_at_both_sides(tmp_path: Path) -> None:
     info = VideoInfo("mp4", "h264", 720, 1280, 0, FRAMES, Fraction(25), 6000, None)
     video = known_video(tmp_path, info)
-    planner = Planner(Session(video, ()), Timeline.of(video.frame_times, None, 0), video, NativeEngine())
+    planner = Planner(Session(video, ()), Timeline.of(video.frame_times, None, 0), NativeEngine())
     excluded = planner.excluded(track(), [Interval(2_010, 2_500), Interval(2_600, 2_900), Interval(4_000, 4_001)])
     assert np.flatnonzero(excluded).tolist() == [*range(50, 73), 100]  # a frame that shows within is one
     strength = ease(track(), ~excluded, [Interval(0, 6_000)])

@@ -17,8 +17,8 @@ from duikou.errors import InputError
 from duikou.faces import pose
 from duikou.faces.pose import Pose
 from duikou.media.decode import Frame, Patch
-from duikou.progress import Progress, scaled
-from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth, references
+from duikou.progress import Progress
+from duikou.render import exemplars, interior, mesh, opening, own_teeth, references
 from duikou.render.compose import EXEMPLAR_ALONE, Exemplar, compose
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.library import Library
@@ -73,10 +73,7 @@ class NativeEngine:
     name = "native"
 
     def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> NativeRenderer:
-        """Plan all frames. Reads the clip twice: once to detect overlays, once to collect the lips.
-
-        Raises `InputError` that names a reference which shows no teeth.
-        """
+        """Plan all frames. Raises `InputError` that names a reference which shows no teeth."""
         head = pose.fit(clip.track.landmarks)
         shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
         angles = head.degrees[:, :2]
@@ -91,36 +88,25 @@ class NativeEngine:
         changed = np.flatnonzero(clip.strength > 0)
         spread, tongue = wanted.spread * wanted.voice, wanted.tongue * wanted.voice
         plan = MouthPlan(head, shapes, rest, targets, spread, tongue, changed, None)
-        searched = np.flatnonzero(clip.usable) if model.talks else changed  # the rows that may become exemplars
-        overlays = overlay.detect(clip.video, clip.track, searched, progress=scaled(progress, 0, 0.5))
-        points = clip.track.landmarks[..., :2].astype(np.float64)
-        unoccluded = clip.usable & ~overlays.occlude_lips(clip.track.frames, points)
-        lending = unoccluded if unoccluded.any() else clip.usable
-        library, filling = Library(clip.track.landmarks), scaled(progress, 0.5, 1)
+        library = Library(clip.track, clip.shown, clip.closeups, lending := _lending(clip))
         if model.talks and len(changed):
-            _fill(library, clip, overlays, lending, filling)
-            plan = replace(plan, choice=_choose(plan, clip.track.frames, library))
+            _fill(library, np.flatnonzero(lending), progress)
+            plan = replace(plan, choice=_choose(plan, clip.shown, library))
         elif len(changed):
-            rows = most_open(mesh.lip_gap(shapes), np.flatnonzero(lending), own_teeth.FRAMES)
-            _fill(library, clip, overlays, np.isin(np.arange(len(shapes)), rows), filling)
-        return NativeRenderer(clip, plan, library, overlays, model, person)
+            _fill(library, most_open(mesh.lip_gap(shapes), np.flatnonzero(lending), own_teeth.FRAMES), progress)
+        return NativeRenderer(clip, plan, library, model, person)
 
 
 class NativeRenderer:
     """Paints the frames of one prepared clip."""
 
     def __init__(
-        self,
-        clip: FaceClip,
-        plan: MouthPlan,
-        library: Library,
-        overlays: overlay.Overlays,
-        model: MouthModel,
-        known: Person | None,
+        self, clip: FaceClip, plan: MouthPlan, library: Library, model: MouthModel, known: Person | None
     ) -> None:
         """known: the person, from an earlier part of the video."""
         clip = replace(clip, before=None)  # else all parts of a video would stay in memory
-        self._clip, self._plan, self._library, self._overlays = clip, plan, library, overlays
+        self._clip, self._plan, self._library = clip, plan, library
+        self._overlays = clip.closeups.overlays
         self._row_of = {int(clip.track.frames[row]): int(row) for row in plan.changed}
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
         neutral = close_lips(plan.rest)
@@ -145,7 +131,7 @@ class NativeRenderer:
             return None
         corner = np.array([place.x0, place.y0], np.float64)
         image = frame.part(place.box)
-        mask = self._overlays.mask_at(frame.index, image)
+        mask = self._overlays.mask_at(int(self._clip.shown[row]), image)
         bare = image if mask is None else mask.inpaint(image)
         own = self._own(row, bare, corner)
         painted = compose(own, self._mouth(row, own, corner), self._exemplars(row))
@@ -242,10 +228,30 @@ class NativeRenderer:
         return found
 
 
-def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Choice:
-    """Choose exemplars from a filled library for every row that changes. frames: (N,) frame numbers of the track."""
+def _lending(clip: FaceClip) -> BoolArray:
+    """(N,) the rows that may lend their mouths: each frame of the source once, and none with occluded lips."""
+    points = clip.track.landmarks[..., :2].astype(np.float64)
+    usable = clip.usable & np.isin(np.arange(len(clip.shown)), _once(clip.shown))
+    unoccluded = usable & ~clip.closeups.overlays.occlude_lips(clip.shown, points)
+    return unoccluded if unoccluded.any() else usable
+
+
+def _once(shown: IntArray) -> IntArray:
+    """The first row that shows each frame, in the order of the frames."""
+    return np.asarray(np.unique(shown, return_index=True)[1], np.int64)
+
+
+def _fill(library: Library, rows: IntArray, progress: Progress) -> None:
+    """Add rows to the library."""
+    for done, row in enumerate(rows.tolist(), 1):
+        library.add(row)
+        progress("choosing mouth shapes", done / len(rows))
+
+
+def _choose(plan: MouthPlan, shown: IntArray, library: Library) -> exemplars.Choice:
+    """Choose exemplars from a filled library for every row that changes. shown: (N,) frames of the source."""
     filmed = exemplars.Looks(
-        frames=frames,
+        frames=shown,
         gap=mesh.lip_gap(plan.shapes),
         width=mesh.lip_width(plan.shapes),
         angles=plan.head.degrees[:, :2],
@@ -256,17 +262,9 @@ def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Ch
         bared=library.bared,
     )
     wanted = replace(filmed, gap=mesh.lip_gap(plan.targets), width=mesh.lip_width(plan.targets))
-    return exemplars.choose(wanted.at(plan.changed), filmed, library.kept)
-
-
-def _fill(library: Library, clip: FaceClip, overlays: overlay.Overlays, wanted: BoolArray, progress: Progress) -> None:
-    """Read the `wanted` (N,) rows of the track into the library, with overlays inpainted."""
-    rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
-    first, last = min(rows), max(rows)
-    for frame in clip.video.frames(first, last + 1):
-        progress("choosing mouth shapes", (frame.index - first + 1) / (last - first + 1))
-        if frame.index in rows:
-            library.add(rows[frame.index], overlays.inpaint(frame.index, frame.image))
+    once = _once(shown)
+    choice = exemplars.choose(wanted.at(plan.changed), filmed.at(once), library.kept[once])
+    return exemplars.Choice(once[choice.first], once[choice.second], choice.share)
 
 
 def _linear_part(head: Pose) -> Pose:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -24,21 +23,17 @@ class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
     picture: how the first frame is stored. `frames` brings all others to this format, and results have it too.
-    progressive: whether its frames are known to be progressive.
     """
 
     path: Path
     info: VideoInfo
     frame_times: FrameTimes
     picture: Picture
-    progressive: bool = False
 
     @cached_property
     def fields(self) -> Fields | None:
         """How the frames are interlaced, or `None`: decided on first use and once, from frames all over the file."""
-        return (
-            None if self.progressive else decode.examine(self.path, frame_times=self.frame_times, picture=self.picture)
-        )
+        return decode.examine(self.path, frame_times=self.frame_times, picture=self.picture)
 
     @classmethod
     def open(cls, path: str | Path, *, field: str = "video") -> Self:
@@ -71,11 +66,6 @@ class Video:
             losses=losses(picture),
         )
         return cls(path, info, frame_times, picture)
-
-    def starting_at(self, start_s: Fraction) -> Self:
-        """The same video on a timeline on which its first frame shows at `start_s`. Its audio stays where it is."""
-        frame_times = self.frame_times.starting_at(start_s)
-        return replace(self, info=replace(self.info, duration_ms=frame_times.duration_ms), frame_times=frame_times)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), progressive in any case.

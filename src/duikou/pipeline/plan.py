@@ -26,6 +26,7 @@ from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
 from duikou.pipeline.windows import WindowedRenderer, seams
 from duikou.progress import Progress, scaled, silent, split
+from duikou.render.closeups import Closeups
 from duikou.speech.articulation import articulate_sound
 from duikou.speech.motion import CURVES, MouthMotion
 from duikou.timebase import Interval, ms_to_samples
@@ -47,7 +48,7 @@ EXEMPLAR_REACH_MS = 10_000
 """How far before and after the spoken part a face is followed, to find more of its mouth shapes."""
 
 
-LISTENING, FOLLOWING, READING, PLANNING = 0.1, 0.6, 0.3, 0.3
+LISTENING, FOLLOWING, READING, PLANNING = 0.05, 0.8, 0.3, 0.15
 """Approximate shares of the time that planning one face takes. `READING` is for each reference."""
 
 LIKE = 0.6
@@ -110,14 +111,10 @@ class Speech:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the faces of one lip sync.
-
-    footage: a video with the frames of `timeline`: the source, or a lengthened copy. Faces are followed in the source.
-    """
+    """Plans the faces of one lip sync."""
 
     session: Session
     timeline: Timeline
-    footage: Video
     engine: Engine
 
     def plan(self, speech: Speech, progress: Progress) -> Talk:
@@ -131,14 +128,6 @@ class Planner:
         progress("listening to the speech", listening[1])
         talk.begin(scaled(progress, *planning))
         return talk
-
-    def follow(self, face: Face, shown: Sequence[Interval], progress: Progress) -> FaceTrack:
-        """The smoothed track of a face from the first to the last of `shown`, and `EXEMPLAR_REACH_MS` around them."""
-        source = self.session.source
-        start_ms, end_ms = min(one.start_ms for one in shown), max(one.end_ms for one in shown)
-        near = Interval(max(start_ms - EXEMPLAR_REACH_MS, 0), end_ms + EXEMPLAR_REACH_MS)
-        first, last = np.searchsorted(source.frame_times.starts_ms, [near.start_ms, near.end_ms])
-        return smooth(follow(source, face, start_frame=int(first), stop_frame=int(last), progress=progress))
 
     def showing(self, face: Face, piece: Piece) -> Showing:
         """When a face shows during a piece of its speech."""
@@ -164,6 +153,48 @@ class Planner:
         )
 
 
+class Followed:
+    """A face as far as it was followed: each frame once, however many windows ask for it.
+
+    closeups: of the frames that were followed; `None` before.
+    """
+
+    def __init__(self, source: Video, face: Face) -> None:
+        self._source, self._face = source, face
+        self._track = face.track.part(slice(0, 0))  # unsmoothed
+        self._stop = 0
+        self.closeups: Closeups | None = None
+
+    def around(self, shown: Sequence[Interval], progress: Progress) -> FaceTrack:
+        """The smoothed track from the first to the last of `shown`, `EXEMPLAR_REACH_MS` around them, and in earlier
+        frames whose close-ups are kept. Ask with rising times."""
+        start_ms = max(min(one.start_ms for one in shown) - EXEMPLAR_REACH_MS, 0)
+        end_ms = max(one.end_ms for one in shown) + EXEMPLAR_REACH_MS
+        start, stop = np.searchsorted(self._source.frame_times.starts_ms, [start_ms, end_ms]).tolist()
+        if max(start, self._stop) < stop:
+            self._follow(start, stop, progress)
+        return smooth(self._track)
+
+    def _follow(self, start: int, stop: int, progress: Progress) -> None:
+        """Follow the face up to frame `stop`. Rows before `start` are dropped, unless their close-ups are kept."""
+        first = max(start, self._stop)
+        near = _near(self._face.track, first, stop)
+        if self.closeups is None:
+            self.closeups = Closeups.of(self._source, near)
+        else:
+            self.closeups.expect(near)
+        watch = self.closeups.add
+        new = follow(self._source, self._face, start_frame=first, stop_frame=stop, watch=watch, progress=progress)
+        kept = (self._track.frames >= start) | np.isin(self._track.frames, list(self.closeups.crops))
+        self._track, self._stop = self._track.part(kept).followed_by(new), stop
+
+
+def _near(track: FaceTrack, first: int, stop: int) -> FaceTrack:
+    """The rows of a face's track in frames `[first, stop)`, and the nearest ones before and after."""
+    start, end = np.searchsorted(track.frames, [first, stop])
+    return track.part(slice(max(int(start) - 1, 0), int(end) + 1))
+
+
 class Talk:
     """What one face says, planned window by window as it is painted.
 
@@ -177,6 +208,7 @@ class Talk:
         self.face_id = self._face.id
         self.intervals = tuple(one.result for one in self._showings)
         self._heard = Heard.of(speech.pieces)
+        self._followed = Followed(planner.session.source, self._face)
         times_ms = planner.timeline.times.starts_ms
         inside = np.logical_or.reduce([_within(times_ms, one) for one in joined(self.intervals)])
         self._windowed = WindowedRenderer(self._windows(times_ms, np.flatnonzero(inside)), inside, self._planned)
@@ -216,8 +248,9 @@ class Talk:
         planner, face, info = self._planner, self._face, self._planner.session.info
         following, reading, planning = split([FOLLOWING, READING * len(self._speech.references), PLANNING])
         shown = list(self._shown(first, stop))
-        source_track = planner.follow(face, shown, scaled(progress, *following)) if shown else None
-        if source_track is None or not len(source_track):
+        source_track = self._followed.around(shown, scaled(progress, *following)) if shown else None
+        closeups = self._followed.closeups
+        if source_track is None or closeups is None or not len(source_track):
             if self._latest is None:
                 raise InputError(f"face {face.id!r} is not visible during the speech.", field="face_id")
             return None
@@ -229,8 +262,15 @@ class Talk:
         curves = self._heard.at(track.times_ms)
         pictures = self._references(_colours(source_track, usable), scaled(progress, *reading))
         own = (track.frames >= first) & (track.frames < stop)
-        painted = np.where(own, strength, 0.0)
-        clip = FaceClip(planner.footage, track, usable[result.rows], painted, pictures, self._latest)
+        clip = FaceClip(
+            track,
+            source_track.frames[result.rows],
+            usable[result.rows],
+            np.where(own, strength, 0.0),
+            closeups,
+            pictures,
+            self._latest,
+        )
         self._latest = planner.engine.prepare(clip, curves, progress=scaled(progress, *planning))
         self._note(Part(track.frames, track.times_ms, curves["gap"], strength), stop)
         return self._latest

@@ -28,8 +28,8 @@ from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, silent, split
 from duikou.timebase import Interval
 
-LENGTHENING, PLANNING, PAINTING = 0.1, 0.35, 0.65
-"""Approximate shares of a lip sync's time. The first one applies only where the video becomes longer."""
+PLANNING, PAINTING = 0.35, 0.65
+"""Approximate shares of a lip sync's time."""
 
 HELD_SAMPLES = 12_000_000
 """Samples of speech, of all channels, that are read into memory: two minutes of stereo, 48 MB. Longer speech is decoded
@@ -78,17 +78,16 @@ def lip_sync(
     speech_end_ms = max(insert.at_ms + insert.sound.duration_ms for insert in inserts)
     timeline = Timeline.of(source.frame_times, mode, speech_end_ms)
     audio = _mixed(source, timeline, inserts)
-    lengthening, planning, painting = split([LENGTHENING if timeline.added else 0.0, PLANNING, PAINTING])
-    with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
-        planner = Planner(session, timeline, footage, engine or NativeEngine())
-        speeches = _speeches(checked, inserts)
-        talks = [
-            _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
-            for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
-        ]
-        said = [(one.face_id, interval) for one in talks for interval in one.intervals]
-        result, watermarked = files.writers(timeline, audio, said)
-        paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
+    planning, painting = split([PLANNING, PAINTING])
+    planner = Planner(session, timeline, engine or NativeEngine())
+    speeches = _speeches(checked, inserts)
+    talks = [
+        _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
+        for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
+    ]
+    said = [(one.face_id, interval) for one in talks for interval in one.intervals]
+    result, watermarked = files.writers(timeline, audio, said)
+    paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
     spoken = tuple(
         replace(one.spoken, warnings=(*_doubts(resolved, one.face_id), *one.spoken.warnings)) for one in talks
     )

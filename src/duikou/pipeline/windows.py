@@ -45,7 +45,8 @@ def seams(times_ms: IntArray, voice: Float64Array) -> IntArray:
     while len(times_ms) and times_ms[-1] - start_ms > LONGEST_MS:
         wanted_ms = start_ms + WINDOW_MS
         first, stop = np.searchsorted(times_ms, [wanted_ms - SEARCH_MS, wanted_ms + SEARCH_MS])
-        found.append(int(first) + _calmest(voice[first:stop]))
+        # Where nobody speaks for so long, the window ends before the speech goes on.
+        found.append(int(first) + (_calmest(voice[first:stop]) if first < stop else 0))
         start_ms = int(times_ms[found[-1]])
     return np.array(found, np.int64)
 
