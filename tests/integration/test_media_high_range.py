@@ -128,15 +128,6 @@ def test_pixels_outside_the_paint_reach_the_encoder_untouched(tmp_path: Path, mo
             assert same.all()
 
 
-def test_footage_for_engines_shows_the_tone_mapped_images(tmp_path: Path) -> None:
-    source = Video.open(made(tmp_path, "pq"))
-    timeline = Timeline.of(source.frame_times, SyncMode.BOUNCE, 700)
-    with timeline.footage(source, tmp_path / "result.mp4") as footage:
-        assert (footage.info.codec, footage.picture.bits, footage.picture.transfer) == ("h264", 8, 1)
-        for frame, shown in zip(timeline.frames(source), footage.frames(), strict=True):
-            assert np.abs(frame.image.astype(int) - shown.image).mean() < 2.5
-
-
 @pytest.mark.parametrize("name", ["pq", "turned_90", "8_bit"])
 def test_without_an_encoder_of_hevc_the_result_is_bt_709(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

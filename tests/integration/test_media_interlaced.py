@@ -225,5 +225,3 @@ def test_a_copy_is_progressive_and_keeps_the_times(tmp_path: Path, mode: SyncMod
     stored = list(decode.frames(output))
     assert not any(frame.stored and frame.stored.interlaced_frame for frame in stored)
     assert error(luma(iter(stored[:25])), progressive) < 2
-    with timeline.footage(video, output) as footage:
-        assert (footage.fields is None) == (mode is not None)  # without a mode it is the source

@@ -61,21 +61,18 @@ where x264 takes 28 ms and gives 50.8 dB. `veryfast` takes 145 ms for 52.5 dB.""
 
 @dataclass(frozen=True)
 class Quality:
-    """Settings of the encoder. crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
+    """Settings of the encoder.
 
-    keeps_hdr: whether high dynamic range is kept; else it is tone-mapped.
+    crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
     """
 
     crf: int
     preset: str
-    keeps_hdr: bool = True
 
 
 DELIVERY: Final = Quality(17, "veryfast")
 """Quality of results. At CRF 18 and below, copies look like the source. The preset is about as fast as decoding on two
 cores. Slower presets save bytes at the same CRF and do not raise quality."""
-NEAR_LOSSLESS: Final = Quality(8, "ultrafast", keeps_hdr=False)
-"""Quality of temporary files that engines read. Results show nothing of them but the lips of exemplars."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ class VideoWriter:
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._finish = finish
         self._frame_times = frame_times or source.frame_times
-        self._picture = source.picture.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
+        self._picture = source.picture.encoded(keeps_hdr=hdr.encodable())
         self._repainter = Repainter(source.picture, self._picture)
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
