@@ -1,4 +1,4 @@
-"""Cuts a part out of a decoded frame without copying it."""
+"""Parts of pictures, and how to cut one out of a decoded frame without copying it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,30 @@ from typing import Final
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
+from duikou.arrays import Image
+
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom of a part of a picture, in pixels. Right and bottom are exclusive."""
 
 _GRID: Final = 8
 """Parts begin and end at multiples of this many pixels, with a margin as wide. So they hold whole values of chroma, in
 both fields of an interlaced frame too, and the neighbours from which chroma is interpolated."""
+
+
+def overlap(one: Box, other: Box) -> Box | None:
+    """What two boxes share; `None` for nothing."""
+    left, top, right, bottom = (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def cut(image: Image, place: Box, box: Box) -> Image:
+    """The pixels of `box` in an image that shows `place`, which holds it: a view."""
+    return image[box[1] - place[1] : box[3] - place[1], box[0] - place[0] : box[2] - place[0]]
 
 
 def around(frame: VideoFrame, box: Box) -> Box:

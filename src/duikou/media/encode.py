@@ -28,7 +28,6 @@ from duikou.media import hdr
 from duikou.media.audio import Audio
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
-from duikou.media.picture import Converter
 from duikou.media.repaint import Repainter
 from duikou.media.video import Video
 
@@ -111,10 +110,8 @@ class VideoWriter:
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._finish = finish
         self._frame_times = frame_times or source.frame_times
-        self._stored = source.picture
-        self._picture = self._stored.encoded(keeps_hdr=hdr.encodable())
-        self._converter = Converter(self._picture)
-        self._repainter = Repainter(self._stored, self._picture) if self._picture.is_hdr else None
+        self._picture = source.picture.encoded(keeps_hdr=hdr.encodable())
+        self._repainter = Repainter(source.picture, self._picture)
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
         self._last_pts: int | None = None
@@ -153,27 +150,32 @@ class VideoWriter:
         Raises `ValueError` for another size or a pts that the source does not have or that is not later than the last.
         """
         self._check(image)
-        self._encode(self._converter.yuv(image) if self._repainter is None else self._repainter.whole(image), pts)
-
-    def paint(self, frame: Frame, image: Image) -> None:
-        """Encode a frame of the source that was painted: `image` is a changed `frame.image`.
-
-        High dynamic range changes only where the images differ. Raises `ValueError` as `write` does.
-        """
-        if frame.stored is None or self._repainter is None:
-            self.write(image, frame.pts)
-        else:
-            self._check(image)
-            self._encode(self._repainter.painted(frame.stored, frame.image, image), frame.pts)
+        self.encode(self._repainter.whole(image), pts)
 
     def copy(self, frame: Frame) -> None:
-        """Encode an unchanged frame of the source, without converting it to BGR where its pixel format allows."""
-        if frame.stored is not None and self._repainter is not None:
-            self._encode(self._repainter.copied(frame.stored), frame.pts)
-        elif frame.stored is not None and self._stored.passes(frame.stored, self._picture):
-            self._encode(frame.stored, frame.pts)
-        else:
-            self.write(frame.image, frame.pts)
+        """Encode a frame of the source with what was painted on it. Raises `ValueError` for a wrong pts, as `write`."""
+        self.encode(self.made(frame), frame.pts)
+
+    def made(self, frame: Frame) -> VideoFrame:
+        """What `encode` takes for a frame of the source with what was painted on it. On any thread.
+
+        Outside the patches it has the values of the source's planes, unless these are turned or converted.
+        """
+        return self._repainter.made(frame)
+
+    def encode(self, frame: VideoFrame, pts: int) -> None:
+        """Encode a frame that `made` returned. Raises `ValueError` for a wrong pts, as `write`."""
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
+        duration = self._frame_times.duration(pts)
+        frame.pts = pts
+        frame.time_base = self._frame_times.time_base
+        frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
+        self._last_pts = pts
+        with _storage_errors(self._output):
+            self._mux_video(frame)
+            # Audio is encoded in step with video, so the muxer never buffers much of either.
+            self._encode_audio((pts + duration) * self._frame_times.time_base)
 
     def _check(self, image: Image) -> None:
         width, height = self._picture.size
@@ -220,19 +222,6 @@ class VideoWriter:
         audio.bit_rate = source.channels * min(_AAC_BITS_PER_CHANNEL, _AAC_BITS_PER_SAMPLE * source.rate)
         audio.time_base = Fraction(1, source.rate)
         return audio
-
-    def _encode(self, frame: VideoFrame, pts: int) -> None:
-        if self._last_pts is not None and pts <= self._last_pts:
-            raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
-        duration = self._frame_times.duration(pts)
-        frame.pts = pts
-        frame.time_base = self._frame_times.time_base
-        frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
-        self._last_pts = pts
-        with _storage_errors(self._output):
-            self._mux_video(frame)
-            # Audio is encoded in step with video, so the muxer never buffers much of either.
-            self._encode_audio((pts + duration) * self._frame_times.time_base)
 
     def _mux_video(self, frame: VideoFrame | None) -> None:
         assert self._file is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -86,8 +85,7 @@ class Library:
         frame.
         """
         image, points = self._picture(row)
-        corner = self._corner(row)
-        return Source(image, points, gap, jaw, replace(plane, offset=plane.offset - corner), self._opening(row))
+        return Source(image, points, gap, jaw, plane.seen_from(self._corner(row)), self._opening(row))
 
     def light(self, row: int) -> interior.Light:
         """The light on the face in a row."""
