@@ -96,7 +96,8 @@ def test_painted_results_are_labelled_signed_and_marked(tmp_path: Path, mode: Sy
     timeline = Timeline.of(source.frame_times, mode, 600 if mode else 0)
     maker = Producer("duikou", self_signed(tmp_path))
     files = OutputFiles(source, Output(tmp_path / "result.mp4", tmp_path / "marked.mp4", maker))
-    result, marked = files.writers(timeline, Audio(tone(440, 500), 48_000), [("0", Interval(0, 400))])
+    changed = np.arange(len(timeline)) > 0
+    result, marked = files.writers(timeline, Audio(tone(440, 500), 48_000), [("0", Interval(0, 400))], changed)
     paint(source, timeline, [Square()], result, marked, lambda *_: None)
     assert marked is not None
     for path in (tmp_path / "result.mp4", tmp_path / "marked.mp4"):
