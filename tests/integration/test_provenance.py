@@ -396,7 +396,7 @@ def test_inspect_of_a_file_without_labels(source: Path, capsys: pytest.CaptureFi
     assert main.run(["inspect", str(source), "--json"]) == 1
     shown = capsys.readouterr()
     told = json.loads(shown.out)
-    assert told == {"file": str(source), "aigc_label": None, "content_credentials": None}
+    assert told == {"file": str(source), "aigc_label": None, "content_credentials": None, "copied": None}
     assert "it has neither an AIGC label nor Content Credentials" in shown.err
 
 

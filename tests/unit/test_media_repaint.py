@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
@@ -54,10 +53,6 @@ def planes_of(frame: VideoFrame) -> list[Image]:
     return [view(plane).copy() for plane in frame.planes]
 
 
-def upright(orientation: Orientation, frame: VideoFrame) -> list[Any]:
-    return [orientation.upright(plane) for plane in planes_of(frame)]
-
-
 def square(seed: int = 1) -> Image:
     """Soft new pixels for `BOX`."""
     return np.random.default_rng(seed).integers([60, 100, 150], [64, 104, 154], (21, 30, 3)).astype(np.uint8)
@@ -78,12 +73,14 @@ def test_only_the_patch_changes(orientation: Orientation, size: tuple[int, int],
     encoded, frame, box = stored.encoded(), noise(stored), (51, 60, 81, 81)
     source = Frame(0, 0, 0, stored=frame, converter=Converter(stored))
     given, before = planes_of(frame), source.image.copy()
-    made = Repainter(stored, encoded).made(source.painted(Patch(51, 60, square())))
-    for was, new, step in zip(upright(orientation, frame), planes_of(made), STEPS[made.format.name], strict=True):
+    repainter = Repainter(stored, encoded)
+    made, bare = repainter.made(source.painted(Patch(51, 60, square()))), planes_of(repainter.made(source))
+    assert np.array_equal(bare[0], orientation.upright(given[0]))
+    for was, new, step in zip(bare, planes_of(made), STEPS[made.format.name], strict=True):
         away = outside(new, step, box)
         assert np.array_equal(was[away], new[away])
         assert (was[~away] != new[~away]).mean() > 0.9
-    shown = Converter(encoded).bgr(made if orientation.transpose else coded(made)).astype(int)
+    shown = Converter(encoded).bgr(coded(made)).astype(int)
     assert np.abs(shown[64:77, 56:76] - square()[4:17, 5:25]).max() <= 6
     assert np.array_equal(source.image, before)
     assert all(np.array_equal(one, other) for one, other in zip(given, planes_of(frame), strict=True))
@@ -132,6 +129,23 @@ def test_a_change_of_colour_stays_where_it_is_in_the_image() -> None:
     made = coded(Repainter(PLAIN, PLAIN.encoded()).made(source.painted(patch)))
     red = Converter(PLAIN).bgr(made)[60:100, 96:176, 2].astype(float) - source.part((96, 60, 176, 100))[..., 2]
     assert abs((red.sum(0) * x).sum() / red.sum() - 40) < 0.1
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=str)
+def test_colours_stay_where_they_are_when_a_picture_is_turned(orientation: Orientation) -> None:
+    stored = replace(PLAIN, orientation=orientation)
+    width, height = stored.size
+    y, x = np.mgrid[0:height, 0:width]
+    image = np.full((height, width, 3), 90, np.uint8)
+    image[..., 2] = 90 + 80 * np.exp(-(((x - 50) ** 2 + (y - 60) ** 2) / 50))  # a red spot
+    flipped = image[:, ::-1] if orientation.mirror_x else image
+    flipped = flipped[::-1] if orientation.mirror_y else flipped
+    given = np.ascontiguousarray(flipped.swapaxes(0, 1) if orientation.transpose else flipped)
+    frame = coded(Repainter(PLAIN, PLAIN).whole(given))
+    made = coded(Repainter(stored, stored.encoded()).made(Frame(0, 0, 0, stored=frame, converter=Converter(stored))))
+    red = Converter(stored.encoded()).bgr(made)[..., 2].astype(float) - 90
+    assert (red * x).sum() / red.sum() == pytest.approx(50, abs=0.05)
+    assert (red * y).sum() / red.sum() == pytest.approx(60, abs=0.05)
 
 
 def test_light_beyond_the_image_fades_where_much_changes() -> None:

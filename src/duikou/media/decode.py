@@ -19,7 +19,7 @@ from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
 from duikou.media.crop import Box, cut, overlap
-from duikou.media.fields import EXAMINED, Fields, deinterlaced, judge, kinds, places
+from duikou.media.fields import EXAMINED, Fields, Place, deinterlaced, judge, places
 from duikou.media.fit import Fitter
 from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
@@ -335,14 +335,16 @@ def examine(path: Path, *, frame_times: demux.FrameTimes, picture: Picture, fiel
     Raises `MediaError` that names `field` where the file cannot be read.
     """
     starts = places(np.searchsorted(frame_times.pts, frame_times.keyframes), len(frame_times))
-    found: list[list[str]] = []
-    flagged = False
-    for start in starts.tolist():
+    seen = [Place(EXAMINED // len(starts)) for _ in starts]
+    for start, place in zip(starts.tolist(), seen, strict=True):
         with _source(path, frame_times, picture, field=field) as source:
-            seen, says = kinds(source.fitted(start), EXAMINED // len(starts))
-        found.append(seen)
-        flagged = flagged or says
-    return judge(found, flagged)
+            for frame in source.fitted(start):
+                place.see(frame)
+                if place.done:
+                    break
+            else:
+                place.end()
+    return judge([place.kinds for place in seen], any(place.flagged for place in seen))
 
 
 def _filled(

@@ -125,6 +125,19 @@ class Orientation:
             image = cast("npt.NDArray[Pixel]", cv2.flip(image, axis))
         return np.ascontiguousarray(image)
 
+    def upright_chroma(self, plane: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
+        """The upright plane (H, W) of chroma of 4:2:0, which lies at the same places as before: see `halved`."""
+        # In pixels from the first of the two that share a value. Turning moves it; the values between are interpolated.
+        x, y = (0.5, 0.0) if self.transpose else (0.0, 0.5)
+        x, y = 1 - x if self.mirror_x else x, 1 - y if self.mirror_y else y
+        turned = self.upright(plane)
+        if (x, y) == (0.0, 0.5):
+            return turned
+        shift = np.array([[1, 0, (0.0 - x) / 2], [0, 1, (0.5 - y) / 2]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        moved = cv2.warpAffine(turned, shift, turned.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return cast("npt.NDArray[Pixel]", moved)
+
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """a, b, c and d of a frame's display matrix; `None` where it has none."""

@@ -103,8 +103,10 @@ class Repainter:
         if not self._stored.passes(stored, self._encoded):
             made = self._converter.reformatted(stored, self._encoded)
         copy = self._new()
-        for plane, given in zip(self._views(copy), self._views(made), strict=True):
-            plane[:] = self._stored.orientation.upright(cast("Image", given))
+        orientation = self._stored.orientation
+        for plane, given, step in zip(self._views(copy), self._views(made), self._steps, strict=True):
+            upright = orientation.upright if step == 1 else orientation.upright_chroma
+            plane[:] = upright(cast("Image", given))
         return copy
 
     def _new(self) -> VideoFrame:

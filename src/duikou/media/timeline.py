@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 
@@ -72,9 +73,12 @@ class Timeline:
         shared = speech.overlap(interval)
         return None if shared is None else Showing(shared, shared)
 
-    def frames(self, video: Video) -> Iterator[Frame]:
-        """Stream the frames of the source `video` on this timeline, a few in memory at a time. Raises `MediaError`."""
-        return video.frames()
+    def frames(self, video: Video, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Stream frames of the source `video` on this timeline, a few in memory at a time. Raises `MediaError`.
+
+        start, stop: numbers of the first one and of the one behind the last, on this timeline; `None` is the end.
+        """
+        return video.frames(start, stop)
 
     def audio(self, original: Sound) -> Sound:
         """The source's audio on this timeline."""
@@ -132,9 +136,9 @@ class LengthenedTimeline(Timeline):
         assert span is not None  # every frame of `shown` overlaps the speech
         return Showing(span, Interval(int(source[shown].min()), int(source[shown].max()) + 1))
 
-    def frames(self, video: Video) -> Iterator[Frame]:
-        """See `Timeline.frames`."""
-        for index, frame in enumerate(self._played(video)):
+    def frames(self, video: Video, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """See `Timeline.frames`. All frames before `start` are decoded too."""
+        for index, frame in islice(enumerate(self._played(video)), start, stop):
             pts = int(self.times.pts[index])
             yield frame.moved(index, pts, self.times.ms(pts))
 

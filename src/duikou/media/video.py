@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from duikou.errors import MediaError
 from duikou.media import decode, demux, iso, sniff
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
-from duikou.media.fields import Fields
+from duikou.media.fields import Examination, Fields
 from duikou.media.losses import losses
 from duikou.media.picture import Picture
 from duikou.media.probe import VideoInfo, audio_info
@@ -23,16 +25,20 @@ class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
     picture: how the first frame is stored. `frames` brings all others to this format, and results have it too.
+    examined: whether it is known how the frames are interlaced; then `picture.fields` says it.
     """
 
     path: Path
     info: VideoInfo
     frame_times: FrameTimes
     picture: Picture
+    examined: bool = False
 
     @cached_property
     def fields(self) -> Fields | None:
         """How the frames are interlaced, or `None`: decided on first use and once, from frames all over the file."""
+        if self.examined:
+            return self.picture.fields
         return decode.examine(self.path, frame_times=self.frame_times, picture=self.picture)
 
     @classmethod
@@ -66,6 +72,15 @@ class Video:
             losses=losses(picture),
         )
         return cls(path, info, frame_times, picture)
+
+    def read_as(self, fields: Fields | None) -> Self:
+        """The same video, whose frames are interlaced as `fields` say, or not at all."""
+        return replace(self, picture=replace(self.picture, fields=fields), examined=True)
+
+    def examination(self) -> Examination:
+        """The search for interlaced frames, for whoever reads all frames as they are stored."""
+        times = self.frame_times
+        return Examination(np.searchsorted(times.pts, times.keyframes), len(times))
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), progressive in any case.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duikou import digests
+from duikou.arrays import BoolArray
 from duikou.errors import InputError
 from duikou.media.encode import Finish, VideoWriter
 from duikou.media.sound import Sound
@@ -83,18 +84,23 @@ class OutputFiles:
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
-        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]]
+        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]], changed: BoolArray
     ) -> tuple[VideoWriter, VideoWriter | None]:
-        """Writers of the result and of the watermarked file. spoken: who speaks when, for the credentials."""
+        """Writers of the result and of the watermarked file.
+
+        spoken: who speaks when, for the credentials. changed: (N,) the frames of the timeline that will be painted.
+        """
         source = self._source.path
         digest = "" if self._maker.certificate is None else digests.sha256(source)
         edit = Edit(source, digest, tuple(spoken), added=timeline.added)
-        result = self._writer(self.path, timeline, audio, edit)
+        result = self._writer(self.path, timeline, audio, edit, changed)
         if self.watermark is None:
             return result, None
         return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
 
-    def _writer(self, path: Path, timeline: Timeline, audio: Sound, edit: Edit) -> VideoWriter:
+    def _writer(
+        self, path: Path, timeline: Timeline, audio: Sound, edit: Edit, changed: BoolArray | None = None
+    ) -> VideoWriter:
         """A writer that labels its file, and signs it unless somebody else does."""
         certificate = self._maker.certificate
 
@@ -103,4 +109,4 @@ class OutputFiles:
             credentials.sign(part, sealed, title=path.name, edit=edit, certificate=certificate)
 
         finish = Finish(self._label.tags, None if certificate is None else seal)
-        return VideoWriter(path, self._source, audio, frame_times=timeline.times, finish=finish)
+        return VideoWriter(path, self._source, audio, frame_times=timeline.times, changed=changed, finish=finish)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from duikou.engines.base import Engine
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
@@ -86,7 +88,8 @@ def lip_sync(
         for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
     ]
     said = [(one.face_id, interval) for one in talks for interval in one.intervals]
-    result, watermarked = files.writers(timeline, audio, said)
+    changed = np.array([any(one.renderer.changes(frame) for one in talks) for frame in range(len(timeline))])
+    result, watermarked = files.writers(timeline, audio, said, changed)
     paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
     spoken = tuple(
         replace(one.spoken, warnings=(*_doubts(resolved, one.face_id), *one.spoken.warnings)) for one in talks
