@@ -87,7 +87,9 @@ def test_where_copying_fails_midway_all_is_encoded(
 ) -> None:
     monkeypatch.setattr(Splice, "copied", _failing)
     output = Output(tmp_path / "result.mp4", tmp_path / "marked.mp4")
-    result = lip_sync(session, choices, output)
+    shares: list[float] = []
+    result = lip_sync(session, choices, output, progress=lambda _, share: shares.append(share))
+    assert shares == sorted(shares)
     told = copied.read(result.video)
     assert told is not None
     assert told.picture == CopiedTrack(reason="a packet is missing")

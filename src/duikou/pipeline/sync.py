@@ -30,7 +30,7 @@ from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
 from duikou.pipeline.plan import Piece, Planner, Speech, Spoken, Talk
 from duikou.pipeline.session import Session
-from duikou.progress import Progress, scaled, silent, split
+from duikou.progress import Progress, rising, scaled, silent, split
 from duikou.timebase import Interval
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def lip_sync(
     timeline = Timeline.of(source.frame_times, mode, speech_end_ms)
     audio = _mixed(source, timeline, inserts)
     planning, painting = split([PLANNING, PAINTING])
-    planner = Planner(session, timeline, engine or NativeEngine())
+    planner, progress = Planner(session, timeline, engine or NativeEngine()), rising(progress)
     speeches = _speeches(checked, inserts)
 
     def written(refused: str = "") -> list[Talk]:
