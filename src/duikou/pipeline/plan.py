@@ -49,9 +49,9 @@ EXEMPLAR_REACHES_MS = (2_500, 5_000, 10_000)
 """How far before and after the spoken part a face is followed, to find more of its mouth shapes: as far as needed."""
 
 EXEMPLARS_MS = 10_000
-"""Least time for which a face is followed, with what it says, where it shows for so long. Most clips that the engine
-is measured on last 5 to 10 s. In longer ones, twice as much around 5 s of speech gives exemplars that are closer to what
-is wanted: their lips must be opened or closed by 5 to 6 % on average, not by 7 to 10 %."""
+"""Least time for which a face is followed, with what it says, where it shows for so long. Most clips that the engine is
+measured on last 5 to 10 s. In longer ones, twice as much around 5 s of speech gives exemplars closer to what is wanted:
+their lips must be opened or closed by 5 to 6 % on average, not by 7 to 10 %."""
 
 EXEMPLAR_RANGE = 0.9
 """Share of the range of the mouth's opening within the longest reach that a shorter one must show."""
