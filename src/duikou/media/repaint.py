@@ -23,6 +23,8 @@ _GRAIN: Final = 1
 """Levels of 8 bits by which planes differ from their 8-bit image through rounding alone, at most."""
 _FADED: Final = 16
 """Levels of a change that leaves nothing of light and colours outside the range of the image."""
+_BAND: Final = 1 << 16
+"""Pixels that are changed at a time: few enough to stay in a processor's cache."""
 
 Planes = Sequence[Image | Image16]
 
@@ -51,11 +53,15 @@ class Repainter:
         for patch in frame.patches:
             left, top, right, bottom = box = self._covering(patch.box)
             before, shown = shown.part(box), shown.painted(patch)
-            parts = [
-                plane[top // step : bottom // step, left // step : right // step]
-                for plane, step in zip(planes, self._steps, strict=True)
-            ]
-            self._change(parts, before, shown.part(box))
+            after, step = shown.part(box), max(self._steps)
+            rows = max(_BAND // (right - left) // step, 1) * step
+            for y0 in range(top, bottom, rows):
+                y1 = min(y0 + rows, bottom)
+                parts = [
+                    plane[y0 // step : y1 // step, left // step : right // step]
+                    for plane, step in zip(planes, self._steps, strict=True)
+                ]
+                self._change(parts, before[y0 - top : y1 - top], after[y0 - top : y1 - top])
         return made
 
     def whole(self, image: Image) -> VideoFrame:
@@ -71,9 +77,11 @@ class Repainter:
         What the planes show beyond the image's 8 bits stays on top of the change. Light and colours outside the range
         of the image fade as the change grows.
         """
+        change = np.maximum.reduce(cv2.split(cv2.absdiff(before, after)))
+        if not change.any():
+            return
         old, new = self._yuv(before), self._yuv(after)
-        change = cv2.split(cv2.absdiff(before, after))
-        fading = np.minimum(np.maximum.reduce(change), _FADED).astype(np.float32) / _FADED
+        fading = np.minimum(change, _FADED).astype(np.float32) / _FADED
         grain = _GRAIN << (self._bits - 8)
         for plane, was, wanted, step in zip(planes, old, new, self._steps, strict=True):
             beyond = plane - was
@@ -90,7 +98,7 @@ class Repainter:
     def _yuv(self, image: Image) -> list[Float32Array]:
         """Luma, Cb and Cr of an image (H, W, 3) in codes of the encoder's bits, not rounded."""
         coded = image.astype(np.float32) if self._tone is None else self._tone.coded(image)
-        planes = [np.asarray(plane, np.float32) for plane in cv2.split(cv2.transform(coded, self._to_yuv))]
+        planes = [np.asarray(cv2.transform(coded, row[None]), np.float32) for row in self._to_yuv]
         return [halved(plane) if step == 2 else plane for plane, step in zip(planes, self._steps, strict=True)]
 
     def _rounded(self, plane: Float32Array) -> Float32Array:
