@@ -207,7 +207,8 @@ def test_a_mouth_rests_between_pieces_and_stays_as_it_is_where_it_is_kept_out(sc
     first, second = (read_audio(scene.speech, start_ms=start, end_ms=start + 1_000) for start in (0, 2_000))
     speech = Speech("0", (Piece(first, 400), Piece(second, 1_480)), (Interval(2_000, 2_200),))
     planner = Planner(scene.session, Timeline.of(source.frame_times, None, 0), NativeEngine())
-    renderer, spoken = planner.plan(speech, silent)
+    talk = planner.plan(speech, silent)
+    renderer, spoken = talk.renderer, talk.spoken
     assert spoken.intervals == (Interval(400, 1_400), Interval(1_480, 2_480))
     strength = dict(zip(spoken.frames.tolist(), spoken.strength, strict=True))
     changed = {number for number in range(FRAMES) if renderer.changes(number)}

@@ -131,23 +131,24 @@ class NativeRenderer:
             return None
         corner = np.array([place.x0, place.y0], np.float64)
         image = frame.part(place.box)
-        mask = self._overlays.mask_at(int(self._clip.shown[row]), image)
-        bare = image if mask is None else mask.inpaint(image)
+        mask = self._overlays.mask_at(int(self._clip.shown[row]), image, place)
+        bare = image if mask is None else mask.inpaint(image, place)
         own = self._own(row, bare, corner)
         painted = compose(own, self._mouth(row, own, corner), self._exemplars(row))
         if painted is None:
             return None
         region, pixels = painted
+        at = region.moved(place.x0, place.y0)
         if mask is not None:
-            pixels = mask.composite(image, region, pixels)
-        return Patch(place.x0 + region.x0, place.y0 + region.y0, pixels)
+            pixels = mask.composite(region.cut(image), pixels, at)
+        return Patch(at.x0, at.y0, pixels)
 
     def _place(self, row: int, frame: Frame) -> Region | None:
         """The part of a frame that painting reads; `None` if the new face lies outside it."""
         whole = Region(0, 0, *frame.size)
         changed = Region.of(self._targets[row], whole.x1, whole.y1)
-        if changed is None or self._overlays.items:
-            return changed and whole
+        if changed is None:
+            return None
         points = self._points[row]
         face = changed.around(Region.of(points, whole.x1, whole.y1) or changed)
         margin = int(READ_MARGIN * mesh.eye_distance(points)) + READ_PIXELS

@@ -88,7 +88,7 @@ def lip_sync(
         for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
     ]
     said = [(one.face_id, interval) for one in talks for interval in one.intervals]
-    changed = np.array([any(one.renderer.changes(frame) for one in talks) for frame in range(len(timeline))])
+    changed = np.array([any(talk.renderer.changes(frame) for talk in talks) for frame in range(len(timeline))])
     result, watermarked = files.writers(timeline, audio, said, changed)
     paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
     spoken = tuple(

@@ -135,15 +135,14 @@ class OverlayMask:
         part[:] = np.round(_inpaint(part.astype(np.float32), 1 - hidden.astype(np.float32))).astype(np.uint8)
         return out
 
-    def composite(self, image: Image, region: Region, pixels: Image) -> Image:
-        """New `pixels` of a region of `image` with the overlays of `image` composited over them."""
-        x0, y0 = max(self.place.x0, region.x0), max(self.place.y0, region.y0)
-        x1, y1 = min(self.place.x1, region.x1), min(self.place.y1, region.y1)
-        if x1 <= x0 or y1 <= y0:
+    def composite(self, image: Image, pixels: Image, at: Region) -> Image:
+        """New `pixels` of a region with the overlays of `image`, its pixels as filmed, composited over them."""
+        both = self.place.overlap(at)
+        if both is None:
             return pixels
-        both, out = Region(x0, y0, x1, y1), pixels.copy()
-        new, alpha = out[both.inside(region)].astype(np.float32), self.alpha[both.inside(self.place)][..., None]
-        out[both.inside(region)] = np.round(new + alpha * (both.cut(image) - new)).astype(np.uint8)
+        out, here = pixels.copy(), both.inside(at)
+        new, alpha = out[here].astype(np.float32), self.alpha[both.inside(self.place)][..., None]
+        out[here] = np.round(new + alpha * (image[here] - new)).astype(np.uint8)
         return out
 
 

@@ -96,6 +96,10 @@ class Region:
         """Left, top, right, bottom."""
         return self.x0, self.y0, self.x1, self.y1
 
+    def moved(self, x: int, y: int) -> Region:
+        """The region that lies further by x and y pixels."""
+        return Region(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
+
     def grown(self, factor: int) -> Region:
         """The region of a picture that was shrunk by a whole factor, in the pixels of the whole one."""
         return Region(*(side * factor for side in self.box))
