@@ -303,7 +303,7 @@ def bgr_to_yuv(picture: Picture, bits: int = 8) -> Float64Array:
 def halved(plane: Float32Array) -> Float32Array:
     """A component (H, W) at half its sides, where H.264 and HEVC have chroma: on even columns, between rows."""
     size = plane.shape[1] // 2, plane.shape[0] // 2
-    left = cv2.copyMakeBorder(plane, 0, 0, 1, 0, cv2.BORDER_REPLICATE)[:, : plane.shape[1]]  # the neighbours on the left
+    left = cv2.copyMakeBorder(plane, 0, 0, 1, 0, cv2.BORDER_REPLICATE)[:, : plane.shape[1]]  # neighbours on the left
     own, beside = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (plane, left))
     return np.asarray((own + beside) / 2, np.float32)
 
