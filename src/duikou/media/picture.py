@@ -362,8 +362,10 @@ class Converter:
             coded = self._reformatted(frame, "gbrp10le", size, **matrices)
             green, blue, red = (view16(plane) for plane in coded.planes)
             return picture.orientation.upright(picture.tone.sdr(np.stack([blue, green, red], -1)))
-        image = self._reformatted(frame, "bgr24", size, **matrices).to_ndarray()
-        return picture.orientation.upright(cast("Image", image))
+        # swscale makes planes twice as fast as pixels, with the same values; where a side is odd, one of a thousand
+        # differs by 1.
+        planes = [view(plane) for plane in self._reformatted(frame, "gbrp", size, **matrices).planes]
+        return picture.orientation.upright(cast("Image", cv2.merge([planes[at] for at in (1, 0, 2)])))
 
     def planes(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
         """Luma, Cb and Cr of a decoded frame in its stored orientation. Cb and Cr have half its sides, rounded up.
