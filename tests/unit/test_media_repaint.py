@@ -115,6 +115,21 @@ def test_a_large_patch_is_the_same_in_one_band_or_in_many(pixel_format: str, mon
     assert not np.array_equal(whole[0], planes_of(source.stored)[0])
 
 
+def test_the_memory_of_a_frame_that_is_taken_back_is_used_again() -> None:
+    source = Frame(0, 0, 0, stored=noise(PLAIN), converter=Converter(PLAIN))
+    repainter, other = Repainter(PLAIN, PLAIN.encoded()), source.painted(Patch(20, 31, square(2)))
+    wanted = planes_of(repainter.made(other))
+    assert source.stored is not None
+    repainter.take_back(source.stored)  # the decoder's
+    first = repainter.made(source.painted(Patch(101, 60, square())))
+    place = first.planes[0].buffer_ptr
+    assert place != source.stored.planes[0].buffer_ptr
+    repainter.take_back(first)
+    second = repainter.made(other)
+    assert second.planes[0].buffer_ptr == place
+    assert all(np.array_equal(*pair) for pair in zip(wanted, planes_of(second), strict=True))
+
+
 def test_patches_that_overlap_lie_over_each_other() -> None:
     """What an image with both would give."""
     source = Frame(0, 0, 0, stored=noise(PLAIN), converter=Converter(PLAIN))

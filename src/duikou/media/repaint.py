@@ -8,6 +8,7 @@ change every pixel a little, and lose the bits of high dynamic range.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 from typing import Final, cast
 
 import cv2
@@ -17,7 +18,7 @@ from av.video.frame import VideoFrame
 from duikou.arrays import Float32Array, Image, Image16
 from duikou.media.crop import Box
 from duikou.media.decode import Frame
-from duikou.media.picture import Converter, Picture, bgr_to_yuv, halved, view, view16
+from duikou.media.picture import Converter, Orientation, Picture, bgr_to_yuv, halved, view, view16
 
 _GRAIN: Final = 1
 """Levels of 8 bits by which planes differ from their 8-bit image through rounding alone, at most."""
@@ -25,6 +26,10 @@ _FADED: Final = 16
 """Levels of a change that leaves nothing of light and colours outside the range of the image."""
 _BAND: Final = 1 << 16
 """Pixels that are changed at a time: few enough to stay in a processor's cache."""
+
+_OURS: Final = "made by a repainter"
+"""Mark of a frame whose memory may be used again: the system clears the pages of new memory, which takes much longer
+than to copy a picture."""
 
 Planes = Sequence[Image | Image16]
 
@@ -40,6 +45,7 @@ class Repainter:
         self._to_yuv = bgr_to_yuv(encoded, self._bits) * (1 if self._tone is None else [255, 255, 255, 1])
         self._steps = (1, 2, 2) if encoded.pixel_format.startswith("yuv420p") else (1, 1, 1)
         self._keeps_planes = stored.is_hdr == encoded.is_hdr
+        self._spare: SimpleQueue[VideoFrame] = SimpleQueue()
 
     def made(self, frame: Frame) -> VideoFrame:
         """The encoder's frame. It is the stored frame itself where nothing was painted and its format allows."""
@@ -63,6 +69,11 @@ class Repainter:
                 ]
                 self._change(parts, before[y0 - top : y1 - top], after[y0 - top : y1 - top])
         return made
+
+    def take_back(self, frame: VideoFrame) -> None:
+        """Take a frame that nobody needs any more, and use its memory for another one if it was made here."""
+        if frame.opaque == _OURS:
+            self._spare.put(frame)
 
     def whole(self, image: Image) -> VideoFrame:
         """The frame of an upright image (H, W, 3), for want of its planes."""
@@ -114,13 +125,18 @@ class Repainter:
         orientation = self._stored.orientation
         for plane, given, step in zip(self._views(copy), self._views(made), self._steps, strict=True):
             upright = orientation.upright if step == 1 else orientation.upright_chroma
-            plane[:] = upright(cast("Image", given))
+            plane[:] = given if orientation == Orientation() else upright(cast("Image", given))
         return copy
 
     def _new(self) -> VideoFrame:
+        """A frame with any values."""
         picture = self._encoded
-        frame = VideoFrame(picture.width, picture.height, picture.pixel_format)
-        frame.color_range = picture.yuv_range
+        try:
+            frame = self._spare.get_nowait()
+        except Empty:
+            frame = VideoFrame(picture.width, picture.height, picture.pixel_format)
+            frame.color_range, frame.opaque = picture.yuv_range, _OURS
+        frame.make_writable()  # no encoder shares its memory
         return frame
 
     def _views(self, frame: VideoFrame) -> list[Image | Image16]:
