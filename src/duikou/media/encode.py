@@ -209,7 +209,10 @@ class VideoWriter:
         return self._repainter.made(frame)
 
     def encode(self, frame: VideoFrame, pts: int) -> None:
-        """Encode a frame that `made` returned. Raises `ValueError` for a wrong pts, as `write`."""
+        """Encode a frame that `made` returned, whose memory is then used again.
+
+        Raises `ValueError` for a wrong pts, as `write`.
+        """
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
         end_s = self._end_s(pts)
@@ -220,6 +223,7 @@ class VideoWriter:
         with _storage_errors(self._output):
             for packet in self._video_stream.encode(frame) if self._splice is None else self._splice.encode(frame):
                 self._mux_video(packet)
+            self._repainter.take_back(frame)
             # Audio is encoded in step with video, so the muxer never buffers much of either.
             self._encode_audio(end_s)
 

@@ -16,6 +16,7 @@ from duikou.faces.track import Face, FaceTrack, FaceWarning, Speaking
 from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
+from duikou.parallel import without_blas_threads
 from duikou.pipeline.choice import unknown_face
 from duikou.pipeline.losses import clip_warnings
 from duikou.pipeline.speaking import with_speaking
@@ -99,6 +100,7 @@ class Session:
         return cls(source, faces, tuple(_load_warning(reason) for reason in rejected))
 
 
+@without_blas_threads
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     """Find the faces of a video, the intervals in which they can be lip-synced, and when each of them speaks.
 
