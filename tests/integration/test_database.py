@@ -268,7 +268,7 @@ def described(url: str) -> dict[str, Any]:
                 {column["name"]: {**column, "type": str(column["type"])} for column in look.get_columns(name)},
                 look.get_pk_constraint(name),
                 sorted(look.get_indexes(name), key=lambda one: str(one["name"])),
-                sorted((one["column_names"] for one in look.get_unique_constraints(name))),
+                sorted(one["column_names"] for one in look.get_unique_constraints(name)),
             )
             for name in look.get_table_names()
         }
