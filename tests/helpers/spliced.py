@@ -16,7 +16,7 @@ from h264_rules import check, read_track
 from media_maker import Image, make_video, numbered, tone
 
 from duikou.media.audio import read_audio
-from duikou.media.encode import PLAIN, Finish, VideoWriter
+from duikou.media.encode import PLAIN, Finish, Frames, VideoWriter
 from duikou.media.groups import Stretch
 from duikou.media.video import Video
 
@@ -90,7 +90,7 @@ def splice(source: Video, output: Path, *parts: tuple[int, int], finish: Finish 
     for start, stop in parts:
         changed[start:stop] = True
     audio = read_audio(source.path) if source.info.audio else None
-    with VideoWriter(output, source, audio, changed=changed, finish=finish) as writer:
+    with VideoWriter(output, source, audio, frames=Frames(changed=changed), finish=finish) as writer:
         for stretch in writer.stretches:
             if stretch.copied:
                 writer.keep(stretch)

@@ -10,7 +10,7 @@ from pathlib import Path
 from duikou import digests
 from duikou.arrays import BoolArray
 from duikou.errors import InputError
-from duikou.media.encode import Finish, VideoWriter
+from duikou.media.encode import Finish, Frames, VideoWriter
 from duikou.media.sound import Sound
 from duikou.media.timeline import Timeline
 from duikou.media.unfinished import remove_abandoned
@@ -109,4 +109,4 @@ class OutputFiles:
             credentials.sign(part, sealed, title=path.name, edit=edit, certificate=certificate)
 
         finish = Finish(self._label.tags, None if certificate is None else seal)
-        return VideoWriter(path, self._source, audio, frame_times=timeline.times, changed=changed, finish=finish)
+        return VideoWriter(path, self._source, audio, frames=Frames(timeline.times, changed), finish=finish)
