@@ -18,6 +18,7 @@ from media_maker import make_sound, make_video
 from duikou import FaceChoice, Output, Session, lip_sync
 from duikou.errors import InputError, NotFoundError, StorageError
 from duikou.faces.track import Face, FaceWarning, Speaking
+from duikou.media.fields import Fields
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
 from duikou.media.video import Video
@@ -108,6 +109,16 @@ def test_a_session_is_kept(session: Session, tmp_path: Path) -> None:
     assert np.array_equal(face.track.landmarks, before.track.landmarks)
     assert np.array_equal(face.track.times_ms, before.track.times_ms)
     assert np.abs(face.picture.astype(int) - before.picture).max() < 4
+
+
+@pytest.mark.parametrize("fields", [None, Fields("bff", mixed=True)])
+def test_a_kept_session_knows_how_its_frames_are_interlaced(
+    session: Session, tmp_path: Path, fields: Fields | None
+) -> None:
+    source = Video.open(make_video(tmp_path / "video.mp4", frames=5)).read_as(fields)
+    replace(session, source=source).save(tmp_path / "kept")
+    again = Session.load(tmp_path / "kept", session.video)
+    assert (again.source.examined, again.source.fields) == (True, fields)
 
 
 def test_a_session_of_a_former_version_tells_no_speaking(session: Session, tmp_path: Path) -> None:
