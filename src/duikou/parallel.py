@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,11 +19,34 @@ P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
 
+_share = 0  # of the usable cores, see `take_share`
+
+
+def usable_cores() -> int:
+    """Number of cores that the system lets this process use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def take_share(count: int) -> None:
+    """Let the work of this process, from now on, use so many cores alone: others work on the rest. 0 is no limit.
+
+    Threads that wait for each other's cores take a tenth more processor time. It holds for our threads, the codecs'
+    (`codec_threads`), and those of OpenCV where it is loaded already.
+    """
+    global _share  # noqa: PLW0603 - a process has one share
+    _share = count
+    if count and (opencv := sys.modules.get("cv2")):
+        opencv.setNumThreads(count)
+
 
 def cores() -> int:
-    """Number of cores that this process may use, at most `MAX_WORKERS`."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MAX_WORKERS)
+    """Number of threads for work in this process: a core each, at most `MAX_WORKERS`."""
+    return min(_share or usable_cores(), usable_cores(), MAX_WORKERS)
+
+
+def codec_threads() -> int:
+    """Number of threads for each of FFmpeg's codecs; 0 lets it choose by the cores that it may use."""
+    return min(_share, usable_cores())
 
 
 def without_blas_threads(function: Callable[P, R]) -> Callable[P, R]:

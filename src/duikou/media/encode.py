@@ -37,6 +37,7 @@ from duikou.media.sound import Reader, Sound
 from duikou.media.splice import Plan, Splice
 from duikou.media.unfinished import Held
 from duikou.media.video import Video
+from duikou.parallel import codec_threads
 from duikou.timebase import Interval
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
@@ -303,6 +304,7 @@ class VideoWriter:
         context.time_base = self._frame_times.time_base
         context.gop_size = self._key_frames
         context.thread_type = "AUTO"
+        context.thread_count = codec_threads()
 
     def _describe(self, context: VideoCodecContext) -> None:
         """Say what the pictures are like."""
