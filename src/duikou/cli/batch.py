@@ -67,7 +67,10 @@ def batch(
 
     require_file(jobs, "JOBS")
     began = monotonic()
-    found = read_jobs(jobs, configured(read_settings(), user_folder()), server)
+    settings = read_settings()
+    found = read_jobs(jobs, configured(settings, user_folder()), server)
+    if server is None:
+        found = [one.encoded_by(settings.encoder) if isinstance(one, Job) else one for one in found]
     with BatchState.opened(state or jobs.with_name(f"{jobs.name}.state.jsonl")) as kept:
         with show_progress(jobs.name, quiet=quiet) as progress:
             checked = _checked(found, None if again else kept, progress, force=force)

@@ -88,7 +88,7 @@ def install_models() -> None:
 def examine(settings: Settings) -> tuple[Check, ...]:
     """Run every check. None of them raises."""
     found = (_python(), *_codecs(), *_models(), _disk(settings), _signature(settings))
-    return (*found, _sandbox(), _cores(), _devices(), *doctor_services.examine(settings))
+    return (*found, _sandbox(), _cores(), _devices(), _encoders(settings), *doctor_services.examine(settings))
 
 
 def _python() -> Check:
@@ -166,6 +166,18 @@ def _sandbox() -> Check:
 def _cores() -> Check:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Check("cores", True, f"{usable} usable of {os.cpu_count()}")
+
+
+def _encoders(settings: Settings) -> Check:
+    """Which encoders of hardware there are. None is needed, unless one is set."""
+    from duikou.media import encoders
+
+    problems = {str(encoder): encoders.problem(codec) for encoder, codec in encoders.HARDWARE.items()}
+    there = ", ".join(["x264", *(name for name, problem in problems.items() if not problem)])
+    missing = problems.get(settings.encoder, "")
+    remedy = "set DUIKOU_ENCODER=x264" if missing else ""
+    absent = "; ".join(f"no {name}: {problem}" for name, problem in problems.items() if problem)
+    return Check("encoders", not missing, f"{there}; {absent}" if absent else there, remedy)
 
 
 def _devices() -> Check:

@@ -24,10 +24,11 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import Image
 from duikou.errors import StorageError
-from duikou.media import hdr
+from duikou.media import encoders, hdr
 from duikou.media.audio import Audio
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
+from duikou.media.encoders import Encoder
 from duikou.media.picture import Converter
 from duikou.media.repaint import Repainter
 from duikou.media.video import Video
@@ -55,11 +56,13 @@ class Quality:
     """Settings of the encoder. crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
 
     keeps_hdr: whether high dynamic range is kept; else it is tone-mapped.
+    encoder: one of hardware has settings of its own, see `encoders`.
     """
 
     crf: int
     preset: str
     keeps_hdr: bool = True
+    encoder: Encoder | str = Encoder.X264
 
 
 DELIVERY: Final = Quality(17, "veryfast")
@@ -96,7 +99,8 @@ class VideoWriter:
 
     frame_times: frame times of a copy that differ from the source's.
 
-    Raises `StorageError` where the disk is full or cannot be written to.
+    Raises `InputError` that names `encoder` where it cannot be used, `StorageError` where the disk is full or cannot be
+    written to.
     """
 
     def __init__(
@@ -127,6 +131,9 @@ class VideoWriter:
         if self._picture.is_hdr:
             parameters = ":".join(filter(None, [_X265, self._picture.light.x265]))
             self._options = {"crf": str(quality.crf), "preset": _X265_PRESET, "x265-params": parameters}
+        self._hardware = encoders.hardware(quality.encoder, self._picture.pixel_format)
+        if self._hardware is not None:
+            self._options = dict(self._hardware.options)
         self._file: OutputContainer | None = None
         self._video_stream: VideoStream
         self._audio_stream: AudioStream | None = None
@@ -198,9 +205,14 @@ class VideoWriter:
         )
         self._file.metadata.update(self._finish.tags)
         rate = frame_times.rate.limit_denominator(1001 * 1000)
-        video = self._file.add_stream(hdr.HEVC if picture.is_hdr else "libx264", rate=rate, options=self._options)
+        name, device, pixel_format = hdr.HEVC if picture.is_hdr else "libx264", None, picture.pixel_format
+        if self._hardware is not None:
+            name, device = self._hardware.name, self._hardware.accelerator()
+            pixel_format = self._hardware.surface or pixel_format
+        video = self._file.add_stream(name, rate=rate, options=self._options, hwaccel=device)
+        assert isinstance(video, VideoStream)
         video.width, video.height = picture.size
-        video.pix_fmt = picture.pixel_format
+        video.pix_fmt = pixel_format
         video.time_base = frame_times.time_base
         context = video.codec_context
         context.time_base = frame_times.time_base
