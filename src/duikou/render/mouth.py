@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,10 @@ class Plane:
         inverse = np.linalg.inv(self.linear)
         dx, dy = x - self.offset[0], y - self.offset[1]
         return inverse[0, 0] * dx + inverse[0, 1] * dy, inverse[1, 0] * dx + inverse[1, 1] * dy
+
+    def seen_from(self, corner: Float64Array) -> Plane:
+        """The same plane in a part of the picture that begins at `corner` (2,)."""
+        return replace(self, offset=self.offset - corner)
 
     def onto(self, other: Plane) -> Float64Array:
         """The affine map (2, 3) from pixels of this picture to those of another with the same head."""

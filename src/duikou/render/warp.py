@@ -86,6 +86,16 @@ class Region:
         x1, y1 = np.clip(np.ceil(high), (x0 + 1, y0 + 1), (within.x1, within.y1)).astype(int)
         return cls(int(x0), int(y0), int(x1), int(y1))
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
+        return self.x0, self.y0, self.x1, self.y1
+
+    def around(self, other: Region) -> Region:
+        """The smallest rectangle that holds both."""
+        low = min(self.x0, other.x0), min(self.y0, other.y0)
+        return Region(*low, max(self.x1, other.x1), max(self.y1, other.y1))
+
     def inside(self, other: Region) -> tuple[slice, slice]:
         """Slices of this region in an array that covers `other`."""
         return slice(self.y0 - other.y0, self.y1 - other.y0), slice(self.x0 - other.x0, self.x1 - other.x0)
