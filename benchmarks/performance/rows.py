@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 
@@ -31,6 +31,21 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """When and on what a row was measured.
+
+    commit: of the code, as `revision.measured` tells it. machine: its cores and its software. load: of the machine
+    before, the average of one minute.
+    """
+
+    date: str
+    commit: str
+    machine: str
+    runs: int
+    load: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One quantity on one clip.
 
@@ -38,7 +53,7 @@ class Row:
     floor: the values of the floor in the same rounds and unit; empty where there is none.
     cpu, cpu_floor: processor time of all threads and finished child processes, in the same unit.
     stages: medians of the parts of a job, in the order in which they ran. series: (seconds, value) over one run.
-    length_s: of the clip, where rows of several lengths are compared.
+    length_s: of the clip, where rows of several lengths are compared. taken: `None` until the row is kept.
     """
 
     part: str
@@ -53,6 +68,16 @@ class Row:
     stages: Mapping[str, float] = field(default_factory=dict)
     series: tuple[tuple[float, float], ...] = ()
     length_s: float = 0.0
+    taken: Taken | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes two rows the same quantity."""
+        return self.part, self.clip, self.what
+
+    def kept(self, taken: Taken) -> Row:
+        """The row with when and on what it was measured."""
+        return replace(self, taken=taken)
 
     @property
     def median(self) -> float:
@@ -112,7 +137,9 @@ class Row:
         series: dict[str, Any] = {name: tuple(told[name]) for name in ("values", "floor", "cpu", "cpu_floor")}
         bounds = tuple(Bound(**bound) for bound in told["bounds"])
         plain = {name: told[name] for name in ("part", "clip", "what", "unit", "stages", "length_s")}
-        return cls(**plain, **series, bounds=bounds, series=tuple((x, y) for x, y in told["series"]))
+        taken = Taken(**told["taken"]) if told["taken"] else None
+        points = tuple((x, y) for x, y in told["series"])
+        return cls(**plain, **series, bounds=bounds, series=points, taken=taken)
 
 
 def _ratio(values: Sequence[float], floor: Sequence[float]) -> float | None:

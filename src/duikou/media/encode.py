@@ -296,7 +296,7 @@ class VideoWriter:
         context = CodecContext.create(_H264, "w")
         assert isinstance(context, VideoCodecContext)
         context.framerate = self._rate
-        context.options = self._options | options
+        context.options = {**self._options, **options}
         self._configure(context)
         return context
 
