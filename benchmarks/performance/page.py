@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from benchmarks.performance import plots
+from benchmarks.performance import plots, revision
 from benchmarks.performance.parts import PEAK_MIB, SANDBOXED, WHOLE
 from benchmarks.performance.rows import Row
 from benchmarks.performance.sandboxed import FINDING
@@ -14,8 +14,13 @@ from benchmarks.scale.paces import Pace
 from benchmarks.tables import Table, markdown, markers, write_between
 
 PAGE, IMAGES = Path("docs/performance.md"), Path("docs/images")
+TRIED_FILE: Final = Path(__file__).with_name("tried.md")
+"""What was tried, written by hand; the page repeats it."""
 COMMAND = "make bench"
 MACHINE, BOUNDS, FIGURES = (markers(name, COMMAND) for name in ("machine", "bounds", "figures"))
+TRIED = markers("tried", f"{COMMAND}` from `benchmarks/performance/{TRIED_FILE.name}")
+QUIET = 0.5
+"""Load of a machine that does nothing else, at most."""
 NOTE = (
     "Median of the rounds. Spread: the largest less the smallest, as a share of the median. CPU: processor time of all "
     "threads and processes. To floor: median of the ratios to the floor of the same round, by wall clock and by CPU."
@@ -24,12 +29,32 @@ NOTE = (
 
 def bounds_table(rows: Sequence[Row]) -> Table:
     """Every bound, with the figure and the verdict."""
-    columns = ["job", "unit", "median", "spread", "CPU", "floor", "to floor", "by CPU", "bound", "verdict"]
-    made = []
+    columns = ["job", "unit", "median", "spread", "CPU", "floor", "to floor", "by CPU", "bound", "verdict", "commit"]
+    current, made = current_commits(rows), []
     for row in rows:
         for bound, verdict in zip(row.bounds, row.verdicts, strict=True):
-            made.append([_name(row), row.unit, *_figures(row), bound.text, verdict])
+            made.append([_name(row), row.unit, *_figures(row), bound.text, verdict, _commit(row, current)])
     return Table("Bounds", columns, made, NOTE)
+
+
+def current_commits(rows: Sequence[Row]) -> set[str]:
+    """The commits that measured what is here now."""
+    return {commit for commit in {row.taken.commit for row in rows if row.taken} if revision.is_current(commit)}
+
+
+def machine_table(rows: Sequence[Row]) -> Table:
+    """When and on what each part was measured."""
+    current, made = current_commits(rows), dict[tuple[str, ...], None]()
+    for row in rows:
+        if row.taken is not None:
+            load = f"{row.taken.load:.2f}" + ("" if row.taken.load <= QUIET else ", not quiet")
+            line = (row.part, row.taken.machine, row.taken.date, _commit(row, current), str(row.taken.runs), load)
+            made[line] = None
+    note = (
+        "An old commit: the program has changed since, so that the figures are no longer its own. With `+`: it had "
+        "changes that no commit holds. Load: of the machine before the part, the average of one minute."
+    )
+    return Table("Measured", ["part", "machine", "date", "commit", "rounds", "load"], list(map(list, made)), note)
 
 
 def figure_tables(rows: Sequence[Row]) -> list[Table]:
@@ -57,7 +82,7 @@ def stage_tables(rows: Sequence[Row]) -> Iterator[Table]:
             yield Table(f"Stages of the {what}, s per s", ["stage", *found], lines)
 
 
-def write(rows: Sequence[Row], about: Mapping[str, Any], page: Path = PAGE, images: Path = IMAGES) -> list[Path]:
+def write(rows: Sequence[Row], page: Path = PAGE, images: Path = IMAGES) -> list[Path]:
     """Write the tables and the plots; returns the paths of all that was written."""
     written = [page]
     images.mkdir(parents=True, exist_ok=True)
@@ -66,9 +91,10 @@ def write(rows: Sequence[Row], about: Mapping[str, Any], page: Path = PAGE, imag
         path.write_text(plot)
         written.append(path)
     shown = "\n".join(f"![{path.stem}]({_relative(path, page)})" for path in written[1:])
-    write_between(page, MACHINE, machine(about))
+    write_between(page, MACHINE, markdown(machine_table(rows)))
     write_between(page, BOUNDS, markdown(bounds_table(rows)))
     write_between(page, FIGURES, "\n\n".join([shown, *map(markdown, figure_tables(rows))]))
+    write_between(page, TRIED, TRIED_FILE.read_text().strip())
     return written
 
 
@@ -82,12 +108,13 @@ def draw(rows: Sequence[Row]) -> dict[str, str]:
         made["stages"] = plots.stacked(
             "Stages of the whole job; black line: decode and encode alone", "s per s of video", stages, floors
         )
-    paces: dict[str, list[tuple[float, float]]] = {}
+    grown: dict[str, dict[float, float]] = {}
     for row in rows:
-        if row.part == "growth" and row.length_s and row.unit == "s per s":
-            paces.setdefault(row.clip.partition(",")[0], []).append((row.length_s / 60, row.median))
-    if paces:
-        made["growth"] = plots.lines("Time for a second of video as it grows", "minutes of video", "s per s", paces)
+        if row.length_s:
+            grown.setdefault(row.clip.partition(",")[0], {}).setdefault(row.length_s / 60, row.median)
+    if grown:
+        lines = {clip: sorted(points.items()) for clip, points in grown.items()}
+        made["growth"] = plots.lines("Time for a second of video as it grows", "minutes of video", "s per s", lines)
     memory = {row.clip: [(x / row.series[-1][0], y) for x, y in row.series] for row in rows if len(row.series) > 1}
     if memory:
         made["memory"] = plots.lines(
@@ -97,15 +124,6 @@ def draw(rows: Sequence[Row]) -> dict[str, str]:
     if hours:
         made["workers"] = plots.stacked("Tasks an hour, 4 s of 720p", "tasks an hour", hours, {})
     return made
-
-
-def machine(about: Mapping[str, Any]) -> str:
-    """When and where it was measured."""
-    return (
-        f"{about['date']}, {about['cores']} cores ({about['processor']}), Python {about['python']}, duikou "
-        f"{about['duikou']}. Load of the machine before and after, averages of one minute: {about['load'][0]:.2f} and "
-        f"{about['load'][1]:.2f}; {about['runs']} rounds."
-    )
 
 
 def paces(rows: Sequence[Row]) -> dict[str, Pace]:
@@ -133,6 +151,13 @@ def readme_line(found: Mapping[str, Pace], rows: Sequence[Row]) -> str:
 
 def _name(row: Row) -> str:
     return f"{row.clip}: {row.what}" if row.clip else row.what
+
+
+def _commit(row: Row, current: set[str]) -> str:
+    """The commit that a row was measured of, and whether that is still the program."""
+    if row.taken is None or not row.taken.commit:
+        return "unknown"
+    return row.taken.commit + ("" if row.taken.commit in current else ", old")
 
 
 def _figures(row: Row) -> list[str]:

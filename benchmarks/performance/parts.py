@@ -20,8 +20,9 @@ FLOOR, WHOLE, KNOWN, SANDBOXED = "decode and encode", "whole job", "known sessio
 MINUTE_S = 60
 INSERT_MS = 5_000
 SHORT_MS = 3_000
-LENGTHS_S, LONG_S = (5, 20, 60, 600), 3_600
-REAL_LENGTHS_S, REAL_LONG_S = (60, 240), 600
+LENGTHS_S, LONG_S = (5, 20, MINUTE_S, 600), (MINUTE_S, 3_600)
+REAL_LENGTHS_S, REAL_LONG_S = (MINUTE_S, 240), (MINUTE_S, 600)
+QUICK_S, QUICK_LENGTHS_S = 12, (5, 12, 24)
 LONG_RUNS_S = 120  # of video in all runs of one length, where one run is shorter
 SERVED_S, QUERIED_S, WORKER_S = 5, 20, 4  # lengths of clips for the server
 
@@ -40,12 +41,21 @@ TWO_WORKERS = Bound(1.8, at_least=True)
 
 @dataclass(frozen=True)
 class Plan:
-    """How to measure. folder: for generated clips, which are kept. seconds: of clips. long: whether 60 min, too."""
+    """How to measure. folder: for generated clips, which are kept. seconds: of clips. quick: on short ones alone."""
 
     folder: Path
     runs: int
     seconds: int
-    long: bool = False
+    quick: bool = False
+
+    @property
+    def minute_s(self) -> int:
+        """Length of what stands for a minute."""
+        return QUICK_S if self.quick else MINUTE_S
+
+    def lengths_s(self, usual: tuple[int, ...]) -> tuple[int, ...]:
+        """Lengths of clips that are compared."""
+        return QUICK_LENGTHS_S if self.quick else usual
 
 
 @dataclass(frozen=True)
@@ -93,10 +103,19 @@ def real(plan: Plan, progress: Progress) -> Iterator[Row]:
 
 def minute(plan: Plan, progress: Progress) -> Iterator[Row]:
     """A minute of 1080p: finding its faces, and 5 s of speech."""
-    clip = clips.made(plan.folder, "1080p", MINUTE_S)
+    yield from _inserted("minute", clips.made(plan.folder, "1080p", plan.minute_s), plan.runs, progress)
+
+
+def minute_real(plan: Plan, progress: Progress) -> Iterator[Row]:
+    """The same of a real clip that is repeated for a minute, where it is present."""
+    for clip in _repeated(plan, (plan.minute_s,)).values():
+        yield from _inserted("minute_real", clip, plan.runs, progress)
+
+
+def _inserted(part: str, clip: Clip, runs: int, progress: Progress) -> Iterator[Row]:
     names = ("decode", FLOOR, "identify", WHOLE, KNOWN)
-    done = _measured(clip, names, plan.runs, progress, INSERT_MS)
-    rows = Rows("minute", clip.name, "s", 1.0)
+    done = _measured(clip, names, runs, progress, INSERT_MS)
+    rows = Rows(part, clip.name, "s", 1.0)
     yield rows.row("decode", done["decode"], done[FLOOR])
     yield rows.row(FLOOR, done[FLOOR])
     yield rows.row("identify (floor: decode)", done["identify"], done["decode"], IDENTIFIED)
@@ -106,14 +125,28 @@ def minute(plan: Plan, progress: Progress) -> Iterator[Row]:
 
 def growth(plan: Plan, progress: Progress) -> Iterator[Row]:
     """The command on clips of growing length, all of which is spoken: time per second, memory of all processes."""
-    lengths = (*LENGTHS_S, *([LONG_S] if plan.long else []))
-    series = {length: clips.made(plan.folder, "1080p", length) for length in lengths}
-    yield from _grown(series, plan.runs, progress)
-    for clip in clips.real():
-        if clip.name == clips.REPEATED:
-            lengths = (*REAL_LENGTHS_S, *([REAL_LONG_S] if plan.long else []))
-            repeated = {length: clips.repeated(plan.folder, clip, length) for length in lengths}
-            yield from _grown(repeated, plan.runs, progress)
+    yield from _grown("growth", _long(plan, plan.lengths_s(LENGTHS_S)), plan, progress)
+
+
+def growth_real(plan: Plan, progress: Progress) -> Iterator[Row]:
+    """The same of a real clip that is repeated, where it is present: its mouth opens and closes."""
+    yield from _grown("growth_real", _repeated(plan, plan.lengths_s(REAL_LENGTHS_S)), plan, progress)
+
+
+def hour(plan: Plan, progress: Progress) -> Iterator[Row]:
+    """The same up to an hour, and up to ten minutes of the real clip."""
+    first, second = (scaled(progress, *share) for share in split([5, 1]))
+    yield from _grown("hour", _long(plan, plan.lengths_s(LONG_S)), plan, first)
+    yield from _grown("hour", _repeated(plan, plan.lengths_s(REAL_LONG_S)), plan, second)
+
+
+def _long(plan: Plan, lengths: Sequence[int]) -> dict[int, Clip]:
+    return {length: clips.made(plan.folder, "1080p", length) for length in lengths}
+
+
+def _repeated(plan: Plan, lengths: Sequence[int]) -> dict[int, Clip]:
+    found = [clip for clip in clips.real() if clip.name == clips.REPEATED]
+    return {length: clips.repeated(plan.folder, clip, length) for clip in found for length in lengths}
 
 
 def start(plan: Plan, progress: Progress) -> Iterator[Row]:
@@ -175,8 +208,11 @@ def workers(plan: Plan, progress: Progress) -> Iterator[Row]:
 
 
 PARTS: dict[str, Callable[[Plan, Progress], Iterator[Row]]] = {
-    one.__name__: one for one in (made, real, minute, growth, start, warm, queries, workers)
+    one.__name__: one
+    for one in (made, real, minute, minute_real, growth, growth_real, hour, start, warm, queries, workers)
 }
+USUAL = [name for name in PARTS if name != hour.__name__]
+"""Parts that are measured unless some are asked for."""
 
 
 def _measured(
@@ -196,31 +232,33 @@ def _jobs(part: str, clip: Clip, names: Sequence[str], runs: int, progress: Prog
         yield rows.row(name, done[name], done[FLOOR], (bound,) if bound else ())
 
 
-def _grown(series: Mapping[int, Clip], runs: int, progress: Progress) -> Iterator[Row]:
+def _grown(part: str, series: Mapping[int, Clip], plan: Plan, progress: Progress) -> Iterator[Row]:
     """The command on each clip, by its seconds, and how the longest compares with shorter ones."""
+    if not series:
+        return
     paces: dict[int, Row] = {}
     peaks: dict[int, Row] = {}
     for (length, clip), share in zip(series.items(), split(list(series)), strict=True):
         progress(f"duikou sync, {clip.name}", share[0])
-        done = [_synced(clip) for _ in range(max(1, min(runs, LONG_RUNS_S // length)))]
+        done = [_synced(clip) for _ in range(max(1, min(plan.runs, LONG_RUNS_S // length)))]
         times, cpu = (tuple(getattr(ran, name) / length for ran in done) for name in ("seconds", "cpu_s"))
-        yield (pace := Row("growth", clip.name, "duikou sync", "s per s", times, cpu=cpu, length_s=length))
+        yield (pace := Row(part, clip.name, "duikou sync", "s per s", times, cpu=cpu, length_s=length))
         paces[length] = pace
         if processes.memory_is_measurable():
             values = tuple(ran.peak_mib for ran in done)
             highest = max(done, key=lambda ran: ran.peak_mib)
-            bounds = (PEAK_MIB,) if length >= MINUTE_S else ()
+            bounds = (PEAK_MIB,) if length >= plan.minute_s else ()
             peaks[length] = Row(
-                *("growth", clip.name, "duikou sync, memory of all processes", "MiB", values),
+                *(part, clip.name, "duikou sync, memory of all processes", "MiB", values),
                 bounds=bounds,
                 series=thinned(highest.memory),
             )
             yield peaks[length]
     longest, least = max(series), min(series)
-    name = series[longest].name
-    yield _compared(name, f"time for a second, against {least} s", paces[longest], paces[least], LINEAR)
-    if longest > MINUTE_S and MINUTE_S in peaks:
-        yield _compared(name, f"memory, against {MINUTE_S} s", peaks[longest], peaks[MINUTE_S], NOT_GROWING)
+    yield _compared(f"time for a second, against {least} s", paces[longest], paces[least], LINEAR)
+    if longest > plan.minute_s and plan.minute_s in peaks:
+        what = f"memory, against {plan.minute_s} s"
+        yield _compared(what, peaks[longest], peaks[plan.minute_s], NOT_GROWING)
 
 
 def _synced(clip: Clip) -> processes.Ran:
@@ -230,6 +268,6 @@ def _synced(clip: Clip) -> processes.Ran:
         return processes.run([*processes.DUIKOU, "sync", str(clip.video), str(clip.speech), *options], watched=True)
 
 
-def _compared(clip: str, what: str, row: Row, other: Row, bound: Bound) -> Row:
+def _compared(what: str, row: Row, other: Row, bound: Bound) -> Row:
     cpu = (row.cpu_median / other.cpu_median,) if row.cpu_median and other.cpu_median else ()
-    return Row("growth", clip, what, "times", (row.median / other.median,), cpu=cpu, bounds=(bound,))
+    return Row(row.part, row.clip, what, "times", (row.median / other.median,), cpu=cpu, bounds=(bound,))

@@ -120,12 +120,21 @@ def test_the_command_is_measured_on_clips_of_growing_length(folder: Path, monkey
     monkeypatch.setattr(processes, "run", run)
     monkeypatch.setattr(clips, "made", lambda _, size, length: clips.Clip(f"{length}", size, Path(f"{length}"), Path()))
     monkeypatch.setattr(clips, "real", list)
-    rows = list(parts.growth(parts.Plan(folder, 2, 10, long=True), silent))
-    assert asked == ["5", "5", "20", "20", "60", "60", "600", "3600"]
-    assert [row.median for row in rows if row.what == "duikou sync"] == [1.2, 0.3, 0.1, 0.01, 6 / 3600]
+    rows = list(parts.growth(parts.Plan(folder, 2, 10), silent))
+    assert asked == ["5", "5", "20", "20", "60", "60", "600"]
+    assert [row.median for row in rows if row.what == "duikou sync"] == [1.2, 0.3, 0.1, 0.01]
     memory = [row for row in rows if row.unit == "MiB"]
-    assert [row.verdicts for row in memory] == [[], [], ["met"], ["met"], ["met"]]
-    assert rows[-1].what == "memory, against 60 s" and rows[-1].verdicts == ["met"]
+    assert [row.verdicts for row in memory] == [[], [], ["met"], ["met"]]
+    assert [row.what for row in rows[-2:]] == ["time for a second, against 5 s", "memory, against 60 s"]
+    assert rows[-1].verdicts == ["met"]
+    asked.clear()
+    rows = list(parts.hour(parts.Plan(folder, 2, 10), silent))
+    assert asked == ["60", "60", "3600"] and {row.part for row in rows} == {"hour"}
+    assert rows[-2].what == "time for a second, against 60 s"
+    asked.clear()
+    assert not list(parts.growth_real(parts.Plan(folder, 2, 10), silent)) and not asked  # there are no real clips
+    list(parts.growth(parts.Plan(folder, 1, 10, quick=True), silent))
+    assert asked == ["5", "12", "24"]
 
 
 def test_a_server_is_measured(folder: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,20 @@ from typing import Any
 import pytest
 
 from benchmarks.performance import __main__ as bench
-from benchmarks.performance import page, parts, plots
+from benchmarks.performance import encoders, page, parts, plots, revision
 from benchmarks.performance.orders import Order, choice
-from benchmarks.performance.rows import Bound, Row, medians, percentile, thinned
+from benchmarks.performance.rows import Bound, Row, Taken, medians, percentile, thinned
 from benchmarks.scale import paces
 from benchmarks.scale import page as scale_page
 from benchmarks.scale.paces import Pace
 from benchmarks.tables import markers, write_between
 from demo import speech
+from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
 ROOT = Path(__file__).parents[2]
 TWICE = Bound(2.0, times_floor=True)
-ABOUT = {
-    "date": "1 May 2026",
-    "cores": 2,
-    "processor": "X",
-    "python": "3.12",
-    "duikou": "1",
-    "load": [0.1, 0.2],
-    "runs": 5,
-}
+TAKEN = Taken("1 May 2026", "abc", "2 cores (X)", 5, 0.1)
 
 
 def row(values: tuple[float, ...], floor: tuple[float, ...] = (), **more: Any) -> Row:
@@ -64,7 +58,7 @@ def test_the_bounds_are_those_that_were_set() -> None:
     assert [parts.WHOLE_JOB[size].text for size in ("1080p", "720p")] == ["<= 2 x floor", "<= 2.5 x floor"]
     assert parts.KNOWN_SESSION["1080p"].limit == 1.6
     assert parts.PEAK_MIB.limit * 2**20 == 600_000_000
-    assert list(bench.SHARES) == list(parts.PARTS)
+    assert set(bench.MINUTES) == set(parts.PARTS)
 
 
 def test_a_stage_that_a_round_lacks_took_no_time_in_it() -> None:
@@ -87,14 +81,98 @@ def test_a_long_series_keeps_its_peak() -> None:
     assert thinned(series[:5], 10) == tuple(series[:5])
 
 
-def test_rows_survive_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = [row((1.0, 2.0), (1.0, 1.0), cpu=(1.0, 1.0), bounds=(TWICE,), stages={"a": 1.0}, series=((0.0, 5.0),))]
-    monkeypatch.setattr(bench, "OUTPUT", tmp_path / "out/bench.json")
-    assert bench.stored() == ([], {})
-    bench.store(kept, ABOUT)
-    assert bench.stored() == (kept, ABOUT)
-    told = json.loads((tmp_path / "out/bench.json").read_text())["rows"][0]
+def test_rows_survive_the_file(tmp_path: Path) -> None:
+    one = row((1.0, 2.0), (1.0, 1.0), cpu=(1.0, 1.0), bounds=(TWICE,), stages={"a": 1.0}, series=((0.0, 5.0),))
+    kept = [one.kept(TAKEN), row((3.0,), what="another")]
+    file = tmp_path / "out/bench.json"
+    assert bench.stored(file) == []
+    bench.store(kept, file)
+    assert bench.stored(file) == kept
+    told = json.loads(file.read_text())["rows"][0]
     assert (told["median"], told["to_floor"], told["verdicts"]) == (1.5, 1.5, ["met"])
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_part_replaces_its_own_rows_and_leaves_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, plan = tmp_path / "bench.json", parts.Plan(tmp_path, 2, 10)
+    old = [row((1.0,), what=what) for what in ("job", "no longer measured")]
+    other = Row("start", "", "duikou --help", "s", (0.2,))
+    bench.store([*old, other.kept(TAKEN)], file)
+
+    def made(_plan: parts.Plan, _progress: Progress) -> Iterator[Row]:
+        yield row((5.0,))
+
+    monkeypatch.setitem(parts.PARTS, "made", made)
+    assert bench.measure(["made"], plan, file, silent) == {}
+    first, second = bench.stored(file)
+    assert first.values == (5.0,) and first.taken is not None and first.taken.runs == 2
+    assert second == other.kept(TAKEN)
+
+
+def test_a_part_that_fails_keeps_what_it_has_measured_and_the_next_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(_plan: parts.Plan, _progress: Progress) -> Iterator[Row]:
+        yield row((5.0,))
+        raise RuntimeError("no face")
+
+    def start(_plan: parts.Plan, _progress: Progress) -> Iterator[Row]:
+        yield Row("start", "", "duikou --help", "s", (0.2,))
+
+    file = tmp_path / "bench.json"
+    monkeypatch.setitem(parts.PARTS, "made", made)
+    monkeypatch.setitem(parts.PARTS, "start", start)
+    bench.store([row((1.0,)).kept(TAKEN), row((1.0,), what="later").kept(TAKEN)], file)
+    failed = bench.measure(["made", "start"], parts.Plan(tmp_path, 1, 10), file, silent)
+    assert [str(error) for error in failed.values()] == ["no face"]
+    found = {one.what: one for one in bench.stored(file)}
+    assert (found["job"].median, found["later"].median, found["duikou --help"].median) == (5.0, 1.0, 0.2)
+    assert found["later"].taken == TAKEN and found["job"].taken != TAKEN
+
+
+def test_a_run_of_some_parts_or_a_quick_one_writes_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[list[Row]] = []
+
+    def part(name: str) -> Callable[[parts.Plan, Progress], Iterator[Row]]:
+        return lambda _plan, _progress: iter([Row(name, "", "x", "s", (1.0,))])
+
+    for name in list(parts.PARTS):
+        monkeypatch.setitem(parts.PARTS, name, part(name))
+    monkeypatch.setattr(bench, "OUTPUT", tmp_path / "bench.json")
+    monkeypatch.setattr(bench, "QUICK_OUTPUT", tmp_path / "quick.json")
+    monkeypatch.setattr(bench, "write_documents", written.append)
+    assert bench.main(["--rows", "start", "warm"]) == bench.main(["--quick"]) == 0
+    assert written == []
+    assert [one.part for one in bench.stored(tmp_path / "bench.json")] == ["start", "warm"]
+    assert bench.main([]) == 0
+    assert [one.part for one in written[0]] == parts.USUAL
+    assert bench.main(["--rows", "hour", "--docs"]) == 0
+    assert [one.part for one in written[1]] == list(parts.PARTS)
+
+
+def test_figures_of_another_program_are_old(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *arguments], cwd=tmp_path, check=True)
+
+    assert revision.measured(tmp_path) == "" and not revision.is_current("", tmp_path)
+    git("init", "--quiet")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a.py").write_text("1")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "one")
+    commit = revision.measured(tmp_path)
+    assert revision.is_current(commit, tmp_path)
+    (tmp_path / "README.md").write_text("words")
+    assert revision.measured(tmp_path) == commit and revision.is_current(commit, tmp_path)
+    (tmp_path / "src/a.py").write_text("2")
+    changed = revision.measured(tmp_path)
+    assert changed == f"{commit}+"
+    assert not revision.is_current(changed, tmp_path) and not revision.is_current(commit, tmp_path)
+    git("commit", "--quiet", "--all", "--message", "two")
+    assert revision.measured(tmp_path) != commit and not revision.is_current(commit, tmp_path)
+    assert not revision.is_current("0123456789", tmp_path)
 
 
 MEASURED = [
@@ -117,21 +195,38 @@ MEASURED = [
 def test_a_page_gets_tables_and_plots(tmp_path: Path) -> None:
     document = tmp_path / "docs/performance.md"
     document.parent.mkdir()
-    blocks = "\n".join("\n".join(pair) for pair in (page.MACHINE, page.BOUNDS, page.FIGURES))
+    blocks = "\n".join("\n".join(pair) for pair in MARKED)
     document.write_text(f"by hand\n{blocks}\nby hand, too\n")
-    written = page.write(MEASURED, ABOUT, document, tmp_path / "docs/images")
+    measured = [one.kept(TAKEN) for one in MEASURED]
+    written = page.write(measured, document, tmp_path / "docs/images")
     text = document.read_text()
     assert text.startswith("by hand\n") and text.endswith("by hand, too\n")
-    assert "1 May 2026, 2 cores (X)" in text
-    assert "| made 1080p, 10 s: whole job | s per s | 1 | one run | - | 0.5 | 2 | - | <= 2 x floor | met |" in text
+    assert "| made | 2 cores (X) | 1 May 2026 | abc, old | 5 | 0.10 |" in text
+    assert page.TRIED_FILE.read_text().strip() in text
+    assert (
+        "| made 1080p, 10 s: whole job | s per s | 1 | one run | - | 0.5 | 2 | - | <= 2 x floor | met | abc, old |"
+        in text
+    )
     assert [path.name for path in written[1:]] == [f"performance-{name}.svg" for name in PLOTS]
     for path in written[1:]:
         assert f"](images/{path.name})" in text
-    page.write(MEASURED, ABOUT, document, tmp_path / "docs/images")
+    page.write(measured, document, tmp_path / "docs/images")
     assert document.read_text() == text
 
 
+MARKED = (page.MACHINE, page.BOUNDS, page.FIGURES, page.TRIED)
 PLOTS = ("stages", "growth", "memory", "workers")
+
+
+def test_times_of_all_lengths_are_one_line() -> None:
+    measured = [
+        Row(part, f"made 1080p, {length} s", "duikou sync", "s per s", (pace,), length_s=length)
+        for part, length, pace in (("hour", 60, 9.0), ("growth", 60, 1.0), ("growth", 5, 2.0), ("hour", 3600, 1.0))
+    ]
+    drawn = ET.fromstring(page.draw(measured[1:] + measured[:1])["growth"])
+    (line,) = drawn.iter("{http://www.w3.org/2000/svg}polyline")
+    across = [float(point.split(",")[0]) for point in line.get("points", "").split()]
+    assert len(across) == 3 and across == sorted(across)
 
 
 def test_plots_show_what_they_are_given() -> None:
@@ -194,7 +289,19 @@ def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
 
 def test_the_documentation_has_markers() -> None:
     text = (ROOT / page.PAGE).read_text()
-    assert [text.count(marker) for pair in (page.MACHINE, page.BOUNDS, page.FIGURES) for marker in pair] == [1] * 6
+    pairs = (*MARKED, encoders.MARKED)
+    assert [text.count(marker) for pair in pairs for marker in pair] == [1] * 2 * len(pairs)
+
+
+def test_the_documentation_repeats_what_was_tried_and_names_every_part() -> None:
+    text = (ROOT / page.PAGE).read_text()
+    assert page.TRIED_FILE.read_text().strip() in text, "run `make bench`, or --docs --no-measuring"
+    assert [f"| `{name}` | {minutes} |" in text for name, minutes in bench.MINUTES.items()] == [True] * len(parts.PARTS)
+
+
+def test_a_load_of_the_machine_is_told() -> None:
+    busy = [row((1.0,)).kept(replace(TAKEN, load=7.0, commit=""))]
+    assert page.machine_table(busy).rows == [["made", "2 cores (X)", "1 May 2026", "unknown", "5", "7.00, not quiet"]]
 
 
 def test_the_face_that_shows_longest_speaks_while_it_shows(tmp_path: Path) -> None:
