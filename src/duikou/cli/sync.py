@@ -165,6 +165,7 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Make faces of VIDEO speak, and write a new video."""
+    from duikou.faces.devices import allow_gpu
     from duikou.provenance.producer import configured, user_folder
 
     source = video_of(video, server, "VIDEO")
@@ -184,6 +185,7 @@ def sync(
     choices = _choices(spoken, say, plan)
     with _own_names(say, plan):
         settings = read_settings()
+        allow_gpu(allowed=server is None and settings.face_device == "auto")
         written = duikou.Output(
             output or default_output(source),
             watermark,
