@@ -1,9 +1,10 @@
 """The encoder's settings compared: bytes, processor time, likeness of the picture, memory.
 
-    python -m benchmarks.performance.encoders [--seconds N] [--docs]
+    python -m benchmarks.performance.encoders [--seconds N] [--only SETTING ...] [--again] [--docs]
 
-Each clip is decoded once and encoded with every setting, in a process of its own for each setting. Likeness is SSIM and
-XPSNR of the encoded and decoded pictures, by FFmpeg's filters. Takes about a quarter of an hour.
+Each clip is encoded with every setting, in a process of its own. Likeness is SSIM and XPSNR of the encoded and decoded
+pictures, by FFmpeg's filters. Takes about a quarter of an hour. What was measured is kept in `out/encoders.json` and
+not measured again, so that a run that is stopped can go on; `--again` begins anew.
 """
 
 from __future__ import annotations
@@ -173,7 +174,9 @@ def table(found: Sequence[Encoded]) -> Table:
     chosen = {one.clip: one for one in found if one.name == CHOSEN}
     rows = []
     for name in dict.fromkeys(one.name for one in found):
-        pairs = [(one, chosen[one.clip]) for one in found if one.name == name]
+        pairs = [(one, chosen[one.clip]) for one in found if one.name == name and one.clip in chosen]
+        if len(pairs) < len(chosen):
+            continue  # not measured on every clip yet
         size, cpu = (
             statistics.median(getattr(one, field) / getattr(other, field) for one, other in pairs)
             for field in ("frame_bytes", "cpu_ms")
@@ -194,26 +197,38 @@ def table(found: Sequence[Encoded]) -> Table:
     return Table("Settings of x264", columns, rows, note)
 
 
+def stored() -> list[Encoded]:
+    """What earlier runs have measured."""
+    return [Encoded(**one) for one in json.loads(OUTPUT.read_text())] if OUTPUT.exists() else []
+
+
+def store(found: Sequence[Encoded]) -> None:
+    """Keep what was measured."""
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    OUTPUT.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Settings of the encoder compared.")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each clip")
     parser.add_argument("--docs", action="store_true", help=f"write the table into {PAGE}")
-    parser.add_argument("--only", action="append", help="names of settings; by default all")
+    parser.add_argument("--only", nargs="+", choices=list(settings()), help="the settings to try; by default all")
+    parser.add_argument("--again", action="store_true", help="measure again what is kept")
     options = parser.parse_args(arguments)
     chosen = settings()
     if options.only:
         chosen = {name: chosen[name] for name in (CHOSEN, *options.only)}
     present = [clip for clip in clips.real() if clip.name in REAL]
     present.append(clips.made(CLIPS, "1080p", 10))
-    found: list[Encoded] = []
+    found = [] if options.again else stored()
+    known = {(one.name, one.clip) for one in found}
+    tries = [(name, clip) for name in chosen for clip in present if (name, clip.name) not in known]
     with show_progress("encoders") as progress:
-        for number, clip in enumerate(present):
-            for place, (name, one) in enumerate(chosen.items()):
-                progress(f"{clip.name}, {name}", (number + place / len(chosen)) / len(present))
-                found.append(in_a_process(measure, name, one, clip.name, clip.video, options.seconds))
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+        for number, (name, clip) in enumerate(tries):
+            progress(f"{clip.name}, {name}", number / len(tries))
+            found.append(in_a_process(measure, name, chosen[name], clip.name, clip.video, options.seconds))
+            store(found)
     made = table(found)
     tables.show([made], Console(width=120))
     if options.docs:
