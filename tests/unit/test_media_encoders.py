@@ -8,13 +8,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 import av
+import numpy as np
 import pytest
 from media_maker import make_sound, make_video, tone
+from spliced import make_source, splice
 
 import duikou
 from duikou.cli import doctor, main
 from duikou.errors import InputError
-from duikou.media import decode, encoders
+from duikou.media import copied, decode, encoders
+from duikou.media.copied import CopiedTrack
 from duikou.media.encode import DELIVERY, VideoWriter
 from duikou.media.encoders import Codec, Encoder
 from duikou.media.video import Video, probe_video
@@ -92,6 +95,17 @@ def test_a_file_of_hardware_has_the_sources_frames_and_times(tmp_path: Path, nve
     times = {encoder: [frame.pts for frame in decode.frames(path)] for encoder, path in written.items()}
     assert times["nvenc"] == times["x264"]
     assert b"rc=cqp" in written["nvenc"].read_bytes() and b"rc=crf" in written["x264"].read_bytes()
+
+
+def test_with_hardware_nothing_is_copied_and_the_file_says_why(tmp_path: Path, nvenc: Codec) -> None:
+    assert encoders.require("nvenc") is nvenc
+    source = make_source(tmp_path / "source.mp4")
+    assert splice(source, tmp_path / "x264.mp4", (5, 8)).kept
+    made = splice(source, tmp_path / "nvenc.mp4", (5, 8), quality=replace(DELIVERY, encoder="nvenc"))
+    assert made.kept == []
+    told = copied.read(made.output)
+    assert told is not None and told.picture == CopiedTrack(reason="hardware makes all pictures")
+    np.testing.assert_array_equal(Video.open(made.output).frame_times.pts, source.frame_times.pts)
 
 
 def test_a_writer_whose_encoder_is_absent_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

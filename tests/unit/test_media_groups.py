@@ -1,5 +1,7 @@
 """What is copied and what is encoded, for groups of pictures of any kind."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,9 @@ def changed(total: int, *numbers: int) -> np.ndarray:
         ((70, 130), [(0, 70, True), (70, 100, False), (100, 130, True), (130, 150, False), (150, 200, True)]),
     ],
 )
-def test_a_group_is_copied_up_to_the_first_change(numbers: tuple[int, ...], expected: list[tuple[int, int, bool]]) -> None:
+def test_a_group_is_copied_up_to_the_first_change(
+    numbers: tuple[int, ...], expected: list[tuple[int, int, bool]]
+) -> None:
     assert in_order(200, 50).stretches(changed(200, *numbers)) == tuple(Stretch(*one) for one in expected)
 
 
@@ -89,7 +93,7 @@ def test_rules_that_hold_for_any_video(seed: int) -> None:
     found = made.stretches(new)
     assert [one.start for one in found] == [0, *(one.stop for one in found[:-1])]
     assert found[-1].stop == total
-    assert all(one.copied != other.copied for one, other in zip(found, found[1:], strict=False))
+    assert all(one.copied != other.copied for one, other in pairwise(found))
     idr = set(starts.tolist())
     for number, one in enumerate(found):
         if not one.copied:

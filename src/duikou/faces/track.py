@@ -51,6 +51,18 @@ class FaceTrack:
             colours=None if self.colours is None else self.colours[keep],
         )
 
+    def followed_by(self, later: FaceTrack) -> FaceTrack:
+        """This track and later rows of the same face. Colours are kept where both have them, or where one is empty."""
+        if not len(self) or not len(later):
+            return self if len(self) else later
+        columns = {
+            name: np.concatenate([getattr(self, name), getattr(later, name)])
+            for name in ("frames", "times_ms", "landmarks", "presence", "shots")
+        }
+        both = self.colours is not None and later.colours is not None
+        colours = np.concatenate([self.colours, later.colours]) if both else None
+        return FaceTrack(**columns, colours=colours)
+
     def save(self, path: Path) -> None:
         """Write the track to an `.npz` file."""
         np.savez_compressed(

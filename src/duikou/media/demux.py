@@ -79,11 +79,6 @@ class FrameTimes:
         """Milliseconds on the file's timeline."""
         return pts_to_ms(pts, self.time_base)
 
-    def starting_at(self, start_s: Fraction) -> FrameTimes:
-        """The same frames on a timeline on which the first one shows at `start_s`."""
-        shift = round(start_s / self.time_base) - int(self.pts[0])
-        return replace(self, pts=self.pts + shift, keyframes=self.keyframes + shift, origin=self.origin - shift)
-
     @property
     def end(self) -> int:
         """The pts at which the last frame ends."""

@@ -32,7 +32,7 @@ from duikou.media.copied import Copied, CopiedTrack
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.encoders import Encoder
-from duikou.media.groups import Stretch, Unfit
+from duikou.media.groups import Stretch, UnfitError
 from duikou.media.repaint import Repainter
 from duikou.media.sound import Reader, Sound
 from duikou.media.splice import Plan, Splice
@@ -62,23 +62,20 @@ where x264 takes 28 ms and gives 50.8 dB. `veryfast` takes 145 ms for 52.5 dB.""
 
 @dataclass(frozen=True)
 class Quality:
-    """Settings of the encoder. crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
+    """Settings of the encoder.
 
-    keeps_hdr: whether high dynamic range is kept; else it is tone-mapped.
+    crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
     encoder: one of hardware has settings of its own, see `encoders`.
     """
 
     crf: int
     preset: str
-    keeps_hdr: bool = True
     encoder: Encoder | str = Encoder.X264
 
 
 DELIVERY: Final = Quality(17, "veryfast")
 """Quality of results. At CRF 18 and below, copies look like the source. The preset is about as fast as decoding on two
 cores. Slower presets save bytes at the same CRF and do not raise quality."""
-NEAR_LOSSLESS: Final = Quality(8, "ultrafast", keeps_hdr=False)
-"""Quality of temporary files that engines read. Results show nothing of them but the lips of exemplars."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,22 @@ class Finish:
 PLAIN: Final = Finish()
 
 
+@dataclass(frozen=True)
+class Frames:
+    """What frames a file has, where it is no plain copy of its source.
+
+    times: when they show; `None` if they are the source's.
+    changed: (N,) which of them will be painted. Where the source allows it, packets of others are copied, see `splice`,
+        and the file says so, see `Copied`. Without it, all are encoded.
+    """
+
+    times: FrameTimes | None = None
+    changed: BoolArray | None = None
+
+
+THE_SAME: Final = Frames()
+
+
 class VideoWriter:
     """Writes an upright copy of a video: same size, colours, frame times and frame count as its source.
 
@@ -106,9 +119,6 @@ class VideoWriter:
     time 0. The file is written under a temporary name beside `output`, renamed when it is complete, and removed on any
     error. Use it as a context manager, and write frames in rising order of `pts`.
 
-    frame_times: frame times of a copy that differ from the source's.
-    changed: (N,) the frames that will be painted. Where the source allows it, packets of others are copied, see
-        `splice`, and the file says so, see `Copied`. Without it, all frames are encoded.
 
     Raises `InputError` that names `encoder` where it cannot be used, `StorageError` where the disk is full or cannot be
     written to.
@@ -120,8 +130,7 @@ class VideoWriter:
         source: Video,
         audio: Sound | None = None,
         *,
-        frame_times: FrameTimes | None = None,
-        changed: BoolArray | None = None,
+        frames: Frames = THE_SAME,
         quality: Quality = DELIVERY,
         finish: Finish = PLAIN,
     ) -> None:
@@ -129,8 +138,8 @@ class VideoWriter:
         self._part = unfinished.beside(self._output)
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._finish = finish
-        self._frame_times = frame_times or source.frame_times
-        self._picture = source.picture.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
+        self._frame_times = frames.times or source.frame_times
+        self._picture = source.picture.encoded(keeps_hdr=hdr.encodable())
         self._repainter = Repainter(source.picture, self._picture)
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
@@ -146,7 +155,7 @@ class VideoWriter:
         self._hardware = encoders.hardware(quality.encoder, self._picture.pixel_format)
         if self._hardware is not None:
             self._options = dict(self._hardware.options)
-        self._source, self._changed = source, changed
+        self._source, self._changed = source, frames.changed
         self._splice: Splice | None = None
         self._file: OutputContainer | None = None
         self._video_stream: VideoStream
@@ -182,6 +191,7 @@ class VideoWriter:
         assert self._splice is not None
         with _storage_errors(self._output):
             for packet in self._splice.copied(stretch):
+                assert packet.pts is not None
                 self._mux_video(packet)
                 self._encode_audio(self._end_s(packet.pts))
         self._last_pts = int(self._frame_times.pts[stretch.stop - 1])
@@ -230,7 +240,7 @@ class VideoWriter:
         if self._changed is not None:
             try:
                 self._splice, copied = self._spliced(self._changed)
-            except Unfit as unfit:
+            except UnfitError as unfit:
                 copied = CopiedTrack(reason=str(unfit))
                 _log.debug("%s: all frames are encoded, because %s", self._output.name, unfit)
         tags = dict(self._finish.tags) | ({} if self._changed is None else Copied(copied).tags)
@@ -279,11 +289,11 @@ class VideoWriter:
         return video
 
     def _spliced(self, changed: BoolArray) -> tuple[Splice, CopiedTrack]:
-        """The picture's track with what can be copied. Raises `Unfit` if nothing can."""
+        """The picture's track with what can be copied. Raises `UnfitError` if nothing can."""
         if self._hardware is not None:
-            raise Unfit("hardware makes all pictures")
+            raise UnfitError("hardware makes all pictures")
         if self._frame_times is not self._source.frame_times:
-            raise Unfit("the result has other frames than the source")
+            raise UnfitError("the result has other frames than the source")
         plan = Plan.of(self._source, self._picture, changed, self._encoder)
         edges = self._frame_times.edges_ms
         kept = [one for one in plan.stretches if one.copied]
@@ -296,7 +306,7 @@ class VideoWriter:
         context = CodecContext.create(_H264, "w")
         assert isinstance(context, VideoCodecContext)
         context.framerate = self._rate
-        context.options = {**self._options, **options}
+        context.options = self._options | dict(options)
         self._configure(context)
         return context
 

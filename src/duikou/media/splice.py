@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import BoolArray
 from duikou.media import demux, h264
-from duikou.media.groups import Groups, Stretch, Unfit
+from duikou.media.groups import Groups, Stretch, UnfitError
 from duikou.media.h264 import ParameterSets, Pps, Sps
 from duikou.media.picture import Orientation, Picture
 from duikou.media.video import Video
@@ -50,45 +50,45 @@ class Plan:
     def of(cls, source: Video, picture: Picture, changed: BoolArray, encoder: EncoderMaker) -> Self:
         """Decide what of a source is copied. picture: of the result. changed: (N,) the frames that are new.
 
-        Raises `Unfit` where nothing can be copied, `MediaError`.
+        Raises `UnfitError` where nothing can be copied, `MediaError`.
         """
         _check(source, picture)
         groups = Groups.read(source)
         stretches = groups.stretches(changed)
         if not any(one.copied for one in stretches):
-            raise Unfit("the changes leave no group of pictures")
+            raise UnfitError("the changes leave no group of pictures")
         sps = Sps.parse(groups.sets.sps[0])
         options = _options(sps, [Pps.parse(unit).number for unit in groups.sets.pps])
         opened = _opened(encoder, options)
         own = ParameterSets.of(opened.extradata or b"")
         made = Sps.parse(own.sps[0])
         if replace(made, number=sps.number, constraints=sps.constraints, level=sps.level) != sps:
-            raise Unfit("the encoder cannot make pictures of the same form")
+            raise UnfitError("the encoder cannot make pictures of the same form")
         return cls(groups, stretches, groups.sets + own, options)
 
 
 def _check(source: Video, picture: Picture) -> None:
-    """Check what is known of a source without reading it. picture: of the result. Raises `Unfit`."""
+    """Check what is known of a source without reading it. picture: of the result. Raises `UnfitError`."""
     stored = source.picture
     if source.info.codec != "h264":
-        raise Unfit(f"the codec is {source.info.codec}")
+        raise UnfitError(f"the codec is {source.info.codec}")
     if stored.is_hdr or stored.bits != 8:
-        raise Unfit("the result has fewer bits than the source")
+        raise UnfitError("the result has fewer bits than the source")
     if stored.orientation != Orientation():
-        raise Unfit("the picture is turned")
+        raise UnfitError("the picture is turned")
     if picture.pixel_format != "yuv420p" or not stored.alike(picture):
-        raise Unfit("the result stores pixels in another way")
+        raise UnfitError("the result stores pixels in another way")
     if source.fields is not None:
-        raise Unfit("the video is interlaced")
+        raise UnfitError("the video is interlaced")
 
 
 def _options(sps: Sps, pictures: Sequence[int]) -> Mapping[str, str]:
     """libx264's options for parts beside packets with `sps`. pictures: ids of the picture parameter sets."""
     if sps.profile not in _PROFILES or (sps.chroma, sps.bits) != (h264.CHROMA_420, (8, 8)):
-        raise Unfit(f"the profile is {sps.profile}")
+        raise UnfitError(f"the profile is {sps.profile}")
     free = next((number for number in range(1, _NUMBERS) if number not in {sps.number, *pictures}), None)
     if free is None:
-        raise Unfit("the source uses all ids of parameter sets")
+        raise UnfitError("the source uses all ids of parameter sets")
     parameters = {
         "sps-id": free,  # and of the picture parameter set
         "annexb": 0,  # lengths before NAL units, as in the source's packets

@@ -11,7 +11,7 @@ from duikou import digests
 from duikou.arrays import BoolArray
 from duikou.errors import InputError
 from duikou.media import encoders
-from duikou.media.encode import DELIVERY, Finish, VideoWriter
+from duikou.media.encode import DELIVERY, Finish, Frames, VideoWriter
 from duikou.media.encoders import Encoder
 from duikou.media.sound import Sound
 from duikou.media.timeline import Timeline
@@ -114,12 +114,5 @@ class OutputFiles:
             credentials.sign(part, sealed, title=path.name, edit=edit, certificate=certificate)
 
         finish = Finish(self._label.tags, None if certificate is None else seal)
-        return VideoWriter(
-            path,
-            self._source,
-            audio,
-            frame_times=timeline.times,
-            changed=changed,
-            quality=self._quality,
-            finish=finish,
-        )
+        frames = Frames(timeline.times, changed)
+        return VideoWriter(path, self._source, audio, frames=frames, quality=self._quality, finish=finish)
