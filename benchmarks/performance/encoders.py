@@ -4,7 +4,7 @@
 
 Each clip is encoded with every setting, in a process of its own. Likeness is SSIM and XPSNR of the encoded and decoded
 pictures, by FFmpeg's filters. Takes about a quarter of an hour. What was measured is kept in `out/encoders.json` and
-not measured again, so that a run that is stopped can go on; `--again` begins anew.
+not measured again, so that a run that is stopped can go on; `--again` measures it again.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = {name: chosen[name] for name in (CHOSEN, *options.only)}
     present = [clip for clip in clips.real() if clip.name in REAL]
     present.append(clips.made(CLIPS, "1080p", 10))
-    found = [] if options.again else stored()
+    found = [one for one in stored() if not options.again or one.name not in chosen]
     known = {(one.name, one.clip) for one in found}
     tries = [(name, clip) for name in chosen for clip in present if (name, clip.name) not in known]
     with show_progress("encoders") as progress:
