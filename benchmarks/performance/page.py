@@ -114,11 +114,13 @@ def draw(rows: Sequence[Row]) -> dict[str, str]:
             grown.setdefault(row.clip.partition(",")[0], {}).setdefault(row.length_s / 60, row.median)
     if grown:
         lines = {clip: sorted(points.items()) for clip, points in grown.items()}
-        made["growth"] = plots.lines("Time for a second of video as it grows", "minutes of video", "s per s", lines)
+        made["growth"] = plots.lines_over_decades(
+            "Time for a second of video as it grows", ("minutes of video", "s per s"), lines
+        )
     memory = {row.clip: [(x / row.series[-1][0], y) for x, y in row.series] for row in rows if len(row.series) > 1}
     if memory:
         made["memory"] = plots.lines(
-            "Memory of all processes over a job", "share of the time", "MiB", memory, limit=PEAK_MIB.limit
+            "Memory of all processes over a job", ("share of the time", "MiB"), memory, limit=PEAK_MIB.limit
         )
     hours = {row.what.partition(" (")[0]: {"tasks": row.median} for row in rows if row.part == "workers"}
     if hours:

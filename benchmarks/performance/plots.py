@@ -48,31 +48,52 @@ def stacked(title: str, unit: str, bars: Mapping[str, Mapping[str, float]], mark
     return _page(height, drawn)
 
 
-def lines(title: str, x_unit: str, y_unit: str, series: Mapping[str, Series], *, limit: float | None = None) -> str:
-    """One line for each series of (x, y), from zero. limit: a value of y to mark with a dashed line."""
-    height = TOP + 20 * len(series) + PLOT + BOTTOM
-    top, left = TOP + 20 * len(series), 70
-    x_ticks = steps(max(x for one in series.values() for x, _ in one))
+def lines(title: str, units: tuple[str, str], series: Mapping[str, Series], *, limit: float | None = None) -> str:
+    """One line for each series of (x, y), from zero. units: of x and y. limit: of y, to mark with a dashed line."""
+    return _lines(title, units, series, steps(max(x for one in series.values() for x, _ in one)), limit)
+
+
+def lines_over_decades(title: str, units: tuple[str, str], series: Mapping[str, Series]) -> str:
+    """The same with x from one power of ten to another, each at the same distance; all x are above 0."""
+    lengths = [math.log10(x) for one in series.values() for x, _ in one]
+    first, last = math.floor(min(lengths)), math.ceil(max(lengths))
+    ticks = [float(power) for power in range(first, max(last, first + 1) + 1)]
+    flat = {name: [(math.log10(x), y) for x, y in one] for name, one in series.items()}
+    return _lines(title, units, flat, ticks, None, decades=True)
+
+
+def _lines(
+    title: str,
+    units: tuple[str, str],
+    series: Mapping[str, Series],
+    x_ticks: Sequence[float],
+    limit: float | None,
+    *,
+    decades: bool = False,
+) -> str:
+    left, top = 70, TOP + 20 * len(series) + 16
+    height = top + PLOT + BOTTOM
     y_ticks = steps(max([*(y for one in series.values() for _, y in one), limit or 0.0]))
-    x_scale, y_scale = (WIDTH - left - RIGHT) / x_ticks[-1], PLOT / y_ticks[-1]
-    bottom = top + PLOT
+    x_scale, y_scale = (WIDTH - left - RIGHT) / (x_ticks[-1] - x_ticks[0]), PLOT / y_ticks[-1]
+    origin, bottom = left - x_ticks[0] * x_scale, top + PLOT
     drawn = [_text(left, 24, title, "start", bold=True)]
     for tick in x_ticks:
-        x = left + tick * x_scale
-        drawn += [_line(x, top, x, bottom), _text(x, bottom + 18, f"{tick:g}", "middle")]
+        x = origin + tick * x_scale
+        label = f"{10**tick if decades else tick:g}"
+        drawn += [_line(x, top, x, bottom), _text(x, bottom + 18, label, "middle")]
     for tick in y_ticks:
         y = bottom - tick * y_scale
         drawn += [_line(left, y, WIDTH - RIGHT, y), _text(left - 8, y + 5, f"{tick:g}", "end")]
-    drawn += [_text(WIDTH - RIGHT, height - 6, x_unit, "end"), _text(left, top - 8, y_unit)]
+    drawn += [_text(WIDTH - RIGHT, height - 6, units[0], "end"), _text(left, top - 8, units[1])]
     if limit is not None:
         y = bottom - limit * y_scale
         drawn.append(_line(left, y, WIDTH - RIGHT, y, LIMIT))
     for number, (name, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(f"{left + x * x_scale:.1f},{bottom - y * y_scale:.1f}" for x, y in points)
+        path = " ".join(f"{origin + x * x_scale:.1f},{bottom - y * y_scale:.1f}" for x, y in points)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         if len(points) <= TICKS:
-            drawn += [_dot(left + x * x_scale, bottom - y * y_scale, colour) for x, y in points]
+            drawn += [_dot(origin + x * x_scale, bottom - y * y_scale, colour) for x, y in points]
         y = TOP + 20 * number
         drawn += [_box(left, y - 10, 12, 12, colour), _text(left + 18, y, name)]
     return _page(height, drawn)

@@ -229,6 +229,15 @@ def test_times_of_all_lengths_are_one_line() -> None:
     assert len(across) == 3 and across == sorted(across)
 
 
+def test_a_decade_is_as_wide_as_another() -> None:
+    drawn = ET.fromstring(plots.lines_over_decades("x", ("min", "s"), {"a": [(0.1, 1.0), (1.0, 1.0), (100.0, 0.5)]}))
+    (line,) = drawn.iter("{http://www.w3.org/2000/svg}polyline")
+    first, second, third = (float(point.split(",")[0]) for point in line.get("points", "").split())
+    assert third - second == pytest.approx(2 * (second - first), rel=0.01)
+    labels = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert labels[1:5] == ["0.1", "1", "10", "100"]
+
+
 def test_plots_show_what_they_are_given() -> None:
     drawn = {name: ET.fromstring(plot) for name, plot in page.draw(MEASURED).items()}
     assert tuple(drawn) == PLOTS
