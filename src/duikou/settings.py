@@ -186,6 +186,16 @@ class Settings(BaseSettings):
     )
     c2pa_key: Path | None = Field(None, description="The certificate's private key (PEM, PKCS#8, not encrypted).")
     aigc_producer: str = Field("duikou", description="Name or code of the service in the AIGC label, printable ASCII.")
+    encoder: Literal["x264", "nvenc", "videotoolbox", "vaapi"] = Field(
+        "x264",
+        description="Who encodes for `duikou sync` and `duikou batch`: x264, or hardware, if the machine has it. "
+        "Servers and workers take only x264.",
+    )
+    face_device: Literal["cpu", "auto"] = Field(
+        "cpu",
+        description="Where `duikou sync` and `duikou batch` run the face networks: cpu, or auto: on a GPU, if there is "
+        "one that is faster and gives the same answers. Servers and workers use only the CPU.",
+    )
 
     @field_validator("private_sources", "trusted_proxies", mode="before")
     @classmethod
