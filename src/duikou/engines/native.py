@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from duikou.arrays import BoolArray, Float64Array, Image, IntArray
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
 from duikou.engines.base import FaceClip
 from duikou.errors import InputError
 from duikou.faces import pose
 from duikou.faces.pose import Pose
+from duikou.faces.track import POINTS
 from duikou.media.decode import Frame, Patch
 from duikou.progress import Progress
 from duikou.render import exemplars, interior, mesh, opening, own_teeth, references
@@ -97,6 +98,22 @@ class NativeEngine:
         return NativeRenderer(clip, plan, library, model, person)
 
 
+@dataclass(frozen=True)
+class _Points:
+    """Landmarks of a track in pixels, (478, 2) of a row, as they are or after a move.
+
+    landmarks: (N, 478, 3). strength: (N,) share of the move. move: (N, 478, 2), `None` for none.
+    """
+
+    landmarks: Float32Array
+    strength: Float64Array
+    move: Float32Array | None = None
+
+    def __getitem__(self, row: int) -> Float64Array:
+        points = self.landmarks[row, :, :2].astype(np.float64)
+        return points if self.move is None else points + self.strength[row] * self.move[row]
+
+
 class NativeRenderer:
     """Paints the frames of one prepared clip."""
 
@@ -116,8 +133,10 @@ class NativeRenderer:
         )
         self.person = self._person(model, np.median(neutral, axis=0), known)
         move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
-        points = clip.track.landmarks[..., :2].astype(np.float64)
-        self._points, self._targets = points, points + clip.strength[:, None, None] * move[..., :2]
+        self._points = _Points(clip.track.landmarks, clip.strength)
+        self._targets = _Points(clip.track.landmarks, clip.strength, move[..., :2].copy())
+        nothing = np.zeros((0, POINTS, 3))
+        self._plan = replace(plan, shapes=nothing, rest=nothing, targets=nothing)  # which fill most of its memory
 
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` changes at all."""
