@@ -213,11 +213,9 @@ class MouthModel:
             if self.coefficients is None:
                 still, spoken = rest[rows], articulate(relax(close_lips(rest[rows])), asked)
             else:
-                none, still_width = np.zeros(len(asked.gap)), np.full(len(asked.gap), self.width)
-                still = set_gap(self._shapes(none, still_width, angles[rows]) + mood[rows], none)
-                spoken = set_gap(
-                    self._shapes(asked.gap, self.width + asked.width, angles[rows]) + mood[rows], asked.gap
-                )
+                none, turned = np.zeros(len(asked.gap)), angles[rows]
+                still = set_gap(self._shapes(none, self.width + none, turned) + mood[rows], none)
+                spoken = set_gap(self._shapes(asked.gap, self.width + asked.width, turned) + mood[rows], asked.gap)
             voice = asked.voice[:, None, None]
             targets[rows, moved] = ((1 - voice) * still + voice * spoken)[:, moved]
         return targets
@@ -268,7 +266,7 @@ def rest_shapes(shapes: Float64Array, rate: float) -> Float64Array:
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
     sigma = REST_WINDOW_S * rate
     total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]
-    mean = shapes * weight[:, None, None]
+    mean: Float64Array = shapes * weight[:, None, None]
     gaussian_filter1d(mean, sigma, axis=0, output=mean, mode="nearest")
     mean /= total
     calm = np.exp(-(((gaps - mesh.lip_gap(mean)) / REST_SHARPNESS) ** 2))[:, None, None]
