@@ -208,7 +208,7 @@ class MouthModel:
         """
         mood = self._mood(shapes, angles, rate)
         targets, moved = shapes.copy(), list(mesh.MOVED)
-        for rows in _blocks(len(shapes)):
+        for rows in blocks(len(shapes)):
             asked = wanted.part(rows)
             if self.coefficients is None:
                 still, spoken = rest[rows], articulate(relax(close_lips(rest[rows])), asked)
@@ -225,7 +225,7 @@ class MouthModel:
         if self.coefficients is None:
             return shapes
         mood = shapes.copy()
-        for rows in _blocks(len(shapes)):
+        for rows in blocks(len(shapes)):
             mood[rows] -= self._shapes(mesh.lip_gap(shapes[rows]), mesh.lip_width(shapes[rows]), angles[rows])
         gaussian_filter1d(mood, REST_WINDOW_S * rate, axis=0, output=mood, mode="nearest")
         return mood
@@ -236,7 +236,7 @@ class MouthModel:
         return np.asarray(_features(gaps, widths, angles) @ self.coefficients).reshape(-1, POINTS, 3)
 
 
-def _blocks(count: int) -> Iterator[slice]:
+def blocks(count: int) -> Iterator[slice]:
     """All rows, `BLOCK` at a time."""
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
