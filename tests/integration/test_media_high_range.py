@@ -25,6 +25,7 @@ from duikou.media.timeline import Timeline
 from duikou.media.video import Video
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
+from duikou.progress import Progress, silent
 from duikou.provenance import label
 from duikou.provenance.certificates import self_signed
 from duikou.provenance.producer import Producer
@@ -81,7 +82,14 @@ def test_the_copy_has_ten_bits_the_same_colours_and_the_same_times(tmp_path: Pat
 
 
 class Square:
-    """Paints a square on every frame but the first."""
+    """A talk that paints a square on every frame but the first."""
+
+    @property
+    def renderer(self) -> Square:
+        return self
+
+    def reach(self, frame: int, progress: Progress) -> None:
+        """Nothing is planned."""
 
     def changes(self, frame: int) -> bool:
         return frame > 0
@@ -98,7 +106,8 @@ def test_painted_results_are_labelled_signed_and_marked(tmp_path: Path, mode: Sy
     files = OutputFiles(source, Output(tmp_path / "result.mp4", tmp_path / "marked.mp4", maker))
     changed = np.arange(len(timeline)) > 0
     result, marked = files.writers(timeline, Audio(tone(440, 500), 48_000), [("0", Interval(0, 400))], changed)
-    paint(source, timeline, [Square()], result, marked, lambda *_: None)
+    talks: Any = [Square()]
+    paint(source, timeline, talks, result, marked, silent)
     assert marked is not None
     for path in (tmp_path / "result.mp4", tmp_path / "marked.mp4"):
         video = Video.open(path)
