@@ -30,8 +30,8 @@ def usable_cores() -> int:
 def take_share(count: int) -> None:
     """Let the work of this process, from now on, use so many cores alone: others work on the rest. 0 is no limit.
 
-    Threads that wait for each other's cores take a tenth more processor time. It holds for our threads, the codecs'
-    (`codec_threads`), and those of OpenCV where it is loaded already.
+    Threads that wait for each other's cores take a tenth more processor time. It holds for our threads, for the codecs',
+    and for those of OpenCV where it is loaded already.
     """
     global _share  # noqa: PLW0603 - a process has one share
     _share = count
@@ -42,11 +42,6 @@ def take_share(count: int) -> None:
 def cores() -> int:
     """Number of threads for work in this process: a core each, at most `MAX_WORKERS`."""
     return min(_share or usable_cores(), usable_cores(), MAX_WORKERS)
-
-
-def codec_threads() -> int:
-    """Number of threads for each of FFmpeg's codecs; 0 lets it choose by the cores that it may use."""
-    return min(_share, usable_cores())
 
 
 def without_blas_threads(function: Callable[P, R]) -> Callable[P, R]:

@@ -63,7 +63,7 @@ def follow(
         landmarks=np.array([seen.landmarks for *_, seen, _ in kept], np.float32).reshape(-1, POINTS, 3),
         presence=np.array([seen.presence for *_, seen, _ in kept], np.float32),
         shots=np.array([shot for *_, shot in kept], np.int64),
-        colours=np.array([seen.colours for *_, seen, _ in kept], np.float32).reshape(-1, POINTS, 3),
+        colours=np.array([seen.colours for *_, seen, _ in kept], np.uint8).reshape(-1, POINTS, 3),
     )
 
 

@@ -16,6 +16,7 @@ from duikou.faces.track import Face, FaceTrack, FaceWarning, Speaking
 from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
+from duikou.memory import return_free_memory
 from duikou.parallel import without_blas_threads
 from duikou.pipeline.auto import most_visible
 from duikou.pipeline.choice import unknown_face
@@ -113,6 +114,7 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     source = source.read_as(found.fields)
     faces = with_speaking(source, found.faces)
     progress("listening to the video", listening[1])
+    return_free_memory()
     return Session(source, faces, found.rejected)
 
 
