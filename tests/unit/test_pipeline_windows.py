@@ -7,7 +7,16 @@ import pytest
 
 from duikou.arrays import IntArray
 from duikou.media.decode import Frame, Patch
-from duikou.pipeline.windows import BLENDED, LAG, LONGEST_MS, SEARCH_MS, WINDOW_MS, WindowedRenderer, seams
+from duikou.pipeline.windows import (
+    BLENDED,
+    LAG,
+    LONGEST_MS,
+    SEARCH_MS,
+    USUAL_STEP_MS,
+    WINDOW_MS,
+    WindowedRenderer,
+    seams,
+)
 from duikou.progress import Progress
 
 STEP_MS = 40
@@ -45,6 +54,16 @@ def test_windows_are_even_however_long_the_speech_is() -> None:
     lengths = np.diff([0, *times[found], times[-1]])
     assert (np.abs(lengths[:-1] - WINDOW_MS) <= SEARCH_MS + STEP_MS).all()
     assert lengths[-1] <= LONGEST_MS
+
+
+def test_more_frames_a_second_make_shorter_windows() -> None:
+    times = np.arange(0, 300_000, 16)
+    found = seams(times, np.random.default_rng(0).uniform(0, 1, len(times)))
+    share = 16 / USUAL_STEP_MS
+    rows = np.diff([0, *found, len(times)])
+    assert rows[:-1].max() <= (WINDOW_MS + SEARCH_MS) / USUAL_STEP_MS + 1
+    assert rows[-1] <= LONGEST_MS / USUAL_STEP_MS + 1
+    assert not len(seams(times[times < share * LONGEST_MS], np.ones(int((times < share * LONGEST_MS).sum()))))
 
 
 @dataclass

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from duikou.arrays import BoolArray, Float64Array, Image, IntArray
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
 from duikou.engines.base import FaceClip
 from duikou.errors import InputError
 from duikou.faces import pose
 from duikou.faces.pose import Pose
+from duikou.faces.track import POINTS
 from duikou.media.decode import Frame, Patch
 from duikou.progress import Progress
 from duikou.render import exemplars, interior, mesh, opening, own_teeth, references
@@ -23,7 +24,7 @@ from duikou.render.compose import EXEMPLAR_ALONE, Exemplar, compose
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.library import Library
 from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
-from duikou.render.shape import MouthModel, close_lips, rest_shapes
+from duikou.render.shape import MouthModel, blocks, close_lips, rest_shapes
 from duikou.render.warp import Region
 
 NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
@@ -97,6 +98,22 @@ class NativeEngine:
         return NativeRenderer(clip, plan, library, model, person)
 
 
+@dataclass(frozen=True)
+class _Points:
+    """Landmarks of a track in pixels, (478, 2) of a row, as they are or after a move.
+
+    landmarks: (N, 478, 3). strength: (N,) share of the move. move: (N, 478, 2), `None` for none.
+    """
+
+    landmarks: Float32Array
+    strength: Float64Array
+    move: Float32Array | None = None
+
+    def __getitem__(self, row: int) -> Float64Array:
+        points = self.landmarks[row, :, :2].astype(np.float64)
+        return points if self.move is None else points + self.strength[row] * self.move[row]
+
+
 class NativeRenderer:
     """Paints the frames of one prepared clip."""
 
@@ -115,9 +132,10 @@ class NativeRenderer:
             for made in (plan.shapes, plan.targets)
         )
         self.person = self._person(model, np.median(neutral, axis=0), known)
-        move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
-        points = clip.track.landmarks[..., :2].astype(np.float64)
-        self._points, self._targets = points, points + clip.strength[:, None, None] * move[..., :2]
+        self._points = _Points(clip.track.landmarks, clip.strength)
+        self._targets = _Points(clip.track.landmarks, clip.strength, _moves(plan))
+        nothing = np.zeros((0, POINTS, 3))
+        self._plan = replace(plan, shapes=nothing, rest=nothing, targets=nothing)  # which fill most of its memory
 
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` changes at all."""
@@ -268,9 +286,15 @@ def _choose(plan: MouthPlan, shown: IntArray, library: Library) -> exemplars.Cho
     return exemplars.Choice(once[choice.first], once[choice.second], choice.share)
 
 
-def _linear_part(head: Pose) -> Pose:
-    """The pose without its translation, which maps displacements."""
-    return Pose(head.scale, head.rotation, np.zeros_like(head.translation))
+def _moves(plan: MouthPlan) -> Float32Array:
+    """(N, 478, 2) from the filmed points to the wanted ones, in pixels."""
+    head = plan.head
+    found = np.empty((*plan.shapes.shape[:2], 2), np.float32)
+    for rows in blocks(len(found)):
+        # Without its translation, a pose maps displacements.
+        turn = Pose(head.scale[rows], head.rotation[rows], np.zeros_like(head.translation[rows]))
+        found[rows] = pose.from_canonical((plan.targets[rows] - plan.shapes[rows]).astype(np.float32), turn)[..., :2]
+    return found
 
 
 def _frame_rate(times_ms: Iterable[int]) -> float:

@@ -26,7 +26,8 @@ class FaceTrack:
         same unit, negative towards the camera.
     presence: (N,) the landmarker's confidence that a face is there, 0 to 1.
     shots: (N,) number of the shot that contains each frame, from 0.
-    colours: (N, 478, 3) colours at the landmarks, see `appearance.colours`; `None` if they were not kept. Not saved.
+    colours: (N, 478, 3) uint8 colours at the landmarks, see `appearance.colours`; `None` if they were not kept. They
+        are not saved.
     """
 
     frames: IntArray
@@ -34,7 +35,7 @@ class FaceTrack:
     landmarks: Float32Array
     presence: Float32Array
     shots: IntArray
-    colours: Float32Array | None = None
+    colours: Image | None = None
 
     def __len__(self) -> int:
         return len(self.frames)

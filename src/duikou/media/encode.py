@@ -27,16 +27,18 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import BoolArray, Image
 from duikou.errors import MediaError, StorageError
-from duikou.media import hdr, unfinished
+from duikou.media import encoders, hdr, unfinished
 from duikou.media.copied import Copied, CopiedTrack
 from duikou.media.decode import Frame, read_frame_times
 from duikou.media.demux import FrameTimes
+from duikou.media.encoders import Encoder
 from duikou.media.groups import Stretch, UnfitError
 from duikou.media.repaint import Repainter
 from duikou.media.sound import Reader, Sound
 from duikou.media.splice import Plan, Splice
 from duikou.media.unfinished import Held
 from duikou.media.video import Video
+from duikou.parallel import cores
 from duikou.timebase import Interval
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
@@ -64,10 +66,12 @@ class Quality:
     """Settings of the encoder.
 
     crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
+    encoder: one of hardware has settings of its own, see `encoders`.
     """
 
     crf: int
     preset: str
+    encoder: Encoder | str = Encoder.X264
 
 
 DELIVERY: Final = Quality(17, "veryfast")
@@ -119,7 +123,8 @@ class VideoWriter:
     error. Use it as a context manager, and write frames in rising order of `pts`.
 
 
-    Raises `StorageError` where the disk is full or cannot be written to.
+    Raises `InputError` that names `encoder` where it cannot be used, `StorageError` where the disk is full or cannot be
+    written to.
     """
 
     def __init__(
@@ -150,6 +155,9 @@ class VideoWriter:
         if self._picture.is_hdr:
             parameters = ":".join(filter(None, [_X265, self._picture.light.x265]))
             self._options = {"crf": str(quality.crf), "preset": _X265_PRESET, "x265-params": parameters}
+        self._hardware = encoders.hardware(quality.encoder, self._picture.pixel_format)
+        if self._hardware is not None:
+            self._options = dict(self._hardware.options)
         self._source, self._changed, self._refused = source, frames.changed, frames.refused
         self._splice: Splice | None = None
         self._file: OutputContainer | None = None
@@ -211,9 +219,9 @@ class VideoWriter:
         return self._repainter.made(frame)
 
     def encode(self, frame: VideoFrame, pts: int) -> None:
-        """Encode a frame that `made` returned. Raises `ValueError` for a wrong pts, as `write`.
+        """Encode a frame that `made` returned, whose memory is then used again.
 
-        Raises `UnfitError` where the frame does not join what is copied.
+        Raises `ValueError` for a wrong pts, as `write`, and `UnfitError` where the frame does not join what is copied.
         """
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
@@ -225,6 +233,7 @@ class VideoWriter:
         with _storage_errors(self._output), self._splicing():
             for packet in self._video_stream.encode(frame) if self._splice is None else self._splice.encode(frame):
                 self._mux_video(packet)
+            self._repainter.take_back(frame)
             # Audio is encoded in step with video, so the muxer never buffers much of either.
             self._encode_audio(end_s)
 
@@ -255,11 +264,7 @@ class VideoWriter:
         )
         self._file.metadata.update(tags)
         if self._splice is None:
-            name = hdr.HEVC if self._picture.is_hdr else _H264
-            added = self._file.add_stream(name, rate=self._rate, options=self._options)
-            assert isinstance(added, VideoStream)
-            video = added
-            self._configure(video.codec_context)
+            video = self._add_encoded(self._file)
         else:
             video = self._splice.add_stream(self._file)
             self._describe(video.codec_context)
@@ -278,10 +283,24 @@ class VideoWriter:
         """Frames from one key frame to the next, at most."""
         return max(1, round(self._rate * _KEY_FRAME_S))
 
+    def _add_encoded(self, file: OutputContainer) -> VideoStream:
+        """Add a track of which every frame is encoded."""
+        name, device = hdr.HEVC if self._picture.is_hdr else _H264, None
+        if self._hardware is not None:
+            name, device = self._hardware.name, self._hardware.accelerator()
+        video = file.add_stream(name, rate=self._rate, options=self._options, hwaccel=device)
+        assert isinstance(video, VideoStream)
+        self._configure(video.codec_context)
+        if self._hardware is not None and self._hardware.surface:
+            video.codec_context.pix_fmt = self._hardware.surface
+        return video
+
     def _spliced(self, changed: BoolArray) -> tuple[Splice, CopiedTrack]:
         """The picture's track with what can be copied. Raises `UnfitError` if nothing can."""
         if self._refused:
             raise UnfitError(self._refused)
+        if self._hardware is not None:
+            raise UnfitError("hardware makes all pictures")
         if self._frame_times is not self._source.frame_times:
             raise UnfitError("the result has other frames than the source")
         try:
@@ -318,7 +337,7 @@ class VideoWriter:
         self._describe(context)
         context.time_base = self._frame_times.time_base
         context.gop_size = self._key_frames
-        context.thread_type = "AUTO"
+        context.thread_type, context.thread_count = "AUTO", cores()  # x264 takes 22 MiB for each thread at 1080p
 
     def _describe(self, context: VideoCodecContext) -> None:
         """Say what the pictures are like."""

@@ -23,6 +23,7 @@ from duikou.media.sound import Sound
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
+from duikou.parallel import without_blas_threads
 from duikou.pipeline.auto import Resolved, resolve
 from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
@@ -57,6 +58,7 @@ class Result:
     watermark: Path | None = None
 
 
+@without_blas_threads
 def lip_sync(
     session: Session,
     choices: Sequence[FaceChoice],

@@ -25,6 +25,9 @@ LONGEST_MS = 75_000
 SEARCH_MS = 12_000
 """How far from its usual length a window may end in search of a pause: speakers breathe every few seconds."""
 
+USUAL_STEP_MS = 1000 / 30
+"""Duration of a frame at which these lengths hold. What is shorter makes windows shorter: memory counts frames."""
+
 VOICED = 0.1
 """Value of the `voice` curve from which there is no pause."""
 
@@ -41,10 +44,13 @@ def seams(times_ms: IntArray, voice: Float64Array) -> IntArray:
     times_ms: (N,) of the frames of the speech. voice: (N,) the curve of that name at these times.
     """
     found: list[int] = []
+    step_ms = float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else USUAL_STEP_MS
+    share = min(step_ms / USUAL_STEP_MS, 1.0)
+    window_ms, longest_ms, search_ms = share * WINDOW_MS, share * LONGEST_MS, share * SEARCH_MS
     start_ms = int(times_ms[0]) if len(times_ms) else 0
-    while len(times_ms) and times_ms[-1] - start_ms > LONGEST_MS:
-        wanted_ms = start_ms + WINDOW_MS
-        first, stop = np.searchsorted(times_ms, [wanted_ms - SEARCH_MS, wanted_ms + SEARCH_MS])
+    while len(times_ms) and times_ms[-1] - start_ms > longest_ms:
+        wanted_ms = start_ms + window_ms
+        first, stop = np.searchsorted(times_ms, [wanted_ms - search_ms, wanted_ms + search_ms])
         # Where nobody speaks for so long, the window ends before the speech goes on.
         found.append(int(first) + (_calmest(voice[first:stop]) if first < stop else 0))
         start_ms = int(times_ms[found[-1]])

@@ -94,7 +94,7 @@ class Light:
         return cls(np.clip(np.stack([seen[0], seen[-1]]), 10, 245), depth)
 
     @classmethod
-    def of_colours(cls, colours: Float32Array, depth: float = USUAL_DEPTH) -> Light:
+    def of_colours(cls, colours: Image, depth: float = USUAL_DEPTH) -> Light:
         """The same from colours at the landmarks (478, 3), as in `FaceTrack`."""
         tones = np.stack([np.median(colours[list(places)], axis=0) for places in CHEEKS]) - [0, 128, 128]
         lab = np.asarray(tones * [100 / 255, 1, 1], np.float32)[None]
