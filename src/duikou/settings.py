@@ -91,6 +91,9 @@ class Settings(BaseSettings):
         "system's.",
     )
     workers: int = Field(1, ge=1, description="Child processes that identify faces and render.")
+    worker_cores: int = Field(
+        0, ge=0, description="Cores that one render uses; 0 shares all cores equally among the workers."
+    )
     task_timeout_s: int = Field(1800, ge=1, description="Seconds of work after which a task's worker is stopped.")
     task_cpu_s: int = Field(
         7200, ge=1, description="Seconds of processor time, summed over all cores, after which a worker is stopped."

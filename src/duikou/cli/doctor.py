@@ -28,6 +28,7 @@ from duikou.cli.terminal import (
 )
 from duikou.errors import DuikouError, ModelError
 from duikou.model_files import MODELS
+from duikou.parallel import usable_cores
 from duikou.units import MIB
 
 if TYPE_CHECKING:
@@ -163,8 +164,7 @@ def _sandbox() -> Check:
 
 
 def _cores() -> Check:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Check("cores", True, f"{usable} usable of {os.cpu_count()}")
+    return Check("cores", True, f"{usable_cores()} usable of {os.cpu_count()}")
 
 
 def _encoders(settings: Settings) -> Check:

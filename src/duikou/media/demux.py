@@ -29,6 +29,7 @@ from duikou.errors import MediaError
 from duikou.media import h264, iso, limits, png, riff, sniff, tags
 from duikou.media.clock import Clock, Span
 from duikou.media.seen import Part, Seen
+from duikou.parallel import codec_threads
 from duikou.timebase import pts_to_ms
 
 VIDEO_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "av1", "libdav1d", "vp9", "prores", "mjpeg"})
@@ -230,6 +231,7 @@ def video_stream(file: InputContainer, *, field: str) -> VideoStream:
     limits.check_picture(context.width, context.height, field=field)
     context.options = dict(_DECODER_OPTIONS)
     stream.thread_type = "AUTO"
+    context.thread_count = codec_threads()
     return stream
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duikou import digests
-from duikou.arrays import BoolArray
 from duikou.errors import InputError
 from duikou.media import encoders
 from duikou.media.encode import DELIVERY, Finish, Frames, VideoWriter
@@ -89,23 +88,21 @@ class OutputFiles:
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
-        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]], changed: BoolArray
+        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]], frames: Frames
     ) -> tuple[VideoWriter, VideoWriter | None]:
         """Writers of the result and of the watermarked file.
 
-        spoken: who speaks when, for the credentials. changed: (N,) the frames of the timeline that will be painted.
+        spoken: who speaks when, for the credentials. frames: of the result; all of the watermarked file are encoded.
         """
         source = self._source.path
         digest = "" if self._maker.certificate is None else digests.sha256(source)
         edit = Edit(source, digest, tuple(spoken), added=timeline.added)
-        result = self._writer(self.path, timeline, audio, edit, changed)
+        result = self._writer(self.path, frames, audio, edit)
         if self.watermark is None:
             return result, None
-        return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
+        return result, self._writer(self.watermark, Frames(timeline.times), audio, replace(edit, marked=True))
 
-    def _writer(
-        self, path: Path, timeline: Timeline, audio: Sound, edit: Edit, changed: BoolArray | None = None
-    ) -> VideoWriter:
+    def _writer(self, path: Path, frames: Frames, audio: Sound, edit: Edit) -> VideoWriter:
         """A writer that labels its file, and signs it unless somebody else does."""
         certificate = self._maker.certificate
 
@@ -114,5 +111,4 @@ class OutputFiles:
             credentials.sign(part, sealed, title=path.name, edit=edit, certificate=certificate)
 
         finish = Finish(self._label.tags, None if certificate is None else seal)
-        frames = Frames(timeline.times, changed)
         return VideoWriter(path, self._source, audio, frames=frames, quality=self._quality, finish=finish)
