@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
 from duikou.faces.pose import MESH_POINTS, triangles
 from duikou.render import inside, interior, mesh
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.mouth import Mouth, Source
-from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
+from duikou.render.warp import Region, Warp, along_mouth, lip_edge, mouth_frame, outline_crosses, sample
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
 """Distance from the lips, in eye distances, within which the exemplar is opaque, and over which it then fades out."""
@@ -75,6 +75,9 @@ CORNER_REACH, CORNER_HEIGHT, CORNER_SOFT, CORNER_DETAIL = 0.17, 0.045, 0.03, 0.0
 """Reach of the shadows of old corners beside an opening, half their height, the softness of the area that is changed,
 and the scale below which detail is kept; in eye distances."""
 
+CORNER_MARGIN = 0.05
+"""Width, in eye distances, around that area in which its skin is looked for."""
+
 CORNER_SHARE, CORNER_GAP, CORNER_NARROWER = 0.85, 0.06, 0.10
 """Largest share of those shadows that is removed; and how much further open the lips, in eye distances, or how much
 narrower the mouth, must be for it."""
@@ -89,6 +92,9 @@ width of that edge, in blurs of the picture or pixels if these are more."""
 OPENING_BLUR = 0.006
 """Least softness of the edge of an opening, in eye distances."""
 
+BLUR_REACH = 4.0
+"""Distance, in standard deviations, up to which a Gaussian blur reaches."""
+
 SUBPIXEL_BITS = 4
 
 
@@ -98,6 +104,19 @@ class Exemplar:
 
     source: Source
     share: float
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """The opening between the lips. part: of the frame that it lies in. coverage: (rows, columns) of it, 0 to 1."""
+
+    part: Region
+    coverage: Float32Array
+
+    def into(self, layer: Float32Array, part: Region, shown: Float32Array) -> None:
+        """Put what it shows, (rows, columns, 3), over the layer of a larger part, in place."""
+        below = layer[self.part.inside(part)]
+        below += self.coverage[..., None] * (shown - below)
 
 
 @dataclass(frozen=True)
@@ -112,109 +131,126 @@ class _Canvas:
     part: Region
     unit: float
 
-    def opening(self, source: Source) -> Float32Array:
-        """Coverage (rows, columns), 0 to 1, of the opening between the lips of a source, brought to the target."""
+    def opening(self, source: Source) -> _Opening:
+        """The opening between the lips of a source, brought to the target."""
         upper, lower = source.opening.lip_edges(self.mouth.target)
         blur = max(OPENING_BLUR, self.mouth.blur) * self.unit
         if source.gap > SHOWS_INSIDE:
             # Pixels at the lower lip's edge hold light of the teeth that stood behind it.
             gone = np.clip(max(self.mouth.gap - source.gap, self.mouth.jaw - source.jaw) / FRINGE_GAP, 0, 1)
             lower[1:-1] += gone * FRINGE_BLURS * max(blur, 1.0) * mouth_frame(self.mouth.target)[2]
-        coverage = _polygon(np.vstack([upper, lower[-2:0:-1]]), self.part, blur=blur)
-        return coverage * np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
+        outline = np.vstack([upper, lower[-2:0:-1]])
+        part = Region.around(outline, BLUR_REACH * blur + 1, self.part)
+        wide = np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
+        return _Opening(part, _polygon(outline, part, blur=blur) * wide)
 
 
 def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
-    """The changed region of a frame and its new pixels; `None` if the face lies outside the picture."""
+    """The changed part of a frame and its new pixels; `None` if the face lies outside the picture.
+
+    The frame may be given as the part of it around `Region.of` its landmarks and the target's, with its points relative to that part.
+    """
     height, width = own.image.shape[:2]
     region = Region.of(mouth.target, width, height)
     if region is None:
         return None
     unit = float(mesh.eye_distance(own.points))
-    sources = [own, *(exemplar.source for exemplar in exemplars)]
-    warp = Warp([source.points for source in sources], mouth.target, region)
+    warp = Warp([own.points, *(exemplar.source.points for exemplar in exemplars)], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    canvas, opening = _Canvas(warp, mouth, part, unit), np.zeros(part.shape, np.float32)
-    places = warp.lips(0, region)
+    region, places, away = warp.face(part)
+    here = part.inside(region)
+    shows = not exemplars or mouth.strength < EXEMPLAR_ALONE
+    if shows:
+        for whole, lips in zip(places, warp.lips(0, part), strict=True):
+            whole[here] = lips
     pixels = sample(own.image, places).astype(np.float32)
-    near, changed = pixels[part.inside(region)], _moved(places, region)
+    near, changed = pixels[here], np.minimum(away / MOVED_PIXELS, 1)
+    canvas, openings = _Canvas(warp, mouth, part, unit), []
     away = _away_from_lips(mouth.target, part, unit)
     face = _on_the_face(mouth.target, part, unit)
     skin = _beside_lips(away) * face
-    if not exemplars or mouth.strength < EXEMPLAR_ALONE:
-        opening = canvas.opening(own)
+    if shows:
+        openings = [canvas.opening(own)]
         _smooth_corners(canvas, near, own)
-        near += opening[..., None] * (_inside(canvas, own, opening, near) - near)
+        _open(canvas, near, own, openings[0])
         _seal(canvas, near, own)
     if exemplars:
-        lent, openings = _lent(canvas, exemplars, near, skin)
-        opening = np.maximum(opening, openings)
+        lent, more = _lent(canvas, exemplars, near, skin)
+        openings += more
         coverage = _around_lips(away) * np.maximum(face, _on_the_lips(away))
-        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], coverage)
+        np.maximum(changed[here], coverage, out=changed[here])
         near += coverage[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
-    pixels = _match_detail(
-        pixels, region.cut(own.image), changed, _placed(skin, part, region), _placed(opening, part, region)
-    )
-    return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+    inside = np.zeros(region.shape, np.float32)
+    for opening in openings:
+        there = inside[opening.part.inside(region)]
+        np.maximum(there, opening.coverage, out=there)
+    _match_detail(pixels, region.cut(own.image), changed, inside, skin, here)
+    return region, cv2.convertScaleAbs(np.maximum(pixels, 0, out=pixels))
 
 
 def _lent(
     canvas: _Canvas, exemplars: list[Exemplar], near: Float32Array, skin: Float32Array
-) -> tuple[Float32Array, Float32Array]:
-    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`; and the
-    coverage (rows, columns) of their openings."""
+) -> tuple[Float32Array, list[_Opening]]:
+    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`; and
+    their openings."""
     patches, openings = [], []
     for number, exemplar in enumerate(exemplars, 1):
         source = exemplar.source
         patch = sample(source.image, canvas.warp.lips(number, canvas.part)).astype(np.float32)
         opening = canvas.opening(source)
         openings.append(opening)
-        patch += opening[..., None] * (_inside(canvas, source, opening, patch, SLACK) - patch)
+        _open(canvas, patch, source, opening, SLACK)
         _seal(canvas, patch, source)
         patches.append(_match_light(patch, near, skin, canvas.unit))
     lent = patches[0]
     for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
         # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
         lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * canvas.unit)
-    return lent, np.max(openings, axis=0)
+    return lent, openings
 
 
-def _inside(
-    canvas: _Canvas, source: Source, opening: Float32Array, lips: Float32Array, slack: float = 0.0
-) -> Float32Array:
-    """What lies between the lips of the target when a source lends its mouth: pixels of the canvas.
+def _open(canvas: _Canvas, layer: Float32Array, source: Source, opening: _Opening, slack: float = 0.0) -> None:
+    """Put into a layer, in place, what lies between the lips of the target when a source lends its mouth.
 
-    Layers, from the back: the dark, the tongue, the person's rows of teeth, and what the source itself shows. lips: the
-    warped lips around the opening. slack: see `inside.lent`.
+    From the back: the dark, the tongue, the person's rows of teeth, and what the source itself shows. slack: see
+    `inside.lent`.
     """
-    mouth, part = canvas.mouth, canvas.part
-    if not opening.any():
-        return lips
+    mouth, part, where = canvas.mouth, opening.part, opening.coverage > 0
+    if not where.any():
+        return
+    lips, lends = layer[part.inside(canvas.part)], slack > 0
     if source.gap <= SHOWS_INSIDE:
-        return _behind(canvas, source, opening, lips, lends=slack > 0)
-    where = opening > 0
+        opening.into(layer, canvas.part, _behind(canvas, layer, source, part, where, lends=lends))
+        return
     shown, coverage = inside.lent(source, mouth, part, where, slack=slack)
     # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
     shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-    if coverage[where].min() < 1:
-        behind = _behind(canvas, source, opening, lips, lends=slack > 0)
-        shown = behind + coverage * (shown - behind)
-    return shown
+    hidden = where & (coverage[..., 0] < 1)
+    if hidden.any():
+        behind = _behind(canvas, layer, source, part, hidden, lends=lends)
+        shown = np.where(hidden[..., None], behind + coverage * (shown - behind), shown)
+    opening.into(layer, canvas.part, shown)
 
 
-def _behind(canvas: _Canvas, source: Source, opening: Float32Array, lips: Float32Array, *, lends: bool) -> Float32Array:
-    """What lies behind that which a source itself shows between its lips. lends: whether the source is an exemplar."""
-    mouth, part = canvas.mouth, canvas.part
-    behind = _painted(mouth, part, opening)
+def _behind(
+    canvas: _Canvas, layer: Float32Array, source: Source, part: Region, where: BoolArray, *, lends: bool
+) -> Float32Array:
+    """What lies behind that which a source itself shows between its lips: pixels of a part, those that are needed (`where`).
+
+    layer: the warped lips. lends: whether the source is an exemplar.
+    """
+    mouth = canvas.mouth
+    behind = _painted(mouth, part, where)
     if mouth.gap < NARROW[1]:
         # Lips that are hardly open show no throat, only their shadow.
-        crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
+        crease, _ = _crease(canvas, layer, part)
         wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
         behind = crease + np.float32(wide) * (behind - crease)
     if lends:
         # Narrow lips of an exemplar that open no further than they were have their own shadow.
         wide = np.asarray(mouth.gap / SHOWS_INSIDE - 1)
         further = np.maximum(smoothstep(wide), smoothstep(np.asarray((mouth.gap - source.gap) / FURTHER)))
+        lips = layer[part.inside(canvas.part)]
         behind = lips + np.float32(further) * (behind - lips)
     return behind
 
@@ -229,16 +265,24 @@ def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> Non
     amount = CORNER_SHARE * float(np.clip(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 0, 1))
     if amount <= 0:
         return
-    u, v = along_mouth(mouth.target, *canvas.part.grid())
-    ends, levels = along_mouth(mouth.target, *mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)
+    corners = mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]]
+    _, along, across = mouth_frame(mouth.target)
+    beside = CORNER_REACH * unit * np.array([[-1], [1]]) * along
+    height = CORNER_HEIGHT * unit
+    part = Region.around(
+        np.vstack([corners + beside, corners - beside]), abs(across[1]) * height + CORNER_MARGIN * unit, canvas.part
+    )
+    u, v = along_mouth(mouth.target, *part.axes())
+    ends, levels = along_mouth(mouth.target, *corners.T)
     level = np.where(u < ends.mean(), *levels)
     beyond = np.maximum(ends[0] - u, u - ends[1]) / unit
-    place = (v - level) / (CORNER_HEIGHT * unit)
-    skin = _bridged(layer, mouth.target, canvas.part, place, CORNER_HEIGHT * unit)
+    place = (v - level) / height
+    under = layer[part.inside(canvas.part)]
+    skin = _bridged(canvas, layer, part, place, height)
     window = smoothstep(beyond / CORNER_SOFT) * smoothstep((CORNER_REACH - beyond) / CORNER_SOFT)
     window *= smoothstep((1 - np.abs(place)) / 0.5)
-    lighter = cv2.GaussianBlur(np.maximum(skin - layer, 0).astype(np.float32), (0, 0), CORNER_DETAIL * unit)
-    layer += (amount * window)[..., None].astype(np.float32) * lighter
+    lighter = cv2.GaussianBlur(np.maximum(skin - under, 0), (0, 0), CORNER_DETAIL * unit)
+    under += (amount * window)[..., None].astype(np.float32) * lighter
 
 
 def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
@@ -247,69 +291,74 @@ def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
     """
     closing = np.clip(2 - canvas.mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
     if closing > 0:
-        crease, coverage = _crease(layer, canvas.mouth.target, canvas.part, canvas.unit)
-        layer += np.float32(closing) * coverage[..., None] * (crease - layer)
+        edges = canvas.mouth.target[list(mesh.INNER_RING)]
+        part = Region.around(edges, max(CREASE * canvas.unit, 1.0) + 1, canvas.part)
+        crease, coverage = _crease(canvas, layer, part)
+        under = layer[part.inside(canvas.part)]
+        under += np.float32(closing) * coverage[..., None] * (crease - under)
 
 
-def _crease(layer: Float32Array, target: Float64Array, part: Region, unit: float) -> tuple[Float32Array, Float32Array]:
-    """The lips of a layer extended to the line where they meet, with a dark crease, and its coverage (0 to 1).
+def _crease(canvas: _Canvas, layer: Float32Array, part: Region) -> tuple[Float32Array, Float32Array]:
+    """The lips of a layer extended to the line where they meet, with a dark crease, and its coverage (0 to 1): of a
+    part.
 
     Column by column, the colours come from just above and just below the opening: a crease has no colour of its own.
     """
-    u, v = along_mouth(target, *part.grid())
+    target, unit = canvas.mouth.target, canvas.unit
+    u, v = along_mouth(target, *part.axes())
     upper, lower = lip_edge(target, mesh.UPPER_INNER, u), lip_edge(target, mesh.LOWER_INNER, u)
     ends = along_mouth(target, *target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
     taper = smoothstep(np.minimum(u - ends[0], ends[1] - u) / (CREASE_ENDS * unit))
     half = (lower - upper) / 2 + max(CREASE * unit, 1.0) * (0.3 + 0.7 * taper)
     place = (v - (lower + upper) / 2) / half
-    lips = _bridged(layer, target, part, place, half, CREASE_REACH)
+    lips = _bridged(canvas, layer, part, place, half, CREASE_REACH)
     shade = 1 - (1 - CREASE_SHADE) * np.exp(-((place / CREASE_SHARPNESS) ** 2)) * taper
     coverage = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
     return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), coverage.astype(np.float32)
 
 
 def _bridged(
+    canvas: _Canvas,
     layer: Float32Array,
-    target: Float64Array,
     part: Region,
     place: Float64Array,
     half: Float64Array | float,
     reach: float = 1.0,
 ) -> Float32Array:
-    """A layer with a band across it left out: column by column, its colours lead from those above the band to those
-    below.
+    """A part of a layer with a band across it left out: column by column, its colours lead from those above the band to
+    those below.
 
     place: (rows, columns) from -1 at the upper edge of the band to 1 at the lower one. half: its height in pixels,
     halved. reach: how far from its middle, in halves, the colours are taken.
     """
-    across = mouth_frame(target)[2]
+    across = mouth_frame(canvas.mouth.target)[2]
+    x, y = part.axes()
     beside = []
     for side in (-reach, reach):
         way = (side - place) * half
-        x, y = (grid + way * across[axis] for axis, grid in enumerate(part.grid()))
-        places = (x - part.x0).astype(np.float32), (y - part.y0).astype(np.float32)
+        at_x, at_y = x - canvas.part.x0 + way * across[0], y - canvas.part.y0 + way * across[1]
+        places = at_x.astype(np.float32), at_y.astype(np.float32)
         beside.append(cv2.remap(layer, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     share = np.clip(0.5 + place / 2, 0, 1)[..., None]
     return np.asarray(beside[0] + share * (beside[1] - beside[0]), np.float32)
 
 
-def _painted(mouth: Mouth, region: Region, opening: Float32Array) -> Float32Array:
-    """The painted inside of the mouth over the opening, zeros elsewhere: (rows, columns, 3)."""
-    out = np.zeros((*region.shape, 3), np.float32)
-    where = opening > 0
-    x, y = region.grid()
+def _painted(mouth: Mouth, part: Region, where: BoolArray) -> Float32Array:
+    """The painted inside of the mouth at the pixels of a part that are needed, zeros elsewhere: (rows, columns, 3)."""
+    out = np.zeros((*part.shape, 3), np.float32)
+    x, y = part.at(where)
     pixel = 1 / float(np.sqrt(abs(np.linalg.det(mouth.plane.linear))))
-    u, v = mouth.plane.canonical(x[where], y[where])
-    along, across = along_mouth(mouth.target, x[where], y[where])
+    u, v = mouth.plane.canonical(x, y)
+    along, across = along_mouth(mouth.target, x, y)
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
     size = max(pixel, mouth.blur)
     pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
     shape = interior.InteriorShape(
         mouth.gap, mouth.spread, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.own, mouth.painted
     )
-    out[where] = interior.paint(pixels, shape, mouth.light)
-    noise = np.random.default_rng(mouth.frame).standard_normal(region.shape, np.float32)
-    out[where] += (mouth.grain / FINE_SHARE * interior.fine(noise))[where][:, None]
+    noise = np.random.default_rng(mouth.frame).standard_normal(part.shape, np.float32)
+    grain = mouth.grain / FINE_SHARE * interior.fine(noise)[where]
+    out[where] = interior.paint(pixels, shape, mouth.light) + grain[:, None]
     return out
 
 
@@ -320,13 +369,6 @@ def _polygon(points: Float64Array, region: Region, *, blur: float) -> Float32Arr
     cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
     coverage = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur)
     return np.asarray(coverage, np.float32)
-
-
-def _placed(field: Float32Array, part: Region, region: Region) -> Float32Array:
-    """The field of a part, padded with 0 to the whole region."""
-    whole = np.zeros(region.shape, np.float32)
-    whole[part.inside(region)] = field
-    return whole
 
 
 def _away_from_lips(target: Float64Array, region: Region, unit: float) -> Float32Array:
@@ -355,9 +397,11 @@ def _on_the_lips(away: Float32Array) -> Float32Array:
 def _on_the_face(target: Float64Array, region: Region, unit: float) -> Float32Array:
     """Coverage of the face, 1 well inside its outline: the background begins beside the far cheek of a turned head."""
     reach = int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1  # an outline this close to the region counts too
-    low = np.array([region.x0, region.y0]) - reach
-    corners = np.round((target[:MESH_POINTS] - low) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    mask = np.zeros((region.shape[0] + 2 * reach, region.shape[1] + 2 * reach), np.uint8)
+    around = Region(region.x0 - reach, region.y0 - reach, region.x1 + reach, region.y1 + reach)
+    if not outline_crosses(target, around):
+        return np.ones(region.shape, np.float32)
+    corners = np.round((target[:MESH_POINTS] - [around.x0, around.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.zeros(around.shape, np.uint8)
     for patch in (*corners[triangles()], corners[list(mesh.INNER_RING)]):
         cv2.fillConvexPoly(mask, patch, 255, shift=SUBPIXEL_BITS)
     if mask.all():
@@ -376,39 +420,41 @@ def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: floa
 
 def _match_light(patch: Float32Array, base: Float32Array, skin: Float32Array, unit: float) -> Float32Array:
     """The patch under the light of the frame: adds their low-frequency difference on the `skin` (mask)."""
-    skin = skin[..., None]
     sigma = LIGHT_SIGMA * unit
-    difference = _blur((base - patch) * skin, sigma)
-    weight = _blur(np.repeat(skin, 3, 2), sigma)
-    return np.asarray(patch + difference / np.maximum(weight, 1e-3), np.float32)
-
-
-def _moved(places: Map, region: Region) -> Float32Array:
-    """How far (0 to 1) the pixels of a region were moved."""
-    x, y = region.grid()
-    away = np.maximum(np.abs(places[0] - x), np.abs(places[1] - y))
-    return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
+    difference, weight = _blur((base - patch) * skin[..., None], sigma), _blur(skin, sigma)
+    return np.asarray(patch + difference / np.maximum(weight, 1e-3)[..., None], np.float32)
 
 
 def _match_detail(
-    new: Float32Array, own: Image, changed: Float32Array, skin: Float32Array, inside: Float32Array
-) -> Float32Array:
-    """The new pixels, as sharp where they changed as the frame is there.
+    new: Float32Array,
+    own: Image,
+    changed: Float32Array,
+    inside: Float32Array,
+    skin: Float32Array,
+    lips: tuple[slice, slice],
+) -> None:
+    """Make the new pixels (in place) as sharp where they changed as the frame is there.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
-    moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
-    much grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
+    moves. The finest detail therefore gets the strength that it has on the frame's `skin` around the lips (a part). Skin shows
+    how much grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
     """
-    there = (skin > 0.5) & (changed > 0.5)
-    if there.sum() < MIN_SKIN_PIXELS:
-        return new
-    fine = new - cv2.GaussianBlur(new, (0, 0), DETAIL_SIGMA)
-    before = own.astype(np.float32)
-    before -= cv2.GaussianBlur(before, (0, 0), DETAIL_SIGMA)
-    wanted, found = (float(np.sqrt(np.square(band[there]).mean())) for band in (before, fine))
+    there = (skin > 0.5) & (changed[lips] > 0.5)
+    if np.count_nonzero(there) < MIN_SKIN_PIXELS:
+        return
+    fine = _detail(new)
+    wanted, found = (
+        float(np.sqrt(np.square(band[there]).mean())) for band in (_detail(own[lips].astype(np.float32)), fine[lips])
+    )
     gain = np.clip(wanted / max(found, 1e-3), *DETAIL_GAIN)
     where = changed if gain < 1 else changed * (1 - inside)
-    return new + np.float32(gain - 1) * where[..., None] * fine
+    fine *= (np.float32(gain - 1) * where)[..., None]
+    new += fine
+
+
+def _detail(image: Float32Array) -> Float32Array:
+    """The finest detail of a picture."""
+    return np.asarray(image - cv2.GaussianBlur(image, (0, 0), DETAIL_SIGMA), np.float32)
 
 
 def _blur(image: Float32Array, sigma: float) -> Float32Array:

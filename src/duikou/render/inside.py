@@ -80,7 +80,7 @@ def lent(
     rows that must come apart by less than twice as much stay as they are.
     """
     to_source, unit = mouth.plane.onto(source.plane), float(mesh.eye_distance(source.points))
-    grid = np.stack([axis[where] for axis in part.grid()], 1).astype(np.float64)
+    grid = np.stack(part.at(where), 1).astype(np.float64)
     own_edges = source.opening.lip_edges(source.points)
     new_edges = [_mapped(to_source, edge) for edge in source.opening.lip_edges(mouth.target)]
     u, v = along_mouth(source.points, *_mapped(to_source, grid).T)

@@ -10,21 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import RBFInterpolator
 
-from duikou.arrays import Float32Array, Float64Array, Image
-from duikou.faces.pose import triangles
-from duikou.render import mesh
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
+from duikou.faces.pose import MESH_POINTS, triangles
+from duikou.render import mesh, splines
 
 Map = tuple[Float32Array, Float32Array]
 
 NODES_PER_EYE_DISTANCE = 18
-"""Density of the grid on which the fields are solved; between its nodes they are interpolated bilinearly."""
+"""Density of the grid of a field. It is solved at every second node."""
+
+NEAR_LIPS = 0.1
+"""Distance from the lips, in eye distances, within which a field is solved at every node."""
+
+STILL_PIXELS = 0.05
+"""Displacement, in pixels, below which the frame's own face stays as it is; from twice as much it moves fully."""
 
 SMOOTHING = 2e-4
 """Smoothing of the splines, in cubed eye distances: the field need not pass through single noisy landmarks."""
@@ -32,8 +38,9 @@ SMOOTHING = 2e-4
 SHARED = tuple(
     dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
 )
-UPPER_NODES = (*SHARED, *mesh.UPPER_LIP)
-LOWER_NODES = (*SHARED, *mesh.LOWER_LIP)
+GUIDES = (*mesh.UPPER_LIP, *mesh.LOWER_LIP, *SHARED)
+OTHER_LIP = slice(len(mesh.UPPER_LIP), len(mesh.UPPER_LIP) + len(mesh.LOWER_LIP)), slice(len(mesh.UPPER_LIP))
+"""Landmarks that guide the fields, and those of them that the upper and the lower field ignore."""
 
 EDGE_DOUBT = 0.2
 """Share of an opening by which the landmarks of its edge may lie inside it."""
@@ -49,7 +56,7 @@ HIDDEN_SMOOTHING = 1e4
 PICKED = 1024
 """Positions in a row when single pixels are picked."""
 
-BORDER_NODES = 12
+BORDER_NODES = 9
 """Fixed nodes on each side of the region: the surroundings of the face do not move."""
 
 NECK_BELOW = (0.35, 0.45, 0.6)
@@ -79,12 +86,17 @@ class Region:
         return cls(int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 8 and y1 - y0 > 8 else None
 
     @classmethod
-    def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
-        """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
-        low, high = points[list(mesh.LIPS)].min(0) - margin, points[list(mesh.LIPS)].max(0) + margin + 1
+    def around(cls, points: Float64Array, margin: float, within: Region) -> Region:
+        """Points (K, 2) and `margin` pixels around them, clipped to another region."""
+        low, high = points.min(0) - margin, points.max(0) + margin + 1
         x0, y0 = np.clip(np.floor(low), (within.x0, within.y0), (within.x1 - 1, within.y1 - 1)).astype(int)
         x1, y1 = np.clip(np.ceil(high), (x0 + 1, y0 + 1), (within.x1, within.y1)).astype(int)
         return cls(int(x0), int(y0), int(x1), int(y1))
+
+    @classmethod
+    def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
+        """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
+        return cls.around(points[list(mesh.LIPS)], margin, within)
 
     def inside(self, other: Region) -> tuple[slice, slice]:
         """Slices of this region in an array that covers `other`."""
@@ -99,12 +111,15 @@ class Region:
         """The pixels of the region in a picture, as a view."""
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
-    def grid(self) -> tuple[Float32Array, Float32Array]:
-        """Pixel coordinates x and y of the region, each of its shape."""
-        rows, columns = self.shape
+    def axes(self) -> tuple[Float32Array, Float32Array]:
+        """Pixel coordinates x (1, columns) and y (rows, 1) of the region."""
         x = np.arange(self.x0, self.x1, dtype=np.float32)
-        y = np.arange(self.y0, self.y1, dtype=np.float32)
-        return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
+        return x[None], np.arange(self.y0, self.y1, dtype=np.float32)[:, None]
+
+    def at(self, where: BoolArray) -> tuple[Float32Array, Float32Array]:
+        """Pixel coordinates x (M,) and y (M,) of some of the region's pixels, `where` (rows, columns)."""
+        rows, columns = np.nonzero(where)
+        return (columns + self.x0).astype(np.float32), (rows + self.y0).astype(np.float32)
 
 
 def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
@@ -119,7 +134,8 @@ def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
 class Warp:
     """Backward maps that warp pictures of one face to the same landmarks, one set for each source.
 
-    sources: landmarks (478, 2) of each picture. target: landmarks (478, 2). region: outside it nothing moves.
+    sources: landmarks (478, 2) of each picture, those of the frame itself first. target: landmarks (478, 2). region:
+    outside it nothing moves.
 
     The pictures may be different frames: the similarity between the heads of source and target is removed first, and
     the border of the region follows it. A map is a pair of fields, x and y in the source, of the shape of the requested
@@ -127,57 +143,135 @@ class Warp:
     """
 
     def __init__(self, sources: Sequence[Float64Array], target: Float64Array, region: Region) -> None:
-        self._region = region
-        self._unit = float(mesh.eye_distance(target))
-        skull = list(mesh.SKULL)
-        self._bases = [similarity(target[skull], source[skull]) for source in sources]
-        border = np.vstack([_border(region), _neck(target, self._unit)])
-        self._nodes = np.vstack([target, border]) / self._unit
+        self._target = target
+        unit = float(mesh.eye_distance(target))
+        near = Region.around_lips(target, NEAR_LIPS * unit, region)
+        self._grid = _Grid(region, near, max(round(unit / NODES_PER_EYE_DISTANCE), 1))
+        skull, guides = list(mesh.SKULL), list(GUIDES)
+        bases = [similarity(target[skull], source[skull]) for source in sources]
         moves = [
             _into_the_lips(source, target) - (target @ base[:, :2].T + base[:, 2])
-            for source, base in zip(sources, self._bases, strict=True)
+            for source, base in zip(sources, bases, strict=True)
         ]
-        self._moves = np.vstack([np.hstack(moves), np.zeros((len(border), 2 * len(moves)))])
-        self._border = tuple(range(len(target), len(self._nodes)))
-        trust = np.min([facing(points) for points in (target, *sources)], axis=0)
-        self._smoothing = np.full(len(self._nodes), SMOOTHING)
-        self._smoothing[: len(target)] *= HIDDEN_SMOOTHING ** (1 - trust)
-        self._side = lower_side(target, region)[..., None]
-        self._upper, self._lower = self._solve(UPPER_NODES), self._solve(LOWER_NODES)
+        seen = facing(np.stack([target, *sources]))
+        fixed = np.vstack([_border(region), _neck(target, seen[0], unit)])
+        fields = splines.solved(
+            np.vstack([target[guides], fixed]) / unit,
+            np.vstack([np.hstack(moves)[guides], np.zeros((len(fixed), 2 * len(moves)))]),
+            SMOOTHING * np.concatenate([HIDDEN_SMOOTHING ** (1 - seen.min(0)[guides]), np.ones(len(fixed))]),
+            self._grid.solved() / unit,
+            left_out=OTHER_LIP,
+        )
+        x, y = self._grid.fine()
+        heads = np.stack([row[0] * x + row[1] * y + row[2] for base in bases for row in base.astype(np.float32)])
+        self._upper, self._lower = (heads + self._grid.filled(field) for field in fields)
 
     def lips(self, source: int, part: Region) -> Map:
         """The map of face and lips: each pixel follows the upper or the lower field."""
-        upper, lower = self._fine(self._upper, source, part), self._fine(self._lower, source, part)
-        move = upper + self._side[part.inside(self._region)] * (lower - upper)
-        x, y = part.grid()
-        base = self._bases[source].astype(np.float32)
-        at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in base)
-        return at_x + move[..., 0], at_y + move[..., 1]
+        side = lower_side(self._target, *part.axes())
+        fields = zip(self._upper[2 * source :][:2], self._lower[2 * source :][:2], strict=True)
+        x, y = (self._grid.at(one, part) + side * self._grid.at(two - one, part) for one, two in fields)
+        return x, y
 
-    def _solve(self, points: tuple[int, ...]) -> Float32Array:
-        """Radial cubic splines through these points' displacements, for S sources, on a grid: (rows, columns, 2 S)."""
-        index = [*points, *self._border]
-        rows, columns = self._region.shape
-        nx, ny = (int(np.ceil((size - 1) / self._step)) + 1 for size in (columns, rows))
-        x, y = np.meshgrid(self._region.x0 + self._step * np.arange(nx), self._region.y0 + self._step * np.arange(ny))
-        at = np.stack([x.ravel(), y.ravel()], 1) / self._unit
-        nodes, moves, smoothing = self._nodes[index], self._moves[index], self._smoothing[index]
-        spline = RBFInterpolator(nodes, moves, kernel="cubic", smoothing=smoothing)
-        return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
+    def face(self, lips: Region) -> tuple[Region, Map, Float32Array]:
+        """The part of the region in which the frame's own face moves, `lips` included; its map there, in which the line
+        between the lips is no sharper than the grid; and how far each pixel moves, in pixels.
 
-    def _fine(self, coarse: Float32Array, source: int, part: Region) -> Float32Array:
-        """The field of one source at the pixels of a part."""
-        left, top = (part.x0 - self._region.x0) / self._step, (part.y0 - self._region.y0) / self._step
-        place = np.array([[1 / self._step, 0, left], [0, 1 / self._step, top]])
-        own = np.ascontiguousarray(coarse[..., 2 * source : 2 * source + 2])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        fine = cv2.warpAffine(own, place, part.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(fine, np.float32)
+        What moves by less than `STILL_PIXELS` stays.
+        """
+        x, y = self._grid.fine()
+        still = np.stack(np.broadcast_arrays(x, y))
+        move = self._upper[:2] + lower_side(self._target, x, y) * (self._lower[:2] - self._upper[:2]) - still
+        away = np.abs(move).max(0)
+        part = self._grid.around(away > STILL_PIXELS, lips)
+        at_x, at_y = (self._grid.at(field, part) for field in still + move * smoothstep(away / STILL_PIXELS - 1))
+        return part, (at_x, at_y), self._grid.at(away, part)
 
-    @property
-    def _step(self) -> float:
-        """Pixels between the nodes of the grid."""
-        return max(self._unit / NODES_PER_EYE_DISTANCE, 1.0)
+
+@dataclass(frozen=True)
+class _Grid:
+    """The nodes of fields over a region: one in each square of `step` pixels, and one more square at each side.
+
+    Fields are solved at every second node, with one more at each side, and at all nodes `near` the lips. They are
+    interpolated by cubic convolution (Keys 1981) at the other nodes, bilinearly at pixels.
+    """
+
+    region: Region
+    near: Region
+    step: int
+
+    @cached_property
+    def _counts(self) -> tuple[int, int]:
+        """Numbers of rows and columns of nodes."""
+        rows, columns = self.region.shape
+        return -(-rows // self.step) + 2, -(-columns // self.step) + 2
+
+    @cached_property
+    def _coarse_counts(self) -> tuple[int, int]:
+        """Numbers of rows and columns of every second node, with one more at each side."""
+        rows, columns = ((count - 1) // 2 + 4 for count in self._counts)
+        return rows, columns
+
+    def _axes(self, first: int, every: int, counts: tuple[int, int]) -> tuple[Float64Array, Float64Array]:
+        """Positions x (1, columns) and y (rows, 1) of every so many nodes from the number `first` on."""
+        y, x = (self.step * (first - 0.5 + every * np.arange(count)) - 0.5 for count in counts)
+        return self.region.x0 + x[None], self.region.y0 + y[:, None]
+
+    def fine(self) -> tuple[Float32Array, Float32Array]:
+        """Positions x (1, columns) and y (rows, 1) of the nodes in the picture."""
+        x, y = self._axes(0, 1, self._counts)
+        return x.astype(np.float32), y.astype(np.float32)
+
+    def solved(self) -> Float64Array:
+        """Positions (K, 2) in the picture at which fields are solved."""
+        rows, columns = self._around(self.near)
+        x, y = self._axes(0, 1, self._counts)
+        grids = self._axes(-2, 2, self._coarse_counts), (x[:, columns], y[rows])
+        return np.vstack([np.stack(np.broadcast_arrays(*grid), -1).reshape(-1, 2) for grid in grids])
+
+    def filled(self, solved: Float64Array) -> Float32Array:
+        """Values (K, V) at the `solved` positions, interpolated at all nodes: (V, rows, columns)."""
+        coarse = int(np.prod(self._coarse_counts))
+        values = solved.astype(np.float32).T
+        nodes = _doubled(_doubled(values[:, :coarse].reshape(-1, *self._coarse_counts)).swapaxes(1, 2)).swapaxes(1, 2)
+        nodes = np.ascontiguousarray(nodes[:, : self._counts[0], : self._counts[1]])
+        near = nodes[:, *self._around(self.near)]
+        near[:] = values[:, coarse:].reshape(near.shape)
+        return nodes
+
+    def _around(self, part: Region) -> tuple[slice, slice]:
+        """Rows and columns of the nodes between which the pixels of a part lie."""
+        inside = part.inside(self.region)
+        rows, columns = (slice(one.start // self.step, (one.stop - 1) // self.step + 3) for one in inside)
+        return rows, columns
+
+    def at(self, nodes: Float32Array, part: Region) -> Float32Array:
+        """Values at all nodes, interpolated at the pixels of a part of the region."""
+        near = nodes[self._around(part)]
+        wide = cv2.resize(near, None, fx=self.step, fy=self.step, interpolation=cv2.INTER_LINEAR)
+        top, left = (one.start % self.step + self.step for one in part.inside(self.region))
+        return np.asarray(wide[top : top + part.shape[0], left : left + part.shape[1]], np.float32)
+
+    def around(self, there: BoolArray, least: Region) -> Region:
+        """The part of the region that the nodes which are `there` (rows, columns) change, and `least`."""
+        y, x = (np.flatnonzero(there.any(axis)) for axis in (1, 0))
+        if not len(x):
+            return least
+        low = self.region.x0 + (x[0] - 2) * self.step, self.region.y0 + (y[0] - 2) * self.step
+        high = self.region.x0 + (x[-1] + 1) * self.step, self.region.y0 + (y[-1] + 1) * self.step
+        return Region(
+            max(min(int(low[0]), least.x0), self.region.x0),
+            max(min(int(low[1]), least.y0), self.region.y0),
+            min(max(int(high[0]), least.x1), self.region.x1),
+            min(max(int(high[1]), least.y1), self.region.y1),
+        )
+
+
+def _doubled(values: Float32Array) -> Float32Array:
+    """Values (..., N) with others interpolated between them: (..., 2 N - 6)."""
+    before, here, after, last = values[..., :-3], values[..., 1:-2], values[..., 2:-1], values[..., 3:]
+    between = (9 * (here + after) - before - last) / 16
+    return np.stack([here, between], -1).reshape(*values.shape[:-1], -1)
 
 
 def sample(image: Image, at: Map) -> Image:
@@ -226,13 +320,13 @@ def edge_at(points: Float64Array, edge: Float64Array, u: Float64Array) -> Float6
     return np.asarray(np.interp(u, along[order], across[order]), np.float64)
 
 
-def lower_side(points: Float64Array, region: Region) -> Float32Array:
-    """Weight of the lower field at each pixel of the region: 0 above the line between the lips, 1 below it.
+def lower_side(points: Float64Array, x: Float32Array, y: Float32Array) -> Float32Array:
+    """Weight (rows, columns) of the lower field at positions x (1, columns) and y (rows, 1): 0 above the line between
+    the lips, 1 below it.
 
     The step is sharp between the corners. Beyond them, where the fields converge, it softens with the distance.
     """
     left, right = along_mouth(points, *points[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
-    x, y = region.grid()
     u, v = (one.astype(np.float32) for one in along_mouth(points, x, y))
     # What depends on u alone comes from a table with two entries a pixel.
     table = np.arange(float(u.min()), float(u.max()) + 1, 0.5)
@@ -262,23 +356,60 @@ def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
 
 
 def facing(points: Float64Array) -> Float64Array:
-    """How far (0 to 1) each of the landmarks (478, 2) lies on the visible side of the head: (478,)."""
+    """How far (0 to 1) each of the landmarks (..., 478, 2) lies on the visible side of the head: (..., 478)."""
+    areas = signed_areas(points)
+    order, starts = _corners_of_points()
+    there, whole = (np.add.reduceat(part[..., order], starts, axis=-1) for part in (areas, np.abs(areas)))
+    seen = np.clip((there / np.maximum(whole, 1e-9) - HIDDEN) / (SEEN - HIDDEN), 0, 1)
+    return np.concatenate([seen, np.ones((*seen.shape[:-1], points.shape[-2] - MESH_POINTS))], -1)
+
+
+def signed_areas(points: Float64Array) -> Float64Array:
+    """Area (..., T) of each of the mesh's triangles of landmarks (..., 478, 2), doubled: negative where it shows its
+    inner side."""
+    first, second, third = (points[..., corners, :] for corners in triangles().T)
+    one, other = third - first, second - first
+    return np.asarray(one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0], np.float64)
+
+
+@cache
+def _corners_of_points() -> tuple[IntArray, IntArray]:
+    """The triangles of each point of the mesh, one point after the other, and where (468,) those of each begin."""
+    corners = triangles().ravel()
+    order = np.argsort(corners, kind="stable")
+    return order // 3, np.searchsorted(corners[order], np.arange(MESH_POINTS))
+
+
+def outline_crosses(points: Float64Array, part: Region) -> bool:
+    """Whether the outline of the head of landmarks (478, 2) may cross a part of the picture around the lips. May be
+    wrongly true beside folds of the face."""
+    ends, sides = _edges()
+    front = np.append(signed_areas(points) > 0, False)[sides]
+    at = points[ends[front[:, 0] != front[:, 1]]]
+    low, high = at.min(1), at.max(1)
+    return bool(((low < [part.x1, part.y1]) & (high > [part.x0, part.y0])).all(1).any())
+
+
+@cache
+def _edges() -> tuple[IntArray, IntArray]:
+    """The edges of the mesh's triangles that may be the head's outline: points (E, 2), and the triangles (E, 2) at both
+    sides, -1 where there is none. Edges of the lips are left out: they lie amid the face."""
     corners = triangles()
-    first, second, third = (points[corners[:, k]] for k in range(3))
-    area = np.linalg.det(np.stack([third - first, second - first], 1))
-    there, whole = (
-        np.bincount(corners.ravel(), np.repeat(part, 3), minlength=len(points)) for part in (area, np.abs(area))
-    )
-    share = np.where(whole > 0, there / np.maximum(whole, 1e-9), 1)
-    return np.asarray(np.clip((share - HIDDEN) / (SEEN - HIDDEN), 0, 1), np.float64)
+    ends = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
+    edges, place = np.unique(ends, axis=0, return_inverse=True)
+    sides = np.full((len(edges), 2), -1)
+    for number, edge in enumerate(place.ravel()):
+        sides[edge, int(sides[edge, 0] >= 0)] = number % len(corners)
+    kept = ~np.isin(edges, mesh.LIPS).all(1)
+    return edges[kept], sides[kept]
 
 
-def _neck(points: Float64Array, unit: float) -> Float64Array:
-    """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin.
+def _neck(points: Float64Array, seen: Float64Array, unit: float) -> Float64Array:
+    """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin. seen: (478,) of
+    `facing`.
 
     The far side of the jaw of a turned head is left out: what lies below it in the picture is the near side's chin.
     """
-    seen = facing(points)
     jaw = [number for number in mesh.JAW_BOTTOM if seen[number] > 0.5 or number == mesh.CHIN_TIP]
     down = points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE]
     down *= unit / max(float(np.linalg.norm(down)), 1e-6)
