@@ -8,14 +8,20 @@ import cv2
 import numpy as np
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
-from duikou.faces.pose import MESH_POINTS, triangles
 from duikou.render import inside, interior, mesh
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.mouth import Mouth, Source
-from duikou.render.warp import Region, Warp, along_mouth, lip_edge, mouth_frame, outline_crosses, sample
+from duikou.render.outline import head_mask
+from duikou.render.warp import Region, Warp, along_mouth, for_channels, lip_edge, mouth_frame, sample
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
 """Distance from the lips, in eye distances, within which the exemplar is opaque, and over which it then fades out."""
+
+COVER_PX = 90
+"""Eye distance, in pixels, at which coverages are computed."""
+
+SKIN_FROM, LEAST_SKIN = 0.03, 1e-3
+"""Distance from the lips, in eye distances, from which skin shows the light; and the least share of it that counts."""
 
 LIGHT_SIGMA = 0.12
 """Scale, in eye distances, from which brightness counts as light and is matched instead of copied."""
@@ -46,8 +52,9 @@ over which an exemplar fades out."""
 LIP_EDGE = 0.02
 """Width, in eye distances, over which lips near the outline fade into the rest of the cheek."""
 
-DETAIL_SIGMA, DETAIL_GAIN = 0.7, (0.5, 1.6)
-"""Scale, in pixels, up to which a structure is fine detail, and bounds of its gain."""
+DETAIL_SIGMA, DETAIL_SIZE, DETAIL_GAIN = 0.7, (5, 5), (0.5, 1.6)
+"""Scale, in pixels, up to which a structure is fine detail; pixels of the blur that removes it; and bounds of its
+gain."""
 
 MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
 """Displacement, in pixels, from which a pixel counts as moved, and the least number of moved skin pixels from which
@@ -113,10 +120,14 @@ class _Opening:
     part: Region
     coverage: Float32Array
 
-    def into(self, layer: Float32Array, part: Region, shown: Float32Array) -> None:
-        """Put what it shows, (rows, columns, 3), over the layer of a larger part, in place."""
-        below = layer[self.part.inside(part)]
-        below += self.coverage[..., None] * (shown - below)
+
+@dataclass(frozen=True)
+class _Cover:
+    """How a part of the frame around the lips is changed, (rows, columns) each, 0 to 1. exemplar: coverage of an
+    exemplar's lips and of the skin around them. skin: of the skin beside the lips."""
+
+    exemplar: Float32Array
+    skin: Float32Array
 
 
 @dataclass(frozen=True)
@@ -146,62 +157,58 @@ class _Canvas:
 
 
 def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
-    """The changed part of a frame and its new pixels; `None` if the face lies outside the picture.
-
-    The frame may be given as the part of it around `Region.of` its landmarks and the target's, with its points relative to that part.
-    """
+    """The changed part of a frame and its new pixels; `None` if the face lies outside the picture."""
     height, width = own.image.shape[:2]
     region = Region.of(mouth.target, width, height)
     if region is None:
         return None
-    unit = float(mesh.eye_distance(own.points))
+    unit = own.unit
     warp = Warp([own.points, *(exemplar.source.points for exemplar in exemplars)], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    region, places, away = warp.face(part)
-    here = part.inside(region)
+    region, places, motion = warp.face(part)
+    here, before = part.inside(region), region.cut(own.image).astype(np.float32)
     shows = not exemplars or mouth.strength < EXEMPLAR_ALONE
     if shows:
         for whole, lips in zip(places, warp.lips(0, part), strict=True):
             whole[here] = lips
-    pixels = sample(own.image, places).astype(np.float32)
-    near, changed = pixels[here], np.minimum(away / MOVED_PIXELS, 1)
-    canvas, openings = _Canvas(warp, mouth, part, unit), []
-    away = _away_from_lips(mouth.target, part, unit)
-    face = _on_the_face(mouth.target, part, unit)
-    skin = _beside_lips(away) * face
+    pixels = sample(before, (places[0] - region.x0, places[1] - region.y0))
+    changed = np.minimum(motion / MOVED_PIXELS, 1)
+    canvas, cover = _Canvas(warp, mouth, part, unit), _cover(mouth.target, part, unit)
+    layer, openings = pixels[here], []
     if shows:
         openings = [canvas.opening(own)]
-        _smooth_corners(canvas, near, own)
-        _open(canvas, near, own, openings[0])
-        _seal(canvas, near, own)
+        _smooth_corners(canvas, layer, own)
+        _open(canvas, layer, own, openings[0])
+        _seal(canvas, layer, own)
     if exemplars:
-        lent, more = _lent(canvas, exemplars, near, skin)
+        lent, more = _lent(canvas, exemplars, layer, cover.skin)
         openings += more
-        coverage = _around_lips(away) * np.maximum(face, _on_the_lips(away))
-        np.maximum(changed[here], coverage, out=changed[here])
-        near += coverage[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
-    inside = np.zeros(region.shape, np.float32)
-    for opening in openings:
-        there = inside[opening.part.inside(region)]
-        np.maximum(there, opening.coverage, out=there)
-    _match_detail(pixels, region.cut(own.image), changed, inside, skin, here)
+        np.maximum(changed[here], cover.exemplar, out=changed[here])
+        _mix(layer, _taking_over(layer, lent, mouth.strength / EXEMPLAR_ALONE, unit), cover.exemplar)
+    _match_detail(pixels, before, changed, openings, cover.skin, part, region)
     return region, cv2.convertScaleAbs(np.maximum(pixels, 0, out=pixels))
 
 
+def _mix(layer: Float32Array, over: Float32Array, coverage: Float32Array) -> None:
+    """Put pixels (rows, columns, 3) over others, in place, with a coverage (rows, columns)."""
+    layer += for_channels(coverage) * (over - layer)
+
+
 def _lent(
-    canvas: _Canvas, exemplars: list[Exemplar], near: Float32Array, skin: Float32Array
+    canvas: _Canvas, exemplars: list[Exemplar], own: Float32Array, skin: Float32Array
 ) -> tuple[Float32Array, list[_Opening]]:
-    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`; and
-    their openings."""
+    """The exemplars' mouths, blended by weight, under the light of the frame's `own` pixels on its `skin`; and their
+    openings."""
     patches, openings = [], []
     for number, exemplar in enumerate(exemplars, 1):
         source = exemplar.source
-        patch = sample(source.image, canvas.warp.lips(number, canvas.part)).astype(np.float32)
+        patch = sample(source.image.astype(np.float32), canvas.warp.lips(number, canvas.part))
         opening = canvas.opening(source)
         openings.append(opening)
         _open(canvas, patch, source, opening, SLACK)
         _seal(canvas, patch, source)
-        patches.append(_match_light(patch, near, skin, canvas.unit))
+        _match_light(patch, own, skin, canvas.unit)
+        patches.append(patch)
     lent = patches[0]
     for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
         # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
@@ -215,32 +222,34 @@ def _open(canvas: _Canvas, layer: Float32Array, source: Source, opening: _Openin
     From the back: the dark, the tongue, the person's rows of teeth, and what the source itself shows. slack: see
     `inside.lent`.
     """
-    mouth, part, where = canvas.mouth, opening.part, opening.coverage > 0
+    mouth, part, where, lends = canvas.mouth, opening.part, opening.coverage > 0, slack > 0
     if not where.any():
         return
-    lips, lends = layer[part.inside(canvas.part)], slack > 0
     if source.gap <= SHOWS_INSIDE:
-        opening.into(layer, canvas.part, _behind(canvas, layer, source, part, where, lends=lends))
-        return
-    shown, coverage = inside.lent(source, mouth, part, where, slack=slack)
-    # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
-    shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-    hidden = where & (coverage[..., 0] < 1)
-    if hidden.any():
-        behind = _behind(canvas, layer, source, part, hidden, lends=lends)
-        shown = np.where(hidden[..., None], behind + coverage * (shown - behind), shown)
-    opening.into(layer, canvas.part, shown)
+        shown = _behind(canvas, layer, source, part, where, lends=lends)
+    else:
+        shown, coverage = inside.lent(source, mouth, part, slack=slack)
+        # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
+        shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+        where &= coverage < 1
+        if where.any():
+            behind = _behind(canvas, layer, source, part, where, lends=lends)
+            _mix(behind, shown, coverage)
+            shown = behind
+    _mix(layer[part.inside(canvas.part)], shown, opening.coverage)
 
 
 def _behind(
     canvas: _Canvas, layer: Float32Array, source: Source, part: Region, where: BoolArray, *, lends: bool
 ) -> Float32Array:
-    """What lies behind that which a source itself shows between its lips: pixels of a part, those that are needed (`where`).
+    """What lies behind that which a source itself shows between its lips: pixels of a part, those of the warped lips
+    except `where` (rows, columns) others are needed.
 
     layer: the warped lips. lends: whether the source is an exemplar.
     """
-    mouth = canvas.mouth
-    behind = _painted(mouth, part, where)
+    mouth, lips = canvas.mouth, layer[part.inside(canvas.part)]
+    behind = lips.copy()
+    behind[where] = _painted(mouth, part, where)
     if mouth.gap < NARROW[1]:
         # Lips that are hardly open show no throat, only their shadow.
         crease, _ = _crease(canvas, layer, part)
@@ -250,7 +259,6 @@ def _behind(
         # Narrow lips of an exemplar that open no further than they were have their own shadow.
         wide = np.asarray(mouth.gap / SHOWS_INSIDE - 1)
         further = np.maximum(smoothstep(wide), smoothstep(np.asarray((mouth.gap - source.gap) / FURTHER)))
-        lips = layer[part.inside(canvas.part)]
         behind = lips + np.float32(further) * (behind - lips)
     return behind
 
@@ -267,8 +275,7 @@ def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> Non
         return
     corners = mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]]
     _, along, across = mouth_frame(mouth.target)
-    beside = CORNER_REACH * unit * np.array([[-1], [1]]) * along
-    height = CORNER_HEIGHT * unit
+    beside, height = CORNER_REACH * unit * np.array([[-1], [1]]) * along, CORNER_HEIGHT * unit
     part = Region.around(
         np.vstack([corners + beside, corners - beside]), abs(across[1]) * height + CORNER_MARGIN * unit, canvas.part
     )
@@ -280,9 +287,9 @@ def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> Non
     under = layer[part.inside(canvas.part)]
     skin = _bridged(canvas, layer, part, place, height)
     window = smoothstep(beyond / CORNER_SOFT) * smoothstep((CORNER_REACH - beyond) / CORNER_SOFT)
-    window *= smoothstep((1 - np.abs(place)) / 0.5)
+    window *= amount * smoothstep((1 - np.abs(place)) / 0.5)
     lighter = cv2.GaussianBlur(np.maximum(skin - under, 0), (0, 0), CORNER_DETAIL * unit)
-    under += (amount * window)[..., None].astype(np.float32) * lighter
+    under += for_channels(window.astype(np.float32)) * lighter
 
 
 def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
@@ -294,8 +301,7 @@ def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
         edges = canvas.mouth.target[list(mesh.INNER_RING)]
         part = Region.around(edges, max(CREASE * canvas.unit, 1.0) + 1, canvas.part)
         crease, coverage = _crease(canvas, layer, part)
-        under = layer[part.inside(canvas.part)]
-        under += np.float32(closing) * coverage[..., None] * (crease - under)
+        _mix(layer[part.inside(canvas.part)], crease, np.float32(closing) * coverage)
 
 
 def _crease(canvas: _Canvas, layer: Float32Array, part: Region) -> tuple[Float32Array, Float32Array]:
@@ -314,7 +320,8 @@ def _crease(canvas: _Canvas, layer: Float32Array, part: Region) -> tuple[Float32
     lips = _bridged(canvas, layer, part, place, half, CREASE_REACH)
     shade = 1 - (1 - CREASE_SHADE) * np.exp(-((place / CREASE_SHARPNESS) ** 2)) * taper
     coverage = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
-    return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), coverage.astype(np.float32)
+    dark = np.log(shade).astype(np.float32)
+    return lips * cv2.merge([np.exp(dark * tint) for tint in LIP_TINT]), coverage.astype(np.float32)
 
 
 def _bridged(
@@ -339,18 +346,18 @@ def _bridged(
         at_x, at_y = x - canvas.part.x0 + way * across[0], y - canvas.part.y0 + way * across[1]
         places = at_x.astype(np.float32), at_y.astype(np.float32)
         beside.append(cv2.remap(layer, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    share = np.clip(0.5 + place / 2, 0, 1)[..., None]
-    return np.asarray(beside[0] + share * (beside[1] - beside[0]), np.float32)
+    _mix(beside[0], beside[1], np.clip(0.5 + place / 2, 0, 1).astype(np.float32))
+    return np.asarray(beside[0], np.float32)
 
 
 def _painted(mouth: Mouth, part: Region, where: BoolArray) -> Float32Array:
-    """The painted inside of the mouth at the pixels of a part that are needed, zeros elsewhere: (rows, columns, 3)."""
-    out = np.zeros((*part.shape, 3), np.float32)
-    x, y = part.at(where)
+    """The painted inside of the mouth: the pixels (M, 3) of a part that are needed, `where` (rows, columns)."""
+    rows, columns = np.nonzero(where)
+    x, y = (columns + part.x0).astype(np.float32), (rows + part.y0).astype(np.float32)
     pixel = 1 / float(np.sqrt(abs(np.linalg.det(mouth.plane.linear))))
-    u, v = mouth.plane.canonical(x, y)
     along, across = along_mouth(mouth.target, x, y)
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
+    u, v = mouth.plane.canonical(x, y)
     size = max(pixel, mouth.blur)
     pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
     shape = interior.InteriorShape(
@@ -358,8 +365,7 @@ def _painted(mouth: Mouth, part: Region, where: BoolArray) -> Float32Array:
     )
     noise = np.random.default_rng(mouth.frame).standard_normal(part.shape, np.float32)
     grain = mouth.grain / FINE_SHARE * interior.fine(noise)[where]
-    out[where] = interior.paint(pixels, shape, mouth.light) + grain[:, None]
-    return out
+    return (interior.paint(pixels, shape, mouth.light) + grain).T
 
 
 def _polygon(points: Float64Array, region: Region, *, blur: float) -> Float32Array:
@@ -371,43 +377,42 @@ def _polygon(points: Float64Array, region: Region, *, blur: float) -> Float32Arr
     return np.asarray(coverage, np.float32)
 
 
-def _away_from_lips(target: Float64Array, region: Region, unit: float) -> Float32Array:
-    """Distance of the pixels of a region from the lips, in eye distances: 0 on the lips."""
-    fixed = np.round(target[list(mesh.OUTER_RING)] - [region.x0, region.y0]).astype(np.int32)
-    mask = np.full(region.shape, 255, np.uint8)
-    cv2.fillPoly(mask, [fixed], 0)
-    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5) / unit, np.float32)
+def _cover(target: Float64Array, part: Region, unit: float) -> _Cover:
+    """Coverages of a part around the lips, computed on a smaller copy because they have no detail."""
+    shrink = max(round(unit / COVER_PX), 1)
+    rows, columns = (-(-size // shrink) for size in part.shape)
+    points = (target - [part.x0, part.y0] + 0.5) / shrink - 0.5
+    away, unit = _away_from_lips(points, (rows, columns)) / (unit / shrink), unit / shrink
+    face = _on_the_face(points, (rows, columns), unit)
+    # On the lips an exemplar is shown up to the outline of a turned head.
+    exemplar = (1 - smoothstep((away - LIP_MARGIN) / LIP_FEATHER)) * np.maximum(face, 1 - smoothstep(away / LIP_EDGE))
+    skin = face * ((away > SKIN_FROM) & (away < LIP_MARGIN + LIP_FEATHER))
+    wide = (
+        cv2.resize(one, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_LINEAR)[: part.shape[0], : part.shape[1]]
+        for one in (exemplar, skin)
+    )
+    return _Cover(*(np.asarray(one, np.float32) for one in wide))
 
 
-def _beside_lips(away: Float32Array) -> Float32Array:
-    """Mask of the skin around the lips that the exemplar covers."""
-    return ((away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)).astype(np.float32)
+def _away_from_lips(points: Float64Array, shape: tuple[int, int]) -> Float32Array:
+    """Distance of the pixels of a picture from the lips of landmarks (478, 2), in pixels: 0 on the lips."""
+    fixed = np.round(points[list(mesh.OUTER_RING)] * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.full(shape, 255, np.uint8)
+    cv2.fillPoly(mask, [fixed], 0, shift=SUBPIXEL_BITS)
+    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
 
 
-def _around_lips(away: Float32Array) -> Float32Array:
-    """Coverage of the exemplar: 1 on the lips and close to them, fading to 0."""
-    return np.asarray(1 - smoothstep((away.astype(np.float64) - LIP_MARGIN) / LIP_FEATHER), np.float32)
-
-
-def _on_the_lips(away: Float32Array) -> Float32Array:
-    """Coverage of the lips, fading to 0 beside them: they are shown up to the outline of a turned head."""
-    return np.asarray(1 - smoothstep(away.astype(np.float64) / LIP_EDGE), np.float32)
-
-
-def _on_the_face(target: Float64Array, region: Region, unit: float) -> Float32Array:
-    """Coverage of the face, 1 well inside its outline: the background begins beside the far cheek of a turned head."""
-    reach = int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1  # an outline this close to the region counts too
-    around = Region(region.x0 - reach, region.y0 - reach, region.x1 + reach, region.y1 + reach)
-    if not outline_crosses(target, around):
-        return np.ones(region.shape, np.float32)
-    corners = np.round((target[:MESH_POINTS] - [around.x0, around.y0]) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    mask = np.zeros(around.shape, np.uint8)
-    for patch in (*corners[triangles()], corners[list(mesh.INNER_RING)]):
-        cv2.fillConvexPoly(mask, patch, 255, shift=SUBPIXEL_BITS)
+def _on_the_face(points: Float64Array, shape: tuple[int, int], unit: float) -> Float32Array:
+    """Coverage of the face of landmarks (478, 2) in a picture, 1 well inside its outline: the background begins beside
+    the far cheek of a turned head."""
+    reach = (
+        int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1
+    )  # an outline this close to the picture counts too
+    mask = head_mask(points + reach, (shape[0] + 2 * reach, shape[1] + 2 * reach))
     if mask.all():
-        return np.ones(region.shape, np.float32)
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)[reach:-reach, reach:-reach] / unit
-    return np.asarray(smoothstep((inside.astype(np.float64) - OUTLINE_DOUBT) / OUTLINE_FEATHER), np.float32)
+        return np.ones(shape, np.float32)
+    deep = cv2.distanceTransform(mask, cv2.DIST_L2, 5)[reach:-reach, reach:-reach]
+    return smoothstep((np.asarray(deep, np.float32) / unit - OUTLINE_DOUBT) / OUTLINE_FEATHER)
 
 
 def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: float) -> Float32Array:
@@ -418,43 +423,46 @@ def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: floa
     return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
-def _match_light(patch: Float32Array, base: Float32Array, skin: Float32Array, unit: float) -> Float32Array:
-    """The patch under the light of the frame: adds their low-frequency difference on the `skin` (mask)."""
+def _match_light(patch: Float32Array, own: Float32Array, skin: Float32Array, unit: float) -> None:
+    """Put a patch under the light of the frame's `own` pixels, in place: adds their low-frequency difference on the
+    `skin` (mask)."""
     sigma = LIGHT_SIGMA * unit
-    difference, weight = _blur((base - patch) * skin[..., None], sigma), _blur(skin, sigma)
-    return np.asarray(patch + difference / np.maximum(weight, 1e-3)[..., None], np.float32)
+    weight = np.maximum(_blur(skin, sigma), LEAST_SKIN)
+    patch += _blur((own - patch) * for_channels(skin), sigma) / for_channels(weight)
 
 
 def _match_detail(
     new: Float32Array,
-    own: Image,
+    own: Float32Array,
     changed: Float32Array,
-    inside: Float32Array,
+    openings: list[_Opening],
     skin: Float32Array,
-    lips: tuple[slice, slice],
+    part: Region,
+    region: Region,
 ) -> None:
-    """Make the new pixels (in place) as sharp where they changed as the frame is there.
+    """Make the new pixels of a region as sharp, in place, where they `changed` (0 to 1), as the frame's `own` ones are
+    there. skin: of a part of the region.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
-    moves. The finest detail therefore gets the strength that it has on the frame's `skin` around the lips (a part). Skin shows
-    how much grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
+    moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
+    much grain was lost; the edges of teeth lose less, so inside the mouth nothing is sharpened.
     """
-    there = (skin > 0.5) & (changed[lips] > 0.5)
-    if np.count_nonzero(there) < MIN_SKIN_PIXELS:
+    here = part.inside(region)
+    there = ((skin > 0.5) & (changed[here] > 0.5)).astype(np.uint8)
+    if cv2.countNonZero(there) < MIN_SKIN_PIXELS:
         return
     fine = _detail(new)
-    wanted, found = (
-        float(np.sqrt(np.square(band[there]).mean())) for band in (_detail(own[lips].astype(np.float32)), fine[lips])
-    )
-    gain = np.clip(wanted / max(found, 1e-3), *DETAIL_GAIN)
-    where = changed if gain < 1 else changed * (1 - inside)
-    fine *= (np.float32(gain - 1) * where)[..., None]
-    new += fine
+    wanted, found = (cv2.norm(one, cv2.NORM_L2, there) for one in (_detail(own[here]), fine[here]))
+    gain = float(np.clip(wanted / max(found, 1e-3), *DETAIL_GAIN))
+    for opening in openings if gain > 1 else ():
+        inside = changed[opening.part.inside(region)]
+        inside *= 1 - opening.coverage
+    new += for_channels((gain - 1) * changed) * fine
 
 
 def _detail(image: Float32Array) -> Float32Array:
     """The finest detail of a picture."""
-    return np.asarray(image - cv2.GaussianBlur(image, (0, 0), DETAIL_SIGMA), np.float32)
+    return np.asarray(image - cv2.GaussianBlur(image, DETAIL_SIZE, DETAIL_SIGMA), np.float32)
 
 
 def _blur(image: Float32Array, sigma: float) -> Float32Array:

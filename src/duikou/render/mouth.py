@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,11 +28,11 @@ class Plane:
     offset: Float64Array
     lean: Float64Array
 
-    def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float64Array, Float64Array]:
+    def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Canonical positions of pixels."""
-        inverse = np.linalg.inv(self.linear)
-        dx, dy = x - self.offset[0], y - self.offset[1]
-        return inverse[0, 0] * dx + inverse[0, 1] * dy, inverse[1, 0] * dx + inverse[1, 1] * dy
+        x, y = x - float(self.offset[0]), y - float(self.offset[1])
+        u, v = (float(row[0]) * x + float(row[1]) * y for row in np.linalg.inv(self.linear))
+        return u, v
 
     def onto(self, other: Plane) -> Float64Array:
         """The affine map (2, 3) from pixels of this picture to those of another with the same head."""
@@ -54,11 +55,21 @@ class Source:
     plane: Plane
     opening: Opening
 
+    @cached_property
+    def unit(self) -> float:
+        """Eye distance in pixels."""
+        return float(mesh.eye_distance(self.points))
+
+    @cached_property
+    def lip_edges(self) -> tuple[Float64Array, Float64Array]:
+        """The edges (11, 2) of the upper and of the lower lip in the picture, corners included."""
+        return self.opening.lip_edges(self.points)
+
     def rows_at(self, u: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Where the upper row of teeth ends and the lower row begins at positions u (M,) along the mouth, in pixels:
         (M,) shares of the opening."""
-        edges = self.opening.lip_edges(self.points)
-        along, _ = along_mouth(self.points, *((edges[0] + edges[1])[1:-1] / 2).T)
+        upper, lower = self.lip_edges
+        along, _ = along_mouth(self.points, *((upper + lower)[1:-1] / 2).T)
         return np.interp(u, along, self.opening.upper), np.interp(u, along, self.opening.lower)
 
 

@@ -10,36 +10,45 @@ from scipy.spatial.distance import cdist
 from duikou.arrays import Float64Array
 
 
-def solved(
-    nodes: Float64Array,
-    values: Float64Array,
-    smoothing: Float64Array,
-    at: Float64Array,
-    left_out: Sequence[slice],
+def through(
+    nodes: Float64Array, values: Float64Array, smoothing: Float64Array, own: Sequence[slice], at: Float64Array
 ) -> list[Float64Array]:
-    """Several splines that share most of their nodes, each evaluated at the same positions.
+    """Splines through the same nodes, except that some of the last ones are those of one spline alone.
 
-    nodes: (N, 2). values: (N, V) at the nodes. smoothing: (N,) in cubed units: a spline need not pass through nodes where
-    it is positive. at: (M, 2). left_out: the nodes that each spline leaves out. Returns (M, V) for each spline.
-    Raises `numpy.linalg.LinAlgError` if nodes of no smoothing coincide.
+    nodes: (N, 2). values: (N, V) at the nodes. smoothing: (N,) in cubed units; a spline need not pass through nodes where
+    it is positive. own: which nodes belong to each spline alone; all behind the shared ones. at: (M, 2), where to
+    evaluate. Returns (M, V) for each spline. Raises `numpy.linalg.LinAlgError` if nodes without smoothing coincide.
     """
-    middle = nodes.mean(0)  # the plane is solved exactly near the origin
-    nodes, at, count = nodes - middle, at - middle, len(nodes)
-    system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = _cubed(nodes, nodes)
-    system[np.arange(count), np.arange(count)] = smoothing
-    system[:count, count] = system[count, :count] = 1
-    system[:count, count + 1 :], system[count + 1 :, :count] = nodes, nodes.T
-    wanted = np.vstack([values, np.zeros((3, values.shape[1]))])
-    weights = np.zeros((len(left_out), *wanted.shape))
-    for number, gone in enumerate(left_out):
-        kept = np.delete(np.arange(count + 3), gone)
-        weights[number, kept] = np.linalg.solve(system[np.ix_(kept, kept)], wanted[kept])
-    terms = np.hstack([_cubed(at, nodes), np.ones((len(at), 1)), at])
-    return [terms @ one for one in weights]
+    middle, shared = nodes.mean(0), min(one.start for one in own)
+    nodes, at = nodes - middle, at - middle  # far from the origin the plane would be less exact
+    kernel = _cubed(nodes, nodes)
+    kernel[np.diag_indices_from(kernel)] = smoothing
+    system, sides = np.zeros((shared + 3, shared + 3)), np.zeros((shared + 3, len(nodes) - shared))
+    system[:shared, :shared] = kernel[:shared, :shared]
+    system[:shared, shared:], sides[:shared] = _plane(nodes[:shared]), kernel[:shared, shared:]
+    system[shared:, :shared], sides[shared:] = system[:shared, shared:].T, _plane(nodes[shared:]).T
+    # What all splines have in common is solved once; each then needs the Schur complement of its own nodes alone.
+    wanted = np.vstack([values[:shared], np.zeros((3, values.shape[1]))])
+    solved = np.linalg.solve(system, np.hstack([sides, wanted]))
+    sides_solved, wanted_solved = solved[:, : sides.shape[1]], solved[:, sides.shape[1] :]
+    common, alone = np.hstack([_cubed(at, nodes[:shared]), _plane(at)]), _cubed(at, nodes[shared:])
+    found = []
+    for one in own:
+        part = slice(one.start - shared, one.stop - shared)
+        side = sides[:, part].T
+        weights = np.linalg.solve(kernel[one, one] - side @ sides_solved[:, part], values[one] - side @ wanted_solved)
+        found.append(common @ (wanted_solved - sides_solved[:, part] @ weights) + alone[:, part] @ weights)
+    return found
+
+
+def _plane(points: Float64Array) -> Float64Array:
+    """The terms (M, 3) of a plane at points (M, 2)."""
+    return np.hstack([np.ones((len(points), 1)), points])
 
 
 def _cubed(one: Float64Array, other: Float64Array) -> Float64Array:
     """Distances (M, N) between points (M, 2) and (N, 2), cubed."""
     squared = cdist(one, other, "sqeuclidean")
-    return np.asarray(np.sqrt(squared) * squared, np.float64)
+    distances = np.sqrt(squared)
+    distances *= squared
+    return np.asarray(distances, np.float64)

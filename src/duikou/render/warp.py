@@ -8,18 +8,21 @@ layer (see `interior`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
-from duikou.faces.pose import MESH_POINTS, triangles
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Floats, Image, smoothstep
 from duikou.render import mesh, splines
+from duikou.render.outline import facing
+
+Pixels = TypeVar("Pixels", Image, Float32Array)
 
 Map = tuple[Float32Array, Float32Array]
 
@@ -38,26 +41,19 @@ SMOOTHING = 2e-4
 SHARED = tuple(
     dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
 )
-GUIDES = (*mesh.UPPER_LIP, *mesh.LOWER_LIP, *SHARED)
-OTHER_LIP = slice(len(mesh.UPPER_LIP), len(mesh.UPPER_LIP) + len(mesh.LOWER_LIP)), slice(len(mesh.UPPER_LIP))
-"""Landmarks that guide the fields, and those of them that the upper and the lower field ignore."""
+"""Landmarks that guide both fields. The upper field follows the upper lip too, the lower field the lower lip."""
 
 EDGE_DOUBT = 0.2
 """Share of an opening by which the landmarks of its edge may lie inside it."""
 
-HIDDEN, SEEN = -0.5, 0.2
-"""Visibility of a landmark (share of the area around it that faces the camera minus the share that faces away) at which
-it has no weight, and at which it has full weight: beside the far cheek of a turned head, the picture shows the jaw and
-the ear behind it."""
-
 HIDDEN_SMOOTHING = 1e4
 """Factor of the smoothing at a landmark that is not visible."""
 
-PICKED = 1024
+PICKED = 4096
 """Positions in a row when single pixels are picked."""
 
-BORDER_NODES = 9
-"""Fixed nodes on each side of the region: the surroundings of the face do not move."""
+BORDER_NODES = 4
+"""Fixed nodes for each eye distance of the region's border: the surroundings of the face do not move."""
 
 NECK_BELOW = (0.35, 0.45, 0.6)
 """Distances below the jaw, in eye distances, of rows of fixed nodes that end its motion: with one row a spline would
@@ -116,11 +112,6 @@ class Region:
         x = np.arange(self.x0, self.x1, dtype=np.float32)
         return x[None], np.arange(self.y0, self.y1, dtype=np.float32)[:, None]
 
-    def at(self, where: BoolArray) -> tuple[Float32Array, Float32Array]:
-        """Pixel coordinates x (M,) and y (M,) of some of the region's pixels, `where` (rows, columns)."""
-        rows, columns = np.nonzero(where)
-        return (columns + self.x0).astype(np.float32), (rows + self.y0).astype(np.float32)
-
 
 def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
     """Least-squares similarity (2, 3) that maps points `source` (M, 2) to `target` (M, 2) (Umeyama 1991)."""
@@ -147,28 +138,34 @@ class Warp:
         unit = float(mesh.eye_distance(target))
         near = Region.around_lips(target, NEAR_LIPS * unit, region)
         self._grid = _Grid(region, near, max(round(unit / NODES_PER_EYE_DISTANCE), 1))
-        skull, guides = list(mesh.SKULL), list(GUIDES)
+        skull = list(mesh.SKULL)
         bases = [similarity(target[skull], source[skull]) for source in sources]
         moves = [
             _into_the_lips(source, target) - (target @ base[:, :2].T + base[:, 2])
             for source, base in zip(sources, bases, strict=True)
         ]
         seen = facing(np.stack([target, *sources]))
-        fixed = np.vstack([_border(region), _neck(target, seen[0], unit)])
-        fields = splines.solved(
-            np.vstack([target[guides], fixed]) / unit,
-            np.vstack([np.hstack(moves)[guides], np.zeros((len(fixed), 2 * len(moves)))]),
-            SMOOTHING * np.concatenate([HIDDEN_SMOOTHING ** (1 - seen.min(0)[guides]), np.ones(len(fixed))]),
-            self._grid.solved() / unit,
-            left_out=OTHER_LIP,
+        fixed = np.vstack([_border(region, unit), _neck(target, seen[0], unit)])
+        nodes = np.vstack([target, fixed])
+        guides = [*SHARED, *range(len(target), len(nodes)), *mesh.UPPER_LIP, *mesh.LOWER_LIP]
+        first, last = len(guides) - len(mesh.LIPS) + len(mesh.CORNERS), len(guides) - len(mesh.LOWER_LIP)
+        fields = splines.through(
+            nodes[guides] / unit,
+            np.vstack([np.hstack(moves), np.zeros((len(fixed), 2 * len(moves)))])[guides],
+            SMOOTHING * HIDDEN_SMOOTHING ** (1 - np.append(seen.min(0), np.ones(len(fixed)))[guides]),
+            own=(slice(first, last), slice(last, len(guides))),
+            at=self._grid.solved() / unit,
         )
-        x, y = self._grid.fine()
+        x, y = self._grid.axes
         heads = np.stack([row[0] * x + row[1] * y + row[2] for base in bases for row in base.astype(np.float32)])
         self._upper, self._lower = (heads + self._grid.filled(field) for field in fields)
+        self._sides: dict[Region, Float32Array] = {}
 
     def lips(self, source: int, part: Region) -> Map:
         """The map of face and lips: each pixel follows the upper or the lower field."""
-        side = lower_side(self._target, *part.axes())
+        if part not in self._sides:
+            self._sides[part] = lower_side(self._target, *part.axes())
+        side = self._sides[part]
         fields = zip(self._upper[2 * source :][:2], self._lower[2 * source :][:2], strict=True)
         x, y = (self._grid.at(one, part) + side * self._grid.at(two - one, part) for one, two in fields)
         return x, y
@@ -179,7 +176,7 @@ class Warp:
 
         What moves by less than `STILL_PIXELS` stays.
         """
-        x, y = self._grid.fine()
+        x, y = self._grid.axes
         still = np.stack(np.broadcast_arrays(x, y))
         move = self._upper[:2] + lower_side(self._target, x, y) * (self._lower[:2] - self._upper[:2]) - still
         away = np.abs(move).max(0)
@@ -192,8 +189,8 @@ class Warp:
 class _Grid:
     """The nodes of fields over a region: one in each square of `step` pixels, and one more square at each side.
 
-    Fields are solved at every second node, with one more at each side, and at all nodes `near` the lips. They are
-    interpolated by cubic convolution (Keys 1981) at the other nodes, bilinearly at pixels.
+    Fields are solved at every second node, and at all nodes `near` the lips. They are interpolated by cubic convolution
+    (Keys 1981) at the other nodes, bilinearly at pixels. Beyond the grid they are 0.
     """
 
     region: Region
@@ -207,36 +204,33 @@ class _Grid:
         return -(-rows // self.step) + 2, -(-columns // self.step) + 2
 
     @cached_property
-    def _coarse_counts(self) -> tuple[int, int]:
-        """Numbers of rows and columns of every second node, with one more at each side."""
-        rows, columns = ((count - 1) // 2 + 4 for count in self._counts)
-        return rows, columns
-
-    def _axes(self, first: int, every: int, counts: tuple[int, int]) -> tuple[Float64Array, Float64Array]:
-        """Positions x (1, columns) and y (rows, 1) of every so many nodes from the number `first` on."""
-        y, x = (self.step * (first - 0.5 + every * np.arange(count)) - 0.5 for count in counts)
+    def _axes(self) -> tuple[Float64Array, Float64Array]:
+        """Positions x (1, columns) and y (rows, 1) of the nodes in the picture, and of one more."""
+        y, x = (self.step * (np.arange(count + 1) - 0.5) - 0.5 for count in self._counts)
         return self.region.x0 + x[None], self.region.y0 + y[:, None]
 
-    def fine(self) -> tuple[Float32Array, Float32Array]:
+    @property
+    def axes(self) -> tuple[Float32Array, Float32Array]:
         """Positions x (1, columns) and y (rows, 1) of the nodes in the picture."""
-        x, y = self._axes(0, 1, self._counts)
-        return x.astype(np.float32), y.astype(np.float32)
+        x, y = self._axes
+        return x[:, :-1].astype(np.float32), y[:-1].astype(np.float32)
 
     def solved(self) -> Float64Array:
         """Positions (K, 2) in the picture at which fields are solved."""
-        rows, columns = self._around(self.near)
-        x, y = self._axes(0, 1, self._counts)
-        grids = self._axes(-2, 2, self._coarse_counts), (x[:, columns], y[rows])
+        (x, y), (rows, columns) = self._axes, self._around(self.near)
+        grids = (x[:, ::2], y[::2]), (x[:, columns], y[rows])
         return np.vstack([np.stack(np.broadcast_arrays(*grid), -1).reshape(-1, 2) for grid in grids])
 
     def filled(self, solved: Float64Array) -> Float32Array:
         """Values (K, V) at the `solved` positions, interpolated at all nodes: (V, rows, columns)."""
-        coarse = int(np.prod(self._coarse_counts))
+        rows, columns = (count // 2 + 1 for count in self._counts)
         values = solved.astype(np.float32).T
-        nodes = _doubled(_doubled(values[:, :coarse].reshape(-1, *self._coarse_counts)).swapaxes(1, 2)).swapaxes(1, 2)
+        coarse = np.zeros((len(values), rows + 3, columns + 3), np.float32)
+        coarse[:, 1:-2, 1:-2] = values[:, : rows * columns].reshape(-1, rows, columns)
+        nodes = _doubled(_doubled(coarse).swapaxes(1, 2)).swapaxes(1, 2)
         nodes = np.ascontiguousarray(nodes[:, : self._counts[0], : self._counts[1]])
         near = nodes[:, *self._around(self.near)]
-        near[:] = values[:, coarse:].reshape(near.shape)
+        near[:] = values[:, rows * columns :].reshape(near.shape)
         return nodes
 
     def _around(self, part: Region) -> tuple[slice, slice]:
@@ -274,10 +268,17 @@ def _doubled(values: Float32Array) -> Float32Array:
     return np.stack([here, between], -1).reshape(*values.shape[:-1], -1)
 
 
-def sample(image: Image, at: Map) -> Image:
-    """Sample a picture at a backward map, bicubic; its edge pixels are replicated outside."""
-    moved = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.uint8)
+def sample(image: Pixels, at: Map) -> Pixels:
+    """Sample a picture at a backward map, bicubic; its edge pixels are replicated outside. OpenCV takes a third less
+    time for floats than for bytes."""
+    moved: Pixels = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return moved
+
+
+def for_channels(weight: Float32Array) -> Float32Array:
+    """A weight (rows, columns) for each of three channels: (rows, columns, 3). NumPy takes five times as long if it
+    spreads the weight while it multiplies."""
+    return np.asarray(cv2.merge([weight, weight, weight]), np.float32)
 
 
 def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolation: int) -> npt.NDArray[Any]:
@@ -286,9 +287,9 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
     OpenCV maps at most 32,766 rows and columns, so the positions are put into rows.
     """
     count = np.size(x)
-    shape = -(-count // PICKED), PICKED
     if not count:
         return np.zeros((0, *image.shape[2:]), image.dtype)
+    shape = -(-count // PICKED), min(count, PICKED)
     columns, rows = (np.resize(np.asarray(one, np.float32), shape) for one in (x, y))
     found = np.asarray(cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE))
     return found.reshape(-1, *image.shape[2:])[:count]
@@ -297,27 +298,30 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
 def mouth_frame(points: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Origin and unit axes of the mouth of landmarks (478, 2): along the mouth, and across it downwards."""
     left, right = points[mesh.LEFT_CORNER], points[mesh.RIGHT_CORNER]
-    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
-    return (left + right) / 2, along, np.array([-along[1], along[0]])
+    x, y = (right - left).tolist()
+    length = max(math.hypot(x, y), 1e-6)
+    return (left + right) / 2, np.array([x / length, y / length]), np.array([-y / length, x / length])
 
 
-def along_mouth(points: Float64Array, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-    """Positions x, y (any shape) as distances along and across the mouth of landmarks (478, 2), in pixels."""
-    origin, along, across = mouth_frame(points)
-    dx, dy = np.asarray(x, np.float64) - origin[0], np.asarray(y, np.float64) - origin[1]
-    return dx * along[0] + dy * along[1], dx * across[0] + dy * across[1]
+def along_mouth(points: Float64Array, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Positions x, y (of any shapes that can be added) as distances along and across the mouth of landmarks (478, 2),
+    in pixels."""
+    origin, *ways = mouth_frame(points)
+    x, y = x - float(origin[0]), y - float(origin[1])
+    u, v = (x * float(way[0]) + y * float(way[1]) for way in ways)
+    return u, v
 
 
-def lip_edge(points: Float64Array, row: tuple[int, ...], u: Float64Array) -> Float64Array:
+def lip_edge(points: Float64Array, row: tuple[int, ...], u: Floats) -> Floats:
     """Position across the mouth of a row of lip points at the positions `u` along it, both in pixels."""
     return edge_at(points, points[list(row)], u)
 
 
-def edge_at(points: Float64Array, edge: Float64Array, u: Float64Array) -> Float64Array:
+def edge_at(points: Float64Array, edge: Float64Array, u: Floats) -> Floats:
     """Position across the mouth of landmarks (478, 2) of an edge (K, 2) at the positions `u` along it, in pixels."""
     along, across = along_mouth(points, *edge.T)
     order = np.argsort(along)
-    return np.asarray(np.interp(u, along[order], across[order]), np.float64)
+    return np.interp(u, along[order], across[order]).astype(u.dtype)
 
 
 def lower_side(points: Float64Array, x: Float32Array, y: Float32Array) -> Float32Array:
@@ -327,14 +331,15 @@ def lower_side(points: Float64Array, x: Float32Array, y: Float32Array) -> Float3
     The step is sharp between the corners. Beyond them, where the fields converge, it softens with the distance.
     """
     left, right = along_mouth(points, *points[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
-    u, v = (one.astype(np.float32) for one in along_mouth(points, x, y))
+    u, v = along_mouth(points, x, y)
     # What depends on u alone comes from a table with two entries a pixel.
     table = np.arange(float(u.min()), float(u.max()) + 1, 0.5)
     line = (lip_edge(points, mesh.UPPER_INNER, table) + lip_edge(points, mesh.LOWER_INNER, table)) / 2
     softness = 0.6 + 0.7 * np.maximum(np.maximum(left - table, table - right), 0)
-    place = ((u - table[0]) * 2).astype(np.int32)
-    side = 0.5 + (v - line.astype(np.float32)[place]) * (0.5 / softness).astype(np.float32)[place]
-    return np.asarray(np.clip(side, 0, 1), np.float32)
+    place = ((u - float(table[0])) * 2).astype(np.int32)
+    slope = 0.5 / softness
+    side = v * slope.astype(np.float32).take(place) + (0.5 - line * slope).astype(np.float32).take(place)
+    return np.asarray(np.clip(side, 0, 1, out=side), np.float32)
 
 
 def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
@@ -355,55 +360,6 @@ def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
     return moved
 
 
-def facing(points: Float64Array) -> Float64Array:
-    """How far (0 to 1) each of the landmarks (..., 478, 2) lies on the visible side of the head: (..., 478)."""
-    areas = signed_areas(points)
-    order, starts = _corners_of_points()
-    there, whole = (np.add.reduceat(part[..., order], starts, axis=-1) for part in (areas, np.abs(areas)))
-    seen = np.clip((there / np.maximum(whole, 1e-9) - HIDDEN) / (SEEN - HIDDEN), 0, 1)
-    return np.concatenate([seen, np.ones((*seen.shape[:-1], points.shape[-2] - MESH_POINTS))], -1)
-
-
-def signed_areas(points: Float64Array) -> Float64Array:
-    """Area (..., T) of each of the mesh's triangles of landmarks (..., 478, 2), doubled: negative where it shows its
-    inner side."""
-    first, second, third = (points[..., corners, :] for corners in triangles().T)
-    one, other = third - first, second - first
-    return np.asarray(one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0], np.float64)
-
-
-@cache
-def _corners_of_points() -> tuple[IntArray, IntArray]:
-    """The triangles of each point of the mesh, one point after the other, and where (468,) those of each begin."""
-    corners = triangles().ravel()
-    order = np.argsort(corners, kind="stable")
-    return order // 3, np.searchsorted(corners[order], np.arange(MESH_POINTS))
-
-
-def outline_crosses(points: Float64Array, part: Region) -> bool:
-    """Whether the outline of the head of landmarks (478, 2) may cross a part of the picture around the lips. May be
-    wrongly true beside folds of the face."""
-    ends, sides = _edges()
-    front = np.append(signed_areas(points) > 0, False)[sides]
-    at = points[ends[front[:, 0] != front[:, 1]]]
-    low, high = at.min(1), at.max(1)
-    return bool(((low < [part.x1, part.y1]) & (high > [part.x0, part.y0])).all(1).any())
-
-
-@cache
-def _edges() -> tuple[IntArray, IntArray]:
-    """The edges of the mesh's triangles that may be the head's outline: points (E, 2), and the triangles (E, 2) at both
-    sides, -1 where there is none. Edges of the lips are left out: they lie amid the face."""
-    corners = triangles()
-    ends = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
-    edges, place = np.unique(ends, axis=0, return_inverse=True)
-    sides = np.full((len(edges), 2), -1)
-    for number, edge in enumerate(place.ravel()):
-        sides[edge, int(sides[edge, 0] >= 0)] = number % len(corners)
-    kept = ~np.isin(edges, mesh.LIPS).all(1)
-    return edges[kept], sides[kept]
-
-
 def _neck(points: Float64Array, seen: Float64Array, unit: float) -> Float64Array:
     """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin. seen: (478,) of
     `facing`.
@@ -416,9 +372,9 @@ def _neck(points: Float64Array, seen: Float64Array, unit: float) -> Float64Array
     return np.vstack([points[jaw] + below * down for below in NECK_BELOW])
 
 
-def _border(region: Region) -> Float64Array:
-    x = np.linspace(region.x0, region.x1 - 1, BORDER_NODES)
-    y = np.linspace(region.y0, region.y1 - 1, BORDER_NODES)
+def _border(region: Region, unit: float) -> Float64Array:
+    rows, columns = (round(BORDER_NODES * size / unit) + 2 for size in region.shape)
+    x, y = np.linspace(region.x0, region.x1 - 1, columns), np.linspace(region.y0, region.y1 - 1, rows)
     top, bottom = (np.stack([x, np.full_like(x, edge)], 1) for edge in (region.y0, region.y1 - 1))
     left, right = (np.stack([np.full_like(y, edge), y], 1)[1:-1] for edge in (region.x0, region.x1 - 1))
     return np.vstack([top, bottom, left, right])
