@@ -58,7 +58,7 @@ def read(folder: Path, sets: Sequence[str] = SETS) -> list[Clip]:
             gap = np.linalg.norm(shape[:, points[UPPER_LIP]] - shape[:, points[LOWER_LIP]], axis=1)
             width = np.linalg.norm(shape[:, points[LEFT_CORNER]] - shape[:, points[RIGHT_CORNER]], axis=1)
             seen = np.isfinite(gap)
-            level = gaussian_filter1d(loudness(mel_power(sound)), 4.0)[:, None].repeat(8, 1)
+            level = gaussian_filter1d(loudness(mel_power(sound).mean(-1)), 4.0)[:, None].repeat(8, 1)
             clips.append(
                 Clip(entry["set"], times[seen], gap[seen], width[seen], sound, rate,
                      articulate(sound, rate), MouthMotion(level, FRAME_RATE))

@@ -14,8 +14,9 @@ from duikou import FaceChoice, identify, lip_sync
 from duikou.arrays import Float32Array, Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import decode
-from duikou.media.audio import Audio, read_audio
+from duikou.media.audio import read_audio
 from duikou.media.encode import Quality, VideoWriter
+from duikou.media.sound import Audio
 from duikou.media.video import Video
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE

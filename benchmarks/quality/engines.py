@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from duikou.arrays import Float32Array, Float64Array, Image
 from duikou.engines.base import Engine, FaceClip, Renderer
 from duikou.engines.native import NativeEngine
+from duikou.media.decode import Frame, Patch
 from duikou.progress import Progress
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.features import FRAME_RATE, loudness, mel_power, resample
@@ -27,7 +28,7 @@ def loudness_motion(samples: Float32Array, rate: int) -> MouthMotion:
 
     It has the same lead as the product's motion.
     """
-    level = gaussian_filter1d(loudness(mel_power(resample(samples, rate))), SYLLABLE_ROWS, mode="nearest")
+    level = gaussian_filter1d(loudness(mel_power(resample(samples, rate)).mean(-1)), SYLLABLE_ROWS, mode="nearest")
     values = np.zeros((len(level), len(CURVES)), np.float32)
     opening = WIDEST * np.clip(1 - level / SILENT_DB, 0, 1)
     values[:, CURVES.index("gap")] = values[:, CURVES.index("jaw")] = opening
@@ -92,13 +93,14 @@ class WatchedRenderer:
         """Whether frame number `frame` changes at all."""
         return self._renderer.changes(frame)
 
-    def render(self, frame: int, image: Image) -> Image:
-        """Frame number `frame` with its new mouth."""
-        out = self._renderer.render(frame, image)
-        change = changed_part(image, out)
-        if change is not None:
-            self.changes_made[frame] = change
-        return out
+    def render(self, frame: Frame) -> Patch | None:
+        """The new mouth of a frame."""
+        patch = self._renderer.render(frame)
+        change = None if patch is None else changed_part(frame.part(patch.box), patch.pixels)
+        if patch is not None and change is not None:
+            moved = replace(change, top=patch.top + change.top, left=patch.left + change.left)
+            self.changes_made[frame.index] = moved
+        return patch
 
 
 def changed_part(before: Image, after: Image) -> Change | None:

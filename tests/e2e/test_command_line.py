@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ from small_portrait import small_portrait
 
 from demo import portrait, speech
 from duikou.cli.files import made_by_duikou
+from duikou.media.unfinished import remove_abandoned
 from duikou.media.video import probe_video
 
 CLIP_MS, SHORT_MS = 1_200, 800
@@ -95,3 +97,28 @@ def test_a_batch_of_real_jobs(folder: Path) -> None:
     assert (second.returncode, second.stderr) == (0, "")
     assert [job["state"] for job in json.loads(second.stdout)["jobs"]] == ["skipped", "done"]
     assert made_by_duikou(folder / "two.mp4", "duikou")
+
+
+def test_a_killed_run_leaves_nothing_for_ever_and_the_next_one_says_so(folder: Path) -> None:
+    at = folder / "killed"
+    at.mkdir()
+    asked = ["sync", str(folder / "two people.mp4"), str(folder / "speech.wav"), "--trim", "0:1000", "-o", "out.mp4"]
+    command = [sys.executable, "-m", "duikou", *asked]
+    with subprocess.Popen(command, cwd=at, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        wait_until(lambda: running.poll() is not None or any(one.stat().st_size for one in at.glob(".out.*.part.mp4")))
+        assert remove_abandoned(at) == []  # it is still written
+        running.kill()
+    (left,) = at.iterdir()
+    assert left.name.endswith(".part.mp4")
+    again = run(at, *asked)
+    assert again.returncode == 0, again.stderr
+    assert "an earlier run was stopped before out.mp4 was finished" in again.stderr
+    assert [path.name for path in at.iterdir()] == ["out.mp4"]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
+    """Return as soon as a condition holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways, value
 
 from duikou.errors import InputError
-from duikou.media.audio import Audio, Insert, mix
+from duikou.media.mix import Insert, mix
 from duikou.media.scope import OriginalScope
+from duikou.media.sound import Audio
 from duikou.media.sync_mode import SyncMode
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.server.validation import CHOICE, MAX_MS
@@ -200,7 +201,7 @@ def test_what_is_heard_is_limited_as_what_is_rendered(browser: Browser, client: 
     with opened(browser, str(client.base_url)) as watched:
         Studio(watched.page)
         heard = np.array(watched.page.evaluate(LIMIT, (2 * samples).tolist()))
-    rendered = mix(None, [Insert(Audio(samples[:, None], 48_000), 0, 2.0, 1.0)], 500).samples[:, 0]
+    rendered = mix(None, [Insert(Audio(samples[:, None], 48_000), 0, 2.0, 1.0)], 500).held().samples[:, 0]
     delay = 480
     assert np.abs(rendered).max() > 0.95
     np.testing.assert_allclose(heard[delay:][500:-500], rendered[:-delay][500:-500], atol=1e-6)
@@ -214,7 +215,9 @@ def test_the_original_is_as_loud_as_in_the_result(browser: Browser, client: http
             starts = sorted(chance.sample(range(100, 1_800, 50), 3))
             silence = Audio(np.zeros((4_800, 1), np.float32), 16_000)  # 300 ms
             inserts = [Insert(silence, start, 1.0, volume, scope) for start in starts]
-            levels = mix(Audio(np.full((32_000, 1), 0.25, np.float32), 16_000), inserts, 2_000).samples[:, 0] / 0.25
+            levels = (
+                mix(Audio(np.full((32_000, 1), 0.25, np.float32), 16_000), inserts, 2_000).held().samples[:, 0] / 0.25
+            )
             asked.append([[[start, start + 300] for start in starts], volume, scope])
             rendered.append(levels[np.arange(20, 2_000, 50) * 16].tolist())
     with opened(browser, str(client.base_url)) as watched:
@@ -230,7 +233,7 @@ def test_a_waveform_shows_channels_that_cancel(browser: Browser, client: httpx.C
         Studio(watched.page)
         drawn = [watched.page.evaluate(MONO, one.tolist()) for one in (inverted, weaker)]
     for shown, given in zip(drawn, (inverted, weaker), strict=True):
-        np.testing.assert_allclose(shown, Audio(given.T, 8_000).converted(channels=1).samples[:, 0], atol=1e-6)
+        np.testing.assert_allclose(shown, Audio(given.T, 8_000).converted(channels=1).held().samples[:, 0], atol=1e-6)
 
 
 def test_times_are_read_as_people_write_them(browser: Browser, client: httpx.Client) -> None:

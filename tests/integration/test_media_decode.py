@@ -77,6 +77,14 @@ def test_starting_later_gives_the_same_frames(video: Path) -> None:
             np.testing.assert_array_equal(frame.image, whole[frame.index].image)
 
 
+def test_a_part_of_a_frame_is_cut_out_of_the_whole(video: Path) -> None:
+    # Decoders tell where the chroma of a frame lies, which decides its colours: a cut-out must not lose that.
+    for frame, again in zip(decode.frames(video, stop=3), decode.frames(video, stop=3), strict=True):
+        for left, top, right, bottom in ((0, 0, 31, 17), (37, 22, 101, 99), (0, 0, *frame.size)):
+            part = again.part((left, top, right, bottom))
+            assert np.array_equal(part, frame.image[top:bottom, left:right])
+
+
 def test_backwards_come_the_same_frames(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "BLOCK_BYTES", 0)
     for path in (video, trim(video, tmp_path / "trimmed.mp4", start_ms=300)):

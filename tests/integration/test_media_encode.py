@@ -13,8 +13,10 @@ from media_maker import clicks, make_video, numbered, onset_ms, read_number, ton
 
 from duikou.errors import MediaError, StorageError
 from duikou.media import decode
-from duikou.media.audio import Audio, Insert, mix, read_audio
+from duikou.media.audio import read_audio
 from duikou.media.encode import VideoWriter
+from duikou.media.mix import Insert, mix
+from duikou.media.sound import Audio
 from duikou.media.video import Video, probe_video
 
 SOURCES: dict[str, dict[str, Any]] = {

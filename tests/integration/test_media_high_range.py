@@ -11,14 +11,15 @@ import boxes
 import c2pa
 import numpy as np
 import pytest
-from media_maker import Image, make_video, read_number, tone
+from media_maker import make_video, read_number, tone
 
 from duikou.errors import MediaError
 from duikou.media import hdr
-from duikou.media.audio import Audio
+from duikou.media.decode import Frame, Patch
 from duikou.media.encode import VideoWriter
 from duikou.media.hdr import HLG, PQ, LightLevels
 from duikou.media.picture import view16
+from duikou.media.sound import Audio
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
@@ -85,10 +86,8 @@ class Square:
     def changes(self, frame: int) -> bool:
         return frame > 0
 
-    def render(self, frame: int, image: Image) -> Image:
-        painted = image.copy()
-        painted[60:80, 100:130] = (90, 110, 170)
-        return painted
+    def render(self, frame: Frame) -> Patch:
+        return Patch(100, 60, np.full((20, 30, 3), (90, 110, 170), np.uint8))
 
 
 @pytest.mark.parametrize("mode", [None, SyncMode.LOOP])
@@ -115,11 +114,11 @@ def test_painted_results_are_labelled_signed_and_marked(tmp_path: Path, mode: Sy
 def test_pixels_outside_the_paint_reach_the_encoder_untouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Video.open(made(tmp_path, "hlg"))
     sent = []
-    monkeypatch.setattr(VideoWriter, "_encode", lambda _, frame, pts: sent.append(frame))
+    monkeypatch.setattr(VideoWriter, "encode", lambda _, frame, pts: sent.append(frame))
     writer = VideoWriter(tmp_path / "result.mp4", source)
     frames = list(source.frames())
     for frame in frames:
-        writer.paint(frame, Square().render(frame.index, frame.image))
+        writer.copy(frame.painted(Square().render(frame)))
     for frame, new in zip(frames, sent, strict=True):
         assert frame.stored is not None
         for old, plane, step in zip(frame.stored.planes, new.planes, (1, 2, 2), strict=True):

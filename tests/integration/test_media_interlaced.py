@@ -161,6 +161,18 @@ def test_any_start_and_either_direction_give_the_same_pixels(tmp_path: Path, nam
         assert np.array_equal(frame.image, whole[frame.index])
 
 
+@pytest.mark.parametrize("name", ["flagged", "progressive_but_flagged"])
+def test_a_part_of_an_interlaced_frame_is_cut_out_of_the_whole(tmp_path: Path, name: str) -> None:
+    # The fields of flagged frames are converted each on its own.
+    path = made(tmp_path, name)
+    for frame, again in zip(decode.frames(path, stop=4), decode.frames(path, stop=4), strict=True):
+        assert frame.stored is not None
+        assert frame.stored.interlaced_frame
+        for left, top, right, bottom in ((0, 0, 31, 17), (37, 22, 101, 99), (50, 41, 60, 64)):
+            part = again.part((left, top, right, bottom))
+            assert np.array_equal(part, frame.image[top:bottom, left:right])
+
+
 def test_a_damaged_frame_costs_no_other(tmp_path: Path) -> None:
     path = made(tmp_path, "prores")  # each frame is decoded on its own
     with av.open(str(path)) as file:

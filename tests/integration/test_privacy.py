@@ -10,7 +10,7 @@ from pathlib import Path
 JOB = """
 import numpy as np
 from duikou.speech.silence import voice_probability
-voice_probability(np.zeros(16000, np.float32))
+voice_probability([np.zeros(16000, np.float32)])
 import onnxruntime, time
 time.sleep(1)
 """

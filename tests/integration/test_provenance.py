@@ -27,8 +27,8 @@ from duikou import digests
 from duikou.cli import main
 from duikou.errors import InputError, MediaError, StorageError
 from duikou.media import decode
-from duikou.media.audio import Audio
 from duikou.media.encode import Finish, Quality, VideoWriter
+from duikou.media.sound import Audio
 from duikou.media.video import Video, probe_video
 from duikou.provenance import certificates, credentials, label
 from duikou.provenance.certificates import Certificate, self_signed
@@ -396,7 +396,7 @@ def test_inspect_of_a_file_without_labels(source: Path, capsys: pytest.CaptureFi
     assert main.run(["inspect", str(source), "--json"]) == 1
     shown = capsys.readouterr()
     told = json.loads(shown.out)
-    assert told == {"file": str(source), "aigc_label": None, "content_credentials": None}
+    assert told == {"file": str(source), "aigc_label": None, "content_credentials": None, "copied": None}
     assert "it has neither an AIGC label nor Content Credentials" in shown.err
 
 

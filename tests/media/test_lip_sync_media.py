@@ -19,7 +19,8 @@ from duikou.faces import pose
 from duikou.faces.follow import follow
 from duikou.faces.smooth import smooth
 from duikou.media import decode
-from duikou.media.audio import Audio, read_audio
+from duikou.media.audio import read_audio
+from duikou.media.sound import Audio
 from duikou.media.video import Video, probe_video
 from duikou.pipeline.plan import EASE_MS
 from duikou.render import mesh

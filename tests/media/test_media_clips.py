@@ -9,10 +9,12 @@ import pytest
 from media_maker import make_video
 
 from duikou.media import decode, probe
-from duikou.media.audio import Audio, Insert, mix, read_audio
+from duikou.media.audio import read_audio
 from duikou.media.decode import Frame
 from duikou.media.encode import Quality, VideoWriter
 from duikou.media.fields import Fields
+from duikou.media.mix import Insert, mix
+from duikou.media.sound import Audio
 from duikou.media.video import Video, probe_video
 
 CLIPS = Path(__file__).parents[3] / "shared" / "media"

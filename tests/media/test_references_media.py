@@ -69,9 +69,9 @@ class Withheld:
         """The inside of the widest mouth, as it is painted."""
         (frame,) = self.session.source.frames(planned.widest, planned.widest + 1)
         renderer = planned.renderer
-        measured = inside.measure(
-            renderer.render(frame.index, frame.image), renderer._targets[renderer._row_of[frame.index]]
-        )
+        patch = renderer.render(frame)
+        assert patch is not None
+        measured = inside.measure(frame.painted(patch).image, renderer._targets[renderer._row_of[frame.index]])
         assert measured is not None
         return measured
 

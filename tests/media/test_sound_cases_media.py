@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duikou.media.audio import Audio, read_audio
+from duikou.media.audio import read_audio
 from duikou.media.probe import probe_audio
+from duikou.media.sound import Audio
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 

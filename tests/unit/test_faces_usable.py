@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from duikou.faces.pose import Pose, canonical, from_canonical
+from duikou.faces.pose import Pose, canonical, fit, from_canonical
 from duikou.faces.track import POINTS, FaceTrack
 from duikou.faces.usable import LIPS, MIN_LIPS_PX, checks, lips_width, usable_of, usable_segments
 
@@ -54,7 +54,7 @@ def test_each_limit_has_two_sides(face, codes):
 
 def test_a_message_holds_the_figure_and_the_limit():
     found = {check.code: check for check in checks(track(scale=40), WIDTH, HEIGHT)}
-    figure = float(lips_width(track(scale=40))[0])
+    figure = float(lips_width(fit(track(scale=40).landmarks))[0])
     assert figure < MIN_LIPS_PX
     assert (
         found["small_face"].message(slice(0, 1))
@@ -63,7 +63,7 @@ def test_a_message_holds_the_figure_and_the_limit():
 
 
 def test_the_width_of_the_mouth_does_not_shrink_as_the_head_turns():
-    assert lips_width(track(yaw=40))[0] == pytest.approx(lips_width(track())[0], rel=1e-3)
+    assert lips_width(fit(track(yaw=40).landmarks))[0] == pytest.approx(lips_width(fit(track().landmarks))[0], rel=1e-3)
 
 
 def talking_colours(count: int) -> np.ndarray:

@@ -10,8 +10,9 @@ import pytest
 from sound_maker import encode
 
 from duikou.media import downmix
-from duikou.media.audio import Audio, read_audio
+from duikou.media.audio import read_audio
 from duikou.media.downmix import Mixer, Samples
+from duikou.media.sound import Audio
 from duikou.speech.articulation import articulate
 from duikou.speech.motion import CURVES
 
@@ -61,7 +62,7 @@ LATE = np.concatenate([np.zeros(16, np.float32), VOICE[:-16]])  # by 1 ms
     ids=range(11),
 )
 def test_ordinary_stereo_is_the_mean_bit_for_bit(sound: Samples) -> None:
-    mono = Audio(sound, RATE).converted(channels=1).samples
+    mono = Audio(sound, RATE).converted(channels=1).held().samples
     np.testing.assert_array_equal(mono, sound.mean(axis=1, keepdims=True, dtype=np.float32))
 
 
@@ -81,7 +82,7 @@ def test_ordinary_stereo_is_the_mean_bit_for_bit(sound: Samples) -> None:
 @pytest.mark.parametrize("swapped", [False, True])
 def test_channels_that_cancel_leave_the_stronger_one(right: npt.NDArray[np.float32], swapped: bool) -> None:
     sound = stereo(right, VOICE) if swapped else stereo(VOICE, right)
-    mono = Audio(sound, RATE).converted(channels=1).samples[:, 0]
+    mono = Audio(sound, RATE).converted(channels=1).held().samples[:, 0]
     assert np.abs(mono).max() == pytest.approx(np.abs(VOICE).max(), rel=0.02)
     for part in range(0, LENGTH, RATE // 2):
         wanted = rms(VOICE[part : part + RATE // 2])
@@ -93,7 +94,7 @@ def test_channels_that_cancel_leave_the_stronger_one(right: npt.NDArray[np.float
 def test_an_offset_or_a_hum_does_not_hide_what_is_lost() -> None:
     hum = 0.05 * np.sin(2 * np.pi * 50 * np.arange(LENGTH) / RATE)
     for both in (0.05, hum):
-        mono = Audio(stereo(VOICE + both, -VOICE + both), RATE).converted(channels=1).samples[:, 0]
+        mono = Audio(stereo(VOICE + both, -VOICE + both), RATE).converted(channels=1).held().samples[:, 0]
         assert rms(mono - both) > 0.9 * rms(VOICE)
 
 

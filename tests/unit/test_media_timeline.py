@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from duikou.errors import InputError
-from duikou.media.audio import Audio
 from duikou.media.demux import FrameTimes
+from duikou.media.sound import Audio
 from duikou.media.sync_mode import MAX_MS, SyncMode, cut_end_ms, extended_duration_ms, shown_ms
 from duikou.media.timeline import LengthenedTimeline, Showing, Timeline
 from duikou.timebase import Interval
@@ -176,7 +176,7 @@ def test_where_the_face_shows_while_the_speech_lasts() -> None:
 def test_the_videos_own_audio_repeats_with_a_loop_only() -> None:
     own = Audio(np.linspace(0.1, 0.9, 300 * RATE // 1000, dtype=np.float32)[:, None], RATE)
     source = steady(5, first=50)  # 50 to 250 ms; the audio begins before and ends after
-    looped = longer(source, SyncMode.LOOP, 600).audio(own).samples
+    looped = longer(source, SyncMode.LOOP, 600).audio(own).held().samples
     inside = slice(130 * RATE // 1000, 200 * RATE // 1000)
     for start_ms in (0, 200, 400):
         shift = start_ms * RATE // 1000
@@ -186,18 +186,18 @@ def test_the_videos_own_audio_repeats_with_a_loop_only() -> None:
         )
     assert np.array_equal(looped[: 240 * RATE // 1000], own.samples[: 240 * RATE // 1000])
     for mode in (SyncMode.BOUNCE, SyncMode.SILENCE):
-        stopped = longer(source, mode, 600).audio(own).samples
+        stopped = longer(source, mode, 600).audio(own).held().samples
         assert len(stopped) == 250 * RATE // 1000
         assert np.array_equal(stopped[: 240 * RATE // 1000], own.samples[: 240 * RATE // 1000])
 
 
 def test_no_seam_of_the_audio_clicks() -> None:
     own = Audio(np.full((300 * RATE // 1000, 2), 0.8, np.float32), RATE)
-    looped = longer(steady(5), SyncMode.LOOP, 900).audio(own).samples
+    looped = longer(steady(5), SyncMode.LOOP, 900).audio(own).held().samples
     assert np.abs(np.diff(looped, axis=0)).max() <= 0.8 / 80 * 1.01  # 80 samples last 10 ms
     assert (looped[100 * RATE // 1000] == 0.8).all()
     assert np.abs(looped[[200 * RATE // 1000, 400 * RATE // 1000]]).max() < 0.02
     short = Audio(np.full((100 * RATE // 1000, 2), 0.8, np.float32), RATE)
-    again = longer(steady(5), SyncMode.LOOP, 900).audio(short).samples
+    again = longer(steady(5), SyncMode.LOOP, 900).audio(short).held().samples
     assert again[250 * RATE // 1000] == pytest.approx(0.8)
     assert not again[350 * RATE // 1000].any()

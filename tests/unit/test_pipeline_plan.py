@@ -13,8 +13,8 @@ from known_video import known_video
 
 from duikou.engines.native import NativeEngine
 from duikou.faces.track import Face, FaceWarning
-from duikou.media.audio import Audio
 from duikou.media.probe import VideoInfo
+from duikou.media.sound import Audio, Sound
 from duikou.media.timeline import Timeline
 from duikou.pipeline import plan
 from duikou.pipeline.plan import EASE_MS, HOLD_MS, SEAM_MS, Piece, Planner, _neighbours, ease, joined
@@ -45,11 +45,11 @@ def test_between_two_pieces_the_mouth_is_its_own_unless_they_lie_close_together(
     assert (close[(times >= 1000 + EASE_MS) & (times < 4000 - EASE_MS)] == 1).all()
 
 
-def level_motion(samples: np.ndarray, rate: int) -> MouthMotion:
+def level_motion(sound: Sound) -> MouthMotion:
     """A mouth as wide open as the sound is loud."""
-    rows = 1 + len(samples) * 100 // rate
+    rows = 1 + len(sound) * 100 // sound.rate
     values = np.zeros((rows, len(CURVES)), np.float32)
-    values[:, CURVES.index("gap")] = np.abs(samples).max()
+    values[:, CURVES.index("gap")] = sound.peak()
     return MouthMotion(values, 100.0, -0.03)
 
 
@@ -59,7 +59,7 @@ def piece(at_ms: int, ms: int, level: float) -> Piece:
 
 @pytest.mark.parametrize("pause_ms", [SEAM_MS, 200, HOLD_MS, HOLD_MS + 1])
 def test_the_lips_close_softly_in_a_short_pause(monkeypatch: pytest.MonkeyPatch, pause_ms: int) -> None:
-    monkeypatch.setattr(plan, "articulate", level_motion)
+    monkeypatch.setattr(plan, "articulate_sound", level_motion)
     times = np.arange(0, 3_000, 5)
     begins = 1_000 + pause_ms
     gap = plan.mouth_motion([piece(0, 1_000, 0.5), piece(begins, 1_000, 0.7)], times)["gap"]
@@ -74,13 +74,13 @@ def test_the_lips_close_softly_in_a_short_pause(monkeypatch: pytest.MonkeyPatch,
 def test_pieces_without_a_pause_are_heard_as_one(monkeypatch: pytest.MonkeyPatch, pause_ms: int) -> None:
     heard = []
 
-    def hear(samples: np.ndarray, rate: int) -> MouthMotion:
-        heard.append(samples)
-        return level_motion(samples, rate)
+    def hear(sound: Sound) -> MouthMotion:
+        heard.append(sound.held().samples[:, 0])
+        return level_motion(sound)
 
-    monkeypatch.setattr(plan, "articulate", hear)
+    monkeypatch.setattr(plan, "articulate_sound", hear)
     loud, faint = piece(200, 1_000, 0.5), piece(1_200 + pause_ms, 1_000, -0.01)
-    faint = replace(faint, audio=faint.audio.converted(rate=16_000, channels=2))
+    faint = replace(faint, sound=faint.sound.converted(rate=16_000, channels=2))
     plan.mouth_motion([loud, faint], np.arange(0, 3_000, 5))
     (samples,) = heard
     assert len(samples) == (2_000 + pause_ms) * 16
@@ -92,10 +92,10 @@ def test_pieces_without_a_pause_are_heard_as_one(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_lone_piece_moves_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "articulate", level_motion)
+    monkeypatch.setattr(plan, "articulate_sound", level_motion)
     times = np.arange(0, 2_000, 5)
     one = piece(300, 1_000, 0.5)
-    whole = level_motion(one.audio.samples[:, 0], 8_000).shifted(0.3).at(times / 1000)[:, CURVES.index("gap")]
+    whole = level_motion(one.sound).shifted(0.3).at(times / 1000)[:, CURVES.index("gap")]
     assert np.array_equal(plan.mouth_motion([one], times)["gap"], whole.astype(float))
 
 

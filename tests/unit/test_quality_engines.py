@@ -11,6 +11,7 @@ from lips_maker import make_lips
 
 from benchmarks.quality.engines import Driven, Watched, loudness_motion
 from duikou.engines.base import FaceClip, Renderer
+from duikou.media.decode import Frame, Patch
 from duikou.media.probe import VideoInfo
 from duikou.progress import silent
 from duikou.speech.articulation import LIP_LEAD_S
@@ -31,10 +32,10 @@ class Painter:
     def changes(self, frame: int) -> bool:
         return frame < 8
 
-    def render(self, frame: int, image: np.ndarray) -> np.ndarray:
-        out = image.copy()
-        out[3, 4] += frame % 2 == 0
-        return out
+    def render(self, frame: Frame) -> Patch:
+        pixels = frame.part((3, 2, 6, 5)).copy()
+        pixels[1, 1] += frame.index % 2 == 0
+        return Patch(3, 2, pixels)
 
 
 def clip() -> FaceClip:
@@ -57,7 +58,8 @@ def test_what_is_painted_is_kept_by_frame() -> None:
     watched = Watched(Painter())
     renderer = watched.prepare(clip(), {}, progress=silent)
     image = np.zeros((10, 10, 3), np.uint8)
-    painted = [renderer.render(frame, image) for frame in range(4)]
+    frames = [Frame(number, 0, 0, image) for number in range(4)]
+    painted = [frame.painted(patch).image for frame in frames if (patch := renderer.render(frame))]
     assert renderer.changes(7)
     assert not renderer.changes(8)
     (face,) = watched.faces

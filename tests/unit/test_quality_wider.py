@@ -18,6 +18,7 @@ from benchmarks.quality.clips import Clip
 from duikou.engines.base import FaceClip, Renderer
 from duikou.faces import pose
 from duikou.media import decode
+from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
 from duikou.progress import silent
 from duikou.render.shape import MouthModel
@@ -38,8 +39,8 @@ class Listener:
     def changes(self, frame: int) -> bool:
         return True
 
-    def render(self, frame: int, image: np.ndarray) -> np.ndarray:
-        return image
+    def render(self, frame: Frame) -> None:
+        """Changes nothing."""
 
 
 def test_the_widest_third_of_the_openings_is_withheld() -> None:

@@ -16,6 +16,7 @@ from duikou.engines.native import NativeEngine
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.track import FaceTrack
 from duikou.media import decode
+from duikou.media.decode import Frame
 from duikou.media.video import Video
 from duikou.progress import silent
 from duikou.render import mesh, overlay
@@ -159,7 +160,9 @@ def test_the_mouth_moves_behind_the_caption(video: Video, images: list[Image]) -
     curves = {name: np.zeros(FRAMES) for name in CURVES} | {"gap": np.ones(FRAMES), "voice": np.ones(FRAMES)}
     curves |= {"jaw": np.ones(FRAMES)}
     renderer = NativeEngine().prepare(clip, curves, progress=silent)
-    done = renderer.render(20, images[20])
+    patch = renderer.render(Frame(20, 0, 0, images[20]))
+    assert patch is not None
+    done = Frame(20, 0, 0, images[20]).painted(patch).image
     ink = letters() > LETTERS
     assert np.array_equal(done[ink], images[20][ink])
     lips = np.round(clip.track.landmarks[20, mesh.LOWER_MID, :2]).astype(int)

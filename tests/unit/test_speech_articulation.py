@@ -196,6 +196,18 @@ def test_motion_lasts_as_long_as_the_sound_and_calmly(examples: list[Example]) -
         assert np.abs(np.diff(example.motion["gap"])).max() < 0.25  # lips part in 40 ms or more
 
 
+@pytest.mark.parametrize("held", [0, 10**9])
+def test_a_long_sound_moves_the_mouth_as_its_parts_together_do(
+    examples: list[Example], monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    sound = np.concatenate([example.sound for example in examples])
+    whole = articulate(sound, RATE).values
+    monkeypatch.setattr("duikou.speech.features.ROWS", 71)
+    monkeypatch.setattr("duikou.speech.articulation.ROWS_AT_ONCE", 300)
+    monkeypatch.setattr("duikou.speech.articulation.HELD_SAMPLES", held)
+    np.testing.assert_allclose(articulate(sound, RATE).values, whole, atol=1e-4)
+
+
 @pytest.mark.parametrize("samples", [0, 1, 100, 1600])
 def test_short_sounds(samples: int) -> None:
     motion = articulate(np.full(samples, 0.1, np.float32), RATE)

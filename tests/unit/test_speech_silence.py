@@ -47,7 +47,7 @@ def test_speech_at_the_very_ends_is_kept() -> None:
 
 
 def test_detector_hears_nothing_in_silence_and_has_one_row_per_10_ms() -> None:
-    found = voice_probability(np.zeros(16_000, np.float32))
+    found = voice_probability([np.zeros(16_000, np.float32)])
     assert found.shape == (101,)
     assert found.max() < 0.3
 
@@ -55,4 +55,4 @@ def test_detector_hears_nothing_in_silence_and_has_one_row_per_10_ms() -> None:
 def test_missing_detector_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(VOICE_DETECTOR), "locate", lambda _self: None)
     with pytest.raises(ModelError, match=r"pip install --no-deps .*silero-vad==6\.2\.3"):
-        voice_probability(np.zeros(1600, np.float32))
+        voice_probability([np.zeros(1600, np.float32)])

@@ -49,6 +49,7 @@ class Order:
     def check(self, *, force: bool, ask: bool = True) -> Checked:
         """Check files, lengths, choices and outputs. Of a URL only the server can check the video.
 
+        Removes what killed runs have left of these outputs, and says so in a doubt.
         force: whether files may be overwritten that duikou has not made. ask: whether to ask for leave at a terminal.
         Raises `InputError` that names the library's parameter.
         """
@@ -59,18 +60,19 @@ class Order:
         if isinstance(self.video, Path):
             require_video(self.video, "video")
         self._require_files()
+        stopped = [_stopped(path) for path in self.output.clear(Path(self.video))]
         self._check_output(force=force, ask=ask)
         if isinstance(self.video, Path):
             material = Material.read(self.video, self.choices)
             _require_fit(material, self.sync_mode)
             material.check(self.sync_mode)
-            return Checked(self, material.audio_ms, (*material.doubts(), *_short(self.choices)))
+            return Checked(self, material.audio_ms, (*stopped, *material.doubts(), *_short(self.choices)))
         lengths = audio_lengths(self.choices)
         check_references(self.choices)
         choices = told_apart(self.choices)
         always = {choice.face_id: Interval(0, UNKNOWN_MS) for choice in choices}
         ChoiceValidator(always, UNKNOWN_MS).check_all(choices, lengths)
-        return Checked(self, tuple(lengths), (*audio_doubts(self.choices), *_short(self.choices)))
+        return Checked(self, tuple(lengths), (*stopped, *audio_doubts(self.choices), *_short(self.choices)))
 
     def _require_files(self) -> None:
         for number, choice in enumerate(self.choices):
@@ -151,6 +153,11 @@ class Done:
     choices: Sequence[FaceChoice]
     result: AnyResult
     warnings: tuple[str, ...]
+
+
+def _stopped(path: Path) -> str:
+    what = "what it left is removed, and this one begins anew"
+    return f"an earlier run was stopped before {path.name} was finished; {what}"
 
 
 def _require_fit(material: Material, mode: SyncMode | None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from duikou.arrays import BoolArray, Float64Array, Image
+from duikou.arrays import BoolArray, Float64Array
 from duikou.faces.track import FacePicture, FaceTrack
+from duikou.media.decode import Frame, Patch
 from duikou.media.video import Video
 from duikou.progress import Progress
 
@@ -35,8 +36,12 @@ class Renderer(Protocol):
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` changes at all."""
 
-    def render(self, frame: int, image: Image) -> Image:
-        """Frame number `frame` with its new mouth; the same array if nothing changes. `image` is not modified."""
+    def render(self, frame: Frame) -> Patch | None:
+        """The new mouth of a frame, as pixels of the part that changes; `None` if nothing changes.
+
+        frame: with what other renderers painted on it, which the new pixels keep. Only the parts that are asked for are
+        converted, see `Frame.part`.
+        """
 
 
 class Engine(Protocol):

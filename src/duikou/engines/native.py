@@ -16,6 +16,7 @@ from duikou.engines.base import FaceClip
 from duikou.errors import InputError
 from duikou.faces import pose
 from duikou.faces.pose import Pose
+from duikou.media.decode import Frame, Patch
 from duikou.progress import Progress, scaled
 from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth, references
 from duikou.render.compose import EXEMPLAR_ALONE, Exemplar, compose
@@ -23,8 +24,12 @@ from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.library import Library
 from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
 from duikou.render.shape import MouthModel, close_lips, rest_shapes
+from duikou.render.warp import Region
 
 NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
+
+READ_MARGIN, READ_PIXELS = 0.1, 8
+"""How far around the lower face of a frame painting reads: in eye distances, and pixels beyond."""
 
 
 @dataclass(frozen=True)
@@ -105,41 +110,60 @@ class NativeRenderer:
         """Whether frame number `frame` changes at all."""
         return frame in self._row_of
 
-    def render(self, frame: int, image: Image) -> Image:
-        """The frame with its new mouth; the same array if it does not change."""
-        row = self._row_of.get(frame)
-        if row is None:
-            return image
-        mask = self._overlays.mask_at(frame, image)
+    def render(self, frame: Frame) -> Patch | None:
+        """The new mouth of a frame; `None` if the frame does not change or does not show the face."""
+        row = self._row_of.get(frame.index)
+        place = None if row is None else self._place(row, frame)
+        if row is None or place is None:
+            return None
+        corner = np.array([place.x0, place.y0], np.float64)
+        image = frame.part(place.box)
+        mask = self._overlays.mask_at(frame.index, image)
         bare = image if mask is None else mask.inpaint(image)
+        own = self._own(row, bare, corner)
+        painted = compose(own, self._mouth(row, own, corner), self._exemplars(row))
+        if painted is None:
+            return None
+        region, pixels = painted
+        if mask is not None:
+            pixels = mask.composite(image, region, pixels)
+        return Patch(place.x0 + region.x0, place.y0 + region.y0, pixels)
+
+    def _place(self, row: int, frame: Frame) -> Region | None:
+        """The part of a frame that painting reads; `None` if the new face lies outside it."""
+        whole = Region(0, 0, *frame.size)
+        changed = Region.of(self._targets[row], whole.x1, whole.y1)
+        if changed is None or self._overlays.items:
+            return changed and whole
+        points = self._points[row]
+        face = changed.joined(Region.of(points, whole.x1, whole.y1) or changed)
+        margin = int(READ_MARGIN * mesh.eye_distance(points)) + READ_PIXELS
+        x0, y0 = max(face.x0 - margin, 0), max(face.y0 - margin, 0)
+        return Region(x0, y0, min(face.x1 + margin, whole.x1), min(face.y1 + margin, whole.y1))
+
+    def _mouth(self, row: int, own: Source, corner: Float64Array) -> Mouth:
+        """The wanted mouth of a row. corner: of the picture `own` in the frame."""
         strength = float(self._clip.strength[row])
         filmed, wanted = self._filmed, self._wanted
         gap, jaw, line = (
             was[row] + strength * (new[row] - was[row])
             for was, new in ((filmed.gaps, wanted.gaps), (filmed.jaws, wanted.jaws), (filmed.lines, wanted.lines))
         )
-        mouth = Mouth(
-            target=self._targets[row],
+        return Mouth(
+            target=self._targets[row] - corner,
             gap=float(gap),
             spread=float(self._plan.spread[row]),
             jaw=float(jaw),
             tongue=float(self._plan.tongue[row]),
             strength=strength,
-            plane=filmed.plane(row, line),
-            light=interior.Light.on(bare, self._points[row], self._library.depth),
+            plane=filmed.plane(row, line).seen_from(corner),
+            light=interior.Light.on(own.image, own.points, self._library.depth),
             own=self._known,
             painted=self._painted,
             blur=self._library.blur,
             grain=self._library.grain,
-            frame=frame,
+            frame=int(self._clip.track.frames[row]),
         )
-        painted = compose(self._own(row, bare), mouth, self._exemplars(row))
-        if painted is None:
-            return image
-        region, pixels = painted
-        out = image.copy()
-        region.cut(out)[:] = pixels if mask is None else mask.composite(image, region, pixels)
-        return out
 
     def _exemplars(self, row: int) -> list[Exemplar]:
         choice = self._plan.choice
@@ -150,13 +174,14 @@ class NativeRenderer:
         chosen = [(int(choice.first[place]), 1 - share), (int(choice.second[place]), share)]
         return [Exemplar(self._lent(other), weight) for other, weight in chosen if weight > 0]
 
-    def _own(self, row: int, image: Image) -> Source:
-        """A frame as a source. image: without overlays."""
-        points = self._points[row]
+    def _own(self, row: int, image: Image, corner: Float64Array) -> Source:
+        """Part of a frame as a source. image: without overlays. corner: of the part in the frame."""
+        points = self._points[row] - corner
         hidden = self._plan.choice is not None and self._clip.strength[row] >= EXEMPLAR_ALONE
         closed = hidden or self._filmed.gaps[row] <= SHOWS_INSIDE
         found = opening.Opening.closed() if closed else opening.find(image, points)
-        return self._filmed.source(row, image, points, found)
+        source = self._filmed.source(row, image, points, found)
+        return replace(source, plane=source.plane.seen_from(corner))
 
     def _lent(self, row: int) -> Source:
         """A frame of the library as a source."""

@@ -28,6 +28,7 @@ from duikou.faces.usable import (
     usable_of,
     usable_segments,
 )
+from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
 from duikou.memory import return_large_blocks
@@ -74,10 +75,12 @@ class Found:
 
     faces: the usable faces, numbered by when they appear, then by size.
     rejected: why people who were seen are no face at no time: for each reason, the largest of those it concerns.
+    fields: how the video's frames are interlaced.
     """
 
     faces: tuple[Face, ...]
     rejected: tuple[FaceWarning, ...] = ()
+    fields: Fields | None = None
 
 
 def identify_faces(video: Video, *, progress: Progress = silent) -> Found:
@@ -89,7 +92,7 @@ def identify_faces(video: Video, *, progress: Progress = silent) -> Found:
     return_large_blocks()
     clock = _Clock.of(video)
     seen = scan(video, progress)
-    kept = seen.pictures
+    video, kept = video.read_as(seen.fields), seen.pictures
     people = [(person, _checked(track_of(person), seen)) for person in joined(seen.tracklets, clock.ends)]
     people.sort(key=lambda one: -float(fit(one[1].track.landmarks).scale.mean()))
     found = [_faces(person, checked, clock, seen) for person, checked in people]
@@ -102,7 +105,7 @@ def identify_faces(video: Video, *, progress: Progress = silent) -> Found:
         replace(face, id=str(number), picture=_picture(video, samples, kept))
         for number, (face, samples) in enumerate(in_order)
     )
-    return Found(tuple(numbered), _one_of_each(rejected))
+    return Found(tuple(numbered), _one_of_each(rejected), seen.fields)
 
 
 def usable_frames(track: FaceTrack, info: VideoInfo, face: Face | None = None) -> BoolArray:
@@ -300,7 +303,7 @@ def _doubts(track: FaceTrack, interval: Interval) -> list[FaceWarning]:
     if interval.duration_ms < SHORT_MS:
         message = f"the face is visible for only {interval.duration_ms} ms; speech must overlap it by {SHORT_MS} ms"
         warnings.append(FaceWarning("short", message, interval))
-    lips_px = float(np.median(lips_width(track)))
+    lips_px = float(np.median(lips_width(fit(track.landmarks))))
     if lips_px < SMALL_LIPS_PX:
         message = f"the mouth is {lips_px:.0f} pixels wide; below {SMALL_LIPS_PX:.0f} pixels the result is soft"
         warnings.append(FaceWarning("small_face", message, interval))

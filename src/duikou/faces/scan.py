@@ -15,13 +15,14 @@ from duikou.faces.pose import fit
 from duikou.faces.shots import numbered
 from duikou.faces.track import FaceTrack
 from duikou.media.decode import Frame
+from duikou.media.fields import Examination, Fields
 from duikou.media.video import Video
 from duikou.parallel import in_order
 from duikou.progress import Progress
 
 MEASURE_MS = 110  # 8 to 11 measurements a second at the usual frame rates
-DETECT_MS = 400  # between two detections of new faces while others are followed; without any, each measurement detects
-TILES_MS = 1_000  # between two detections of small faces in large frames
+DETECT_MS = 450  # between two detections of new faces while others are followed; without any, each measurement detects
+TILES_MS = 900  # between two detections of small faces in large frames: every second one of the others
 TURNED_MS = 400  # between two detections of faces that lie or are upside down, while no face is followed
 MIN_BOX_PX = 40.0  # the mouth of a smaller face has about 12 px: it is not worth following
 MAX_FACES = 8  # the largest are followed at once; a crowd would take minutes
@@ -85,11 +86,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Scan:
-    """The result of the pass. size: width and height of the picture. shot_starts: first frame of every shot."""
+    """The result of the pass.
+
+    size: width and height of the picture. shot_starts: first frame of every shot.
+    fields: how the frames are interlaced.
+    """
 
     tracklets: list[Tracklet]
     size: tuple[int, int]
     shot_starts: list[int]
+    fields: Fields | None = None
 
     @property
     def pictures(self) -> dict[Sample, Image]:
@@ -97,14 +103,41 @@ class Scan:
         return {one.best: one.picture for one in self.tracklets if one.best is not None and one.picture is not None}
 
 
+class _InterlacedError(Exception):
+    """The frames that were taken for progressive are interlaced."""
+
+
 def scan(video: Video, progress: Progress) -> Scan:
-    """Follow every face of a video. Decoding and the search for cuts run beside the measuring."""
+    """Follow every face of a video. Decoding and the search for cuts run beside the measuring.
+
+    A video that was not examined yet is examined in the same pass. Where it is interlaced, the pass starts anew.
+    """
+    if not video.examined:
+        stored = video.read_as(None)
+        try:
+            return _scanned(stored, _progressive(stored.frames(), video.examination()), progress)
+        except _InterlacedError:
+            video = video.read_as(video.fields)
+    return _scanned(video, video.frames(), progress)
+
+
+def _scanned(video: Video, frames: Iterable[Frame], progress: Progress) -> Scan:
+    """The scan of all frames of an examined video."""
     times_ms = video.frame_times.starts_ms
     scanner = Scanner()
-    parts = chunks(numbered(video.frames()), step_of(times_ms))
-    for index in in_order(scanner.step, parts, 1):
+    for index in in_order(scanner.step, chunks(numbered(frames), step_of(times_ms)), 1):
         progress("finding faces", (index + 1) / len(times_ms))
-    return Scan(scanner.finish(), scanner.size, scanner.shot_starts)
+    return Scan(scanner.finish(), scanner.size, scanner.shot_starts, video.fields)
+
+
+def _progressive(frames: Iterable[Frame], examination: Examination) -> Iterator[Frame]:
+    """The same frames. Raises `_InterlacedError` where they are."""
+    for frame in frames:
+        if frame.stored is not None and examination.interlaced(frame.index, frame.stored):
+            raise _InterlacedError
+        yield frame
+    if examination.interlaced_in_the_end():
+        raise _InterlacedError
 
 
 def step_of(times_ms: IntArray) -> int:
@@ -288,8 +321,9 @@ def track_of(samples: list[Sample]) -> FaceTrack:
 
 def _worth(track: FaceTrack, sharpness: float) -> float:
     """Quality of the picture of a track's only sample."""
-    yaw, pitch, _ = np.radians(fit(track.landmarks).degrees[0])
-    lips_px = float(usable.lips_width(track)[0])
+    pose = fit(track.landmarks)
+    yaw, pitch, _ = np.radians(pose.degrees[0])
+    lips_px = float(usable.lips_width(pose)[0])
     return float(np.cos(yaw) * np.cos(pitch) * np.sqrt(lips_px) * max(sharpness, 1.0) ** 0.25)
 
 

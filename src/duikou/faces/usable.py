@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
-from duikou.faces.pose import canonical, fit
+from duikou.faces.pose import Pose, canonical, fit
 from duikou.faces.track import FaceTrack
 
 GAP_SAME_FACE_MS = 1_000  # the contract: a longer gap is a new face
@@ -82,7 +82,7 @@ def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
     """
     pose = fit(track.landmarks)
     yaw, pitch, _ = np.abs(pose.degrees).T
-    lips_px = lips_width(track)
+    lips_px = lips_width(pose)
     outside = 100.0 * _outside(track.landmarks, width, height)
     presence = track.presence.astype(np.float64)
     found = [
@@ -99,10 +99,10 @@ def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
     return found
 
 
-def lips_width(track: FaceTrack) -> Float64Array:
+def lips_width(pose: Pose) -> Float64Array:
     """(N,) width in pixels of the mouth at rest and seen from the front, derived from the size of the face."""
     corners = canonical()[list(LIP_CORNERS)]
-    return np.asarray(fit(track.landmarks).scale * np.linalg.norm(corners[1] - corners[0]), np.float64)
+    return np.asarray(pose.scale * np.linalg.norm(corners[1] - corners[0]), np.float64)
 
 
 def usable_of(found: list[Check]) -> BoolArray:
@@ -139,28 +139,39 @@ def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray, inside
     inside: (N,) where the lower face is inside the picture. Elsewhere its points have no colours of their own: such
     frames are neither compared nor compared with.
     """
+    unlike = np.zeros(len(colours))
+    rows = np.flatnonzero(inside)
+    if len(rows) < MIN_REFERENCES:
+        return unlike
     values = colours * np.array([1, TINT_WEIGHT, TINT_WEIGHT], np.float32)
     around, rest = _points()
-    rows = np.flatnonzero(inside)
-    if not len(rows):
-        return np.zeros(len(values))
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(REFERENCES, len(rows))).astype(int))]
-    light = np.median(values[:, rest] - np.median(values[chosen][:, rest], 0), 1)
+    others = values[:, rest]
+    light = _median(others - _median(others[chosen], 0), 1)
     values = values[:, around] - light[:, None]
-    unlike = np.zeros(len(values))
-    for row in rows:
-        value = values[row]
-        alike = np.abs(yaw[chosen] - yaw[row]) < SIMILAR_YAW
-        apart = alike & (np.abs(times_ms[chosen] - times_ms[row]) >= APART_MS)
-        references = values[chosen[apart if apart.sum() >= MIN_REFERENCES else alike]]
-        if len(references) < MIN_REFERENCES:
+    alike = np.abs(yaw[chosen] - yaw[rows, None]) < SIMILAR_YAW
+    apart = alike & (np.abs(times_ms[chosen] - times_ms[rows, None]) >= APART_MS)
+    compared = np.where(apart.sum(1, keepdims=True) >= MIN_REFERENCES, apart, alike)
+    # Frames of a still head are compared with the same ones.
+    sets, of_row = np.unique(compared, axis=0, return_inverse=True)
+    for number, used in enumerate(sets):
+        if used.sum() < MIN_REFERENCES:
             continue
-        usual = np.median(references, 0)
-        spread = NORMAL_SPREAD * np.median(np.abs(references - usual), 0)
-        away = np.abs(value - usual)
+        references = values[chosen[used]]
+        usual = _median(references, 0)
+        spread = NORMAL_SPREAD * _median(np.abs(references - usual), 0)
+        same = rows[of_row == number]
+        away = np.abs(values[same] - usual)
         far = (away / np.maximum(spread, MIN_SPREAD)).max(-1) > UNLIKE_SPREAD
-        unlike[row] = (far & (away.max(-1) > UNLIKE)).mean()
+        unlike[same] = (far & (away.max(-1) > UNLIKE)).mean(-1)
     return unlike
+
+
+def _median(values: Float32Array, axis: int) -> Float32Array:
+    """`np.median` along an axis, several times as fast: NumPy sorts what lies side by side in memory quickest."""
+    ordered = np.sort(np.ascontiguousarray(np.moveaxis(values, axis, -1)), axis=-1)
+    count = ordered.shape[-1]
+    return np.asarray((ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2, np.float32)
 
 
 def _around_peaks(values: Float64Array, peak: float, near: float) -> BoolArray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,8 @@ from av.video.stream import VideoStream
 from duikou.arrays import Image, IntArray
 from duikou.errors import MediaError
 from duikou.media import demux, limits
-from duikou.media.fields import EXAMINED, Fields, deinterlaced, judge, kinds, places
+from duikou.media.crop import Box, cut, overlap
+from duikou.media.fields import EXAMINED, Fields, Place, deinterlaced, judge, places
 from duikou.media.fit import Fitter
 from duikou.media.picture import Converter, Picture
 from duikou.media.pixels import Pixels
@@ -30,17 +33,33 @@ MIN_BLOCK: Final = 4
 """Minimum number of frames in a block, for frames of any size."""
 
 
+@dataclass(frozen=True)
+class Patch:
+    """New pixels of a part of a frame, which begins at `left` and `top`. pixels: (H, W, 3) uint8 BGR, upright."""
+
+    left: int
+    top: int
+    pixels: Image
+
+    @property
+    def box(self) -> Box:
+        """The part that it covers."""
+        height, width = self.pixels.shape[:2]
+        return self.left, self.top, self.left + width, self.top + height
+
+
 class Frame:
-    """One frame of a video.
+    """One frame of a video, and what was painted on it.
 
     index: number of the frame, from 0, among those that a player shows.
     pts: presentation time in the stream's time base, after the edit list.
     time_ms: the same in ms, on the timeline on which the file's audio begins at 0. Where the video starts late, the
         first frame is later than 0.
     stored: the decoded frame in the file's pixel format, which the encoder can take unchanged; `None` without one.
+    patches: what was painted, the latest one on top. `stored` shows nothing of it.
     """
 
-    __slots__ = ("_converter", "_image", "_pixels", "index", "pts", "stored", "time_ms")
+    __slots__ = ("_converted", "_converter", "_pixels", "index", "patches", "pts", "stored", "time_ms")
 
     def __init__(
         self,
@@ -56,32 +75,83 @@ class Frame:
             raise ValueError("a frame needs an image, or a stored frame and its converter")
         self.index, self.pts, self.time_ms = index, pts, time_ms
         self.stored = stored
-        self._image, self._converter = image, converter
+        self.patches: tuple[Patch, ...] = ()
+        self._converter = converter
+        # Parts of the unpainted image; the first one is all of it where there is no stored frame.
+        self._converted = [] if image is None else [((0, 0, image.shape[1], image.shape[0]), image)]
         self._pixels: Pixels | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, upright."""
+        return self._converted[0][0][2:] if self._converter is None else self._converter.picture.size
 
     @property
     def image(self) -> Image:
         """(H, W, 3) uint8, blue green red, upright. Converted on first use, so skipped frames cost nothing."""
-        if self._image is None:
-            assert self.stored is not None
-            assert self._converter is not None
-            self._image = self._converter.bgr(self.stored)
-        return self._image
+        return self.part((0, 0, *self.size))
+
+    def part(self, box: Box) -> Image:
+        """`image[top:bottom, left:right]`, bit for bit, at a cost that grows with the box. Do not write to it.
+
+        box: left, top, right, bottom. Raises `ValueError` for an empty box and for one that reaches out of the frame.
+        """
+        self._check(box)
+        image = self._bare_part(box)
+        shared = [(patch, both) for patch in self.patches if (both := overlap(patch.box, box))]
+        if shared:
+            image = image.copy()
+        for patch, both in shared:
+            cut(image, box, both)[:] = cut(patch.pixels, patch.box, both)
+        return image
+
+    def _bare_part(self, box: Box) -> Image:
+        """A part without what was painted. It is cut out of a larger one that was converted before, if there is one."""
+        for place, image in self._converted:
+            if overlap(place, box) == box:
+                return cut(image, place, box)
+        assert self.stored is not None
+        assert self._converter is not None
+        image = self._converter.part(self.stored, box)
+        self._converted.append((box, image))
+        return image
 
     @property
     def pixels(self) -> Pixels:
         """The same picture, for cutting small parts out of it: far cheaper than `image` where few pixels are read."""
         if self._pixels is None:
-            if self._converter is None:
+            if self.patches or self._converter is None:
                 self._pixels = Pixels.of(self.image)
             else:
                 assert self.stored is not None
                 self._pixels = Pixels.stored(self.stored, self._converter)
         return self._pixels
 
+    def painted(self, patch: Patch) -> Frame:
+        """The same frame with a patch over it. Raises `ValueError` for one that reaches out of the frame."""
+        self._check(patch.box)
+        return self._with(self.index, self.pts, self.time_ms, (*self.patches, patch))
+
+    @property
+    def bare(self) -> Frame:
+        """The same frame without what was painted on it."""
+        return self._with(self.index, self.pts, self.time_ms, ())
+
     def moved(self, index: int, pts: int, time_ms: int) -> Frame:
         """The same picture with another number and time."""
-        return Frame(index, pts, time_ms, self._image, stored=self.stored, converter=self._converter)
+        return self._with(index, pts, time_ms, self.patches)
+
+    def _with(self, index: int, pts: int, time_ms: int, patches: tuple[Patch, ...]) -> Frame:
+        frame = copy(self)
+        frame.index, frame.pts, frame.time_ms, frame.patches = index, pts, time_ms, patches
+        frame._pixels = None if patches else self._pixels
+        return frame
+
+    def _check(self, box: Box) -> None:
+        left, top, right, bottom = box
+        width, height = self.size
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise ValueError(f"the box {box} is no part of a frame of {width}x{height}")
 
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, pts={self.pts}, time_ms={self.time_ms})"
@@ -265,14 +335,16 @@ def examine(path: Path, *, frame_times: demux.FrameTimes, picture: Picture, fiel
     Raises `MediaError` that names `field` where the file cannot be read.
     """
     starts = places(np.searchsorted(frame_times.pts, frame_times.keyframes), len(frame_times))
-    found: list[list[str]] = []
-    flagged = False
-    for start in starts.tolist():
+    seen = [Place(EXAMINED // len(starts)) for _ in starts]
+    for start, place in zip(starts.tolist(), seen, strict=True):
         with _source(path, frame_times, picture, field=field) as source:
-            seen, says = kinds(source.fitted(start), EXAMINED // len(starts))
-        found.append(seen)
-        flagged = flagged or says
-    return judge(found, flagged)
+            for frame in source.fitted(start):
+                place.see(frame)
+                if place.done:
+                    break
+            else:
+                place.end()
+    return judge([place.kinds for place in seen], any(place.flagged for place in seen))
 
 
 def _filled(

@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 
 from duikou.arrays import IntArray
 from duikou.errors import MediaError
-from duikou.media import iso, limits, png, riff, sniff, tags
+from duikou.media import h264, iso, limits, png, riff, sniff, tags
 from duikou.media.clock import Clock, Span
 from duikou.media.seen import Part, Seen
 from duikou.timebase import pts_to_ms
@@ -341,7 +341,7 @@ def read_frame_times(file: InputContainer, stream: VideoStream, clock: Clock, *,
             continue
         pts.append(shown)
         durations[shown] = packet.duration or 0
-        if packet.is_keyframe:
+        if packet.is_keyframe and _decoding_begins(packet):
             keyframes.append(shown)
         limits.check_frames(len(pts), field=field)
     if not pts or not stream.time_base:
@@ -359,6 +359,18 @@ def read_frame_times(file: InputContainer, stream: VideoStream, clock: Clock, *,
     )
     check_frame_times(frame_times, stream.codec_context.width, stream.codec_context.height, field=field)
     return frame_times
+
+
+def _decoding_begins(packet: Packet[VideoStream]) -> bool:
+    """Whether decoding can begin with a packet that the file calls a key frame. Encoders that refresh pictures part by
+    part call so what is no such place."""
+    context = packet.stream.codec_context
+    if context.codec.canonical_name != "h264" or not h264.has_usual_lengths(context.extradata or b""):
+        return True
+    try:
+        return h264.begins(memoryview(packet))
+    except h264.BitstreamError:
+        return True
 
 
 def _last_duration(last: int, durations: Mapping[int, int], end: Fraction | None, unit: Fraction) -> int:

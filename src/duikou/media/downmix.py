@@ -30,12 +30,9 @@ _MIX: Final = -1  # in place of the number of a channel
 def mono(samples: Samples, rate: int) -> Samples:
     """(n, 1) the mean of the channels. Where that is far weaker than a channel, as with a channel that is the negative
     of another one, it is the strongest channel."""
-    mixer = Mixer(rate)
-    out: Samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
-    step = STRETCH_S * rate
-    for start in range(0, len(samples), step):
-        out[start : start + step] = mixer.mend(out[start : start + step], samples[start : start + step])
-    return out
+    mixer, step = Mixer(rate), STRETCH_S * rate
+    stretches = [mixer.mono(samples[start : start + step]) for start in range(0, len(samples), step)]
+    return np.concatenate([np.zeros((0, 1), np.float32), *stretches])
 
 
 class Mixer:
@@ -45,6 +42,10 @@ class Mixer:
         self._rate = rate
         self._choice = _MIX
         self._began = False
+
+    def mono(self, source: Samples) -> Samples:
+        """(n, 1) the mean of the channels of a source (n, C), mended."""
+        return self.mend(source.mean(axis=1, keepdims=True, dtype=np.float32), source)
 
     def mend(self, mix: Samples, source: Samples) -> Samples:
         """The mix (n, K) of a source (n, C), with the strongest channel of the source in each column where it is lost.

@@ -5,7 +5,7 @@ Videos with high dynamic range become 10-bit HEVC, the only form in which player
 
 from __future__ import annotations
 
-import uuid
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,19 +18,26 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import OutputContainer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from duikou.arrays import Image
+from duikou.arrays import BoolArray, Image
 from duikou.errors import StorageError
-from duikou.media import hdr
-from duikou.media.audio import Audio
+from duikou.media import hdr, unfinished
+from duikou.media.copied import Copied, CopiedTrack
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
-from duikou.media.picture import Converter
+from duikou.media.groups import Stretch, Unfit
 from duikou.media.repaint import Repainter
+from duikou.media.sound import Reader, Sound
+from duikou.media.splice import Plan, Splice
+from duikou.media.unfinished import Held
 from duikou.media.video import Video
+from duikou.timebase import Interval
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
 _AAC_BITS_PER_CHANNEL: Final = 96_000  # bit/s at which FFmpeg's encoder is transparent for speech and music
@@ -41,7 +48,9 @@ _AAC_RATES: Final = frozenset(
 )
 _AAC_FALLBACK_RATE: Final = 48_000
 _LAYOUTS: Final = {1: "mono", 2: "stereo"}
+_H264: Final = "libx264"
 
+_log = logging.getLogger(__name__)
 
 _X265: Final = "bframes=0:frame-threads=1:info=0:log-level=none"
 """No B-frames, see below; one frame at a time, since each further one takes memory and rows are encoded in parallel."""
@@ -95,6 +104,8 @@ class VideoWriter:
     error. Use it as a context manager, and write frames in rising order of `pts`.
 
     frame_times: frame times of a copy that differ from the source's.
+    changed: (N,) the frames that will be painted. Where the source allows it, packets of others are copied, see
+        `splice`, and the file says so, see `Copied`. Without it, all frames are encoded.
 
     Raises `StorageError` where the disk is full or cannot be written to.
     """
@@ -103,23 +114,24 @@ class VideoWriter:
         self,
         output: Path,
         source: Video,
-        audio: Audio | None = None,
+        audio: Sound | None = None,
         *,
         frame_times: FrameTimes | None = None,
+        changed: BoolArray | None = None,
         quality: Quality = DELIVERY,
         finish: Finish = PLAIN,
     ) -> None:
         self._output = Path(output)
-        self._part = self._output.with_name(f".{self._output.stem}.{uuid.uuid4().hex}.part.mp4")
+        self._part = unfinished.beside(self._output)
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._finish = finish
         self._frame_times = frame_times or source.frame_times
-        self._stored = source.picture
-        self._picture = self._stored.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
-        self._converter = Converter(self._picture)
-        self._repainter = Repainter(self._stored, self._picture) if self._picture.is_hdr else None
+        self._picture = source.picture.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
+        self._repainter = Repainter(source.picture, self._picture)
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
+        self._samples: Reader | None = None
+        self._held: list[Held] = []
         self._last_pts: int | None = None
         # Without B-frames, decoding order is presentation order. So the last frame's duration is exact in an mp4, and
         # players that ignore edit lists show the video on time. At one CRF that costs some bytes and no quality.
@@ -127,6 +139,8 @@ class VideoWriter:
         if self._picture.is_hdr:
             parameters = ":".join(filter(None, [_X265, self._picture.light.x265]))
             self._options = {"crf": str(quality.crf), "preset": _X265_PRESET, "x265-params": parameters}
+        self._source, self._changed = source, changed
+        self._splice: Splice | None = None
         self._file: OutputContainer | None = None
         self._video_stream: VideoStream
         self._audio_stream: AudioStream | None = None
@@ -134,6 +148,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         try:
             with _storage_errors(self._output):
+                self._held.append(Held(self._part))
                 self._open()
         except BaseException:
             self._discard()
@@ -150,33 +165,53 @@ class VideoWriter:
         finally:
             self._discard()
 
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """What to write, in order: a copied stretch with `keep`, the frames of another one each by itself."""
+        return (Stretch(0, len(self._frame_times), False),) if self._splice is None else self._splice.plan.stretches
+
+    def keep(self, stretch: Stretch) -> None:
+        """Copy the source's packets of a copied stretch."""
+        assert self._splice is not None
+        with _storage_errors(self._output):
+            for packet in self._splice.copied(stretch):
+                self._mux_video(packet)
+                self._encode_audio(self._end_s(packet.pts))
+        self._last_pts = int(self._frame_times.pts[stretch.stop - 1])
+
     def write(self, image: Image, pts: int) -> None:
         """Encode an upright image (H, W, 3) uint8 BGR that shows at `pts`, one of the source's.
 
         Raises `ValueError` for another size or a pts that the source does not have or that is not later than the last.
         """
         self._check(image)
-        self._encode(self._converter.yuv(image) if self._repainter is None else self._repainter.whole(image), pts)
-
-    def paint(self, frame: Frame, image: Image) -> None:
-        """Encode a frame of the source that was painted: `image` is a changed `frame.image`.
-
-        High dynamic range changes only where the images differ. Raises `ValueError` as `write` does.
-        """
-        if frame.stored is None or self._repainter is None:
-            self.write(image, frame.pts)
-        else:
-            self._check(image)
-            self._encode(self._repainter.painted(frame.stored, frame.image, image), frame.pts)
+        self.encode(self._repainter.whole(image), pts)
 
     def copy(self, frame: Frame) -> None:
-        """Encode an unchanged frame of the source, without converting it to BGR where its pixel format allows."""
-        if frame.stored is not None and self._repainter is not None:
-            self._encode(self._repainter.copied(frame.stored), frame.pts)
-        elif frame.stored is not None and self._stored.passes(frame.stored, self._picture):
-            self._encode(frame.stored, frame.pts)
-        else:
-            self.write(frame.image, frame.pts)
+        """Encode a frame of the source with what was painted on it. Raises `ValueError` for a wrong pts, as `write`."""
+        self.encode(self.made(frame), frame.pts)
+
+    def made(self, frame: Frame) -> VideoFrame:
+        """What `encode` takes for a frame of the source with what was painted on it. On any thread.
+
+        Outside the patches it has the values of the source's planes, unless these are turned or converted.
+        """
+        return self._repainter.made(frame)
+
+    def encode(self, frame: VideoFrame, pts: int) -> None:
+        """Encode a frame that `made` returned. Raises `ValueError` for a wrong pts, as `write`."""
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
+        end_s = self._end_s(pts)
+        frame.pts = pts
+        frame.time_base = self._frame_times.time_base
+        frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
+        self._last_pts = pts
+        with _storage_errors(self._output):
+            for packet in self._video_stream.encode(frame) if self._splice is None else self._splice.encode(frame):
+                self._mux_video(packet)
+            # Audio is encoded in step with video, so the muxer never buffers much of either.
+            self._encode_audio(end_s)
 
     def _check(self, image: Image) -> None:
         width, height = self._picture.size
@@ -184,11 +219,18 @@ class VideoWriter:
             raise ValueError(f"the image is {image.shape} {image.dtype}, it must be ({height}, {width}, 3) uint8")
 
     def _open(self) -> None:
-        frame_times, picture = self._frame_times, self._picture
+        copied = CopiedTrack()
+        if self._changed is not None:
+            try:
+                self._splice, copied = self._spliced(self._changed)
+            except Unfit as unfit:
+                copied = CopiedTrack(reason=str(unfit))
+                _log.debug("%s: all frames are encoded, because %s", self._output.name, unfit)
+        tags = dict(self._finish.tags) | ({} if self._changed is None else Copied(copied).tags)
         # The edit list counts in the movie's time scale: milliseconds by default, too coarse for frames and samples.
-        ticks = str(frame_times.time_base.denominator)
+        ticks = str(self._frame_times.time_base.denominator)
         flags = "+faststart"
-        if self._finish.tags:
+        if tags:
             flags += "+use_metadata_tags"  # else FFmpeg drops keys that have no box
         self._file = av.open(
             f"file:{self._part.absolute()}",
@@ -196,77 +238,110 @@ class VideoWriter:
             format="mp4",
             container_options={"movflags": flags, "movie_timescale": ticks, "video_track_timescale": ticks},
         )
-        self._file.metadata.update(self._finish.tags)
-        rate = frame_times.rate.limit_denominator(1001 * 1000)
-        video = self._file.add_stream(hdr.HEVC if picture.is_hdr else "libx264", rate=rate, options=self._options)
-        video.width, video.height = picture.size
-        video.pix_fmt = picture.pixel_format
-        video.time_base = frame_times.time_base
-        context = video.codec_context
-        context.time_base = frame_times.time_base
+        self._file.metadata.update(tags)
+        if self._splice is None:
+            name = hdr.HEVC if self._picture.is_hdr else _H264
+            video = self._file.add_stream(name, rate=self._rate, options=self._options)
+            self._configure(video.codec_context)
+        else:
+            video = self._splice.add_stream(self._file)
+            self._describe(video.codec_context)
+        video.time_base = self._frame_times.time_base
+        self._video_stream = video
+        if self._audio is not None:
+            self._audio_stream = self._add_audio(self._file, self._audio)
+            self._samples = Reader(self._audio)
+
+    @property
+    def _rate(self) -> Fraction:
+        return self._frame_times.rate.limit_denominator(1001 * 1000)
+
+    @property
+    def _key_frames(self) -> int:
+        """Frames from one key frame to the next, at most."""
+        return max(1, round(self._rate * _KEY_FRAME_S))
+
+    def _spliced(self, changed: BoolArray) -> tuple[Splice, CopiedTrack]:
+        """The picture's track with what can be copied. Raises `Unfit` if nothing can."""
+        if self._frame_times is not self._source.frame_times:
+            raise Unfit("the result has other frames than the source")
+        plan = Plan.of(self._source, self._picture, changed, self._encoder)
+        edges = self._frame_times.edges_ms
+        kept = [one for one in plan.stretches if one.copied]
+        intervals = tuple(Interval(int(edges[one.start]), int(edges[one.stop])) for one in kept)
+        track = CopiedTrack(intervals, sum(map(len, kept)) / len(self._frame_times))
+        return Splice(plan, self._source, self._encoder, self._key_frames), track
+
+    def _encoder(self, options: Mapping[str, str]) -> VideoCodecContext:
+        """An encoder of H.264 outside a stream, not open yet. options: more than those of the quality."""
+        context = CodecContext.create(_H264, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.framerate = self._rate
+        context.options = self._options | options
+        self._configure(context)
+        return context
+
+    def _configure(self, context: VideoCodecContext) -> None:
+        """Set an encoder up."""
+        self._describe(context)
+        context.time_base = self._frame_times.time_base
+        context.gop_size = self._key_frames
+        context.thread_type = "AUTO"
+
+    def _describe(self, context: VideoCodecContext) -> None:
+        """Say what the pictures are like."""
+        picture = self._picture
+        context.width, context.height = picture.size
+        context.pix_fmt = picture.pixel_format
         if picture.is_hdr:
             context.codec_tag = "hvc1"  # Apple's players open no other
-        context.gop_size = max(1, round(rate * _KEY_FRAME_S))
-        context.thread_type = "AUTO"
         context.sample_aspect_ratio = picture.sample_aspect_ratio
         context.colorspace = picture.matrix
         context.color_primaries = picture.primaries
         context.color_trc = picture.transfer
         context.color_range = picture.yuv_range
-        self._video_stream = video
-        if self._audio is not None:
-            self._audio_stream = self._add_audio(self._file, self._audio)
 
     @staticmethod
-    def _add_audio(file: OutputContainer, source: Audio) -> AudioStream:
+    def _add_audio(file: OutputContainer, source: Sound) -> AudioStream:
         audio = file.add_stream("aac", rate=source.rate, layout=_LAYOUTS[source.channels])
         audio.bit_rate = source.channels * min(_AAC_BITS_PER_CHANNEL, _AAC_BITS_PER_SAMPLE * source.rate)
         audio.time_base = Fraction(1, source.rate)
         return audio
 
-    def _encode(self, frame: VideoFrame, pts: int) -> None:
-        if self._last_pts is not None and pts <= self._last_pts:
-            raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
-        duration = self._frame_times.duration(pts)
-        frame.pts = pts
-        frame.time_base = self._frame_times.time_base
-        frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
-        self._last_pts = pts
-        with _storage_errors(self._output):
-            self._mux_video(frame)
-            # Audio is encoded in step with video, so the muxer never buffers much of either.
-            self._encode_audio((pts + duration) * self._frame_times.time_base)
+    def _end_s(self, pts: int) -> Fraction:
+        """When the frame at `pts` ends, in s."""
+        return (pts + self._frame_times.duration(pts)) * self._frame_times.time_base
 
-    def _mux_video(self, frame: VideoFrame | None) -> None:
+    def _mux_video(self, packet: Packet[VideoStream]) -> None:
         assert self._file is not None
-        for packet in self._video_stream.encode(frame):
-            if packet.pts is not None:
-                packet.duration = self._frame_times.duration(packet.pts)  # the encoder only knows the mean duration
-            self._file.mux_one(packet)
+        if packet.pts is not None:
+            packet.duration = self._frame_times.duration(packet.pts)  # the encoder only knows the mean duration
+        self._file.mux_one(packet)
 
     def _encode_audio(self, until_s: Fraction | None) -> None:
-        if self._audio is None or self._audio_stream is None or self._file is None:
+        """Encode whole frames of sound up to `until_s`, and one more; `None` encodes all that is left."""
+        if self._audio is None or self._audio_stream is None or self._file is None or self._samples is None:
             return
-        rate, total = self._audio.rate, len(self._audio.samples)
+        rate, total = self._audio.rate, len(self._audio)
         until = total if until_s is None else min(total, int(until_s * rate) + _AAC_FRAME)
         while self._audio_done < until:
             start = self._audio_done
-            samples = self._audio.samples[start : start + _AAC_FRAME]
-            if until_s is not None and start + len(samples) > until:
+            size = min(_AAC_FRAME, total - start)
+            if until_s is not None and start + size > until:
                 return
-            frame = AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples.T), format="fltp", layout=_LAYOUTS[self._audio.channels]
-            )
+            samples = np.ascontiguousarray(self._samples.take(size).T)
+            frame = AudioFrame.from_ndarray(samples, format="fltp", layout=_LAYOUTS[self._audio.channels])
             frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
             self._file.mux(self._audio_stream.encode(frame))
-            self._audio_done += len(samples)
+            self._audio_done += size
 
     def _complete(self) -> None:
         assert self._file is not None
         if self._last_pts is None:
             raise ValueError("no frame was written")
         self._encode_audio(None)
-        self._mux_video(None)
+        for packet in self._video_stream.encode(None) if self._splice is None else ():
+            self._mux_video(packet)
         if self._audio_stream is not None:
             self._file.mux(self._audio_stream.encode(None))
         self._file.close()
@@ -274,22 +349,28 @@ class VideoWriter:
         complete = self._part
         if self._finish.seal is not None:
             complete = self._sealed
+            self._held.append(Held(complete))
             self._finish.seal(self._part, complete)
         complete.replace(self._output)
 
     def _discard(self) -> None:
-        """Remove an unfinished file. Does nothing after success."""
+        """Close what is read, and remove an unfinished file."""
+        self._samples = None
         file, self._file = self._file, None
+        if self._splice is not None:
+            self._splice.close()
         if file is not None:
             # Writing the trailer of a broken file fails too; the first error is the one to report.
             with suppress(av.FFmpegError, OSError, ValueError):
                 file.close()
         self._part.unlink(missing_ok=True)
         self._sealed.unlink(missing_ok=True)
+        while self._held:
+            self._held.pop().release()
 
 
-def _encodable(audio: Audio) -> Audio:
-    """The audio at a rate and with a number of channels that AAC supports."""
+def _encodable(audio: Sound) -> Sound:
+    """The sound at a rate and with a number of channels that AAC supports."""
     rate = audio.rate if audio.rate in _AAC_RATES else _AAC_FALLBACK_RATE
     return audio.converted(rate=rate, channels=min(audio.channels, max(_LAYOUTS)))
 

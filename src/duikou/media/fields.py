@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Final
 
 import av
@@ -97,46 +97,111 @@ def places(keyframes: IntArray, count: int) -> IntArray:
     return np.unique(usable[np.linspace(0, len(usable) - 1, PLACES).round().astype(int)])
 
 
-def kinds(frames: Iterable[VideoFrame], count: int) -> tuple[list[str], bool]:
-    """What idet says of consecutive frames without the first and last, and whether any is flagged.
+class Place:
+    """What idet says of the frames from one place of a video on.
 
     These are `count` frames, or up to `PATIENCE` times as many where nothing moves.
     """
-    flagged = False
-    found: list[str] = []
 
-    def seen() -> Iterator[VideoFrame]:
-        nonlocal flagged
-        for frame in islice(frames, PATIENCE * count):
-            flagged = flagged or frame.interlaced_frame
-            yield frame
+    def __init__(self, count: int) -> None:
+        self._count, self._left = count, PATIENCE * count
+        self._idet = _Filtering(lambda _: [("idet", "")])
+        self._found: list[str] = []
+        self.flagged = False  # whether the file says of any frame that it is interlaced
 
-    for frame in _filtered(seen(), lambda _: [("idet", "")]):
-        found.append(str(frame.metadata.get(_KIND, _UNDETERMINED)))
-        if len(found) >= count and sum(kind != _UNDETERMINED for kind in found) >= min(count, 2 * RUN):
-            break
-    return found[1:-1], flagged
+    @property
+    def done(self) -> bool:
+        """Whether no more frames are needed."""
+        determined = sum(kind != _UNDETERMINED for kind in self._found)
+        return self._left == 0 or (len(self._found) >= self._count and determined >= min(self._count, 2 * RUN))
+
+    def see(self, frame: VideoFrame) -> None:
+        """Examine the next frame."""
+        self._left -= 1
+        self.flagged = self.flagged or frame.interlaced_frame
+        self._tell(self._idet.passed(frame))
+        if self._left == 0:
+            self.end()
+
+    def end(self) -> None:
+        """Take note that there are no more frames."""
+        self._tell(self._idet.passed(None))
+
+    def _tell(self, frames: Iterable[VideoFrame]) -> None:
+        self._found += [str(frame.metadata.get(_KIND, _UNDETERMINED)) for frame in frames]
+
+    @property
+    def kinds(self) -> list[str]:
+        """What idet says of each frame so far without the first and the last, see `judge`."""
+        return self._found[1:-1]
+
+
+class Examination:
+    """Decides how to read a video while its frames pass by, so that it need not be decoded for this alone.
+
+    The verdict is the same as that of `duikou.media.decode.examine`, which decodes only the frames that it needs.
+    """
+
+    def __init__(self, keyframes: IntArray, count: int) -> None:
+        """Take the frames as in `places`."""
+        starts = places(keyframes, count)
+        self._places = {int(start): Place(EXAMINED // len(starts)) for start in starts}
+        self._open: list[Place] = []
+        self._seen: list[Place] = []
+
+    def interlaced(self, number: int, frame: VideoFrame) -> bool:
+        """Examine frame `number` where it is at one of the places. Returns whether those so far are interlaced."""
+        begun = self._places.pop(number, None)
+        if begun is not None:
+            self._open.append(begun)
+            self._seen.append(begun)
+        for place in self._open:
+            place.see(frame)
+        still_open = [place for place in self._open if not place.done]
+        changed, self._open = len(still_open) < len(self._open), still_open
+        return changed and self._judged()
+
+    def interlaced_in_the_end(self) -> bool:
+        """Whether they are, once all frames have passed by."""
+        for place in self._open:
+            place.end()
+        return self._judged()
+
+    def _judged(self) -> bool:
+        flagged = any(place.flagged for place in self._seen)
+        return judge([place.kinds for place in self._seen], flagged) is not None
 
 
 def deinterlaced(frames: Iterable[VideoFrame], fields: Fields) -> Iterator[VideoFrame]:
     """The same frames, progressive, a few in memory at a time. Those without a pts are left out."""
-    return _filtered(frames, fields.filters)
-
-
-def _filtered(frames: Iterable[VideoFrame], filters: Callable[[str], Filters]) -> Iterator[VideoFrame]:
-    """Frames after the filters for their pixel format. Where size or format change, filtering starts anew."""
-    graph, last = None, None
+    filtering = _Filtering(fields.filters)
     for frame in frames:
+        yield from filtering.passed(frame)
+    yield from filtering.passed(None)
+
+
+class _Filtering:
+    """FFmpeg's filters for each pixel format. Where size or format change, filtering starts anew."""
+
+    def __init__(self, filters: Callable[[str], Filters]) -> None:
+        self._filters = filters
+        self._graph: _Graph | None = None
+        self._kind: tuple[int, int, str] | None = None
+
+    def passed(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+        """Take a frame, or `None` at the end, and return those that are complete. Frames without a pts are left out."""
+        if frame is None:
+            if self._graph is not None:
+                yield from self._graph.passed(None)
+            return
         if frame.pts is None:
-            continue
+            return
         kind = frame.width, frame.height, frame.format.name
-        if graph is None or kind != last:
-            if graph is not None:
-                yield from graph.passed(None)
-            graph, last = _Graph(frame, filters(frame.format.name)), kind
-        yield from graph.passed(frame)
-    if graph is not None:
-        yield from graph.passed(None)
+        if self._graph is None or kind != self._kind:
+            if self._graph is not None:
+                yield from self._graph.passed(None)
+            self._graph, self._kind = _Graph(frame, self._filters(frame.format.name)), kind
+        yield from self._graph.passed(frame)
 
 
 class _Graph:

@@ -1,8 +1,8 @@
-"""The format of a video's stored pixels: size, colour and orientation. Converts them to BGR and back.
+"""The format of a video's stored pixels: size, colour and orientation. Converts them to BGR.
 
 With its defaults, swscale darkens a picture by almost two grey levels on the way to RGB and back. So the conversion to
-RGB asks for accurate rounding and full chroma. The conversion back is plain matrix arithmetic, because swscale also
-rounds full-range chroma down there.
+RGB asks for accurate rounding and full chroma. The way back is plain matrix arithmetic (`bgr_to_yuv`), because swscale
+also rounds full-range chroma down there.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from duikou.arrays import Float64Array, Image, Image16
+from duikou.arrays import Float32Array, Float64Array, Image, Image16
 from duikou.media import hdr
+from duikou.media.crop import Box, around, cropped, cut
 from duikou.media.fields import Fields
 from duikou.media.hdr import LightLevels, Tone
 
@@ -97,15 +98,45 @@ class Orientation:
         down = [0, -1, height - 1] if self.mirror_y else [0, 1, 0]
         return np.array([down, across] if self.transpose else [across, down], np.float64)
 
+    def stored_box(self, box: Box, width: int, height: int) -> Box:
+        """Where a box of the upright picture of `width` x `height` is stored."""
+        left, top, right, bottom = self._mirrored(box, width, height)
+        return (top, left, bottom, right) if self.transpose else (left, top, right, bottom)
+
+    def upright_box(self, box: Box, width: int, height: int) -> Box:
+        """Where a stored box is in the upright picture of `width` x `height`."""
+        left, top, right, bottom = box
+        return self._mirrored((top, left, bottom, right) if self.transpose else box, width, height)
+
+    def _mirrored(self, box: Box, width: int, height: int) -> Box:
+        left, top, right, bottom = box
+        if self.mirror_x:
+            left, right = width - right, width - left
+        if self.mirror_y:
+            top, bottom = height - bottom, height - top
+        return left, top, right, bottom
+
     def upright(self, image: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """The upright picture (H, W, 3) or plane (H, W), contiguous."""
         if self.transpose:
-            image = image.swapaxes(0, 1)
-        if self.mirror_x:
-            image = image[:, ::-1]
-        if self.mirror_y:
-            image = image[::-1]
+            image = cast("npt.NDArray[Pixel]", cv2.transpose(image))
+        if self.mirror_x or self.mirror_y:
+            axis = -1 if self.mirror_x and self.mirror_y else int(self.mirror_x)
+            image = cast("npt.NDArray[Pixel]", cv2.flip(image, axis))
         return np.ascontiguousarray(image)
+
+    def upright_chroma(self, plane: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
+        """The upright plane (H, W) of chroma of 4:2:0, which lies at the same places as before: see `halved`."""
+        # In pixels from the first of the two that share a value. Turning moves it; the values between are interpolated.
+        x, y = (0.5, 0.0) if self.transpose else (0.0, 0.5)
+        x, y = 1 - x if self.mirror_x else x, 1 - y if self.mirror_y else y
+        turned = self.upright(plane)
+        if (x, y) == (0.0, 0.5):
+            return turned
+        shift = np.array([[1, 0, (0.0 - x) / 2], [0, 1, (0.5 - y) / 2]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        moved = cv2.warpAffine(turned, shift, turned.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return cast("npt.NDArray[Pixel]", moved)
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
@@ -269,6 +300,13 @@ def bgr_to_yuv(picture: Picture, bits: int = 8) -> Float64Array:
     return np.column_stack([factors, [black, 128 * step, 128 * step]])
 
 
+def halved(plane: Float32Array) -> Float32Array:
+    """A component (H, W) at half its sides, where H.264 and HEVC have chroma: on even columns, between rows."""
+    beside = cv2.blur(plane, (2, 1), anchor=(1, 0), borderType=cv2.BORDER_REPLICATE)
+    size = plane.shape[1] // 2, plane.shape[0] // 2
+    return np.asarray(cv2.resize(beside, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
 def view(plane: VideoPlane) -> Plane:
     """(H, W) view of a plane's memory without the padding of its lines."""
     lines = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(-1, plane.line_size)
@@ -282,7 +320,7 @@ def view16(plane: VideoPlane) -> Image16:
 
 
 class Converter:
-    """Converts stored frames of one `Picture` to upright BGR images and back, on any thread.
+    """Converts stored frames of one `Picture` to upright BGR images, on any thread.
 
     to_bgr: (3, 4) affine map from luma, Cb and Cr of `planes` to blue, green and red.
     """
@@ -290,19 +328,41 @@ class Converter:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         self._local = threading.local()  # a reformatter keeps state between frames, so each thread has one
-        self._to_yuv = bgr_to_yuv(picture)
-        factors = np.linalg.inv(self._to_yuv[:, :3])
-        self.to_bgr = np.column_stack([factors, -factors @ self._to_yuv[:, 3]])
+        self._in_8_bits = replace(picture, pixel_format="yuv420p")
+        to_yuv = bgr_to_yuv(picture)
+        factors = np.linalg.inv(to_yuv[:, :3])
+        self.to_bgr = np.column_stack([factors, -factors @ to_yuv[:, 3]])
 
     def bgr(self, frame: VideoFrame) -> Image:
         """Upright image (H, W, 3) of a decoded frame, tone-mapped where it has high dynamic range."""
-        matrix = None if self.picture.is_rgb else self.picture.yuv_matrix
-        if self.picture.tone is not None:
-            coded = self._reformatted(frame, "gbrp10le", matrix, ColorRange.JPEG)
+        return self._bgr(frame, (self.picture.width, self.picture.height))
+
+    def part(self, frame: VideoFrame, box: Box) -> Image:
+        """The part `box` of `bgr(frame)`, bit for bit. box: in the upright frame, which holds all of it.
+
+        Its cost grows with the box. Frames of another size than the picture's and some packed formats cost as much as a
+        whole one.
+        """
+        picture = self.picture
+        if (frame.width, frame.height) == (picture.width, picture.height):
+            stored = around(frame, picture.orientation.stored_box(box, *picture.size))
+            part = cropped(frame, stored)
+            if part.format.name == frame.format.name:
+                image = self._bgr(part, (part.width, part.height))
+                return cut(image, picture.orientation.upright_box(stored, *picture.size), box)
+        return cut(self.bgr(frame), (0, 0, *picture.size), box)
+
+    def _bgr(self, frame: VideoFrame, size: tuple[int, int]) -> Image:
+        """Upright image of a frame or of a part of one. size: stored width and height to which it is scaled."""
+        picture = self.picture
+        matrix = None if picture.is_rgb else picture.yuv_matrix
+        matrices = {"src_colorspace": matrix, "dst_colorspace": matrix, "dst_color_range": ColorRange.JPEG}
+        if picture.tone is not None:
+            coded = self._reformatted(frame, "gbrp10le", size, **matrices)
             green, blue, red = (view16(plane) for plane in coded.planes)
-            return self.picture.orientation.upright(self.picture.tone.sdr(np.stack([blue, green, red], -1)))
-        image = self._reformatted(frame, "bgr24", matrix, ColorRange.JPEG).to_ndarray()
-        return self.picture.orientation.upright(cast("Image", image))
+            return picture.orientation.upright(picture.tone.sdr(np.stack([blue, green, red], -1)))
+        image = self._reformatted(frame, "bgr24", size, **matrices).to_ndarray()
+        return picture.orientation.upright(cast("Image", image))
 
     def planes(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
         """Luma, Cb and Cr of a decoded frame in its stored orientation. Cb and Cr have half its sides, rounded up.
@@ -312,47 +372,35 @@ class Converter:
         picture = self.picture
         stored_size = picture.width, picture.height
         if frame.format.name not in _PIXEL_FORMATS_420 or (frame.width, frame.height) != stored_size:
-            frame = self.reformatted(frame, "yuv420p")
+            frame = self.reformatted(frame, self._in_8_bits)
         luma, blue, red = (view(plane) for plane in frame.planes)
         return luma, blue, red
 
-    def reformatted(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
-        """A decoded frame in another YUV format with its own matrix and range, in its stored orientation."""
-        return self._reformatted(frame, pixel_format, self.picture.yuv_matrix, self.picture.yuv_range)
+    def reformatted(self, frame: VideoFrame, target: Picture) -> VideoFrame:
+        """A decoded frame in the YUV format, the matrix and the range of `target`, in its own stored orientation."""
+        return self._reformatted(
+            frame,
+            target.pixel_format,
+            (self.picture.width, self.picture.height),
+            src_colorspace=self.picture.yuv_matrix,
+            dst_colorspace=target.yuv_matrix,
+            dst_color_range=target.yuv_range,
+        )
 
     def _reformatted(
-        self, frame: VideoFrame, pixel_format: str, matrix: Colorspace | None, color_range: ColorRange
+        self, frame: VideoFrame, pixel_format: str, size: tuple[int, int], **colours: Colorspace | ColorRange | None
     ) -> VideoFrame:
-        picture = self.picture
+        """A frame in another format. size: stored width and height to which it is scaled. colours: as in PyAV."""
         if not hasattr(self._local, "reformatter"):
             self._local.reformatter = VideoReformatter()
         reformatter: VideoReformatter = self._local.reformatter
         return reformatter.reformat(
             frame,
-            width=picture.width,
-            height=picture.height,
+            width=size[0],
+            height=size[1],
             format=pixel_format,
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            src_color_range=ColorRange.JPEG if picture.is_rgb else picture.yuv_range,
-            dst_color_range=color_range,
+            src_color_range=ColorRange.JPEG if self.picture.is_rgb else self.picture.yuv_range,
             interpolation=_QUALITY,
             threads=1,
+            **colours,
         )
-
-    def yuv(self, image: Image) -> VideoFrame:
-        """Stored frame of an upright image (H, W, 3). Only for 8-bit pictures made by `Picture.encoded`."""
-        picture = self.picture
-        luma = cv2.transform(image, self._to_yuv[:1])
-        if picture.pixel_format == "yuv420p":
-            # Chroma of the mean of 2 x 2 pixels, to match swscale's upsampling. Each row of factors sums to 0, so the
-            # rounding of the mean cancels.
-            small = cv2.resize(image, (picture.width // 2, picture.height // 2), interpolation=cv2.INTER_AREA)
-        else:
-            small = image
-        blue, red = cv2.split(cv2.transform(small, self._to_yuv[1:]))
-        planes = np.concatenate([luma.ravel(), blue.ravel(), red.ravel()])
-        shape = (-1, picture.width) if picture.pixel_format == "yuv420p" else (3, picture.height, picture.width)
-        frame = VideoFrame.from_ndarray(planes.reshape(shape), format=picture.pixel_format)
-        frame.color_range = picture.yuv_range
-        return frame

@@ -102,7 +102,8 @@ class Pixels:
             coded = cv2.transform(np.asarray(merged, np.float32), self._to_rgb[::-1]) * (MAX_CODE / 255)
             image = self._tone.sdr(np.clip(np.rint(coded), 0, MAX_CODE).astype(np.uint16))
             return np.ascontiguousarray(image[..., ::-1])
-        return np.clip(np.rint(cv2.transform(merged, self._to_rgb)), 0, 255).astype(np.uint8)
+        found = cv2.transform(merged, self._to_rgb)
+        return np.asarray(found if found.dtype == np.uint8 else np.clip(np.rint(found), 0, 255), np.uint8)
 
 
 def _after(second: Float64Array, first: Float64Array) -> Float64Array:

@@ -1,111 +1,120 @@
-"""Puts what was painted on tone-mapped images into the planes of the source, which have more bits and other colours.
+"""Makes the frames that an encoder takes from frames of the source and what was painted on them.
 
-A whole image has too few bits to become a frame with high dynamic range again. So each frame keeps its planes, and only
-what was painted changes them, by as much as it changed the image.
+A frame keeps its planes, and only what was painted changes them, by as much as it changed the image. So nothing outside
+a patch differs from the source by a single value. Going through a whole image in BGR would cost more than the mouth,
+change every pixel a little, and lose the bits of high dynamic range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
 from duikou.arrays import Float32Array, Image, Image16
-from duikou.media.hdr import MAX_CODE, Tone
-from duikou.media.picture import Converter, Picture, bgr_to_yuv, view16
+from duikou.media.crop import Box
+from duikou.media.decode import Frame
+from duikou.media.picture import Converter, Picture, bgr_to_yuv, halved, view, view16
 
-_BITS: Final = 10
-_GRAIN: Final = 4
-"""Codes of 10 bits by which planes differ from their 8-bit image through rounding alone, at most."""
+_GRAIN: Final = 1
+"""Levels of 8 bits by which planes differ from their 8-bit image through rounding alone, at most."""
 _FADED: Final = 16
-"""Grey levels of a change that leaves nothing of light and colours outside the range of the image."""
+"""Levels of a change that leaves nothing of light and colours outside the range of the image."""
+
+Planes = Sequence[Image | Image16]
 
 
 class Repainter:
-    """Makes frames of `encoded`, 10-bit YUV with high dynamic range, from frames of `stored` and painted images."""
+    """Makes frames of `encoded` from frames of `stored`, on any thread."""
 
     def __init__(self, stored: Picture, encoded: Picture) -> None:
-        tone = encoded.tone
-        assert tone is not None
-        self._tone: Tone = tone
         self._stored, self._encoded = stored, encoded
         self._converter = Converter(stored)
-        self._to_yuv = bgr_to_yuv(encoded, _BITS) * [255, 255, 255, 1]
-        self._half = encoded.pixel_format == "yuv420p10le"
+        self._bits, self._tone = encoded.bits, encoded.tone
+        # R'G'B' that is tone-mapped to another range is 0 to 1, other pixels are 0 to 255.
+        self._to_yuv = bgr_to_yuv(encoded, self._bits) * (1 if self._tone is None else [255, 255, 255, 1])
+        self._steps = (1, 2, 2) if encoded.pixel_format.startswith("yuv420p") else (1, 1, 1)
+        self._keeps_planes = stored.is_hdr == encoded.is_hdr
 
-    def copied(self, frame: VideoFrame) -> VideoFrame:
-        """A decoded frame, upright."""
-        if self._stored.passes(frame, self._encoded):
-            return frame
-        return self._frame(self._planes(frame))
-
-    def painted(self, frame: VideoFrame, before: Image, after: Image) -> VideoFrame:
-        """A decoded frame, upright, changed as `after` (H, W, 3) differs from `before`, its own tone-mapped image."""
-        planes = self._planes(frame)
-        changed = before != after
-        rows, columns = np.flatnonzero(changed.any((1, 2))), np.flatnonzero(changed.any((0, 2)))
-        if len(rows):
-            # Whole pixels of chroma, which cover 2 x 2 pixels of luma.
-            (top, bottom), (left, right) = ((one[0] // 2, one[-1] // 2 + 1) for one in (rows, columns))
+    def made(self, frame: Frame) -> VideoFrame:
+        """The encoder's frame. It is the stored frame itself where nothing was painted and its format allows."""
+        if frame.stored is None or not self._keeps_planes:
+            return self.whole(frame.image)
+        if not frame.patches and self._stored.passes(frame.stored, self._encoded):
+            return frame.stored
+        made = self._copy(frame.stored)
+        planes = self._views(made)
+        shown = frame.bare
+        for patch in frame.patches:
+            left, top, right, bottom = box = self._covering(patch.box)
+            before, shown = shown.part(box), shown.painted(patch)
             parts = [
-                plane[2 * top // step : 2 * bottom // step, 2 * left // step : 2 * right // step]
+                plane[top // step : bottom // step, left // step : right // step]
                 for plane, step in zip(planes, self._steps, strict=True)
             ]
-            place = np.s_[2 * top : 2 * bottom, 2 * left : 2 * right]
-            self._change(parts, before[place], after[place])
-        return self._frame(planes)
+            self._change(parts, before, shown.part(box))
+        return made
 
-    def _change(self, planes: Sequence[Image16], before: Image, after: Image) -> None:
+    def whole(self, image: Image) -> VideoFrame:
+        """The frame of an upright image (H, W, 3), for want of its planes."""
+        frame = self._new()
+        for plane, wanted in zip(self._views(frame), self._yuv(image), strict=True):
+            plane[:] = self._rounded(wanted)
+        return frame
+
+    def _change(self, planes: Planes, before: Image, after: Image) -> None:
         """Change parts of the planes in place.
 
         What the planes show beyond the image's 8 bits stays on top of the change. Light and colours outside the range
         of the image fade as the change grows.
         """
-        old, new = (self._yuv(self._tone.coded(image)) for image in (before, after))
-        change = np.abs(after.astype(np.int16) - before).max(-1).astype(np.float32)
-        fading = np.minimum(change / _FADED, 1)
+        old, new = self._yuv(before), self._yuv(after)
+        change = cv2.split(cv2.absdiff(before, after))
+        fading = np.minimum(np.maximum.reduce(change), _FADED).astype(np.float32) / _FADED
+        grain = _GRAIN << (self._bits - 8)
         for plane, was, wanted, step in zip(planes, old, new, self._steps, strict=True):
             beyond = plane - was
-            outside = beyond - np.clip(beyond, -_GRAIN, _GRAIN)
-            faded = outside * (_halved(fading) if step == 2 else fading)
-            plane[:] = np.clip(np.rint(wanted + beyond - faded), 0, MAX_CODE)
+            outside = beyond - np.clip(beyond, -grain, grain)
+            faded = outside * (halved(fading) if step == 2 else fading)
+            plane[:] = self._rounded(wanted + beyond - faded)
 
-    def whole(self, image: Image) -> VideoFrame:
-        """The frame of an upright tone-mapped image (H, W, 3), for want of its planes."""
-        planes = self._yuv(self._tone.coded(image))
-        return self._frame([np.clip(np.rint(plane), 0, MAX_CODE).astype(np.uint16) for plane in planes])
+    def _covering(self, box: Box) -> Box:
+        """The smallest box around another one that holds whole values of chroma."""
+        left, top, right, bottom = box
+        step = max(self._steps)
+        return left // step * step, top // step * step, -(-right // step) * step, -(-bottom // step) * step
 
-    @property
-    def _steps(self) -> tuple[int, int, int]:
-        """Pixels along each side that share one value of luma, Cb and Cr."""
-        return (1, 2, 2) if self._half else (1, 1, 1)
+    def _yuv(self, image: Image) -> list[Float32Array]:
+        """Luma, Cb and Cr of an image (H, W, 3) in codes of the encoder's bits, not rounded."""
+        coded = image.astype(np.float32) if self._tone is None else self._tone.coded(image)
+        planes = [np.asarray(plane, np.float32) for plane in cv2.split(cv2.transform(coded, self._to_yuv))]
+        return [halved(plane) if step == 2 else plane for plane, step in zip(planes, self._steps, strict=True)]
 
-    def _yuv(self, coded: Float32Array) -> list[Float32Array]:
-        """Luma, Cb and Cr in codes of 10 bits for R'G'B' (H, W, 3) of 0 to 1."""
-        planes = cv2.split(cv2.transform(coded, self._to_yuv))
-        return [
-            _halved(np.asarray(plane, np.float32)) if step == 2 else np.asarray(plane, np.float32)
-            for plane, step in zip(planes, self._steps, strict=True)
-        ]
+    def _rounded(self, plane: Float32Array) -> Float32Array:
+        """Values that a plane can hold."""
+        return np.clip(np.rint(plane), 0, (1 << self._bits) - 1)
 
-    def _planes(self, frame: VideoFrame) -> list[Image16]:
-        """Copies of the planes of a decoded frame, upright."""
-        made = self._converter.reformatted(frame, self._encoded.pixel_format)
-        return [self._stored.orientation.upright(view16(plane)).copy() for plane in made.planes]
+    def _copy(self, stored: VideoFrame) -> VideoFrame:
+        """A copy of a decoded frame, upright."""
+        made = stored
+        if not self._stored.passes(stored, self._encoded):
+            made = self._converter.reformatted(stored, self._encoded)
+        copy = self._new()
+        orientation = self._stored.orientation
+        for plane, given, step in zip(self._views(copy), self._views(made), self._steps, strict=True):
+            upright = orientation.upright if step == 1 else orientation.upright_chroma
+            plane[:] = upright(cast("Image", given))
+        return copy
 
-    def _frame(self, planes: Sequence[Image16]) -> VideoFrame:
+    def _new(self) -> VideoFrame:
         picture = self._encoded
         frame = VideoFrame(picture.width, picture.height, picture.pixel_format)
-        for made, plane in zip(frame.planes, planes, strict=True):
-            view16(made)[:] = plane
         frame.color_range = picture.yuv_range
         return frame
 
-
-def _halved(plane: Float32Array) -> Float32Array:
-    """The means of 2 x 2 pixels."""
-    size = plane.shape[1] // 2, plane.shape[0] // 2
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+    def _views(self, frame: VideoFrame) -> list[Image | Image16]:
+        """Views of a frame's planes."""
+        return [(view if self._bits == 8 else view16)(plane) for plane in frame.planes]

@@ -8,17 +8,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from duikou.arrays import IntArray
-from duikou.media.audio import Audio, repeated
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.encode import NEAR_LOSSLESS, VideoWriter
+from duikou.media.mix import repeated
+from duikou.media.sound import Sound
 from duikou.media.sync_mode import SyncMode, extended_duration_ms
 from duikou.media.video import Video
 from duikou.progress import Progress, silent
@@ -76,11 +78,14 @@ class Timeline:
         shared = speech.overlap(interval)
         return None if shared is None else Showing(shared, shared)
 
-    def frames(self, video: Video) -> Iterator[Frame]:
-        """Stream the frames of the source `video` on this timeline, a few in memory at a time. Raises `MediaError`."""
-        return video.frames()
+    def frames(self, video: Video, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Stream frames of the source `video` on this timeline, a few in memory at a time. Raises `MediaError`.
 
-    def audio(self, original: Audio) -> Audio:
+        start, stop: numbers of the first one and of the one behind the last, on this timeline; `None` is the end.
+        """
+        return video.frames(start, stop)
+
+    def audio(self, original: Sound) -> Sound:
         """The source's audio on this timeline."""
         return original
 
@@ -144,17 +149,18 @@ class LengthenedTimeline(Timeline):
         assert span is not None  # every frame of `shown` overlaps the speech
         return Showing(span, Interval(int(source[shown].min()), int(source[shown].max()) + 1))
 
-    def frames(self, video: Video) -> Iterator[Frame]:
-        """See `Timeline.frames`."""
-        for index, frame in enumerate(self._played(video)):
+    def frames(self, video: Video, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """See `Timeline.frames`. All frames before `start` are decoded too."""
+        for index, frame in islice(enumerate(self._played(video)), start, stop):
             pts = int(self.times.pts[index])
             yield frame.moved(index, pts, self.times.ms(pts))
 
-    def audio(self, original: Audio) -> Audio:
-        """The source's audio on this timeline: it repeats with `loop`, and ends with the source otherwise."""
+    def audio(self, original: Sound) -> Sound:
+        """The source's audio on this timeline: it repeats with `loop`, and ends with the source otherwise. It is held
+        in memory: a lengthened video is at most `sync_mode.MAX_MS` long."""
         part = Interval(self.source.ms(int(self.source.pts[0])), self.source.duration_ms)
         restarts = self.times.pts[1:][np.diff(self.passes) > 0] if self.mode is SyncMode.LOOP else ()
-        return repeated(original, part, [self.times.ms(int(pts)) for pts in restarts])
+        return repeated(original.held(), part, [self.times.ms(int(pts)) for pts in restarts])
 
     @contextmanager
     def footage(self, video: Video, beside: Path, *, progress: Progress = silent) -> Iterator[Video]:
@@ -167,7 +173,7 @@ class LengthenedTimeline(Timeline):
                     progress("making the video longer", (frame.index + 1) / len(self))
             # Without sound a video starts at 0, but the picture of the source may start late.
             footage = Video.open(path).starting_at(int(self.times.pts[0]) * self.times.time_base)
-            yield replace(footage, progressive=True)
+            yield footage.read_as(None)
         finally:
             path.unlink(missing_ok=True)
 

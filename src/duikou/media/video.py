@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from duikou.errors import MediaError
 from duikou.media import decode, demux, iso, sniff
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
-from duikou.media.fields import Fields
+from duikou.media.fields import Examination, Fields
 from duikou.media.losses import losses
 from duikou.media.picture import Picture
 from duikou.media.probe import VideoInfo, audio_info
@@ -24,21 +26,21 @@ class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
     picture: how the first frame is stored. `frames` brings all others to this format, and results have it too.
-    progressive: whether its frames are known to be progressive.
+    examined: whether it is known how the frames are interlaced; then `picture.fields` says it.
     """
 
     path: Path
     info: VideoInfo
     frame_times: FrameTimes
     picture: Picture
-    progressive: bool = False
+    examined: bool = False
 
     @cached_property
     def fields(self) -> Fields | None:
         """How the frames are interlaced, or `None`: decided on first use and once, from frames all over the file."""
-        return (
-            None if self.progressive else decode.examine(self.path, frame_times=self.frame_times, picture=self.picture)
-        )
+        if self.examined:
+            return self.picture.fields
+        return decode.examine(self.path, frame_times=self.frame_times, picture=self.picture)
 
     @classmethod
     def open(cls, path: str | Path, *, field: str = "video") -> Self:
@@ -71,6 +73,15 @@ class Video:
             losses=losses(picture),
         )
         return cls(path, info, frame_times, picture)
+
+    def read_as(self, fields: Fields | None) -> Self:
+        """The same video, whose frames are interlaced as `fields` say, or not at all."""
+        return replace(self, picture=replace(self.picture, fields=fields), examined=True)
+
+    def examination(self) -> Examination:
+        """The search for interlaced frames, for whoever reads all frames as they are stored."""
+        times = self.frame_times
+        return Examination(np.searchsorted(times.pts, times.keyframes), len(times))
 
     def starting_at(self, start_s: Fraction) -> Self:
         """The same video on a timeline on which its first frame shows at `start_s`. Its audio stays where it is."""

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-import numpy as np
-
 from duikou.errors import InputError, StorageError
 from duikou.media import iso
-from duikou.media.audio import read_audio
+from duikou.media.audio import open_sound
 from duikou.media.photo import probe_clip_or_photo
 from duikou.media.probe import VideoInfo, probe_audio
 from duikou.media.sync_mode import SyncMode
@@ -73,8 +71,8 @@ def audio_doubts(choices: Sequence[FaceChoice]) -> list[str]:
     found = []
     for choice in choices:
         path = Path(choice.audio)
-        audio = read_audio(path, start_ms=choice.trim_start_ms, end_ms=choice.trim_end_ms, field="audio")
-        if np.abs(audio.samples).max(initial=0.0) < SILENT:
+        sound = open_sound(path, start_ms=choice.trim_start_ms, end_ms=choice.trim_end_ms, field="audio")
+        if sound.peak() < SILENT:
             found.append(f"{path.name} is silent; the mouth will stay closed")
     return found
 

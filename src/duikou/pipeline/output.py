@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duikou import digests
+from duikou.arrays import BoolArray
 from duikou.errors import InputError
-from duikou.media.audio import Audio
 from duikou.media.encode import Finish, VideoWriter
+from duikou.media.sound import Sound
 from duikou.media.timeline import Timeline
+from duikou.media.unfinished import remove_abandoned
 from duikou.media.video import Video
 from duikou.pipeline.checks import check_path, check_space
 from duikou.provenance import credentials
@@ -40,6 +42,15 @@ class Output:
         named = {"output": self.path or source.with_name(f"{source.stem}.synced.mp4"), "watermark": self.watermark}
         return {name: path for name, path in named.items() if path is not None}
 
+    def clear(self, source: Path) -> list[Path]:
+        """Remove what killed runs have left unfinished in the folders of the files. Returns the files that they missed.
+
+        What a run of now still writes stays.
+        """
+        paths = self.paths(source).values()
+        found = {path.absolute().parent: remove_abandoned(path.absolute().parent) for path in paths}
+        return [path for path in paths if path.stem in found[path.absolute().parent]]
+
     def check(self, source: Path) -> None:
         """Check that the files can be written, before any work.
 
@@ -66,24 +77,30 @@ class OutputFiles:
 
     def __init__(self, source: Video, output: Output) -> None:
         self._source = source
+        output.clear(source.path)
         output.check(source.path)
         self.path, self.watermark = output.paths(source.path)["output"], output.watermark
         self._maker = output.made_by or producer(user_folder())
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
-        self, timeline: Timeline, audio: Audio, spoken: Sequence[tuple[str, Interval]]
+        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]], changed: BoolArray
     ) -> tuple[VideoWriter, VideoWriter | None]:
-        """Writers of the result and of the watermarked file. spoken: who speaks when, for the credentials."""
+        """Writers of the result and of the watermarked file.
+
+        spoken: who speaks when, for the credentials. changed: (N,) the frames of the timeline that will be painted.
+        """
         source = self._source.path
         digest = "" if self._maker.certificate is None else digests.sha256(source)
         edit = Edit(source, digest, tuple(spoken), added=timeline.added)
-        result = self._writer(self.path, timeline, audio, edit)
+        result = self._writer(self.path, timeline, audio, edit, changed)
         if self.watermark is None:
             return result, None
         return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
 
-    def _writer(self, path: Path, timeline: Timeline, audio: Audio, edit: Edit) -> VideoWriter:
+    def _writer(
+        self, path: Path, timeline: Timeline, audio: Sound, edit: Edit, changed: BoolArray | None = None
+    ) -> VideoWriter:
         """A writer that labels its file, and signs it unless somebody else does."""
         certificate = self._maker.certificate
 
@@ -92,4 +109,4 @@ class OutputFiles:
             credentials.sign(part, sealed, title=path.name, edit=edit, certificate=certificate)
 
         finish = Finish(self._label.tags, None if certificate is None else seal)
-        return VideoWriter(path, self._source, audio, frame_times=timeline.times, finish=finish)
+        return VideoWriter(path, self._source, audio, frame_times=timeline.times, changed=changed, finish=finish)

@@ -17,15 +17,15 @@ from duikou.faces.identify import usable_frames
 from duikou.faces.repeat import ResultTrack
 from duikou.faces.smooth import smooth
 from duikou.faces.track import Face, FaceTrack, FaceWarning
-from duikou.media.audio import Audio
 from duikou.media.probe import VideoInfo
+from duikou.media.sound import Joined, Sound
 from duikou.media.timeline import Showing, Timeline
 from duikou.media.video import Video
 from duikou.pipeline import references
 from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
 from duikou.progress import Progress, scaled, split
-from duikou.speech.articulation import articulate
+from duikou.speech.articulation import articulate_sound
 from duikou.speech.motion import CURVES
 from duikou.timebase import Interval, ms_to_samples
 
@@ -85,13 +85,13 @@ class Spoken:
 class Piece:
     """A piece of a face's speech. at_ms: when it begins in the result."""
 
-    audio: Audio
+    sound: Sound
     at_ms: int
 
     @property
     def interval(self) -> Interval:
         """When it plays in the result."""
-        return Interval(self.at_ms, self.at_ms + self.audio.duration_ms)
+        return Interval(self.at_ms, self.at_ms + self.sound.duration_ms)
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,7 @@ def mouth_motion(pieces: Sequence[Piece], times_ms: IntArray) -> dict[str, Float
     pauses = [after.interval.start_ms - before.interval.end_ms for before, after in pairwise(phrases)]
     close = [False, *(pause <= HOLD_MS for pause in pauses), False]
     for phrase, follows, followed in zip(phrases, close[:-1], close[1:], strict=True):
-        mono = phrase.audio.converted(channels=1)
-        motion = articulate(mono.samples[:, 0], mono.rate).shifted(phrase.at_ms / 1000)
+        motion = articulate_sound(phrase.sound).shifted(phrase.at_ms / 1000)
         times_s, share = times_ms / 1000, np.ones(len(times_ms))
         if follows:  # the first row holds before it, the last one after it
             times_s = np.maximum(times_s, motion.start_s)
@@ -219,14 +218,18 @@ def _phrases(pieces: Sequence[Piece]) -> list[Piece]:
 
 def _phrase(run: Sequence[Piece]) -> Piece:
     """Pieces as one, in mono, each as loud as the others: how loud a recording is says nothing about its mouth."""
-    rate, start_ms = max(piece.audio.rate for piece in run), run[0].at_ms
-    samples = np.zeros((ms_to_samples(run[-1].interval.end_ms - start_ms, rate), 1), np.float32)
-    for piece in run:
-        place = samples[ms_to_samples(piece.at_ms - start_ms, rate) :]
-        mono = piece.audio.converted(channels=1)
-        own = mono.converted(rate=rate).samples[: len(place)]
-        place[: len(own)] = own / max(float(np.abs(mono.samples).max(initial=0.0)), QUIET)
-    return Piece(Audio(samples, rate), start_ms)
+    rate, start_ms = max(piece.sound.rate for piece in run), run[0].at_ms
+    parts = [
+        (ms_to_samples(piece.at_ms - start_ms, rate), _levelled(piece.sound.converted(channels=1)).converted(rate=rate))
+        for piece in run
+    ]
+    return Piece(Joined(tuple(parts), ms_to_samples(run[-1].interval.end_ms - start_ms, rate)), start_ms)
+
+
+def _levelled(mono: Sound) -> Sound:
+    """A sound at full scale, unless it is silent."""
+    peak = max(mono.peak(), QUIET)
+    return mono.mapped(lambda samples: samples / np.float32(peak))
 
 
 def joined(intervals: Sequence[Interval], hold_ms: int = HOLD_MS) -> list[Interval]:

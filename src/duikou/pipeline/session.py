@@ -13,6 +13,7 @@ import numpy as np
 from duikou.errors import InputError
 from duikou.faces.identify import identify_faces
 from duikou.faces.track import Face, FaceTrack, FaceWarning, Speaking
+from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
 from duikou.pipeline.choice import unknown_face
@@ -82,7 +83,8 @@ class Session:
         """Write faces, tracks and pictures (`face_<id>.jpg`) into `folder`; the video itself stays where it is."""
         folder.mkdir(parents=True, exist_ok=True)
         faces = [_save_face(folder, face) for face in self.faces]
-        saved = {"faces": faces, "rejected": [asdict(reason) for reason in self.rejected]}
+        fields = None if self.source.fields is None else asdict(self.source.fields)
+        saved = {"faces": faces, "rejected": [asdict(reason) for reason in self.rejected], "fields": fields}
         (folder / "session.json").write_text(json.dumps(saved, indent=1))
 
     @classmethod
@@ -91,7 +93,10 @@ class Session:
         saved = json.loads((folder / "session.json").read_text())
         faces = tuple(_load_face(folder, face) for face in saved["faces"])
         rejected = saved.get("rejected", [])  # sessions of the first version have none
-        return cls(Video.open(video), faces, tuple(_load_warning(reason) for reason in rejected))
+        source = Video.open(video)
+        if "fields" in saved:  # sessions of former versions do not say
+            source = source.read_as(saved["fields"] and Fields(**saved["fields"]))
+        return cls(source, faces, tuple(_load_warning(reason) for reason in rejected))
 
 
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
@@ -102,6 +107,7 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     source = Video.open(video)
     looking, listening = split([LOOKING, LISTENING])
     found = identify_faces(source, progress=scaled(progress, *looking))
+    source = source.read_as(found.fields)
     faces = with_speaking(source, found.faces)
     progress("listening to the video", listening[1])
     return Session(source, faces, found.rejected)

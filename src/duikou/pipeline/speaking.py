@@ -18,9 +18,9 @@ from duikou.arrays import BoolArray, Float64Array, IntArray
 from duikou.errors import MediaError
 from duikou.faces.pose import fit
 from duikou.faces.track import Face, Speaking
-from duikou.media.audio import read_audio
+from duikou.media.audio import open_sound
 from duikou.media.video import Video
-from duikou.speech.articulation import articulate
+from duikou.speech.articulation import articulate_sound
 from duikou.speech.motion import MouthMotion
 from duikou.timebase import Interval
 
@@ -46,7 +46,6 @@ FITS: Final = 0.1  # score at which lips may belong to the voice
 SPEAKS: Final = 0.22  # mean score of a stretch in which a face speaks
 PAUSE_MS: Final = 500  # a shorter pause in which nobody else speaks is part of the stretch
 MIN_MS: Final = 400  # shorter stretches are chance
-SOUND_MS: Final = 600_000  # of sound in memory at a time
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def with_speaking(source: Video, faces: Sequence[Face]) -> tuple[Face, ...]:
     if not faces or source.info.audio is None:
         return tuple(faces)
     with threadpool_limits(1):  # several threads of BLAS wait for each other on small arrays: 5 times the CPU time
-        motions = list(_heard(source))
+        motions = _heard(source)
         found = speaking([Lips.of(face) for face in faces], motions, source.info.duration_ms)
     return tuple(
         replace(face, speaking=_within(times, face.interval)) for face, times in zip(faces, found, strict=True)
@@ -111,15 +110,12 @@ class _Measured:
     rows: IntArray
 
 
-def _heard(source: Video) -> Iterator[MouthMotion]:
+def _heard(source: Video) -> list[MouthMotion]:
     """The motion of a clip's sound, on the clip's time line; nothing where the sound cannot be read."""
-    for start_ms in range(0, source.info.duration_ms, SOUND_MS):
-        end_ms = min(start_ms + SOUND_MS, source.info.duration_ms)
-        try:
-            audio = read_audio(source.path, channels=1, start_ms=start_ms, end_ms=end_ms, field="video")
-        except MediaError:  # the sound is shorter than the picture, or damaged: a lip sync tells
-            return
-        yield articulate(audio.samples[:, 0], audio.rate).shifted(start_ms / 1000)
+    try:
+        return [articulate_sound(open_sound(source.path, end_ms=source.info.duration_ms, field="video"))]
+    except MediaError:  # the sound is damaged: a lip sync tells
+        return []
 
 
 def _scores(lips: Lips, heard: Sequence[MouthMotion]) -> Float64Array:

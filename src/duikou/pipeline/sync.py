@@ -6,13 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from duikou.engines.base import Engine, Renderer
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
-from duikou.media.audio import Audio, Insert, mix, read_audio
+from duikou.media.audio import open_sound
+from duikou.media.mix import Insert, Mix, mix
 from duikou.media.probe import VideoInfo
 from duikou.media.scope import OriginalScope
+from duikou.media.sound import Sound
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
@@ -28,6 +32,10 @@ from duikou.timebase import Interval
 
 LENGTHENING, PLANNING, PAINTING = 0.1, 0.35, 0.65
 """Approximate shares of a lip sync's time. The first one applies only where the video becomes longer."""
+
+HELD_SAMPLES = 12_000_000
+"""Samples of speech, of all channels, that are read into memory: two minutes of stereo, 48 MB. Longer speech is decoded
+whenever it is needed."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,8 @@ def lip_sync(
     resolved = resolve(choices, lengths, session.faces, validator)
     checked = validator.check_all([one.choice for one in resolved], lengths)
     check_references(checked)
-    inserts = [_insert(choice, number) for number, choice in enumerate(checked)]
-    speech_end_ms = max(insert.at_ms + insert.audio.duration_ms for insert in inserts)
+    inserts = _inserts(checked)
+    speech_end_ms = max(insert.at_ms + insert.sound.duration_ms for insert in inserts)
     timeline = Timeline.of(source.frame_times, mode, speech_end_ms)
     audio = _mixed(source, timeline, inserts)
     lengthening, planning, painting = split([LENGTHENING if timeline.added else 0.0, PLANNING, PAINTING])
@@ -82,8 +90,9 @@ def lip_sync(
         ]
         spoken = tuple(replace(one, warnings=(*_doubts(resolved, one.face_id), *one.warnings)) for _, one in plans)
         said = [(one.face_id, interval) for one in spoken for interval in one.intervals]
-        result, watermarked = files.writers(timeline, audio, said)
         renderers = [renderer for renderer, _ in plans]
+        changed = np.array([any(one.changes(frame) for one in renderers) for frame in range(len(timeline))])
+        result, watermarked = files.writers(timeline, audio, said, changed)
         paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
 
@@ -98,7 +107,7 @@ def _speeches(checked: Sequence[FaceChoice], inserts: Sequence[Insert]) -> list[
     found = []
     for face_id in dict.fromkeys(choice.face_id for choice in checked):
         own = [(choice, insert) for choice, insert in zip(checked, inserts, strict=True) if choice.face_id == face_id]
-        pieces = sorted((Piece(insert.audio, insert.at_ms) for _, insert in own), key=lambda piece: piece.at_ms)
+        pieces = sorted((Piece(insert.sound, insert.at_ms) for _, insert in own), key=lambda piece: piece.at_ms)
         exclude = sorted(Interval(*pair) for choice, _ in own for pair in choice.exclude)
         lent = next((tuple(choice.references) for choice, _ in own if choice.references), ())
         found.append(Speech(face_id, tuple(pieces), tuple(exclude), lent))
@@ -120,18 +129,25 @@ def _planned(
         raise error.renamed(f"choices[{number}].{error.field}") from error
 
 
-def _insert(choice: FaceChoice, number: int) -> Insert:
-    """Read the speech of a checked choice. Raises `MediaError` that names the choice."""
-    start_ms, end_ms = choice.trim_start_ms, choice.trim_end_ms
-    audio = read_audio(Path(choice.audio), start_ms=start_ms, end_ms=end_ms, field=f"choices[{number}].audio")
-    scope = OriginalScope.of(choice.original_scope)
-    return Insert(audio, choice.insert_ms, choice.audio_volume, choice.original_volume, scope)
+def _inserts(choices: Sequence[FaceChoice]) -> list[Insert]:
+    """The speech of checked choices; short speech is read into memory. Raises `MediaError` that names the choice."""
+    found, room = [], HELD_SAMPLES
+    for number, choice in enumerate(choices):
+        start_ms, end_ms = choice.trim_start_ms, choice.trim_end_ms
+        field = f"choices[{number}].audio"
+        sound: Sound = open_sound(Path(choice.audio), start_ms=start_ms, end_ms=end_ms, field=field)
+        size = len(sound) * sound.channels
+        if size <= room:
+            sound, room = sound.held(), room - size
+        scope = OriginalScope.of(choice.original_scope)
+        found.append(Insert(sound, choice.insert_ms, choice.audio_volume, choice.original_volume, scope))
+    return found
 
 
-def _mixed(source: Video, timeline: Timeline, inserts: Sequence[Insert]) -> Audio:
+def _mixed(source: Video, timeline: Timeline, inserts: Sequence[Insert]) -> Mix:
     """The audio of the result: that of the source on `timeline`, with the speech mixed in."""
     original = None
     if source.info.audio is not None:
         # Audio may continue for hours after the video.
-        original = timeline.audio(read_audio(source.path, end_ms=source.info.duration_ms, field="video"))
+        original = timeline.audio(open_sound(source.path, end_ms=source.info.duration_ms, field="video"))
     return mix(original, inserts, timeline.duration_ms)

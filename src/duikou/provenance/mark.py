@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 
 from duikou.arrays import Float32Array, Image
+from duikou.media.crop import Box
+from duikou.media.decode import Frame, Patch
 
 HEIGHT: Final = 0.065
 """Height of the Chinese letters relative to the frame's shorter side; the lower letters "AI" have 0.05."""
@@ -45,18 +47,15 @@ class Mark:
         self._added: Float32Array = (255 * _WHITE * white).astype(np.float32)
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
+    def box(self) -> Box:
         """Left, top, right and bottom of what changes, in pixels."""
         height, width = self._kept.shape[:2]
         return self.left, self.top, self.left + width, self.top + height
 
-    def drawn(self, image: Image) -> Image:
-        """A copy of an image (H, W, 3) uint8 BGR with the mark on it."""
-        marked = image.copy()
-        left, top, right, bottom = self.box
-        corner = marked[top:bottom, left:right]
-        corner[:] = np.rint(corner * self._kept + self._added)
-        return marked
+    def drawn(self, frame: Frame) -> Frame:
+        """A frame with the mark on it."""
+        pixels = np.rint(frame.part(self.box) * self._kept + self._added).astype(np.uint8)
+        return frame.painted(Patch(self.left, self.top, pixels))
 
 
 @cache

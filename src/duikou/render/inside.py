@@ -84,7 +84,7 @@ def lent(source: Source, mouth: Mouth, part: Region, *, slack: float) -> tuple[F
     slack: how far, in eye distances, a row may be off skull or jaw: rows that must come apart by less than twice as
     much stay as they are.
     """
-    unit, own_edges = source.unit, source.lip_edges
+    unit = source.unit
     origin, along, across = mouth_frame(source.points)
     to_source, (x, y) = mouth.plane.onto(source.plane), part.axes()
     u, v = (

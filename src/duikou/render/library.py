@@ -6,8 +6,6 @@ One pass over the clip serves both the choice of exemplars and the painting with
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 
@@ -124,7 +122,7 @@ class Library:
         image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
         corner = np.array([region.x0, region.y0], np.float64)
         points = self._landmarks[row, :, :2].astype(np.float64) - corner
-        return Source(image, points, gap, jaw, replace(plane, offset=plane.offset - corner), self._opening(row))
+        return Source(image, points, gap, jaw, plane.seen_from(corner), self._opening(row))
 
     def light(self, row: int) -> interior.Light:
         """The light on the face in an added row that shows teeth."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +33,10 @@ class Plane:
         x, y = x - float(self.offset[0]), y - float(self.offset[1])
         u, v = (float(row[0]) * x + float(row[1]) * y for row in np.linalg.inv(self.linear))
         return u, v
+
+    def seen_from(self, corner: Float64Array) -> Plane:
+        """The same plane in a part of the picture that begins at `corner` (2,)."""
+        return replace(self, offset=self.offset - corner)
 
     def onto(self, other: Plane) -> Float64Array:
         """The affine map (2, 3) from pixels of this picture to those of another with the same head."""

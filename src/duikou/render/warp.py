@@ -94,6 +94,16 @@ class Region:
         """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
         return cls.around(points[list(mesh.LIPS)], margin, within)
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
+        return self.x0, self.y0, self.x1, self.y1
+
+    def joined(self, other: Region) -> Region:
+        """The smallest rectangle that holds both."""
+        low = min(self.x0, other.x0), min(self.y0, other.y0)
+        return Region(*low, max(self.x1, other.x1), max(self.y1, other.y1))
+
     def inside(self, other: Region) -> tuple[slice, slice]:
         """Slices of this region in an array that covers `other`."""
         return slice(self.y0 - other.y0, self.y1 - other.y0), slice(self.x0 - other.x0, self.x1 - other.x0)

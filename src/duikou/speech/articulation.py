@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from duikou.arrays import Float32Array, smoothstep
 from duikou.errors import InputError
-from duikou.speech.features import FRAME_RATE, loudness, mel_power, normalise, resample
+from duikou.media.sound import Audio, Sound
+from duikou.speech.features import BANDS, CONTEXT, FRAME_RATE, RATE, loud_level, loudness, mel_parts, normalise
 from duikou.speech.motion import CURVES, MouthMotion
+from duikou.speech.network import REACH as NETWORK_REACH
 from duikou.speech.network import raw_curves
 from duikou.speech.silence import voice_curve, voice_probability
 
@@ -36,36 +41,75 @@ SYLLABLE_ROWS = 6.0  # loudness of the syllable, not of the glottal pulse
 AUDIBLE = 1e-5  # of full scale: audio that never exceeds -100 dB is silence
 MAX_RATE = 768_000  # samples per second; no audio file has more
 
+REACH = CONTEXT + NETWORK_REACH  # rows to either side on which the network's curves depend
+ROWS_AT_ONCE = 6_000  # rows at a time, a minute, to limit memory
+HELD_SAMPLES = 60 * RATE  # shorter sound is read into memory, so that it is decoded and resampled once
+
 _GAP, _JAW, _WIDTH, _ROUND, _CLOSURE, _DENTAL, _TONGUE, _VOICE = range(len(CURVES))
 
 
 def articulate(samples: Float32Array, rate: int) -> MouthMotion:
-    """Mouth motion at 100 rows per second for mono audio `samples` (n,) float32 in -1 to 1 at `rate` per second.
+    """The motion of `articulate_sound` for mono audio `samples` (n,) float32 in -1 to 1 at `rate` per second.
 
-    The motion is on the time line of the audio and already leads it as lips do (`LIP_LEAD_S`): sample it at the video's
-    times. Louder and quieter recordings of the same speech give the same motion. Without speech the mouth rests.
     Raises `InputError` for invalid samples or rate, `ModelError` if the voice detector's file is missing.
     """
-    _check(samples, rate)
-    rows = 1 + int(len(samples) * FRAME_RATE / rate) if len(samples) else 0
-    peak = float(np.abs(samples).max(initial=0.0))
+    if samples.ndim != 1:
+        raise InputError(f"the shape {samples.shape} is not that of mono audio, (n,)", field="samples")
+    return articulate_sound(Audio(np.asarray(samples, np.float32)[:, None], rate))
+
+
+def articulate_sound(sound: Sound) -> MouthMotion:
+    """Mouth motion at 100 rows per second for a sound, of which the mean of the channels counts.
+
+    The motion is on the time line of the sound and already leads it as lips do (`LIP_LEAD_S`): sample it at the video's
+    times. Louder and quieter recordings of the same speech give the same motion. Without speech the mouth rests.
+    The sound is read three times, a minute at a time. Raises `InputError` for invalid samples or rate, `ModelError` if
+    the voice detector's file is missing, and what reading the sound raises.
+    """
+    if not 0 < sound.rate <= MAX_RATE:
+        raise InputError(f"{sound.rate} samples per second is not between 1 and {MAX_RATE}", field="rate")
+    mono = sound.converted(channels=1)
+    peak, count = 0.0, 0
+    for piece in mono.pieces():
+        if not np.isfinite(piece).all():
+            raise InputError(f"{int((~np.isfinite(piece)).sum())} values are not finite numbers", field="samples")
+        peak, count = max(peak, float(np.abs(piece).max(initial=0.0))), count + len(piece)
+    rows = 1 + int(count * FRAME_RATE / sound.rate) if count else 0
     if rows == 0 or peak < AUDIBLE:
         return MouthMotion(np.zeros((rows, len(CURVES)), np.float32), float(FRAME_RATE), -LIP_LEAD_S)
     # The voice detector depends on the level, so all audio is scaled to the same peak.
-    sound = resample(np.asarray(samples, np.float32) * np.float32(0.5 / peak), rate)
-    power = mel_power(sound)
-    curves = raw_curves(normalise(power))
-    voice = voice_curve(voice_probability(sound), curves[:, _VOICE])
-    return MouthMotion(_mouth(curves, voice, loudness(power)), float(FRAME_RATE), -LIP_LEAD_S)
+    scale = np.float32(0.5 / peak)
+    heard = mono.mapped(lambda piece: piece * scale).converted(rate=RATE)
+    if len(heard) <= HELD_SAMPLES:
+        heard = heard.held()
+    detected = voice_probability(_flat(heard))
+    energy = np.concatenate([part.mean(-1) for part in mel_parts(_flat(heard))])
+    level = loud_level(energy)
+    curves = np.concatenate(
+        [raw_curves(normalise(power, level))[own] for power, own in _overlapping(mel_parts(_flat(heard)))]
+    )
+    voice = voice_curve(detected, curves[:, _VOICE])
+    return MouthMotion(_mouth(curves, voice, loudness(energy)), float(FRAME_RATE), -LIP_LEAD_S)
 
 
-def _check(samples: Float32Array, rate: int) -> None:
-    if not 0 < rate <= MAX_RATE:
-        raise InputError(f"{rate} samples per second is not between 1 and {MAX_RATE}", field="rate")
-    if samples.ndim != 1:
-        raise InputError(f"the shape {samples.shape} is not that of mono audio, (n,)", field="samples")
-    if not np.isfinite(samples).all():
-        raise InputError(f"{int((~np.isfinite(samples)).sum())} values are not finite numbers", field="samples")
+def _flat(sound: Sound) -> Iterator[Float32Array]:
+    """The samples of a mono sound, (n,) at a time."""
+    return (piece[:, 0] for piece in sound.pieces())
+
+
+def _overlapping(parts: Iterable[Float32Array]) -> Iterator[tuple[Float32Array, slice]]:
+    """Consecutive rows of mel power in pieces of about `ROWS_AT_ONCE`, each with the rows around it on which its motion
+    depends; and which rows of the piece are its own."""
+    known, before = [np.zeros((0, BANDS), np.float32)], 0  # the first rows of `known` belong to the piece before
+    for part in chain(parts, [None]):
+        known += [] if part is None else [part]
+        size = sum(len(one) for one in known)
+        if part is None or size >= before + ROWS_AT_ONCE + 2 * REACH:
+            rows = np.concatenate(known)
+            stop = size if part is None else size - REACH
+            yield rows, slice(before, stop)
+            first = max(stop - REACH, 0)
+            known, before = [rows[first:]], stop - first
 
 
 def _mouth(raw: Float32Array, voice: Float32Array, level: Float32Array) -> Float32Array:

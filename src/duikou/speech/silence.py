@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, pairwise
 
 import numpy as np
 import onnxruntime
@@ -22,8 +23,9 @@ PREPARE_MS = 100  # the mouth opens this long before the first sound
 SETTLE_MS = 80  # and is back at rest this long after the last
 
 
-def voice_probability(samples: Float32Array) -> Float32Array:
-    """Probability of a voice (N,) at 100 rows per second in mono audio (n,) at 16 kHz, N = 1 + n // 160.
+def voice_probability(pieces: Iterable[Float32Array]) -> Float32Array:
+    """Probability of a voice (N,) at 100 rows per second in consecutive pieces of mono audio, n samples at 16 kHz in
+    all; N = 1 + n // 160.
 
     Raises `ModelError` if the detector's file is missing or altered.
     """
@@ -31,19 +33,35 @@ def voice_probability(samples: Float32Array) -> Float32Array:
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # steps are tiny: more threads would only wait
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(VOICE_DETECTOR.read(), options, providers=["CPUExecutionProvider"])
-    steps = max(-(-len(samples) // STEP), 1)
+    state, rate, memory = np.zeros((2, 1, 128), np.float32), np.array(RATE, np.int64), np.zeros(MEMORY, np.float32)
+    found: list[float] = []
+    total = 0
+    steps = _steps(pieces)
     # The first steps are processed twice, so that the detector is warm if the audio begins in the middle of speech.
-    warm_up = min(steps, RATE // 2 // STEP)
-    padded = np.pad(samples, (0, steps * STEP - len(samples))).astype(np.float32)
-    heard = np.concatenate([np.zeros(MEMORY, np.float32), padded[: warm_up * STEP][::-1], padded])
-    state, rate = np.zeros((2, 1, 128), np.float32), np.array(RATE, np.int64)
-    found = np.empty(warm_up + steps, np.float32)
-    for step in range(warm_up + steps):
-        window = heard[None, step * STEP : (step + 1) * STEP + MEMORY]
-        answer, state = session.run(None, {"input": window, "state": state, "sr": rate})
-        found[step] = answer[0, 0]
-    centres = (np.arange(steps) + 0.5) * STEP / HOP
-    return np.interp(np.arange(1 + len(samples) // HOP), centres, found[warm_up:]).astype(np.float32)
+    first = list(islice(steps, RATE // 2 // STEP))
+    backwards = np.concatenate([one for one, _ in first])[::-1].reshape(-1, STEP)
+    for heard, count in chain(((one, 0) for one in backwards), first, steps):
+        answer, state = session.run(None, {"input": np.concatenate([memory, heard])[None], "state": state, "sr": rate})
+        found.append(float(answer[0, 0]))
+        memory, total = heard[-MEMORY:], total + count
+    probability = np.array(found[len(first) :], np.float32)
+    centres = (np.arange(len(probability)) + 0.5) * STEP / HOP
+    return np.interp(np.arange(1 + total // HOP), centres, probability).astype(np.float32)
+
+
+def _steps(pieces: Iterable[Float32Array]) -> Iterator[tuple[Float32Array, int]]:
+    """Consecutive pieces in steps of `STEP` samples, at least one, the last one filled with silence; and how many
+    samples of each are heard."""
+    left, first = np.zeros(0, np.float32), True
+    for piece in pieces:
+        left = np.concatenate([left, piece])
+        whole = len(left) // STEP * STEP
+        for step in left[:whole].reshape(-1, STEP):
+            yield step, STEP
+            first = False
+        left = left[whole:]
+    if len(left) or first:
+        yield np.pad(left, (0, STEP - len(left))), len(left)
 
 
 def voice_curve(detected: Float32Array, believed: Float32Array) -> Float32Array:

@@ -1,4 +1,4 @@
-// An audio worklet: the look-ahead limiter of duikou.media.audio, sample by sample. It delays what passes by 10 ms.
+// An audio worklet: the look-ahead limiter of duikou.media.mix, sample by sample. It delays what passes by 10 ms.
 
 const CEILING = 10 ** (-0.1 / 20); // -0.1 dBFS
 const LOOK_AHEAD_S = 0.005;

@@ -1,4 +1,4 @@
-// What is heard before it is rendered: the original sound and the speech, mixed as duikou.media.audio.mix does.
+// What is heard before it is rendered: the original sound and the speech, mixed as duikou.media.mix.mix does.
 
 import { heard } from "./limits.js";
 import { audioContext, decode } from "./sound.js";
