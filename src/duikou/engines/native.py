@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from duikou.render.shape import MouthModel, close_lips, rest_shapes
 from duikou.render.warp import Region
 
 NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
+
+LENT_KEPT = 8
+"""Exemplars that are kept decoded: seven of ten uses are of one of the last eight."""
 
 READ_MARGIN, READ_PIXELS = 0.1, 8
 """How far around the lower face of a frame painting reads: in eye distances, and pixels beyond."""
@@ -99,6 +103,8 @@ class NativeRenderer:
             MeasuredMouths.of(plan.head, made, neutral, talks=plan.choice is not None)
             for made in (plan.shapes, plan.targets)
         )
+        self._lent = lru_cache(LENT_KEPT)(self._decoded)
+        self._depth, self._blur, self._grain = library.depth, library.blur, library.grain
         self._known = self._persons_teeth()
         # A face that talks and never shows a row of its teeth hides it.
         self._painted = interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
@@ -157,11 +163,11 @@ class NativeRenderer:
             tongue=float(self._plan.tongue[row]),
             strength=strength,
             plane=filmed.plane(row, line).seen_from(corner),
-            light=interior.Light.on(own.image, own.points, self._library.depth),
+            light=interior.Light.on(own.image, own.points, self._depth),
             own=self._known,
             painted=self._painted,
-            blur=self._library.blur,
-            grain=self._library.grain,
+            blur=self._blur,
+            grain=self._grain,
             frame=int(self._clip.track.frames[row]),
         )
 
@@ -183,7 +189,7 @@ class NativeRenderer:
         source = self._filmed.source(row, image, points, found)
         return replace(source, plane=source.plane.seen_from(corner))
 
-    def _lent(self, row: int) -> Source:
+    def _decoded(self, row: int) -> Source:
         """A frame of the library as a source."""
         filmed = self._filmed
         return self._library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
@@ -192,10 +198,10 @@ class NativeRenderer:
         """The teeth that the track shows; from the references, the first one first, the rows that it never shows."""
         rows = self._library.best_teeth(own_teeth.FRAMES)
         scale = float(np.median(self._plan.head.scale[rows])) if len(rows) else 0.0
-        found = own_teeth.collect(((self._lent(int(row)), self._library.light(int(row))) for row in rows), scale)
+        found = own_teeth.collect(((self._decoded(int(row)), self._library.light(int(row))) for row in rows), scale)
         usual = float(np.median(self._plan.head.scale))
         for number, pictures in enumerate(self._clip.references):
-            lent = references.teeth(pictures, usual, self._library.blur)
+            lent = references.teeth(pictures, usual, self._blur)
             if lent is None:
                 raise InputError(NO_TEETH, field=f"references[{number}]")
             found = lent if found is None else found.with_missing(lent)

@@ -202,7 +202,7 @@ def _lent(
     patches, openings = [], []
     for number, exemplar in enumerate(exemplars, 1):
         source = exemplar.source
-        patch = sample(source.image.astype(np.float32), canvas.warp.lips(number, canvas.part))
+        patch = sample(source.pixels, canvas.warp.lips(number, canvas.part))
         opening = canvas.opening(source)
         openings.append(opening)
         _open(canvas, patch, source, opening, SLACK)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -60,6 +61,9 @@ line that the picture shows better."""
 RELIGHT, SHADE_TINT = (0.9, 1.1), (1.1, 1.0, 0.9)
 """Bounds of the change of brightness where lips uncover or shade what lies behind them, and its exponents, BGR."""
 
+CONTINUED_KEPT = 8
+"""Pictures whose continued insides are kept."""
+
 SOFT_PIXELS = 1.5
 """Softness, in pixels, of the edge of what is lent."""
 
@@ -70,8 +74,8 @@ class _Continued:
     beyond: (rows, columns) distance from the inside, in pixels; reach: how much of it is shown. corner: (2,) x and y of
     the first pixel."""
 
-    crop: Image
-    image: Image
+    crop: Float32Array
+    image: Float32Array
     beyond: Float32Array
     reach: float
     corner: Float64Array
@@ -102,13 +106,13 @@ def lent(source: Source, mouth: Mouth, part: Region, *, slack: float) -> tuple[F
         float(start) + from_u * float(one) + from_v * float(other)
         for start, one, other in zip(origin - continued.corner, along, across, strict=True)
     )
-    found = _sampled(continued.image, from_x, from_y)
+    found = sample(continued.image, (from_x, from_y))
     # Beside a lip that is where it was, the colours of the lip's edge belong there.
     was_below, was_above = from_v - at.upper, at.lower - from_v
     is_below, is_above = v - at.ceiling, at.floor - v
     moved = np.abs(np.where(was_below < was_above, is_below - was_below, is_above - was_above))
     in_place = 1 - smoothstep((moved - IN_PLACE_PIXELS[0]) / (IN_PLACE_PIXELS[1] - IN_PLACE_PIXELS[0]))
-    found += for_channels(in_place) * (_sampled(continued.crop, from_x, from_y) - found)
+    found += for_channels(in_place) * (sample(continued.crop, (from_x, from_y)) - found)
     light = interior.under_lips(is_below / unit, is_above / unit)
     light /= interior.under_lips(was_below / unit, was_above / unit)
     change = np.log(np.clip(light, *RELIGHT))
@@ -117,11 +121,6 @@ def lent(source: Source, mouth: Mouth, part: Region, *, slack: float) -> tuple[F
     coverage = np.clip((continued.reach - beyond) / SOFT_PIXELS + 0.5, 0, 1)
     coverage *= 1 - at.left_out * np.clip(np.minimum(below, above) / SOFT_PIXELS + 1, 0, 1)
     return found, coverage * float(np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1))
-
-
-def _sampled(image: Image, x: Float32Array, y: Float32Array) -> Float32Array:
-    """The pixels (rows, columns, 3) of a picture at positions x and y (rows, columns)."""
-    return sample(image.astype(np.float32), (x, y))
 
 
 @dataclass(frozen=True)
@@ -180,6 +179,7 @@ def _columns(
     return _Columns(upper, lower, ceiling, floor, from_u - u, top, bottom, new_top, new_bottom, ratio, left_out)
 
 
+@lru_cache(CONTINUED_KEPT)
 def _continued(source: Source, blur: float) -> _Continued:
     """The inside of a source's mouth; around it each pixel repeats the nearest one of the inside, softer and softer."""
     unit, (upper, lower) = source.unit, source.lip_edges
@@ -195,15 +195,15 @@ def _continued(source: Source, blur: float) -> _Continued:
     doubt = min(max(LIP_DOUBT_PIXELS, LIP_DOUBT * unit, LIP_DOUBT_BLURS * blur * unit), 0.6 * float(deep.max()))
     outside = (deep <= doubt).astype(np.uint8)
     if outside.all():
-        return _Continued(crop, crop, np.ones(outside.shape, np.float32), -np.inf, corner)
+        return _Continued(source.pixels[y0:y1, x0:x1], source.pixels[y0:y1, x0:x1], np.ones(outside.shape, np.float32), -np.inf, corner)
     beyond, labels = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     # Labels count the pixels of the inside from 1, row by row.
     repeated = crop.reshape(-1, 3).take(np.flatnonzero(outside == 0)[labels - 1], axis=0)
     # Further away the repeated pixels would be rays.
     soft = cv2.GaussianBlur(repeated, (0, 0), SOFTENED * unit)
     share = np.clip((beyond - doubt) / (HIDDEN * unit / 2), 0, 1).astype(np.float32)
-    image = cv2.blendLinear(repeated, soft, 1 - share, share).astype(np.uint8)
-    return _Continued(crop, image, beyond.astype(np.float32), HIDDEN * unit + doubt, corner)
+    image = np.asarray(cv2.blendLinear(repeated, soft, 1 - share, share), np.float32)
+    return _Continued(source.pixels[y0:y1, x0:x1], image, beyond.astype(np.float32), HIDDEN * unit + doubt, corner)
 
 
 def _to_corners(u: Float64Array, frame: Float64Array, edge: Float64Array, wanted: Float64Array) -> Float64Array:

@@ -44,9 +44,9 @@ class Plane:
         return np.hstack([linear, (other.offset - linear @ self.offset)[:, None]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """A picture of the face: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels.
+    """A picture of the face, as one object equal to itself alone: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels.
 
     gap, jaw: of the lips, and lowering of the chin, in eye distances. plane: of the teeth in this picture.
     opening: between the lips.
@@ -63,6 +63,11 @@ class Source:
     def unit(self) -> float:
         """Eye distance in pixels."""
         return float(mesh.eye_distance(self.points))
+
+    @cached_property
+    def pixels(self) -> Float32Array:
+        """The picture as floats."""
+        return self.image.astype(np.float32)
 
     @cached_property
     def lip_edges(self) -> tuple[Float64Array, Float64Array]:
