@@ -32,9 +32,6 @@ NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, a
 LENT_KEPT = 8
 """Exemplars that are kept decoded: seven of ten uses are of one of the last eight."""
 
-READ_MARGIN, READ_PIXELS = 0.1, 8
-"""How far around the lower face of a frame painting reads: in eye distances, and pixels beyond."""
-
 
 @dataclass(frozen=True)
 class MouthPlan:
@@ -141,11 +138,7 @@ class NativeRenderer:
         changed = Region.of(self._targets[row], whole.x1, whole.y1)
         if changed is None or self._overlays.items:
             return changed and whole
-        points = self._points[row]
-        face = changed.joined(Region.of(points, whole.x1, whole.y1) or changed)
-        margin = int(READ_MARGIN * mesh.eye_distance(points)) + READ_PIXELS
-        x0, y0 = max(face.x0 - margin, 0), max(face.y0 - margin, 0)
-        return Region(x0, y0, min(face.x1 + margin, whole.x1), min(face.y1 + margin, whole.y1))
+        return changed.joined(Region.of(self._points[row], whole.x1, whole.y1) or changed)
 
     def _mouth(self, row: int, own: Source, corner: Float64Array) -> Mouth:
         """The wanted mouth of a row. corner: of the picture `own` in the frame."""

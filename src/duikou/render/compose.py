@@ -126,6 +126,7 @@ class _Cover:
     """How a part of the frame around the lips is changed, (rows, columns) each, 0 to 1. exemplar: coverage of an
     exemplar's lips and of the skin around them. skin: of the skin beside the lips."""
 
+    part: Region
     exemplar: Float32Array
     skin: Float32Array
 
@@ -172,7 +173,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
         for whole, lips in zip(places, warp.lips(0, part), strict=True):
             whole[here] = lips
     pixels = sample(before, (places[0] - region.x0, places[1] - region.y0))
-    changed = np.minimum(motion / MOVED_PIXELS, 1)
+    changed = np.asarray(cv2.threshold(motion * np.float32(1 / MOVED_PIXELS), 1, 0, cv2.THRESH_TRUNC)[1], np.float32)
     canvas, cover = _Canvas(warp, mouth, part, unit), _cover(mouth.target, part, unit)
     layer, openings = pixels[here], []
     if shows:
@@ -185,8 +186,8 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
         openings += more
         np.maximum(changed[here], cover.exemplar, out=changed[here])
         _mix(layer, _taking_over(layer, lent, mouth.strength / EXEMPLAR_ALONE, unit), cover.exemplar)
-    _match_detail(pixels, before, changed, openings, cover.skin, part, region)
-    return region, cv2.convertScaleAbs(np.maximum(pixels, 0, out=pixels))
+    _match_detail(pixels, before, changed, openings, cover, region)
+    return region, cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1])
 
 
 def _mix(layer: Float32Array, over: Float32Array, coverage: Float32Array) -> None:
@@ -391,7 +392,7 @@ def _cover(target: Float64Array, part: Region, unit: float) -> _Cover:
         cv2.resize(one, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_LINEAR)[: part.shape[0], : part.shape[1]]
         for one in (exemplar, skin)
     )
-    return _Cover(*(np.asarray(one, np.float32) for one in wide))
+    return _Cover(part, *(np.asarray(one, np.float32) for one in wide))
 
 
 def _away_from_lips(points: Float64Array, shape: tuple[int, int]) -> Float32Array:
@@ -427,8 +428,8 @@ def _match_light(patch: Float32Array, own: Float32Array, skin: Float32Array, uni
     """Put a patch under the light of the frame's `own` pixels, in place: adds their low-frequency difference on the
     `skin` (mask)."""
     sigma = LIGHT_SIGMA * unit
-    weight = np.maximum(_blur(skin, sigma), LEAST_SKIN)
-    patch += _blur((own - patch) * for_channels(skin), sigma) / for_channels(weight)
+    weight = np.maximum(_small_blur(skin, sigma), LEAST_SKIN)
+    patch += _enlarged(_small_blur((own - patch) * for_channels(skin), sigma) / for_channels(weight), patch)
 
 
 def _match_detail(
@@ -436,28 +437,29 @@ def _match_detail(
     own: Float32Array,
     changed: Float32Array,
     openings: list[_Opening],
-    skin: Float32Array,
-    part: Region,
+    cover: _Cover,
     region: Region,
 ) -> None:
     """Make the new pixels of a region as sharp, in place, where they `changed` (0 to 1), as the frame's `own` ones are
-    there. skin: of a part of the region.
+    there.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
     moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
     much grain was lost; the edges of teeth lose less, so inside the mouth nothing is sharpened.
     """
-    here = part.inside(region)
-    there = ((skin > 0.5) & (changed[here] > 0.5)).astype(np.uint8)
+    here = cover.part.inside(region)
+    there = ((cover.skin > 0.5) & (changed[here] > 0.5)).astype(np.uint8)
     if cv2.countNonZero(there) < MIN_SKIN_PIXELS:
         return
     fine = _detail(new)
     wanted, found = (cv2.norm(one, cv2.NORM_L2, there) for one in (_detail(own[here]), fine[here]))
-    gain = float(np.clip(wanted / max(found, 1e-3), *DETAIL_GAIN))
+    gain = min(max(wanted / max(found, 1e-3), DETAIL_GAIN[0]), DETAIL_GAIN[1])
     for opening in openings if gain > 1 else ():
         inside = changed[opening.part.inside(region)]
         inside *= 1 - opening.coverage
-    new += for_channels((gain - 1) * changed) * fine
+    changed *= gain - 1
+    fine *= for_channels(changed)
+    new += fine
 
 
 def _detail(image: Float32Array) -> Float32Array:
@@ -467,8 +469,17 @@ def _detail(image: Float32Array) -> Float32Array:
 
 def _blur(image: Float32Array, sigma: float) -> Float32Array:
     """A wide Gaussian blur, computed on a smaller copy because light has no detail."""
+    return _enlarged(_small_blur(image, sigma), image)
+
+
+def _small_blur(image: Float32Array, sigma: float) -> Float32Array:
+    """A wide Gaussian blur of a picture, as a smaller copy."""
     shrink = max(int(sigma / 4), 1)
     rows, columns = image.shape[:2]
     small = cv2.resize(image, (max(columns // shrink, 2), max(rows // shrink, 2)), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / shrink)
-    return np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), sigma / shrink), np.float32)
+
+
+def _enlarged(small: Float32Array, like: Float32Array) -> Float32Array:
+    """A smaller copy of a picture, as large as another one."""
+    return np.asarray(cv2.resize(small, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)

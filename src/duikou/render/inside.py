@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from duikou.arrays import Float32Array, Float64Array, Image, IntArray, smoothstep
+from duikou.arrays import Float32Array, Float64Array, IntArray, smoothstep
 from duikou.render import interior
 from duikou.render.mouth import Mouth, Source
 from duikou.render.warp import Region, along_mouth, edge_at, for_channels, mouth_frame, sample
@@ -188,14 +188,15 @@ def _continued(source: Source, blur: float) -> _Continued:
     height, width = source.image.shape[:2]
     x0, y0 = np.clip(np.floor(outline.min(0)).astype(int) - margin, 0, (width - 1, height - 1))
     x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int) + margin, (x0 + 1, y0 + 1), (width, height))
-    crop, corner = source.image[y0:y1, x0:x1], np.array([x0, y0], np.float64)
+    crop, pixels = (image[y0:y1, x0:x1] for image in (source.image, source.pixels))
+    corner = np.array([x0, y0], np.float64)
     inside = np.zeros(crop.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round((outline - corner) * 16).astype(np.int32)], 1, shift=4)
     deep = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     doubt = min(max(LIP_DOUBT_PIXELS, LIP_DOUBT * unit, LIP_DOUBT_BLURS * blur * unit), 0.6 * float(deep.max()))
     outside = (deep <= doubt).astype(np.uint8)
     if outside.all():
-        return _Continued(source.pixels[y0:y1, x0:x1], source.pixels[y0:y1, x0:x1], np.ones(outside.shape, np.float32), -np.inf, corner)
+        return _Continued(pixels, pixels, np.ones(outside.shape, np.float32), -np.inf, corner)
     beyond, labels = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     # Labels count the pixels of the inside from 1, row by row.
     repeated = crop.reshape(-1, 3).take(np.flatnonzero(outside == 0)[labels - 1], axis=0)
@@ -203,7 +204,7 @@ def _continued(source: Source, blur: float) -> _Continued:
     soft = cv2.GaussianBlur(repeated, (0, 0), SOFTENED * unit)
     share = np.clip((beyond - doubt) / (HIDDEN * unit / 2), 0, 1).astype(np.float32)
     image = np.asarray(cv2.blendLinear(repeated, soft, 1 - share, share), np.float32)
-    return _Continued(source.pixels[y0:y1, x0:x1], image, beyond.astype(np.float32), HIDDEN * unit + doubt, corner)
+    return _Continued(pixels, image, beyond.astype(np.float32), HIDDEN * unit + doubt, corner)
 
 
 def _to_corners(u: Float64Array, frame: Float64Array, edge: Float64Array, wanted: Float64Array) -> Float64Array:

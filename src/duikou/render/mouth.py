@@ -46,7 +46,7 @@ class Plane:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A picture of the face, as one object equal to itself alone: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels.
+    """A picture of the face: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels. Equal to itself alone.
 
     gap, jaw: of the lips, and lowering of the chin, in eye distances. plane: of the teeth in this picture.
     opening: between the lips.

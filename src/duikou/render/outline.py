@@ -56,7 +56,7 @@ def _areas(points: Float64Array) -> Float64Array:
 
 
 def _ends(layers: BoolArray) -> IntArray:
-    """The edges (E, 2) between triangles of the mesh that belong to some layers (T,) and others that do not, or none."""
+    """The edges (E, 2) of the mesh between triangles that belong to some layers (T,) and others that do not, or none."""
     edges, sides = _edges()
     inside = np.append(layers, False)[sides]
     return edges[inside[:, 0] != inside[:, 1]]

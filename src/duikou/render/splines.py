@@ -15,8 +15,8 @@ def through(
 ) -> list[Float64Array]:
     """Splines through the same nodes, except that some of the last ones are those of one spline alone.
 
-    nodes: (N, 2). values: (N, V) at the nodes. smoothing: (N,) in cubed units; a spline need not pass through nodes where
-    it is positive. own: which nodes belong to each spline alone; all behind the shared ones. at: (M, 2), where to
+    nodes: (N, 2). values: (N, V) at the nodes. smoothing: (N,) in cubed units; a spline need not pass through nodes
+    where it is positive. own: which nodes belong to each spline alone; all behind the shared ones. at: (M, 2), where to
     evaluate. Returns (M, V) for each spline. Raises `numpy.linalg.LinAlgError` if nodes without smoothing coincide.
     """
     middle, shared = nodes.mean(0), min(one.start for one in own)
@@ -31,7 +31,8 @@ def through(
     wanted = np.vstack([values[:shared], np.zeros((3, values.shape[1]))])
     solved = np.linalg.solve(system, np.hstack([sides, wanted]))
     sides_solved, wanted_solved = solved[:, : sides.shape[1]], solved[:, sides.shape[1] :]
-    common, alone = np.hstack([_cubed(at, nodes[:shared]), _plane(at)]), _cubed(at, nodes[shared:])
+    terms = _cubed(at, nodes)
+    common, alone = np.hstack([terms[:, :shared], _plane(at)]), terms[:, shared:]
     found = []
     for one in own:
         part = slice(one.start - shared, one.stop - shared)

@@ -32,7 +32,7 @@ NODES_PER_EYE_DISTANCE = 18
 NEAR_LIPS = 0.1
 """Distance from the lips, in eye distances, within which a field is solved at every node."""
 
-STILL_PIXELS = 0.05
+STILL_PIXELS = 0.1
 """Displacement, in pixels, below which the frame's own face stays as it is; from twice as much it moves fully."""
 
 SMOOTHING = 2e-4
@@ -261,14 +261,10 @@ class _Grid:
         y, x = (np.flatnonzero(there.any(axis)) for axis in (1, 0))
         if not len(x):
             return least
-        low = self.region.x0 + (x[0] - 2) * self.step, self.region.y0 + (y[0] - 2) * self.step
-        high = self.region.x0 + (x[-1] + 1) * self.step, self.region.y0 + (y[-1] + 1) * self.step
-        return Region(
-            max(min(int(low[0]), least.x0), self.region.x0),
-            max(min(int(low[1]), least.y0), self.region.y0),
-            min(max(int(high[0]), least.x1), self.region.x1),
-            min(max(int(high[1]), least.y1), self.region.y1),
-        )
+        across, down = (axis.ravel() for axis in self._axes)
+        low, high = (max(x[0] - 1, 0), max(y[0] - 1, 0)), (x[-1] + 1, y[-1] + 1)
+        nodes = np.array([[across[column], down[row]] for column, row in (low, high)])
+        return Region.around(nodes, 0, self.region).joined(least)
 
 
 def _doubled(values: Float32Array) -> Float32Array:
