@@ -36,7 +36,9 @@ def changed(total: int, *numbers: int) -> np.ndarray:
         ((70, 130), [(0, 70, True), (70, 100, False), (100, 130, True), (130, 150, False), (150, 200, True)]),
     ],
 )
-def test_a_group_is_copied_up_to_the_first_change(numbers: tuple[int, ...], expected: list[tuple[int, int, bool]]) -> None:
+def test_a_group_is_copied_up_to_the_first_change(
+    numbers: tuple[int, ...], expected: list[tuple[int, int, bool]]
+) -> None:
     assert in_order(200, 50).stretches(changed(200, *numbers)) == tuple(Stretch(*one) for one in expected)
 
 

@@ -140,7 +140,7 @@ def test_the_face_is_warped_where_it_moves_alone() -> None:
     axes = part.axes()
     moved = np.maximum(*(np.abs(to - at) for to, at in zip(face, axes, strict=True)))
     assert away.max() > 5
-    assert moved[away < 0.08].max() < 0.02
+    assert moved[away < 0.03].max() < 0.015
     side = lower_side(after, *axes)
     alike = (away > 0.3) & (cv2.dilate(side, np.ones((41, 41))) == cv2.erode(side, np.ones((41, 41))))
     assert alike.sum() > 1000
@@ -306,7 +306,7 @@ def test_teeth_are_lit_from_the_side_that_the_face_is() -> None:
     image = np.full((SIDE, SIDE, 3), (100, 120, 180), np.uint8)
     image[:, : SIDE // 2] = (40, 48, 72)
     light = interior.Light.on(image, landmarks(0.1))
-    left, right = light.at(np.array([-0.1, 0.1])).mean(1)
+    left, right = light.at(np.array([-0.1, 0.1])).mean(0)
     assert right > 1.2 * left
 
 
@@ -449,7 +449,7 @@ def test_painted_teeth_differ_between_people_and_sides_and_stay_with_a_face() ->
         x = np.linspace(-0.2, 0.2, 41)
         pixels = interior.InteriorPixels(x, np.full(41, -0.01), np.full(41, 0.05), np.full(41, 0.15), 0.005)
         shape = interior.InteriorShape(0.15, 0.0, 0.12, 0.0, np.zeros(2), None, interior.Dentition.of(rest))
-        return interior.paint(pixels, shape, LIGHT).mean(1)
+        return interior.paint(pixels, shape, LIGHT).mean(0)
 
     one, other = pose.canonical().astype(np.float64), pose.canonical().astype(np.float64)
     other[mesh.CHIN_TIP, 1] += 0.03
@@ -484,7 +484,9 @@ def test_a_smile_that_never_shows_its_lower_teeth_gets_them_in_the_colour_of_its
 
     def lower(own: interior.OwnTeeth | None, painted: interior.Dentition | None) -> Float64Array:
         pixels = interior.InteriorPixels(np.full(1, 0.03), np.array([0.10]), np.array([0.13]), np.array([0.15]), 0.005)
-        return interior.paint(pixels, interior.InteriorShape(0.15, 0.0, 0.1, 0.0, np.zeros(2), own, painted), LIGHT)[0]
+        return interior.paint(pixels, interior.InteriorShape(0.15, 0.0, 0.1, 0.0, np.zeros(2), own, painted), LIGHT)[
+            :, 0
+        ]
 
     high = replace(TEETH, low=-0.005, brightness=1.2)
     np.testing.assert_allclose(lower(own, high) / lower(own, high)[1], np.array([0.5, 0.6, 0.7]) / 0.6, atol=0.05)

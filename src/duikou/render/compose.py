@@ -187,7 +187,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
         np.maximum(changed[here], cover.exemplar, out=changed[here])
         _mix(layer, _taking_over(layer, lent, mouth.strength / EXEMPLAR_ALONE, unit), cover.exemplar)
     _match_detail(pixels, before, changed, openings, cover, region)
-    return region, cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1])
+    return region, np.asarray(cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1]), np.uint8)
 
 
 def _mix(layer: Float32Array, over: Float32Array, coverage: Float32Array) -> None:
@@ -346,9 +346,10 @@ def _bridged(
         way = (side - place) * half
         at_x, at_y = x - canvas.part.x0 + way * across[0], y - canvas.part.y0 + way * across[1]
         places = at_x.astype(np.float32), at_y.astype(np.float32)
-        beside.append(cv2.remap(layer, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        found = cv2.remap(layer, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        beside.append(np.asarray(found, np.float32))
     _mix(beside[0], beside[1], np.clip(0.5 + place / 2, 0, 1).astype(np.float32))
-    return np.asarray(beside[0], np.float32)
+    return beside[0]
 
 
 def _painted(mouth: Mouth, part: Region, where: BoolArray) -> Float32Array:

@@ -12,14 +12,11 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from duikou.arrays import Float32Array, Float64Array, IntArray, smoothstep
+from duikou.arrays import Float32Array, Float64Array, FloatArray, IntArray, smoothstep
 from duikou.render import interior
 from duikou.render.mouth import Mouth, Source
 from duikou.render.warp import Region, along_mouth, edge_at, for_channels, mouth_frame, sample
-
-FloatArray = npt.NDArray[np.floating]
 
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a picture shows the inside of the mouth; from twice that gap it is shown in
@@ -103,7 +100,7 @@ def lent(source: Source, mouth: Mouth, part: Region, *, slack: float) -> tuple[F
     from_u = u + at.shift
     continued = _continued(source, mouth.blur)
     from_x, from_y = (
-        float(start) + from_u * float(one) + from_v * float(other)
+        np.asarray(float(start) + from_u * float(one) + from_v * float(other), np.float32)
         for start, one, other in zip(origin - continued.corner, along, across, strict=True)
     )
     found = sample(continued.image, (from_x, from_y))
@@ -112,7 +109,7 @@ def lent(source: Source, mouth: Mouth, part: Region, *, slack: float) -> tuple[F
     is_below, is_above = v - at.ceiling, at.floor - v
     moved = np.abs(np.where(was_below < was_above, is_below - was_below, is_above - was_above))
     in_place = 1 - smoothstep((moved - IN_PLACE_PIXELS[0]) / (IN_PLACE_PIXELS[1] - IN_PLACE_PIXELS[0]))
-    found += for_channels(in_place) * (sample(continued.crop, (from_x, from_y)) - found)
+    found += for_channels(in_place.astype(np.float32)) * (sample(continued.crop, (from_x, from_y)) - found)
     light = interior.under_lips(is_below / unit, is_above / unit)
     light /= interior.under_lips(was_below / unit, was_above / unit)
     change = np.log(np.clip(light, *RELIGHT))
@@ -188,7 +185,7 @@ def _continued(source: Source, blur: float) -> _Continued:
     height, width = source.image.shape[:2]
     x0, y0 = np.clip(np.floor(outline.min(0)).astype(int) - margin, 0, (width - 1, height - 1))
     x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int) + margin, (x0 + 1, y0 + 1), (width, height))
-    crop, pixels = (image[y0:y1, x0:x1] for image in (source.image, source.pixels))
+    crop, pixels = source.image[y0:y1, x0:x1], source.pixels[y0:y1, x0:x1]
     corner = np.array([x0, y0], np.float64)
     inside = np.zeros(crop.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round((outline - corner) * 16).astype(np.int32)], 1, shift=4)

@@ -17,7 +17,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
+from duikou.arrays import BoolArray, Float64Array, FloatArray, Image, IntArray, smoothstep
 from duikou.render import mesh
 from duikou.render.warp import pick
 
@@ -124,10 +124,10 @@ class Light:
         chroma = mean / mean[1]
         return np.asarray(usual * np.sqrt(chroma / USUAL_CHROMA) / chroma, np.float64)
 
-    def at(self, x: Float32Array) -> Float32Array:
+    def at(self, x: FloatArray) -> FloatArray:
         """Colour (3, M) of skin inside the mouth at canonical x (M,): its sides are lit like the cheeks."""
         left, right = _colours(self.skin)
-        return left + smoothstep(0.5 + x / (2 * CHEEKS_APART)) * (right - left)
+        return np.asarray(left + smoothstep(0.5 + x / (2 * CHEEKS_APART)) * (right - left), np.float32)
 
 
 def shadow_depth(image: Image, points: Float64Array) -> float | None:
@@ -199,7 +199,7 @@ def grain(image: Image, points: Float64Array) -> float | None:
     return float(np.percentile(found, CALM_CHEEK)) if found else None
 
 
-def fine(grey: Float32Array) -> Float32Array:
+def fine(grey: FloatArray) -> FloatArray:
     """The finest detail of a picture (rows, columns)."""
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), GRAIN_SIGMA), np.float32)
 
@@ -282,10 +282,10 @@ class InteriorPixels:
     pixel.
     """
 
-    x: Float32Array
-    y: Float32Array
-    ceiling: Float32Array
-    height: Float32Array
+    x: FloatArray
+    y: FloatArray
+    ceiling: FloatArray
+    height: FloatArray
     size: float
 
 
@@ -297,12 +297,12 @@ class RowPicture:
     are. corner: (2,) canonical x and y of the first pixel. scale: pixels per eye distance.
     """
 
-    colours: Float32Array
-    coverage: Float32Array
+    colours: FloatArray
+    coverage: FloatArray
     corner: Float64Array
     scale: float
 
-    def at(self, x: Float32Array, y: Float32Array) -> tuple[Float32Array, Float32Array]:
+    def at(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Colours (3, M) and coverage (M,) at canonical positions (M,)."""
         at = (x - self.corner[0]) * self.scale, (y - self.corner[1]) * self.scale
         colours = pick(self.colours, *at, cv2.INTER_CUBIC)
@@ -362,7 +362,7 @@ class Arch:
         """Depth behind the front teeth at positions x to the side."""
         return np.asarray(self.deep * (1 - np.sqrt(1 - np.clip(np.abs(x) / self.half, 0, 0.99) ** 2)), np.float64)
 
-    def angles(self, seen: Float32Array, lean: float) -> tuple[Float32Array, BoolArray]:
+    def angles(self, seen: FloatArray, lean: float) -> tuple[FloatArray, BoolArray]:
         """Places (M,) in radians from the middle that appear at x `seen` (M,) of a turned head, and whether (M,) the
         row reaches so far to the side."""
         places = self.half * np.sin(ANGLES) + lean * self.deep * (1 - np.cos(ANGLES))
@@ -403,16 +403,16 @@ class _OnArch:
     front teeth. side: 0 left, 1 right.
     """
 
-    along: Float32Array
+    along: FloatArray
     tooth: IntArray
-    within: Float32Array
-    width: Float32Array
-    facing: Float32Array
-    deep: Float32Array
+    within: FloatArray
+    width: FloatArray
+    facing: FloatArray
+    deep: FloatArray
     side: IntArray
 
 
-def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float32Array:
+def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> FloatArray:
     """Colours (3, M), BGR, of the inside of a mouth."""
     (dark,) = _colours(light.dark)
     colour = dark * (0.85 + 0.6 * np.clip(pixels.ceiling / np.maximum(pixels.height, MM), 0, 1) ** 2)
@@ -434,12 +434,12 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float32
     return np.asarray(np.clip((dark + (colour - dark) * lit) * light.at(pixels.x), 0, 255), np.float32)
 
 
-def _colours(colours: Float64Array) -> Float32Array:
+def _colours(colours: Float64Array) -> FloatArray:
     """Colours (3,) or (K, 3) as planes: (K, 3, 1)."""
     return np.asarray(colours, np.float32).reshape(-1, 3, 1)
 
 
-def light_inside(pixels: InteriorPixels, gap: float) -> Float32Array:
+def light_inside(pixels: InteriorPixels, gap: float) -> FloatArray:
     """Share (3, M) of the light, BGR, that falls through an opening: less behind the lips, at the corners, and if it is
     narrow. gap: of the lips, in eye distances."""
     wide = 0.42 + 0.58 * float(smoothstep(np.asarray(gap / (8 * MM))))
@@ -448,7 +448,7 @@ def light_inside(pixels: InteriorPixels, gap: float) -> Float32Array:
     return np.asarray(np.exp(LIGHT_TINT * np.log(lit)), np.float32)
 
 
-def under_lips(below: Float32Array, above: Float32Array) -> Float32Array:
+def under_lips(below: FloatArray, above: FloatArray) -> FloatArray:
     """Share of the light that the lips let fall on what lies `below` the upper lip's edge and `above` the lower lip's,
     in eye distances.
     """
@@ -456,7 +456,7 @@ def under_lips(below: Float32Array, above: Float32Array) -> Float32Array:
     return upper * (0.78 + 0.22 * smoothstep(above / (2.6 * MM)))
 
 
-def _tongue(colour: Float32Array, pixels: InteriorPixels, shape: InteriorShape, tongue: Float64Array) -> Float32Array:
+def _tongue(colour: FloatArray, pixels: InteriorPixels, shape: InteriorShape, tongue: Float64Array) -> FloatArray:
     """The tongue over the dark: it fills most of what is open below the upper teeth, and glints where it is wet."""
     x, y, drop = pixels.x - 12 * MM * float(shape.lean[0]), pixels.y, INCISOR_PER_JAW * shape.jaw
     raised = max(shape.tongue, 0.0)
@@ -471,12 +471,12 @@ def _tongue(colour: Float32Array, pixels: InteriorPixels, shape: InteriorShape, 
     tone *= 1 + 0.035 * pattern
     wet = 0.10 * np.exp(-(((y - mound - 3 * MM) / (1.6 * MM)) ** 2)) * np.exp(-(((x - MM) / (9 * MM)) ** 2))
     wet *= 1 + 0.7 * pattern
-    return colour + coverage * (_colours(tongue)[0] * tone + wet - colour)
+    return np.asarray(colour + coverage * (_colours(tongue)[0] * tone + wet - colour), np.float32)
 
 
 def _own_row(
-    colour: Float32Array, pixels: InteriorPixels, lean: Float64Array, row: RowPicture, arch: Arch, drop: float
-) -> Float32Array:
+    colour: FloatArray, pixels: InteriorPixels, lean: Float64Array, row: RowPicture, arch: Arch, drop: float
+) -> FloatArray:
     """A row of the person's own teeth, moved down by `drop`, in eye distances."""
     angle, inside = arch.angles(pixels.x, lean[0])
     deep = float(lean[1]) * arch.deep * (1 - np.cos(angle))
@@ -485,8 +485,8 @@ def _own_row(
 
 
 def _lower_row(
-    colour: Float32Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
-) -> Float32Array:
+    colour: FloatArray, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
+) -> FloatArray:
     """The lower teeth: behind the lip, as far as it uncovers them, and lit from above."""
     at = _on_arch(pixels, shape, person, LOWER)
     bite = person.low + INCISOR_PER_JAW * shape.jaw + 0.25 * MM * np.abs(at.within) ** 3
@@ -500,12 +500,12 @@ def _lower_row(
     tone = at.facing * (1 - 0.07 * _seam(at, pixels.size, 0.22) * (1 + 0.8 * pattern)) * (1 - 0.06 * at.within**2)
     tone *= (0.74 + 0.18 * smoothstep(below / (2.5 * MM))) * (1 + 0.04 * pattern)
     tone *= (1 + 1.2 * (person.tones[::-1] - 1)).astype(np.float32)[at.side, at.tooth]
-    return colour + coverage * (_enamel(person, _colours(tooth)[0]) * tone - colour)
+    return np.asarray(colour + coverage * (_enamel(person, _colours(tooth)[0]) * tone - colour), np.float32)
 
 
 def _upper_row(
-    colour: Float32Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
-) -> Float32Array:
+    colour: FloatArray, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
+) -> FloatArray:
     """The upper teeth: one band with faint seams, brightest in the middle, that shows as soon as the lips part."""
     at = _on_arch(pixels, shape, person, UPPER, person.midline)
     bite = person.fullness + person.cant * pixels.x - 0.5 * MM * np.abs(at.within) ** 4
@@ -525,16 +525,16 @@ def _upper_row(
     out = colour + coverage * (shown - colour)
     # The row's shadow on what lies below it.
     near = np.clip(1 + above / (2.2 * MM), 0, 1) * (above < 0)
-    return out * (1 - 0.35 * (1 - coverage) * near)
+    return np.asarray(out * (1 - 0.35 * (1 - coverage) * near), np.float32)
 
 
-def _enamel(person: Dentition, tooth: Float32Array) -> Float32Array:
+def _enamel(person: Dentition, tooth: FloatArray) -> FloatArray:
     """Colours (3, ...) of a person's teeth that are usually of the colours `tooth` (3, ...)."""
     (own,) = _colours(person.brightness * np.array([1 - person.yellow, 1.0, 1 + 0.2 * person.yellow]))
-    return own * tooth
+    return np.asarray(own * tooth, np.float32)
 
 
-def _pattern(x: Float32Array, y: Float32Array, scale: float, phase: float) -> Float32Array:
+def _pattern(x: FloatArray, y: FloatArray, scale: float, phase: float) -> FloatArray:
     """An irregular pattern (M,), about -1 to 1, of blots as large as `scale` on a wet surface with coordinates (M,)."""
     waves = (
         np.sin(x * (math.cos(turn) * pace / scale) + y * (math.sin(turn) * pace / scale) + (phase * pace + 3 * turn))
@@ -571,12 +571,12 @@ def _on_arch(
     )
 
 
-def _seam(at: _OnArch, pixel: float, softness: float) -> Float32Array:
+def _seam(at: _OnArch, pixel: float, softness: float) -> FloatArray:
     """1 at the border between two teeth, falling to 0 over a share of the tooth, or over a pixel if that is more."""
     reach = np.maximum(softness, 1.2 * pixel / at.width)
-    return np.exp(-(((1 - np.abs(at.within)) / reach) ** 2))
+    return np.asarray(np.exp(-(((1 - np.abs(at.within)) / reach) ** 2)), np.float32)
 
 
-def _edge(distance: Float32Array, softness: float) -> Float32Array:
+def _edge(distance: FloatArray, softness: float) -> FloatArray:
     """A soft step from 0 outside to 1 inside an edge, over `softness` on both sides."""
     return smoothstep(0.5 + distance / (2 * softness))

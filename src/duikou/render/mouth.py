@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array, Image, IntArray
+from duikou.arrays import Float32Array, Float64Array, FloatArray, Image, IntArray
 from duikou.faces.pose import Pose
 from duikou.render import interior, mesh
 from duikou.render.opening import Opening
@@ -74,7 +74,7 @@ class Source:
         """The edges (11, 2) of the upper and of the lower lip in the picture, corners included."""
         return self.opening.lip_edges(self.points)
 
-    def rows_at(self, u: Float64Array) -> tuple[Float64Array, Float64Array]:
+    def rows_at(self, u: FloatArray) -> tuple[Float64Array, Float64Array]:
         """Where the upper row of teeth ends and the lower row begins at positions u (M,) along the mouth, in pixels:
         (M,) shares of the opening."""
         upper, lower = self.lip_edges

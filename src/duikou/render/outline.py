@@ -8,13 +8,16 @@ import cv2
 import numpy as np
 
 from duikou.arrays import BoolArray, Float64Array, Image, IntArray
-from duikou.faces.pose import MESH_POINTS, triangles
+from duikou.faces.pose import MESH_POINTS, canonical, triangles
 from duikou.render import mesh
 
 HIDDEN, SEEN = -0.5, 0.2
 """Visibility of a landmark (share of the area around it that faces the camera minus the share that faces away) at which
 it has no weight, and at which it has full weight: beside the far cheek of a turned head, the picture shows the jaw and
 the ear behind it."""
+
+STRIPS = 6
+"""Number of upright strips of a face. None is wide enough to lie over itself when the head turns."""
 
 SUBPIXEL_BITS = 4
 
@@ -32,17 +35,17 @@ def facing(points: Float64Array) -> Float64Array:
 def head_mask(points: Float64Array, shape: tuple[int, int]) -> Image:
     """Mask (rows, columns), 0 or 255, of the head of landmarks (478, 2), its mouth included, in a picture of that
     shape."""
-    corners = np.round(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    amid = corners[list(mesh.INNER_RING)]
+    fixed = np.round(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [amid], 255, shift=SUBPIXEL_BITS)
-    front = _areas(points) > 0
-    # Where the face folds, layers that show their outer side and layers that show their inner side differ by one in
-    # number: one number is odd. `fillPoly` fills what it covers an odd number of times, so the ends of the layers do.
-    for layers in (front, ~front):
-        ends = corners[_ends(layers)]
-        fans = np.concatenate([ends, np.broadcast_to(amid.mean(0).astype(np.int32), (len(ends), 1, 2))], axis=1)
-        cv2.fillPoly(mask, list(fans), 255, shift=SUBPIXEL_BITS)
+    cv2.fillPoly(mask, [fixed[list(mesh.INNER_RING)]], 255, shift=SUBPIXEL_BITS)
+    corners, front = fixed.take(triangles(), axis=0), _areas(points) > 0
+    ends = np.array(shape[::-1]) << SUBPIXEL_BITS
+    near = ((corners.max(1) >= 0) & (corners.min(1) < ends)).all(1)
+    # One call for many triangles takes a fifth of the time, but fills only what an odd number of them covers: so layers
+    # that may lie over each other are filled apart.
+    for strip in _strips() & near:
+        for side in (strip & front, strip & ~front):
+            cv2.fillPoly(mask, list(corners[side]), 255, shift=SUBPIXEL_BITS)
     return mask
 
 
@@ -55,13 +58,6 @@ def _areas(points: Float64Array) -> Float64Array:
     return np.asarray(area, np.float64)
 
 
-def _ends(layers: BoolArray) -> IntArray:
-    """The edges (E, 2) of the mesh between triangles that belong to some layers (T,) and others that do not, or none."""
-    edges, sides = _edges()
-    inside = np.append(layers, False)[sides]
-    return edges[inside[:, 0] != inside[:, 1]]
-
-
 @cache
 def _triangles_of_points() -> tuple[IntArray, IntArray]:
     """The triangles of each point of the mesh, one point after the other, and where (468,) those of each begin."""
@@ -71,12 +67,8 @@ def _triangles_of_points() -> tuple[IntArray, IntArray]:
 
 
 @cache
-def _edges() -> tuple[IntArray, IntArray]:
-    """The edges of the mesh: points (E, 2), and the triangles (E, 2) at both sides, -1 where there is none."""
-    corners = triangles()
-    ends = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
-    edges, place = np.unique(ends, axis=0, return_inverse=True)
-    sides = np.full((len(edges), 2), -1)
-    for number, edge in enumerate(place.ravel()):
-        sides[edge, int(sides[edge, 0] >= 0)] = number % len(corners)
-    return edges.astype(np.int64), sides
+def _strips() -> BoolArray:
+    """(S, T) the triangles of the mesh in upright strips of the face."""
+    middle = canonical()[triangles(), 0].mean(1)
+    strip = np.searchsorted(np.quantile(middle, np.arange(1, STRIPS) / STRIPS), middle)
+    return np.asarray(strip == np.arange(STRIPS)[:, None], np.bool_)

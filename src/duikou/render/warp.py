@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -216,7 +216,7 @@ class _Grid:
     @cached_property
     def _axes(self) -> tuple[Float64Array, Float64Array]:
         """Positions x (1, columns) and y (rows, 1) of the nodes in the picture, and of one more."""
-        y, x = (self.step * (np.arange(count + 1) - 0.5) - 0.5 for count in self._counts)
+        y, x = (self.step * (np.arange(count + 1, dtype=np.float64) - 0.5) - 0.5 for count in self._counts)
         return self.region.x0 + x[None], self.region.y0 + y[:, None]
 
     @property
@@ -277,8 +277,8 @@ def _doubled(values: Float32Array) -> Float32Array:
 def sample(image: Pixels, at: Map) -> Pixels:
     """Sample a picture at a backward map, bicubic; its edge pixels are replicated outside. OpenCV takes a third less
     time for floats than for bytes."""
-    moved: Pixels = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return moved
+    moved = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cast("Pixels", moved)
 
 
 def for_channels(weight: Float32Array) -> Float32Array:
@@ -327,7 +327,7 @@ def edge_at(points: Float64Array, edge: Float64Array, u: Floats) -> Floats:
     """Position across the mouth of landmarks (478, 2) of an edge (K, 2) at the positions `u` along it, in pixels."""
     along, across = along_mouth(points, *edge.T)
     order = np.argsort(along)
-    return np.interp(u, along[order], across[order]).astype(u.dtype)
+    return cast("Floats", np.interp(u, along[order], across[order]).astype(u.dtype))
 
 
 def lower_side(points: Float64Array, x: Float32Array, y: Float32Array) -> Float32Array:
