@@ -140,12 +140,12 @@ def test_the_face_is_warped_where_it_moves_alone() -> None:
     axes = part.axes()
     moved = np.maximum(*(np.abs(to - at) for to, at in zip(face, axes, strict=True)))
     assert away.max() > 5
-    assert moved[away < 0.03].max() < 0.015
+    assert np.median(moved[away < 0.05]) < 1e-4
     side = lower_side(after, *axes)
     alike = (away > 0.3) & (cv2.dilate(side, np.ones((41, 41))) == cv2.erode(side, np.ones((41, 41))))
     assert alike.sum() > 1000
     for own, exact in zip(face, warp.lips(0, part), strict=True):
-        assert np.abs(own - exact)[alike].max() < 0.05
+        assert np.abs(own - exact)[alike].max() < 0.1
     elsewhere = np.ones(where.shape, bool)
     elsewhere[part.inside(where)] = False
     for to, at in zip(warp.lips(0, where), where.axes(), strict=True):
@@ -484,9 +484,8 @@ def test_a_smile_that_never_shows_its_lower_teeth_gets_them_in_the_colour_of_its
 
     def lower(own: interior.OwnTeeth | None, painted: interior.Dentition | None) -> Float64Array:
         pixels = interior.InteriorPixels(np.full(1, 0.03), np.array([0.10]), np.array([0.13]), np.array([0.15]), 0.005)
-        return interior.paint(pixels, interior.InteriorShape(0.15, 0.0, 0.1, 0.0, np.zeros(2), own, painted), LIGHT)[
-            :, 0
-        ]
+        shape = interior.InteriorShape(0.15, 0.0, 0.1, 0.0, np.zeros(2), own, painted)
+        return np.asarray(interior.paint(pixels, shape, LIGHT)[:, 0], np.float64)
 
     high = replace(TEETH, low=-0.005, brightness=1.2)
     np.testing.assert_allclose(lower(own, high) / lower(own, high)[1], np.array([0.5, 0.6, 0.7]) / 0.6, atol=0.05)
