@@ -43,7 +43,7 @@ from duikou.workers import celery_app
 from duikou.workers.executor import SHARED_HEARTBEAT_S, Executor, WorkPolicy
 from duikou.workers.work import RenderJob, SignJob, Work
 
-STAGES = ("following the face", "listening", "looking for captions", "choosing", "rendering")
+STAGES = ("following the face", "listening", "choosing", "rendering")
 VIDEO_MS = 10_000
 HOUR_MS = 3_600_000
 READY_S = 120.0  # until a process has imported everything on a busy machine

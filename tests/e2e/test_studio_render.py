@@ -161,7 +161,7 @@ def test_the_progress_is_told_and_a_task_cancelled(
             bar = panel.get_by_role("progressbar")
             assert bar.evaluate("one => one.value") == studio_work.HELD_AT
             current = panel.locator("[aria-current=step]")
-            expect(current).to_have_text(studio.t("stages.short.3"))
+            expect(current).to_have_text(studio.t("stages.short.2"))
             expect(studio.render).to_be_disabled()  # a second click makes no second task
             expect(panel.get_by_text(studio.t("render.already"))).to_be_visible()
             expect(page).to_have_title(re.compile(r"^\d+ % · "))

@@ -119,7 +119,7 @@ def check(track: Track) -> None:
         if unit.is_idr and before.is_idr:  # 7.4.1.2.4
             assert before.slices[0]["idr_pic_id"] != unit.slices[0]["idr_pic_id"], "two IDR pictures look like one"
         if not unit.is_idr:
-            assert track.sps_of(before) is track.sps_of(unit), "the sequence parameter set changes without an IDR picture"
+            assert track.sps_of(before) is track.sps_of(unit), "the parameter set changes without an IDR picture"
     assert len({unit.pts for unit in track.units}) == len(track.units)
     latest = -1 << 62
     for sequence in sequences(track):
@@ -178,41 +178,52 @@ def _check_unit(unit: AccessUnit) -> None:
 def _check_sequence(sps: Header, sequence: list[AccessUnit]) -> None:
     """Frame numbers without gaps, references that exist, and an order of pictures that is that of their times."""
     numbers = 1 << sps["log2_max_frame_num_minus4"] + 4
-    referenced, references, offset, before = 0, 0, 0, 0
-    orders: list[int] = []
-    lsb_before = msb_before = 0
+    referenced = references = 0
     for unit in sequence:
         head = unit.slices[0]
-        number, is_reference = head["frame_num"], head["nal_ref_idc"] > 0
         if not unit.is_idr:
-            following = (referenced + 1) % numbers
-            assert number == following, f"frame_num is {number} behind {referenced}"  # 7.4.3
-            for one in unit.slices:
-                if one["slice_type"] % 5 in (0, 1):
-                    assert references > 0, "a picture refers to one that is missing"
-        offset += numbers if number < before else 0
-        before = number
-        match sps["pic_order_cnt_type"]:
-            case 0:
-                most = 1 << sps["log2_max_pic_order_cnt_lsb_minus4"] + 4
-                lsb = head["pic_order_cnt_lsb"]
-                msb = msb_before
-                if lsb < lsb_before and lsb_before - lsb >= most // 2:
-                    msb += most
-                elif lsb > lsb_before and lsb - lsb_before > most // 2:
-                    msb -= most
-                if unit.is_idr:
-                    msb = 0
-                orders.append(msb + lsb)
-                if is_reference:
-                    lsb_before, msb_before = lsb, msb
-            case 2:
-                orders.append(2 * (offset + number) - (not is_reference))
-            case other:
-                raise AssertionError(f"the picture order count has type {other}")
-        if is_reference:
-            referenced = number
+            number = head["frame_num"]
+            assert number == (referenced + 1) % numbers, f"frame_num is {number} behind {referenced}"  # 7.4.3
+            predicted = any(one["slice_type"] % 5 in (0, 1) for one in unit.slices)
+            assert references > 0 or not predicted, "a picture refers to one that is missing"
+        if head["nal_ref_idc"] > 0:
+            referenced = head["frame_num"]
             references = 1 if unit.is_idr else references + 1
+    match sps["pic_order_cnt_type"]:
+        case 0:
+            orders = _orders_by_numbers(1 << sps["log2_max_pic_order_cnt_lsb_minus4"] + 4, sequence)
+        case 2:
+            orders = _orders_of_decoding(numbers, sequence)
+        case other:
+            raise AssertionError(f"the picture order count has type {other}")
     assert len(set(orders)) == len(orders), "two pictures have one order"
     times = [unit.pts for unit in sequence]
     assert sorted(range(len(orders)), key=orders.__getitem__) == sorted(range(len(times)), key=times.__getitem__)
+
+
+def _orders_by_numbers(most: int, sequence: list[AccessUnit]) -> list[int]:
+    """Picture order counts of type 0 (8.2.1.1). most: where the numbers in the slices begin anew."""
+    orders: list[int] = []
+    lsb_before = msb_before = 0
+    for unit in sequence:
+        lsb, msb = unit.slices[0]["pic_order_cnt_lsb"], 0 if unit.is_idr else msb_before
+        if not unit.is_idr and lsb_before - lsb >= most // 2:
+            msb += most
+        elif not unit.is_idr and lsb - lsb_before > most // 2:
+            msb -= most
+        orders.append(msb + lsb)
+        if unit.slices[0]["nal_ref_idc"] > 0:
+            lsb_before, msb_before = lsb, msb
+    return orders
+
+
+def _orders_of_decoding(numbers: int, sequence: list[AccessUnit]) -> list[int]:
+    """Picture order counts of type 2 (8.2.1.3). numbers: where frame numbers begin anew."""
+    orders: list[int] = []
+    offset = before = 0
+    for unit in sequence:
+        number = unit.slices[0]["frame_num"]
+        offset += numbers if number < before else 0
+        before = number
+        orders.append(2 * (offset + number) - (unit.slices[0]["nal_ref_idc"] == 0))
+    return orders

@@ -22,7 +22,7 @@ from duikou.workers.work import RenderJob, Work
 
 FACE = (196, 217, 350, 462)
 """The portrait's face: x, y, width, height in pixels of `demo.portrait`'s clip."""
-STAGES = ("following the face", "looking for captions", "choosing mouth shapes")
+STAGES = ("following the face", "choosing mouth shapes")
 """The stages before "rendering", as the real work names them."""
 HELD_AT = 0.875
 """Progress of held work."""

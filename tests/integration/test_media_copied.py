@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_a_container_that_tells_another_shape_of_pixels(tmp_path: Path) -> None:
     whole = make_source(tmp_path / "whole.mp4")
     with av.open(str(whole.path)) as old, av.open(str(tmp_path / "source.mp4"), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
-        stream.codec_context.sample_aspect_ratio = 2
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
         for packet in old.demux():
             if packet.size:
                 packet.stream = stream
@@ -233,7 +234,9 @@ def test_inspect_tells_why_nothing_is_copied(tmp_path: Path, capsys: pytest.Capt
     assert "nothing: the picture is turned" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"picture": 7, "sound": []}', '{"picture": {"share": 1e999}}', "[" * 9_999])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", "{}", '{"picture": 7, "sound": []}', '{"picture": {"share": 1e999}}', "[" * 9_999]
+)
 def test_notes_that_make_no_sense(text: str) -> None:
     told = copied.Copied.parse(text)
     assert told is None or told.picture == CopiedTrack()

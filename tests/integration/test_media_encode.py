@@ -16,7 +16,7 @@ from duikou.media import decode
 from duikou.media.audio import read_audio
 from duikou.media.encode import VideoWriter
 from duikou.media.mix import Insert, mix
-from duikou.media.sound import Audio
+from duikou.media.sound import Audio, Sound
 from duikou.media.video import Video, probe_video
 
 SOURCES: dict[str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 }
 
 
-def copy(source: Path, output: Path, sound: Audio | None = None, *, untouched: bool = False) -> Path:
+def copy(source: Path, output: Path, sound: Sound | None = None, *, untouched: bool = False) -> Path:
     with VideoWriter(output, Video.open(source), sound) as writer:
         for frame in decode.frames(source):
             if untouched:

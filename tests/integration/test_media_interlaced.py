@@ -12,13 +12,15 @@ from media_maker import Image, make_video
 
 from duikou.arrays import Float64Array
 from duikou.errors import MediaError
+from duikou.faces.scan import scan
 from duikou.media import decode
 from duikou.media.decode import Frame
-from duikou.media.encode import VideoWriter
+from duikou.media.encode import Frames, VideoWriter
 from duikou.media.fields import Fields
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
+from duikou.progress import silent
 
 FLAG = {"x264-params": "tff=1", "g": "10", "crf": "10"}
 FLAG_BFF = {"x264-params": "bff=1", "g": "10", "crf": "10"}
@@ -127,6 +129,21 @@ def test_fields_are_found_in_what_the_frames_show(tmp_path: Path, name: str) -> 
     assert not any(frame.stored and frame.stored.interlaced_frame for frame in found) or video.fields is None
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_whoever_reads_all_frames_finds_the_same_fields(tmp_path: Path, name: str) -> None:
+    video = Video.open(made(tmp_path, name))
+    found = scan(video, silent)
+    assert found.fields == CASES[name][1]
+    assert found.size == SIZE
+    assert found.shot_starts[0] == 0
+
+
+def test_frames_are_decoded_once_to_find_faces_and_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = Video.open(made(tmp_path, "progressive"))
+    monkeypatch.setattr(decode, "examine", lambda *_args, **_given: pytest.fail("decoded once more"))
+    assert scan(video, silent).fields is None
+
+
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
@@ -216,7 +233,7 @@ def test_a_copy_is_progressive_and_keeps_the_times(tmp_path: Path, mode: SyncMod
     video = Video.open(made(tmp_path, "flagged"))
     timeline = Timeline.of(video.frame_times, mode, 1_500 if mode else 0)
     output = tmp_path / "copy.mp4"
-    with VideoWriter(output, video, frame_times=timeline.times) as writer:
+    with VideoWriter(output, video, frames=Frames(timeline.times)) as writer:
         for frame in timeline.frames(video):
             writer.copy(frame)
     copy = Video.open(output)
@@ -225,5 +242,3 @@ def test_a_copy_is_progressive_and_keeps_the_times(tmp_path: Path, mode: SyncMod
     stored = list(decode.frames(output))
     assert not any(frame.stored and frame.stored.interlaced_frame for frame in stored)
     assert error(luma(iter(stored[:25])), progressive) < 2
-    with timeline.footage(video, output) as footage:
-        assert (footage.fields is None) == (mode is not None)  # without a mode it is the source

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from media_maker import make_video, read_number, tone
+from media_maker import make_video, tone
 
-from duikou.errors import StorageError
 from duikou.media import decode
-from duikou.media.encode import VideoWriter
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import LengthenedTimeline, Timeline
 from duikou.media.video import Video
@@ -58,32 +56,3 @@ def test_every_picture_is_the_right_one(
     assert [frame.time_ms for frame in played] == made.times.starts_ms.tolist()
     for frame, number in zip(played, made.order.tolist(), strict=True):
         assert np.array_equal(frame.image, was[number])
-    with made.footage(source, tmp_path / "out.mp4") as footage:
-        assert footage.path.parent == tmp_path
-        times, info = footage.frame_times, footage.info
-        images = [frame.image for frame in footage.frames()]
-    np.testing.assert_array_equal(times.pts, made.times.pts)
-    assert (times.time_base, times.last_duration) == (made.times.time_base, made.times.last_duration)
-    assert (info.rotation, info.audio, info.duration_ms) == (0, None, made.duration_ms)
-    for image, number in zip(images, made.order.tolist(), strict=True):
-        assert read_number(image) == number
-        assert np.abs(image.astype(int) - was[number]).mean() < 1
-    assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]
-
-
-def test_the_file_goes_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Video.open(make_video(tmp_path / "source.mp4", frames=10))
-    made = longer(source, SyncMode.LOOP)
-    with pytest.raises(RuntimeError, match="of the caller"), made.footage(source, tmp_path / "out.mp4") as footage:
-        assert footage.path.exists()
-        raise RuntimeError("of the caller")
-    with pytest.raises(StorageError), made.footage(source, tmp_path / "nowhere" / "out.mp4"):
-        pass
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(VideoWriter, "_mux_video", full)
-    with pytest.raises(StorageError, match="No space left"), made.footage(source, tmp_path / "out.mp4"):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from duikou.media.picture import view
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
 from duikou.pipeline.paint import paint
-from duikou.progress import silent
+from duikou.progress import Progress, silent
 from duikou.provenance.mark import Mark
 
 SIZE = (192, 128)
@@ -39,6 +40,26 @@ class Square:
         return Patch(*self.box[:2], pixels)
 
 
+class Asked:
+    """A talk of which each frame must be asked for, in turn, before it is painted."""
+
+    def __init__(self, renderer: Square | Still) -> None:
+        self._renderer, self._next = renderer, 0
+        self.renderer = self
+
+    def reach(self, frame: int, progress: Progress) -> None:
+        assert frame == self._next
+        progress("planning", 1.0)
+        self._next += 1
+
+    def changes(self, frame: int) -> bool:
+        assert frame < self._next
+        return self._renderer.changes(frame)
+
+    def render(self, frame: Frame) -> Patch | None:
+        return self._renderer.render(frame)
+
+
 class Still:
     """Says that every frame changes, and changes none."""
 
@@ -49,8 +70,17 @@ class Still:
         """Changes nothing."""
 
 
+def talks(renderers: Sequence[Square | Still]) -> list[Any]:
+    return [Asked(renderer) for renderer in renderers]
+
+
 def sent(
-    monkeypatch: pytest.MonkeyPatch, source: Video, folder: Path, renderers: list[Any], *, marked: bool = False
+    monkeypatch: pytest.MonkeyPatch,
+    source: Video,
+    folder: Path,
+    renderers: Sequence[Square | Still],
+    *,
+    marked: bool = False,
 ) -> dict[str, list[list[Any]]]:
     """The planes that the encoder of each file gets."""
     found: dict[str, list[list[Any]]] = {}
@@ -63,7 +93,7 @@ def sent(
     monkeypatch.setattr(VideoWriter, "encode", kept)
     second = VideoWriter(folder / "marked.mp4", source) if marked else None
     timeline = Timeline.of(source.frame_times, None, 0)
-    paint(source, timeline, renderers, VideoWriter(folder / "result.mp4", source), second, silent)
+    paint(source, timeline, talks(renderers), VideoWriter(folder / "result.mp4", source), second, silent)
     return found
 
 
@@ -118,6 +148,6 @@ def test_the_same_job_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         writer = VideoWriter(tmp_path / f"{name}.mp4", source, Audio(tone(440, 1_900), 48_000))
         squares = [Square(50, 40, 90, 20), Square(101, 77, 99, 30)]
-        paint(source, Timeline.of(source.frame_times, None, 0), squares, writer, None, silent)
+        paint(source, Timeline.of(source.frame_times, None, 0), talks(squares), writer, None, silent)
         found.append((tmp_path / f"{name}.mp4").read_bytes())
     assert found[0] == found[1] == found[2]

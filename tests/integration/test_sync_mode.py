@@ -129,9 +129,7 @@ def test_the_index_of_the_source_is_read_once(
     assert read == ["clip.mp4"]
     choice = brief.choice(1_000 if mode else 600)
     lip_sync(session, [choice], Output(tmp_path / "out.mp4", tmp_path / "marked.mp4"), sync_mode=mode)
-    ours = [name for name in read[1:] if name != "out.mp4"]
-    assert len(ours) == (1 if mode else 0)  # the lengthened footage is a file of its own
-    assert "clip.mp4" not in ours
+    assert set(read[1:]) == {"out.mp4"}
 
 
 def test_the_result_is_as_long_as_the_speech(made: tuple[SyncMode, Result, list[Image]]) -> None:
@@ -208,8 +206,9 @@ def test_a_mouth_rests_between_pieces_and_stays_as_it_is_where_it_is_kept_out(sc
     source = scene.session.source
     first, second = (read_audio(scene.speech, start_ms=start, end_ms=start + 1_000) for start in (0, 2_000))
     speech = Speech("0", (Piece(first, 400), Piece(second, 1_480)), (Interval(2_000, 2_200),))
-    planner = Planner(scene.session, Timeline.of(source.frame_times, None, 0), source, NativeEngine())
-    renderer, spoken = planner.plan(speech, silent)
+    planner = Planner(scene.session, Timeline.of(source.frame_times, None, 0), NativeEngine())
+    talk = planner.plan(speech, silent)
+    renderer, spoken = talk.renderer, talk.spoken
     assert spoken.intervals == (Interval(400, 1_400), Interval(1_480, 2_480))
     strength = dict(zip(spoken.frames.tolist(), spoken.strength, strict=True))
     changed = {number for number in range(FRAMES) if renderer.changes(number)}
@@ -253,7 +252,7 @@ class Failing:
     frames = 0
 
     def prepare(self, clip: FaceClip, curves: dict[str, npt.NDArray[np.float64]], *, progress: Progress) -> NoReturn:
-        self.frames = clip.video.info.frames
+        self.frames = len(clip.track)
         raise RuntimeError("of the engine")
 
 

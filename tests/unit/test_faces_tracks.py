@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from media_maker import make_video
 
-from duikou.faces import identify
+from duikou.faces import identify, scan
 from duikou.faces.follow import RoiPath
 from duikou.faces.identify import joined, usable_frames
 from duikou.faces.landmarks import Observation, roi_of
@@ -22,8 +22,8 @@ from duikou.timebase import Interval
 FRAME_MS = 40
 SIZE = (1280, 720)
 CLOCK = identify._Clock(np.arange(500) * FRAME_MS, np.arange(1, 501) * FRAME_MS)
-LOOKS = np.random.default_rng(0).uniform(60, 200, (9, POINTS, 3)).astype(np.float32)
-LOOKS[:, list(LIPS)] += 150  # lips that stand out
+LOOKS = np.random.default_rng(0).integers(0, 150, (9, POINTS, 3), np.uint8)
+LOOKS[:, list(LIPS)] += 105  # lips that stand out
 
 
 def sample(frame: int, *, x: float = 400, scale: float = 120, shot: int = 0, person: int = 0) -> Sample:
@@ -47,6 +47,21 @@ def faces(person: list[Sample], shot_starts: tuple[int, ...] = (0,)) -> list[Fac
 
 def codes(face: Face) -> list[str]:
     return [warning.code for warning in face.warnings]
+
+
+def test_samples_are_held_once() -> None:
+    face = Tracklet()
+    seen = [replace(sample(frame), good=False) for frame in range(scan.BLOCK + 5)]
+    wanted = np.stack([one.seen.landmarks for one in seen])
+    for one in seen:
+        face.add(one, Frame(one.frame, one.frame, one.time_ms, np.zeros((2, 2, 3), np.uint8)))
+    blocks = {id(one.seen.landmarks.base) for one in seen[: scan.BLOCK]}
+    assert len(blocks) == 1 and seen[scan.BLOCK].seen.landmarks.base is not seen[0].seen.landmarks.base
+    track = track_of(seen)
+    assert np.array_equal(track.landmarks, wanted) and track.landmarks.dtype == np.float32
+    assert track.colours is not None and np.array_equal(track.colours, np.stack([LOOKS[0]] * len(seen)))
+    assert all(one.seen.landmarks.base is track.landmarks for one in seen)
+    assert all(one.seen.colours.base is track.colours for one in seen)
 
 
 def test_a_face_that_is_lost_for_less_than_a_second_is_one():

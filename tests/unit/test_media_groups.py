@@ -1,5 +1,7 @@
 """What is copied and what is encoded, for groups of pictures of any kind."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -91,7 +93,7 @@ def test_rules_that_hold_for_any_video(seed: int) -> None:
     found = made.stretches(new)
     assert [one.start for one in found] == [0, *(one.stop for one in found[:-1])]
     assert found[-1].stop == total
-    assert all(one.copied != other.copied for one, other in zip(found, found[1:], strict=False))
+    assert all(one.copied != other.copied for one, other in pairwise(found))
     idr = set(starts.tolist())
     for number, one in enumerate(found):
         if not one.copied:

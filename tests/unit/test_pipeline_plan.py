@@ -12,13 +12,25 @@ from known_track import FRAMES, STEP_MS, track
 from known_video import known_video
 
 from duikou.engines.native import NativeEngine
-from duikou.faces.track import Face, FaceWarning
+from duikou.faces.track import Face, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sound import Audio, Sound
 from duikou.media.timeline import Timeline
 from duikou.pipeline import plan
-from duikou.pipeline.plan import EASE_MS, HOLD_MS, SEAM_MS, Piece, Planner, _neighbours, ease, joined
+from duikou.pipeline.plan import (
+    EASE_MS,
+    HOLD_MS,
+    SEAM_MS,
+    Heard,
+    Piece,
+    Planner,
+    _neighbours,
+    ease,
+    exemplar_spans,
+    joined,
+)
 from duikou.pipeline.session import Session
+from duikou.render import mesh
 from duikou.speech.motion import CURVES, MouthMotion
 from duikou.timebase import Interval
 
@@ -62,7 +74,7 @@ def test_the_lips_close_softly_in_a_short_pause(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(plan, "articulate_sound", level_motion)
     times = np.arange(0, 3_000, 5)
     begins = 1_000 + pause_ms
-    gap = plan.mouth_motion([piece(0, 1_000, 0.5), piece(begins, 1_000, 0.7)], times)["gap"]
+    gap = Heard.of([piece(0, 1_000, 0.5), piece(begins, 1_000, 0.7)]).at(times)["gap"]
     assert gap[(times > 100) & (times < 900)] == pytest.approx(0.5)
     assert gap[(times > begins + 100) & (times < begins + 900)] == pytest.approx(0.7)
     assert gap[(times == 1_000 + pause_ms // 2 // 5 * 5) | (times >= begins + 1_000)] == pytest.approx(0, abs=1e-6)
@@ -81,13 +93,13 @@ def test_pieces_without_a_pause_are_heard_as_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(plan, "articulate_sound", hear)
     loud, faint = piece(200, 1_000, 0.5), piece(1_200 + pause_ms, 1_000, -0.01)
     faint = replace(faint, sound=faint.sound.converted(rate=16_000, channels=2))
-    plan.mouth_motion([loud, faint], np.arange(0, 3_000, 5))
+    Heard.of([loud, faint])
     (samples,) = heard
     assert len(samples) == (2_000 + pause_ms) * 16
     inner = samples[np.array([500, 1_500 + pause_ms]) * 16]
     assert inner == pytest.approx([1, -1], abs=0.15)  # one is as loud as the other
     assert not samples[1_010 * 16 : (990 + pause_ms) * 16].any()
-    silent = plan.mouth_motion([piece(0, 500, 0), piece(500, 500, 0)], np.arange(0, 1_000, 5))
+    silent = Heard.of([piece(0, 500, 0), piece(500, 500, 0)]).at(np.arange(0, 1_000, 5))
     assert silent["gap"].max() == 0
 
 
@@ -96,20 +108,50 @@ def test_a_lone_piece_moves_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     times = np.arange(0, 2_000, 5)
     one = piece(300, 1_000, 0.5)
     whole = level_motion(one.sound).shifted(0.3).at(times / 1000)[:, CURVES.index("gap")]
-    assert np.array_equal(plan.mouth_motion([one], times)["gap"], whole.astype(float))
+    assert np.array_equal(Heard.of([one]).at(times)["gap"], whole.astype(float))
 
 
 def test_excluded_frames_stay_as_they_are_and_are_eased_at_both_sides(tmp_path: Path) -> None:
     info = VideoInfo("mp4", "h264", 720, 1280, 0, FRAMES, Fraction(25), 6000, None)
     video = known_video(tmp_path, info)
-    planner = Planner(Session(video, ()), Timeline.of(video.frame_times, None, 0), video, NativeEngine())
-    excluded = planner._excluded(track(), [Interval(2_010, 2_500), Interval(2_600, 2_900), Interval(4_000, 4_001)])
+    planner = Planner(Session(video, ()), Timeline.of(video.frame_times, None, 0), NativeEngine())
+    excluded = planner.excluded(track(), [Interval(2_010, 2_500), Interval(2_600, 2_900), Interval(4_000, 4_001)])
     assert np.flatnonzero(excluded).tolist() == [*range(50, 73), 100]  # a frame that shows within is one
     strength = ease(track(), ~excluded, [Interval(0, 6_000)])
     assert not strength[excluded].any()
     for edge, step in ((49, -1), (73, 1), (99, -1), (101, 1)):
         ramp = strength[edge : edge + 4 * step : step]
         assert 0 < ramp[0] < 0.3 and (np.diff(ramp) > 0).all() and strength[edge + 4 * step] == 1
+
+
+def minute(opens_s: tuple[int, int]) -> Face:
+    """A face of 60 s, seen ten times a second, whose mouth opens from one second to another."""
+    times = np.arange(0, 60_000, 100)
+    points = np.zeros((600, 478, 3), np.float32)
+    points[:, mesh.EYES[1], 0] = 100
+    opened = (times // 1000 >= opens_s[0]) & (times // 1000 < opens_s[1]) & (times % 400 < 200)
+    points[:, list(mesh.LOWER_INNER), 1] = 30 * opened[:, None]
+    found = FaceTrack(times // 40, times, points, np.ones(600, np.float32), np.zeros(600, np.int64))
+    return Face("0", Interval(0, 60_000), found, np.ones(600, bool), np.zeros((0, 0, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("opens_s", "shown_ms", "expected_ms"),
+    [
+        ((0, 60), [(20_000, 25_000)], [(17_500, 27_500)]),
+        ((0, 60), [(500, 5_500)], [(0, 10_500)]),  # nothing lies before it, so more is taken behind it
+        ((0, 60), [(20_000, 22_000)], [(15_000, 27_000)]),
+        ((0, 60), [(59_000, 60_000)], [(49_000, 60_000)]),
+        ((10, 16), [(20_000, 25_000)], [(10_000, 35_000)]),  # what is near keeps the mouth shut
+        ((0, 60), [(5_000, 10_000), (50_000, 55_000)], [(2_500, 12_500), (47_500, 57_500)]),
+        ((0, 60), [(5_000, 10_000), (14_000, 19_000)], [(2_500, 21_500)]),
+    ],
+)
+def test_a_face_is_followed_only_around_its_speech(
+    opens_s: tuple[int, int], shown_ms: list[tuple[int, int]], expected_ms: list[tuple[int, int]]
+) -> None:
+    found = exemplar_spans(minute(opens_s), [Interval(*one) for one in shown_ms], 60_000)
+    assert [(one.start_ms, one.end_ms) for one in found] == expected_ms
 
 
 def test_where_the_face_begins_there_is_nothing_to_ease_from() -> None:

@@ -14,6 +14,7 @@ from duikou.engines.base import FaceClip, Renderer
 from duikou.media.decode import Frame, Patch
 from duikou.media.probe import VideoInfo
 from duikou.progress import silent
+from duikou.render.closeups import Closeups
 from duikou.speech.articulation import LIP_LEAD_S
 from duikou.speech.motion import CURVES, MouthMotion
 
@@ -41,7 +42,8 @@ class Painter:
 def clip() -> FaceClip:
     lips = make_lips(np.linspace(0, 0.2, 10))
     info = VideoInfo("mp4", "h264", 720, 720, 0, 10, Fraction(25), 400, None)
-    return FaceClip(known_video(Path("clip.mp4"), info), lips.track, np.ones(10, bool), np.ones(10))
+    video = known_video(Path("clip.mp4"), info)
+    return FaceClip(lips.track, np.arange(10), np.ones(10, bool), np.ones(10), Closeups.of(video, lips.track))
 
 
 def test_another_motion_takes_the_place_of_the_speechs() -> None:

@@ -21,6 +21,7 @@ from duikou.media import decode
 from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
 from duikou.progress import silent
+from duikou.render.closeups import Closeups
 from duikou.render.shape import MouthModel
 
 
@@ -55,7 +56,8 @@ def test_the_engine_is_asked_for_the_measured_lips() -> None:
     narrow = make_lips(0.05 + 0.05 * np.sin(time), 0.5 + 0.02 * np.cos(time))
     real = make_lips(0.1 + 0.1 * np.sin(time), 0.5 + 0.02 * np.cos(time))
     info = VideoInfo("mp4", "h264", 720, 720, 0, 80, Fraction(25), 3200, None)
-    clip = FaceClip(known_video(Path("clip.mp4"), info), narrow.track, np.ones(80, bool), np.ones(80))
+    video = known_video(Path("clip.mp4"), info)
+    clip = FaceClip(narrow.track, np.arange(80), np.ones(80, bool), np.ones(80), Closeups.of(video, narrow.track))
     listener = Listener()
     wider.Asked(real, listener).prepare(clip, {}, progress=silent)
     assert listener.model.talks

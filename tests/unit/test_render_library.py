@@ -1,4 +1,4 @@
-"""What is kept and measured of a track's lips."""
+"""What is measured of a track's lips, and what is lent of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import pytest
 
 from duikou.arrays import Float64Array, Image
 from duikou.faces import pose
+from duikou.faces.track import FaceTrack
+from duikou.media.decode import Frame
 from duikou.render import library as lips_library
 from duikou.render import mesh, shape
+from duikou.render.closeups import Closeups
 from duikou.render.library import Library
 from duikou.render.mouth import Plane
+from duikou.render.overlay import Detector
 
 SIDE, EYES = 400, 140.0
 SKIN, LIPS, THROAT = (140, 160, 205), (90, 90, 190), (20, 20, 40)
@@ -30,11 +34,29 @@ def face(points: Float64Array, inside: tuple[int, int, int]) -> Image:
     return image
 
 
-def test_a_kept_frame_comes_back_in_its_crops_own_pixels() -> None:
-    points = landmarks(0.1).astype(np.float32)
-    library = Library(np.stack([points, points]))
-    image = face(points.astype(np.float64), THROAT)
-    library.add(1, image)
+def library_of(points: Float64Array, images: list[Image], shown: list[int]) -> Library:
+    """The library of a face that stays where it is. shown: number of the frame that each row shows."""
+    count = len(shown)
+    tone = cv2.cvtColor(np.full((1, 1, 3), SKIN, np.uint8), cv2.COLOR_BGR2LAB)[0, 0]
+    track = FaceTrack(
+        frames=np.arange(count),
+        times_ms=np.arange(count) * 40,
+        landmarks=np.repeat(points[None].astype(np.float32), count, 0),
+        presence=np.ones(count, np.float32),
+        shots=np.zeros(count, np.int64),
+        colours=np.broadcast_to(tone.astype(np.float32), (count, 478, 3)),
+    )
+    closeups = Closeups(Detector(track, (SIDE, SIDE), 40.0))
+    for number, image in enumerate(images):
+        closeups.add(Frame(number, number, 40 * number, image), points.astype(np.float32), 0)
+    return Library(track, np.array(shown), closeups, np.ones(count, bool))
+
+
+def test_a_row_comes_back_in_its_crops_own_pixels() -> None:
+    points = landmarks(0.1)
+    image = face(points, THROAT)
+    library = library_of(points, [image, image], [0, 1])
+    library.add(1)
     assert library.kept.tolist() == [False, True]
     plane = Plane(np.eye(2), np.array([200.0, 150.0]), np.zeros(2))
     source = library.source(1, 0.1, 0.08, plane)
@@ -46,14 +68,28 @@ def test_a_kept_frame_comes_back_in_its_crops_own_pixels() -> None:
 
 
 def test_a_shadow_beside_the_mouth_shows_in_the_skins_colours() -> None:
-    points = landmarks(0.0).astype(np.float32)
-    library = Library(np.stack([points, points]))
-    lit = face(points.astype(np.float64), LIPS)
+    points = landmarks(0.0)
+    lit = face(points, LIPS)
     shaded = lit.copy()
     shaded[:, SIDE // 2 :] //= 2
-    library.add(0, lit)
-    library.add(1, shaded)
+    library = library_of(points, [lit, shaded], [0, 1])
+    library.add(0)
+    library.add(1)
     change = np.abs(library.skin[1] - library.skin[0]).max(1)
     right = points[list(lips_library.SKIN), 0] > SIDE / 2 + 12
     assert change[right].min() > 30
     assert change[points[list(lips_library.SKIN), 0] < SIDE / 2 - 12].max() < 6
+
+
+def test_a_row_whose_frame_was_not_kept_is_left_out() -> None:
+    points = landmarks(0.1)
+    library = library_of(points, [face(points, THROAT)], [0, 7])
+    library.add(0)
+    library.add(1)
+    assert library.kept.tolist() == [True, False]
+
+
+def test_the_light_is_that_of_the_cheeks() -> None:
+    points = landmarks(0.1)
+    library = library_of(points, [face(points, THROAT)], [0])
+    assert np.abs(library.light(0).skin - SKIN).max() < 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from duikou.media.decode import Frame
 from duikou.media.video import Video
 from duikou.progress import silent
 from duikou.render import mesh, overlay
+from duikou.render.closeups import Closeups
 from duikou.render.warp import Region
 from duikou.speech.motion import CURVES
 
@@ -90,6 +92,14 @@ def images(video: Video) -> list[Image]:
     return [frame.image for frame in video.frames()]
 
 
+def detected(video: Video, of: FaceTrack) -> overlay.Overlays:
+    """The overlays of all frames."""
+    detector = overlay.Detector(of, (WIDTH, HEIGHT), 40.0)
+    for frame, points in zip(video.frames(), of.landmarks[..., :2].astype(np.float64), strict=True):
+        detector.add(frame, points, 0)
+    return detector.overlays
+
+
 def alpha(found: overlay.Overlays, number: int, image: Image) -> Float32Array:
     """The overlay mask of one frame, over the whole picture."""
     whole = np.zeros((HEIGHT, WIDTH), np.float32)
@@ -101,7 +111,7 @@ def alpha(found: overlay.Overlays, number: int, image: Image) -> Float32Array:
 
 
 def test_a_caption_is_masked_while_it_is_visible(video: Video, images: list[Image]) -> None:
-    found = overlay.detect(video, track())
+    found = detected(video, track())
     ink = letters() > LETTERS
     around = cv2.dilate(ink.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     for number, image in enumerate(images):
@@ -119,7 +129,7 @@ def test_a_face_is_no_caption_whether_it_moves_or_not(tmp_path: Path, moves: boo
         return face(number, width, height, moves=moves)
 
     clip = make_video(tmp_path / "face.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint)
-    assert overlay.detect(Video.open(clip), track(moves=moves)).items == ()
+    assert detected(Video.open(clip), track(moves=moves)).items == ()
 
 
 def test_a_box_is_masked_with_its_letters(tmp_path: Path) -> None:
@@ -130,14 +140,14 @@ def test_a_box_is_masked_with_its_letters(tmp_path: Path) -> None:
         return image
 
     clip = make_video(tmp_path / "box.mp4", size=(WIDTH, HEIGHT), frames=FRAMES, paint=paint, options={"crf": "12"})
-    found = overlay.detect(Video.open(clip), track())
+    found = detected(Video.open(clip), track())
     mask = alpha(found, 20, next(frame.image for frame in decode.frames(clip, start=20)))
     assert mask[160:191, 102:219].min() == 1
     assert not mask[:150].any()
 
 
 def test_a_caption_is_inpainted_from_its_surroundings(video: Video, images: list[Image]) -> None:
-    found = overlay.detect(video, track())
+    found = detected(video, track())
     bare = found.inpaint(20, images[20])
     ink = letters() > LETTERS
     assert images[20][ink].mean() > 240
@@ -145,8 +155,34 @@ def test_a_caption_is_inpainted_from_its_surroundings(video: Video, images: list
     assert found.inpaint(2, images[2]) is images[2]
 
 
+@pytest.mark.parametrize("at", [Region(90, 140, 230, 210), Region(101, 121, 160, 239), Region(170, 130, 320, 190)])
+def test_a_part_of_a_frame_has_the_same_part_of_the_mask(video: Video, images: list[Image], at: Region) -> None:
+    found = detected(video, track())
+    for number in (2, 20):
+        whole = alpha(found, number, images[number])[at.y0 : at.y1, at.x0 : at.x1]
+        seen = found.mask_at(number, at.cut(images[number]), at)
+        part = np.zeros(at.shape, np.float32)
+        if seen is not None:
+            part[seen.place.inside(at)] = seen.alpha
+        assert np.array_equal(part, whole)
+        assert part.any() == (number == 20)
+    assert (
+        np.abs(found.inpaint(20, at.cut(images[20]), at).astype(int) - at.cut(found.inpaint(20, images[20]))).max() < 30
+    )
+    assert found.mask_at(20, images[20][:100], Region(0, 0, WIDTH, 100)) is None
+
+
+def test_left_out_frames_begin_a_new_window(video: Video) -> None:
+    """The caption shows for 0.7 s; no window fits between frames that are left out every 0.24 s."""
+    detector = overlay.Detector(track(), (WIDTH, HEIGHT), 40.0)
+    for frame, points in zip(video.frames(), track().landmarks[..., :2].astype(np.float64), strict=True):
+        if frame.index % 6:
+            detector.add(frame, points, 0)
+    assert detector.overlays.items == ()
+
+
 def test_exemplars_with_occluded_lips_are_reported(video: Video) -> None:
-    found = overlay.detect(video, track())
+    found = detected(video, track())
     points = track().landmarks[..., :2].astype(np.float64)
     lower = points + np.array([0, 40])
     assert not found.occlude_lips(np.arange(FRAMES), points).any()
@@ -156,7 +192,11 @@ def test_exemplars_with_occluded_lips_are_reported(video: Video) -> None:
 
 def test_the_mouth_moves_behind_the_caption(video: Video, images: list[Image]) -> None:
     """Letters stay as they are to the grey level, the chin around them does not."""
-    clip = FaceClip(video, track(), np.ones(FRAMES, bool), np.ones(FRAMES))
+    followed = replace(track(), colours=np.full((FRAMES, 478, 3), 128, np.float32))
+    closeups = Closeups.of(video, followed)
+    for frame, landmarks in zip(video.frames(), followed.landmarks, strict=True):
+        closeups.add(frame, landmarks, 0)
+    clip = FaceClip(followed, np.arange(FRAMES), np.ones(FRAMES, bool), np.ones(FRAMES), closeups)
     curves = {name: np.zeros(FRAMES) for name in CURVES} | {"gap": np.ones(FRAMES), "voice": np.ones(FRAMES)}
     curves |= {"jaw": np.ones(FRAMES)}
     renderer = NativeEngine().prepare(clip, curves, progress=silent)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -242,3 +245,33 @@ def test_a_smile_leaves_the_cheeks_with_the_lips() -> None:
     moved = shape.relax(smile) - smile
     assert moved[0, 426, 0] < -0.01
     assert moved[0, 206, 0] > 0.01
+
+
+@pytest.mark.parametrize("known", [idle, talking])
+def test_shapes_are_the_same_in_blocks_of_any_size(
+    known: Callable[[], tuple[shape.MouthModel, Float64Array, Float64Array]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, shapes, angles = known()
+    moving = np.random.default_rng(0).uniform(0, 1, (len(CURVES), FRAMES))
+    wanted = model.wanted(curves(**dict(zip(CURVES, moving, strict=True))), RATE)
+    found = []
+    for size in (FRAMES, 7):
+        monkeypatch.setattr(shape, "BLOCK", size)
+        found.append(model.targets(shapes, angles, shape.rest_shapes(shapes, RATE), RATE, wanted))
+    assert np.abs(found[0] - shapes).max() > 0.01
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
+
+
+def test_a_window_of_shapes_is_held_few_times() -> None:
+    model, shapes, angles = talking()
+    count = 20 * FRAMES
+    shapes, angles = np.tile(shapes, (20, 1, 1)), np.tile(angles, (20, 1))
+    wanted = model.wanted({name: np.full(count, 0.5) for name in CURVES}, RATE)
+    tracemalloc.start()
+    try:
+        rest = shape.rest_shapes(shapes, RATE)
+        model.targets(shapes, angles, rest, RATE, wanted)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * shapes.nbytes  # rest, mood, targets and blocks of both; all at once it would be more than 9

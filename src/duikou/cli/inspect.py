@@ -25,8 +25,8 @@ def inspect(
 ) -> None:
     """Show what FILE says about its origin, and what of it is its source's, bit for bit.
 
-    Reads its AIGC label, its Content Credentials and duikou's note of what was copied. The exit status is 1 if it has neither, or if its signature does
-    not hold.
+    Reads its AIGC label, its Content Credentials and duikou's note of what was copied. The exit status is 1 if it has
+    neither label nor credentials, or if its signature does not hold.
     """
     from duikou.media import copied
     from duikou.provenance import credentials, label

@@ -12,25 +12,29 @@ from functools import lru_cache
 
 import numpy as np
 
-from duikou.arrays import BoolArray, Float64Array, Image, IntArray
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
 from duikou.engines.base import FaceClip
 from duikou.errors import InputError
 from duikou.faces import pose
 from duikou.faces.pose import Pose
+from duikou.faces.track import POINTS
 from duikou.media.decode import Frame, Patch
-from duikou.progress import Progress, scaled
-from duikou.render import exemplars, interior, mesh, opening, overlay, own_teeth, references
+from duikou.progress import Progress
+from duikou.render import exemplars, interior, mesh, opening, own_teeth, references
 from duikou.render.compose import EXEMPLAR_ALONE, Exemplar, compose
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.library import Library
 from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
-from duikou.render.shape import MouthModel, close_lips, rest_shapes
+from duikou.render.shape import MouthModel, blocks, close_lips, rest_shapes
 from duikou.render.warp import Region
 
 NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
 
 LENT_KEPT = 8
 """Exemplars that are kept decoded: seven of ten uses are of one of the last eight."""
+
+READ_MARGIN, READ_PIXELS = 0.1, 8
+"""How far around the lower face of a frame painting reads: in eye distances, and pixels beyond."""
 
 
 @dataclass(frozen=True)
@@ -52,47 +56,78 @@ class MouthPlan:
     choice: exemplars.Choice | None
 
 
+@dataclass(frozen=True)
+class Person:
+    """What stays the same of a face in all parts of a video.
+
+    model: how its mouth moves. teeth: as far as they are known. painted: those to paint for rows that are not; `None`
+    for a face that talks. depth, blur, grain: as in `Library`.
+    """
+
+    model: MouthModel
+    teeth: interior.OwnTeeth | None
+    painted: interior.Dentition | None
+    depth: float
+    blur: float
+    grain: float
+
+
 class NativeEngine:
     """The default engine."""
 
     name = "native"
 
     def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> NativeRenderer:
-        """Plan all frames. Reads the clip twice: once to detect overlays, once to collect the lips.
-
-        Raises `InputError` that names a reference which shows no teeth.
-        """
+        """Plan all frames. Raises `InputError` that names a reference which shows no teeth."""
         head = pose.fit(clip.track.landmarks)
         shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
         angles = head.degrees[:, :2]
         rate = _frame_rate(clip.track.times_ms)
+        person = clip.before.person if isinstance(clip.before, NativeRenderer) else None
         model = MouthModel.fit(shapes, angles, clip.usable)
+        if person is not None and (person.model.talks or not model.talks):
+            model = person.model
         wanted = model.wanted(curves, rate)
         rest = rest_shapes(shapes, rate)
         targets = model.targets(shapes, angles, rest, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
         spread, tongue = wanted.spread * wanted.voice, wanted.tongue * wanted.voice
         plan = MouthPlan(head, shapes, rest, targets, spread, tongue, changed, None)
-        searched = np.flatnonzero(clip.usable) if model.talks else changed  # the rows that may become exemplars
-        overlays = overlay.detect(clip.video, clip.track, searched, progress=scaled(progress, 0, 0.5))
-        points = clip.track.landmarks[..., :2].astype(np.float64)
-        unoccluded = clip.usable & ~overlays.occlude_lips(clip.track.frames, points)
-        lending = unoccluded if unoccluded.any() else clip.usable
-        library, filling = Library(clip.track.landmarks), scaled(progress, 0.5, 1)
+        library = Library(clip.track, clip.shown, clip.closeups, lending := _lending(clip))
         if model.talks and len(changed):
-            _fill(library, clip, overlays, lending, filling)
-            plan = replace(plan, choice=_choose(plan, clip.track.frames, library))
+            _fill(library, np.flatnonzero(lending), progress)
+            plan = replace(plan, choice=_choose(plan, clip.shown, library))
         elif len(changed):
-            rows = most_open(mesh.lip_gap(shapes), np.flatnonzero(lending), own_teeth.FRAMES)
-            _fill(library, clip, overlays, np.isin(np.arange(len(shapes)), rows), filling)
-        return NativeRenderer(clip, plan, library, overlays)
+            _fill(library, most_open(mesh.lip_gap(shapes), np.flatnonzero(lending), own_teeth.FRAMES), progress)
+        return NativeRenderer(clip, plan, library, model, person)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Landmarks of a track in pixels, (478, 2) of a row, as they are or after a move.
+
+    landmarks: (N, 478, 3). strength: (N,) share of the move. move: (N, 478, 2), `None` for none.
+    """
+
+    landmarks: Float32Array
+    strength: Float64Array
+    move: Float32Array | None = None
+
+    def __getitem__(self, row: int) -> Float64Array:
+        points = self.landmarks[row, :, :2].astype(np.float64)
+        return points if self.move is None else points + self.strength[row] * self.move[row]
 
 
 class NativeRenderer:
     """Paints the frames of one prepared clip."""
 
-    def __init__(self, clip: FaceClip, plan: MouthPlan, library: Library, overlays: overlay.Overlays) -> None:
-        self._clip, self._plan, self._library, self._overlays = clip, plan, library, overlays
+    def __init__(
+        self, clip: FaceClip, plan: MouthPlan, library: Library, model: MouthModel, known: Person | None
+    ) -> None:
+        """known: the person, from an earlier part of the video."""
+        clip = replace(clip, before=None)  # else all parts of a video would stay in memory
+        self._clip, self._plan, self._library = clip, plan, library
+        self._overlays = clip.closeups.overlays
         self._row_of = {int(clip.track.frames[row]): int(row) for row in plan.changed}
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
         neutral = close_lips(plan.rest)
@@ -101,13 +136,11 @@ class NativeRenderer:
             for made in (plan.shapes, plan.targets)
         )
         self._lent = lru_cache(LENT_KEPT)(self._decoded)
-        self._depth, self._blur, self._grain = library.depth, library.blur, library.grain
-        self._known = self._persons_teeth()
-        # A face that talks and never shows a row of its teeth hides it.
-        self._painted = interior.Dentition.of(np.median(neutral, axis=0)) if plan.choice is None else None
-        move = pose.from_canonical((plan.targets - plan.shapes).astype(np.float32), _linear_part(plan.head))
-        points = clip.track.landmarks[..., :2].astype(np.float64)
-        self._points, self._targets = points, points + clip.strength[:, None, None] * move[..., :2]
+        self.person = self._person(model, np.median(neutral, axis=0), known)
+        self._points = _Points(clip.track.landmarks, clip.strength)
+        self._targets = _Points(clip.track.landmarks, clip.strength, _moves(plan))
+        nothing = np.zeros((0, POINTS, 3))
+        self._plan = replace(plan, shapes=nothing, rest=nothing, targets=nothing)  # which fill most of its memory
 
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` changes at all."""
@@ -121,24 +154,29 @@ class NativeRenderer:
             return None
         corner = np.array([place.x0, place.y0], np.float64)
         image = frame.part(place.box)
-        mask = self._overlays.mask_at(frame.index, image)
-        bare = image if mask is None else mask.inpaint(image)
+        mask = self._overlays.mask_at(int(self._clip.shown[row]), image, place)
+        bare = image if mask is None else mask.inpaint(image, place)
         own = self._own(row, bare, corner)
         painted = compose(own, self._mouth(row, own, corner), self._exemplars(row))
         if painted is None:
             return None
         region, pixels = painted
+        at = region.moved(place.x0, place.y0)
         if mask is not None:
-            pixels = mask.composite(image, region, pixels)
-        return Patch(place.x0 + region.x0, place.y0 + region.y0, pixels)
+            pixels = mask.composite(region.cut(image), pixels, at)
+        return Patch(at.x0, at.y0, pixels)
 
     def _place(self, row: int, frame: Frame) -> Region | None:
         """The part of a frame that painting reads; `None` if the new face lies outside it."""
         whole = Region(0, 0, *frame.size)
         changed = Region.of(self._targets[row], whole.x1, whole.y1)
-        if changed is None or self._overlays.items:
-            return changed and whole
-        return changed.joined(Region.of(self._points[row], whole.x1, whole.y1) or changed)
+        if changed is None:
+            return None
+        points = self._points[row]
+        face = changed.joined(Region.of(points, whole.x1, whole.y1) or changed)
+        margin = int(READ_MARGIN * mesh.eye_distance(points)) + READ_PIXELS
+        x0, y0 = max(face.x0 - margin, 0), max(face.y0 - margin, 0)
+        return Region(x0, y0, min(face.x1 + margin, whole.x1), min(face.y1 + margin, whole.y1))
 
     def _mouth(self, row: int, own: Source, corner: Float64Array) -> Mouth:
         """The wanted mouth of a row. corner: of the picture `own` in the frame."""
@@ -156,11 +194,11 @@ class NativeRenderer:
             tongue=float(self._plan.tongue[row]),
             strength=strength,
             plane=filmed.plane(row, line).seen_from(corner),
-            light=interior.Light.on(own.image, own.points, self._depth),
-            own=self._known,
-            painted=self._painted,
-            blur=self._blur,
-            grain=self._grain,
+            light=interior.Light.on(own.image, own.points, self.person.depth),
+            own=self.person.teeth,
+            painted=self.person.painted,
+            blur=self.person.blur,
+            grain=self.person.grain,
             frame=int(self._clip.track.frames[row]),
         )
 
@@ -187,6 +225,19 @@ class NativeRenderer:
         filmed = self._filmed
         return self._library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
 
+    def _person(self, model: MouthModel, neutral: Float64Array, known: Person | None) -> Person:
+        """The person, with what is not known yet. neutral: (478, 3) usual closed mouth."""
+        # A face that talks and never shows a row of its teeth hides it.
+        painted = None if model.talks else interior.Dentition.of(neutral)
+        if known is None:
+            library = self._library
+            return Person(model, self._persons_teeth(), painted, library.depth, library.blur, library.grain)
+        teeth = known.teeth
+        if teeth is None or not (teeth.upper and teeth.lower):
+            own = self._persons_teeth()
+            teeth = own if teeth is None else teeth.with_missing(own)
+        return replace(known, model=model, teeth=teeth, painted=painted and (known.painted or painted))
+
     def _persons_teeth(self) -> interior.OwnTeeth | None:
         """The teeth that the track shows; from the references, the first one first, the rows that it never shows."""
         rows = self._library.best_teeth(own_teeth.FRAMES)
@@ -201,10 +252,30 @@ class NativeRenderer:
         return found
 
 
-def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Choice:
-    """Choose exemplars from a filled library for every row that changes. frames: (N,) frame numbers of the track."""
+def _lending(clip: FaceClip) -> BoolArray:
+    """(N,) the rows that may lend their mouths: each frame of the source once, and none with occluded lips."""
+    points = clip.track.landmarks[..., :2].astype(np.float64)
+    usable = clip.usable & np.isin(np.arange(len(clip.shown)), _once(clip.shown))
+    unoccluded = usable & ~clip.closeups.overlays.occlude_lips(clip.shown, points)
+    return unoccluded if unoccluded.any() else usable
+
+
+def _once(shown: IntArray) -> IntArray:
+    """The first row that shows each frame, in the order of the frames."""
+    return np.asarray(np.unique(shown, return_index=True)[1], np.int64)
+
+
+def _fill(library: Library, rows: IntArray, progress: Progress) -> None:
+    """Add rows to the library."""
+    for done, row in enumerate(rows.tolist(), 1):
+        library.add(row)
+        progress("choosing mouth shapes", done / len(rows))
+
+
+def _choose(plan: MouthPlan, shown: IntArray, library: Library) -> exemplars.Choice:
+    """Choose exemplars from a filled library for every row that changes. shown: (N,) frames of the source."""
     filmed = exemplars.Looks(
-        frames=frames,
+        frames=shown,
         gap=mesh.lip_gap(plan.shapes),
         width=mesh.lip_width(plan.shapes),
         angles=plan.head.degrees[:, :2],
@@ -215,22 +286,20 @@ def _choose(plan: MouthPlan, frames: IntArray, library: Library) -> exemplars.Ch
         bared=library.bared,
     )
     wanted = replace(filmed, gap=mesh.lip_gap(plan.targets), width=mesh.lip_width(plan.targets))
-    return exemplars.choose(wanted.at(plan.changed), filmed, library.kept)
+    once = _once(shown)
+    choice = exemplars.choose(wanted.at(plan.changed), filmed.at(once), library.kept[once])
+    return exemplars.Choice(once[choice.first], once[choice.second], choice.share)
 
 
-def _fill(library: Library, clip: FaceClip, overlays: overlay.Overlays, wanted: BoolArray, progress: Progress) -> None:
-    """Read the `wanted` (N,) rows of the track into the library, with overlays inpainted."""
-    rows = {int(frame): int(row) for row, frame in enumerate(clip.track.frames) if wanted[row]}
-    first, last = min(rows), max(rows)
-    for frame in clip.video.frames(first, last + 1):
-        progress("choosing mouth shapes", (frame.index - first + 1) / (last - first + 1))
-        if frame.index in rows:
-            library.add(rows[frame.index], overlays.inpaint(frame.index, frame.image))
-
-
-def _linear_part(head: Pose) -> Pose:
-    """The pose without its translation, which maps displacements."""
-    return Pose(head.scale, head.rotation, np.zeros_like(head.translation))
+def _moves(plan: MouthPlan) -> Float32Array:
+    """(N, 478, 2) from the filmed points to the wanted ones, in pixels."""
+    head = plan.head
+    found = np.empty((*plan.shapes.shape[:2], 2), np.float32)
+    for rows in blocks(len(found)):
+        # Without its translation, a pose maps displacements.
+        turn = Pose(head.scale[rows], head.rotation[rows], np.zeros_like(head.translation[rows]))
+        found[rows] = pose.from_canonical((plan.targets[rows] - plan.shapes[rows]).astype(np.float32), turn)[..., :2]
+    return found
 
 
 def _frame_rate(times_ms: Iterable[int]) -> float:

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import numpy as np
 
-from duikou.arrays import Float64Array
+from duikou.arrays import Float32Array, Float64Array
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
 from duikou.faces.track import POINTS, Face, FaceTrack
 from duikou.media.decode import Frame
 from duikou.media.video import Video
 from duikou.memory import return_large_blocks
-from duikou.parallel import cores, in_order
+from duikou.parallel import cores, in_order, without_blas_threads
 from duikou.progress import Progress, silent
 
 MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points do not lie on a face
 
 
+Watch = Callable[[Frame, Float32Array, int], None]
+"""Takes a frame, the landmarks (478, 3) of the face in it, and the number of its shot."""
+
+
+@without_blas_threads
 def follow(
     video: Video,
     face: Face,
     *,
     start_frame: int | None = None,
     stop_frame: int | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> FaceTrack:
     """Landmarks and colours of one face on every frame of `[start_frame, stop_frame)`, unsmoothed.
@@ -33,6 +39,7 @@ def follow(
     The default is the whole track of the face. Frames outside the track, between two shots or without the face are
     absent from the result. Unusable frames are included if they can be measured. Raises `MediaError` for an unreadable
     file.
+    watch: is shown every frame of the result, in order, so that what else is wanted of them takes no second decoding.
     """
     return_large_blocks()
     track = face.track
@@ -43,17 +50,20 @@ def follow(
     path_of = RoiPath(track)
     measured = _measured(video, path_of, start, stop)
     kept: list[tuple[int, int, Observation, int]] = []
-    for frame, time_ms, seen in measured:
-        progress("following the face", (frame - start + 1) / (stop - start))
+    for frame, seen in measured:
+        progress("following the face", (frame.index - start + 1) / (stop - start))
         if seen is not None and seen.presence >= MIN_PRESENCE:
-            kept.append((frame, time_ms, seen, path_of.shot(frame)))
+            shot = path_of.shot(frame.index)
+            kept.append((frame.index, frame.time_ms, seen, shot))
+            if watch is not None:
+                watch(frame, seen.landmarks, shot)
     return FaceTrack(
         frames=np.array([frame for frame, *_ in kept], np.int64),
         times_ms=np.array([time_ms for _, time_ms, *_ in kept], np.int64),
         landmarks=np.array([seen.landmarks for *_, seen, _ in kept], np.float32).reshape(-1, POINTS, 3),
         presence=np.array([seen.presence for *_, seen, _ in kept], np.float32),
         shots=np.array([shot for *_, shot in kept], np.int64),
-        colours=np.array([seen.colours for *_, seen, _ in kept], np.float32).reshape(-1, POINTS, 3),
+        colours=np.array([seen.colours for *_, seen, _ in kept], np.uint8).reshape(-1, POINTS, 3),
     )
 
 
@@ -91,25 +101,21 @@ class RoiPath:
         return Roi(float(values[0]), float(values[1]), math.exp(values[2]), float(values[3]))
 
 
-def _measured(video: Video, path_of: RoiPath, start: int, stop: int) -> Iterator[tuple[int, int, Observation | None]]:
-    """Number, time and observation of each frame; `None` where no region is known. Decoding and measuring overlap."""
+def _measured(video: Video, path_of: RoiPath, start: int, stop: int) -> Iterator[tuple[Frame, Observation | None]]:
+    """Each frame with its observation; `None` where no region is known. Decoding and measuring overlap."""
     workers = cores()
     idle: SimpleQueue[Landmarker] = SimpleQueue()
     for _ in range(workers):
         idle.put(Landmarker())
 
-    def places() -> Iterator[tuple[Frame, Roi | None]]:
-        for frame in video.frames(start, stop):
-            yield frame, path_of.at(frame.index)
-
-    def measure(place: tuple[Frame, Roi | None]) -> tuple[int, int, Observation | None]:
-        frame, roi = place
+    def measure(frame: Frame) -> tuple[Frame, Observation | None]:
+        roi = path_of.at(frame.index)
         if roi is None:
-            return frame.index, frame.time_ms, None
+            return frame, None
         landmarker = idle.get()
         try:
-            return frame.index, frame.time_ms, landmarker.observe(frame.pixels, roi)
+            return frame, landmarker.observe(frame.pixels, roi)
         finally:
             idle.put(landmarker)
 
-    yield from in_order(measure, places(), workers)
+    yield from in_order(measure, video.frames(start, stop), workers)

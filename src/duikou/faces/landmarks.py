@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array
+from duikou.arrays import Float32Array, Float64Array, Image
 from duikou.faces.appearance import colours
 from duikou.faces.networks import landmark_network
 from duikou.faces.track import POINTS
@@ -58,13 +58,13 @@ def roi_of(landmarks: Float32Array) -> Roi:
 class Observation:
     """One face in one frame: landmarks and presence as `Landmarker.measure` returns them.
 
-    colours: (478, 3) at its landmarks. sharpness: variance of the Laplacian in grey levels, at the scale of the
+    colours: (478, 3) uint8 at its landmarks. sharpness: variance of the Laplacian in grey levels, at the scale of the
     network's input.
     """
 
     landmarks: Float32Array
     presence: float
-    colours: Float32Array
+    colours: Image
     sharpness: float
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from duikou.faces.detector import Detection, Detector, overlap
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
 from duikou.faces.pose import fit
 from duikou.faces.shots import numbered
-from duikou.faces.track import FaceTrack
+from duikou.faces.track import POINTS, FaceTrack
 from duikou.media.decode import Frame
 from duikou.media.fields import Examination, Fields
 from duikou.media.video import Video
@@ -29,12 +29,13 @@ MAX_FACES = 8  # the largest are followed at once; a crowd would take minutes
 SAME_PLACE = 0.3  # intersection over union of two boxes of the same face
 MAX_RESIZE = 1.7  # a face does not grow or shrink by more between two measurements
 BETTER = 1.02  # factor by which a new picture must be better than the kept one to replace it
+BLOCK = 1024  # samples of a face that lie together in memory
 GLIMPSE_MS = 500  # shorter tracklets are rarely a separate face: their pictures are not kept
 
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Sample:
     """One face in one frame."""
 
@@ -63,6 +64,8 @@ class Tracklet:
     def add(self, sample: Sample, frame: Frame) -> None:
         """Add the sample of the next frame."""
         self.samples.append(sample)
+        if len(self.samples) % BLOCK == 0:
+            _in_one_block(self.samples[-BLOCK:])
         if sample.good and (self.best is None or sample.worth > BETTER * self.best.worth):
             self.best, self.picture = sample, picture_of(frame, sample.seen.landmarks)
 
@@ -308,15 +311,29 @@ def picture_of(frame: Frame, landmarks: Float32Array) -> Image:
 
 
 def track_of(samples: list[Sample]) -> FaceTrack:
-    """Samples as one track."""
+    """Samples as one track, whose memory they share from then on."""
+    landmarks, colours = _in_one_block(samples)
     return FaceTrack(
         frames=np.array([sample.frame for sample in samples], np.int64),
         times_ms=np.array([sample.time_ms for sample in samples], np.int64),
-        landmarks=np.stack([sample.seen.landmarks for sample in samples]).astype(np.float32),
+        landmarks=landmarks,
         presence=np.array([sample.seen.presence for sample in samples], np.float32),
         shots=np.array([sample.shot for sample in samples], np.int64),
-        colours=np.stack([sample.seen.colours for sample in samples]),
+        colours=colours,
     )
+
+
+def _in_one_block(samples: Sequence[Sample]) -> tuple[Float32Array, Image]:
+    """Landmarks and colours of samples in one block each, whose parts take the place of their own arrays.
+
+    So an hour of samples is not held twice, and no holes are left where single arrays lay.
+    """
+    landmarks = np.empty((len(samples), POINTS, 3), np.float32)
+    colours = np.empty((len(samples), POINTS, 3), np.uint8)
+    for row, sample in enumerate(samples):
+        landmarks[row], colours[row] = sample.seen.landmarks, sample.seen.colours
+        sample.seen = replace(sample.seen, landmarks=landmarks[row], colours=colours[row])
+    return landmarks, colours
 
 
 def _worth(track: FaceTrack, sharpness: float) -> float:

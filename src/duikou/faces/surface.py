@@ -9,11 +9,11 @@ from functools import cache
 
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array, IntArray
+from duikou.arrays import Float32Array, Float64Array, Image, IntArray
 from duikou.faces.appearance import MESH_POINTS
 from duikou.faces.pose import canonical
 from duikou.faces.track import FaceTrack
-from duikou.faces.usable import LIPS, TINT_WEIGHT, Check, usable_of
+from duikou.faces.usable import LIPS, Check, in_blocks, usable_of, weighted
 
 SKIN_RING = (186, 92, 165, 167, 164, 393, 391, 322, 410, 273, 335, 406, 313, 18, 83, 182, 106, 43)
 """Skin right outside the lips, without their corners, once around: 9 points above and 9 below."""
@@ -54,27 +54,32 @@ EYE_ASPECT = 1.3
 BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
 
 
-def lips_standing_out(colours: Float32Array) -> float:
+def lips_standing_out(colours: Image) -> float:
     """How much lips differ from what is around them, over what a cover would show there. 1 and more: lips.
 
     colours: (N, 478, 3) of a track's usable frames. Lips differ from the skin around them all along, and the line
     between them too. A cover differs from the forehead or is one surface, whose folds and patterns do not follow the
     lips.
     """
-    values = colours * np.array([1, TINT_WEIGHT, TINT_WEIGHT], np.float32)
+    shares = [_standing_out(weighted(colours[rows])) for rows in in_blocks(np.arange(len(colours)))]
+    return float(np.quantile(np.concatenate(shares), OFTEN))
+
+
+def _standing_out(values: Float32Array) -> Float64Array:
+    """The same of each frame, (N,). values: weighted colours."""
     skin = values[:, SKIN_RING]
     lips = np.max([_length((values[:, ring] - skin).mean(1)) for ring in LIP_RINGS], axis=0)
     elsewhere = _length(np.median(skin, 1) - np.median(values[:, _forehead()], 1))
     brightness = np.median(skin[..., 0], 1) + NOISE
     cover = SHADING * brightness + ELSEWHERE * elsewhere + UNEVEN * _length(skin.std(1))
-    return float(np.quantile(lips / cover, OFTEN))
+    return np.asarray(lips / cover, np.float64)
 
 
-def flat_share(colours: Float32Array) -> float:
+def flat_share(colours: Image) -> float:
     """Share of the skin, 0 to 1, that has one flat colour in most frames of a track. colours: (N, 478, 3)."""
     chosen = np.unique(np.linspace(0, len(colours) - 1, min(LOOKED_AT, len(colours))).astype(int))
     shares = []
-    for skin in colours[chosen][:, _skin()]:
+    for skin in colours[chosen][:, _skin()].astype(np.float32):
         lit = skin[skin[:, 0] < CLIPPED]
         same = np.ones((len(lit), len(lit)), bool)
         for channel in lit.T:

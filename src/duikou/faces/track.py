@@ -26,7 +26,8 @@ class FaceTrack:
         same unit, negative towards the camera.
     presence: (N,) the landmarker's confidence that a face is there, 0 to 1.
     shots: (N,) number of the shot that contains each frame, from 0.
-    colours: (N, 478, 3) colours at the landmarks, see `appearance.colours`; `None` if they were not kept. Not saved.
+    colours: (N, 478, 3) uint8 colours at the landmarks, see `appearance.colours`; `None` if they were not kept. They
+        are not saved.
     """
 
     frames: IntArray
@@ -34,7 +35,7 @@ class FaceTrack:
     landmarks: Float32Array
     presence: Float32Array
     shots: IntArray
-    colours: Float32Array | None = None
+    colours: Image | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -50,6 +51,18 @@ class FaceTrack:
             shots=self.shots[keep],
             colours=None if self.colours is None else self.colours[keep],
         )
+
+    def followed_by(self, later: FaceTrack) -> FaceTrack:
+        """This track and later rows of the same face. Colours are kept where both have them, or where one is empty."""
+        if not len(self) or not len(later):
+            return self if len(self) else later
+        columns = {
+            name: np.concatenate([getattr(self, name), getattr(later, name)])
+            for name in ("frames", "times_ms", "landmarks", "presence", "shots")
+        }
+        both = self.colours is not None and later.colours is not None
+        colours = np.concatenate([self.colours, later.colours]) if both else None
+        return FaceTrack(**columns, colours=colours)
 
     def save(self, path: Path) -> None:
         """Write the track to an `.npz` file."""

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
 from duikou.faces.pose import Pose, canonical, fit
 from duikou.faces.track import FaceTrack
 
@@ -31,6 +31,7 @@ UNLIKE = 12.0  # least difference in levels of L, 2 a or 2 b, however still the 
 MIN_SPREAD = 5.0  # levels; light and noise change every point by this much
 HIDDEN, NEAR_HIDDEN = 24.0, 5.0  # percent of the points around the lips that differ; talking faces reach 20,
 # hands, cups and microphones on lips reach 32 to 90. Adjacent frames count as hidden too while they are above 5.
+BLOCK = 1000  # rows of a track whose colours are compared at once
 NORMAL_SPREAD = 1.48  # standard deviation of normal noise divided by its median absolute deviation
 TINT_WEIGHT = 2.0  # a and b vary less than L
 
@@ -131,7 +132,7 @@ def _outside(landmarks: Float32Array, width: int, height: int) -> Float64Array:
     return np.asarray(1.0 - inside.mean(1), np.float64)
 
 
-def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray, inside: BoolArray) -> Float64Array:
+def _unlike(colours: Image, yaw: Float64Array, times_ms: IntArray, inside: BoolArray) -> Float64Array:
     """(N,) share of the points around the lips whose colours differ from those in other frames with a similar view.
 
     A hand, a cup or a microphone changes these colours. Speech does not, and light changes the rest of the face as
@@ -143,12 +144,15 @@ def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray, inside
     rows = np.flatnonzero(inside)
     if len(rows) < MIN_REFERENCES:
         return unlike
-    values = colours * np.array([1, TINT_WEIGHT, TINT_WEIGHT], np.float32)
     around, rest = _points()
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(REFERENCES, len(rows))).astype(int))]
-    others = values[:, rest]
-    light = _median(others - _median(others[chosen], 0), 1)
-    values = values[:, around] - light[:, None]
+    others = _median(weighted(colours[chosen][:, rest]), 0)
+
+    def lit(some: IntArray) -> Float32Array:
+        """The colours around the lips in some rows, as if their light were the usual one."""
+        light = _median(weighted(colours[some][:, rest]) - others, 1)
+        return weighted(colours[some][:, around]) - light[:, None]
+
     alike = np.abs(yaw[chosen] - yaw[rows, None]) < SIMILAR_YAW
     apart = alike & (np.abs(times_ms[chosen] - times_ms[rows, None]) >= APART_MS)
     compared = np.where(apart.sum(1, keepdims=True) >= MIN_REFERENCES, apart, alike)
@@ -157,14 +161,24 @@ def _unlike(colours: Float32Array, yaw: Float64Array, times_ms: IntArray, inside
     for number, used in enumerate(sets):
         if used.sum() < MIN_REFERENCES:
             continue
-        references = values[chosen[used]]
+        references = lit(chosen[used])
         usual = _median(references, 0)
         spread = NORMAL_SPREAD * _median(np.abs(references - usual), 0)
-        same = rows[of_row == number]
-        away = np.abs(values[same] - usual)
-        far = (away / np.maximum(spread, MIN_SPREAD)).max(-1) > UNLIKE_SPREAD
-        unlike[same] = (far & (away.max(-1) > UNLIKE)).mean(-1)
+        for same in in_blocks(rows[of_row == number]):
+            away = np.abs(lit(same) - usual)
+            far = (away / np.maximum(spread, MIN_SPREAD)).max(-1) > UNLIKE_SPREAD
+            unlike[same] = (far & (away.max(-1) > UNLIKE)).mean(-1)
     return unlike
+
+
+def weighted(colours: Image) -> Float32Array:
+    """Colours (..., 3) with a and b stretched to vary about as much as L."""
+    return np.asarray(colours * np.array([1, TINT_WEIGHT, TINT_WEIGHT], np.float32), np.float32)
+
+
+def in_blocks(rows: IntArray) -> Iterator[IntArray]:
+    """The same rows, at most `BLOCK` at a time: what is computed of all colours of a long track would fill memory."""
+    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
 
 
 def _median(values: Float32Array, axis: int) -> Float32Array:

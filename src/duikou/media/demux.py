@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from duikou.errors import MediaError
 from duikou.media import h264, iso, limits, png, riff, sniff, tags
 from duikou.media.clock import Clock, Span
 from duikou.media.seen import Part, Seen
+from duikou.parallel import cores
 from duikou.timebase import pts_to_ms
 
 VIDEO_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "av1", "libdav1d", "vp9", "prores", "mjpeg"})
@@ -79,11 +81,6 @@ class FrameTimes:
         """Milliseconds on the file's timeline."""
         return pts_to_ms(pts, self.time_base)
 
-    def starting_at(self, start_s: Fraction) -> FrameTimes:
-        """The same frames on a timeline on which the first one shows at `start_s`."""
-        shift = round(start_s / self.time_base) - int(self.pts[0])
-        return replace(self, pts=self.pts + shift, keyframes=self.keyframes + shift, origin=self.origin - shift)
-
     @property
     def end(self) -> int:
         """The pts at which the last frame ends."""
@@ -94,10 +91,12 @@ class FrameTimes:
         """(N,) start of each frame in ms."""
         return self.edges_ms[:-1]
 
-    @property
+    @cached_property
     def edges_ms(self) -> IntArray:
-        """(N + 1,) start of each frame and end of the last one, in ms."""
-        return np.array([self.ms(int(pts)) for pts in (*self.pts, self.end)], np.int64)
+        """(N + 1,) start of each frame and end of the last one, in ms. Read-only."""
+        edges = np.array([self.ms(int(pts)) for pts in (*self.pts, self.end)], np.int64)
+        edges.flags.writeable = False
+        return edges
 
     @property
     def duration_ms(self) -> int:
@@ -235,6 +234,7 @@ def video_stream(file: InputContainer, *, field: str) -> VideoStream:
     limits.check_picture(context.width, context.height, field=field)
     context.options = dict(_DECODER_OPTIONS)
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = cores()  # each holds pictures of its own
     return stream
 
 

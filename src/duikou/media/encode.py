@@ -26,17 +26,19 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from duikou.arrays import BoolArray, Image
-from duikou.errors import StorageError
-from duikou.media import hdr, unfinished
+from duikou.errors import MediaError, StorageError
+from duikou.media import encoders, hdr, unfinished
 from duikou.media.copied import Copied, CopiedTrack
-from duikou.media.decode import Frame
+from duikou.media.decode import Frame, read_frame_times
 from duikou.media.demux import FrameTimes
-from duikou.media.groups import Stretch, Unfit
+from duikou.media.encoders import Encoder
+from duikou.media.groups import Stretch, UnfitError
 from duikou.media.repaint import Repainter
 from duikou.media.sound import Reader, Sound
 from duikou.media.splice import Plan, Splice
 from duikou.media.unfinished import Held
 from duikou.media.video import Video
+from duikou.parallel import cores
 from duikou.timebase import Interval
 
 _KEY_FRAME_S: Final = 2  # seconds between key frames, for seeking in a player
@@ -61,21 +63,20 @@ where x264 takes 28 ms and gives 50.8 dB. `veryfast` takes 145 ms for 52.5 dB.""
 
 @dataclass(frozen=True)
 class Quality:
-    """Settings of the encoder. crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
+    """Settings of the encoder.
 
-    keeps_hdr: whether high dynamic range is kept; else it is tone-mapped.
+    crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
+    encoder: one of hardware has settings of its own, see `encoders`.
     """
 
     crf: int
     preset: str
-    keeps_hdr: bool = True
+    encoder: Encoder | str = Encoder.X264
 
 
 DELIVERY: Final = Quality(17, "veryfast")
 """Quality of results. At CRF 18 and below, copies look like the source. The preset is about as fast as decoding on two
 cores. Slower presets save bytes at the same CRF and do not raise quality."""
-NEAR_LOSSLESS: Final = Quality(8, "ultrafast", keeps_hdr=False)
-"""Quality of temporary files that engines read. Results show nothing of them but the lips of exemplars."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,24 @@ class Finish:
 PLAIN: Final = Finish()
 
 
+@dataclass(frozen=True)
+class Frames:
+    """What frames a file has, where it is no plain copy of its source.
+
+    times: when they show; `None` if they are the source's.
+    changed: (N,) which of them will be painted. Where the source allows it, packets of others are copied, see `splice`,
+        and the file says so, see `Copied`. Without it, all are encoded.
+    refused: why all are encoded even so; the file says it.
+    """
+
+    times: FrameTimes | None = None
+    changed: BoolArray | None = None
+    refused: str = ""
+
+
+THE_SAME: Final = Frames()
+
+
 class VideoWriter:
     """Writes an upright copy of a video: same size, colours, frame times and frame count as its source.
 
@@ -103,11 +122,9 @@ class VideoWriter:
     time 0. The file is written under a temporary name beside `output`, renamed when it is complete, and removed on any
     error. Use it as a context manager, and write frames in rising order of `pts`.
 
-    frame_times: frame times of a copy that differ from the source's.
-    changed: (N,) the frames that will be painted. Where the source allows it, packets of others are copied, see
-        `splice`, and the file says so, see `Copied`. Without it, all frames are encoded.
 
-    Raises `StorageError` where the disk is full or cannot be written to.
+    Raises `InputError` that names `encoder` where it cannot be used, `StorageError` where the disk is full or cannot be
+    written to.
     """
 
     def __init__(
@@ -116,8 +133,7 @@ class VideoWriter:
         source: Video,
         audio: Sound | None = None,
         *,
-        frame_times: FrameTimes | None = None,
-        changed: BoolArray | None = None,
+        frames: Frames = THE_SAME,
         quality: Quality = DELIVERY,
         finish: Finish = PLAIN,
     ) -> None:
@@ -125,8 +141,8 @@ class VideoWriter:
         self._part = unfinished.beside(self._output)
         self._sealed = self._part.with_suffix(".sealed.mp4")
         self._finish = finish
-        self._frame_times = frame_times or source.frame_times
-        self._picture = source.picture.encoded(keeps_hdr=quality.keeps_hdr and hdr.encodable())
+        self._frame_times = frames.times or source.frame_times
+        self._picture = source.picture.encoded(keeps_hdr=hdr.encodable())
         self._repainter = Repainter(source.picture, self._picture)
         self._audio = None if audio is None else _encodable(audio)
         self._audio_done = 0
@@ -139,7 +155,10 @@ class VideoWriter:
         if self._picture.is_hdr:
             parameters = ":".join(filter(None, [_X265, self._picture.light.x265]))
             self._options = {"crf": str(quality.crf), "preset": _X265_PRESET, "x265-params": parameters}
-        self._source, self._changed = source, changed
+        self._hardware = encoders.hardware(quality.encoder, self._picture.pixel_format)
+        if self._hardware is not None:
+            self._options = dict(self._hardware.options)
+        self._source, self._changed, self._refused = source, frames.changed, frames.refused
         self._splice: Splice | None = None
         self._file: OutputContainer | None = None
         self._video_stream: VideoStream
@@ -171,10 +190,11 @@ class VideoWriter:
         return (Stretch(0, len(self._frame_times), False),) if self._splice is None else self._splice.plan.stretches
 
     def keep(self, stretch: Stretch) -> None:
-        """Copy the source's packets of a copied stretch."""
+        """Copy the source's packets of a copied stretch. Raises `UnfitError` where that fails."""
         assert self._splice is not None
-        with _storage_errors(self._output):
+        with _storage_errors(self._output), self._splicing():
             for packet in self._splice.copied(stretch):
+                assert packet.pts is not None
                 self._mux_video(packet)
                 self._encode_audio(self._end_s(packet.pts))
         self._last_pts = int(self._frame_times.pts[stretch.stop - 1])
@@ -199,7 +219,10 @@ class VideoWriter:
         return self._repainter.made(frame)
 
     def encode(self, frame: VideoFrame, pts: int) -> None:
-        """Encode a frame that `made` returned. Raises `ValueError` for a wrong pts, as `write`."""
+        """Encode a frame that `made` returned, whose memory is then used again.
+
+        Raises `ValueError` for a wrong pts, as `write`, and `UnfitError` where the frame does not join what is copied.
+        """
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
         end_s = self._end_s(pts)
@@ -207,9 +230,10 @@ class VideoWriter:
         frame.time_base = self._frame_times.time_base
         frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
         self._last_pts = pts
-        with _storage_errors(self._output):
+        with _storage_errors(self._output), self._splicing():
             for packet in self._video_stream.encode(frame) if self._splice is None else self._splice.encode(frame):
                 self._mux_video(packet)
+            self._repainter.take_back(frame)
             # Audio is encoded in step with video, so the muxer never buffers much of either.
             self._encode_audio(end_s)
 
@@ -223,7 +247,7 @@ class VideoWriter:
         if self._changed is not None:
             try:
                 self._splice, copied = self._spliced(self._changed)
-            except Unfit as unfit:
+            except UnfitError as unfit:
                 copied = CopiedTrack(reason=str(unfit))
                 _log.debug("%s: all frames are encoded, because %s", self._output.name, unfit)
         tags = dict(self._finish.tags) | ({} if self._changed is None else Copied(copied).tags)
@@ -240,9 +264,7 @@ class VideoWriter:
         )
         self._file.metadata.update(tags)
         if self._splice is None:
-            name = hdr.HEVC if self._picture.is_hdr else _H264
-            video = self._file.add_stream(name, rate=self._rate, options=self._options)
-            self._configure(video.codec_context)
+            video = self._add_encoded(self._file)
         else:
             video = self._splice.add_stream(self._file)
             self._describe(video.codec_context)
@@ -261,23 +283,52 @@ class VideoWriter:
         """Frames from one key frame to the next, at most."""
         return max(1, round(self._rate * _KEY_FRAME_S))
 
+    def _add_encoded(self, file: OutputContainer) -> VideoStream:
+        """Add a track of which every frame is encoded."""
+        name, device = hdr.HEVC if self._picture.is_hdr else _H264, None
+        if self._hardware is not None:
+            name, device = self._hardware.name, self._hardware.accelerator()
+        video = file.add_stream(name, rate=self._rate, options=self._options, hwaccel=device)
+        assert isinstance(video, VideoStream)
+        self._configure(video.codec_context)
+        if self._hardware is not None and self._hardware.surface:
+            video.codec_context.pix_fmt = self._hardware.surface
+        return video
+
     def _spliced(self, changed: BoolArray) -> tuple[Splice, CopiedTrack]:
-        """The picture's track with what can be copied. Raises `Unfit` if nothing can."""
+        """The picture's track with what can be copied. Raises `UnfitError` if nothing can."""
+        if self._refused:
+            raise UnfitError(self._refused)
+        if self._hardware is not None:
+            raise UnfitError("hardware makes all pictures")
         if self._frame_times is not self._source.frame_times:
-            raise Unfit("the result has other frames than the source")
-        plan = Plan.of(self._source, self._picture, changed, self._encoder)
+            raise UnfitError("the result has other frames than the source")
+        try:
+            plan = Plan.of(self._source, self._picture, changed, self._encoder)
+        except av.FFmpegError as error:
+            raise UnfitError("the encoder cannot make pictures of the same form") from error
         edges = self._frame_times.edges_ms
         kept = [one for one in plan.stretches if one.copied]
         intervals = tuple(Interval(int(edges[one.start]), int(edges[one.stop])) for one in kept)
         track = CopiedTrack(intervals, sum(map(len, kept)) / len(self._frame_times))
         return Splice(plan, self._source, self._encoder, self._key_frames), track
 
+    @contextmanager
+    def _splicing(self) -> Iterator[None]:
+        """Turns errors of FFmpeg into `UnfitError` where packets are copied. Those of the disk stay as they are."""
+        try:
+            yield
+        except av.FFmpegError as error:
+            if self._splice is None or isinstance(error, OSError):
+                raise
+            raise UnfitError("the parts do not join") from error
+
     def _encoder(self, options: Mapping[str, str]) -> VideoCodecContext:
         """An encoder of H.264 outside a stream, not open yet. options: more than those of the quality."""
         context = CodecContext.create(_H264, "w")
         assert isinstance(context, VideoCodecContext)
         context.framerate = self._rate
-        context.options = self._options | options
+        context.options = self._options | dict(options)
         self._configure(context)
         return context
 
@@ -286,7 +337,7 @@ class VideoWriter:
         self._describe(context)
         context.time_base = self._frame_times.time_base
         context.gop_size = self._key_frames
-        context.thread_type = "AUTO"
+        context.thread_type, context.thread_count = "AUTO", cores()  # x264 takes 22 MiB for each thread at 1080p
 
     def _describe(self, context: VideoCodecContext) -> None:
         """Say what the pictures are like."""
@@ -344,14 +395,26 @@ class VideoWriter:
             self._mux_video(packet)
         if self._audio_stream is not None:
             self._file.mux(self._audio_stream.encode(None))
-        self._file.close()
+        with self._splicing():
+            self._file.close()
         self._file = None
+        if self._splice is not None:
+            self._check_spliced()
         complete = self._part
         if self._finish.seal is not None:
             complete = self._sealed
             self._held.append(Held(complete))
             self._finish.seal(self._part, complete)
         complete.replace(self._output)
+
+    def _check_spliced(self) -> None:
+        """Check that the file shows each frame when it should. Raises `UnfitError`."""
+        try:
+            found = read_frame_times(self._part, field="output")
+        except MediaError as error:
+            raise UnfitError("the parts do not join") from error
+        if not np.array_equal(found.pts, self._frame_times.pts):
+            raise UnfitError("the parts do not join")
 
     def _discard(self) -> None:
         """Close what is read, and remove an unfinished file."""

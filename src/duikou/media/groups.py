@@ -1,7 +1,7 @@
 """Finds which packets of an H.264 track can be copied when some of its frames change.
 
-A decoder can start anew at an IDR picture. So packets are copied from one on, up to the next frame that changes. A cut is
-possible where all frames decoded so far show before all others. From there to the next IDR picture, frames must be
+A decoder can start anew at an IDR picture. So packets are copied from one on, up to the next frame that changes. A cut
+is possible where all frames decoded so far show before all others. From there to the next IDR picture, frames must be
 encoded, because they may refer to one that has changed.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final, Self
 
 import numpy as np
@@ -22,14 +23,14 @@ from duikou.media.h264 import Nal, ParameterSets, Pps, Sps
 from duikou.media.video import Video
 
 LEAST: Final = 24
-"""Frames that are worth copying. To open the source again behind them, and to start another encoder, costs about as much
-as to encode some frames."""
+"""Frames that are worth copying. To open the source again behind them, and to start another encoder, costs about as
+much as to encode some frames."""
 _READ: Final = frozenset({Nal.SLICE, Nal.IDR, Nal.SEI, Nal.SPS, Nal.PPS, Nal.DELIMITER, Nal.FILLER})
 """NAL units of streams whose pictures can be copied: no data partitions, no extensions."""
 _NEW_SETS: Final = "new_extradata"  # FFmpeg's packet side data where the track changes to another description
 
 
-class Unfit(Exception):
+class UnfitError(Exception):
     """Why nothing can be copied: half a sentence."""
 
 
@@ -62,7 +63,7 @@ class Groups:
 
     @classmethod
     def read(cls, source: Video) -> Self:
-        """Read the packets of a file and what NAL units they have. Raises `Unfit`, `MediaError`."""
+        """Read the packets of a file and what NAL units they have. Raises `UnfitError`, `MediaError`."""
         times = source.frame_times
         pts: list[int] = []
         dts: list[int] = []
@@ -78,7 +79,7 @@ class Groups:
                 if not packet.size:
                     continue
                 if packet.pts is None or packet.dts is None or packet.dts > packet.pts:
-                    raise Unfit("packets lack their times")
+                    raise UnfitError("packets lack their times")
                 is_idr = _is_idr(packet, known)
                 if not demux.is_shown(packet):
                     hidden = True
@@ -92,9 +93,9 @@ class Groups:
                 dts.append(packet.dts - times.origin)
         shown, decoded = np.array(pts, np.int64), np.array(dts, np.int64)
         if not np.array_equal(np.sort(shown), times.pts):
-            raise Unfit("several frames show at the same time")
+            raise UnfitError("several frames show at the same time")
         if (np.diff(decoded) <= 0).any():
-            raise Unfit("several packets are decoded at the same time")
+            raise UnfitError("several packets are decoded at the same time")
         places = np.array(starts, np.int64), np.array(joints, np.int64)
         return cls(sets, np.searchsorted(times.pts, shown), decoded, *places)
 
@@ -141,7 +142,7 @@ def _first(rising: IntArray, least: int) -> Iterator[int]:
 def _runs(copied: BoolArray) -> tuple[Stretch, ...]:
     """Runs of equal values. Copied ones that are too short are encoded, unless there is nothing else."""
     edges = [0, *(1 + np.flatnonzero(np.diff(copied))).tolist(), len(copied)]
-    found = [Stretch(start, stop, bool(copied[start])) for start, stop in zip(edges, edges[1:], strict=False)]
+    found = [Stretch(start, stop, bool(copied[start])) for start, stop in pairwise(edges)]
     short = [one for one in found if one.copied and len(one) < LEAST]
     if not short or len(found) == 1:
         return tuple(found)
@@ -152,26 +153,26 @@ def _runs(copied: BoolArray) -> tuple[Stretch, ...]:
 
 
 def _parameter_sets(stream: VideoStream) -> ParameterSets:
-    """The sets of a track. Raises `Unfit`."""
+    """The sets of a track. Raises `UnfitError`."""
     try:
         sets = ParameterSets.of(stream.codec_context.extradata or b"")
         pictures = [Pps.parse(unit) for unit in sets.pps]
         sps = Sps.parse(sets.sps[0])
     except h264.BitstreamError as error:
-        raise Unfit(str(error)) from error
+        raise UnfitError(str(error)) from error
     if len(sets.sps) > 1:
-        raise Unfit("the track has several sequence parameter sets")
+        raise UnfitError("the track has several sequence parameter sets")
     if not sps.progressive:
-        raise Unfit("the track may hold fields")
+        raise UnfitError("the track may hold fields")
     if any(one.slice_groups > 1 or one.sps != sps.number for one in pictures):
-        raise Unfit("the picture parameter sets are unusual")
+        raise UnfitError("the picture parameter sets are unusual")
     return sets
 
 
 def _is_idr(packet: Packet[Any], known: frozenset[bytes]) -> bool:
-    """Whether a packet holds an IDR picture. known: the track's parameter sets. Raises `Unfit`."""
+    """Whether a packet holds an IDR picture. known: the track's parameter sets. Raises `UnfitError`."""
     if packet.is_corrupt or packet.has_sidedata(_NEW_SETS):
-        raise Unfit("the track changes its description")
+        raise UnfitError("the track changes its description")
     slices = set()
     try:
         for unit in h264.nal_units(memoryview(packet)):
@@ -179,11 +180,11 @@ def _is_idr(packet: Packet[Any], known: frozenset[bytes]) -> bool:
             if kind in (Nal.SLICE, Nal.IDR):
                 slices.add(kind)
             elif kind not in _READ:
-                raise Unfit(f"the track has NAL units of type {kind}")
+                raise UnfitError(f"the track has NAL units of type {kind}")
             elif kind in (Nal.SPS, Nal.PPS) and bytes(unit) not in known:
-                raise Unfit("the parameter sets change")
+                raise UnfitError("the parameter sets change")
     except h264.BitstreamError as error:
-        raise Unfit(str(error)) from error
+        raise UnfitError(str(error)) from error
     if len(slices) != 1:
-        raise Unfit("a packet does not hold one picture")
+        raise UnfitError("a packet does not hold one picture")
     return slices == {Nal.IDR}

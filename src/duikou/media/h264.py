@@ -24,9 +24,22 @@ _SAR: Final = (
 _WITH_CHROMA: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 """Profiles whose SPS tells the chroma format, 7.3.2.1.1."""
 _DPB_MACROBLOCKS: Final = {
-    **{10: 396, 9: 396, 11: 900, 12: 2_376, 13: 2_376, 20: 2_376, 21: 4_752, 22: 8_100, 30: 8_100, 31: 18_000},
-    **{32: 20_480, 40: 32_768, 41: 32_768, 42: 34_816, 50: 110_400, 51: 184_320, 52: 184_320},
-    **{60: 696_320, 61: 696_320, 62: 696_320},
+    level: macroblocks
+    for macroblocks, levels in {
+        396: (9, 10),
+        900: (11,),
+        2_376: (12, 13, 20),
+        4_752: (21,),
+        8_100: (22, 30),
+        18_000: (31,),
+        20_480: (32,),
+        32_768: (40, 41),
+        34_816: (42,),
+        110_400: (50,),
+        184_320: (51, 52),
+        696_320: (60, 61, 62),
+    }.items()
+    for level in levels
 }
 """Table A-1: the size of the decoded picture buffer in macroblocks, by `level_idc`."""
 _MOST_FRAMES: Final = 16  # in that buffer, A.3.1
@@ -125,7 +138,6 @@ class _Bits:
         """A signed Exp-Golomb number, 9.1.1."""
         number = self.ue()
         return (number + 1) // 2 if number % 2 else -(number // 2)
-
 
     def message_number(self) -> int:
         """The type or the size of a message, 7.3.2.3.1."""
@@ -243,27 +255,14 @@ def _skip_picture_order(bits: _Bits) -> None:
 
 def _vui(bits: _Bits) -> tuple[Look, int | None]:
     """The look and `max_dec_frame_buffering` of the usability information, E.1.1."""
-    sar, full, colours, location = Fraction(1), False, (_UNSPECIFIED,) * 3, (0, 0)
-    if bits.flag():
-        kind = bits.u(8)
-        if kind != _EXTENDED_SAR and kind >= len(_SAR):
-            raise BitstreamError(f"the aspect ratio {kind} is unknown")
-        across, down = (bits.u(16), bits.u(16)) if kind == _EXTENDED_SAR else _SAR[kind]
-        sar = Fraction(across, down) if across and down else Fraction(1)
+    sar = _aspect_ratio(bits) if bits.flag() else Fraction(1)
     if bits.flag():
         bits.flag()  # overscan_appropriate_flag
-    if bits.flag():
-        bits.u(3)  # video_format
-        full = bits.flag()
-        if bits.flag():
-            colours = bits.u(8), bits.u(8), bits.u(8)
-    if bits.flag():
-        location = bits.ue(), bits.ue()
+    full, colours = _colours(bits) if bits.flag() else (False, (_UNSPECIFIED,) * 3)
+    location = (bits.ue(), bits.ue()) if bits.flag() else (0, 0)
     if bits.flag():
         bits.u(65)  # units, time scale, fixed_frame_rate_flag
-    hrd = [_skip_hrd(bits) for _ in range(2) if bits.flag()]
-    if hrd:
-        bits.flag()  # low_delay_hrd_flag
+    _skip_buffer_models(bits)
     bits.flag()  # pic_struct_present_flag
     buffered = None
     if bits.flag():
@@ -274,7 +273,33 @@ def _vui(bits: _Bits) -> tuple[Look, int | None]:
     return Look(sar, full, *colours, location), buffered
 
 
-def _skip_hrd(bits: _Bits) -> None:
+def _aspect_ratio(bits: _Bits) -> Fraction:
+    kind = bits.u(8)
+    if kind != _EXTENDED_SAR and kind >= len(_SAR):
+        raise BitstreamError(f"the aspect ratio {kind} is unknown")
+    across, down = (bits.u(16), bits.u(16)) if kind == _EXTENDED_SAR else _SAR[kind]
+    return Fraction(across, down) if across and down else Fraction(1)
+
+
+def _colours(bits: _Bits) -> tuple[bool, tuple[int, int, int]]:
+    """Whether the range is full; primaries, transfer and matrix."""
+    bits.u(3)  # video_format
+    full = bits.flag()
+    return full, (bits.u(8), bits.u(8), bits.u(8)) if bits.flag() else (_UNSPECIFIED,) * 3
+
+
+def _skip_buffer_models(bits: _Bits) -> None:
+    """The parameters of NAL units and of the video's own, if there are."""
+    found = False
+    for _ in range(2):
+        if bits.flag():
+            found = True
+            _skip_buffer_model(bits)
+    if found:
+        bits.flag()  # low_delay_hrd_flag
+
+
+def _skip_buffer_model(bits: _Bits) -> None:
     """E.1.2."""
     count = bits.ue() + 1
     if count > 32:

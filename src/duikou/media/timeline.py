@@ -5,25 +5,20 @@ Callers use a `Timeline` without knowing which of the two it is.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from duikou.arrays import IntArray
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
-from duikou.media.encode import NEAR_LOSSLESS, VideoWriter
 from duikou.media.mix import repeated
 from duikou.media.sound import Sound
 from duikou.media.sync_mode import SyncMode, extended_duration_ms
 from duikou.media.video import Video
-from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
 
@@ -89,14 +84,6 @@ class Timeline:
         """The source's audio on this timeline."""
         return original
 
-    @contextmanager
-    def footage(self, video: Video, beside: Path, *, progress: Progress = silent) -> Iterator[Video]:
-        """A video file with the frames of this timeline, valid inside the context. Here it is the source.
-
-        A lengthened one is written, near-lossless, into the folder of `beside`. Raises `StorageError`, `MediaError`.
-        """
-        yield video
-
 
 @dataclass(frozen=True)
 class LengthenedTimeline(Timeline):
@@ -161,21 +148,6 @@ class LengthenedTimeline(Timeline):
         part = Interval(self.source.ms(int(self.source.pts[0])), self.source.duration_ms)
         restarts = self.times.pts[1:][np.diff(self.passes) > 0] if self.mode is SyncMode.LOOP else ()
         return repeated(original.held(), part, [self.times.ms(int(pts)) for pts in restarts])
-
-    @contextmanager
-    def footage(self, video: Video, beside: Path, *, progress: Progress = silent) -> Iterator[Video]:
-        """See `Timeline.footage`."""
-        path = beside.with_name(f".{beside.stem}.{uuid.uuid4().hex}.longer.mp4")
-        try:
-            with VideoWriter(path, video, frame_times=self.times, quality=NEAR_LOSSLESS) as writer:
-                for frame in self.frames(video):
-                    writer.copy(frame)
-                    progress("making the video longer", (frame.index + 1) / len(self))
-            # Without sound a video starts at 0, but the picture of the source may start late.
-            footage = Video.open(path).starting_at(int(self.times.pts[0]) * self.times.time_base)
-            yield footage.read_as(None)
-        finally:
-            path.unlink(missing_ok=True)
 
     def _played(self, video: Video) -> Iterator[Frame]:
         """The source's frames in this order, with the source's numbers and times."""

@@ -32,7 +32,7 @@ class Held:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             if sys.platform == "win32":
                 return
-            with suppress(OSError):  # some file systems have no locks
+            with suppress(OSError):  # some file systems have none, nor has the sandbox, whose folder is its own
                 fcntl.flock(self._file, fcntl.LOCK_EX)
             if _is_at(self._file, path):
                 return

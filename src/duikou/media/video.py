@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -82,11 +81,6 @@ class Video:
         """The search for interlaced frames, for whoever reads all frames as they are stored."""
         times = self.frame_times
         return Examination(np.searchsorted(times.pts, times.keyframes), len(times))
-
-    def starting_at(self, start_s: Fraction) -> Self:
-        """The same video on a timeline on which its first frame shows at `start_s`. Its audio stays where it is."""
-        frame_times = self.frame_times.starting_at(start_s)
-        return replace(self, info=replace(self.info, duration_ms=frame_times.duration_ms), frame_times=frame_times)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Stream the frames numbered `start` to `stop` (exclusive; `None` is the end), progressive in any case.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from duikou.faces.follow import follow
 from duikou.faces.identify import usable_frames
 from duikou.faces.repeat import ResultTrack
 from duikou.faces.smooth import smooth
-from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.faces.track import Face, FacePicture, FaceTrack, FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.media.sound import Joined, Sound
 from duikou.media.timeline import Showing, Timeline
@@ -24,9 +24,12 @@ from duikou.media.video import Video
 from duikou.pipeline import references
 from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
-from duikou.progress import Progress, scaled, split
+from duikou.pipeline.windows import WindowedRenderer, seams
+from duikou.progress import Progress, scaled, silent, split
+from duikou.render import mesh
+from duikou.render.closeups import Closeups
 from duikou.speech.articulation import articulate_sound
-from duikou.speech.motion import CURVES
+from duikou.speech.motion import CURVES, MouthMotion
 from duikou.timebase import Interval, ms_to_samples
 
 EASE_MS = 160
@@ -42,11 +45,19 @@ SEAM_MS = 80
 QUIET = 1e-4
 """Least peak, of full scale, to which a piece is scaled: what is silent stays so."""
 
-EXEMPLAR_REACH_MS = 10_000
-"""How far before and after the spoken part a face is followed, to find more of its mouth shapes."""
+EXEMPLAR_REACHES_MS = (2_500, 5_000, 10_000)
+"""How far before and after the spoken part a face is followed, to find more of its mouth shapes: as far as needed."""
+
+EXEMPLARS_MS = 10_000
+"""Least time for which a face is followed, with what it says, where it shows for so long. Most clips that the engine is
+measured on last 5 to 10 s. In longer ones, twice as much around 5 s of speech gives exemplars closer to what is wanted:
+their lips must be opened or closed by 5 to 6 % on average, not by 7 to 10 %."""
+
+EXEMPLAR_RANGE = 0.9
+"""Share of the range of the mouth's opening within the longest reach that a shorter one must show."""
 
 
-FOLLOWING, LISTENING, READING, PLANNING = 0.6, 0.1, 0.3, 0.3
+LISTENING, FOLLOWING, READING, PLANNING = 0.05, 0.8, 0.3, 0.15
 """Approximate shares of the time that planning one face takes. `READING` is for each reference."""
 
 LIKE = 0.6
@@ -109,50 +120,32 @@ class Speech:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the faces of one lip sync.
-
-    footage: a video with the frames of `timeline`: the source, or a lengthened copy. Faces are followed in the source.
-    """
+    """Plans the faces of one lip sync."""
 
     session: Session
     timeline: Timeline
-    footage: Video
     engine: Engine
 
-    def plan(self, speech: Speech, progress: Progress) -> tuple[Renderer, Spoken]:
-        """Follow the chosen face, derive its motion from its speech, and let the engine plan the frames.
+    def plan(self, speech: Speech, progress: Progress) -> Talk:
+        """Listen to what a face says, and plan it: all of it, or the first window of a long speech.
 
         Raises `InputError` where the face cannot be followed during the speech, and for a reference that shows no face
         or no teeth, named as in `references[0]`.
         """
-        face, info = self.session.face(speech.face_id), self.session.info
-        weights = [FOLLOWING, LISTENING, READING * len(speech.references), PLANNING]
-        following, listening, reading, planning = split(weights)
-        showings = [self._showing(face, piece) for piece in speech.pieces]
-        source_track = self._follow(face, [one.source for one in showings], scaled(progress, *following))
-        result = self._result_track(face, source_track)
-        track, usable = result.track, usable_frames(source_track, info, face)
-        may_speak = usable & _within(source_track, face.interval)
-        spoken = tuple(one.result for one in showings)
-        free = may_speak[result.rows] & ~self._excluded(track, speech.exclude)
-        strength = ease(track, free, joined(spoken), result.neighbours(_neighbours(face, info)))
-        curves = mouth_motion(speech.pieces, track.times_ms)
+        listening, planning = split([LISTENING, FOLLOWING + READING * len(speech.references) + PLANNING])
+        talk = Talk(self, speech)
         progress("listening to the speech", listening[1])
-        read = references.read(speech.references, _colours(source_track, usable), scaled(progress, *reading))
-        pictures = tuple(one.pictures for one in read)
-        clip = FaceClip(self.footage, track, usable[result.rows], strength, pictures)
-        renderer = self.engine.prepare(clip, curves, progress=scaled(progress, *planning))
-        warnings = _doubts(read, Interval(spoken[0].start_ms, spoken[-1].end_ms))
-        return renderer, Spoken(face.id, spoken, track.frames, track.times_ms, curves["gap"], strength, warnings)
+        talk.begin(scaled(progress, *planning))
+        return talk
 
-    def _showing(self, face: Face, piece: Piece) -> Showing:
+    def showing(self, face: Face, piece: Piece) -> Showing:
         """When a face shows during a piece of its speech."""
         showing = self.timeline.showing(face.interval, piece.interval)
         if showing is None:  # the check of choices is accurate to a frame only
             raise InputError(f"face {face.id!r} is not visible during the speech.", field="face_id")
         return showing
 
-    def _excluded(self, track: FaceTrack, exclude: Sequence[Interval]) -> BoolArray:
+    def excluded(self, track: FaceTrack, exclude: Sequence[Interval]) -> BoolArray:
         """(N,) which frames of a track show, if only in part, while the mouth is to stay as it is."""
         edges = self.timeline.times.edges_ms
         starts, ends = edges[track.frames], edges[track.frames + 1]
@@ -161,20 +154,7 @@ class Planner:
             found |= (starts < one.end_ms) & (ends > one.start_ms)
         return found
 
-    def _follow(self, face: Face, shown: Sequence[Interval], progress: Progress) -> FaceTrack:
-        """The smoothed track of a face from the first to the last of `shown`, and `EXEMPLAR_REACH_MS` around them."""
-        source = self.session.source
-        start_ms, end_ms = min(one.start_ms for one in shown), max(one.end_ms for one in shown)
-        near = Interval(max(start_ms - EXEMPLAR_REACH_MS, 0), end_ms + EXEMPLAR_REACH_MS)
-        first, last = np.searchsorted(source.frame_times.starts_ms, [near.start_ms, near.end_ms])
-        track = smooth(follow(source, face, start_frame=int(first), stop_frame=int(last), progress=progress))
-        if len(track) == 0:
-            raise InputError(
-                f"face {face.id!r} is not visible between {near.start_ms} ms and {near.end_ms} ms.", field="face_id"
-            )
-        return track
-
-    def _result_track(self, face: Face, track: FaceTrack) -> ResultTrack:
+    def result_track(self, face: Face, track: FaceTrack) -> ResultTrack:
         """A track of the source on the timeline of the result."""
         cuts, interval = _cuts(face), face.interval
         return ResultTrack.of(
@@ -182,27 +162,239 @@ class Planner:
         )
 
 
-def mouth_motion(pieces: Sequence[Piece], times_ms: IntArray) -> dict[str, Float64Array]:
-    """Curves of the mouth's motion by name, each (N,) at `times_ms`, for pieces in the order of time.
+class Followed:
+    """A face as far as it was followed: each frame once, however many windows ask for it.
 
-    Pieces with hardly a pause between them are heard as one. Across a longer pause that is still short, the motion
-    passes into rest and out of it over `SEAM_MS`.
+    closeups: of the frames that were followed; `None` before.
     """
-    curves = np.zeros((len(times_ms), len(CURVES)))
-    phrases = _phrases(pieces)
-    pauses = [after.interval.start_ms - before.interval.end_ms for before, after in pairwise(phrases)]
-    close = [False, *(pause <= HOLD_MS for pause in pauses), False]
-    for phrase, follows, followed in zip(phrases, close[:-1], close[1:], strict=True):
-        motion = articulate_sound(phrase.sound).shifted(phrase.at_ms / 1000)
-        times_s, share = times_ms / 1000, np.ones(len(times_ms))
-        if follows:  # the first row holds before it, the last one after it
-            times_s = np.maximum(times_s, motion.start_s)
-            share *= smoothstep((times_ms - phrase.interval.start_ms) / SEAM_MS + 0.5)
-        if followed:
-            times_s = np.minimum(times_s, motion.end_s - 1 / motion.rate)
-            share *= smoothstep((phrase.interval.end_ms - times_ms) / SEAM_MS + 0.5)
-        curves += share[:, None] * motion.at(times_s)
-    return dict(zip(CURVES, curves.T, strict=True))
+
+    def __init__(self, source: Video, face: Face) -> None:
+        self._source, self._face = source, face
+        self._track = face.track.part(slice(0, 0))  # unsmoothed
+        self._stop = 0
+        self.closeups: Closeups | None = None
+
+    def around(self, shown: Sequence[Interval], progress: Progress) -> FaceTrack:
+        """The smoothed track during `shown` and around it, as far as mouth shapes are needed, and in earlier frames
+        whose close-ups are kept. Ask with rising times."""
+        spans = exemplar_spans(self._face, shown, self._source.info.duration_ms)
+        edges_ms = [(span.start_ms, span.end_ms) for span in spans]
+        frames = np.searchsorted(self._source.frame_times.starts_ms, edges_ms).tolist()
+        shares = split([one.duration_ms for one in spans])
+        for (start, stop), share in zip(frames, shares, strict=True):
+            if max(start, self._stop) < stop:
+                self._follow(start, stop, frames[0][0], scaled(progress, *share))
+        return smooth(self._track)
+
+    def _follow(self, first: int, stop: int, start: int, progress: Progress) -> None:
+        """Follow the face in frames from `first` on, unless it is known there, up to frame `stop`.
+
+        Rows before frame `start` are dropped, unless their close-ups are kept.
+        """
+        first = max(first, self._stop)
+        near = _near(self._face.track, first, stop)
+        if self.closeups is None:
+            self.closeups = Closeups.of(self._source, near)
+        else:
+            self.closeups.expect(near)
+        watch = self.closeups.add
+        new = follow(self._source, self._face, start_frame=first, stop_frame=stop, watch=watch, progress=progress)
+        kept = (self._track.frames >= start) | np.isin(self._track.frames, list(self.closeups.crops))
+        self._track, self._stop = self._track.part(kept).followed_by(new), stop
+
+
+def exemplar_spans(face: Face, shown: Sequence[Interval], end_ms: int) -> list[Interval]:
+    """When to follow a face that speaks while it shows during `shown`: parts of a video that lasts until `end_ms`.
+
+    The reach around `shown` is the shortest in which its mouth opens nearly as far, and closes, as in the longest.
+    """
+    tried = [joined([_widened(one, reach, end_ms) for one in shown]) for reach in EXEMPLAR_REACHES_MS]
+    enough = EXEMPLAR_RANGE * _opening_range(face, tried[-1])
+    for spans in tried:
+        times = (part for one in spans if (part := one.overlap(face.interval)))
+        if sum(one.duration_ms for one in times) >= EXEMPLARS_MS and _opening_range(face, spans) >= enough:
+            return spans
+    return tried[-1]
+
+
+def _widened(interval: Interval, reach_ms: int, end_ms: int) -> Interval:
+    return Interval(max(interval.start_ms - reach_ms, 0), min(interval.end_ms + reach_ms, end_ms))
+
+
+def _opening_range(face: Face, spans: Sequence[Interval]) -> float:
+    """Range of the opening of a face's mouth in eye distances, but for outliers, where it can be changed."""
+    rows = face.usable & np.logical_or.reduce([_within(face.track.times_ms, one) for one in spans])
+    points = face.track.landmarks[rows]
+    if not len(points):
+        return 0.0
+    low, high = np.percentile(mesh.lip_gap(points) / mesh.eye_distance(points), [5, 95])
+    return float(high - low)
+
+
+def _near(track: FaceTrack, first: int, stop: int) -> FaceTrack:
+    """The rows of a face's track in frames `[first, stop)`, and the nearest ones before and after."""
+    start, end = np.searchsorted(track.frames, [first, stop])
+    return track.part(slice(max(int(start) - 1, 0), int(end) + 1))
+
+
+class Talk:
+    """What one face says, planned window by window as it is painted.
+
+    face_id: of the face. intervals: when each piece of its speech plays while it shows, in the order of time.
+    """
+
+    def __init__(self, planner: Planner, speech: Speech) -> None:
+        """Listen to the speech. Raises `InputError` for a face that does not show during a piece of it."""
+        self._planner, self._speech, self._face = planner, speech, planner.session.face(speech.face_id)
+        self._showings = [planner.showing(self._face, piece) for piece in speech.pieces]
+        self.face_id = self._face.id
+        self.intervals = tuple(one.result for one in self._showings)
+        self._heard = Heard.of(speech.pieces)
+        self._followed = Followed(planner.session.source, self._face)
+        times_ms = planner.timeline.times.starts_ms
+        inside = np.logical_or.reduce([_within(times_ms, one) for one in joined(self.intervals)])
+        self._windowed = WindowedRenderer(self._windows(times_ms, np.flatnonzero(inside)), inside, self._planned)
+        self._read: Sequence[Reference] | None = None
+        self._latest: Renderer | None = None
+        self._parts: list[Part] = []
+
+    def begin(self, progress: Progress) -> None:
+        """Plan the first window."""
+        shown = np.flatnonzero(self._windowed.may_change)
+        self.reach(int(shown[0]) if len(shown) else 0, progress)
+
+    def reach(self, frame: int, progress: Progress = silent) -> None:
+        """Plan what is needed to paint a frame. Call it with rising numbers."""
+        self._windowed.reach(frame, progress)
+
+    @property
+    def renderer(self) -> Renderer:
+        """Paints the frames that were reached. Of one window it is known exactly which frames change."""
+        whole = len(self._windowed.starts) == 1 and self._latest is not None
+        return self._latest if whole and self._latest is not None else self._windowed
+
+    @property
+    def spoken(self) -> Spoken:
+        """The motion in all windows that were reached."""
+        joint = Part(*(np.concatenate([getattr(one, name) for one in self._parts]) for name in Part.__annotations__))
+        warnings = _doubts(self._read or (), Interval(self.intervals[0].start_ms, self.intervals[-1].end_ms))
+        return Spoken(self.face_id, self.intervals, joint.frames, joint.times_ms, joint.gap, joint.strength, warnings)
+
+    def _windows(self, times_ms: IntArray, inside: IntArray) -> IntArray:
+        """The frame at which each window begins. inside: the frames while the face speaks."""
+        voice = self._heard.at(times_ms[inside])["voice"]
+        return np.concatenate([[0], inside[seams(times_ms[inside], voice)]]).astype(np.int64)
+
+    def _planned(self, first: int, stop: int, progress: Progress) -> Renderer | None:
+        """Follow the face in the frames of the result from `first` to `stop`, and let the engine plan them."""
+        planner, face, info = self._planner, self._face, self._planner.session.info
+        following, reading, planning = split([FOLLOWING, READING * len(self._speech.references), PLANNING])
+        shown = list(self._shown(first, stop))
+        source_track = self._followed.around(shown, scaled(progress, *following)) if shown else None
+        closeups = self._followed.closeups
+        if source_track is None or closeups is None or not len(source_track):
+            if self._latest is None:
+                raise InputError(f"face {face.id!r} is not visible during the speech.", field="face_id")
+            return None
+        result = planner.result_track(face, source_track)
+        track, usable = result.track, usable_frames(source_track, info, face)
+        may_speak = usable & _within(source_track.times_ms, face.interval)
+        free = may_speak[result.rows] & ~planner.excluded(track, self._speech.exclude)
+        strength = ease(track, free, joined(self.intervals), result.neighbours(_neighbours(face, info)))
+        curves = self._heard.at(track.times_ms)
+        pictures = self._references(_colours(source_track, usable), scaled(progress, *reading))
+        own = (track.frames >= first) & (track.frames < stop)
+        clip = FaceClip(
+            track,
+            source_track.frames[result.rows],
+            usable[result.rows],
+            np.where(own, strength, 0.0),
+            closeups,
+            pictures,
+            self._latest,
+        )
+        self._latest = planner.engine.prepare(clip, curves, progress=scaled(progress, *planning))
+        self._note(Part(track.frames, track.times_ms, curves["gap"], strength), stop)
+        return self._latest
+
+    def _shown(self, first: int, stop: int) -> Iterator[Interval]:
+        """What the source shows of the face in the frames of the result from `first` to `stop` while it speaks."""
+        if len(self._windowed.starts) == 1:
+            yield from (one.source for one in self._showings)
+            return
+        edges = self._planner.timeline.times.edges_ms  # a speech of several windows is not lengthened
+        window = Interval(int(edges[first]), int(edges[stop]))
+        yield from filter(None, (one.source.overlap(window) for one in self._showings))
+
+    def _references(self, colours: Float32Array, progress: Progress) -> tuple[tuple[FacePicture, ...], ...]:
+        """The pictures of the references, which are read once. colours: usual ones (478, 3) of the face."""
+        if self._read is None:
+            self._read = references.read(self._speech.references, colours, progress)
+        return tuple(one.pictures for one in self._read)
+
+    def _note(self, part: Part, stop: int) -> None:
+        """Keep the motion of a window that ends at frame `stop`, but for frames that are known."""
+        last = stop == len(self._planner.timeline)
+        known = self._parts[-1].frames[-1] if self._parts and len(self._parts[-1].frames) else -1
+        new = (part.frames > known) & ((part.frames < stop) | last)
+        self._parts.append(Part(part.frames[new], part.times_ms[new], part.gap[new], part.strength[new]))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The motion in some frames, as in `Spoken`."""
+
+    frames: IntArray
+    times_ms: IntArray
+    gap: Float64Array
+    strength: Float64Array
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Speech that is heard as one. follows, followed: whether hardly a pause lies before it, and after it."""
+
+    motion: MouthMotion
+    interval: Interval
+    follows: bool
+    followed: bool
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The motion of a face's mouth during all that it says. phrases: in the order of time."""
+
+    phrases: tuple[Phrase, ...]
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> Heard:
+        """Listen to pieces, in the order of time. Pieces with hardly a pause between them are heard as one."""
+        phrases = _phrases(pieces)
+        pauses = [after.interval.start_ms - before.interval.end_ms for before, after in pairwise(phrases)]
+        close = [False, *(pause <= HOLD_MS for pause in pauses), False]
+        return cls(
+            tuple(
+                Phrase(articulate_sound(one.sound).shifted(one.at_ms / 1000), one.interval, follows, followed)
+                for one, follows, followed in zip(phrases, close[:-1], close[1:], strict=True)
+            )
+        )
+
+    def at(self, times_ms: IntArray) -> dict[str, Float64Array]:
+        """Curves of the motion by name, each (N,) at `times_ms`.
+
+        Across a pause between phrases that is still short, it passes into rest and out of it over `SEAM_MS`.
+        """
+        curves = np.zeros((len(times_ms), len(CURVES)))
+        for one in self.phrases:
+            motion, times_s, share = one.motion, times_ms / 1000, np.ones(len(times_ms))
+            if one.follows:  # the first row holds before it, the last one after it
+                times_s = np.maximum(times_s, motion.start_s)
+                share *= smoothstep((times_ms - one.interval.start_ms) / SEAM_MS + 0.5)
+            if one.followed:
+                times_s = np.minimum(times_s, motion.end_s - 1 / motion.rate)
+                share *= smoothstep((one.interval.end_ms - times_ms) / SEAM_MS + 0.5)
+            curves += share[:, None] * motion.at(times_s)
+        return dict(zip(CURVES, curves.T, strict=True))
 
 
 def _phrases(pieces: Sequence[Piece]) -> list[Piece]:
@@ -264,9 +456,9 @@ def _doubts(read: Sequence[Reference], interval: Interval) -> tuple[FaceWarning,
     )
 
 
-def _within(track: FaceTrack, interval: Interval) -> BoolArray:
-    """(N,) which frames of a track show inside an interval."""
-    return (track.times_ms >= interval.start_ms) & (track.times_ms < interval.end_ms)
+def _within(times_ms: IntArray, interval: Interval) -> BoolArray:
+    """(N,) which times lie inside an interval."""
+    return (times_ms >= interval.start_ms) & (times_ms < interval.end_ms)
 
 
 def ease(
@@ -278,7 +470,7 @@ def ease(
     without the face. At a cut there is no ramp.
     neighbours: shot and time in ms of unchanged frames just outside the track.
     """
-    inside = np.logical_or.reduce([_within(track, one) for one in spoken]) & usable
+    inside = np.logical_or.reduce([_within(track.times_ms, one) for one in spoken]) & usable
     unchanged = [*neighbours, *_gap_edges(track)]
     strength = np.zeros(len(track))
     for shot in np.unique(track.shots):

@@ -61,8 +61,10 @@ class Lips:
     def of(cls, face: Face) -> Lips:
         """The lips of a face in its usable frames."""
         track = face.track.part(face.usable)
-        points, scale = track.landmarks.astype(np.float64), fit(track.landmarks).scale
-        gap, width = (np.linalg.norm(points[:, one] - points[:, other], axis=1) / scale for one, other in LIPS)
+        points, scale = track.landmarks, fit(track.landmarks).scale
+        gap, width = (
+            np.linalg.norm(points[:, one].astype(np.float64) - points[:, other], axis=1) / scale for one, other in LIPS
+        )
         return cls(track.times_ms / 1000, gap, width, track.shots)
 
 

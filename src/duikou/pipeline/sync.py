@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from duikou.engines.base import Engine, Renderer
+from duikou.engines.base import Engine
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.audio import open_sound
+from duikou.media.encode import Frames
+from duikou.media.groups import UnfitError
 from duikou.media.mix import Insert, Mix, mix
 from duikou.media.probe import VideoInfo
 from duikou.media.scope import OriginalScope
@@ -20,18 +23,21 @@ from duikou.media.sound import Sound
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
+from duikou.parallel import without_blas_threads
 from duikou.pipeline.auto import Resolved, resolve
 from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
 from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
-from duikou.pipeline.plan import Piece, Planner, Speech, Spoken
+from duikou.pipeline.plan import Piece, Planner, Speech, Spoken, Talk
 from duikou.pipeline.session import Session
-from duikou.progress import Progress, scaled, silent, split
+from duikou.progress import Progress, rising, scaled, silent, split
 from duikou.timebase import Interval
 
-LENGTHENING, PLANNING, PAINTING = 0.1, 0.35, 0.65
-"""Approximate shares of a lip sync's time. The first one applies only where the video becomes longer."""
+_log = logging.getLogger(__name__)
+
+PLANNING, PAINTING = 0.35, 0.65
+"""Approximate shares of a lip sync's time."""
 
 HELD_SAMPLES = 12_000_000
 """Samples of speech, of all channels, that are read into memory: two minutes of stereo, 48 MB. Longer speech is decoded
@@ -52,6 +58,7 @@ class Result:
     watermark: Path | None = None
 
 
+@without_blas_threads
 def lip_sync(
     session: Session,
     choices: Sequence[FaceChoice],
@@ -80,20 +87,30 @@ def lip_sync(
     speech_end_ms = max(insert.at_ms + insert.sound.duration_ms for insert in inserts)
     timeline = Timeline.of(source.frame_times, mode, speech_end_ms)
     audio = _mixed(source, timeline, inserts)
-    lengthening, planning, painting = split([LENGTHENING if timeline.added else 0.0, PLANNING, PAINTING])
-    with timeline.footage(source, files.path, progress=scaled(progress, *lengthening)) as footage:
-        planner = Planner(session, timeline, footage, engine or NativeEngine())
-        speeches = _speeches(checked, inserts)
-        plans = [
+    planning, painting = split([PLANNING, PAINTING])
+    planner, progress = Planner(session, timeline, engine or NativeEngine()), rising(progress)
+    speeches = _speeches(checked, inserts)
+
+    def written(refused: str = "") -> list[Talk]:
+        """Plan what the faces say, and write the files. refused: why no packets are copied."""
+        talks = [
             _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
             for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
         ]
-        spoken = tuple(replace(one, warnings=(*_doubts(resolved, one.face_id), *one.warnings)) for _, one in plans)
-        said = [(one.face_id, interval) for one in spoken for interval in one.intervals]
-        renderers = [renderer for renderer, _ in plans]
-        changed = np.array([any(one.changes(frame) for one in renderers) for frame in range(len(timeline))])
-        result, watermarked = files.writers(timeline, audio, said, changed)
-        paint(source, timeline, renderers, result, watermarked, scaled(progress, *painting))
+        said = [(one.face_id, interval) for one in talks for interval in one.intervals]
+        changed = np.array([any(talk.renderer.changes(frame) for talk in talks) for frame in range(len(timeline))])
+        result, watermarked = files.writers(timeline, audio, said, Frames(timeline.times, changed, refused))
+        paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
+        return talks
+
+    try:
+        talks = written()
+    except UnfitError as error:
+        _log.warning("the result is written anew without copied packets, because %s", error)
+        talks = written(str(error))
+    spoken = tuple(
+        replace(one.spoken, warnings=(*_doubts(resolved, one.face_id), *one.spoken.warnings)) for one in talks
+    )
     return Result(files.path, probe_video(files.path), spoken, files.watermark)
 
 
@@ -114,9 +131,7 @@ def _speeches(checked: Sequence[FaceChoice], inserts: Sequence[Insert]) -> list[
     return found
 
 
-def _planned(
-    planner: Planner, speech: Speech, checked: Sequence[FaceChoice], progress: Progress
-) -> tuple[Renderer, Spoken]:
+def _planned(planner: Planner, speech: Speech, checked: Sequence[FaceChoice], progress: Progress) -> Talk:
     """Plan what a face says. Errors of its references name the first choice that has them."""
     try:
         return planner.plan(speech, progress)

@@ -103,6 +103,13 @@ class Light:
         seen = [tone for tone in tones if tone is not None] or [UNSEEN_SKIN]
         return cls(np.clip(np.stack([seen[0], seen[-1]]), 10, 245), depth)
 
+    @classmethod
+    def of_colours(cls, colours: Image, depth: float = USUAL_DEPTH) -> Light:
+        """The same from colours at the landmarks (478, 3), as in `FaceTrack`."""
+        tones = np.stack([np.median(colours[list(places)], axis=0) for places in CHEEKS]) - [0, 128, 128]
+        lab = np.asarray(tones * [100 / 255, 1, 1], np.float32)[None]
+        return cls(np.clip(255 * cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)[0].astype(np.float64), 10, 245), depth)
+
     @property
     def tooth(self) -> Float64Array:
         """Colour (3,) of a tooth in full light, relative to the skin."""

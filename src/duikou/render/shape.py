@@ -8,12 +8,14 @@ face by MakeHuman's face units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, grey_closing, maximum_filter1d
 
 from duikou.arrays import BoolArray, Float64Array, smoothstep
+from duikou.faces.track import POINTS
 from duikou.render import mesh
 from duikou.render.face_units import gestures
 
@@ -102,6 +104,9 @@ REST_WINDOW_S = 1.2
 REST_SHARPNESS = 0.02
 """Scale, in eye distances of gap, of the preference for closed frames when the rest is averaged."""
 
+BLOCK = 256
+"""Frames of which shapes are made at once: those of a whole window would fill memory several times."""
+
 RIDGE = 2e-4
 """Ridge penalty, in squared eye distances per frame: keeps the regression calm where a track shows little."""
 
@@ -126,6 +131,10 @@ class Wanted:
     tongue: Float64Array
     lift: Float64Array
     voice: Float64Array
+
+    def part(self, rows: slice) -> Wanted:
+        """The same in some frames."""
+        return Wanted(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -197,23 +206,39 @@ class MouthModel:
         rest: (N, 478, 3) from `rest_shapes`; the target is at rest where `voice` is 0. Only the points of `mesh.MOVED`
         differ from `shapes`.
         """
-        gaps, widths = mesh.lip_gap(shapes), mesh.lip_width(shapes)
-        neutral = relax(close_lips(rest))
-        if self.coefficients is None:
-            spoken = articulate(neutral, wanted)
-        else:
-            # What gap, width and pose do not explain (a smile, a raised lip) is kept, smoothed over time.
-            own = shapes.reshape(len(shapes), -1) - _features(gaps, widths, angles) @ self.coefficients
-            mood = gaussian_filter1d(own, REST_WINDOW_S * rate, axis=0, mode="nearest")
-            asked = _features(wanted.gap, self.width + wanted.width, angles) @ self.coefficients
-            spoken = set_gap((asked + mood).reshape(shapes.shape), wanted.gap)
-            still = _features(np.zeros(len(shapes)), np.full(len(shapes), self.width), angles) @ self.coefficients
-            rest = set_gap((still + mood).reshape(shapes.shape), np.zeros(len(shapes)))
-        voice = wanted.voice[:, None, None]
-        targets = shapes.copy()
-        moved = list(mesh.MOVED)
-        targets[:, moved] = ((1 - voice) * rest + voice * spoken)[:, moved]
+        mood = self._mood(shapes, angles, rate)
+        targets, moved = shapes.copy(), list(mesh.MOVED)
+        for rows in blocks(len(shapes)):
+            asked = wanted.part(rows)
+            if self.coefficients is None:
+                still, spoken = rest[rows], articulate(relax(close_lips(rest[rows])), asked)
+            else:
+                none, turned = np.zeros(len(asked.gap)), angles[rows]
+                still = set_gap(self._shapes(none, self.width + none, turned) + mood[rows], none)
+                spoken = set_gap(self._shapes(asked.gap, self.width + asked.width, turned) + mood[rows], asked.gap)
+            voice = asked.voice[:, None, None]
+            targets[rows, moved] = ((1 - voice) * still + voice * spoken)[:, moved]
         return targets
+
+    def _mood(self, shapes: Float64Array, angles: Float64Array, rate: float) -> Float64Array:
+        """(N, 478, 3) what gap, width and pose do not explain (a smile, a raised lip), smoothed over time."""
+        if self.coefficients is None:
+            return shapes
+        mood = shapes.copy()
+        for rows in blocks(len(shapes)):
+            mood[rows] -= self._shapes(mesh.lip_gap(shapes[rows]), mesh.lip_width(shapes[rows]), angles[rows])
+        gaussian_filter1d(mood, REST_WINDOW_S * rate, axis=0, output=mood, mode="nearest")
+        return mood
+
+    def _shapes(self, gaps: Float64Array, widths: Float64Array, angles: Float64Array) -> Float64Array:
+        """The usual shapes (N, 478, 3) of a face that talks, at gaps and widths (N,) and angles (N, 2)."""
+        assert self.coefficients is not None
+        return np.asarray(_features(gaps, widths, angles) @ self.coefficients).reshape(-1, POINTS, 3)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """All rows, `BLOCK` at a time."""
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
 def _held(voice: Float64Array, rate: float) -> Float64Array:
@@ -241,11 +266,14 @@ def rest_shapes(shapes: Float64Array, rate: float) -> Float64Array:
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
     sigma = REST_WINDOW_S * rate
     total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]
-    mean: Float64Array = gaussian_filter1d(shapes * weight[:, None, None], sigma, axis=0, mode="nearest") / total
+    mean: Float64Array = shapes * weight[:, None, None]
+    gaussian_filter1d(mean, sigma, axis=0, output=mean, mode="nearest")
+    mean /= total
     calm = np.exp(-(((gaps - mesh.lip_gap(mean)) / REST_SHARPNESS) ** 2))[:, None, None]
     calm = gaussian_filter1d(calm, 0.08 * rate, axis=0, mode="nearest")
-    rest: Float64Array = calm * shapes + (1 - calm) * mean
-    return rest
+    mean *= 1 - calm
+    mean += calm * shapes
+    return mean
 
 
 def set_gap(shapes: Float64Array, gaps: Float64Array) -> Float64Array:

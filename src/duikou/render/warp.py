@@ -94,10 +94,32 @@ class Region:
         """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
         return cls.around(points[list(mesh.LIPS)], margin, within)
 
+    @classmethod
+    def whole(cls, image: Image) -> Region:
+        """All of a picture."""
+        return cls(0, 0, image.shape[1], image.shape[0])
+
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, right, bottom."""
         return self.x0, self.y0, self.x1, self.y1
+
+    def moved(self, x: int, y: int) -> Region:
+        """The region that lies further by x and y pixels."""
+        return Region(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
+
+    def grown(self, factor: int) -> Region:
+        """The region of a picture that was shrunk by a whole factor, in the pixels of the whole one."""
+        return Region(*(side * factor for side in self.box))
+
+    def shrunk(self, factor: int) -> Region:
+        """The whole pixels of the region in a picture that is shrunk by a whole factor."""
+        return Region(-(-self.x0 // factor), -(-self.y0 // factor), self.x1 // factor, self.y1 // factor)
+
+    def overlap(self, other: Region) -> Region | None:
+        """What both have in common; `None` for nothing."""
+        x0, y0, x1, y1 = max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1)
+        return Region(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
     def joined(self, other: Region) -> Region:
         """The smallest rectangle that holds both."""

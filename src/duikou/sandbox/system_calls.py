@@ -53,7 +53,6 @@ _ALLOWED: Final[Mapping[str, tuple[int | None, int | None]]] = {
     "dup2": (33, None),
     "dup3": (292, 24),
     "fcntl": (72, 25),
-    "flock": (73, 32),
     "ioctl": (16, 29),
     "pipe2": (293, 59),
     "fsync": (74, 82),

@@ -9,10 +9,9 @@ import { t } from "./words.js";
 import { span, stageName, stateOf, whyFailed } from "./wording.js";
 
 const TICK_MS = 1000;
-const STEPS = ["following the face", "looking for captions", "choosing mouth shapes", "rendering"];
+const STEPS = ["following the face", "choosing mouth shapes", "rendering"];
 const BESIDE = {
   "": -1,
-  "making the video longer": -1,
   "listening to the speech": 0,
   "reading references": 0,
   signing: STEPS.length,
