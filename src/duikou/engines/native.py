@@ -245,7 +245,7 @@ class NativeRenderer:
         found = own_teeth.collect(((self._decoded(int(row)), self._library.light(int(row))) for row in rows), scale)
         usual = float(np.median(self._plan.head.scale))
         for number, pictures in enumerate(self._clip.references):
-            lent = references.teeth(pictures, usual, self._blur)
+            lent = references.teeth(pictures, usual, self._library.blur)
             if lent is None:
                 raise InputError(NO_TEETH, field=f"references[{number}]")
             found = lent if found is None else found.with_missing(lent)
