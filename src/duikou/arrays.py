@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating[Any]]
+"""Of either precision."""
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]
@@ -16,7 +18,7 @@ Image = npt.NDArray[np.uint8]
 Image16 = npt.NDArray[np.uint16]
 """The same in codes of more than 8 bits."""
 
-Floats = TypeVar("Floats", Float32Array, Float64Array)
+Floats = TypeVar("Floats", Float32Array, Float64Array, FloatArray)
 
 
 def smoothstep(x: Floats) -> Floats:

@@ -15,7 +15,8 @@ from duikou.render import exemplars, interior, mesh, opening, shape
 from duikou.render.compose import Exemplar, compose
 from duikou.render.mouth import Mouth, Plane, Source
 from duikou.render.opening import Opening
-from duikou.render.warp import Region, Warp, facing
+from duikou.render.outline import facing, head_mask
+from duikou.render.warp import Region, Warp, lower_side
 
 SIDE, EYES = 400, 140.0
 LIGHT = interior.Light(np.full((2, 3), 140.0))
@@ -67,8 +68,8 @@ def test_the_same_landmarks_move_nothing() -> None:
     points, where = landmarks(0.1), region()
     still = Warp([points], points, where)
     x, y = still.lips(0, where)
-    assert np.abs(x - where.grid()[0]).max() < 1e-2
-    assert np.abs(y - where.grid()[1]).max() < 1e-2
+    assert np.abs(x - where.axes()[0]).max() < 1e-2
+    assert np.abs(y - where.axes()[1]).max() < 1e-2
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.2), (0.2, 0.0), (0.2, 0.05)])
@@ -109,7 +110,7 @@ def test_what_a_turned_head_hides_does_not_move_what_it_shows() -> None:
     assert where is not None
     hidden = [point for point in mesh.JAW_LINE if facing(after)[point] == 0]
     before[hidden] += [0.0, 25.0]
-    moved = Warp([before], after, where).lips(0, where)[1] - where.grid()[1]
+    moved = Warp([before], after, where).lips(0, where)[1] - where.axes()[1]
     x, y = np.round(after[list(mesh.LIPS)] - [where.x0, where.y0]).astype(int).T
     assert len(hidden) > 5
     assert np.abs(moved[y, x]).max() < 0.5
@@ -123,9 +124,43 @@ def test_the_chin_of_a_turned_head_moves_up_to_its_edge(degrees: float) -> None:
     source[[*mesh.JAW_LINE[4:-4], *mesh.CHIN, *mesh.LOWER_LIP], 1] += drop
     where = Region.of(target, SIDE, 2 * SIDE)
     assert where is not None
-    moved = Warp([source], target, where).lips(0, where)[1] - where.grid()[1]
+    moved = Warp([source], target, where).lips(0, where)[1] - where.axes()[1]
     x, y = np.round(target[[152, 148, 377]] + [0, 0.05 * EYES] - [where.x0, where.y0]).astype(int).T
     assert moved[y, x].min() > 0.65 * drop
+
+
+def test_the_face_is_warped_where_it_moves_alone() -> None:
+    """Like the lips' own map beside the line between the lips; what moves by less than a tenth of a pixel stays."""
+    before, after, where = landmarks(0.0), landmarks(0.2), region()
+    warp = Warp([before], after, where)
+    lips = Region.around_lips(after, 5, where)
+    part, face, away = warp.face(lips)
+    assert lips.joined(part) == part
+    assert where.joined(part) == where
+    axes = part.axes()
+    moved = np.maximum(*(np.abs(to - at) for to, at in zip(face, axes, strict=True)))
+    assert away.max() > 5
+    assert np.median(moved[away < 0.05]) < 1e-4
+    side = lower_side(after, *axes)
+    alike = (away > 0.3) & (cv2.dilate(side, np.ones((41, 41))) == cv2.erode(side, np.ones((41, 41))))
+    assert alike.sum() > 1000
+    for own, exact in zip(face, warp.lips(0, part), strict=True):
+        assert np.abs(own - exact)[alike].max() < 0.1
+    elsewhere = np.ones(where.shape, bool)
+    elsewhere[part.inside(where)] = False
+    for to, at in zip(warp.lips(0, where), where.axes(), strict=True):
+        assert np.abs(to - at)[elsewhere].max(initial=0) < 0.25
+
+
+@pytest.mark.parametrize("degrees", [0, 40, -58])
+def test_a_head_is_what_its_triangles_cover(degrees: float) -> None:
+    points = turned(degrees, 0.15)
+    whole = np.zeros((SIDE, SIDE), np.uint8)
+    for corners in np.round(points[pose.triangles()] * 16).astype(np.int32):
+        cv2.fillPoly(whole, [corners], 255, shift=4)
+    cv2.fillPoly(whole, [np.round(points[list(mesh.INNER_RING)] * 16).astype(np.int32)], 255, shift=4)
+    edge = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 0
+    assert ((head_mask(points, (SIDE, SIDE)) == whole) | edge).all()
 
 
 def test_the_neck_stays_under_a_dropping_jaw() -> None:
@@ -133,7 +168,7 @@ def test_the_neck_stays_under_a_dropping_jaw() -> None:
     where = Region.of(target, SIDE, 2 * SIDE)
     assert where is not None
     _, y = Warp([source], target, where).lips(0, where)
-    moved = where.grid()[1] - y
+    moved = where.axes()[1] - y
     chin = np.round(target[152] - [where.x0, where.y0]).astype(int)
     assert moved[chin[1] - 3, chin[0]] > 15
     assert np.abs(moved[chin[1] + round(0.35 * EYES) :]).max() < 3
@@ -271,7 +306,7 @@ def test_teeth_are_lit_from_the_side_that_the_face_is() -> None:
     image = np.full((SIDE, SIDE, 3), (100, 120, 180), np.uint8)
     image[:, : SIDE // 2] = (40, 48, 72)
     light = interior.Light.on(image, landmarks(0.1))
-    left, right = light.at(np.array([-0.1, 0.1])).mean(1)
+    left, right = light.at(np.array([-0.1, 0.1])).mean(0)
     assert right > 1.2 * left
 
 
@@ -414,7 +449,7 @@ def test_painted_teeth_differ_between_people_and_sides_and_stay_with_a_face() ->
         x = np.linspace(-0.2, 0.2, 41)
         pixels = interior.InteriorPixels(x, np.full(41, -0.01), np.full(41, 0.05), np.full(41, 0.15), 0.005)
         shape = interior.InteriorShape(0.15, 0.0, 0.12, 0.0, np.zeros(2), None, interior.Dentition.of(rest))
-        return interior.paint(pixels, shape, LIGHT).mean(1)
+        return interior.paint(pixels, shape, LIGHT).mean(0)
 
     one, other = pose.canonical().astype(np.float64), pose.canonical().astype(np.float64)
     other[mesh.CHIN_TIP, 1] += 0.03
@@ -449,7 +484,8 @@ def test_a_smile_that_never_shows_its_lower_teeth_gets_them_in_the_colour_of_its
 
     def lower(own: interior.OwnTeeth | None, painted: interior.Dentition | None) -> Float64Array:
         pixels = interior.InteriorPixels(np.full(1, 0.03), np.array([0.10]), np.array([0.13]), np.array([0.15]), 0.005)
-        return interior.paint(pixels, interior.InteriorShape(0.15, 0.0, 0.1, 0.0, np.zeros(2), own, painted), LIGHT)[0]
+        shape = interior.InteriorShape(0.15, 0.0, 0.1, 0.0, np.zeros(2), own, painted)
+        return np.asarray(interior.paint(pixels, shape, LIGHT)[:, 0], np.float64)
 
     high = replace(TEETH, low=-0.005, brightness=1.2)
     np.testing.assert_allclose(lower(own, high) / lower(own, high)[1], np.array([0.5, 0.6, 0.7]) / 0.6, atol=0.05)

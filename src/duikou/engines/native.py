@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from duikou.render.shape import MouthModel, blocks, close_lips, rest_shapes
 from duikou.render.warp import Region
 
 NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
+
+LENT_KEPT = 8
+"""Exemplars that are kept decoded: seven of ten uses are of one of the last eight."""
 
 READ_MARGIN, READ_PIXELS = 0.1, 8
 """How far around the lower face of a frame painting reads: in eye distances, and pixels beyond."""
@@ -131,6 +135,7 @@ class NativeRenderer:
             MeasuredMouths.of(plan.head, made, neutral, talks=plan.choice is not None)
             for made in (plan.shapes, plan.targets)
         )
+        self._lent = lru_cache(LENT_KEPT)(self._decoded)
         self.person = self._person(model, np.median(neutral, axis=0), known)
         self._points = _Points(clip.track.landmarks, clip.strength)
         self._targets = _Points(clip.track.landmarks, clip.strength, _moves(plan))
@@ -168,7 +173,7 @@ class NativeRenderer:
         if changed is None:
             return None
         points = self._points[row]
-        face = changed.around(Region.of(points, whole.x1, whole.y1) or changed)
+        face = changed.joined(Region.of(points, whole.x1, whole.y1) or changed)
         margin = int(READ_MARGIN * mesh.eye_distance(points)) + READ_PIXELS
         x0, y0 = max(face.x0 - margin, 0), max(face.y0 - margin, 0)
         return Region(x0, y0, min(face.x1 + margin, whole.x1), min(face.y1 + margin, whole.y1))
@@ -215,7 +220,7 @@ class NativeRenderer:
         source = self._filmed.source(row, image, points, found)
         return replace(source, plane=source.plane.seen_from(corner))
 
-    def _lent(self, row: int) -> Source:
+    def _decoded(self, row: int) -> Source:
         """A frame of the library as a source."""
         filmed = self._filmed
         return self._library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
@@ -237,7 +242,7 @@ class NativeRenderer:
         """The teeth that the track shows; from the references, the first one first, the rows that it never shows."""
         rows = self._library.best_teeth(own_teeth.FRAMES)
         scale = float(np.median(self._plan.head.scale[rows])) if len(rows) else 0.0
-        found = own_teeth.collect(((self._lent(int(row)), self._library.light(int(row))) for row in rows), scale)
+        found = own_teeth.collect(((self._decoded(int(row)), self._library.light(int(row))) for row in rows), scale)
         usual = float(np.median(self._plan.head.scale))
         for number, pictures in enumerate(self._clip.references):
             lent = references.teeth(pictures, usual, self._library.blur)

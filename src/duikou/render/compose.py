@@ -7,15 +7,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array, Image, smoothstep
-from duikou.faces.pose import MESH_POINTS, triangles
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
 from duikou.render import inside, interior, mesh
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.mouth import Mouth, Source
-from duikou.render.warp import Map, Region, Warp, along_mouth, lip_edge, mouth_frame, sample
+from duikou.render.outline import head_mask
+from duikou.render.warp import Region, Warp, along_mouth, for_channels, lip_edge, mouth_frame, sample
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
 """Distance from the lips, in eye distances, within which the exemplar is opaque, and over which it then fades out."""
+
+COVER_PX = 90
+"""Eye distance, in pixels, at which coverages are computed."""
+
+SKIN_FROM, LEAST_SKIN = 0.03, 1e-3
+"""Distance from the lips, in eye distances, from which skin shows the light; and the least share of it that counts."""
 
 LIGHT_SIGMA = 0.12
 """Scale, in eye distances, from which brightness counts as light and is matched instead of copied."""
@@ -46,8 +52,9 @@ over which an exemplar fades out."""
 LIP_EDGE = 0.02
 """Width, in eye distances, over which lips near the outline fade into the rest of the cheek."""
 
-DETAIL_SIGMA, DETAIL_GAIN = 0.7, (0.5, 1.6)
-"""Scale, in pixels, up to which a structure is fine detail, and bounds of its gain."""
+DETAIL_SIGMA, DETAIL_SIZE, DETAIL_GAIN = 0.7, (5, 5), (0.5, 1.6)
+"""Scale, in pixels, up to which a structure is fine detail; pixels of the blur that removes it; and bounds of its
+gain."""
 
 MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
 """Displacement, in pixels, from which a pixel counts as moved, and the least number of moved skin pixels from which
@@ -75,6 +82,9 @@ CORNER_REACH, CORNER_HEIGHT, CORNER_SOFT, CORNER_DETAIL = 0.17, 0.045, 0.03, 0.0
 """Reach of the shadows of old corners beside an opening, half their height, the softness of the area that is changed,
 and the scale below which detail is kept; in eye distances."""
 
+CORNER_MARGIN = 0.05
+"""Width, in eye distances, around that area in which its skin is looked for."""
+
 CORNER_SHARE, CORNER_GAP, CORNER_NARROWER = 0.85, 0.06, 0.10
 """Largest share of those shadows that is removed; and how much further open the lips, in eye distances, or how much
 narrower the mouth, must be for it."""
@@ -89,6 +99,9 @@ width of that edge, in blurs of the picture or pixels if these are more."""
 OPENING_BLUR = 0.006
 """Least softness of the edge of an opening, in eye distances."""
 
+BLUR_REACH = 4.0
+"""Distance, in standard deviations, up to which a Gaussian blur reaches."""
+
 SUBPIXEL_BITS = 4
 
 
@@ -98,6 +111,24 @@ class Exemplar:
 
     source: Source
     share: float
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """The opening between the lips. part: of the frame that it lies in. coverage: (rows, columns) of it, 0 to 1."""
+
+    part: Region
+    coverage: Float32Array
+
+
+@dataclass(frozen=True)
+class _Cover:
+    """How a part of the frame around the lips is changed, (rows, columns) each, 0 to 1. exemplar: coverage of an
+    exemplar's lips and of the skin around them. skin: of the skin beside the lips."""
+
+    part: Region
+    exemplar: Float32Array
+    skin: Float32Array
 
 
 @dataclass(frozen=True)
@@ -112,103 +143,117 @@ class _Canvas:
     part: Region
     unit: float
 
-    def opening(self, source: Source) -> Float32Array:
-        """Coverage (rows, columns), 0 to 1, of the opening between the lips of a source, brought to the target."""
+    def opening(self, source: Source) -> _Opening:
+        """The opening between the lips of a source, brought to the target."""
         upper, lower = source.opening.lip_edges(self.mouth.target)
         blur = max(OPENING_BLUR, self.mouth.blur) * self.unit
         if source.gap > SHOWS_INSIDE:
             # Pixels at the lower lip's edge hold light of the teeth that stood behind it.
             gone = np.clip(max(self.mouth.gap - source.gap, self.mouth.jaw - source.jaw) / FRINGE_GAP, 0, 1)
             lower[1:-1] += gone * FRINGE_BLURS * max(blur, 1.0) * mouth_frame(self.mouth.target)[2]
-        coverage = _polygon(np.vstack([upper, lower[-2:0:-1]]), self.part, blur=blur)
-        return coverage * np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
+        outline = np.vstack([upper, lower[-2:0:-1]])
+        part = Region.around(outline, BLUR_REACH * blur + 1, self.part)
+        wide = np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
+        return _Opening(part, _polygon(outline, part, blur=blur) * wide)
 
 
 def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Region, Image] | None:
-    """The changed region of a frame and its new pixels; `None` if the face lies outside the picture."""
+    """The changed part of a frame and its new pixels; `None` if the face lies outside the picture."""
     height, width = own.image.shape[:2]
     region = Region.of(mouth.target, width, height)
     if region is None:
         return None
-    unit = float(mesh.eye_distance(own.points))
-    sources = [own, *(exemplar.source for exemplar in exemplars)]
-    warp = Warp([source.points for source in sources], mouth.target, region)
+    unit = own.unit
+    warp = Warp([own.points, *(exemplar.source.points for exemplar in exemplars)], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    canvas, opening = _Canvas(warp, mouth, part, unit), np.zeros(part.shape, np.float32)
-    places = warp.lips(0, region)
-    pixels = sample(own.image, places).astype(np.float32)
-    near, changed = pixels[part.inside(region)], _moved(places, region)
-    away = _away_from_lips(mouth.target, part, unit)
-    face = _on_the_face(mouth.target, part, unit)
-    skin = _beside_lips(away) * face
-    if not exemplars or mouth.strength < EXEMPLAR_ALONE:
-        opening = canvas.opening(own)
-        _smooth_corners(canvas, near, own)
-        near += opening[..., None] * (_inside(canvas, own, opening, near) - near)
-        _seal(canvas, near, own)
+    region, places, motion = warp.face(part)
+    here, before = part.inside(region), region.cut(own.image).astype(np.float32)
+    shows = not exemplars or mouth.strength < EXEMPLAR_ALONE
+    if shows:
+        for whole, lips in zip(places, warp.lips(0, part), strict=True):
+            whole[here] = lips
+    pixels = sample(before, (places[0] - region.x0, places[1] - region.y0))
+    changed = np.asarray(cv2.threshold(motion * np.float32(1 / MOVED_PIXELS), 1, 0, cv2.THRESH_TRUNC)[1], np.float32)
+    canvas, cover = _Canvas(warp, mouth, part, unit), _cover(mouth.target, part, unit)
+    layer, openings = pixels[here], []
+    if shows:
+        openings = [canvas.opening(own)]
+        _smooth_corners(canvas, layer, own)
+        _open(canvas, layer, own, openings[0])
+        _seal(canvas, layer, own)
     if exemplars:
-        lent, openings = _lent(canvas, exemplars, near, skin)
-        opening = np.maximum(opening, openings)
-        coverage = _around_lips(away) * np.maximum(face, _on_the_lips(away))
-        changed[part.inside(region)] = np.maximum(changed[part.inside(region)], coverage)
-        near += coverage[..., None] * (_taking_over(near, lent, mouth.strength / EXEMPLAR_ALONE, unit) - near)
-    pixels = _match_detail(
-        pixels, region.cut(own.image), changed, _placed(skin, part, region), _placed(opening, part, region)
-    )
-    return region, np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+        lent, more = _lent(canvas, exemplars, layer, cover.skin)
+        openings += more
+        np.maximum(changed[here], cover.exemplar, out=changed[here])
+        _mix(layer, _taking_over(layer, lent, mouth.strength / EXEMPLAR_ALONE, unit), cover.exemplar)
+    _match_detail(pixels, before, changed, openings, cover, region)
+    return region, np.asarray(cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1]), np.uint8)
+
+
+def _mix(layer: Float32Array, over: Float32Array, coverage: Float32Array) -> None:
+    """Put pixels (rows, columns, 3) over others, in place, with a coverage (rows, columns)."""
+    layer += for_channels(coverage) * (over - layer)
 
 
 def _lent(
-    canvas: _Canvas, exemplars: list[Exemplar], near: Float32Array, skin: Float32Array
-) -> tuple[Float32Array, Float32Array]:
-    """The exemplars' mouths, blended by weight, under the light of the frame's own pixels `near` on its `skin`; and the
-    coverage (rows, columns) of their openings."""
+    canvas: _Canvas, exemplars: list[Exemplar], own: Float32Array, skin: Float32Array
+) -> tuple[Float32Array, list[_Opening]]:
+    """The exemplars' mouths, blended by weight, under the light of the frame's `own` pixels on its `skin`; and their
+    openings."""
     patches, openings = [], []
     for number, exemplar in enumerate(exemplars, 1):
         source = exemplar.source
-        patch = sample(source.image, canvas.warp.lips(number, canvas.part)).astype(np.float32)
+        patch = sample(source.pixels, canvas.warp.lips(number, canvas.part))
         opening = canvas.opening(source)
         openings.append(opening)
-        patch += opening[..., None] * (_inside(canvas, source, opening, patch, SLACK) - patch)
+        _open(canvas, patch, source, opening, SLACK)
         _seal(canvas, patch, source)
-        patches.append(_match_light(patch, near, skin, canvas.unit))
+        _match_light(patch, own, skin, canvas.unit)
+        patches.append(patch)
     lent = patches[0]
     for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
         # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
         lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * canvas.unit)
-    return lent, np.max(openings, axis=0)
+    return lent, openings
 
 
-def _inside(
-    canvas: _Canvas, source: Source, opening: Float32Array, lips: Float32Array, slack: float = 0.0
-) -> Float32Array:
-    """What lies between the lips of the target when a source lends its mouth: pixels of the canvas.
+def _open(canvas: _Canvas, layer: Float32Array, source: Source, opening: _Opening, slack: float = 0.0) -> None:
+    """Put into a layer, in place, what lies between the lips of the target when a source lends its mouth.
 
-    Layers, from the back: the dark, the tongue, the person's rows of teeth, and what the source itself shows. lips: the
-    warped lips around the opening. slack: see `inside.lent`.
+    From the back: the dark, the tongue, the person's rows of teeth, and what the source itself shows. slack: see
+    `inside.lent`.
     """
-    mouth, part = canvas.mouth, canvas.part
-    if not opening.any():
-        return lips
+    mouth, part, where, lends = canvas.mouth, opening.part, opening.coverage > 0, slack > 0
+    if not where.any():
+        return
     if source.gap <= SHOWS_INSIDE:
-        return _behind(canvas, source, opening, lips, lends=slack > 0)
-    where = opening > 0
-    shown, coverage = inside.lent(source, mouth, part, where, slack=slack)
-    # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
-    shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
-    if coverage[where].min() < 1:
-        behind = _behind(canvas, source, opening, lips, lends=slack > 0)
-        shown = behind + coverage * (shown - behind)
-    return shown
+        shown = _behind(canvas, layer, source, part, where, lends=lends)
+    else:
+        shown, coverage = inside.lent(source, mouth, part, slack=slack)
+        # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
+        shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+        where &= coverage < 1
+        if where.any():
+            behind = _behind(canvas, layer, source, part, where, lends=lends)
+            _mix(behind, shown, coverage)
+            shown = behind
+    _mix(layer[part.inside(canvas.part)], shown, opening.coverage)
 
 
-def _behind(canvas: _Canvas, source: Source, opening: Float32Array, lips: Float32Array, *, lends: bool) -> Float32Array:
-    """What lies behind that which a source itself shows between its lips. lends: whether the source is an exemplar."""
-    mouth, part = canvas.mouth, canvas.part
-    behind = _painted(mouth, part, opening)
+def _behind(
+    canvas: _Canvas, layer: Float32Array, source: Source, part: Region, where: BoolArray, *, lends: bool
+) -> Float32Array:
+    """What lies behind that which a source itself shows between its lips: pixels of a part, those of the warped lips
+    except `where` (rows, columns) others are needed.
+
+    layer: the warped lips. lends: whether the source is an exemplar.
+    """
+    mouth, lips = canvas.mouth, layer[part.inside(canvas.part)]
+    behind = lips.copy()
+    behind[where] = _painted(mouth, part, where)
     if mouth.gap < NARROW[1]:
         # Lips that are hardly open show no throat, only their shadow.
-        crease, _ = _crease(lips, mouth.target, part, float(mesh.eye_distance(mouth.target)))
+        crease, _ = _crease(canvas, layer, part)
         wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
         behind = crease + np.float32(wide) * (behind - crease)
     if lends:
@@ -229,16 +274,23 @@ def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> Non
     amount = CORNER_SHARE * float(np.clip(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 0, 1))
     if amount <= 0:
         return
-    u, v = along_mouth(mouth.target, *canvas.part.grid())
-    ends, levels = along_mouth(mouth.target, *mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)
+    corners = mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]]
+    _, along, across = mouth_frame(mouth.target)
+    beside, height = CORNER_REACH * unit * np.array([[-1], [1]]) * along, CORNER_HEIGHT * unit
+    part = Region.around(
+        np.vstack([corners + beside, corners - beside]), abs(across[1]) * height + CORNER_MARGIN * unit, canvas.part
+    )
+    u, v = along_mouth(mouth.target, *part.axes())
+    ends, levels = along_mouth(mouth.target, *corners.T)
     level = np.where(u < ends.mean(), *levels)
     beyond = np.maximum(ends[0] - u, u - ends[1]) / unit
-    place = (v - level) / (CORNER_HEIGHT * unit)
-    skin = _bridged(layer, mouth.target, canvas.part, place, CORNER_HEIGHT * unit)
+    place = (v - level) / height
+    under = layer[part.inside(canvas.part)]
+    skin = _bridged(canvas, layer, part, place, height)
     window = smoothstep(beyond / CORNER_SOFT) * smoothstep((CORNER_REACH - beyond) / CORNER_SOFT)
-    window *= smoothstep((1 - np.abs(place)) / 0.5)
-    lighter = cv2.GaussianBlur(np.maximum(skin - layer, 0).astype(np.float32), (0, 0), CORNER_DETAIL * unit)
-    layer += (amount * window)[..., None].astype(np.float32) * lighter
+    window *= amount * smoothstep((1 - np.abs(place)) / 0.5)
+    lighter = cv2.GaussianBlur(np.maximum(skin - under, 0), (0, 0), CORNER_DETAIL * unit)
+    under += for_channels(window.astype(np.float32)) * lighter
 
 
 def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
@@ -247,70 +299,75 @@ def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
     """
     closing = np.clip(2 - canvas.mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
     if closing > 0:
-        crease, coverage = _crease(layer, canvas.mouth.target, canvas.part, canvas.unit)
-        layer += np.float32(closing) * coverage[..., None] * (crease - layer)
+        edges = canvas.mouth.target[list(mesh.INNER_RING)]
+        part = Region.around(edges, max(CREASE * canvas.unit, 1.0) + 1, canvas.part)
+        crease, coverage = _crease(canvas, layer, part)
+        _mix(layer[part.inside(canvas.part)], crease, np.float32(closing) * coverage)
 
 
-def _crease(layer: Float32Array, target: Float64Array, part: Region, unit: float) -> tuple[Float32Array, Float32Array]:
-    """The lips of a layer extended to the line where they meet, with a dark crease, and its coverage (0 to 1).
+def _crease(canvas: _Canvas, layer: Float32Array, part: Region) -> tuple[Float32Array, Float32Array]:
+    """The lips of a layer extended to the line where they meet, with a dark crease, and its coverage (0 to 1): of a
+    part.
 
     Column by column, the colours come from just above and just below the opening: a crease has no colour of its own.
     """
-    u, v = along_mouth(target, *part.grid())
+    target, unit = canvas.mouth.target, canvas.unit
+    u, v = along_mouth(target, *part.axes())
     upper, lower = lip_edge(target, mesh.UPPER_INNER, u), lip_edge(target, mesh.LOWER_INNER, u)
     ends = along_mouth(target, *target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
     taper = smoothstep(np.minimum(u - ends[0], ends[1] - u) / (CREASE_ENDS * unit))
     half = (lower - upper) / 2 + max(CREASE * unit, 1.0) * (0.3 + 0.7 * taper)
     place = (v - (lower + upper) / 2) / half
-    lips = _bridged(layer, target, part, place, half, CREASE_REACH)
+    lips = _bridged(canvas, layer, part, place, half, CREASE_REACH)
     shade = 1 - (1 - CREASE_SHADE) * np.exp(-((place / CREASE_SHARPNESS) ** 2)) * taper
     coverage = smoothstep((1 - np.abs(place)) / 0.4) * (taper > 0)
-    return (lips * shade[..., None] ** LIP_TINT).astype(np.float32), coverage.astype(np.float32)
+    dark = np.log(shade).astype(np.float32)
+    return lips * cv2.merge([np.exp(dark * tint) for tint in LIP_TINT]), coverage.astype(np.float32)
 
 
 def _bridged(
+    canvas: _Canvas,
     layer: Float32Array,
-    target: Float64Array,
     part: Region,
     place: Float64Array,
     half: Float64Array | float,
     reach: float = 1.0,
 ) -> Float32Array:
-    """A layer with a band across it left out: column by column, its colours lead from those above the band to those
-    below.
+    """A part of a layer with a band across it left out: column by column, its colours lead from those above the band to
+    those below.
 
     place: (rows, columns) from -1 at the upper edge of the band to 1 at the lower one. half: its height in pixels,
     halved. reach: how far from its middle, in halves, the colours are taken.
     """
-    across = mouth_frame(target)[2]
+    across = mouth_frame(canvas.mouth.target)[2]
+    x, y = part.axes()
     beside = []
     for side in (-reach, reach):
         way = (side - place) * half
-        x, y = (grid + way * across[axis] for axis, grid in enumerate(part.grid()))
-        places = (x - part.x0).astype(np.float32), (y - part.y0).astype(np.float32)
-        beside.append(cv2.remap(layer, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    share = np.clip(0.5 + place / 2, 0, 1)[..., None]
-    return np.asarray(beside[0] + share * (beside[1] - beside[0]), np.float32)
+        at_x, at_y = x - canvas.part.x0 + way * across[0], y - canvas.part.y0 + way * across[1]
+        places = at_x.astype(np.float32), at_y.astype(np.float32)
+        found = cv2.remap(layer, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        beside.append(np.asarray(found, np.float32))
+    _mix(beside[0], beside[1], np.clip(0.5 + place / 2, 0, 1).astype(np.float32))
+    return beside[0]
 
 
-def _painted(mouth: Mouth, region: Region, opening: Float32Array) -> Float32Array:
-    """The painted inside of the mouth over the opening, zeros elsewhere: (rows, columns, 3)."""
-    out = np.zeros((*region.shape, 3), np.float32)
-    where = opening > 0
-    x, y = region.grid()
+def _painted(mouth: Mouth, part: Region, where: BoolArray) -> Float32Array:
+    """The painted inside of the mouth: the pixels (M, 3) of a part that are needed, `where` (rows, columns)."""
+    rows, columns = np.nonzero(where)
+    x, y = (columns + part.x0).astype(np.float32), (rows + part.y0).astype(np.float32)
     pixel = 1 / float(np.sqrt(abs(np.linalg.det(mouth.plane.linear))))
-    u, v = mouth.plane.canonical(x[where], y[where])
-    along, across = along_mouth(mouth.target, x[where], y[where])
+    along, across = along_mouth(mouth.target, x, y)
     upper, lower = (lip_edge(mouth.target, row, along) for row in (mesh.UPPER_INNER, mesh.LOWER_INNER))
+    u, v = mouth.plane.canonical(x, y)
     size = max(pixel, mouth.blur)
     pixels = interior.InteriorPixels(u, v, (across - upper) * pixel, (lower - upper) * pixel, size)
     shape = interior.InteriorShape(
         mouth.gap, mouth.spread, max(mouth.jaw, 0.0), mouth.tongue, mouth.plane.lean, mouth.own, mouth.painted
     )
-    out[where] = interior.paint(pixels, shape, mouth.light)
-    noise = np.random.default_rng(mouth.frame).standard_normal(region.shape, np.float32)
-    out[where] += (mouth.grain / FINE_SHARE * interior.fine(noise))[where][:, None]
-    return out
+    noise = np.random.default_rng(mouth.frame).standard_normal(part.shape, np.float32)
+    grain = mouth.grain / FINE_SHARE * interior.fine(noise)[where]
+    return (interior.paint(pixels, shape, mouth.light) + grain).T
 
 
 def _polygon(points: Float64Array, region: Region, *, blur: float) -> Float32Array:
@@ -322,48 +379,42 @@ def _polygon(points: Float64Array, region: Region, *, blur: float) -> Float32Arr
     return np.asarray(coverage, np.float32)
 
 
-def _placed(field: Float32Array, part: Region, region: Region) -> Float32Array:
-    """The field of a part, padded with 0 to the whole region."""
-    whole = np.zeros(region.shape, np.float32)
-    whole[part.inside(region)] = field
-    return whole
+def _cover(target: Float64Array, part: Region, unit: float) -> _Cover:
+    """Coverages of a part around the lips, computed on a smaller copy because they have no detail."""
+    shrink = max(round(unit / COVER_PX), 1)
+    rows, columns = (-(-size // shrink) for size in part.shape)
+    points = (target - [part.x0, part.y0] + 0.5) / shrink - 0.5
+    away, unit = _away_from_lips(points, (rows, columns)) / (unit / shrink), unit / shrink
+    face = _on_the_face(points, (rows, columns), unit)
+    # On the lips an exemplar is shown up to the outline of a turned head.
+    exemplar = (1 - smoothstep((away - LIP_MARGIN) / LIP_FEATHER)) * np.maximum(face, 1 - smoothstep(away / LIP_EDGE))
+    skin = face * ((away > SKIN_FROM) & (away < LIP_MARGIN + LIP_FEATHER))
+    wide = (
+        cv2.resize(one, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_LINEAR)[: part.shape[0], : part.shape[1]]
+        for one in (exemplar, skin)
+    )
+    return _Cover(part, *(np.asarray(one, np.float32) for one in wide))
 
 
-def _away_from_lips(target: Float64Array, region: Region, unit: float) -> Float32Array:
-    """Distance of the pixels of a region from the lips, in eye distances: 0 on the lips."""
-    fixed = np.round(target[list(mesh.OUTER_RING)] - [region.x0, region.y0]).astype(np.int32)
-    mask = np.full(region.shape, 255, np.uint8)
-    cv2.fillPoly(mask, [fixed], 0)
-    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5) / unit, np.float32)
+def _away_from_lips(points: Float64Array, shape: tuple[int, int]) -> Float32Array:
+    """Distance of the pixels of a picture from the lips of landmarks (478, 2), in pixels: 0 on the lips."""
+    fixed = np.round(points[list(mesh.OUTER_RING)] * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.full(shape, 255, np.uint8)
+    cv2.fillPoly(mask, [fixed], 0, shift=SUBPIXEL_BITS)
+    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
 
 
-def _beside_lips(away: Float32Array) -> Float32Array:
-    """Mask of the skin around the lips that the exemplar covers."""
-    return ((away > 0.03) & (away < LIP_MARGIN + LIP_FEATHER)).astype(np.float32)
-
-
-def _around_lips(away: Float32Array) -> Float32Array:
-    """Coverage of the exemplar: 1 on the lips and close to them, fading to 0."""
-    return np.asarray(1 - smoothstep((away.astype(np.float64) - LIP_MARGIN) / LIP_FEATHER), np.float32)
-
-
-def _on_the_lips(away: Float32Array) -> Float32Array:
-    """Coverage of the lips, fading to 0 beside them: they are shown up to the outline of a turned head."""
-    return np.asarray(1 - smoothstep(away.astype(np.float64) / LIP_EDGE), np.float32)
-
-
-def _on_the_face(target: Float64Array, region: Region, unit: float) -> Float32Array:
-    """Coverage of the face, 1 well inside its outline: the background begins beside the far cheek of a turned head."""
-    reach = int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1  # an outline this close to the region counts too
-    low = np.array([region.x0, region.y0]) - reach
-    corners = np.round((target[:MESH_POINTS] - low) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    mask = np.zeros((region.shape[0] + 2 * reach, region.shape[1] + 2 * reach), np.uint8)
-    for patch in (*corners[triangles()], corners[list(mesh.INNER_RING)]):
-        cv2.fillConvexPoly(mask, patch, 255, shift=SUBPIXEL_BITS)
+def _on_the_face(points: Float64Array, shape: tuple[int, int], unit: float) -> Float32Array:
+    """Coverage of the face of landmarks (478, 2) in a picture, 1 well inside its outline: the background begins beside
+    the far cheek of a turned head."""
+    reach = (
+        int(np.ceil((OUTLINE_DOUBT + OUTLINE_FEATHER) * unit)) + 1
+    )  # an outline this close to the picture counts too
+    mask = head_mask(points + reach, (shape[0] + 2 * reach, shape[1] + 2 * reach))
     if mask.all():
-        return np.ones(region.shape, np.float32)
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)[reach:-reach, reach:-reach] / unit
-    return np.asarray(smoothstep((inside.astype(np.float64) - OUTLINE_DOUBT) / OUTLINE_FEATHER), np.float32)
+        return np.ones(shape, np.float32)
+    deep = cv2.distanceTransform(mask, cv2.DIST_L2, 5)[reach:-reach, reach:-reach]
+    return smoothstep((np.asarray(deep, np.float32) / unit - OUTLINE_DOUBT) / OUTLINE_FEATHER)
 
 
 def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: float) -> Float32Array:
@@ -374,47 +425,62 @@ def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: floa
     return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
-def _match_light(patch: Float32Array, base: Float32Array, skin: Float32Array, unit: float) -> Float32Array:
-    """The patch under the light of the frame: adds their low-frequency difference on the `skin` (mask)."""
-    skin = skin[..., None]
+def _match_light(patch: Float32Array, own: Float32Array, skin: Float32Array, unit: float) -> None:
+    """Put a patch under the light of the frame's `own` pixels, in place: adds their low-frequency difference on the
+    `skin` (mask)."""
     sigma = LIGHT_SIGMA * unit
-    difference = _blur((base - patch) * skin, sigma)
-    weight = _blur(np.repeat(skin, 3, 2), sigma)
-    return np.asarray(patch + difference / np.maximum(weight, 1e-3), np.float32)
-
-
-def _moved(places: Map, region: Region) -> Float32Array:
-    """How far (0 to 1) the pixels of a region were moved."""
-    x, y = region.grid()
-    away = np.maximum(np.abs(places[0] - x), np.abs(places[1] - y))
-    return np.asarray(np.clip(away / MOVED_PIXELS, 0, 1), np.float32)
+    weight = np.maximum(_small_blur(skin, sigma), LEAST_SKIN)
+    patch += _enlarged(_small_blur((own - patch) * for_channels(skin), sigma) / for_channels(weight), patch)
 
 
 def _match_detail(
-    new: Float32Array, own: Image, changed: Float32Array, skin: Float32Array, inside: Float32Array
-) -> Float32Array:
-    """The new pixels, as sharp where they changed as the frame is there.
+    new: Float32Array,
+    own: Float32Array,
+    changed: Float32Array,
+    openings: list[_Opening],
+    cover: _Cover,
+    region: Region,
+) -> None:
+    """Make the new pixels of a region as sharp, in place, where they `changed` (0 to 1), as the frame's `own` ones are
+    there.
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
     moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
-    much grain was lost; the edges of teeth lose less, so `inside` the mouth (0 to 1) nothing is sharpened.
+    much grain was lost; the edges of teeth lose less, so inside the mouth nothing is sharpened.
     """
-    there = (skin > 0.5) & (changed > 0.5)
-    if there.sum() < MIN_SKIN_PIXELS:
-        return new
-    fine = new - cv2.GaussianBlur(new, (0, 0), DETAIL_SIGMA)
-    before = own.astype(np.float32)
-    before -= cv2.GaussianBlur(before, (0, 0), DETAIL_SIGMA)
-    wanted, found = (float(np.sqrt(np.square(band[there]).mean())) for band in (before, fine))
-    gain = np.clip(wanted / max(found, 1e-3), *DETAIL_GAIN)
-    where = changed if gain < 1 else changed * (1 - inside)
-    return new + np.float32(gain - 1) * where[..., None] * fine
+    here = cover.part.inside(region)
+    there = ((cover.skin > 0.5) & (changed[here] > 0.5)).astype(np.uint8)
+    if cv2.countNonZero(there) < MIN_SKIN_PIXELS:
+        return
+    fine = _detail(new)
+    wanted, found = (cv2.norm(one, cv2.NORM_L2, there) for one in (_detail(own[here]), fine[here]))
+    gain = min(max(wanted / max(found, 1e-3), DETAIL_GAIN[0]), DETAIL_GAIN[1])
+    for opening in openings if gain > 1 else ():
+        inside = changed[opening.part.inside(region)]
+        inside *= 1 - opening.coverage
+    changed *= gain - 1
+    fine *= for_channels(changed)
+    new += fine
+
+
+def _detail(image: Float32Array) -> Float32Array:
+    """The finest detail of a picture."""
+    return np.asarray(image - cv2.GaussianBlur(image, DETAIL_SIZE, DETAIL_SIGMA), np.float32)
 
 
 def _blur(image: Float32Array, sigma: float) -> Float32Array:
     """A wide Gaussian blur, computed on a smaller copy because light has no detail."""
+    return _enlarged(_small_blur(image, sigma), image)
+
+
+def _small_blur(image: Float32Array, sigma: float) -> Float32Array:
+    """A wide Gaussian blur of a picture, as a smaller copy."""
     shrink = max(int(sigma / 4), 1)
     rows, columns = image.shape[:2]
     small = cv2.resize(image, (max(columns // shrink, 2), max(rows // shrink, 2)), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / shrink)
-    return np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), sigma / shrink), np.float32)
+
+
+def _enlarged(small: Float32Array, like: Float32Array) -> Float32Array:
+    """A smaller copy of a picture, as large as another one."""
+    return np.asarray(cv2.resize(small, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -6,15 +6,17 @@ stretched, or left out where it would be stretched too far. Under the lips that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
-from duikou.render import interior, mesh
+from duikou.arrays import Float32Array, Float64Array, FloatArray, IntArray, smoothstep
+from duikou.render import interior
 from duikou.render.mouth import Mouth, Source
-from duikou.render.warp import Region, along_mouth, edge_at, mouth_frame, pick
+from duikou.render.warp import Region, along_mouth, edge_at, for_channels, mouth_frame, sample
 
 SHOWS_INSIDE = 0.02
 """Lip gap, in eye distances, from which a picture shows the inside of the mouth; from twice that gap it is shown in
@@ -34,6 +36,9 @@ IN_PLACE_PIXELS = (1.0, 2.5)
 """Displacement against the nearer lip's edge, in pixels, up to which a pixel beside it is shown as it is, and from
 which only pixels further inside are shown."""
 
+COLUMN = 0.25
+"""Width, in pixels, of the columns of an opening that have the same edges."""
+
 RIGID_WIDTH = 0.6
 """Share of the width of an opening, around its middle, in which nothing is stretched sideways. Beside it the dark
 corners of a mouth follow the corners of the lips."""
@@ -50,8 +55,11 @@ UNCOVERED = (0.005, 0.02)
 """Height, in eye distances, of what is uncovered between the rows at which it begins to be left out, and is: less is a
 line that the picture shows better."""
 
-RELIGHT, SHADE_TINT = (0.9, 1.1), np.array([1.1, 1.0, 0.9], np.float32)
+RELIGHT, SHADE_TINT = (0.9, 1.1), (1.1, 1.0, 0.9)
 """Bounds of the change of brightness where lips uncover or shade what lies behind them, and its exponents, BGR."""
+
+CONTINUED_KEPT = 8
+"""Pictures whose continued insides are kept."""
 
 SOFT_PIXELS = 1.5
 """Softness, in pixels, of the edge of what is lent."""
@@ -63,113 +71,137 @@ class _Continued:
     beyond: (rows, columns) distance from the inside, in pixels; reach: how much of it is shown. corner: (2,) x and y of
     the first pixel."""
 
-    crop: Image
-    image: Image
+    crop: Float32Array
+    image: Float32Array
     beyond: Float32Array
     reach: float
     corner: Float64Array
 
 
-def lent(
-    source: Source, mouth: Mouth, part: Region, where: BoolArray, *, slack: float
-) -> tuple[Float32Array, Float32Array]:
-    """What a source shows between its lips, brought to the wanted mouth: pixels (rows, columns, 3) of a region, and
-    their coverage (rows, columns, 1), 0 to 1.
+def lent(source: Source, mouth: Mouth, part: Region, *, slack: float) -> tuple[Float32Array, Float32Array]:
+    """What a source shows between its lips, brought to the wanted mouth: pixels (rows, columns, 3) of a part of the
+    frame, and their coverage (rows, columns), 0 to 1.
 
-    where: (rows, columns) the pixels that are needed. slack: how far, in eye distances, a row may be off skull or jaw:
-    rows that must come apart by less than twice as much stay as they are.
+    slack: how far, in eye distances, a row may be off skull or jaw: rows that must come apart by less than twice as
+    much stay as they are.
     """
-    to_source, unit = mouth.plane.onto(source.plane), float(mesh.eye_distance(source.points))
-    grid = np.stack([axis[where] for axis in part.grid()], 1).astype(np.float64)
-    own_edges = source.opening.lip_edges(source.points)
-    new_edges = [_mapped(to_source, edge) for edge in source.opening.lip_edges(mouth.target)]
-    u, v = along_mouth(source.points, *_mapped(to_source, grid).T)
-    ceiling, floor = (edge_at(source.points, edge, u) for edge in new_edges)
-    u = _to_corners(u, source.points, own_edges[0], new_edges[0])
-    upper, lower = (edge_at(source.points, edge, u) for edge in own_edges)
-    from_v, left_out = _rows_apart(source, mouth, _Columns(u, v, upper, lower, ceiling, floor), slack)
-    continued = _continued(source, own_edges, mouth.blur)
+    unit = source.unit
     origin, along, across = mouth_frame(source.points)
-    at = (origin - continued.corner + u[:, None] * along + from_v[:, None] * across).T
-    found = pick(continued.image, at[0], at[1], cv2.INTER_CUBIC).astype(np.float32)
+    to_source, (x, y) = mouth.plane.onto(source.plane), part.axes()
+    u, v = (
+        float(way @ to_source[:, 0]) * x + (float(way @ to_source[:, 1]) * y + float(way @ (to_source[:, 2] - origin)))
+        for way in (along, across)
+    )
+    new_edges = [_mapped(to_source, edge) for edge in source.opening.lip_edges(mouth.target)]
+    table = np.arange(float(u.min()), float(u.max()) + COLUMN, COLUMN)
+    at = _columns(source, mouth, table, new_edges, slack).picked(((u - table[0]) / COLUMN).astype(np.int32))
+    below, above = v - at.new_top, at.new_bottom - v
+    from_v = np.where(below < 0, at.top + below, np.where(above < 0, at.bottom - above, at.top + below * at.ratio))
+    from_u = u + at.shift
+    continued = _continued(source, mouth.blur)
+    from_x, from_y = (
+        np.asarray(float(start) + from_u * float(one) + from_v * float(other), np.float32)
+        for start, one, other in zip(origin - continued.corner, along, across, strict=True)
+    )
+    found = sample(continued.image, (from_x, from_y))
     # Beside a lip that is where it was, the colours of the lip's edge belong there.
-    moved = np.where(from_v - upper < lower - from_v, (v - ceiling) - (from_v - upper), (floor - v) - (lower - from_v))
-    in_place = 1 - smoothstep((np.abs(moved) - IN_PLACE_PIXELS[0]) / (IN_PLACE_PIXELS[1] - IN_PLACE_PIXELS[0]))
-    as_is = pick(continued.crop, at[0], at[1], cv2.INTER_CUBIC).astype(np.float32)
-    found += in_place[:, None].astype(np.float32) * (as_is - found)
-    light = interior.under_lips((v - ceiling) / unit, (floor - v) / unit)
-    was = interior.under_lips((from_v - upper) / unit, (lower - from_v) / unit)
-    found *= (np.clip(light / was, *RELIGHT)[:, None] ** SHADE_TINT).astype(np.float32)
-    shown = np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1)
-    beyond = pick(continued.beyond, at[0], at[1], cv2.INTER_LINEAR)
-    pixels, coverage = np.zeros((*part.shape, 3), np.float32), np.zeros((*part.shape, 1), np.float32)
-    pixels[where] = found
-    coverage[where, 0] = shown * (1 - left_out) * np.clip((continued.reach - beyond) / SOFT_PIXELS + 0.5, 0, 1)
-    return pixels, coverage
+    was_below, was_above = from_v - at.upper, at.lower - from_v
+    is_below, is_above = v - at.ceiling, at.floor - v
+    moved = np.abs(np.where(was_below < was_above, is_below - was_below, is_above - was_above))
+    in_place = 1 - smoothstep((moved - IN_PLACE_PIXELS[0]) / (IN_PLACE_PIXELS[1] - IN_PLACE_PIXELS[0]))
+    found += for_channels(in_place.astype(np.float32)) * (sample(continued.crop, (from_x, from_y)) - found)
+    light = interior.under_lips(is_below / unit, is_above / unit)
+    light /= interior.under_lips(was_below / unit, was_above / unit)
+    change = np.log(np.clip(light, *RELIGHT))
+    found *= cv2.merge([np.exp(change * tint) for tint in SHADE_TINT])
+    beyond = cv2.remap(continued.beyond, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    coverage = np.clip((continued.reach - beyond) / SOFT_PIXELS + 0.5, 0, 1)
+    coverage *= 1 - at.left_out * np.clip(np.minimum(below, above) / SOFT_PIXELS + 1, 0, 1)
+    return found, coverage * float(np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1))
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """M pixels of the wanted opening, (M,) each, in pixels of the source with its head where the wanted one is.
+    """What depends on the position along the mouth alone, in pixels of the source with its head where the wanted one
+    is.
 
-    u: along the mouth. v: across it. upper, lower: edges of the source's lips at that u. ceiling, floor: of the wanted
-    lips.
+    upper, lower: edges of the source's lips. ceiling, floor: of the wanted lips. shift: how far along the mouth what is
+    shown there comes from. top, bottom: where the source's upper row ends and its lower row begins; new_top,
+    new_bottom: where they do in the wanted mouth. ratio: height between the rows in the source, relative to the wanted
+    one. left_out: how far (0 to 1) what lies between them is left out.
     """
 
-    u: Float64Array
-    v: Float64Array
-    upper: Float64Array
-    lower: Float64Array
-    ceiling: Float64Array
-    floor: Float64Array
+    upper: FloatArray
+    lower: FloatArray
+    ceiling: FloatArray
+    floor: FloatArray
+    shift: FloatArray
+    top: FloatArray
+    bottom: FloatArray
+    new_top: FloatArray
+    new_bottom: FloatArray
+    ratio: FloatArray
+    left_out: FloatArray
+
+    def picked(self, places: IntArray) -> _Columns:
+        """The same at other positions, whose places in these arrays are given."""
+        table = np.stack([getattr(self, one.name) for one in fields(self)]).astype(np.float32)
+        return _Columns(*table.take(places, axis=1))
 
 
-def _rows_apart(source: Source, mouth: Mouth, at: _Columns, slack: float) -> tuple[Float64Array, Float64Array]:
-    """Where across the source's mouth (M,) each pixel comes from, and how far (0 to 1) it is left out."""
-    unit, scale = float(mesh.eye_distance(source.points)), float(np.linalg.norm(source.plane.linear[:, 1]))
-    top, bottom = (at.upper + share * (at.lower - at.upper) for share in source.rows_at(at.u))
+def _columns(
+    source: Source,
+    mouth: Mouth,
+    u: Float64Array,
+    new_edges: Sequence[Float64Array],
+    slack: float,
+) -> _Columns:
+    """All columns at positions u (M,) along the source's mouth. new_edges: of the wanted lips, in its picture."""
+    unit, own_edges, scale = source.unit, source.lip_edges, float(np.linalg.norm(source.plane.linear[:, 1]))
+    ceiling, floor = (edge_at(source.points, edge, u) for edge in new_edges)
+    from_u = _to_corners(u, source.points, own_edges[0], new_edges[0])
+    upper, lower = (edge_at(source.points, edge, from_u) for edge in own_edges)
+    top, bottom = (upper + share * (lower - upper) for share in source.rows_at(from_u))
     apart = (mouth.jaw - source.jaw) * interior.INCISOR_PER_JAW
     shift = float(np.clip(apart / 2, -slack, slack))
     # Without a row of teeth, what the mouth shows follows the lip.
-    new_top = top + shift * scale if source.opening.has_upper else at.ceiling
-    new_bottom = bottom + (apart - shift) * scale if source.opening.has_lower else at.floor
+    new_top = top + shift * scale if source.opening.has_upper else ceiling
+    new_bottom = bottom + (apart - shift) * scale if source.opening.has_lower else floor
     height, new_height = np.maximum(bottom - top, 0), np.maximum(new_bottom - new_top, 1e-3)
-    below, above = at.v - new_top, new_bottom - at.v
-    between = top + np.clip(below / new_height, 0, 1) * height
-    from_v = np.where(below < 0, top + below, np.where(above < 0, bottom - above, between))
     factor = new_height / np.maximum(height - FRINGE * unit, 1.0)
     most = STRETCH + (WIDE_STRETCH - STRETCH) * smoothstep((height / unit - GAPS[0]) / (GAPS[1] - GAPS[0]))
     left_out = np.clip((factor / most - 1) / (TOO_FAR - 1), 0, 1)
     left_out *= smoothstep(((new_height - height) / unit - UNCOVERED[0]) / (UNCOVERED[1] - UNCOVERED[0]))
-    return from_v, left_out * np.clip(np.minimum(below, above) / SOFT_PIXELS + 1, 0, 1)
+    ratio = height / new_height
+    return _Columns(upper, lower, ceiling, floor, from_u - u, top, bottom, new_top, new_bottom, ratio, left_out)
 
 
-def _continued(source: Source, edges: tuple[Float64Array, Float64Array], blur: float) -> _Continued:
+@lru_cache(CONTINUED_KEPT)
+def _continued(source: Source, blur: float) -> _Continued:
     """The inside of a source's mouth; around it each pixel repeats the nearest one of the inside, softer and softer."""
-    unit = float(mesh.eye_distance(source.points))
-    outline = np.vstack([edges[0], edges[1][-2:0:-1]])
-    margin = int(np.ceil(2 * HIDDEN * unit)) + 2
+    unit, (upper, lower) = source.unit, source.lip_edges
+    outline = np.vstack([upper, lower[-2:0:-1]])
+    margin = int(np.ceil((HIDDEN + 3 * SOFTENED) * unit)) + 2
     height, width = source.image.shape[:2]
     x0, y0 = np.clip(np.floor(outline.min(0)).astype(int) - margin, 0, (width - 1, height - 1))
     x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int) + margin, (x0 + 1, y0 + 1), (width, height))
-    crop, corner = source.image[y0:y1, x0:x1], np.array([x0, y0], np.float64)
+    crop, pixels = source.image[y0:y1, x0:x1], source.pixels[y0:y1, x0:x1]
+    corner = np.array([x0, y0], np.float64)
     inside = np.zeros(crop.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round((outline - corner) * 16).astype(np.int32)], 1, shift=4)
     deep = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     doubt = min(max(LIP_DOUBT_PIXELS, LIP_DOUBT * unit, LIP_DOUBT_BLURS * blur * unit), 0.6 * float(deep.max()))
     outside = (deep <= doubt).astype(np.uint8)
     if outside.all():
-        return _Continued(crop, crop, np.ones(outside.shape, np.float32), -np.inf, corner)
+        return _Continued(pixels, pixels, np.ones(outside.shape, np.float32), -np.inf, corner)
     beyond, labels = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    nearest = np.zeros((int(labels.max()) + 1, 3), np.uint8)
-    known = outside == 0
-    nearest[labels[known]] = crop[known]
-    repeated, away = nearest[labels], np.asarray(beyond, np.float32)
+    # Labels count the pixels of the inside from 1, row by row.
+    repeated = crop.reshape(-1, 3).take(np.flatnonzero(outside == 0)[labels - 1], axis=0)
     # Further away the repeated pixels would be rays.
     soft = cv2.GaussianBlur(repeated, (0, 0), SOFTENED * unit)
-    share = np.clip((away - doubt) / (HIDDEN * unit / 2), 0, 1)[..., None]
-    image = np.asarray(repeated + share * (soft.astype(np.float32) - repeated) + 0.5, np.uint8)
-    return _Continued(crop, image, away, HIDDEN * unit + doubt, corner)
+    share = np.clip((beyond - doubt) / (HIDDEN * unit / 2), 0, 1).astype(np.float32)
+    image = np.asarray(cv2.blendLinear(repeated, soft, 1 - share, share), np.float32)
+    return _Continued(pixels, image, beyond.astype(np.float32), HIDDEN * unit + doubt, corner)
 
 
 def _to_corners(u: Float64Array, frame: Float64Array, edge: Float64Array, wanted: Float64Array) -> Float64Array:

@@ -10,13 +10,14 @@ corners.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import cv2
 import numpy as np
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, smoothstep
+from duikou.arrays import BoolArray, Float64Array, FloatArray, Image, IntArray, smoothstep
 from duikou.render import mesh
 from duikou.render.warp import pick
 
@@ -61,6 +62,15 @@ LIT_PER_SPREAD, SPREAD_LIT = 3.0, (0.6, 1.15)
 """How much more light falls into a mouth whose lips are spread, by their spread in eye distances, and its range. At the
 same gap a mouth is brighter the wider it is: in six of ten people r is 0.6 to 0.8, and its median brightness changes by
 1.3 to 4 times the cheeks' for each eye distance."""
+
+LIGHT_TINT = np.array([[1.12], [1.14], [0.87]], np.float32)
+"""Exponents, BGR planes, of the light that falls into a mouth."""
+
+FURTHER_BACK = np.array([1, 0.95, 0.90, 0.86, 0.80, 0.74, 0.70])
+"""Brightness of the upper teeth from the middle outwards, relative to the first."""
+
+GUM = np.array([[-0.12], [-0.06], [0.0]], np.float32)
+"""How much teeth change their colour, BGR planes, towards the gum."""
 
 EYES = (33, 246, 161, 160, 159, 158, 157, 173, 133, 362, 398, 384, 385, 386, 387, 388, 466, 263)
 """Landmarks of the upper lids: lashes, whites and irises are the hardest edges of a face."""
@@ -121,10 +131,10 @@ class Light:
         chroma = mean / mean[1]
         return np.asarray(usual * np.sqrt(chroma / USUAL_CHROMA) / chroma, np.float64)
 
-    def at(self, x: Float64Array) -> Float64Array:
-        """Colour (M, 3) of skin inside the mouth at canonical x (M,): its sides are lit like the cheeks."""
-        share = smoothstep(0.5 + x / (2 * CHEEKS_APART))[:, None]
-        return np.asarray(self.skin[0] + share * (self.skin[1] - self.skin[0]), np.float64)
+    def at(self, x: FloatArray) -> FloatArray:
+        """Colour (3, M) of skin inside the mouth at canonical x (M,): its sides are lit like the cheeks."""
+        left, right = _colours(self.skin)
+        return np.asarray(left + smoothstep(0.5 + x / (2 * CHEEKS_APART)) * (right - left), np.float32)
 
 
 def shadow_depth(image: Image, points: Float64Array) -> float | None:
@@ -196,7 +206,7 @@ def grain(image: Image, points: Float64Array) -> float | None:
     return float(np.percentile(found, CALM_CHEEK)) if found else None
 
 
-def fine(grey: Float32Array) -> Float32Array:
+def fine(grey: FloatArray) -> FloatArray:
     """The finest detail of a picture (rows, columns)."""
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), GRAIN_SIGMA), np.float32)
 
@@ -206,11 +216,17 @@ def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float6
     height, width = image.shape[:2]
     side = max(int(mesh.eye_distance(points) / 16), 1)
     tones = [
-        np.median(image[y - side : y + side + 1, x - side : x + side + 1].reshape(-1, 3), axis=0)
+        _median(image[y - side : y + side + 1, x - side : x + side + 1])
         for x, y in np.round(points[list(places)]).astype(int)
         if side <= x < width - side and side <= y < height - side
     ]
     return np.median(tones, axis=0) if tones else None
+
+
+def _median(patch: Image) -> Float64Array:
+    """Median colour (3,) of an odd number of pixels. NumPy sorts bytes faster than it finds a median."""
+    colours = np.sort(np.ascontiguousarray(patch.reshape(-1, 3).T), axis=1)
+    return np.asarray(colours[:, colours.shape[1] // 2], np.float64)
 
 
 @dataclass(frozen=True)
@@ -273,10 +289,10 @@ class InteriorPixels:
     pixel.
     """
 
-    x: Float64Array
-    y: Float64Array
-    ceiling: Float64Array
-    height: Float64Array
+    x: FloatArray
+    y: FloatArray
+    ceiling: FloatArray
+    height: FloatArray
     size: float
 
 
@@ -288,16 +304,16 @@ class RowPicture:
     are. corner: (2,) canonical x and y of the first pixel. scale: pixels per eye distance.
     """
 
-    colours: Float32Array
-    coverage: Float32Array
+    colours: FloatArray
+    coverage: FloatArray
     corner: Float64Array
     scale: float
 
-    def at(self, x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Colours (M, 3) and coverage (M,) at canonical positions (M,)."""
+    def at(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Colours (3, M) and coverage (M,) at canonical positions (M,)."""
         at = (x - self.corner[0]) * self.scale, (y - self.corner[1]) * self.scale
-        colours = pick(self.colours, *at, cv2.INTER_CUBIC).astype(np.float64)
-        return colours, pick(self.coverage, *at, cv2.INTER_LINEAR).astype(np.float64)
+        colours = pick(self.colours, *at, cv2.INTER_CUBIC)
+        return np.ascontiguousarray(colours.T), pick(self.coverage, *at, cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)
@@ -353,7 +369,7 @@ class Arch:
         """Depth behind the front teeth at positions x to the side."""
         return np.asarray(self.deep * (1 - np.sqrt(1 - np.clip(np.abs(x) / self.half, 0, 0.99) ** 2)), np.float64)
 
-    def angles(self, seen: Float64Array, lean: float) -> tuple[Float64Array, BoolArray]:
+    def angles(self, seen: FloatArray, lean: float) -> tuple[FloatArray, BoolArray]:
         """Places (M,) in radians from the middle that appear at x `seen` (M,) of a turned head, and whether (M,) the
         row reaches so far to the side."""
         places = self.half * np.sin(ANGLES) + lean * self.deep * (1 - np.cos(ANGLES))
@@ -361,7 +377,8 @@ class Arch:
         # Beyond the outline of the arch its inner side would be seen; lips hide it.
         left, right = int(np.argmin(places[: middle + 1])), middle + int(np.argmax(places[middle:]))
         inside = (seen >= places[left]) & (seen <= places[right])
-        return np.interp(seen, places[left : right + 1], ANGLES[left : right + 1]), inside
+        found = np.interp(seen, places[left : right + 1], ANGLES[left : right + 1])
+        return found.astype(np.float32), inside
 
 
 UPPER = Arch(
@@ -393,20 +410,19 @@ class _OnArch:
     front teeth. side: 0 left, 1 right.
     """
 
-    along: Float64Array
+    along: FloatArray
     tooth: IntArray
-    within: Float64Array
-    width: Float64Array
-    facing: Float64Array
-    deep: Float64Array
+    within: FloatArray
+    width: FloatArray
+    facing: FloatArray
+    deep: FloatArray
     side: IntArray
 
 
-def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64Array:
-    """Colours (M, 3), BGR float, of the inside of a mouth."""
-    skin = light.at(pixels.x)
-    dark = light.dark
-    colour = dark * (0.85 + 0.6 * np.clip(pixels.ceiling / np.maximum(pixels.height, MM), 0, 1) ** 2)[:, None]
+def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> FloatArray:
+    """Colours (3, M), BGR, of the inside of a mouth."""
+    (dark,) = _colours(light.dark)
+    colour = dark * (0.85 + 0.6 * np.clip(pixels.ceiling / np.maximum(pixels.height, MM), 0, 1) ** 2)
     colour = _tongue(colour, pixels, shape, light.tongue)
     own, painted = shape.own or OwnTeeth(None, None), shape.painted
     if own.lower is not None:
@@ -420,30 +436,36 @@ def paint(pixels: InteriorPixels, shape: InteriorShape, light: Light) -> Float64
         colour = _own_row(colour, pixels, shape.lean, own.upper, UPPER, 0.0)
     elif painted is not None:
         colour = _upper_row(colour, pixels, shape, painted, light.tooth)
-    lit = light_inside(pixels, shape.gap) * np.clip(1 + LIT_PER_SPREAD * shape.spread, *SPREAD_LIT)
-    return np.asarray(np.clip((dark + (colour - dark) * lit) * skin, 0, 255), np.float64)
+    spread = np.float32(np.clip(1 + LIT_PER_SPREAD * shape.spread, *SPREAD_LIT))
+    lit = light_inside(pixels, shape.gap) * spread
+    return np.asarray(np.clip((dark + (colour - dark) * lit) * light.at(pixels.x), 0, 255), np.float32)
 
 
-def light_inside(pixels: InteriorPixels, gap: float) -> Float64Array:
-    """Share (M, 3) of the light, BGR, that falls through an opening: less behind the lips, at the corners, and if it is
+def _colours(colours: Float64Array) -> FloatArray:
+    """Colours (3,) or (K, 3) as planes: (K, 3, 1)."""
+    return np.asarray(colours, np.float32).reshape(-1, 3, 1)
+
+
+def light_inside(pixels: InteriorPixels, gap: float) -> FloatArray:
+    """Share (3, M) of the light, BGR, that falls through an opening: less behind the lips, at the corners, and if it is
     narrow. gap: of the lips, in eye distances."""
     wide = 0.42 + 0.58 * float(smoothstep(np.asarray(gap / (8 * MM))))
     here = 0.50 + 0.50 * smoothstep(pixels.height / (0.75 * max(gap, MM)))
     lit = wide * here * under_lips(pixels.ceiling, pixels.height - pixels.ceiling)
-    return np.asarray(lit[:, None] ** np.array([1.12, 1.14, 0.87]), np.float64)
+    return np.asarray(np.exp(LIGHT_TINT * np.log(lit)), np.float32)
 
 
-def under_lips(below: Float64Array, above: Float64Array) -> Float64Array:
-    """Share (M,) of the light that the lips let fall on what lies `below` (M,) the upper lip's edge and `above` (M,)
-    the lower lip's, in eye distances.
+def under_lips(below: FloatArray, above: FloatArray) -> FloatArray:
+    """Share of the light that the lips let fall on what lies `below` the upper lip's edge and `above` the lower lip's,
+    in eye distances.
     """
     upper = 0.60 + 0.40 * smoothstep(below / (3.0 * MM))
-    return np.asarray(upper * (0.78 + 0.22 * smoothstep(above / (2.6 * MM))), np.float64)
+    return upper * (0.78 + 0.22 * smoothstep(above / (2.6 * MM)))
 
 
-def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, tongue: Float64Array) -> Float64Array:
+def _tongue(colour: FloatArray, pixels: InteriorPixels, shape: InteriorShape, tongue: Float64Array) -> FloatArray:
     """The tongue over the dark: it fills most of what is open below the upper teeth, and glints where it is wet."""
-    x, y, drop = pixels.x - 12 * MM * shape.lean[0], pixels.y, INCISOR_PER_JAW * shape.jaw
+    x, y, drop = pixels.x - 12 * MM * float(shape.lean[0]), pixels.y, INCISOR_PER_JAW * shape.jaw
     raised = max(shape.tongue, 0.0)
     top = (0.2 * MM + 0.22 * drop) * (1 - 0.9 * raised) - 2.0 * MM * raised + 3.0 * MM * max(-shape.tongue, 0.0)
     mound = top + x**2
@@ -456,26 +478,27 @@ def _tongue(colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, 
     tone *= 1 + 0.035 * pattern
     wet = 0.10 * np.exp(-(((y - mound - 3 * MM) / (1.6 * MM)) ** 2)) * np.exp(-(((x - MM) / (9 * MM)) ** 2))
     wet *= 1 + 0.7 * pattern
-    return np.asarray(colour + coverage[:, None] * (tongue * tone[:, None] + wet[:, None] - colour))
+    return np.asarray(colour + coverage * (_colours(tongue)[0] * tone + wet - colour), np.float32)
 
 
 def _own_row(
-    colour: Float64Array, pixels: InteriorPixels, lean: Float64Array, row: RowPicture, arch: Arch, drop: float
-) -> Float64Array:
+    colour: FloatArray, pixels: InteriorPixels, lean: Float64Array, row: RowPicture, arch: Arch, drop: float
+) -> FloatArray:
     """A row of the person's own teeth, moved down by `drop`, in eye distances."""
     angle, inside = arch.angles(pixels.x, lean[0])
-    own, coverage = row.at(arch.half * np.sin(angle), pixels.y - drop - lean[1] * arch.deep * (1 - np.cos(angle)))
-    return np.asarray(colour + (coverage * inside)[:, None] * (own - colour))
+    deep = float(lean[1]) * arch.deep * (1 - np.cos(angle))
+    own, coverage = row.at(arch.half * np.sin(angle), pixels.y - drop - deep)
+    return colour + coverage * inside * (own - colour)
 
 
 def _lower_row(
-    colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
-) -> Float64Array:
+    colour: FloatArray, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
+) -> FloatArray:
     """The lower teeth: behind the lip, as far as it uncovers them, and lit from above."""
     at = _on_arch(pixels, shape, person, LOWER)
-    bite = person.low + INCISOR_PER_JAW * shape.jaw + LOWER.bites[at.tooth]
-    bite += 0.25 * MM * np.abs(at.within) ** 3 + 1.2 * person.uneven[1 - at.side, at.tooth]
-    bite += at.deep * (0.02 + shape.lean[1])
+    bite = person.low + INCISOR_PER_JAW * shape.jaw + 0.25 * MM * np.abs(at.within) ** 3
+    bite += (LOWER.bites + 1.2 * person.uneven[::-1]).astype(np.float32)[at.side, at.tooth]
+    bite += at.deep * (0.02 + float(shape.lean[1]))
     below = pixels.y - bite
     # Teeth that show over the lip by less than 1 mm are left out: they would be a thin grey line.
     peeps = smoothstep((pixels.y + pixels.height - pixels.ceiling - bite) / (1.5 * MM) - 0.2)
@@ -483,47 +506,48 @@ def _lower_row(
     pattern = _pattern(at.along, below, 0.8 * MM, person.phase + 2)
     tone = at.facing * (1 - 0.07 * _seam(at, pixels.size, 0.22) * (1 + 0.8 * pattern)) * (1 - 0.06 * at.within**2)
     tone *= (0.74 + 0.18 * smoothstep(below / (2.5 * MM))) * (1 + 0.04 * pattern)
-    tone *= 1 + 1.2 * (person.tones[1 - at.side, at.tooth] - 1)
-    return np.asarray(colour + coverage[:, None] * (_enamel(person, tooth, tone) - colour))
+    tone *= (1 + 1.2 * (person.tones[::-1] - 1)).astype(np.float32)[at.side, at.tooth]
+    return np.asarray(colour + coverage * (_enamel(person, _colours(tooth)[0]) * tone - colour), np.float32)
 
 
 def _upper_row(
-    colour: Float64Array, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
-) -> Float64Array:
+    colour: FloatArray, pixels: InteriorPixels, shape: InteriorShape, person: Dentition, tooth: Float64Array
+) -> FloatArray:
     """The upper teeth: one band with faint seams, brightest in the middle, that shows as soon as the lips part."""
     at = _on_arch(pixels, shape, person, UPPER, person.midline)
-    bite = person.fullness + UPPER.bites[at.tooth] * person.size - 0.5 * MM * np.abs(at.within) ** 4
-    bite += person.uneven[at.side, at.tooth] + person.cant * pixels.x + at.deep * (shape.lean[1] - 0.06)
+    bite = person.fullness + person.cant * pixels.x - 0.5 * MM * np.abs(at.within) ** 4
+    bite += (UPPER.bites * person.size + person.uneven).astype(np.float32)[at.side, at.tooth]
+    bite += at.deep * (float(shape.lean[1]) - 0.06)
     above = bite - pixels.y
     pattern = _pattern(at.along, above, 1.1 * MM, person.phase)
     coverage = _edge(above + 0.12 * MM * pattern, max(0.55 * MM, 1.1 * pixels.size)) * smoothstep(at.facing / 0.3)
     tone = at.facing**0.8 * (1 - 0.10 * _seam(at, pixels.size, 0.13) * (1 + 0.8 * pattern)) * (1 - 0.06 * at.within**2)
     tone *= 1 - 0.13 * np.exp(-((above / MM) ** 2))  # the biting edge lets the dark through
-    tone *= np.array([1, 0.95, 0.90, 0.86, 0.80, 0.74, 0.70])[at.tooth] * person.tones[at.side, at.tooth]
+    tone *= (FURTHER_BACK * person.tones).astype(np.float32)[at.side, at.tooth]
     tone *= 1 + 0.04 * pattern
     glint = np.exp(-(((at.within + 0.15) / 0.35) ** 2)) * np.exp(-(((above - 4.2 * MM) / (1.6 * MM)) ** 2))
     glint *= 1 + pattern
-    warm = np.clip((above - 5 * MM) / (5 * MM), 0, 1)[:, None] * np.array([-0.12, -0.06, 0.0])  # towards the gum
-    shown = _enamel(person, tooth + warm, tone) + (0.10 * glint * at.facing)[:, None]
-    out = colour + coverage[:, None] * (shown - colour)
+    shown = _colours(tooth)[0] + np.clip((above - 5 * MM) / (5 * MM), 0, 1) * GUM
+    shown = _enamel(person, shown) * tone + 0.10 * glint * at.facing
+    out = colour + coverage * (shown - colour)
     # The row's shadow on what lies below it.
     near = np.clip(1 + above / (2.2 * MM), 0, 1) * (above < 0)
-    return np.asarray(out * (1 - 0.35 * (1 - coverage) * near)[:, None])
+    return np.asarray(out * (1 - 0.35 * (1 - coverage) * near), np.float32)
 
 
-def _enamel(person: Dentition, tooth: Float64Array, tone: Float64Array) -> Float64Array:
-    """Colours (M, 3) of teeth of the colour `tooth` (3,) or (M, 3) in full light under `tone` (M,)."""
-    yellow = np.array([1 - person.yellow, 1.0, 1 + 0.2 * person.yellow])
-    return np.asarray(person.brightness * tooth * yellow * tone[:, None])
+def _enamel(person: Dentition, tooth: FloatArray) -> FloatArray:
+    """Colours (3, ...) of a person's teeth that are usually of the colours `tooth` (3, ...)."""
+    (own,) = _colours(person.brightness * np.array([1 - person.yellow, 1.0, 1 + 0.2 * person.yellow]))
+    return np.asarray(own * tooth, np.float32)
 
 
-def _pattern(x: Float64Array, y: Float64Array, scale: float, phase: float) -> Float64Array:
+def _pattern(x: FloatArray, y: FloatArray, scale: float, phase: float) -> FloatArray:
     """An irregular pattern (M,), about -1 to 1, of blots as large as `scale` on a wet surface with coordinates (M,)."""
-    waves = [
-        np.sin((np.cos(turn) * x + np.sin(turn) * y) * pace / scale + phase * pace + 3 * turn)
+    waves = (
+        np.sin(x * (math.cos(turn) * pace / scale) + y * (math.sin(turn) * pace / scale) + (phase * pace + 3 * turn))
         for turn, pace in ((0.4, 1.0), (1.5, 0.77), (2.4, 1.31), (2.9, 0.53), (0.9, 1.63))
-    ]
-    return np.asarray(np.sum(waves, axis=0) / 3, np.float64)
+    )
+    return np.asarray(sum(waves) / 3, np.float32)
 
 
 def _on_arch(
@@ -535,17 +559,18 @@ def _on_arch(
     angle, inside = arch.angles(pixels.x - midline, shape.lean[0])
     steps = np.hypot(np.diff(x), np.diff(z))
     along = np.concatenate([[0], np.cumsum(steps)])
-    arc = np.interp(angle, ANGLES, along - along[middle])
+    # Along the arch x grows by the cosine of its direction: the steeper it leads away, the narrower a tooth appears.
+    arc, slope = (
+        np.interp(angle, ANGLES, one).astype(np.float32) for one in (along - along[middle], np.gradient(seen, along))
+    )
     out = np.abs(arc) / dentition.size
     tooth = np.clip(np.searchsorted(arch.edges, out, side="right") - 1, 0, len(arch.bites) - 1)
-    width = arch.edges[tooth + 1] - arch.edges[tooth]
-    # Along the arch x grows by the cosine of its direction: the steeper it leads away, the narrower a tooth appears.
-    slope = np.interp(angle, ANGLES, np.gradient(seen, along))
+    begins, width = arch.edges.astype(np.float32)[tooth], np.diff(arch.edges).astype(np.float32)[tooth]
     facing = np.clip(slope, 0, 1) * inside
     return _OnArch(
         arc,
         tooth,
-        np.clip((out - arch.edges[tooth]) / width * 2 - 1, -1, 1),
+        np.clip((out - begins) / width * 2 - 1, -1, 1),
         np.maximum(width * facing, 0.1 * MM),
         facing,
         arch.deep * (1 - np.cos(angle)),
@@ -553,12 +578,12 @@ def _on_arch(
     )
 
 
-def _seam(at: _OnArch, pixel: float, softness: float) -> Float64Array:
+def _seam(at: _OnArch, pixel: float, softness: float) -> FloatArray:
     """1 at the border between two teeth, falling to 0 over a share of the tooth, or over a pixel if that is more."""
     reach = np.maximum(softness, 1.2 * pixel / at.width)
-    return np.asarray(np.exp(-(((1 - np.abs(at.within)) / reach) ** 2)), np.float64)
+    return np.asarray(np.exp(-(((1 - np.abs(at.within)) / reach) ** 2)), np.float32)
 
 
-def _edge(distance: Float64Array, softness: float) -> Float64Array:
+def _edge(distance: FloatArray, softness: float) -> FloatArray:
     """A soft step from 0 outside to 1 inside an edge, over `softness` on both sides."""
     return smoothstep(0.5 + distance / (2 * softness))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array, Image, IntArray
+from duikou.arrays import Float32Array, Float64Array, FloatArray, Image, IntArray
 from duikou.faces.pose import Pose
 from duikou.render import interior, mesh
 from duikou.render.opening import Opening
@@ -27,11 +28,11 @@ class Plane:
     offset: Float64Array
     lean: Float64Array
 
-    def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float64Array, Float64Array]:
+    def canonical(self, x: Float32Array, y: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Canonical positions of pixels."""
-        inverse = np.linalg.inv(self.linear)
-        dx, dy = x - self.offset[0], y - self.offset[1]
-        return inverse[0, 0] * dx + inverse[0, 1] * dy, inverse[1, 0] * dx + inverse[1, 1] * dy
+        x, y = x - float(self.offset[0]), y - float(self.offset[1])
+        u, v = (float(row[0]) * x + float(row[1]) * y for row in np.linalg.inv(self.linear))
+        return u, v
 
     def seen_from(self, corner: Float64Array) -> Plane:
         """The same plane in a part of the picture that begins at `corner` (2,)."""
@@ -43,9 +44,9 @@ class Plane:
         return np.hstack([linear, (other.offset - linear @ self.offset)[:, None]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """A picture of the face: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels.
+    """A picture of the face: image (H, W, 3) BGR, landmarks `points` (478, 2) in its pixels. Equal to itself alone.
 
     gap, jaw: of the lips, and lowering of the chin, in eye distances. plane: of the teeth in this picture.
     opening: between the lips.
@@ -58,11 +59,26 @@ class Source:
     plane: Plane
     opening: Opening
 
-    def rows_at(self, u: Float64Array) -> tuple[Float64Array, Float64Array]:
+    @cached_property
+    def unit(self) -> float:
+        """Eye distance in pixels."""
+        return float(mesh.eye_distance(self.points))
+
+    @cached_property
+    def pixels(self) -> Float32Array:
+        """The picture as floats."""
+        return self.image.astype(np.float32)
+
+    @cached_property
+    def lip_edges(self) -> tuple[Float64Array, Float64Array]:
+        """The edges (11, 2) of the upper and of the lower lip in the picture, corners included."""
+        return self.opening.lip_edges(self.points)
+
+    def rows_at(self, u: FloatArray) -> tuple[Float64Array, Float64Array]:
         """Where the upper row of teeth ends and the lower row begins at positions u (M,) along the mouth, in pixels:
         (M,) shares of the opening."""
-        edges = self.opening.lip_edges(self.points)
-        along, _ = along_mouth(self.points, *((edges[0] + edges[1])[1:-1] / 2).T)
+        upper, lower = self.lip_edges
+        along, _ = along_mouth(self.points, *((upper + lower)[1:-1] / 2).T)
         return np.interp(u, along, self.opening.upper), np.interp(u, along, self.opening.lower)
 
 

@@ -283,7 +283,7 @@ class Detector:
         for shot, at in zip(track.shots.tolist(), track.landmarks[..., :2].astype(np.float64), strict=True):
             place = Region.of(self._shrunk(at), width, height)
             if place is not None:
-                self._places[shot] = place.around(self._places.get(shot, place))
+                self._places[shot] = place.joined(self._places.get(shot, place))
         self._last = -1  # what is added next is looked for in the new place
 
     @property
@@ -360,7 +360,7 @@ class Detector:
         for number, known in enumerate(self._found):
             if overlay.first - known.last > MAX_BLOCKS * self._block * self._every:
                 continue
-            place = known.place.around(overlay.place)
+            place = known.place.joined(overlay.place)
             old, new = known.padded_to(place), overlay.padded_to(place)
             if max(old.visibility(new.gradients), new.visibility(old.gradients)) >= SAME:
                 gradients = np.where(old.gradients != 0, old.gradients, new.gradients)

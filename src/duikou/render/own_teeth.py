@@ -118,12 +118,14 @@ def _view(source: Source, light: interior.Light, arch: Arch, scale: float) -> _V
     inside = smoothstep(np.minimum(v - upper, lower - v) / doubt - 0.5)
     inside *= smoothstep(1 + (ends - v if arch is UPPER else v - begins) / (EDGE * unit))
     pale = opening.paleness(source.image, source.points, image)
-    pixels = interior.InteriorPixels(
-        plane[..., 0].ravel(), plane[..., 1].ravel(), ((v - upper) / unit).ravel(), ((lower - upper) / unit).ravel(), 0
+    x, y, ceiling, height = (
+        one.ravel().astype(np.float32)
+        for one in (plane[..., 0], plane[..., 1], (v - upper) / unit, (lower - upper) / unit)
     )
+    pixels = interior.InteriorPixels(x, y, ceiling, height, size=0)
     lit = np.maximum(interior.light_inside(pixels, source.gap), LEAST_LIGHT)
-    dark = light.dark
-    colours = dark + (image.reshape(-1, 3) / light.at(plane[..., 0].ravel()) - dark) / lit
+    dark = light.dark[:, None]
+    colours = (dark + (image.reshape(-1, 3).T / light.at(pixels.x) - dark) / lit).T
     coverage = (pale * inside).astype(np.float32)
     area = float(coverage.sum()) / scale**2
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)

@@ -8,23 +8,32 @@ layer (see `interior`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import RBFInterpolator
 
-from duikou.arrays import Float32Array, Float64Array, Image
-from duikou.faces.pose import triangles
-from duikou.render import mesh
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Floats, Image, smoothstep
+from duikou.render import mesh, splines
+from duikou.render.outline import facing
+
+Pixels = TypeVar("Pixels", Image, Float32Array)
 
 Map = tuple[Float32Array, Float32Array]
 
 NODES_PER_EYE_DISTANCE = 18
-"""Density of the grid on which the fields are solved; between its nodes they are interpolated bilinearly."""
+"""Density of the grid of a field. It is solved at every second node."""
+
+NEAR_LIPS = 0.1
+"""Distance from the lips, in eye distances, within which a field is solved at every node."""
+
+STILL_PIXELS = 0.1
+"""Displacement, in pixels, below which the frame's own face stays as it is; from twice as much it moves fully."""
 
 SMOOTHING = 2e-4
 """Smoothing of the splines, in cubed eye distances: the field need not pass through single noisy landmarks."""
@@ -32,25 +41,19 @@ SMOOTHING = 2e-4
 SHARED = tuple(
     dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
 )
-UPPER_NODES = (*SHARED, *mesh.UPPER_LIP)
-LOWER_NODES = (*SHARED, *mesh.LOWER_LIP)
+"""Landmarks that guide both fields. The upper field follows the upper lip too, the lower field the lower lip."""
 
 EDGE_DOUBT = 0.2
 """Share of an opening by which the landmarks of its edge may lie inside it."""
 
-HIDDEN, SEEN = -0.5, 0.2
-"""Visibility of a landmark (share of the area around it that faces the camera minus the share that faces away) at which
-it has no weight, and at which it has full weight: beside the far cheek of a turned head, the picture shows the jaw and
-the ear behind it."""
-
 HIDDEN_SMOOTHING = 1e4
 """Factor of the smoothing at a landmark that is not visible."""
 
-PICKED = 1024
+PICKED = 4096
 """Positions in a row when single pixels are picked."""
 
-BORDER_NODES = 12
-"""Fixed nodes on each side of the region: the surroundings of the face do not move."""
+BORDER_NODES = 4
+"""Fixed nodes for each eye distance of the region's border: the surroundings of the face do not move."""
 
 NECK_BELOW = (0.35, 0.45, 0.6)
 """Distances below the jaw, in eye distances, of rows of fixed nodes that end its motion: with one row a spline would
@@ -79,12 +82,17 @@ class Region:
         return cls(int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 8 and y1 - y0 > 8 else None
 
     @classmethod
-    def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
-        """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
-        low, high = points[list(mesh.LIPS)].min(0) - margin, points[list(mesh.LIPS)].max(0) + margin + 1
+    def around(cls, points: Float64Array, margin: float, within: Region) -> Region:
+        """Points (K, 2) and `margin` pixels around them, clipped to another region."""
+        low, high = points.min(0) - margin, points.max(0) + margin + 1
         x0, y0 = np.clip(np.floor(low), (within.x0, within.y0), (within.x1 - 1, within.y1 - 1)).astype(int)
         x1, y1 = np.clip(np.ceil(high), (x0 + 1, y0 + 1), (within.x1, within.y1)).astype(int)
         return cls(int(x0), int(y0), int(x1), int(y1))
+
+    @classmethod
+    def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
+        """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
+        return cls.around(points[list(mesh.LIPS)], margin, within)
 
     @classmethod
     def whole(cls, image: Image) -> Region:
@@ -113,7 +121,7 @@ class Region:
         x0, y0, x1, y1 = max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1)
         return Region(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
-    def around(self, other: Region) -> Region:
+    def joined(self, other: Region) -> Region:
         """The smallest rectangle that holds both."""
         low = min(self.x0, other.x0), min(self.y0, other.y0)
         return Region(*low, max(self.x1, other.x1), max(self.y1, other.y1))
@@ -131,12 +139,10 @@ class Region:
         """The pixels of the region in a picture, as a view."""
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
-    def grid(self) -> tuple[Float32Array, Float32Array]:
-        """Pixel coordinates x and y of the region, each of its shape."""
-        rows, columns = self.shape
+    def axes(self) -> tuple[Float32Array, Float32Array]:
+        """Pixel coordinates x (1, columns) and y (rows, 1) of the region."""
         x = np.arange(self.x0, self.x1, dtype=np.float32)
-        y = np.arange(self.y0, self.y1, dtype=np.float32)
-        return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
+        return x[None], np.arange(self.y0, self.y1, dtype=np.float32)[:, None]
 
 
 def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
@@ -151,7 +157,8 @@ def similarity(source: Float64Array, target: Float64Array) -> Float64Array:
 class Warp:
     """Backward maps that warp pictures of one face to the same landmarks, one set for each source.
 
-    sources: landmarks (478, 2) of each picture. target: landmarks (478, 2). region: outside it nothing moves.
+    sources: landmarks (478, 2) of each picture, those of the frame itself first. target: landmarks (478, 2). region:
+    outside it nothing moves.
 
     The pictures may be different frames: the similarity between the heads of source and target is removed first, and
     the border of the region follows it. A map is a pair of fields, x and y in the source, of the shape of the requested
@@ -159,63 +166,147 @@ class Warp:
     """
 
     def __init__(self, sources: Sequence[Float64Array], target: Float64Array, region: Region) -> None:
-        self._region = region
-        self._unit = float(mesh.eye_distance(target))
+        self._target = target
+        unit = float(mesh.eye_distance(target))
+        near = Region.around_lips(target, NEAR_LIPS * unit, region)
+        self._grid = _Grid(region, near, max(round(unit / NODES_PER_EYE_DISTANCE), 1))
         skull = list(mesh.SKULL)
-        self._bases = [similarity(target[skull], source[skull]) for source in sources]
-        border = np.vstack([_border(region), _neck(target, self._unit)])
-        self._nodes = np.vstack([target, border]) / self._unit
+        bases = [similarity(target[skull], source[skull]) for source in sources]
         moves = [
             _into_the_lips(source, target) - (target @ base[:, :2].T + base[:, 2])
-            for source, base in zip(sources, self._bases, strict=True)
+            for source, base in zip(sources, bases, strict=True)
         ]
-        self._moves = np.vstack([np.hstack(moves), np.zeros((len(border), 2 * len(moves)))])
-        self._border = tuple(range(len(target), len(self._nodes)))
-        trust = np.min([facing(points) for points in (target, *sources)], axis=0)
-        self._smoothing = np.full(len(self._nodes), SMOOTHING)
-        self._smoothing[: len(target)] *= HIDDEN_SMOOTHING ** (1 - trust)
-        self._side = lower_side(target, region)[..., None]
-        self._upper, self._lower = self._solve(UPPER_NODES), self._solve(LOWER_NODES)
+        seen = facing(np.stack([target, *sources]))
+        fixed = np.vstack([_border(region, unit), _neck(target, seen[0], unit)])
+        nodes = np.vstack([target, fixed])
+        guides = [*SHARED, *range(len(target), len(nodes)), *mesh.UPPER_LIP, *mesh.LOWER_LIP]
+        first, last = len(guides) - len(mesh.LIPS) + len(mesh.CORNERS), len(guides) - len(mesh.LOWER_LIP)
+        fields = splines.through(
+            nodes[guides] / unit,
+            np.vstack([np.hstack(moves), np.zeros((len(fixed), 2 * len(moves)))])[guides],
+            SMOOTHING * HIDDEN_SMOOTHING ** (1 - np.append(seen.min(0), np.ones(len(fixed)))[guides]),
+            own=(slice(first, last), slice(last, len(guides))),
+            at=self._grid.solved() / unit,
+        )
+        x, y = self._grid.axes
+        heads = np.stack([row[0] * x + row[1] * y + row[2] for base in bases for row in base.astype(np.float32)])
+        self._upper, self._lower = (heads + self._grid.filled(field) for field in fields)
+        self._sides: dict[Region, Float32Array] = {}
 
     def lips(self, source: int, part: Region) -> Map:
         """The map of face and lips: each pixel follows the upper or the lower field."""
-        upper, lower = self._fine(self._upper, source, part), self._fine(self._lower, source, part)
-        move = upper + self._side[part.inside(self._region)] * (lower - upper)
-        x, y = part.grid()
-        base = self._bases[source].astype(np.float32)
-        at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in base)
-        return at_x + move[..., 0], at_y + move[..., 1]
+        if part not in self._sides:
+            self._sides[part] = lower_side(self._target, *part.axes())
+        side = self._sides[part]
+        fields = zip(self._upper[2 * source :][:2], self._lower[2 * source :][:2], strict=True)
+        x, y = (self._grid.at(one, part) + side * self._grid.at(two - one, part) for one, two in fields)
+        return x, y
 
-    def _solve(self, points: tuple[int, ...]) -> Float32Array:
-        """Radial cubic splines through these points' displacements, for S sources, on a grid: (rows, columns, 2 S)."""
-        index = [*points, *self._border]
-        rows, columns = self._region.shape
-        nx, ny = (int(np.ceil((size - 1) / self._step)) + 1 for size in (columns, rows))
-        x, y = np.meshgrid(self._region.x0 + self._step * np.arange(nx), self._region.y0 + self._step * np.arange(ny))
-        at = np.stack([x.ravel(), y.ravel()], 1) / self._unit
-        nodes, moves, smoothing = self._nodes[index], self._moves[index], self._smoothing[index]
-        spline = RBFInterpolator(nodes, moves, kernel="cubic", smoothing=smoothing)
-        return np.asarray(spline(at).reshape(ny, nx, -1), np.float32)
+    def face(self, lips: Region) -> tuple[Region, Map, Float32Array]:
+        """The part of the region in which the frame's own face moves, `lips` included; its map there, in which the line
+        between the lips is no sharper than the grid; and how far each pixel moves, in pixels.
 
-    def _fine(self, coarse: Float32Array, source: int, part: Region) -> Float32Array:
-        """The field of one source at the pixels of a part."""
-        left, top = (part.x0 - self._region.x0) / self._step, (part.y0 - self._region.y0) / self._step
-        place = np.array([[1 / self._step, 0, left], [0, 1 / self._step, top]])
-        own = np.ascontiguousarray(coarse[..., 2 * source : 2 * source + 2])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        fine = cv2.warpAffine(own, place, part.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(fine, np.float32)
+        What moves by less than `STILL_PIXELS` stays.
+        """
+        x, y = self._grid.axes
+        still = np.stack(np.broadcast_arrays(x, y))
+        move = self._upper[:2] + lower_side(self._target, x, y) * (self._lower[:2] - self._upper[:2]) - still
+        away = np.abs(move).max(0)
+        part = self._grid.around(away > STILL_PIXELS, lips)
+        at_x, at_y = (self._grid.at(field, part) for field in still + move * smoothstep(away / STILL_PIXELS - 1))
+        return part, (at_x, at_y), self._grid.at(away, part)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The nodes of fields over a region: one in each square of `step` pixels, and one more square at each side.
+
+    Fields are solved at every second node, and at all nodes `near` the lips. They are interpolated by cubic convolution
+    (Keys 1981) at the other nodes, bilinearly at pixels. Beyond the grid they are 0.
+    """
+
+    region: Region
+    near: Region
+    step: int
+
+    @cached_property
+    def _counts(self) -> tuple[int, int]:
+        """Numbers of rows and columns of nodes."""
+        rows, columns = self.region.shape
+        return -(-rows // self.step) + 2, -(-columns // self.step) + 2
+
+    @cached_property
+    def _axes(self) -> tuple[Float64Array, Float64Array]:
+        """Positions x (1, columns) and y (rows, 1) of the nodes in the picture, and of one more."""
+        y, x = (self.step * (np.arange(count + 1, dtype=np.float64) - 0.5) - 0.5 for count in self._counts)
+        return self.region.x0 + x[None], self.region.y0 + y[:, None]
 
     @property
-    def _step(self) -> float:
-        """Pixels between the nodes of the grid."""
-        return max(self._unit / NODES_PER_EYE_DISTANCE, 1.0)
+    def axes(self) -> tuple[Float32Array, Float32Array]:
+        """Positions x (1, columns) and y (rows, 1) of the nodes in the picture."""
+        x, y = self._axes
+        return x[:, :-1].astype(np.float32), y[:-1].astype(np.float32)
+
+    def solved(self) -> Float64Array:
+        """Positions (K, 2) in the picture at which fields are solved."""
+        (x, y), (rows, columns) = self._axes, self._around(self.near)
+        grids = (x[:, ::2], y[::2]), (x[:, columns], y[rows])
+        return np.vstack([np.stack(np.broadcast_arrays(*grid), -1).reshape(-1, 2) for grid in grids])
+
+    def filled(self, solved: Float64Array) -> Float32Array:
+        """Values (K, V) at the `solved` positions, interpolated at all nodes: (V, rows, columns)."""
+        rows, columns = (count // 2 + 1 for count in self._counts)
+        values = solved.astype(np.float32).T
+        coarse = np.zeros((len(values), rows + 3, columns + 3), np.float32)
+        coarse[:, 1:-2, 1:-2] = values[:, : rows * columns].reshape(-1, rows, columns)
+        nodes = _doubled(_doubled(coarse).swapaxes(1, 2)).swapaxes(1, 2)
+        nodes = np.ascontiguousarray(nodes[:, : self._counts[0], : self._counts[1]])
+        near = nodes[:, *self._around(self.near)]
+        near[:] = values[:, rows * columns :].reshape(near.shape)
+        return nodes
+
+    def _around(self, part: Region) -> tuple[slice, slice]:
+        """Rows and columns of the nodes between which the pixels of a part lie."""
+        inside = part.inside(self.region)
+        rows, columns = (slice(one.start // self.step, (one.stop - 1) // self.step + 3) for one in inside)
+        return rows, columns
+
+    def at(self, nodes: Float32Array, part: Region) -> Float32Array:
+        """Values at all nodes, interpolated at the pixels of a part of the region."""
+        near = nodes[self._around(part)]
+        wide = cv2.resize(near, None, fx=self.step, fy=self.step, interpolation=cv2.INTER_LINEAR)
+        top, left = (one.start % self.step + self.step for one in part.inside(self.region))
+        return np.asarray(wide[top : top + part.shape[0], left : left + part.shape[1]], np.float32)
+
+    def around(self, there: BoolArray, least: Region) -> Region:
+        """The part of the region that the nodes which are `there` (rows, columns) change, and `least`."""
+        y, x = (np.flatnonzero(there.any(axis)) for axis in (1, 0))
+        if not len(x):
+            return least
+        across, down = (axis.ravel() for axis in self._axes)
+        low, high = (max(x[0] - 1, 0), max(y[0] - 1, 0)), (x[-1] + 1, y[-1] + 1)
+        nodes = np.array([[across[column], down[row]] for column, row in (low, high)])
+        return Region.around(nodes, 0, self.region).joined(least)
 
 
-def sample(image: Image, at: Map) -> Image:
-    """Sample a picture at a backward map, bicubic; its edge pixels are replicated outside."""
+def _doubled(values: Float32Array) -> Float32Array:
+    """Values (..., N) with others interpolated between them: (..., 2 N - 6)."""
+    before, here, after, last = values[..., :-3], values[..., 1:-2], values[..., 2:-1], values[..., 3:]
+    between = (9 * (here + after) - before - last) / 16
+    return np.stack([here, between], -1).reshape(*values.shape[:-1], -1)
+
+
+def sample(image: Pixels, at: Map) -> Pixels:
+    """Sample a picture at a backward map, bicubic; its edge pixels are replicated outside. OpenCV takes a third less
+    time for floats than for bytes."""
     moved = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.uint8)
+    return cast("Pixels", moved)
+
+
+def for_channels(weight: Float32Array) -> Float32Array:
+    """A weight (rows, columns) for each of three channels: (rows, columns, 3). NumPy takes five times as long if it
+    spreads the weight while it multiplies."""
+    return np.asarray(cv2.merge([weight, weight, weight]), np.float32)
 
 
 def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolation: int) -> npt.NDArray[Any]:
@@ -224,9 +315,9 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
     OpenCV maps at most 32,766 rows and columns, so the positions are put into rows.
     """
     count = np.size(x)
-    shape = -(-count // PICKED), PICKED
     if not count:
         return np.zeros((0, *image.shape[2:]), image.dtype)
+    shape = -(-count // PICKED), min(count, PICKED)
     columns, rows = (np.resize(np.asarray(one, np.float32), shape) for one in (x, y))
     found = np.asarray(cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE))
     return found.reshape(-1, *image.shape[2:])[:count]
@@ -235,44 +326,48 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
 def mouth_frame(points: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Origin and unit axes of the mouth of landmarks (478, 2): along the mouth, and across it downwards."""
     left, right = points[mesh.LEFT_CORNER], points[mesh.RIGHT_CORNER]
-    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
-    return (left + right) / 2, along, np.array([-along[1], along[0]])
+    x, y = (right - left).tolist()
+    length = max(math.hypot(x, y), 1e-6)
+    return (left + right) / 2, np.array([x / length, y / length]), np.array([-y / length, x / length])
 
 
-def along_mouth(points: Float64Array, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-    """Positions x, y (any shape) as distances along and across the mouth of landmarks (478, 2), in pixels."""
-    origin, along, across = mouth_frame(points)
-    dx, dy = np.asarray(x, np.float64) - origin[0], np.asarray(y, np.float64) - origin[1]
-    return dx * along[0] + dy * along[1], dx * across[0] + dy * across[1]
+def along_mouth(points: Float64Array, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Positions x, y (of any shapes that can be added) as distances along and across the mouth of landmarks (478, 2),
+    in pixels."""
+    origin, *ways = mouth_frame(points)
+    x, y = x - float(origin[0]), y - float(origin[1])
+    u, v = (x * float(way[0]) + y * float(way[1]) for way in ways)
+    return u, v
 
 
-def lip_edge(points: Float64Array, row: tuple[int, ...], u: Float64Array) -> Float64Array:
+def lip_edge(points: Float64Array, row: tuple[int, ...], u: Floats) -> Floats:
     """Position across the mouth of a row of lip points at the positions `u` along it, both in pixels."""
     return edge_at(points, points[list(row)], u)
 
 
-def edge_at(points: Float64Array, edge: Float64Array, u: Float64Array) -> Float64Array:
+def edge_at(points: Float64Array, edge: Float64Array, u: Floats) -> Floats:
     """Position across the mouth of landmarks (478, 2) of an edge (K, 2) at the positions `u` along it, in pixels."""
     along, across = along_mouth(points, *edge.T)
     order = np.argsort(along)
-    return np.asarray(np.interp(u, along[order], across[order]), np.float64)
+    return cast("Floats", np.interp(u, along[order], across[order]).astype(u.dtype))
 
 
-def lower_side(points: Float64Array, region: Region) -> Float32Array:
-    """Weight of the lower field at each pixel of the region: 0 above the line between the lips, 1 below it.
+def lower_side(points: Float64Array, x: Float32Array, y: Float32Array) -> Float32Array:
+    """Weight (rows, columns) of the lower field at positions x (1, columns) and y (rows, 1): 0 above the line between
+    the lips, 1 below it.
 
     The step is sharp between the corners. Beyond them, where the fields converge, it softens with the distance.
     """
     left, right = along_mouth(points, *points[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]].T)[0]
-    x, y = region.grid()
-    u, v = (one.astype(np.float32) for one in along_mouth(points, x, y))
+    u, v = along_mouth(points, x, y)
     # What depends on u alone comes from a table with two entries a pixel.
     table = np.arange(float(u.min()), float(u.max()) + 1, 0.5)
     line = (lip_edge(points, mesh.UPPER_INNER, table) + lip_edge(points, mesh.LOWER_INNER, table)) / 2
     softness = 0.6 + 0.7 * np.maximum(np.maximum(left - table, table - right), 0)
-    place = ((u - table[0]) * 2).astype(np.int32)
-    side = 0.5 + (v - line.astype(np.float32)[place]) * (0.5 / softness).astype(np.float32)[place]
-    return np.asarray(np.clip(side, 0, 1), np.float32)
+    place = ((u - float(table[0])) * 2).astype(np.int32)
+    slope = 0.5 / softness
+    side = v * slope.astype(np.float32).take(place) + (0.5 - line * slope).astype(np.float32).take(place)
+    return np.asarray(np.clip(side, 0, 1, out=side), np.float32)
 
 
 def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
@@ -293,33 +388,21 @@ def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
     return moved
 
 
-def facing(points: Float64Array) -> Float64Array:
-    """How far (0 to 1) each of the landmarks (478, 2) lies on the visible side of the head: (478,)."""
-    corners = triangles()
-    first, second, third = (points[corners[:, k]] for k in range(3))
-    area = np.linalg.det(np.stack([third - first, second - first], 1))
-    there, whole = (
-        np.bincount(corners.ravel(), np.repeat(part, 3), minlength=len(points)) for part in (area, np.abs(area))
-    )
-    share = np.where(whole > 0, there / np.maximum(whole, 1e-9), 1)
-    return np.asarray(np.clip((share - HIDDEN) / (SEEN - HIDDEN), 0, 1), np.float64)
-
-
-def _neck(points: Float64Array, unit: float) -> Float64Array:
-    """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin.
+def _neck(points: Float64Array, seen: Float64Array, unit: float) -> Float64Array:
+    """Fixed positions (K, 2) below the jaw of landmarks (478, 2), where neck and collar begin. seen: (478,) of
+    `facing`.
 
     The far side of the jaw of a turned head is left out: what lies below it in the picture is the near side's chin.
     """
-    seen = facing(points)
     jaw = [number for number in mesh.JAW_BOTTOM if seen[number] > 0.5 or number == mesh.CHIN_TIP]
     down = points[mesh.CHIN_TIP] - points[mesh.NOSE_BRIDGE]
     down *= unit / max(float(np.linalg.norm(down)), 1e-6)
     return np.vstack([points[jaw] + below * down for below in NECK_BELOW])
 
 
-def _border(region: Region) -> Float64Array:
-    x = np.linspace(region.x0, region.x1 - 1, BORDER_NODES)
-    y = np.linspace(region.y0, region.y1 - 1, BORDER_NODES)
+def _border(region: Region, unit: float) -> Float64Array:
+    rows, columns = (round(BORDER_NODES * size / unit) + 2 for size in region.shape)
+    x, y = np.linspace(region.x0, region.x1 - 1, columns), np.linspace(region.y0, region.y1 - 1, rows)
     top, bottom = (np.stack([x, np.full_like(x, edge)], 1) for edge in (region.y0, region.y1 - 1))
     left, right = (np.stack([np.full_like(y, edge), y], 1)[1:-1] for edge in (region.x0, region.x1 - 1))
     return np.vstack([top, bottom, left, right])

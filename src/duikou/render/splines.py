@@ -1,0 +1,55 @@
+"""Radial cubic splines through scattered points, with a plane (Duchon 1977; as SciPy's `RBFInterpolator`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from duikou.arrays import Float64Array
+
+
+def through(
+    nodes: Float64Array, values: Float64Array, smoothing: Float64Array, own: Sequence[slice], at: Float64Array
+) -> list[Float64Array]:
+    """Splines through the same nodes, except that some of the last ones are those of one spline alone.
+
+    nodes: (N, 2). values: (N, V) at the nodes. smoothing: (N,) in cubed units; a spline need not pass through nodes
+    where it is positive. own: which nodes belong to each spline alone; all behind the shared ones. at: (M, 2), where to
+    evaluate. Returns (M, V) for each spline. Raises `numpy.linalg.LinAlgError` if nodes without smoothing coincide.
+    """
+    middle, shared = nodes.mean(0), min(one.start for one in own)
+    nodes, at = nodes - middle, at - middle  # far from the origin the plane would be less exact
+    kernel = _cubed(nodes, nodes)
+    kernel[np.diag_indices_from(kernel)] = smoothing
+    system, sides = np.zeros((shared + 3, shared + 3)), np.zeros((shared + 3, len(nodes) - shared))
+    system[:shared, :shared] = kernel[:shared, :shared]
+    system[:shared, shared:], sides[:shared] = _plane(nodes[:shared]), kernel[:shared, shared:]
+    system[shared:, :shared], sides[shared:] = system[:shared, shared:].T, _plane(nodes[shared:]).T
+    # What all splines have in common is solved once; each then needs the Schur complement of its own nodes alone.
+    wanted = np.vstack([values[:shared], np.zeros((3, values.shape[1]))])
+    solved = np.linalg.solve(system, np.hstack([sides, wanted]))
+    sides_solved, wanted_solved = solved[:, : sides.shape[1]], solved[:, sides.shape[1] :]
+    terms = _cubed(at, nodes)
+    common, alone = np.hstack([terms[:, :shared], _plane(at)]), terms[:, shared:]
+    found = []
+    for one in own:
+        part = slice(one.start - shared, one.stop - shared)
+        side = sides[:, part].T
+        weights = np.linalg.solve(kernel[one, one] - side @ sides_solved[:, part], values[one] - side @ wanted_solved)
+        found.append(common @ (wanted_solved - sides_solved[:, part] @ weights) + alone[:, part] @ weights)
+    return found
+
+
+def _plane(points: Float64Array) -> Float64Array:
+    """The terms (M, 3) of a plane at points (M, 2)."""
+    return np.hstack([np.ones((len(points), 1)), points])
+
+
+def _cubed(one: Float64Array, other: Float64Array) -> Float64Array:
+    """Distances (M, N) between points (M, 2) and (N, 2), cubed."""
+    squared = cdist(one, other, "sqeuclidean")
+    distances = np.sqrt(squared)
+    distances *= squared
+    return np.asarray(distances, np.float64)
