@@ -94,8 +94,8 @@ coverage: $(SETUP) ## the tests with their line and branch coverage, children in
 	@$(COVERAGE) report --skip-covered --sort cover
 	@echo out/coverage/html/index.html
 
-bench: $(SETUP) ## seconds of work per second of video, by stage
-	@$(BIN)/python -m benchmarks.bench
+bench: $(SETUP) ## every speed and memory bound, beside its floor; 50 minutes; ROWS="made start" for parts, LONG=1 with an hour of video, QUICK=1 to try it
+	@$(BIN)/python -m benchmarks.performance $(if $(ROWS),--rows $(ROWS)) $(if $(LONG),--long) $(if $(QUICK),--quick)
 
 scale: $(SETUP) ## how it grows: the load model, and a simulation with 1,000 workers; about ten minutes
 	@$(BIN)/python -m benchmarks.scale

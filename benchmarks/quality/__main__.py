@@ -26,6 +26,7 @@ from benchmarks.quality.clips import Clip
 from benchmarks.quality.hard import alter
 from benchmarks.quality.report import Measured
 from benchmarks.quality.run import FaceReport, UnmeasuredError, measure
+from benchmarks.tables import show
 from duikou import __version__
 from duikou.arrays import Image
 from duikou.cli.terminal import show_progress
@@ -64,7 +65,7 @@ def main() -> int:
         found = measured(Path(name), OUTPUT, options.clip, progress, quick=options.quick)
     made = report.tables(found)
     console = Console()
-    report.show(made, console if console.is_terminal else Console(width=FILE_WIDTH))
+    show(made, console if console.is_terminal else Console(width=FILE_WIDTH))
     about = {"duikou": __version__, "cores": cores(), "seconds": round(time.monotonic() - start)}
     report.write_json(OUTPUT / "quality.json", found, about)
     print(f"written: {OUTPUT / 'quality.json'}, sheets beside it")

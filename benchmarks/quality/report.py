@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table as RichTable
 
 from benchmarks.quality.classifier import ToldApart
 from benchmarks.quality.edge import EdgeReport
@@ -21,8 +19,9 @@ from benchmarks.quality.run import ROWS, FaceReport
 from benchmarks.quality.teeth import RANGE, Rigid, TeethReport
 from benchmarks.quality.tracks import SetScore
 from benchmarks.quality.wider import WiderReport
+from benchmarks.tables import Table, markdown, markers, write_between
 
-MARKERS = ("<!-- figures: begin, written by `make quality` -->", "<!-- figures: end -->")
+MARKERS = markers("figures", "make quality")
 
 TIMES_LOUDNESS = 1.3
 CLOSURES_MET, PHONES_MET = 0.90, 0.85
@@ -38,16 +37,6 @@ ROUGH, LEFT = 1.1, 0.05
 TOLD = {"talking": 0.60, "idle": 0.75}
 SET_R = {"grid": 0.72, "mead_lrs3": 0.55, "talkvid": 0.38, "arabic_news": 0.32}
 """Least mean r(gap) by set. Of all bounds above, those of seam, sliding and hard cases are duikou's own."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts; the first column is aligned left, the others right. note: the meaning of the columns."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,21 +137,6 @@ def verdicts(found: Measured) -> list[Verdict]:
     return made
 
 
-def show(made: Sequence[Table], console: Console) -> None:
-    """Print the tables."""
-    for table in made:
-        console.print(table.title, style="bold", highlight=False)
-        if table.note:
-            console.print(table.note, style="dim", highlight=False)
-        rich = RichTable(*table.columns[:1], box=None, pad_edge=False)
-        for column in table.columns[1:]:
-            rich.add_column(column, justify="right")
-        for row in table.rows:
-            rich.add_row(*row)
-        console.print(rich)
-        console.print()
-
-
 def write_json(path: Path, found: Measured, about: dict[str, Any]) -> None:
     """Write all measures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,20 +159,7 @@ def write_json(path: Path, found: Measured, about: dict[str, Any]) -> None:
 
 def write_between_markers(page: Path, made: Sequence[Table]) -> None:
     """Put the tables between the markers of a page. Raises `ValueError` for a page without markers."""
-    before, begin, rest = page.read_text().partition(MARKERS[0])
-    _, end, after = rest.partition(MARKERS[1])
-    if not begin or not end:
-        raise ValueError(f"{page} has no markers for the figures")
-    figures = "\n\n".join(markdown(table) for table in made)
-    page.write_text(f"{before}{begin}\n\n{figures}\n\n{end}{after}")
-
-
-def markdown(table: Table) -> str:
-    """The table as Markdown."""
-    rule = ["---", *("---:" for _ in table.columns[1:])]
-    lines = [" | ".join(row) for row in (table.columns, rule, *table.rows)]
-    head = [f"**{table.title}**", "", *([table.note, ""] if table.note else [])]
-    return "\n".join([*head, *(f"| {line} |" for line in lines)])
+    write_between(page, MARKERS, "\n\n".join(markdown(table) for table in made))
 
 
 def _sync_verdicts(talking: list[FaceReport]) -> list[Verdict]:

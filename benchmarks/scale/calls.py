@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.performance.processes import cpu_s
 from benchmarks.scale.crowd import READY_S, Place, keep_session
-from benchmarks.scale.services import Services, cpu_s
+from benchmarks.scale.services import Services
 from duikou.database.engine import Database
 from duikou.server import serve
 from duikou.settings import Settings

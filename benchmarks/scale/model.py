@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from benchmarks.scale.paces import PACES
 from duikou.tasks.retention import AT_ONCE
 from duikou.tasks.stalled import CHECK_EVERY_S
 from duikou.tasks.waiting import POLL_S
@@ -49,15 +50,15 @@ class Demand:
     """What is asked for.
 
     pace: seconds of work of one worker (two cores) for each second of video; look_pace: the same of finding faces.
-    Both from `make bench`: 1080p here, 720p is 1.0 and 0.14. poll_every_s: how often a client asks for its task.
+    Both from `make bench`, see `paces`: those of 1080p here. poll_every_s: how often a client asks for its task.
     """
 
     tasks_per_day: float
     peak_factor: float = 3.0
     video_s: float = 10.0
     video_mb: float = 7.5
-    pace: float = 4.25
-    look_pace: float = 0.25
+    pace: float = PACES["1080p"].render
+    look_pace: float = PACES["1080p"].identify
     poll_every_s: float = 5.0
     callback_share: float = 0.5
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typing import Any
 
 import psycopg
 
+from benchmarks.performance.processes import cpu_s
+
 DURABLE = {
     "fsync": "on",
     "full_page_writes": "on",
@@ -25,7 +26,6 @@ DURABLE = {
     "autovacuum_naptime": "10s",  # the simulation lasts minutes, not days
 }
 CONNECTIONS = 16
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,6 @@ def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection of the benchmark's own, each statement a transaction."""
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time of a process, of its children that are over and of those that live."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        threads = Path(f"/proc/{pid}/task").iterdir()
-        children = [child for thread in threads for child in (thread / "children").read_text().split()]
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) * TICK_S + sum(cpu_s(int(child)) for child in children)
 
 
 def floor(postgres: Any, seconds: int) -> dict[str, float]:

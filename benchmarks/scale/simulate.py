@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.performance.processes import cpu_s
 from benchmarks.scale.crowd import Calls, Fleet
-from benchmarks.scale.services import Services, connected, cpu_s
+from benchmarks.scale.services import Services, connected
 from duikou.database.ids import now_ms
 
 SAMPLE_S = 1.0

@@ -23,6 +23,7 @@ from duikou.errors import (
 
 if TYPE_CHECKING:
     from duikou.faces.track import Face
+    from duikou.media.encoders import Encoder
     from duikou.media.scope import OriginalScope
     from duikou.media.sync_mode import SyncMode
     from duikou.pipeline.choice import FaceChoice
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DuikouError",
+    "Encoder",
     "Face",
     "FaceChoice",
     "FetchError",
@@ -57,6 +59,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "Encoder": "duikou.media.encoders",
     "Face": "duikou.faces.track",
     "FaceChoice": "duikou.pipeline.choice",
     "OriginalScope": "duikou.media.scope",

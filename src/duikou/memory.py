@@ -1,9 +1,11 @@
-"""Memory of a process that handles many video frames."""
+"""Memory of a process that handles many video frames or imports large packages."""
 
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from duikou.units import MIB
 
@@ -33,3 +35,20 @@ def return_large_blocks() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
         mallopt(M_TRIM_THRESHOLD, FREE_TOP)
+
+
+@contextmanager
+def kept_imports() -> Iterator[None]:
+    """Collect no garbage while the block imports modules, and never look again for any in what they define.
+
+    The many objects of large packages are no garbage. Looking for some takes a fifth of the time of their import, and
+    later each look at all objects would make the forks of this process copy the memory that they share with it.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was:
+            gc.enable()

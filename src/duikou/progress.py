@@ -21,6 +21,18 @@ def scaled(progress: Progress, start: float, end: float) -> Progress:
     return report
 
 
+def rising(progress: Progress) -> Progress:
+    """A `Progress` for a call of which a part may be done again: the share never decreases."""
+    most = 0.0
+
+    def report(stage: str, share: float) -> None:
+        nonlocal most
+        most = max(most, share)
+        progress(stage, most)
+
+    return report
+
+
 def split(weights: Sequence[float]) -> list[tuple[float, float]]:
     """Consecutive `(start, end)` shares of the whole, in proportion to `weights`."""
     total, done, shares = sum(weights), 0.0, []

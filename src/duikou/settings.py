@@ -91,6 +91,9 @@ class Settings(BaseSettings):
         "system's.",
     )
     workers: int = Field(1, ge=1, description="Child processes that identify faces and render.")
+    worker_cores: int = Field(
+        0, ge=0, description="Cores that one render uses; 0 shares all cores equally among the workers."
+    )
     task_timeout_s: int = Field(1800, ge=1, description="Seconds of work after which a task's worker is stopped.")
     task_cpu_s: int = Field(
         7200, ge=1, description="Seconds of processor time, summed over all cores, after which a worker is stopped."
@@ -183,6 +186,16 @@ class Settings(BaseSettings):
     )
     c2pa_key: Path | None = Field(None, description="The certificate's private key (PEM, PKCS#8, not encrypted).")
     aigc_producer: str = Field("duikou", description="Name or code of the service in the AIGC label, printable ASCII.")
+    encoder: Literal["x264", "nvenc", "videotoolbox", "vaapi"] = Field(
+        "x264",
+        description="Who encodes for `duikou sync` and `duikou batch`: x264, or hardware, if the machine has it. "
+        "Servers and workers take only x264.",
+    )
+    face_device: Literal["cpu", "auto"] = Field(
+        "cpu",
+        description="Where `duikou sync` and `duikou batch` run the face networks: cpu, or auto: on a GPU, if there is "
+        "one that is faster and gives the same answers. Servers and workers use only the CPU.",
+    )
 
     @field_validator("private_sources", "trusted_proxies", mode="before")
     @classmethod

@@ -22,6 +22,8 @@ from pathlib import Path
 from duikou.sandbox import restrictions, system_calls
 video, sound, output = map(Path, sys.argv[1:4])
 system_calls._REFUSAL = system_calls._KILL
+# A job goes on without the lock that it tries for its outputs: see `duikou.media.unfinished`.
+system_calls._ALLOWED = {**system_calls._ALLOWED, "flock": (73, 32)}
 assert restrictions.block_system_calls()
 session = duikou.identify(video)
 duikou.lip_sync(session, [duikou.FaceChoice(sound, trim_end_ms=800, insert_ms=400)], output)

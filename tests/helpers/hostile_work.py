@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from duikou import parallel
 from duikou.errors import MediaError
 from duikou.media.probe import VideoInfo
 from duikou.progress import Progress
@@ -274,6 +275,11 @@ def meet(folder: Path, number: int, progress: Progress) -> int:
         assert time.monotonic() < until, "nobody else came"
         time.sleep(0.01)
     return os.getpid()
+
+
+def threads_for_work(progress: Progress) -> int:
+    """How many threads this process makes for its work."""
+    return parallel.cores()
 
 
 def standing(progress: Progress) -> list[int]:

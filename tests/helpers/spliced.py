@@ -16,7 +16,7 @@ from h264_rules import check, read_track
 from media_maker import Image, make_video, numbered, tone
 
 from duikou.media.audio import read_audio
-from duikou.media.encode import PLAIN, Finish, Frames, VideoWriter
+from duikou.media.encode import DELIVERY, PLAIN, Finish, Frames, Quality, VideoWriter
 from duikou.media.groups import Stretch
 from duikou.media.video import Video
 
@@ -84,13 +84,15 @@ def spliced(folder: Path, kind: str, *parts: tuple[int, int]) -> Spliced:
     return splice(make_source(folder / "source.mp4", **QUALIFY[kind]), folder / "result.mp4", *parts)
 
 
-def splice(source: Video, output: Path, *parts: tuple[int, int], finish: Finish = PLAIN) -> Spliced:
+def splice(
+    source: Video, output: Path, *parts: tuple[int, int], finish: Finish = PLAIN, quality: Quality = DELIVERY
+) -> Spliced:
     """Write a result of a source."""
     changed = np.zeros(len(source.frame_times), bool)
     for start, stop in parts:
         changed[start:stop] = True
     audio = read_audio(source.path) if source.info.audio else None
-    with VideoWriter(output, source, audio, frames=Frames(changed=changed), finish=finish) as writer:
+    with VideoWriter(output, source, audio, frames=Frames(changed=changed), quality=quality, finish=finish) as writer:
         for stretch in writer.stretches:
             if stretch.copied:
                 writer.keep(stretch)

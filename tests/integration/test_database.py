@@ -15,6 +15,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from crowd import at_once, open_database, processes_at_once
 from rows import begun, media, task
 from services import HOST, Gateway, Postgres, need
@@ -237,6 +238,43 @@ def test_a_new_database_has_the_tables_that_the_code_expects(empty_url: str) -> 
     for _ in range(2):
         Database(empty_url).close()
         assert differences(empty_url) == []
+
+
+def test_the_tables_of_a_new_database_are_those_that_migrations_make(empty_url: str) -> None:
+    make_version(empty_url, "head", {})
+    migrated = described(empty_url)
+    engine = sa.create_engine(empty_url)
+    with engine.begin() as connection:
+        tables.metadata.drop_all(connection)
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+    engine.dispose()
+    Database(empty_url).close()
+    assert described(empty_url) == migrated
+
+
+def test_the_current_version_is_that_of_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.VERSION]
+
+
+def described(url: str) -> dict[str, Any]:
+    """Columns, keys and indexes of every table, and the version."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        look = sa.inspect(connection)
+        found: dict[str, Any] = {
+            name: (
+                {column["name"]: {**column, "type": str(column["type"])} for column in look.get_columns(name)},
+                look.get_pk_constraint(name),
+                sorted(look.get_indexes(name), key=lambda one: str(one["name"])),
+                sorted(one["column_names"] for one in look.get_unique_constraints(name)),
+            )
+            for name in look.get_table_names()
+        }
+        found["version"] = migrations.version_of(connection)
+    engine.dispose()
+    return found
 
 
 def test_a_database_of_a_later_version_is_refused(empty_url: str) -> None:

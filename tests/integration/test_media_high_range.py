@@ -16,7 +16,7 @@ from media_maker import make_video, read_number, tone
 from duikou.errors import MediaError
 from duikou.media import hdr
 from duikou.media.decode import Frame, Patch
-from duikou.media.encode import VideoWriter
+from duikou.media.encode import Frames, VideoWriter
 from duikou.media.hdr import HLG, PQ, LightLevels
 from duikou.media.picture import view16
 from duikou.media.sound import Audio
@@ -104,8 +104,8 @@ def test_painted_results_are_labelled_signed_and_marked(tmp_path: Path, mode: Sy
     timeline = Timeline.of(source.frame_times, mode, 600 if mode else 0)
     maker = Producer("duikou", self_signed(tmp_path))
     files = OutputFiles(source, Output(tmp_path / "result.mp4", tmp_path / "marked.mp4", maker))
-    changed = np.arange(len(timeline)) > 0
-    result, marked = files.writers(timeline, Audio(tone(440, 500), 48_000), [("0", Interval(0, 400))], changed)
+    frames = Frames(timeline.times, np.arange(len(timeline)) > 0)
+    result, marked = files.writers(timeline, Audio(tone(440, 500), 48_000), [("0", Interval(0, 400))], frames)
     talks: Any = [Square()]
     paint(source, timeline, talks, result, marked, silent)
     assert marked is not None

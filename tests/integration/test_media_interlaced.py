@@ -12,6 +12,7 @@ from media_maker import Image, make_video
 
 from duikou.arrays import Float64Array
 from duikou.errors import MediaError
+from duikou.faces.scan import scan
 from duikou.media import decode
 from duikou.media.decode import Frame
 from duikou.media.encode import Frames, VideoWriter
@@ -19,6 +20,7 @@ from duikou.media.fields import Fields
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
+from duikou.progress import silent
 
 FLAG = {"x264-params": "tff=1", "g": "10", "crf": "10"}
 FLAG_BFF = {"x264-params": "bff=1", "g": "10", "crf": "10"}
@@ -125,6 +127,21 @@ def test_fields_are_found_in_what_the_frames_show(tmp_path: Path, name: str) -> 
     found = list(video.frames())
     assert [(frame.index, frame.pts) for frame in found] == list(enumerate(video.frame_times.pts))
     assert not any(frame.stored and frame.stored.interlaced_frame for frame in found) or video.fields is None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whoever_reads_all_frames_finds_the_same_fields(tmp_path: Path, name: str) -> None:
+    video = Video.open(made(tmp_path, name))
+    found = scan(video, silent)
+    assert found.fields == CASES[name][1]
+    assert found.size == SIZE
+    assert found.shot_starts[0] == 0
+
+
+def test_frames_are_decoded_once_to_find_faces_and_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = Video.open(made(tmp_path, "progressive"))
+    monkeypatch.setattr(decode, "examine", lambda *_args, **_given: pytest.fail("decoded once more"))
+    assert scan(video, silent).fields is None
 
 
 @pytest.mark.parametrize(

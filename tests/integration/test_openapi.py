@@ -28,7 +28,7 @@ from schemathesis.engine import StopReason, events
 
 from duikou.database.engine import Database
 from duikou.errors import InputError
-from duikou.net.fetch import check_url
+from duikou.net.urls import check_url
 from duikou.server.errors import ErrorCode
 from duikou.server.schemas.requests import IdentifyRequest, LipSyncRequest
 from duikou.tasks.accounts import Accounts, KeyKind

@@ -24,6 +24,7 @@ import stub_work
 from live_server import held, release, until
 from repeats import repeats
 
+from duikou import parallel
 from duikou.errors import InputError, MediaError, ModelError, WorkerError
 from duikou.sandbox import forkserver, messages, restrictions
 from duikou.sandbox.messages import InvalidMessageError, UnexpectedError
@@ -481,6 +482,11 @@ def test_work_steps_back_with_all_its_threads_and_its_session(make) -> None:
     assert len(usual) == len(back)
     for before, after in zip(usual, back, strict=True):
         assert after == min(before + 7, 19)
+
+
+def test_work_makes_threads_for_its_share_of_the_cores(make) -> None:
+    usual, alone = (make(limits).run(hostile_work.threads_for_work) for limits in (AMPLE, replace(AMPLE, cores=1)))
+    assert (usual, alone) == (parallel.cores(), 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="work cannot be kept on one core")

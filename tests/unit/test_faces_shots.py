@@ -1,10 +1,15 @@
 """Shots: what is a cut and what is not."""
 
 from itertools import pairwise
+from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
+from media_maker import make_video
 
-from duikou.faces.shots import HEIGHT, WIDTH, number
+from duikou.faces.shots import HEIGHT, WIDTH, Thumbnails, number
+from duikou.media.decode import frames
 
 
 def picture(level: float, x: int = 0) -> np.ndarray:
@@ -52,3 +57,24 @@ def test_coding_noise_is_no_cut():
 def test_no_frames_and_one_frame():
     assert cuts([]) == []
     assert cuts([picture(50)]) == []
+
+
+def ramp(_number: int, width: int, height: int) -> np.ndarray:
+    """Grey that rises from left to right, and a dark corner."""
+    grey = np.tile(np.linspace(20, 235, width), (height, 1))
+    grey[: height // 3, : width // 3] = 40
+    return np.repeat(grey[..., None], 3, 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (722, 1280), (60, 34)])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_a_thumbnail_shows_the_grey_of_the_picture(tmp_path: Path, size: tuple[int, int], full_range: bool) -> None:
+    # FFmpeg's H.264 decoder names another pixel format for a full range, that of HEVC does not.
+    codec = "libx265" if full_range else "libx264"
+    video = make_video(tmp_path / "one.mp4", size=size, frames=1, paint=ramp, codec=codec, full_range=full_range)
+    (frame,) = frames(video)
+    small = Thumbnails()(frame)
+    assert small.shape == (HEIGHT, WIDTH)
+    wanted = cv2.resize(ramp(0, *size)[..., 0], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(int)
+    off = np.abs(small.astype(int) - wanted)
+    assert np.median(off) <= 4, "a wrong range is off by 8"

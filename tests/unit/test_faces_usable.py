@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from duikou.faces.pose import Pose, canonical, fit, from_canonical
 from duikou.faces.track import POINTS, FaceTrack
-from duikou.faces.usable import LIPS, MIN_LIPS_PX, checks, lips_width, usable_of, usable_segments
+from duikou.faces.usable import LIPS, MIN_LIPS_PX, _median, checks, lips_width, usable_of, usable_segments
 
 WIDTH, HEIGHT = 1280, 720
 FRAME_MS = 40
@@ -64,6 +64,12 @@ def test_a_message_holds_the_figure_and_the_limit():
 
 def test_the_width_of_the_mouth_does_not_shrink_as_the_head_turns():
     assert lips_width(fit(track(yaw=40).landmarks))[0] == pytest.approx(lips_width(fit(track().landmarks))[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((9, 4, 3), 0), ((10, 4, 3), 0), ((5, 8, 3), 1), ((1, 2), 0)])
+def test_the_fast_median_is_the_median(shape: tuple[int, ...], axis: int):
+    values = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    assert np.allclose(_median(values, axis), np.median(values, axis), atol=1e-6)
 
 
 def talking_colours(count: int) -> np.ndarray:

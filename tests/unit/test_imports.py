@@ -94,6 +94,17 @@ def test_a_server_alone_imports_nothing_of_a_fleets() -> None:
     assert loaded("duikou.cli.main, duikou.server, duikou.server.startup", *packages) == []
 
 
+def test_a_server_imports_what_fetching_and_migrating_take_only_for_that(tmp_path: Path) -> None:
+    """aiohttp and Alembic took a fifth of a server's start."""
+    code = (
+        "import duikou.server, duikou.server.startup, sys; from duikou.database.engine import Database;"
+        f"[Database('sqlite:///{tmp_path / 'new.db'}').close() for _ in range(2)];"
+        "print([name for name in ('aiohttp', 'alembic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_servers_and_workers_leave_rendering_to_their_children() -> None:
     modules = ("duikou.pipeline.sync", "duikou.render.compose", "scipy", "onnxruntime", "ai_edge_litert")
     assert loaded("duikou.server, duikou.workers.executor", *modules) == []

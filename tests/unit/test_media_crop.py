@@ -11,7 +11,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from duikou.media.crop import around, cropped
-from duikou.media.decode import Frame
+from duikou.media.decode import Frame, Patch
 from duikou.media.hdr import HLG, PQ
 from duikou.media.picture import Converter, Orientation, Picture
 
@@ -116,3 +116,15 @@ def test_a_box_that_is_not_in_the_frame_is_refused(box: tuple[int, int, int, int
     frame = Frame(0, 0, 0, stored=noise("yuv420p", (192, 128)), converter=Converter(PLAIN))
     with pytest.raises(ValueError, match="no part of a frame of 192x128"):
         frame.part(box)
+
+
+def test_a_part_of_a_painted_frame_leaves_the_frame_as_it_was() -> None:
+    """Parts share the memory of what was converted before."""
+    bare = Frame(0, 0, 0, stored=noise("yuv420p", (192, 128)), converter=Converter(PLAIN))
+    before = bare.image.copy()
+    painted = bare.painted(Patch(50, 40, 255 - before[40:70, 50:90]))
+    seen = painted.part((40, 30, 80, 60))
+    assert np.array_equal(seen[10:, 10:], 255 - before[40:60, 50:80])
+    assert np.array_equal(seen[:10], before[30:40, 40:80])
+    assert np.array_equal(bare.image, before)
+    assert np.array_equal(painted.bare.part((40, 30, 80, 60)), before[30:60, 40:80])

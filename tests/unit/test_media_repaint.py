@@ -13,6 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from media_maker import Image, numbered, to_yuv
 
+from duikou.media import repaint
 from duikou.media.decode import Frame, Patch
 from duikou.media.picture import Converter, Orientation, Picture, view
 from duikou.media.repaint import Repainter
@@ -99,6 +100,34 @@ def test_painting_what_is_there_changes_nothing() -> None:
     assert made is not source.stored
     assert source.stored is not None
     assert all(np.array_equal(*pair) for pair in zip(planes_of(source.stored), planes_of(made), strict=True))
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p"])
+def test_a_large_patch_is_the_same_in_one_band_or_in_many(pixel_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = replace(PLAIN, pixel_format=pixel_format)
+    source = Frame(0, 0, 0, stored=noise(picture), converter=Converter(picture))
+    new = np.random.default_rng(4).integers(0, 256, (91, 133, 3)).astype(np.uint8)
+    painted, repainter = source.painted(Patch(21, 13, new)), Repainter(picture, picture.encoded())
+    whole = planes_of(repainter.made(painted))
+    monkeypatch.setattr(repaint, "_BAND", 500)  # pixels: three or four lines
+    assert all(np.array_equal(*pair) for pair in zip(whole, planes_of(repainter.made(painted)), strict=True))
+    assert source.stored is not None
+    assert not np.array_equal(whole[0], planes_of(source.stored)[0])
+
+
+def test_the_memory_of_a_frame_that_is_taken_back_is_used_again() -> None:
+    source = Frame(0, 0, 0, stored=noise(PLAIN), converter=Converter(PLAIN))
+    repainter, other = Repainter(PLAIN, PLAIN.encoded()), source.painted(Patch(20, 31, square(2)))
+    wanted = planes_of(repainter.made(other))
+    assert source.stored is not None
+    repainter.take_back(source.stored)  # the decoder's
+    first = repainter.made(source.painted(Patch(101, 60, square())))
+    place = first.planes[0].buffer_ptr
+    assert place != source.stored.planes[0].buffer_ptr
+    repainter.take_back(first)
+    second = repainter.made(other)
+    assert second.planes[0].buffer_ptr == place
+    assert all(np.array_equal(*pair) for pair in zip(wanted, planes_of(second), strict=True))
 
 
 def test_patches_that_overlap_lie_over_each_other() -> None:

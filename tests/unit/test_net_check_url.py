@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from duikou.errors import FetchError
 from duikou.net.addresses import AddressPolicy
-from duikou.net.fetch import MAX_URL_CHARACTERS, check_url
+from duikou.net.urls import MAX_URL_CHARACTERS, check_url
 
 PIECES = (
     *("xn--", "XN--", "xn--localhost-", "xn--a", "xn--xn--", "xn--fiq228c", "localhost", "com", "invalid", "example"),

@@ -87,7 +87,7 @@ def test_only_faces_that_the_validator_accepts_there_are_chosen() -> None:
 
 def test_sessions_of_former_versions_have_the_most_visible() -> None:
     old = (replace(LEFT, speaking=()), replace(RIGHT, speaking=()))
-    assert [face for face, _ in resolved(piece(0, 3_000), piece(5_000, 9_000), faces=old)] == ["1", "0"]
+    assert [face for face, _ in resolved(piece(0, 3_000), piece(5_500, 9_000), faces=old)] == ["1", "0"]
 
 
 def test_where_no_face_fits_the_check_of_choices_says_why() -> None:

@@ -20,6 +20,7 @@ from benchmarks.quality.silence import Calm
 from benchmarks.quality.teeth import Rigid, TeethReport
 from benchmarks.quality.tracks import SetScore
 from benchmarks.quality.wider import WiderReport
+from benchmarks.tables import Table
 
 
 def agreed(r: float, lag_ms: int = 0, met: int = 9) -> Agreement:
@@ -139,7 +140,7 @@ def test_rows_are_as_long_as_the_columns() -> None:
 def test_a_page_gets_the_tables_between_its_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.MARKERS[0]}\nold\n{report.MARKERS[1]}\nafter\n")
-    made = [report.Table("T", ["a", "b"], [["1", "2"]], "note")]
+    made = [Table("T", ["a", "b"], [["1", "2"]], "note")]
     for _ in range(2):
         report.write_between_markers(page, made)
         table = "**T**\n\nnote\n\n| a | b |\n| --- | ---: |\n| 1 | 2 |"

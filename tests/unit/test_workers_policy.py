@@ -11,7 +11,7 @@ import duikou
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
 from duikou.tasks.states import Queue
-from duikou.workers import version
+from duikou.workers import executor, version
 from duikou.workers.executor import WorkPolicy
 from duikou.workers.work import Work
 
@@ -21,6 +21,17 @@ def test_renders_step_back_for_searches_on_their_machine(tmp_path: Path) -> None
     folder.make()
     limits = WorkPolicy.of(Settings(data=folder.root, render_niceness=7), folder).limits
     assert {queue: limits[queue].niceness for queue in Queue} == {Queue.IDENTIFY: 0, Queue.RENDER: 7, Queue.GPU: 7}
+
+
+@pytest.mark.parametrize(("workers", "given", "share"), [(1, 0, 0), (2, 0, 4), (3, 0, 2), (16, 0, 1), (2, 1, 1)])
+def test_renders_share_the_cores_and_searches_take_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, given: int, share: int
+) -> None:
+    folder = DataFolder(tmp_path / "data")
+    folder.make()
+    monkeypatch.setattr(executor, "usable_cores", lambda: 8)
+    limits = WorkPolicy.of(Settings(data=folder.root, workers=workers, worker_cores=given), folder).limits
+    assert {queue: limits[queue].cores for queue in Queue} == {Queue.IDENTIFY: 0, Queue.RENDER: share, Queue.GPU: share}
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {

@@ -63,11 +63,16 @@ def batch(
 
     The exit status is 2 if a job is at fault or its input cannot be used, and 1 if a job failed for another reason.
     """
+    from duikou.faces.devices import allow_gpu
     from duikou.provenance.producer import configured, user_folder
 
     require_file(jobs, "JOBS")
     began = monotonic()
-    found = read_jobs(jobs, configured(read_settings(), user_folder()), server)
+    settings = read_settings()
+    found = read_jobs(jobs, configured(settings, user_folder()), server)
+    if server is None:
+        found = [one.encoded_by(settings.encoder) if isinstance(one, Job) else one for one in found]
+        allow_gpu(allowed=settings.face_device == "auto")
     with BatchState.opened(state or jobs.with_name(f"{jobs.name}.state.jsonl")) as kept:
         with show_progress(jobs.name, quiet=quiet) as progress:
             checked = _checked(found, None if again else kept, progress, force=force)

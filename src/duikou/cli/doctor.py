@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -27,8 +26,9 @@ from duikou.cli.terminal import (
     say,
     warn_of_misspelt,
 )
-from duikou.errors import DuikouError
+from duikou.errors import DuikouError, ModelError
 from duikou.model_files import MODELS
+from duikou.parallel import usable_cores
 from duikou.units import MIB
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def install_models() -> None:
 def examine(settings: Settings) -> tuple[Check, ...]:
     """Run every check. None of them raises."""
     found = (_python(), *_codecs(), *_models(), _disk(settings), _signature(settings))
-    return (*found, _sandbox(), _cores(), _devices(), *doctor_services.examine(settings))
+    return (*found, _sandbox(), _cores(), _devices(), _encoders(settings), *doctor_services.examine(settings))
 
 
 def _python() -> Check:
@@ -164,13 +164,34 @@ def _sandbox() -> Check:
 
 
 def _cores() -> Check:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Check("cores", True, f"{usable} usable of {os.cpu_count()}")
+    return Check("cores", True, f"{usable_cores()} usable of {os.cpu_count()}")
+
+
+def _encoders(settings: Settings) -> Check:
+    """Which encoders of hardware there are. None is needed, unless one is set."""
+    from duikou.media import encoders
+
+    problems = {str(encoder): encoders.problem(codec) for encoder, codec in encoders.HARDWARE.items()}
+    there = ", ".join(["x264", *(name for name, problem in problems.items() if not problem)])
+    missing = problems.get(settings.encoder, "")
+    remedy = "set DUIKOU_ENCODER=x264" if missing else ""
+    absent = "; ".join(f"no {name}: {problem}" for name, problem in problems.items() if problem)
+    return Check("encoders", not missing, f"{there}; {absent}" if absent else there, remedy)
 
 
 def _devices() -> Check:
     import onnxruntime
 
+    from duikou.faces import devices, networks
+
     providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
-    gpu = " and an NVIDIA device" if Path("/dev/nvidia0").exists() else ""
-    return Check("devices", True, f"ONNX Runtime on {providers}{gpu}; the native engine needs only the CPU")
+    try:
+        trials = networks.trials() if devices.gpu_is_there() else {}
+    except ModelError as error:
+        return Check("devices", False, str(error), "see the check of the models")
+    told = [
+        f"{name} on a GPU: {one.reason or f'yes, {one.gpu_ms:.1f} ms in place of {one.cpu_ms:.1f} ms'}"
+        for name, one in trials.items()
+    ]
+    gpu = "; ".join(told) or "no GPU for the face networks"
+    return Check("devices", True, f"ONNX Runtime on {providers}; {gpu}; the native engine needs only the CPU")

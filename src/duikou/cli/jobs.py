@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +41,10 @@ class Job:
     line: int
     folder: Path
     order: Order
+
+    def encoded_by(self, encoder: str) -> Job:
+        """The same job with another encoder."""
+        return replace(self, order=replace(self.order, output=replace(self.order.output, encoder=encoder)))
 
     def digest(self) -> str:
         """A digest of the fields, and of the sizes and times of change of the files. Raises `OSError` without them."""

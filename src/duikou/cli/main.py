@@ -48,6 +48,7 @@ PARAMETERS: Final = {
     "sync_mode": "--sync-mode",
     "output": "--output",
     "watermark": "--watermark",
+    "encoder": "--encoder",
     "queues": "--queues",
     "producer": "DUIKOU_AIGC_PRODUCER",
     "certificate": "DUIKOU_C2PA_CERTIFICATE",

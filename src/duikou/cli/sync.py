@@ -36,6 +36,7 @@ from duikou.media.sync_mode import SyncMode
 if TYPE_CHECKING:
     from duikou import FaceChoice
     from duikou.cli.order import Done
+    from duikou.settings import Settings
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -150,12 +151,21 @@ def sync(
         Path | None,
         typer.Option(metavar="PATH", help="A second mp4 file to write, with a visible mark.", show_default=False),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who encodes: x264, or nvenc, videotoolbox or vaapi where this machine has it (`duikou doctor`).",
+            show_default="DUIKOU_ENCODER, else x264",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that duikou has not made.")] = False,
     server: remote.ServerUrl = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Make faces of VIDEO speak, and write a new video."""
+    from duikou.faces.devices import allow_gpu
     from duikou.provenance.producer import configured, user_folder
 
     source = video_of(video, server, "VIDEO")
@@ -174,8 +184,14 @@ def sync(
     )
     choices = _choices(spoken, say, plan)
     with _own_names(say, plan):
-        made_by = configured(read_settings(), user_folder())
-        written = duikou.Output(output or default_output(source), watermark, made_by)
+        settings = read_settings()
+        allow_gpu(allowed=server is None and settings.face_device == "auto")
+        written = duikou.Output(
+            output or default_output(source),
+            watermark,
+            configured(settings, user_folder()),
+            encoder=_encoder(encoder, settings, server),
+        )
         checked = Order(source, tuple(choices), written, sync_mode).check(force=force)
         note, warning = (silence, silence) if quiet else (_note, _warning)
         for doubt in checked.doubts:
@@ -188,6 +204,15 @@ def sync(
     print_path(done.result.video)
     if done.result.watermark is not None:
         print_path(done.result.watermark)
+
+
+def _encoder(asked: str | None, settings: Settings, server: str | None) -> str:
+    """Who encodes. At a server that is its own affair: only asking for an encoder is an error."""
+    if server is None:
+        return asked or settings.encoder
+    if asked:
+        raise InputError("cannot be combined with --server, which encodes by itself", field="--encoder")
+    return "x264"
 
 
 def _note(sentence: str) -> None:

@@ -211,8 +211,11 @@ def opened_database(settings: Settings, *, create: bool = False) -> Iterator[Dat
 @contextmanager
 def server_packages() -> Iterator[None]:
     """For the imports of a command that needs `duikou[server]`: without its packages, say so and exit."""
+    from duikou.memory import kept_imports
+
     try:
-        yield
+        with kept_imports():
+            yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "duikou" or package in sys.stdlib_module_names:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.util import CommandError
 from sqlalchemy.exc import InterfaceError, InternalError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from duikou.database.migrations import migrate
+from duikou.database.migrations import UnknownVersionError, migrate, version_of
 from duikou.errors import NotFoundError, StorageError
 from duikou.settings import Settings
 from duikou.storage.data_folder import DataFolder
@@ -57,7 +56,7 @@ class Database:
                     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
                 self.one_by_one(connection, MIGRATION)
                 migrate(connection)
-        except CommandError:
+        except UnknownVersionError:
             self.close()
             raise StorageError(
                 f"{self._field}: {self.shown} has a database of a version that this duikou does not know; run the one "
@@ -156,7 +155,7 @@ def look(url: str) -> str:
         return f"none yet in {shown}: the first server or key makes it"
     try:
         with engine.connect() as connection:
-            versions = _version(connection)
+            versions = version_of(connection)
             if shared and not versions and not connection.scalar(sa.text(_MAY_CREATE)):
                 raise StorageError(f"{shown} is empty, and its user may not create tables in it")
     except SQLAlchemyError as error:
@@ -169,12 +168,6 @@ def look(url: str) -> str:
 def may_pass(error: Exception) -> bool:
     """Whether the same write may succeed later: the database is away, busy or full. Else it refuses what is written."""
     return isinstance(error, StorageError | OperationalError | InterfaceError | InternalError | PoolTimeoutError)
-
-
-def _version(connection: sa.Connection) -> str:
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return ""
-    return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
 
 
 _MAY_CREATE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"

@@ -14,7 +14,7 @@ from duikou.faces.track import POINTS, Face, FaceTrack
 from duikou.media.decode import Frame
 from duikou.media.video import Video
 from duikou.memory import return_large_blocks
-from duikou.parallel import cores, in_order
+from duikou.parallel import cores, in_order, without_blas_threads
 from duikou.progress import Progress, silent
 
 MIN_PRESENCE = 0.5  # MediaPipe's default: below it the points do not lie on a face
@@ -24,6 +24,7 @@ Watch = Callable[[Frame, Float32Array, int], None]
 """Takes a frame, the landmarks (478, 3) of the face in it, and the number of its shot."""
 
 
+@without_blas_threads
 def follow(
     video: Video,
     face: Face,

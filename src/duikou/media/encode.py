@@ -26,11 +26,12 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from duikou.arrays import BoolArray, Image
-from duikou.errors import StorageError
-from duikou.media import hdr, unfinished
+from duikou.errors import MediaError, StorageError
+from duikou.media import encoders, hdr, unfinished
 from duikou.media.copied import Copied, CopiedTrack
-from duikou.media.decode import Frame
+from duikou.media.decode import Frame, read_frame_times
 from duikou.media.demux import FrameTimes
+from duikou.media.encoders import Encoder
 from duikou.media.groups import Stretch, UnfitError
 from duikou.media.repaint import Repainter
 from duikou.media.sound import Reader, Sound
@@ -65,10 +66,12 @@ class Quality:
     """Settings of the encoder.
 
     crf: constant rate factor, lower is better. preset: x264's; trades speed against size.
+    encoder: one of hardware has settings of its own, see `encoders`.
     """
 
     crf: int
     preset: str
+    encoder: Encoder | str = Encoder.X264
 
 
 DELIVERY: Final = Quality(17, "veryfast")
@@ -99,10 +102,12 @@ class Frames:
     times: when they show; `None` if they are the source's.
     changed: (N,) which of them will be painted. Where the source allows it, packets of others are copied, see `splice`,
         and the file says so, see `Copied`. Without it, all are encoded.
+    refused: why all are encoded even so; the file says it.
     """
 
     times: FrameTimes | None = None
     changed: BoolArray | None = None
+    refused: str = ""
 
 
 THE_SAME: Final = Frames()
@@ -118,7 +123,8 @@ class VideoWriter:
     error. Use it as a context manager, and write frames in rising order of `pts`.
 
 
-    Raises `StorageError` where the disk is full or cannot be written to.
+    Raises `InputError` that names `encoder` where it cannot be used, `StorageError` where the disk is full or cannot be
+    written to.
     """
 
     def __init__(
@@ -149,7 +155,10 @@ class VideoWriter:
         if self._picture.is_hdr:
             parameters = ":".join(filter(None, [_X265, self._picture.light.x265]))
             self._options = {"crf": str(quality.crf), "preset": _X265_PRESET, "x265-params": parameters}
-        self._source, self._changed = source, frames.changed
+        self._hardware = encoders.hardware(quality.encoder, self._picture.pixel_format)
+        if self._hardware is not None:
+            self._options = dict(self._hardware.options)
+        self._source, self._changed, self._refused = source, frames.changed, frames.refused
         self._splice: Splice | None = None
         self._file: OutputContainer | None = None
         self._video_stream: VideoStream
@@ -181,9 +190,9 @@ class VideoWriter:
         return (Stretch(0, len(self._frame_times), False),) if self._splice is None else self._splice.plan.stretches
 
     def keep(self, stretch: Stretch) -> None:
-        """Copy the source's packets of a copied stretch."""
+        """Copy the source's packets of a copied stretch. Raises `UnfitError` where that fails."""
         assert self._splice is not None
-        with _storage_errors(self._output):
+        with _storage_errors(self._output), self._splicing():
             for packet in self._splice.copied(stretch):
                 assert packet.pts is not None
                 self._mux_video(packet)
@@ -210,7 +219,10 @@ class VideoWriter:
         return self._repainter.made(frame)
 
     def encode(self, frame: VideoFrame, pts: int) -> None:
-        """Encode a frame that `made` returned. Raises `ValueError` for a wrong pts, as `write`."""
+        """Encode a frame that `made` returned, whose memory is then used again.
+
+        Raises `ValueError` for a wrong pts, as `write`, and `UnfitError` where the frame does not join what is copied.
+        """
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"the frame at pts {pts} does not come after the one at {self._last_pts}")
         end_s = self._end_s(pts)
@@ -218,9 +230,10 @@ class VideoWriter:
         frame.time_base = self._frame_times.time_base
         frame.pict_type = PictureType.NONE  # else x264 would force the type of the decoded frame
         self._last_pts = pts
-        with _storage_errors(self._output):
+        with _storage_errors(self._output), self._splicing():
             for packet in self._video_stream.encode(frame) if self._splice is None else self._splice.encode(frame):
                 self._mux_video(packet)
+            self._repainter.take_back(frame)
             # Audio is encoded in step with video, so the muxer never buffers much of either.
             self._encode_audio(end_s)
 
@@ -251,11 +264,7 @@ class VideoWriter:
         )
         self._file.metadata.update(tags)
         if self._splice is None:
-            name = hdr.HEVC if self._picture.is_hdr else _H264
-            added = self._file.add_stream(name, rate=self._rate, options=self._options)
-            assert isinstance(added, VideoStream)
-            video = added
-            self._configure(video.codec_context)
+            video = self._add_encoded(self._file)
         else:
             video = self._splice.add_stream(self._file)
             self._describe(video.codec_context)
@@ -274,16 +283,45 @@ class VideoWriter:
         """Frames from one key frame to the next, at most."""
         return max(1, round(self._rate * _KEY_FRAME_S))
 
+    def _add_encoded(self, file: OutputContainer) -> VideoStream:
+        """Add a track of which every frame is encoded."""
+        name, device = hdr.HEVC if self._picture.is_hdr else _H264, None
+        if self._hardware is not None:
+            name, device = self._hardware.name, self._hardware.accelerator()
+        video = file.add_stream(name, rate=self._rate, options=self._options, hwaccel=device)
+        assert isinstance(video, VideoStream)
+        self._configure(video.codec_context)
+        if self._hardware is not None and self._hardware.surface:
+            video.codec_context.pix_fmt = self._hardware.surface
+        return video
+
     def _spliced(self, changed: BoolArray) -> tuple[Splice, CopiedTrack]:
         """The picture's track with what can be copied. Raises `UnfitError` if nothing can."""
+        if self._refused:
+            raise UnfitError(self._refused)
+        if self._hardware is not None:
+            raise UnfitError("hardware makes all pictures")
         if self._frame_times is not self._source.frame_times:
             raise UnfitError("the result has other frames than the source")
-        plan = Plan.of(self._source, self._picture, changed, self._encoder)
+        try:
+            plan = Plan.of(self._source, self._picture, changed, self._encoder)
+        except av.FFmpegError as error:
+            raise UnfitError("the encoder cannot make pictures of the same form") from error
         edges = self._frame_times.edges_ms
         kept = [one for one in plan.stretches if one.copied]
         intervals = tuple(Interval(int(edges[one.start]), int(edges[one.stop])) for one in kept)
         track = CopiedTrack(intervals, sum(map(len, kept)) / len(self._frame_times))
         return Splice(plan, self._source, self._encoder, self._key_frames), track
+
+    @contextmanager
+    def _splicing(self) -> Iterator[None]:
+        """Turns errors of FFmpeg into `UnfitError` where packets are copied. Those of the disk stay as they are."""
+        try:
+            yield
+        except av.FFmpegError as error:
+            if self._splice is None or isinstance(error, OSError):
+                raise
+            raise UnfitError("the parts do not join") from error
 
     def _encoder(self, options: Mapping[str, str]) -> VideoCodecContext:
         """An encoder of H.264 outside a stream, not open yet. options: more than those of the quality."""
@@ -357,14 +395,26 @@ class VideoWriter:
             self._mux_video(packet)
         if self._audio_stream is not None:
             self._file.mux(self._audio_stream.encode(None))
-        self._file.close()
+        with self._splicing():
+            self._file.close()
         self._file = None
+        if self._splice is not None:
+            self._check_spliced()
         complete = self._part
         if self._finish.seal is not None:
             complete = self._sealed
             self._held.append(Held(complete))
             self._finish.seal(self._part, complete)
         complete.replace(self._output)
+
+    def _check_spliced(self) -> None:
+        """Check that the file shows each frame when it should. Raises `UnfitError`."""
+        try:
+            found = read_frame_times(self._part, field="output")
+        except MediaError as error:
+            raise UnfitError("the parts do not join") from error
+        if not np.array_equal(found.pts, self._frame_times.pts):
+            raise UnfitError("the parts do not join")
 
     def _discard(self) -> None:
         """Close what is read, and remove an unfinished file."""

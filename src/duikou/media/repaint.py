@@ -8,6 +8,7 @@ change every pixel a little, and lose the bits of high dynamic range.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 from typing import Final, cast
 
 import cv2
@@ -17,12 +18,18 @@ from av.video.frame import VideoFrame
 from duikou.arrays import Float32Array, Image, Image16
 from duikou.media.crop import Box
 from duikou.media.decode import Frame
-from duikou.media.picture import Converter, Picture, bgr_to_yuv, halved, view, view16
+from duikou.media.picture import Converter, Orientation, Picture, bgr_to_yuv, halved, view, view16
 
 _GRAIN: Final = 1
 """Levels of 8 bits by which planes differ from their 8-bit image through rounding alone, at most."""
 _FADED: Final = 16
 """Levels of a change that leaves nothing of light and colours outside the range of the image."""
+_BAND: Final = 1 << 16
+"""Pixels that are changed at a time: few enough to stay in a processor's cache."""
+
+_OURS: Final = "made by a repainter"
+"""Mark of a frame whose memory may be used again: the system clears the pages of new memory, which takes much longer
+than to copy a picture."""
 
 Planes = Sequence[Image | Image16]
 
@@ -38,6 +45,7 @@ class Repainter:
         self._to_yuv = bgr_to_yuv(encoded, self._bits) * (1 if self._tone is None else [255, 255, 255, 1])
         self._steps = (1, 2, 2) if encoded.pixel_format.startswith("yuv420p") else (1, 1, 1)
         self._keeps_planes = stored.is_hdr == encoded.is_hdr
+        self._spare: SimpleQueue[VideoFrame] = SimpleQueue()
 
     def made(self, frame: Frame) -> VideoFrame:
         """The encoder's frame. It is the stored frame itself where nothing was painted and its format allows."""
@@ -51,12 +59,21 @@ class Repainter:
         for patch in frame.patches:
             left, top, right, bottom = box = self._covering(patch.box)
             before, shown = shown.part(box), shown.painted(patch)
-            parts = [
-                plane[top // step : bottom // step, left // step : right // step]
-                for plane, step in zip(planes, self._steps, strict=True)
-            ]
-            self._change(parts, before, shown.part(box))
+            after, step = shown.part(box), max(self._steps)
+            rows = max(_BAND // (right - left) // step, 1) * step
+            for y0 in range(top, bottom, rows):
+                y1 = min(y0 + rows, bottom)
+                parts = [
+                    plane[y0 // step : y1 // step, left // step : right // step]
+                    for plane, step in zip(planes, self._steps, strict=True)
+                ]
+                self._change(parts, before[y0 - top : y1 - top], after[y0 - top : y1 - top])
         return made
+
+    def take_back(self, frame: VideoFrame) -> None:
+        """Take a frame that nobody needs any more, and use its memory for another one if it was made here."""
+        if frame.opaque == _OURS:
+            self._spare.put(frame)
 
     def whole(self, image: Image) -> VideoFrame:
         """The frame of an upright image (H, W, 3), for want of its planes."""
@@ -71,9 +88,11 @@ class Repainter:
         What the planes show beyond the image's 8 bits stays on top of the change. Light and colours outside the range
         of the image fade as the change grows.
         """
+        change = np.maximum.reduce(cv2.split(cv2.absdiff(before, after)))
+        if not change.any():
+            return
         old, new = self._yuv(before), self._yuv(after)
-        change = cv2.split(cv2.absdiff(before, after))
-        fading = np.minimum(np.maximum.reduce(change), _FADED).astype(np.float32) / _FADED
+        fading = np.minimum(change, _FADED).astype(np.float32) / _FADED
         grain = _GRAIN << (self._bits - 8)
         for plane, was, wanted, step in zip(planes, old, new, self._steps, strict=True):
             beyond = plane - was
@@ -90,7 +109,7 @@ class Repainter:
     def _yuv(self, image: Image) -> list[Float32Array]:
         """Luma, Cb and Cr of an image (H, W, 3) in codes of the encoder's bits, not rounded."""
         coded = image.astype(np.float32) if self._tone is None else self._tone.coded(image)
-        planes = [np.asarray(plane, np.float32) for plane in cv2.split(cv2.transform(coded, self._to_yuv))]
+        planes = [np.asarray(cv2.transform(coded, row[None]), np.float32) for row in self._to_yuv]
         return [halved(plane) if step == 2 else plane for plane, step in zip(planes, self._steps, strict=True)]
 
     def _rounded(self, plane: Float32Array) -> Float32Array:
@@ -106,13 +125,18 @@ class Repainter:
         orientation = self._stored.orientation
         for plane, given, step in zip(self._views(copy), self._views(made), self._steps, strict=True):
             upright = orientation.upright if step == 1 else orientation.upright_chroma
-            plane[:] = upright(cast("Image", given))
+            plane[:] = given if orientation == Orientation() else upright(cast("Image", given))
         return copy
 
     def _new(self) -> VideoFrame:
+        """A frame with any values."""
         picture = self._encoded
-        frame = VideoFrame(picture.width, picture.height, picture.pixel_format)
-        frame.color_range = picture.yuv_range
+        try:
+            frame = self._spare.get_nowait()
+        except Empty:
+            frame = VideoFrame(picture.width, picture.height, picture.pixel_format)
+            frame.color_range, frame.opaque = picture.yuv_range, _OURS
+        frame.make_writable()  # no encoder shares its memory
         return frame
 
     def _views(self, frame: VideoFrame) -> list[Image | Image16]:

@@ -8,14 +8,12 @@ its content is metered: a host that means harm keeps nobody else waiting.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +24,11 @@ from yarl import URL
 
 from duikou.errors import FetchError, StorageError
 from duikou.net import own_loop
-from duikou.net.addresses import Address, AddressPolicy, is_disguised
+from duikou.net.addresses import AddressPolicy
 from duikou.net.meter import Meter, MeteredSocket
+from duikou.net.urls import PUBLIC, checked, unreachable
 
 MAX_REDIRECTS: Final = 5
-MAX_URL_CHARACTERS: Final = 4096  # presigned storage URLs reach about 2,000
 CONNECT_TIMEOUT_S: Final = 10  # one attempt to connect, TLS included
 DNS_TIMEOUT_S: Final = 3.0  # one query to one name server
 DNS_TRIES: Final = 2
@@ -38,10 +36,6 @@ IDLE_TIMEOUT_S: Final = 15  # without any byte
 SLOW_WINDOW_S: Final = 10.0  # over this time the mean rate must reach
 SLOW_BYTES_PER_S: Final = 4096  # this; a trickle of bytes would hold a connection until the total limit
 _CHUNK_BYTES: Final = 64 * 1024
-PUBLIC: Final = AddressPolicy()
-LOOPBACK: Final = (ip_address("127.0.0.1"), ip_address("::1"))
-MAX_NAME, MAX_LABEL = 253, 63  # characters of a name in DNS, and of a part between two dots
-_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -87,7 +81,7 @@ async def _fetch(url: str, to: Path, wanted: _Download, timeout_s: float) -> Pat
     part, field = wanted.part, wanted.field
     try:
         async with asyncio.timeout(timeout_s):
-            await _download(_checked(url, field), wanted)
+            await _download(checked(url, field), wanted)
         part.replace(to)
     except TimeoutError as error:
         raise FetchError(f"the file was not here within {timeout_s:g} s.", field=field) from error
@@ -117,65 +111,12 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s:
             asyncio.timeout(timeout_s),
             _session(policy, meter) as session,
             _outcome(
-                session.post(_checked(url, field), data=body, headers=headers, allow_redirects=False), meter, field
+                session.post(checked(url, field), data=body, headers=headers, allow_redirects=False), meter, field
             ) as answer,
         ):
             return answer.status
     except TimeoutError as error:
         raise FetchError(f"there was no answer within {timeout_s:g} s.", field=field) from error
-
-
-def check_url(url: str, field: str, policy: AddressPolicy = PUBLIC) -> None:
-    """Raise `FetchError` where no connection to `url` could ever be made: it is no http or https URL, or its host is an
-    address that is not allowed.
-
-    Names are not resolved, but for those that lead to this machine (`localhost`, RFC 6761) or nowhere (`.invalid`):
-    what a name leads to may change, and the answer would map the server's network.
-    """
-    parsed = _checked(url, field)
-    host = (parsed.host or "").rstrip(".").lower()
-    addresses: tuple[Address, ...] = ()
-    if host == "localhost" or host.endswith(".localhost"):
-        addresses = LOOPBACK
-    elif host.rpartition(".")[2] != "invalid" and _is_name(host):
-        try:
-            addresses = (ip_address(host),)
-        except ValueError:
-            return
-    if not any(policy.allows(address, parsed.port or 0) for address in addresses):
-        raise _unreachable(field)
-
-
-def _is_name(host: str) -> bool:
-    """Whether a host is an address or may be a name in DNS (RFC 1035, 2.3.4; RFC 5891 for other scripts)."""
-    if ":" in host:
-        return True
-    try:
-        labels = host.encode("idna").decode().split(".") if not host.isascii() else host.split(".")
-    except UnicodeError:
-        return False
-    return len(host) <= MAX_NAME and all(0 < len(label) <= MAX_LABEL and _LABEL.fullmatch(label) for label in labels)
-
-
-def _checked(url: str | URL, field: str) -> URL:
-    """The URL as it will be requested."""
-    text = str(url)
-    if len(text) > MAX_URL_CHARACTERS:
-        raise FetchError(f"the address is longer than {MAX_URL_CHARACTERS} characters.", field=field)
-    try:
-        parsed = URL(url)
-        host, port = parsed.host, parsed.port  # decoded at first use: a host of other scripts, or what claims to be one
-    except Exception as error:  # yarl raises more than ValueError, such as an IndexError
-        raise FetchError("this is not a URL.", field=field) from error
-    if parsed.scheme not in ("http", "https") or not host:
-        raise FetchError("only http and https URLs are taken.", field=field)
-    if parsed.user is not None or parsed.password is not None:
-        raise FetchError("the URL must not hold a user or a password.", field=field)
-    if port == 0:
-        raise FetchError("port 0 cannot be reached.", field=field)
-    if is_disguised(host):
-        raise _unreachable(field)
-    return parsed
 
 
 async def _download(url: URL, wanted: _Download) -> None:
@@ -233,7 +174,7 @@ async def _outcome(
     except aiohttp.SocketTimeoutError as error:
         raise FetchError(f"the host did not answer or sent nothing for {IDLE_TIMEOUT_S} s.", field=field) from error
     except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, UnicodeError) as error:
-        raise (_too_much_around(field) if meter.spent else _unreachable(field)) from error
+        raise (_too_much_around(field) if meter.spent else unreachable(field)) from error
     except aiohttp.ClientError as error:
         if meter.spent:
             raise _too_much_around(field) from error
@@ -246,9 +187,9 @@ def _target(answer: aiohttp.ClientResponse, url: URL, field: str) -> URL:
         raise FetchError("the URL redirects to nowhere.", field=field)
     try:
         target = url.join(URL(location))
-    except Exception as error:  # see `_checked`
+    except Exception as error:  # see `checked`
         raise FetchError("the URL redirects to what is not a URL.", field=field) from error
-    return _checked(target, field)
+    return checked(target, field)
 
 
 def _check_answer(answer: aiohttp.ClientResponse, max_bytes: int, field: str) -> None:
@@ -284,15 +225,6 @@ async def _save(answer: aiohttp.ClientResponse, wanted: _Download, meter: Meter)
         raise _too_much_around(field)
     if not received:
         raise FetchError("the file is empty.", field=field)
-
-
-def _unreachable(field: str) -> FetchError:
-    """The one error for unknown names, dead hosts and refused addresses."""
-    return FetchError(
-        "the host cannot be reached from here; if its address is private, the operator must allow it in "
-        "DUIKOU_PRIVATE_SOURCES.",
-        field=field,
-    )
 
 
 def _too_much_around(field: str) -> FetchError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning, Speaking
@@ -36,6 +36,9 @@ class Candidate(Protocol):
     @property
     def speaking(self) -> tuple[Speaking, ...]:
         """When it speaks in the original."""
+
+
+Shown = TypeVar("Shown", bound=Candidate)
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,12 @@ def _fits(face: Candidate, place: Interval) -> float:
     return sum(ms * score for ms, score in parts) if sum(ms for ms, _ in parts) >= least else 0.0
 
 
-def most_visible(faces: Sequence[Candidate], place: Interval | None = None) -> Candidate:
-    """The face with the largest product of the time that it shows, at a place or at all, and its usual width."""
+def most_visible(faces: Sequence[Shown], place: Interval | None = None) -> Shown:
+    """The face with the largest product of the time that it shows, at a place or at all, and its usual area."""
 
-    def visible(face: Candidate) -> int:
+    def visible(face: Shown) -> int:
         shown = face.interval.overlap(place) if place else face.interval
-        return (shown.duration_ms if shown else 0) * max(face.box[2], 1)
+        return (shown.duration_ms if shown else 0) * max(face.box[2] * face.box[3], 1)
 
     return max(faces, key=visible)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duikou import digests
-from duikou.arrays import BoolArray
 from duikou.errors import InputError
-from duikou.media.encode import Finish, Frames, VideoWriter
+from duikou.media import encoders
+from duikou.media.encode import DELIVERY, Finish, Frames, VideoWriter
+from duikou.media.encoders import Encoder
 from duikou.media.sound import Sound
 from duikou.media.timeline import Timeline
 from duikou.media.unfinished import remove_abandoned
@@ -29,13 +30,14 @@ class Output:
 
     path: the mp4 file, by default `NAME.synced.mp4` beside the source. watermark: a second file with a visible mark.
     made_by: who is responsible for the result, by default `duikou` with this user's self-signed certificate.
-    produce_id: number of the result in the AIGC label, by default a new one.
+    produce_id: number of the result in the AIGC label, by default a new one. encoder: an `Encoder` or its value.
     """
 
     path: Path | None = None
     watermark: Path | None = None
     made_by: Producer | None = None
     produce_id: str = ""
+    encoder: Encoder | str = Encoder.X264
 
     def paths(self, source: Path) -> dict[str, Path]:
         """The files to write for a source, by the name of the parameter. Opens no file."""
@@ -54,8 +56,9 @@ class Output:
     def check(self, source: Path) -> None:
         """Check that the files can be written, before any work.
 
-        Raises `InputError` that names `output` or `watermark`, `StorageError` where the disk has no room.
+        Raises `InputError` that names `output`, `watermark` or `encoder`, `StorageError` where the disk has no room.
         """
+        encoders.require(self.encoder)
         paths = self.paths(source)
         for name, path in paths.items():
             check_path(path, source, field=name)
@@ -72,7 +75,7 @@ class Output:
 class OutputFiles:
     """The files that one lip sync writes. path: the result. watermark: the file with the visible mark, or `None`.
 
-    Raises `InputError` where a file cannot be written or labelled, `StorageError` where the disk has no room.
+    Raises `InputError` where a file cannot be written, encoded or labelled, `StorageError` where the disk has no room.
     """
 
     def __init__(self, source: Video, output: Output) -> None:
@@ -81,26 +84,25 @@ class OutputFiles:
         output.check(source.path)
         self.path, self.watermark = output.paths(source.path)["output"], output.watermark
         self._maker = output.made_by or producer(user_folder())
+        self._quality = replace(DELIVERY, encoder=output.encoder)
         self._label = Label.first(self._maker.name, output.produce_id or uuid.uuid4().hex)
 
     def writers(
-        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]], changed: BoolArray
+        self, timeline: Timeline, audio: Sound, spoken: Sequence[tuple[str, Interval]], frames: Frames
     ) -> tuple[VideoWriter, VideoWriter | None]:
         """Writers of the result and of the watermarked file.
 
-        spoken: who speaks when, for the credentials. changed: (N,) the frames of the timeline that will be painted.
+        spoken: who speaks when, for the credentials. frames: of the result; all of the watermarked file are encoded.
         """
         source = self._source.path
         digest = "" if self._maker.certificate is None else digests.sha256(source)
         edit = Edit(source, digest, tuple(spoken), added=timeline.added)
-        result = self._writer(self.path, timeline, audio, edit, changed)
+        result = self._writer(self.path, frames, audio, edit)
         if self.watermark is None:
             return result, None
-        return result, self._writer(self.watermark, timeline, audio, replace(edit, marked=True))
+        return result, self._writer(self.watermark, Frames(timeline.times), audio, replace(edit, marked=True))
 
-    def _writer(
-        self, path: Path, timeline: Timeline, audio: Sound, edit: Edit, changed: BoolArray | None = None
-    ) -> VideoWriter:
+    def _writer(self, path: Path, frames: Frames, audio: Sound, edit: Edit) -> VideoWriter:
         """A writer that labels its file, and signs it unless somebody else does."""
         certificate = self._maker.certificate
 
@@ -109,4 +111,4 @@ class OutputFiles:
             credentials.sign(part, sealed, title=path.name, edit=edit, certificate=certificate)
 
         finish = Finish(self._label.tags, None if certificate is None else seal)
-        return VideoWriter(path, self._source, audio, frames=Frames(timeline.times, changed), finish=finish)
+        return VideoWriter(path, self._source, audio, frames=frames, quality=self._quality, finish=finish)

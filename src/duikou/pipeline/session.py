@@ -17,6 +17,8 @@ from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
 from duikou.memory import return_free_memory
+from duikou.parallel import without_blas_threads
+from duikou.pipeline.auto import most_visible
 from duikou.pipeline.choice import unknown_face
 from duikou.pipeline.losses import clip_warnings
 from duikou.pipeline.speaking import with_speaking
@@ -64,15 +66,15 @@ class Session:
         raise unknown_face(face_id, [face.id for face in self.faces])
 
     def most_visible(self, during: Interval) -> Face:
-        """The face that takes up the most of the picture while it can be lip-synced, within `during`.
+        """The face that takes up the most of the picture for the longest time, within `during`.
 
         Raises `InputError` that names `video` where no face can be lip-synced then.
         """
         if not self.faces:
             reasons = " ".join(f"{one.message[:1].upper()}{one.message[1:].rstrip('.')}." for one in self.rejected)
             raise InputError(f"no face in it can be made to speak. {reasons}".strip(), field="video")
-        best = max(self.faces, key=lambda face: _visible(face, during))
-        if not _visible(best, during):
+        best = most_visible(self.faces, during)
+        if not best.interval.overlap(during):
             places = ", ".join(f"{face.interval.start_ms} ms to {face.interval.end_ms} ms" for face in self.faces)
             raise InputError(
                 f"no face can be made to speak from {during.start_ms} ms to {during.end_ms} ms, only from {places}.",
@@ -100,6 +102,7 @@ class Session:
         return cls(source, faces, tuple(_load_warning(reason) for reason in rejected))
 
 
+@without_blas_threads
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     """Find the faces of a video, the intervals in which they can be lip-synced, and when each of them speaks.
 
@@ -113,13 +116,6 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     progress("listening to the video", listening[1])
     return_free_memory()
     return Session(source, faces, found.rejected)
-
-
-def _visible(face: Face, during: Interval) -> float:
-    """The area of a face in pixels, summed over the frames within `during` in which it can be lip-synced."""
-    times = face.track.times_ms
-    within = face.usable & (times >= during.start_ms) & (times < during.end_ms)
-    return float(np.ptp(face.track.landmarks[within, :, :2], axis=1).prod(axis=1).sum())
 
 
 @dataclass(frozen=True)

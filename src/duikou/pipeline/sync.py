@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.audio import open_sound
+from duikou.media.encode import Frames
+from duikou.media.groups import UnfitError
 from duikou.media.mix import Insert, Mix, mix
 from duikou.media.probe import VideoInfo
 from duikou.media.scope import OriginalScope
@@ -20,6 +23,7 @@ from duikou.media.sound import Sound
 from duikou.media.sync_mode import SyncMode
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video, probe_video
+from duikou.parallel import without_blas_threads
 from duikou.pipeline.auto import Resolved, resolve
 from duikou.pipeline.checks import audio_lengths, check_references
 from duikou.pipeline.choice import ChoiceValidator, FaceChoice
@@ -27,8 +31,10 @@ from duikou.pipeline.output import Output, OutputFiles
 from duikou.pipeline.paint import paint
 from duikou.pipeline.plan import Piece, Planner, Speech, Spoken, Talk
 from duikou.pipeline.session import Session
-from duikou.progress import Progress, scaled, silent, split
+from duikou.progress import Progress, rising, scaled, silent, split
 from duikou.timebase import Interval
+
+_log = logging.getLogger(__name__)
 
 PLANNING, PAINTING = 0.35, 0.65
 """Approximate shares of a lip sync's time."""
@@ -52,6 +58,7 @@ class Result:
     watermark: Path | None = None
 
 
+@without_blas_threads
 def lip_sync(
     session: Session,
     choices: Sequence[FaceChoice],
@@ -81,16 +88,26 @@ def lip_sync(
     timeline = Timeline.of(source.frame_times, mode, speech_end_ms)
     audio = _mixed(source, timeline, inserts)
     planning, painting = split([PLANNING, PAINTING])
-    planner = Planner(session, timeline, engine or NativeEngine())
+    planner, progress = Planner(session, timeline, engine or NativeEngine()), rising(progress)
     speeches = _speeches(checked, inserts)
-    talks = [
-        _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
-        for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
-    ]
-    said = [(one.face_id, interval) for one in talks for interval in one.intervals]
-    changed = np.array([any(talk.renderer.changes(frame) for talk in talks) for frame in range(len(timeline))])
-    result, watermarked = files.writers(timeline, audio, said, changed)
-    paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
+
+    def written(refused: str = "") -> list[Talk]:
+        """Plan what the faces say, and write the files. refused: why no packets are copied."""
+        talks = [
+            _planned(planner, speech, checked, scaled(scaled(progress, *planning), *share))
+            for speech, share in zip(speeches, split([len(one.pieces) for one in speeches]), strict=True)
+        ]
+        said = [(one.face_id, interval) for one in talks for interval in one.intervals]
+        changed = np.array([any(talk.renderer.changes(frame) for talk in talks) for frame in range(len(timeline))])
+        result, watermarked = files.writers(timeline, audio, said, Frames(timeline.times, changed, refused))
+        paint(source, timeline, talks, result, watermarked, scaled(progress, *painting))
+        return talks
+
+    try:
+        talks = written()
+    except UnfitError as error:
+        _log.warning("the result is written anew without copied packets, because %s", error)
+        talks = written(str(error))
     spoken = tuple(
         replace(one.spoken, warnings=(*_doubts(resolved, one.face_id), *one.spoken.warnings)) for one in talks
     )

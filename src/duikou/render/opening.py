@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_closing, binary_erosion, gaussian_filter1d, median_filter
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
 from duikou.render import mesh
@@ -80,6 +80,12 @@ from one column to the next."""
 
 COLUMNS = len(mesh.UPPER_INNER) - 2
 """All pairs of inner lip points but the corners."""
+
+SMOOTHING = gaussian_filter1d(np.eye(COLUMNS), SMOOTH, axis=0, mode="nearest")
+"""(9, 9) the same smoothing as a matrix."""
+
+OUTSIDE = np.zeros((1, COLUMNS), np.bool_)
+"""A position at which there are no teeth."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +182,8 @@ def _edges(
     unit = float(mesh.eye_distance(points))
     step = np.maximum(place[1] - place[0], 1e-6)
     width = max(round(float(np.median(EDGE_WIDTH * unit / step))), 1)
-    total = np.cumsum(np.pad(found, ((width, width), (0, 0), (0, 0)), mode="edge"), axis=0)
-    total = np.pad(total, ((1, 0), (0, 0), (0, 0)))
+    longer = [np.zeros_like(found[:1]), *[found[:1]] * width, found, *[found[-1:]] * width]
+    total = np.cumsum(np.concatenate(longer), axis=0)
     before = (total[width : width + STEPS] - total[:STEPS]) / width
     after = (total[width + 1 + width :][:STEPS] - total[width + 1 :][:STEPS]) / width
     steep = np.linalg.norm(after - before, axis=-1)
@@ -205,13 +211,18 @@ def _lip_colours(image: Image, points: Float64Array) -> list[Float64Array]:
     out."""
     rows = (mesh.UPPER_MIDDLE, mesh.LOWER_MIDDLE)
     found = [np.asarray(picked(image, points[list(row[1:-1])]), np.float64) for row in rows]
-    return [median_filter(lip, (LIP_COLUMNS, 1), mode="nearest") for lip in found]
+    around = np.arange(COLUMNS)[:, None] + np.arange(LIP_COLUMNS) - LIP_COLUMNS // 2
+    return [np.sort(lip[np.clip(around, 0, COLUMNS - 1)], axis=1)[:, LIP_COLUMNS // 2] for lip in found]
 
 
 def _mean_of_sure(values: Float64Array, sure: Float64Array) -> Float64Array:
     """Values (9,) smoothed along the mouth, those that are not `sure` (0 or 1) left out; 0 where none is near."""
-    weight = gaussian_filter1d(sure, SMOOTH, mode="nearest")
-    return np.asarray(gaussian_filter1d(values * sure, SMOOTH, mode="nearest") / np.maximum(weight, 0.1), np.float64)
+    return np.asarray(_smoothed(values * sure) / np.maximum(_smoothed(sure), 0.1), np.float64)
+
+
+def _smoothed(values: Float64Array) -> Float64Array:
+    """Values (9,) smoothed along the mouth."""
+    return np.asarray(SMOOTHING @ values, np.float64)
 
 
 def paleness(image: Image, points: Float64Array, pixels: Image) -> Float32Array:
@@ -244,14 +255,12 @@ def _borders(
 
     pale, bright, share: (S, 9) by position: whether it is a tooth, its brightness, and its share of the opening.
     """
-    pale = binary_closing(np.pad(pale, ((1, 1), (0, 0))), np.ones((3, 1)))[1:-1]
+    pale = _closed(pale)
     bite = _bite_line(pale, bright, share, height, unit)
     if bite is not None:
         return bite, bite
     upper, lower = np.full(COLUMNS, np.nan), np.full(COLUMNS, np.nan)
-    found = [
-        _runs(pale[:, column], share[:, column], LEAST * unit / max(height[column], 1e-6)) for column in range(COLUMNS)
-    ]
+    found = _runs(pale, share, LEAST * unit / np.maximum(height, 1e-6))
     starts = [runs[0][0] for runs in found if len(runs) == 1]
     alone_starts = np.inf if starts and np.median(starts) < ALONE_STARTS else UPPER_STARTS
     for column, runs in enumerate(found):
@@ -263,11 +272,25 @@ def _borders(
     return ends, np.maximum(begins, ends)
 
 
-def _runs(pale: BoolArray, share: Float64Array, least: float) -> list[tuple[float, float]]:
-    """Where the runs of tooth pixels of one column begin and end, as shares of the opening, those of `least` height."""
-    edges = np.flatnonzero(np.diff(np.pad(pale, 1).astype(np.int8))).reshape(-1, 2)
-    runs = [(float(share[first]), float(share[last - 1])) for first, last in edges]
-    return [(begin, end) for begin, end in runs if end - begin >= least]
+def _runs(pale: BoolArray, share: Float64Array, least: Float64Array) -> list[list[tuple[float, float]]]:
+    """Where the runs of tooth pixels of each column begin and end, as shares of the opening, those of a `least` (9,)
+    height. pale, share: (S, 9)."""
+    steps = np.diff(np.concatenate([OUTSIDE, pale, OUTSIDE]).astype(np.int8), axis=0).T
+    columns, firsts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    found: list[list[tuple[float, float]]] = [[] for _ in range(COLUMNS)]
+    for column, first, end in zip(columns.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+        run = float(share[first, column]), float(share[end - 1, column])
+        if run[1] - run[0] >= least[column]:
+            found[column].append(run)
+    return found
+
+
+def _closed(pale: BoolArray) -> BoolArray:
+    """Columns (S, 9) whose gaps of one or two positions are filled."""
+    wide = np.concatenate([OUTSIDE, OUTSIDE, pale, OUTSIDE, OUTSIDE])
+    grown = wide[:-2] | wide[1:-1] | wide[2:]
+    return np.asarray(grown[:-2] & grown[1:-1] & grown[2:], np.bool_)
 
 
 def _along_row(border: Float64Array, none: float) -> Float64Array:
@@ -278,7 +301,7 @@ def _along_row(border: Float64Array, none: float) -> Float64Array:
         return np.full(COLUMNS, none)
     found = median_filter(border[columns], 3, mode="nearest")
     whole = np.interp(np.arange(COLUMNS), columns, found)
-    return np.asarray(np.clip(gaussian_filter1d(whole, SMOOTH, mode="nearest"), 0, 1), np.float64)
+    return np.asarray(np.clip(_smoothed(whole), 0, 1), np.float64)
 
 
 def _bite_line(
@@ -291,12 +314,13 @@ def _bite_line(
     columns = np.flatnonzero(tall >= CLENCHED)
     if len(columns) < COLUMNS // 2:
         return None
-    amid = binary_erosion(pale, np.ones((2 * AMID + 1, 1)))
+    wide = np.concatenate([*[OUTSIDE] * AMID, pale, *[OUTSIDE] * AMID])
+    amid = np.logical_and.reduce([wide[shift : shift + STEPS] for shift in range(2 * AMID + 1)])
     inner = np.where(amid & (share > UPPER_STARTS / 2) & (share < 1 - UPPER_STARTS / 2), bright, 255.0)[:, columns]
-    total, back = inner[:, 0], []
+    total, back, beyond = inner[:, 0], [], np.full(BITE_STEP, 1e6)
     for column in inner.T[1:]:
-        shifts = range(-BITE_STEP, BITE_STEP + 1)
-        ways = np.stack([np.pad(total, BITE_STEP, constant_values=1e6)[BITE_STEP + k :][:STEPS] for k in shifts])
+        padded = np.concatenate([beyond, total, beyond])
+        ways = np.stack([padded[shift : shift + STEPS] for shift in range(2 * BITE_STEP + 1)])
         back.append(ways.argmin(0) - BITE_STEP)
         total = ways.min(0) + column
     row = int(total.argmin())

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from duikou import parallel
 from duikou.errors import DuikouError, WorkerError
 from duikou.progress import Progress
 from duikou.sandbox import messages, restrictions
@@ -46,6 +47,7 @@ def serve(pipe: Connection, output: Connection) -> None:
         return
     restrictions.apply_limits(limits)
     restrictions.step_back(limits.niceness)
+    parallel.take_share(limits.cores)
     restrictions.restrict(allowed, limits.threads)
     # Threads begin here: each has the restrictions of the one that started it, and one without them would be a way out.
     # So nothing of the work is imported before.

@@ -24,6 +24,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from typing import Final, NoReturn
 
+from duikou.memory import kept_imports
 from duikou.sandbox.child import serve
 
 PASSED: Final = frozenset(
@@ -179,7 +180,8 @@ def _pipe() -> tuple[Connection, Connection]:
 def main(control: int, preload: str) -> None:
     """Fork a child for each three descriptors that arrive: its pipe, its output, and where its id and end are told."""
     connection = socket.socket(fileno=control)
-    import_module(preload)
+    with kept_imports():
+        import_module(preload)
     ends: dict[int, int] = {}  # where the end of each child is told
     with _wakened_by_ends() as wakes:
         while True:

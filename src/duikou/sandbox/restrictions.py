@@ -66,6 +66,7 @@ class Limits:
     file that it writes, and threads.
 
     niceness: how far it steps back for other work on the machine, from 0, not at all, to 19 (see `step_back`).
+    cores: how many its threads are made for, 0 for all that it may use (see `parallel.take_share`).
     """
 
     wall_s: float
@@ -73,6 +74,7 @@ class Limits:
     cpu_s: float = math.inf
     file_mb: float = math.inf
     niceness: int = 0
+    cores: int = 0
     threads: int = field(default_factory=lambda: THREADS_PER_CORE * max(os.cpu_count() or 1, 4))
 
 

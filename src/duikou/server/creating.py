@@ -12,7 +12,7 @@ from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
 from duikou.media.probe import VideoInfo
 from duikou.net.addresses import AddressPolicy
-from duikou.net.fetch import check_url
+from duikou.net.urls import check_url
 from duikou.pipeline.choice import MAX_CHOICES, ChoiceValidator, FaceChoice
 from duikou.server import validation
 from duikou.server.caller import Caller

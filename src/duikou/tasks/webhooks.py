@@ -19,7 +19,6 @@ import structlog
 
 from duikou.errors import FetchError
 from duikou.net.addresses import AddressPolicy
-from duikou.net.fetch import post
 from duikou.tasks.accounts import Accounts
 from duikou.tasks.models import RenderTask
 from duikou.tasks.outbox import JITTER, MAX_TRIES, Outbox, OutboxEntry, usual_wait_s
@@ -99,6 +98,8 @@ class WebhookSender:
                 log.exception("a callback cannot be delivered")  # it is due again when its lease ends
 
     async def _send(self, entry: OutboxEntry, span: Span) -> None:
+        from duikou.net.fetch import post  # its HTTP client takes a tenth of a server's start to import
+
         callback = entry.task.callback
         assert callback is not None, "the outbox holds tasks with a callback only"
         body = self._body(entry.task)

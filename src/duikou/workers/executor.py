@@ -21,6 +21,7 @@ from duikou.database.engine import may_pass
 from duikou.database.ids import new_id, now_ms
 from duikou.errors import DuikouError, InputError, ModelError, StorageError, WorkerError
 from duikou.media.sync_mode import SyncMode, extended_duration_ms
+from duikou.parallel import usable_cores
 from duikou.provenance import certificates
 from duikou.provenance.notary import Notary
 from duikou.provenance.producer import Producer, configured
@@ -80,7 +81,9 @@ class WorkPolicy:
 
     @staticmethod
     def of(settings: Settings, folder: DataFolder, fleet: Accounts | None = None) -> WorkPolicy:
-        """The policy of these settings. Raises `InputError` where the settings' certificate cannot sign results.
+        """The policy of these settings.
+
+        Raises `InputError` where the settings' certificate cannot sign results, or another encoder than x264 is set.
 
         fleet: the accounts of a database that several machines share, `None` for an embedded server. The database also
         holds the self-signed certificate that all machines sign with, unless one is configured.
@@ -90,9 +93,12 @@ class WorkPolicy:
             shared = fleet.secret("certificate", made)
             if shared != made:
                 certificates.import_self_signed(folder.root, shared)
+        if settings.encoder != "x264":
+            raise InputError("the sandbox of tasks has no access to devices; only x264 works", field="DUIKOU_ENCODER")
         usual = Limits(settings.task_timeout_s, settings.task_memory_mb, settings.task_cpu_s, settings.task_file_mb)
         identifying = replace(usual, wall_s=min(settings.identify_timeout_s, usual.wall_s))
-        rendering = replace(usual, niceness=settings.render_niceness)
+        share = settings.worker_cores or (max(usable_cores() // settings.workers, 1) if settings.workers > 1 else 0)
+        rendering = replace(usual, niceness=settings.render_niceness, cores=share)
         return WorkPolicy(
             {Queue.IDENTIFY: identifying, Queue.RENDER: rendering, Queue.GPU: rendering},
             configured(settings, folder.root),

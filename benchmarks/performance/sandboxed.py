@@ -7,10 +7,8 @@ import statistics
 import threading
 import time
 from functools import cache
-from pathlib import Path
 
-import duikou
-import duikou.workers.preload
+from benchmarks.performance.orders import Order, choice
 from duikou.progress import Progress
 from duikou.provenance import certificates
 from duikou.provenance.notary import Notary
@@ -19,6 +17,7 @@ from duikou.sandbox.restrictions import AllowedPaths, Limits
 from duikou.timebase import Interval
 from duikou.workers import work
 
+FINDING = "finding faces in a child"  # a stage
 EMPTY_RUNS = 50  # of a piece of work that does nothing
 
 
@@ -34,27 +33,26 @@ def nothing(_progress: Progress) -> None:
     """The smallest piece of work."""
 
 
-def whole_job(video: Path, sound: Path, folder: Path, insert_ms: int, progress: Progress) -> None:
-    """Find the faces, make the first one speak and sign the result, each in a child of its own.
-
-    folder: for what is made; what it held is removed. insert_ms: when the speech begins.
-    """
+def whole_job(order: Order, progress: Progress) -> None:
+    """Find the faces, make one speak and sign the result, each in a child of its own."""
+    folder = order.output.with_suffix(".d")
     shutil.rmtree(folder, ignore_errors=True)
     session, made = folder / "session", folder / "made"
     for one in (session, made):
         one.mkdir(parents=True)
-    found = ready().run(work.identify, video, session, allowed=AllowedPaths((video,), (session,)))
-    progress("finding faces in a child", 1.0)
-    choice = duikou.FaceChoice(sound, found.faces[0].id, insert_ms=insert_ms)
-    job = work.RenderJob(session, video, (choice,), (sound,), made / "result.mp4", "duikou", "bench")
+    found = ready().run(work.identify, order.video, session, allowed=AllowedPaths((order.video,), (session,)))
+    progress(FINDING, 1.0)
+    chosen = choice({face.id: face.interval for face in found.faces}, order)
+    job = work.RenderJob(session, order.video, (chosen,), (order.speech,), made / "result.mp4", "duikou", "bench")
     length_ms = ready().run(work.render, job, allowed=job.allowed_paths)
     progress("lip sync in a child", 1.0)
     certificate = certificates.self_signed(folder)
-    faces = ((choice.face_id, Interval(insert_ms, length_ms)),)
-    order = work.SignJob(video, ((job.output, False),), faces, None, *certificate.public())
+    faces = ((chosen.face_id, Interval(chosen.insert_ms, length_ms)),)
+    sealed = work.SignJob(order.video, ((job.output, False),), faces, None, *certificate.public())
     sign = Notary(certificate, [job.output.name]).sign
-    ready().run(work.sign, order, allowed=order.allowed_paths, answer=sign)
+    ready().run(work.sign, sealed, allowed=sealed.allowed_paths, answer=sign)
     progress("signing in a child", 1.0)
+    shutil.rmtree(folder)
 
 
 def empty_work_ms() -> float:

@@ -1,0 +1,1 @@
+"""How fast and how light duikou is: `make bench`, and the figures and plots of `docs/performance.md`."""
