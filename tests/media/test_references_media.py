@@ -84,9 +84,9 @@ def withheld(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Withheld]:
 def test_the_persons_own_teeth_come_back_in_their_colours(withheld: Withheld) -> None:
     """The brightest tenth of the inside is teeth."""
     painted, own = withheld.plan(), withheld.plan(CLIP.video)
-    assert painted.renderer._known is None
-    assert own.renderer._known is not None
-    assert own.renderer._known.upper is not None
+    assert painted.renderer.person.teeth is None
+    assert own.renderer.person.teeth is not None
+    assert own.renderer.person.teeth.upper is not None
     real = np.median([one.bright for one in withheld.real], axis=0)
     off = {name: np.abs(withheld.mouth(one).bright - real).max() for name, one in (("paint", painted), ("own", own))}
     assert off["own"] < min(off["paint"], 0.11)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from duikou.arrays import Float32Array
+from duikou.arrays import Float32Array, Image
 from duikou.errors import InputError
 from duikou.faces import appearance, pose
 from duikou.faces.landmarks import roi_of
@@ -49,7 +49,7 @@ class _Material:
     faces: list[list[Sample]]
 
 
-def read(paths: Sequence[str | Path], face: Float32Array, progress: Progress) -> tuple[Reference, ...]:
+def read(paths: Sequence[str | Path], face: Image | Float32Array, progress: Progress) -> tuple[Reference, ...]:
     """Read references. Of several faces in one, that is taken which is most like the chosen face.
 
     face: (478, 3) colours of the chosen face, see `appearance.colours`.
@@ -71,7 +71,7 @@ def read(paths: Sequence[str | Path], face: Float32Array, progress: Progress) ->
     return tuple(found)
 
 
-def _read(path: Path, field: str, face: Float32Array, progress: Progress) -> Reference:
+def _read(path: Path, field: str, face: Image | Float32Array, progress: Progress) -> Reference:
     material = _scanned(path, field, progress)
     if not material.faces:
         raise InputError(NO_FACE, field=field)
@@ -94,7 +94,7 @@ def _scanned(path: Path, field: str, progress: Progress) -> _Material:
     return _Material(video, frame, [samples for samples in usable if samples])
 
 
-def _likeness(samples: list[Sample], face: Float32Array) -> float:
+def _likeness(samples: list[Sample], face: Image | Float32Array) -> float:
     colours = np.median(np.stack([sample.seen.colours for sample in samples]), axis=0)
     return appearance.alike(np.asarray(colours, np.float32), face)[0]
 
