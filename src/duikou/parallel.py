@@ -30,8 +30,8 @@ def usable_cores() -> int:
 def take_share(count: int) -> None:
     """Let the work of this process, from now on, use so many cores alone: others work on the rest. 0 is no limit.
 
-    Threads that wait for each other's cores take a tenth more processor time. It holds for our threads, for the codecs',
-    and for those of OpenCV where it is loaded already.
+    Threads that wait for each other's cores take a tenth more processor time. It holds for our threads, for those
+    of the codecs, and for OpenCV's where it is loaded already.
     """
     global _share  # noqa: PLW0603 - a process has one share
     _share = count

@@ -228,6 +228,7 @@ BAD_OPTIONS = [
     (["--watermark", "clip.mp4"], "--watermark: clip.mp4 is the source video itself"),
     (["--watermark", "text.mp4"], "--watermark: text.mp4 exists, and duikou has not made it; --force overwrites it."),
     (["--output", "out.mp4", "--watermark", "out.mp4"], "--watermark: out.mp4 is the output itself"),
+    (["--encoder", "h265"], "--encoder: expected one of x264, nvenc, videotoolbox, vaapi, got 'h265'"),
     (["--plan", "plan.json"], "--plan: cannot be combined with AUDIO"),
     (["--say", "0", "speech.wav"], "--say: cannot be combined with AUDIO"),
     (["--say", "0"], "--say: a face and a file are needed, such as --say 0 speech.wav"),

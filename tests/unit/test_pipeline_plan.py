@@ -130,7 +130,7 @@ def minute(opens_s: tuple[int, int]) -> Face:
     points = np.zeros((600, 478, 3), np.float32)
     points[:, mesh.EYES[1], 0] = 100
     opened = (times // 1000 >= opens_s[0]) & (times // 1000 < opens_s[1]) & (times % 400 < 200)
-    points[np.ix_(opened, mesh.LOWER_INNER, [1])] = 30
+    points[:, list(mesh.LOWER_INNER), 1] = 30 * opened[:, None]
     found = FaceTrack(times // 40, times, points, np.ones(600, np.float32), np.zeros(600, np.int64))
     return Face("0", Interval(0, 60_000), found, np.ones(600, bool), np.zeros((0, 0, 3), np.uint8))
 

@@ -15,10 +15,10 @@ SAME_TINT = 2.5  # mean difference of a and b: below 2 for one person (99 %), ab
 
 def colours(crop: Image, points: Float64Array) -> Image:
     """(N, 3) uint8 colours of an RGB image at `points` (N, 2): CIE L, a, b, each from 0 to 255."""
+    soft = cv2.cvtColor(cv2.blur(crop, (BLUR_PX, BLUR_PX)), cv2.COLOR_RGB2LAB)
     columns, rows = points.T.astype(np.float32)[:, None]
-    soft = cv2.blur(crop, (BLUR_PX, BLUR_PX))
     picked = cv2.remap(soft, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.cvtColor(picked, cv2.COLOR_RGB2LAB), np.uint8).reshape(len(points), 3)
+    return np.asarray(picked, np.uint8).reshape(len(points), 3)
 
 
 def alike(one: Image | Float32Array, other: Image | Float32Array) -> tuple[float, float]:

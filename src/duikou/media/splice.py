@@ -36,9 +36,9 @@ _PROFILES: Final = {66: "baseline", 77: "main", 100: "high"}
 """x264's names for the profiles of H.264 with 4:2:0 and 8 bits."""
 _NUMBERS: Final = 32  # ids of sequence parameter sets
 _PRESET: Final = "superfast"
-"""Of encoded parts, where most is copied: at the same CRF, pictures are more like their source than with `veryfast`
-(by 1.2 to 1.9 dB on four real clips) for about 0.7 of its work. They take twice as many bytes, which matters little in
-a part of a file."""
+"""Of encoded parts, where most is copied: at the same CRF, pictures are more like their source than with `veryfast`, by
+1.2 to 1.9 dB on four real clips, for about 0.7 of its work. They take twice as many bytes, which matters little in a
+part of a file."""
 _MOST: Final = 0.5  # share of the frames up to which it is a part
 
 

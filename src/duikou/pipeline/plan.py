@@ -21,7 +21,6 @@ from duikou.media.probe import VideoInfo
 from duikou.media.sound import Joined, Sound
 from duikou.media.timeline import Showing, Timeline
 from duikou.media.video import Video
-from duikou.memory import return_free_memory
 from duikou.pipeline import references
 from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
@@ -50,9 +49,9 @@ EXEMPLAR_REACHES_MS = (2_500, 5_000, 10_000)
 """How far before and after the spoken part a face is followed, to find more of its mouth shapes: as far as needed."""
 
 EXEMPLARS_MS = 10_000
-"""Least time for which a face is followed, with what it says, where it shows for so long. Most clips that the engine
-is measured on last 5 to 10 s. In longer ones, twice as much around 5 s of speech gives exemplars that are closer to
-what is wanted: their lips must be opened or closed by 5 to 6 % on average, not by 7 to 10 %."""
+"""Least time for which a face is followed, with what it says, where it shows for so long. Most clips that the engine is
+measured on last 5 to 10 s. In longer ones, twice as much around 5 s of speech gives exemplars closer to what is wanted:
+their lips must be opened or closed by 5 to 6 % on average, not by 7 to 10 %."""
 
 EXEMPLAR_RANGE = 0.9
 """Share of the range of the mouth's opening within the longest reach that a shorter one must show."""
@@ -202,7 +201,6 @@ class Followed:
         new = follow(self._source, self._face, start_frame=first, stop_frame=stop, watch=watch, progress=progress)
         kept = (self._track.frames >= start) | np.isin(self._track.frames, list(self.closeups.crops))
         self._track, self._stop = self._track.part(kept).followed_by(new), stop
-        return_free_memory()  # of networks and decoders
 
 
 def exemplar_spans(face: Face, shown: Sequence[Interval], end_ms: int) -> list[Interval]:
@@ -316,7 +314,6 @@ class Talk:
             self._latest,
         )
         self._latest = planner.engine.prepare(clip, curves, progress=scaled(progress, *planning))
-        return_free_memory()
         self._note(Part(track.frames, track.times_ms, curves["gap"], strength), stop)
         return self._latest
 
