@@ -1,0 +1,49 @@
+"""What the default engine holds of a window of speech."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+
+from duikou.engines.base import FaceClip
+from duikou.engines.native import NativeEngine
+from duikou.faces import pose
+from duikou.faces.track import POINTS, FaceTrack
+from duikou.progress import silent
+from duikou.render.closeups import Closeups
+from duikou.render.overlay import Detector
+from duikou.speech.motion import CURVES
+
+FRAMES, STEP_MS, EYES = 400, 40, 100.0
+SHAPES_BYTES = FRAMES * POINTS * 3 * 8
+
+
+def clip() -> FaceClip:
+    """A still face in the middle of a picture of 400 x 400 pixels."""
+    points = (pose.canonical() * EYES + np.array([200, 180, 0])).astype(np.float32)
+    frames = np.arange(FRAMES)
+    track = FaceTrack(
+        frames,
+        frames * STEP_MS,
+        np.repeat(points[None], FRAMES, 0),
+        np.ones(FRAMES, np.float32),
+        np.zeros(FRAMES, np.int64),
+        np.full((FRAMES, POINTS, 3), 120, np.uint8),
+    )
+    closeups = Closeups(Detector(track, (400, 400), STEP_MS))
+    return FaceClip(track, frames, np.ones(FRAMES, bool), np.ones(FRAMES), closeups)
+
+
+def test_a_painter_holds_far_less_than_one_copy_of_its_shapes() -> None:
+    one, curves = clip(), {name: np.full(FRAMES, 0.5) for name in CURVES}
+    NativeEngine().prepare(one, curves, progress=silent)  # what is read once and kept for all
+    tracemalloc.start()
+    try:
+        painter = NativeEngine().prepare(one, curves, progress=silent)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all(painter.changes(frame) for frame in range(FRAMES))
+    assert held < 0.7 * SHAPES_BYTES
+    assert most < 7 * SHAPES_BYTES
