@@ -293,19 +293,24 @@ def _behind(
     layer: the warped lips. lends: whether the source is an exemplar.
     """
     mouth, lips = canvas.mouth, layer[part.inside(canvas.part)]
+    # Narrow lips of an exemplar that open no further than they were have their own shadow.
+    opens = max(_step(mouth.gap / SHOWS_INSIDE - 1), _step((mouth.gap - source.gap) / FURTHER)) if lends else 1.0
     behind = lips.copy()
-    behind[where] = _painted(mouth, part, where)
-    if mouth.gap < NARROW[1]:
-        # Lips that are hardly open show no throat, only their shadow.
+    if opens == 0:
+        return behind
+    # Lips that are hardly open show no throat, only their shadow.
+    wide = _step((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0]))
+    if wide > 0:
+        behind[where] = _painted(mouth, part, where)
+    if wide < 1:
         crease, _ = _crease(canvas, layer, part)
-        wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
         behind = crease + np.float32(wide) * (behind - crease)
-    if lends:
-        # Narrow lips of an exemplar that open no further than they were have their own shadow.
-        wide = np.asarray(mouth.gap / SHOWS_INSIDE - 1)
-        further = np.maximum(smoothstep(wide), smoothstep(np.asarray((mouth.gap - source.gap) / FURTHER)))
-        behind = lips + np.float32(further) * (behind - lips)
-    return behind
+    return behind if opens == 1 else lips + np.float32(opens) * (behind - lips)
+
+
+def _step(x: float) -> float:
+    """`smoothstep` of one number."""
+    return float(smoothstep(np.asarray(x)))
 
 
 def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> None:

@@ -224,8 +224,9 @@ def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float6
 
 
 def _median(patch: Image) -> Float64Array:
-    """Median colour (3,) of an odd number of pixels. NumPy sorts bytes faster than it finds a median."""
-    colours = np.sort(np.ascontiguousarray(patch.reshape(-1, 3).T), axis=1)
+    """Median colour (3,) of an odd number of pixels. NumPy sorts bytes faster than it finds a median, and fastest by
+    counting them: stably."""
+    colours = np.sort(np.ascontiguousarray(patch.reshape(-1, 3).T), axis=1, kind="stable")
     return np.asarray(colours[:, colours.shape[1] // 2], np.float64)
 
 
