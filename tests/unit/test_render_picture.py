@@ -169,6 +169,16 @@ def test_strips_hold_all_that_moves_and_the_lips_once() -> None:
     assert held[lips.inside(part)].min() == 1
 
 
+def test_a_region_without_another_is_all_the_rest_once() -> None:
+    whole = Region(2, 3, 12, 15)
+    for hole in (Region(4, 5, 9, 11), Region(2, 3, 9, 15), whole):
+        held = np.zeros((15, 12), np.uint8)
+        for part in (hole, *whole.without(hole)):
+            part.cut(held)[:] += 1
+        assert (whole.cut(held) == 1).all()
+        assert held.sum() == whole.shape[0] * whole.shape[1]
+
+
 def test_bytes_are_sampled_like_floats() -> None:
     image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     x, y = np.meshgrid(np.arange(-6, 30, 0.75, dtype=np.float32), np.arange(41, 66, 0.5, dtype=np.float32))

@@ -218,9 +218,15 @@ def _with_face(image: Image, face: Motion, lips: _Lips, gain: float) -> Image:
     out = face.part.cut(image).copy()
     for strip in face.strips():
         wide = strip.widened(DETAIL_SIZE[0] // 2, face.part)
-        pixels, here = sample_bytes(image, face.map(wide)), wide.overlap(lips.part)
-        if here is not None:
+        (x, y), here = face.map(wide), wide.overlap(lips.part)
+        if here is None:
+            pixels = sample_bytes(image, (x, y))
+        else:
+            pixels = np.empty((*wide.shape, 3), np.float32)
             pixels[here.inside(wide)] = lips.pixels[here.inside(lips.part)]
+            for side in wide.without(here):
+                at = side.inside(wide)
+                pixels[at] = sample_bytes(image, (x[at], y[at]))
         if gain != 1:
             weight = _changed(face.pixels(wide))
             if here is not None:

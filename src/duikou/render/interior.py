@@ -220,7 +220,10 @@ def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float6
         for x, y in np.round(points[list(places)]).astype(int)
         if side <= x < width - side and side <= y < height - side
     ]
-    return np.median(tones, axis=0) if tones else None
+    if not tones:
+        return None
+    found = np.sort(tones, axis=0)  # of three, NumPy's median takes eight times as long
+    return np.asarray((found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2, np.float64)
 
 
 def _median(patch: Image) -> Float64Array:

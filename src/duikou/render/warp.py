@@ -132,6 +132,16 @@ class Region:
         x0, y0, x1, y1 = max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1)
         return Region(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
+    def without(self, other: Region) -> Iterator[Region]:
+        """What is left of the region without another one that lies in it: up to four rectangles."""
+        sides = (
+            replace(self, y1=other.y0),
+            replace(self, y0=other.y1),
+            replace(other, x0=self.x0, x1=other.x0),
+            replace(other, x0=other.x1, x1=self.x1),
+        )
+        return (side for side in sides if min(side.shape) > 0)
+
     def joined(self, other: Region) -> Region:
         """The smallest rectangle that holds both."""
         low = min(self.x0, other.x0), min(self.y0, other.y0)
@@ -459,6 +469,8 @@ def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
     """
     opening, wanted = mesh.lip_gap(source) / mesh.eye_distance(source), mesh.lip_gap(target) / mesh.eye_distance(target)
     closing = float(np.clip(1 - wanted / max(float(opening), 1e-6), 0, 1))
+    if closing == 0:
+        return source
     moved = source.copy()
     for row, outer in ((mesh.UPPER_INNER, mesh.UPPER_MIDDLE), (mesh.LOWER_INNER, mesh.LOWER_MIDDLE)):
         inner = list(row[1:-1])
