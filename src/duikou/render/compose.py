@@ -20,7 +20,6 @@ from duikou.render.warp import (
     for_channels,
     lip_edge,
     mouth_frame,
-    sample,
     sample_bytes,
 )
 
@@ -253,7 +252,7 @@ def _lent(
     patches, openings = [], []
     for number, exemplar in enumerate(exemplars, 1):
         source = exemplar.source
-        patch = sample(source.pixels, canvas.warp.lips(number, canvas.part))
+        patch = sample_bytes(source.image, canvas.warp.lips(number, canvas.part))
         opening = canvas.opening(source)
         openings.append(opening)
         _open(canvas, patch, source, opening, SLACK)
