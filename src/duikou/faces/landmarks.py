@@ -59,7 +59,7 @@ class Observation:
     """One face in one frame: landmarks and presence as `Landmarker.measure` returns them.
 
     colours: (478, 3) uint8 at its landmarks. sharpness: variance of the Laplacian in grey levels, at the scale of the
-    network's input.
+    network's input; 0 where it was not measured.
     """
 
     landmarks: Float32Array
@@ -83,11 +83,11 @@ class Landmarker:
         _, points, presence = self._run(frame, roi)
         return _in_frame(points, roi), presence
 
-    def observe(self, frame: Pixels, roi: Roi) -> Observation:
-        """Like `measure`, with the face's colours and sharpness."""
+    def observe(self, frame: Pixels, roi: Roi, *, sharpness: bool = False) -> Observation:
+        """Like `measure`, with the face's colours. sharpness: whether to measure that too."""
         crop, points, presence = self._run(frame, roi)
-        sharpness = float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
-        return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]), sharpness)
+        sharp = _sharpness(crop) if sharpness else 0.0
+        return Observation(_in_frame(points, roi), presence, colours(crop, points[:, :2]), sharp)
 
     def _run(self, frame: Pixels, roi: Roi) -> tuple[RgbImage, Float64Array, float]:
         """The network's input, the points in input pixels, the presence."""
@@ -97,6 +97,10 @@ class Landmarker:
         outputs = self._network(np.multiply(crop, np.float32(1 / 255), dtype=np.float32))
         points = outputs["Identity"].reshape(POINTS, 3) - np.array([INDEX_OFFSET_PX, INDEX_OFFSET_PX, 0.0])
         return crop, points, _sigmoid(float(outputs["Identity_1"].item()))
+
+
+def _sharpness(crop: RgbImage) -> float:
+    return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
 
 
 def _in_frame(points: Float64Array, roi: Roi) -> Float32Array:

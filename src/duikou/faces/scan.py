@@ -11,7 +11,7 @@ from duikou.arrays import Float32Array, Image, IntArray
 from duikou.faces import usable
 from duikou.faces.detector import Detection, Detector, overlap
 from duikou.faces.landmarks import Landmarker, Observation, Roi, roi_of
-from duikou.faces.pose import fit
+from duikou.faces.pose import Pose, fit
 from duikou.faces.shots import numbered
 from duikou.faces.track import POINTS, FaceTrack
 from duikou.media.decode import Frame
@@ -274,13 +274,14 @@ class Scanner:
         return None
 
     def _observe(self, frame: Frame, shot: int, roi: Roi) -> Sample | None:
-        seen = self._landmarker.observe(frame.pixels, roi)
+        seen = self._landmarker.observe(frame.pixels, roi, sharpness=True)
         if seen.presence < usable.MIN_PRESENCE:
             return None
         sample = Sample(frame.index, frame.time_ms, shot, seen)
-        track = track_of([sample])
-        good = usable.usable_of(usable.checks(track, *self.size))
-        return replace(sample, good=bool(good[0]), worth=_worth(track, seen.sharpness))
+        track = replace(track_of([sample]), colours=None)  # those of one frame show nothing
+        pose = fit(track.landmarks)
+        good = usable.usable_of(usable.checks(track, *self.size, pose))
+        return replace(sample, good=bool(good[0]), worth=_worth(pose, seen.sharpness))
 
     def _drop_doubles(self) -> None:
         """If two tracklets follow the same face, keep the longer one."""
@@ -336,9 +337,8 @@ def _in_one_block(samples: Sequence[Sample]) -> tuple[Float32Array, Image]:
     return landmarks, colours
 
 
-def _worth(track: FaceTrack, sharpness: float) -> float:
-    """Quality of the picture of a track's only sample."""
-    pose = fit(track.landmarks)
+def _worth(pose: Pose, sharpness: float) -> float:
+    """Quality of the picture of a sample with the pose of one frame."""
     yaw, pitch, _ = np.radians(pose.degrees[0])
     lips_px = float(usable.lips_width(pose)[0])
     return float(np.cos(yaw) * np.cos(pitch) * np.sqrt(lips_px) * max(sharpness, 1.0) ** 0.25)

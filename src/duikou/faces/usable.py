@@ -76,12 +76,12 @@ class Check:
         return MESSAGES[self.code].format(figures.min() if least else figures.max(), self.limit)
 
 
-def checks(track: FaceTrack, width: int, height: int) -> list[Check]:
+def checks(track: FaceTrack, width: int, height: int, pose: Pose | None = None) -> list[Check]:
     """All checks, the most important first, for a track in pictures of `width` x `height` pixels.
 
-    A hidden mouth can be detected only if the track has its colours.
+    A hidden mouth can be detected only if the track has its colours. pose: of the track, if it is known.
     """
-    pose = fit(track.landmarks)
+    pose = pose or fit(track.landmarks)
     yaw, pitch, _ = np.abs(pose.degrees).T
     lips_px = lips_width(pose)
     outside = 100.0 * _outside(track.landmarks, width, height)

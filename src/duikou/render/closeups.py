@@ -163,6 +163,6 @@ def _look(image: Image, points: Float64Array, unit: float) -> Look:
         mesh.lip_width(points) / unit / WIDTH_STEP,
         (nose @ along) / POSE_STEP,
         (nose @ [-along[1], along[0]]) / POSE_STEP,
-        float(image.mean()) / LIGHT_STEP,
+        sum(cv2.sumElems(image)) / image.size / LIGHT_STEP,
     )
     return tuple(round(float(figure)) for figure in figures)

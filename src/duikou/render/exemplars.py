@@ -125,7 +125,7 @@ def _cheapest_path(candidates: IntArray, unary: Float64Array, library: Looks) ->
     for i in range(1, len(candidates)):
         way = total[:, None] + _transition(candidates[i - 1], candidates[i], library)
         back.append(way.argmin(0))
-        total = way.min(0) + own[i]
+        total = np.take_along_axis(way, back[-1][None], 0)[0] + own[i]
     at = int(total.argmin())
     path = [states[-1, at]]
     for i in range(len(back) - 1, -1, -1):
@@ -162,9 +162,15 @@ def _transition(before: IntArray, after: IntArray, library: Looks) -> Float64Arr
     stutter = np.where((step < 0) & (step > -STUTTER_FRAMES), STUTTER_COST, 0.0)
     leap = _unlike(library.mouth[before], library.mouth[after]) / LEAP_SCALE**2
     jump = JUMP_COST + stutter + np.minimum(leap, JUMP_COST)
-    runs = [np.where((way >= 0) & (way <= FASTEST), SPEED_COST * np.abs(way - 1), np.inf) for way in (step, -step)]
     inside = _unlike(library.inside[before][:, None], library.inside[after][:, None]) / INSIDE_SCALE**2
-    return np.block([[np.minimum(runs[to] + TURN_COST * (to != by), jump) + inside for to in (0, 1)] for by in (0, 1)])
+    costs = np.empty((2, len(before), 2, len(after)))  # from a direction and exemplar, to a direction and exemplar
+    for to, way in enumerate((step, -step)):
+        run = np.full(way.shape, np.inf)
+        near = (way >= 0) & (way <= FASTEST)
+        run[near] = SPEED_COST * np.abs(way[near] - 1)
+        costs[to, :, to] = np.minimum(run, jump) + inside
+        costs[1 - to, :, to] = np.minimum(run + TURN_COST, jump) + inside
+    return costs.reshape(2 * len(before), 2 * len(after))
 
 
 def _unlike(one: Float32Array, other: Float32Array) -> Float64Array:

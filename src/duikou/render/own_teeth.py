@@ -238,13 +238,17 @@ def _best_shift(
     """The shift (down, right) at which features (with weights) fit others best, and their mean difference; `None` if
     they hardly overlap."""
     best: tuple[float, tuple[int, int]] | None = None
+    planes = np.concatenate([np.moveaxis(moved[0], -1, 0), moved[1][None]])
+    theirs = np.ascontiguousarray(np.moveaxis(fixed[0], -1, 0))
+    least = OVERLAP * float(moved[1].sum())
     for down in range(around[0] - reach, around[0] + reach + 1):
         for right in range(around[1] - reach, around[1] + reach + 1):
-            both = fixed[1] * np.roll(moved[1], (down, right), (0, 1))
+            shifted = np.roll(planes, (down, right), (1, 2))
+            both = fixed[1] * shifted[-1]
             total = float(both.sum())
-            if total <= OVERLAP * float(moved[1].sum()):
+            if total <= least:
                 continue
-            away = np.abs(np.roll(moved[0], (down, right), (0, 1)) - fixed[0]).mean(-1)
+            away = np.abs(shifted[:-1] - theirs).mean(0)
             off = float((away * both).sum()) / total
             if best is None or off < best[0]:
                 best = off, (down, right)
