@@ -94,8 +94,12 @@ class Closeups:
         steps = np.diff(video.frame_times.starts_ms)
         return cls(Detector(track, video.picture.size, float(np.median(steps)) if len(steps) else 1.0))
 
-    def expect(self, track: FaceTrack) -> None:
-        """Expect the next frames where these rows of the face's track have it, a few in each second at least."""
+    def expect(self, track: FaceTrack, start: int) -> None:
+        """Expect the next frames where these rows of the face's track have it, a few in each second at least.
+
+        start: frame before which only those with close-ups are still needed.
+        """
+        self._detector.forget(start, list(self.crops))
         self._detector.expect(track)
 
     @property
