@@ -182,6 +182,8 @@ class Followed:
         edges_ms = [(span.start_ms, span.end_ms) for span in spans]
         frames = np.searchsorted(self._source.frame_times.starts_ms, edges_ms).tolist()
         shares = split([one.duration_ms for one in spans])
+        if self.closeups is not None:
+            self.closeups.forget(frames[0][0])
         for (start, stop), share in zip(frames, shares, strict=True):
             if max(start, self._stop) < stop:
                 self._follow(start, stop, frames[0][0], scaled(progress, *share))
@@ -197,7 +199,7 @@ class Followed:
         if self.closeups is None:
             self.closeups = Closeups.of(self._source, near)
         else:
-            self.closeups.expect(near, start)
+            self.closeups.expect(near)
         watch = self.closeups.add
         new = follow(self._source, self._face, start_frame=first, stop_frame=stop, watch=watch, progress=progress)
         kept = (self._track.frames >= start) | np.isin(self._track.frames, list(self.closeups.crops))
