@@ -66,13 +66,14 @@ def ramp(_number: int, width: int, height: int) -> np.ndarray:
     return np.repeat(grey[..., None], 3, 2).astype(np.uint8)
 
 
-@pytest.mark.parametrize("size", [(1920, 1080), (722, 1280), (60, 34)])
+# libx265 reads memory that is not its own for a single frame, and for pictures smaller than its blocks of 64.
+@pytest.mark.parametrize("size", [(1920, 1080), (722, 1280), (130, 66)])
 @pytest.mark.parametrize("full_range", [False, True])
 def test_a_thumbnail_shows_the_grey_of_the_picture(tmp_path: Path, size: tuple[int, int], full_range: bool) -> None:
     # FFmpeg's H.264 decoder names another pixel format for a full range, that of HEVC does not.
     codec = "libx265" if full_range else "libx264"
-    video = make_video(tmp_path / "one.mp4", size=size, frames=1, paint=ramp, codec=codec, full_range=full_range)
-    (frame,) = frames(video)
+    video = make_video(tmp_path / "one.mp4", size=size, frames=3, paint=ramp, codec=codec, full_range=full_range)
+    frame = next(iter(frames(video)))
     small = Thumbnails()(frame)
     assert small.shape == (HEIGHT, WIDTH)
     wanted = cv2.resize(ramp(0, *size)[..., 0], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(int)
