@@ -1,10 +1,11 @@
-"""What the imports of a process leave to its garbage collector."""
+"""What the imports of a process leave to its garbage collector, and what is returned to the system."""
 
 import gc
+import weakref
 
 import pytest
 
-from duikou.memory import kept_imports
+from duikou.memory import kept_imports, return_free_memory
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +33,18 @@ def test_a_collector_that_was_off_stays_off_and_one_that_was_on_comes_back_after
     with pytest.raises(ImportError), kept_imports():
         raise ImportError
     assert gc.isenabled()
+
+
+def test_what_lies_in_cycles_of_references_is_returned_too():
+    class Cycle:
+        def __init__(self):
+            self.itself = self
+
+    gc.disable()
+    try:
+        dropped = weakref.ref(Cycle())
+        assert dropped()
+        return_free_memory()
+        assert not dropped()
+    finally:
+        gc.enable()

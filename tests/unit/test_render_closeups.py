@@ -103,3 +103,14 @@ def test_the_same_clip_keeps_the_same_crops() -> None:
 
 def test_one_stretch_is_kept_whatever_its_size() -> None:
     assert stretches(filmed([(landmarks(), 120)], 1)) == [0]
+
+
+def test_of_an_earlier_part_some_frames_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [(landmarks(0.02 * (k % 5)), 120) for k in range(8)]
+    kept = filmed(looks, 1 << 30)
+    kept.forget(0)
+    assert len(stretches(kept)) == 8
+    monkeypatch.setattr(closeups, "REMEMBERED", 5 * STRETCH)
+    kept.forget(0)
+    assert len(stretches(kept)) == 5 and {k % 5 for k in stretches(kept)} == set(range(5))  # every gap is still there
+    assert sorted(kept.textures) == [frame for frame in kept.crops if frame % closeups.EACH == 0]

@@ -94,10 +94,15 @@ def images(video: Video) -> list[Image]:
 
 def detected(video: Video, of: FaceTrack) -> overlay.Overlays:
     """The overlays of all frames."""
+    return looked_through(video, of).overlays
+
+
+def looked_through(video: Video, of: FaceTrack) -> overlay.Detector:
+    """A detector that took all frames."""
     detector = overlay.Detector(of, (WIDTH, HEIGHT), 40.0)
     for frame, points in zip(video.frames(), of.landmarks[..., :2].astype(np.float64), strict=True):
         detector.add(frame, points, 0)
-    return detector.overlays
+    return detector
 
 
 def alpha(found: overlay.Overlays, number: int, image: Image) -> Float32Array:
@@ -178,6 +183,18 @@ def test_left_out_frames_begin_a_new_window(video: Video) -> None:
     for frame, points in zip(video.frames(), track().landmarks[..., :2].astype(np.float64), strict=True):
         if frame.index % 6:
             detector.add(frame, points, 0)
+    assert detector.overlays.items == ()
+
+
+def test_captions_are_forgotten_that_no_needed_frame_shows(video: Video) -> None:
+    detector = looked_through(video, track())
+    found = detector.overlays.items
+    assert found
+    later = FRAMES + round(overlay.MAX_BLOCKS * overlay.BLOCK_MS / 40)
+    for start, frames in ((FRAMES, []), (later, [SHOWN[0]]), (later, [3 * later, SHOWN[-1]])):
+        detector.forget(start, frames)
+        assert detector.overlays.items == found
+    detector.forget(later, [3 * later])
     assert detector.overlays.items == ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -612,6 +613,20 @@ def test_a_face_that_wants_what_it_does_keeps_its_own_frames() -> None:
     choice = exemplars.choose(own, own, np.ones(40, bool))
     assert np.array_equal(choice.first, np.arange(40))
     assert not choice.share.any()
+
+
+def test_a_long_speech_is_compared_in_blocks_to_the_same_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    own = looks(random.uniform(0, 0.2, 400), random.uniform(-9, 9, 400), random.uniform(90, 110, 400))
+    wanted = looks(random.uniform(0, 0.2, 400))
+    tracemalloc.start()
+    choice = exemplars.choose(wanted, own, np.ones(400, bool))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6e6  # in one block it is 15e6
+    monkeypatch.setattr(exemplars, "COMPARED", 400)
+    whole = exemplars.choose(wanted, own, np.ones(400, bool))
+    assert np.array_equal(choice.first, whole.first) and np.array_equal(choice.share, whole.share)
 
 
 def test_frames_that_may_not_be_used_are_not_used() -> None:

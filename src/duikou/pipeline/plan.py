@@ -21,6 +21,7 @@ from duikou.media.probe import VideoInfo
 from duikou.media.sound import Joined, Sound
 from duikou.media.timeline import Showing, Timeline
 from duikou.media.video import Video
+from duikou.memory import return_free_memory
 from duikou.pipeline import references
 from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
@@ -181,6 +182,8 @@ class Followed:
         edges_ms = [(span.start_ms, span.end_ms) for span in spans]
         frames = np.searchsorted(self._source.frame_times.starts_ms, edges_ms).tolist()
         shares = split([one.duration_ms for one in spans])
+        if self.closeups is not None:
+            self.closeups.forget(frames[0][0])
         for (start, stop), share in zip(frames, shares, strict=True):
             if max(start, self._stop) < stop:
                 self._follow(start, stop, frames[0][0], scaled(progress, *share))
@@ -201,6 +204,7 @@ class Followed:
         new = follow(self._source, self._face, start_frame=first, stop_frame=stop, watch=watch, progress=progress)
         kept = (self._track.frames >= start) | np.isin(self._track.frames, list(self.closeups.crops))
         self._track, self._stop = self._track.part(kept).followed_by(new), stop
+        return_free_memory()  # of networks and decoders
 
 
 def exemplar_spans(face: Face, shown: Sequence[Interval], end_ms: int) -> list[Interval]:
@@ -314,6 +318,7 @@ class Talk:
             self._latest,
         )
         self._latest = planner.engine.prepare(clip, curves, progress=scaled(progress, *planning))
+        return_free_memory()
         self._note(Part(track.frames, track.times_ms, curves["gap"], strength), stop)
         return self._latest
 

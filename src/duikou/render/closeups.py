@@ -26,6 +26,10 @@ from duikou.units import MIB
 BUDGET_BYTES = 64 * MIB
 """Memory for the crops of one face."""
 
+REMEMBERED = 600
+"""Frames whose crops stay when another part of a long speech is planned: about half a minute. Planning measures them
+again, and takes 63 kB for each."""
+
 JPEG_QUALITY = 98
 """Quality of the compressed crops; their loss is below that of the video."""
 
@@ -97,6 +101,12 @@ class Closeups:
     def expect(self, track: FaceTrack) -> None:
         """Expect the next frames where these rows of the face's track have it, a few in each second at least."""
         self._detector.expect(track)
+
+    def forget(self, start: int) -> None:
+        """Keep about `REMEMBERED` crops, and the overlays that they or frames from number `start` on show."""
+        while len(self.crops) > REMEMBERED and self._drop_one():
+            pass
+        self._detector.forget(start, list(self.crops))
 
     @property
     def overlays(self) -> Overlays:

@@ -286,10 +286,25 @@ class Detector:
                 self._places[shot] = place.joined(self._places.get(shot, place))
         self._last = -1  # what is added next is looked for in the new place
 
+    def forget(self, start: int, frames: Sequence[int]) -> None:
+        """Forget the overlays that none of these frames shows, and none from `start` on: a long video has many."""
+        shown, reach = np.sort(frames), self._longest  # more than that of `Overlays`; a later one may be the same
+        self._found = [
+            one
+            for one in self._found
+            if one.last + reach >= start
+            or np.searchsorted(shown, one.first - reach) < np.searchsorted(shown, one.last + reach, side="right")
+        ]
+
     @property
     def overlays(self) -> Overlays:
-        """The overlays that were detected until now."""
+        """The overlays that were detected until now, but for those that were forgotten."""
         return Overlays(tuple(self._found), self._shrink, self._unit, 2 * self._block * self._every)
+
+    @property
+    def _longest(self) -> int:
+        """Frames in the longest window."""
+        return MAX_BLOCKS * self._block * self._every
 
     def add(self, frame: Frame, points: Float64Array, shot: int) -> None:
         """Take a frame with landmarks (478, 2) in pixels. Frames that are left out, and a new shot, end a window."""
@@ -358,7 +373,7 @@ class Detector:
     def _keep(self, overlay: Overlay) -> None:
         """Add an overlay, or extend the known one that it is a part of."""
         for number, known in enumerate(self._found):
-            if overlay.first - known.last > MAX_BLOCKS * self._block * self._every:
+            if overlay.first - known.last > self._longest:
                 continue
             place = known.place.joined(overlay.place)
             old, new = known.padded_to(place), overlay.padded_to(place)
