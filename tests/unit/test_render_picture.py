@@ -17,7 +17,7 @@ from duikou.render.compose import Exemplar, compose
 from duikou.render.mouth import Mouth, Plane, Source
 from duikou.render.opening import Opening
 from duikou.render.outline import facing, head_mask
-from duikou.render.warp import Region, Warp, lower_side
+from duikou.render.warp import Region, Warp, lower_side, sample, sample_bytes
 
 SIDE, EYES = 400, 140.0
 LIGHT = interior.Light(np.full((2, 3), 140.0))
@@ -135,7 +135,9 @@ def test_the_face_is_warped_where_it_moves_alone() -> None:
     before, after, where = landmarks(0.0), landmarks(0.2), region()
     warp = Warp([before], after, where)
     lips = Region.around_lips(after, 5, where)
-    part, face, away = warp.face(lips)
+    motion = warp.face(lips)
+    part = motion.part
+    face, away = motion.map(part), motion.pixels(part)
     assert lips.joined(part) == part
     assert where.joined(part) == where
     axes = part.axes()
@@ -151,6 +153,39 @@ def test_the_face_is_warped_where_it_moves_alone() -> None:
     elsewhere[part.inside(where)] = False
     for to, at in zip(warp.lips(0, where), where.axes(), strict=True):
         assert np.abs(to - at)[elsewhere].max(initial=0) < 0.25
+
+
+def test_strips_hold_all_that_moves_and_the_lips_once() -> None:
+    before, after, where = landmarks(0.0), landmarks(0.2), region()
+    lips = Region.around_lips(after, 5, where)
+    motion = Warp([before], after, where).face(lips)
+    part, held = motion.part, np.zeros(motion.part.shape, np.int64)
+    strips = list(motion.strips())
+    for strip in strips:
+        held[strip.inside(part)] += 1
+    moves = np.abs(np.stack(motion.map(part)) - np.stack(np.broadcast_arrays(*part.axes()))).max(0) > 1e-3
+    assert len(strips) > 1
+    assert held.max() == 1
+    assert held[moves].min() == 1
+    assert held[lips.inside(part)].min() == 1
+
+
+def test_a_region_without_another_is_all_the_rest_once() -> None:
+    whole = Region(2, 3, 12, 15)
+    for hole in (Region(4, 5, 9, 11), Region(2, 3, 9, 15), whole):
+        held = np.zeros((15, 12), np.uint8)
+        for part in (hole, *whole.without(hole)):
+            part.cut(held)[:] += 1
+        assert (whole.cut(held) == 1).all()
+        assert held.sum() == whole.shape[0] * whole.shape[1]
+
+
+def test_bytes_are_sampled_like_floats() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    x, y = np.meshgrid(np.arange(-6, 30, 0.75, dtype=np.float32), np.arange(41, 66, 0.5, dtype=np.float32))
+    for away in (0, 500):  # beyond the picture its edge is repeated
+        exact = sample(image.astype(np.float32), (x + away, y))
+        assert np.abs(sample_bytes(image, (x + away, y)) - exact).max() < 1e-3
 
 
 @pytest.mark.parametrize("degrees", [0, 40, -58])

@@ -12,7 +12,16 @@ from duikou.render import inside, interior, mesh
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.mouth import Mouth, Source
 from duikou.render.outline import head_mask
-from duikou.render.warp import Region, Warp, along_mouth, for_channels, lip_edge, mouth_frame, sample
+from duikou.render.warp import (
+    Motion,
+    Region,
+    Warp,
+    along_mouth,
+    for_channels,
+    lip_edge,
+    mouth_frame,
+    sample_bytes,
+)
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
 """Distance from the lips, in eye distances, within which the exemplar is opaque, and over which it then fades out."""
@@ -132,6 +141,16 @@ class _Cover:
 
 
 @dataclass(frozen=True)
+class _Lips:
+    """The new part of a frame around the lips: its pixels (rows, columns, 3), and how far (rows, columns) each changed,
+    0 to 1."""
+
+    part: Region
+    pixels: Float32Array
+    changed: Float32Array
+
+
+@dataclass(frozen=True)
 class _Canvas:
     """The part of a frame around the lips, where mouths are painted.
 
@@ -166,16 +185,11 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     unit = own.unit
     warp = Warp([own.points, *(exemplar.source.points for exemplar in exemplars)], mouth.target, region)
     part = Region.around_lips(mouth.target, (LIP_MARGIN + LIP_FEATHER) * unit, region)
-    region, places, motion = warp.face(part)
-    here, before = part.inside(region), region.cut(own.image).astype(np.float32)
+    face = warp.face(part)
     shows = not exemplars or mouth.strength < EXEMPLAR_ALONE
-    if shows:
-        for whole, lips in zip(places, warp.lips(0, part), strict=True):
-            whole[here] = lips
-    pixels = sample(before, (places[0] - region.x0, places[1] - region.y0))
-    changed = np.asarray(cv2.threshold(motion * np.float32(1 / MOVED_PIXELS), 1, 0, cv2.THRESH_TRUNC)[1], np.float32)
-    canvas, cover = _Canvas(warp, mouth, part, unit), _cover(mouth.target, part, unit)
-    layer, openings = pixels[here], []
+    layer = sample_bytes(own.image, warp.lips(0, part) if shows else face.map(part))
+    changed = _changed(face.pixels(part))
+    canvas, cover, openings = _Canvas(warp, mouth, part, unit), _cover(mouth.target, part, unit), []
     if shows:
         openings = [canvas.opening(own)]
         _smooth_corners(canvas, layer, own)
@@ -184,10 +198,45 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     if exemplars:
         lent, more = _lent(canvas, exemplars, layer, cover.skin)
         openings += more
-        np.maximum(changed[here], cover.exemplar, out=changed[here])
+        np.maximum(changed, cover.exemplar, out=changed)
         _mix(layer, _taking_over(layer, lent, mouth.strength / EXEMPLAR_ALONE, unit), cover.exemplar)
-    _match_detail(pixels, before, changed, openings, cover, region)
-    return region, np.asarray(cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1]), np.uint8)
+    gain = _detail_gain(layer, part.cut(own.image).astype(np.float32), changed, cover.skin)
+    for opening in openings if gain > 1 else ():
+        changed[opening.part.inside(part)] *= 1 - opening.coverage
+    return face.part, _with_face(own.image, face, _Lips(part, layer, changed), gain)
+
+
+def _changed(motion: Float32Array) -> Float32Array:
+    """How far (0 to 1) pixels changed that moved by `motion` pixels."""
+    return np.asarray(cv2.threshold(motion * np.float32(1 / MOVED_PIXELS), 1, 0, cv2.THRESH_TRUNC)[1], np.float32)
+
+
+def _with_face(image: Image, face: Motion, lips: _Lips, gain: float) -> Image:
+    """The part of a picture in which a face moves, with the moved face, new lips, and its finest detail, where it
+    changed, `gain` times as strong."""
+    out = face.part.cut(image).copy()
+    for strip in face.strips():
+        wide = strip.widened(DETAIL_SIZE[0] // 2, face.part)
+        (x, y), here = face.map(wide), wide.overlap(lips.part)
+        if here is None:
+            pixels = sample_bytes(image, (x, y))
+        else:
+            pixels = np.empty((*wide.shape, 3), np.float32)
+            pixels[here.inside(wide)] = lips.pixels[here.inside(lips.part)]
+            for side in wide.without(here):
+                at = side.inside(wide)
+                pixels[at] = sample_bytes(image, (x[at], y[at]))
+        if gain != 1:
+            weight = _changed(face.pixels(wide))
+            if here is not None:
+                weight[here.inside(wide)] = lips.changed[here.inside(lips.part)]
+            weight *= gain - 1
+            fine = _detail(pixels)
+            fine *= for_channels(weight)
+            pixels += fine
+        new = cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1])
+        out[strip.inside(face.part)] = new[strip.inside(wide)]
+    return out
 
 
 def _mix(layer: Float32Array, over: Float32Array, coverage: Float32Array) -> None:
@@ -203,7 +252,7 @@ def _lent(
     patches, openings = [], []
     for number, exemplar in enumerate(exemplars, 1):
         source = exemplar.source
-        patch = sample(source.pixels, canvas.warp.lips(number, canvas.part))
+        patch = sample_bytes(source.image, canvas.warp.lips(number, canvas.part))
         opening = canvas.opening(source)
         openings.append(opening)
         _open(canvas, patch, source, opening, SLACK)
@@ -249,19 +298,24 @@ def _behind(
     layer: the warped lips. lends: whether the source is an exemplar.
     """
     mouth, lips = canvas.mouth, layer[part.inside(canvas.part)]
+    # Narrow lips of an exemplar that open no further than they were have their own shadow.
+    opens = max(_step(mouth.gap / SHOWS_INSIDE - 1), _step((mouth.gap - source.gap) / FURTHER)) if lends else 1.0
     behind = lips.copy()
-    behind[where] = _painted(mouth, part, where)
-    if mouth.gap < NARROW[1]:
-        # Lips that are hardly open show no throat, only their shadow.
+    if opens == 0:
+        return behind
+    # Lips that are hardly open show no throat, only their shadow.
+    wide = _step((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0]))
+    if wide > 0:
+        behind[where] = _painted(mouth, part, where)
+    if wide < 1:
         crease, _ = _crease(canvas, layer, part)
-        wide = smoothstep(np.asarray((mouth.gap - NARROW[0]) / (NARROW[1] - NARROW[0])))
         behind = crease + np.float32(wide) * (behind - crease)
-    if lends:
-        # Narrow lips of an exemplar that open no further than they were have their own shadow.
-        wide = np.asarray(mouth.gap / SHOWS_INSIDE - 1)
-        further = np.maximum(smoothstep(wide), smoothstep(np.asarray((mouth.gap - source.gap) / FURTHER)))
-        behind = lips + np.float32(further) * (behind - lips)
-    return behind
+    return behind if opens == 1 else lips + np.float32(opens) * (behind - lips)
+
+
+def _step(x: float) -> float:
+    """`smoothstep` of one number."""
+    return float(smoothstep(np.asarray(x)))
 
 
 def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
@@ -433,34 +487,22 @@ def _match_light(patch: Float32Array, own: Float32Array, skin: Float32Array, uni
     patch += _enlarged(_small_blur((own - patch) * for_channels(skin), sigma) / for_channels(weight), patch)
 
 
-def _match_detail(
-    new: Float32Array,
-    own: Float32Array,
-    changed: Float32Array,
-    openings: list[_Opening],
-    cover: _Cover,
-    region: Region,
-) -> None:
-    """Make the new pixels of a region as sharp, in place, where they `changed` (0 to 1), as the frame's `own` ones are
-    there.
+def _detail_gain(new: Float32Array, own: Float32Array, changed: Float32Array, skin: Float32Array) -> float:
+    """How much stronger the finest detail of new pixels must become to be as sharp as the frame's `own` ones; 1 where
+    too little `skin` (0 to 1) around the lips `changed` (0 to 1).
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
     moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
     much grain was lost; the edges of teeth lose less, so inside the mouth nothing is sharpened.
     """
-    here = cover.part.inside(region)
-    there = ((cover.skin > 0.5) & (changed[here] > 0.5)).astype(np.uint8)
+    there = ((skin > 0.5) & (changed > 0.5)).astype(np.uint8)
+    # Where the picture ends, its detail is not known: a nostril that it cuts would count twice.
+    edge = DETAIL_SIZE[0] // 2
+    there[:edge] = there[-edge:] = there[:, :edge] = there[:, -edge:] = 0
     if cv2.countNonZero(there) < MIN_SKIN_PIXELS:
-        return
-    fine = _detail(new)
-    wanted, found = (cv2.norm(one, cv2.NORM_L2, there) for one in (_detail(own[here]), fine[here]))
-    gain = min(max(wanted / max(found, 1e-3), DETAIL_GAIN[0]), DETAIL_GAIN[1])
-    for opening in openings if gain > 1 else ():
-        inside = changed[opening.part.inside(region)]
-        inside *= 1 - opening.coverage
-    changed *= gain - 1
-    fine *= for_channels(changed)
-    new += fine
+        return 1.0
+    wanted, found = (cv2.norm(_detail(one), cv2.NORM_L2, there) for one in (own, new))
+    return float(min(max(wanted / max(found, 1e-3), DETAIL_GAIN[0]), DETAIL_GAIN[1]))
 
 
 def _detail(image: Float32Array) -> Float32Array:

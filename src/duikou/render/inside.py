@@ -185,7 +185,8 @@ def _continued(source: Source, blur: float) -> _Continued:
     height, width = source.image.shape[:2]
     x0, y0 = np.clip(np.floor(outline.min(0)).astype(int) - margin, 0, (width - 1, height - 1))
     x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int) + margin, (x0 + 1, y0 + 1), (width, height))
-    crop, pixels = source.image[y0:y1, x0:x1], source.pixels[y0:y1, x0:x1]
+    crop = source.image[y0:y1, x0:x1]
+    pixels = crop.astype(np.float32)
     corner = np.array([x0, y0], np.float64)
     inside = np.zeros(crop.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round((outline - corner) * 16).astype(np.int32)], 1, shift=4)

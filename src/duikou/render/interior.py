@@ -220,12 +220,16 @@ def _skin(image: Image, points: Float64Array, places: tuple[int, ...]) -> Float6
         for x, y in np.round(points[list(places)]).astype(int)
         if side <= x < width - side and side <= y < height - side
     ]
-    return np.median(tones, axis=0) if tones else None
+    if not tones:
+        return None
+    found = np.sort(tones, axis=0)  # of three, NumPy's median takes eight times as long
+    return np.asarray((found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2, np.float64)
 
 
 def _median(patch: Image) -> Float64Array:
-    """Median colour (3,) of an odd number of pixels. NumPy sorts bytes faster than it finds a median."""
-    colours = np.sort(np.ascontiguousarray(patch.reshape(-1, 3).T), axis=1)
+    """Median colour (3,) of an odd number of pixels. NumPy sorts bytes faster than it finds a median, and fastest by
+    counting them: stably."""
+    colours = np.sort(np.ascontiguousarray(patch.reshape(-1, 3).T), axis=1, kind="stable")
     return np.asarray(colours[:, colours.shape[1] // 2], np.float64)
 
 

@@ -65,11 +65,6 @@ class Source:
         return float(mesh.eye_distance(self.points))
 
     @cached_property
-    def pixels(self) -> Float32Array:
-        """The picture as floats."""
-        return self.image.astype(np.float32)
-
-    @cached_property
     def lip_edges(self) -> tuple[Float64Array, Float64Array]:
         """The edges (11, 2) of the upper and of the lower lip in the picture, corners included."""
         return self.opening.lip_edges(self.points)

@@ -128,7 +128,7 @@ class Opening:
         upper[1:-1] += moved[0]
         lower[1:-1] += moved[1]
         height = (lower - upper) @ down
-        touching = np.pad(self.touching, 1)
+        touching = np.concatenate([[0.0], self.touching, [0.0]])
         closed = np.where(height < 0, 1.0, touching)[:, None] / 2 * (lower - upper)
         return upper + closed, lower - closed
 

@@ -37,15 +37,16 @@ def head_mask(points: Float64Array, shape: tuple[int, int]) -> Image:
     shape."""
     fixed = np.round(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [fixed[list(mesh.INNER_RING)]], 255, shift=SUBPIXEL_BITS)
-    corners, front = fixed.take(triangles(), axis=0), _areas(points) > 0
+    # The mesh is one piece without holes: what it covers beyond its outline, it covers with both of its sides.
+    cv2.fillPoly(mask, [fixed[list(mesh.OUTLINE)]], 255, shift=SUBPIXEL_BITS)
+    back = _areas(points) <= 0
+    corners = fixed.take(triangles()[back], axis=0)
     ends = np.array(shape[::-1]) << SUBPIXEL_BITS
     near = ((corners.max(1) >= 0) & (corners.min(1) < ends)).all(1)
-    # One call for many triangles takes a fifth of the time, but fills only what an odd number of them covers: so layers
+    # One call for many triangles takes a fifth of the time, but fills only what an odd number of them covers: so those
     # that may lie over each other are filled apart.
-    for strip in _strips() & near:
-        for side in (strip & front, strip & ~front):
-            cv2.fillPoly(mask, list(corners[side]), 255, shift=SUBPIXEL_BITS)
+    for strip in _strips()[:, back] & near:
+        cv2.fillPoly(mask, list(corners[strip]), 255, shift=SUBPIXEL_BITS)
     return mask
 
 

@@ -9,8 +9,8 @@ layer (see `interior`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
@@ -34,6 +34,12 @@ NEAR_LIPS = 0.1
 
 STILL_PIXELS = 0.1
 """Displacement, in pixels, below which the frame's own face stays as it is; from twice as much it moves fully."""
+
+STRIP_PIXELS, LEAST_STRIP = 32768, 16
+"""Pixels of a strip of a moving face, and the least number of its rows."""
+
+CUBIC_REACH = 2
+"""Pixels that bicubic sampling reads on each side."""
 
 SMOOTHING = 2e-4
 """Smoothing of the splines, in cubed eye distances: the field need not pass through single noisy landmarks."""
@@ -108,6 +114,11 @@ class Region:
         """The region that lies further by x and y pixels."""
         return Region(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
 
+    def widened(self, margin: int, within: Region) -> Region:
+        """The region and `margin` pixels around it, clipped to another one that holds it."""
+        low = max(self.x0 - margin, within.x0), max(self.y0 - margin, within.y0)
+        return Region(*low, min(self.x1 + margin, within.x1), min(self.y1 + margin, within.y1))
+
     def grown(self, factor: int) -> Region:
         """The region of a picture that was shrunk by a whole factor, in the pixels of the whole one."""
         return Region(*(side * factor for side in self.box))
@@ -120,6 +131,16 @@ class Region:
         """What both have in common; `None` for nothing."""
         x0, y0, x1, y1 = max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1)
         return Region(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+    def without(self, other: Region) -> Iterator[Region]:
+        """What is left of the region without another one that lies in it: up to four rectangles."""
+        sides = (
+            replace(self, y1=other.y0),
+            replace(self, y0=other.y1),
+            replace(other, x0=self.x0, x1=other.x0),
+            replace(other, x0=other.x1, x1=self.x1),
+        )
+        return (side for side in sides if min(side.shape) > 0)
 
     def joined(self, other: Region) -> Region:
         """The smallest rectangle that holds both."""
@@ -202,19 +223,66 @@ class Warp:
         x, y = (self._grid.at(one, part) + side * self._grid.at(two - one, part) for one, two in fields)
         return x, y
 
-    def face(self, lips: Region) -> tuple[Region, Map, Float32Array]:
-        """The part of the region in which the frame's own face moves, `lips` included; its map there, in which the line
-        between the lips is no sharper than the grid; and how far each pixel moves, in pixels.
+    def face(self, lips: Region) -> Motion:
+        """How the frame's own face moves. The line between the lips is no sharper there than the grid.
 
-        What moves by less than `STILL_PIXELS` stays.
+        What moves by less than `STILL_PIXELS` stays. lips: a part of the region that belongs to the face in any case.
         """
         x, y = self._grid.axes
         still = np.stack(np.broadcast_arrays(x, y))
         move = self._upper[:2] + lower_side(self._target, x, y) * (self._lower[:2] - self._upper[:2]) - still
-        away = np.abs(move).max(0)
-        part = self._grid.around(away > STILL_PIXELS, lips)
-        at_x, at_y = (self._grid.at(field, part) for field in still + move * smoothstep(away / STILL_PIXELS - 1))
-        return part, (at_x, at_y), self._grid.at(away, part)
+        move *= smoothstep(np.abs(move).max(0) / STILL_PIXELS - 1)
+        at_x, at_y = still + move
+        return Motion(self._grid, lips, (at_x, at_y), np.abs(move).max(0))
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How the frame's own face moves, at the nodes of a grid (rows, columns).
+
+    lips: part of the picture that belongs to the face in any case. place: x and y in the frame. away: how far each
+    pixel moves, in pixels.
+    """
+
+    grid: _Grid
+    lips: Region
+    place: Map
+    away: Float32Array
+
+    @cached_property
+    def part(self) -> Region:
+        """The part of the picture in which the face moves, `lips` included."""
+        return self.grid.around(self._there, self.lips)
+
+    @cached_property
+    def _there(self) -> BoolArray:
+        """Which nodes move."""
+        return np.asarray(self.away > 0, np.bool_)
+
+    def strips(self) -> Iterator[Region]:
+        """Strips that hold all that moves in the part and the lips, one below the other, each as wide as it must be.
+
+        Work on one after the other stays in the caches of a processor, and in memory that the system need not clear.
+        """
+        part = self.part
+        height = max(STRIP_PIXELS // part.shape[1], LEAST_STRIP)
+        for top in range(part.y0, part.y1, height):
+            strip = replace(part, y0=top, y1=min(top + height, part.y1))
+            lips, moving = strip.overlap(self.lips), self.grid.columns(self._there, strip)
+            ends = [one for one in ((lips.x0, lips.x1) if lips else None, moving) if one is not None]
+            left = max(min((one[0] for one in ends), default=part.x1), part.x0)
+            right = min(max((one[1] for one in ends), default=part.x0), part.x1)
+            if left < right:
+                yield replace(strip, x0=left, x1=right)
+
+    def map(self, part: Region) -> Map:
+        """The map of a part of the picture."""
+        x, y = (self.grid.at(field, part) for field in self.place)
+        return x, y
+
+    def pixels(self, part: Region) -> Float32Array:
+        """How far each pixel of a part (rows, columns) moves, in pixels."""
+        return self.grid.at(self.away, part)
 
 
 @dataclass(frozen=True)
@@ -288,6 +356,15 @@ class _Grid:
         nodes = np.array([[across[column], down[row]] for column, row in (low, high)])
         return Region.around(nodes, 0, self.region).joined(least)
 
+    def columns(self, there: BoolArray, strip: Region) -> tuple[int, int] | None:
+        """The first column of pixels of a strip that nodes which are `there` (rows, columns) change, and the one behind
+        the last; `None` for none."""
+        found = np.flatnonzero(there[self._around(strip)[0]].any(0))
+        if not len(found):
+            return None
+        across = self._axes[0].ravel()
+        return math.floor(across[max(found[0] - 1, 0)]), math.ceil(across[found[-1] + 1]) + 1
+
 
 def _doubled(values: Float32Array) -> Float32Array:
     """Values (..., N) with others interpolated between them: (..., 2 N - 6)."""
@@ -301,6 +378,20 @@ def sample(image: Pixels, at: Map) -> Pixels:
     time for floats than for bytes."""
     moved = cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return cast("Pixels", moved)
+
+
+def sample_bytes(image: Image, at: Map) -> Float32Array:
+    """The same from a picture in bytes, as floats: of it, only what the map reads is converted."""
+    (x0, x1), (y0, y1) = (_read(one, size) for one, size in zip(at, image.shape[1::-1], strict=True))
+    return sample(image[y0:y1, x0:x1].astype(np.float32), (at[0] - np.float32(x0), at[1] - np.float32(y0)))
+
+
+def _read(places: Float32Array, size: int) -> tuple[int, int]:
+    """The first pixel that a bicubic map with these positions along an axis reads of `size` pixels, and the one behind
+    the last."""
+    low, high, *_ = cv2.minMaxLoc(places)
+    first = min(max(math.floor(low) - CUBIC_REACH, 0), size - 1)
+    return first, min(max(math.floor(high) + CUBIC_REACH + 1, first + 1), size)
 
 
 def for_channels(weight: Float32Array) -> Float32Array:
@@ -378,6 +469,8 @@ def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
     """
     opening, wanted = mesh.lip_gap(source) / mesh.eye_distance(source), mesh.lip_gap(target) / mesh.eye_distance(target)
     closing = float(np.clip(1 - wanted / max(float(opening), 1e-6), 0, 1))
+    if closing == 0:
+        return source
     moved = source.copy()
     for row, outer in ((mesh.UPPER_INNER, mesh.UPPER_MIDDLE), (mesh.LOWER_INNER, mesh.LOWER_MIDDLE)):
         inner = list(row[1:-1])
