@@ -274,8 +274,7 @@ class Talk:
     @property
     def renderer(self) -> Renderer:
         """Paints the frames that were reached. Of one window it is known exactly which frames change."""
-        whole = len(self._windowed.starts) == 1 and self._latest is not None
-        return self._latest if whole and self._latest is not None else self._windowed
+        return self._windowed if self._latest is None or len(self._windowed.starts) > 1 else self._latest
 
     @property
     def spoken(self) -> Spoken:
