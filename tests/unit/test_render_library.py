@@ -56,7 +56,7 @@ def test_a_row_comes_back_in_its_crops_own_pixels() -> None:
     points = landmarks(0.1)
     image = face(points, THROAT)
     library = library_of(points, [image, image], [0, 1])
-    library.add(1)
+    list(library.add(np.array([1])))
     assert library.kept.tolist() == [False, True]
     plane = Plane(np.eye(2), np.array([200.0, 150.0]), np.zeros(2))
     source = library.source(1, 0.1, 0.08, plane)
@@ -73,8 +73,8 @@ def test_a_shadow_beside_the_mouth_shows_in_the_skins_colours() -> None:
     shaded = lit.copy()
     shaded[:, SIDE // 2 :] //= 2
     library = library_of(points, [lit, shaded], [0, 1])
-    library.add(0)
-    library.add(1)
+    list(library.add(np.array([0])))
+    list(library.add(np.array([1])))
     change = np.abs(library.skin[1] - library.skin[0]).max(1)
     right = points[list(lips_library.SKIN), 0] > SIDE / 2 + 12
     assert change[right].min() > 30
@@ -84,8 +84,8 @@ def test_a_shadow_beside_the_mouth_shows_in_the_skins_colours() -> None:
 def test_a_row_whose_frame_was_not_kept_is_left_out() -> None:
     points = landmarks(0.1)
     library = library_of(points, [face(points, THROAT)], [0, 7])
-    library.add(0)
-    library.add(1)
+    list(library.add(np.array([0])))
+    list(library.add(np.array([1])))
     assert library.kept.tolist() == [True, False]
 
 

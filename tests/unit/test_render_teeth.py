@@ -383,3 +383,9 @@ def test_a_mouth_of_many_pixels_is_painted_and_lent() -> None:
     done = compose(own, wanted, [])
     assert done is not None
     assert np.ptp(done[1]) > 100
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 20, 21, 40, 147, 300])
+def test_the_least_brightness_is_the_percentile_of_numpy(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    assert opening._low(values) == np.percentile(values, 5)

@@ -267,8 +267,7 @@ def _once(shown: IntArray) -> IntArray:
 
 def _fill(library: Library, rows: IntArray, progress: Progress) -> None:
     """Add rows to the library."""
-    for done, row in enumerate(rows.tolist(), 1):
-        library.add(row)
+    for done, _ in enumerate(library.add(rows), 1):
         progress("choosing mouth shapes", done / len(rows))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 
 from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
 from duikou.faces.track import FaceTrack
+from duikou.parallel import in_order
 from duikou.render import interior, mesh, opening
 from duikou.render.closeups import Closeups
 from duikou.render.mouth import Plane, Source
@@ -69,16 +70,20 @@ class Library:
         """Grain of the picture, in levels; see `interior.grain`."""
         return self._usual("grain", 0.0)
 
-    def add(self, row: int) -> None:
-        """Add a row. Does nothing where its lips lie outside the picture or were not kept."""
-        if int(self._shown[row]) not in self._crops:
-            return
-        image, points = self._picture(row)
-        unit = float(mesh.eye_distance(points))
-        self.kept[row] = True
-        self.skin[row], self.mouth[row] = _colours(image, [points[list(SKIN)], _mouth_places(points)], unit)
-        found = self._openings[row] = opening.find(image, points)
-        self.bared[row] = found.bared
+    def add(self, rows: IntArray) -> Iterator[int]:
+        """Add rows, each when it is asked for. Those whose lips lie outside the picture or were not kept are left out.
+
+        One thread decodes the crops while another measures them: more would wait for each other, since what measures
+        is short steps of NumPy that hold the GIL.
+        """
+        kept = [row for row in rows.tolist() if int(self._shown[row]) in self._crops]
+        for row, (image, points) in zip(kept, in_order(self._picture, kept, workers=1), strict=True):
+            unit = float(mesh.eye_distance(points))
+            self.kept[row] = True
+            self.skin[row], self.mouth[row] = _colours(image, [points[list(SKIN)], _mouth_places(points)], unit)
+            found = self._openings[row] = opening.find(image, points)
+            self.bared[row] = found.bared
+            yield row
 
     def source(self, row: int, gap: float, jaw: float, plane: Plane) -> Source:
         """An added row as a source, in the pixels of its crop. gap, jaw: see `Source`. plane: of the teeth in the
@@ -136,4 +141,5 @@ def _colours(image: Image, places: Sequence[Float64Array], unit: float) -> list[
     size = max(round(columns * shrink), 1), max(round(rows * shrink), 1)
     scale = np.array([size[0] / columns, size[1] / rows])
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return [picked(small, (some + 0.5) * scale - 0.5) for some in places]
+    found = picked(small, (np.concatenate(places) + 0.5) * scale - 0.5)
+    return np.split(found, np.cumsum([len(some) for some in places[:-1]]))

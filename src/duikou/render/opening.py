@@ -81,6 +81,12 @@ from one column to the next."""
 COLUMNS = len(mesh.UPPER_INNER) - 2
 """All pairs of inner lip points but the corners."""
 
+NEIGHBOURS = np.clip(np.arange(COLUMNS)[:, None] + np.arange(LIP_COLUMNS) - LIP_COLUMNS // 2, 0, COLUMNS - 1)
+"""(9, 5) the columns around each."""
+
+ACROSS = np.linspace(-1, 1, STEPS)[:, None]
+"""(49, 1) the positions, from one end to the other."""
+
 SMOOTHING = gaussian_filter1d(np.eye(COLUMNS), SMOOTH, axis=0, mode="nearest")
 """(9, 9) the same smoothing as a matrix."""
 
@@ -150,14 +156,17 @@ def find(image: Image, points: Float64Array) -> Opening:
     upper, lower = points[list(mesh.UPPER_INNER[1:-1])], points[list(mesh.LOWER_INNER[1:-1])]
     down = mouth_frame(points)[2]
     height = np.maximum((lower - upper) @ down, 0.0)
-    place = np.linspace(-1, 1, STEPS)[:, None] * (height / 2 + REACH * unit)
-    middle = (upper + lower) / 2
-    colours = picked(image, (middle + place[..., None] * down).reshape(-1, 2))
-    found = np.asarray(colours.reshape(STEPS, COLUMNS, 3), np.float64)
-    edges, touching = _edges(image, points, found, place, height)
+    place = ACROSS * (height / 2 + REACH * unit)
+    across = ((upper + lower) / 2 + place[..., None] * down).reshape(-1, 2)
+    middles = points[list(mesh.UPPER_MIDDLE[1:-1])], points[list(mesh.LOWER_MIDDLE[1:-1])]
+    # In one call, which costs as much by itself as some hundred positions.
+    colours = picked(image, np.concatenate([across, *middles, _on_lips(points)]))
+    found = colours[: STEPS * COLUMNS].reshape(STEPS, COLUMNS, 3).astype(np.float64)
+    of_middles = colours[STEPS * COLUMNS : (STEPS + 2) * COLUMNS].reshape(2, COLUMNS, 3).astype(np.float64)
+    edges, touching = _edges(unit, found, of_middles, place, height)
     low, high = edges[0] * unit - height / 2, edges[1] * unit + height / 2
     low, high = low + touching * (high - low) / 2, high - touching * (high - low) / 2
-    light, red = _lips(image, points)
+    light, red = _light_and_red(colours[(STEPS + 2) * COLUMNS :])
     lost, bright = _lost(found[..., 1], red), found[..., 0]
     near = np.abs(place) <= height / 2 + BARED_REACH * unit
     pale = np.clip((lost - PALE[0]) / (PALE[1] - PALE[0]), 0, 1) * (bright > light - DARK) * near
@@ -165,28 +174,37 @@ def find(image: Image, points: Float64Array) -> Opening:
     bared = float((pale.sum(0) * step)[2:-2].mean() / unit)
     share = (place - low) / np.maximum(high - low, 1e-6)
     opened = bright[(share > 0) & (share < 1)]
-    floor = float(np.percentile(opened, 5)) if opened.size else light
+    floor = _low(opened) if opened.size else light
     row = near & (lost > (PALE[0] + PALE[1]) / 2) & (bright > floor + DIM * (light - floor))
     return Opening(edges, touching, bared, *_borders(row, bright, share, np.maximum(high - low, 0), unit))
 
 
+def _low(values: Float64Array) -> float:
+    """The 5th percentile of values (N,): what `np.percentile` finds, to the last bit, in a tenth of the time."""
+    place = 0.05 * (len(values) - 1)
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    ordered = np.partition(values, (below, above))
+    low, high = float(ordered[below]), float(ordered[above])
+    return low + (high - low) * (place - below) if place - below < 0.5 else high - (high - low) * (1 - place + below)
+
+
 def _edges(
-    image: Image, points: Float64Array, found: Float64Array, place: Float64Array, height: Float64Array
+    unit: float, found: Float64Array, middles: Float64Array, place: Float64Array, height: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """How far (2, 9) the edges of both lips lie below their landmarks, in eye distances, and where (9,) the lips touch.
 
-    found: (S, 9, 3) colours, L, a and b, across the mouth at the positions `place` (S, 9) in pixels from the middle of
-    an opening of `height` (9,). An edge is the steepest step of colour near its landmark. Where everything between the
-    lips looks like the lips, they touch.
+    unit: eye distance in pixels. found: (S, 9, 3) colours, L, a and b, across the mouth at the positions `place` (S, 9)
+    in pixels from the middle of an opening of `height` (9,). middles: (2, 9, 3) of the middles of both lips. An edge is
+    the steepest step of colour near its landmark. Where everything between the lips looks like the lips, they touch.
     """
-    unit = float(mesh.eye_distance(points))
     step = np.maximum(place[1] - place[0], 1e-6)
-    width = max(round(float(np.median(EDGE_WIDTH * unit / step))), 1)
+    width = max(round(float(np.sort(EDGE_WIDTH * unit / step)[COLUMNS // 2])), 1)
     longer = [np.zeros_like(found[:1]), *[found[:1]] * width, found, *[found[-1:]] * width]
     total = np.cumsum(np.concatenate(longer), axis=0)
     before = (total[width : width + STEPS] - total[:STEPS]) / width
     after = (total[width + 1 + width :][:STEPS] - total[width + 1 :][:STEPS]) / width
-    steep = np.linalg.norm(after - before, axis=-1)
+    steep = _length(after - before)
     prior = np.maximum(EDGE_PRIOR * unit, EDGE_PRIOR_SHARE * height)
     edges, sure = np.zeros((2, COLUMNS)), np.zeros((2, COLUMNS))
     columns = np.arange(COLUMNS)
@@ -199,20 +217,22 @@ def _edges(
         edges[lip] = np.clip(away[best, columns] / unit, -EDGE_LIMIT, EDGE_LIMIT)
         sure[lip] = steep[best, columns] > EDGE_STEP
     edges = np.stack([_mean_of_sure(one, there) for one, there in zip(edges, sure, strict=True)])
-    apart = np.min([np.linalg.norm(found - lip, axis=-1) for lip in _lip_colours(image, points)], axis=0)
+    apart = np.minimum(*(_length(found - lip) for lip in _lip_colours(middles)))
     alike = np.where(np.abs(place) <= height / 2, apart, 0.0).max(0) < CLOSED_STEP
     # Lips touch from the corners inwards.
     left, right = np.cumprod(alike), np.cumprod(alike[::-1])[::-1]
     return edges, np.maximum(left, right).astype(np.float64)
 
 
-def _lip_colours(image: Image, points: Float64Array) -> list[Float64Array]:
-    """Colours (9, 3), L, a and b, of the middles of the upper and of the lower lip, those of single columns left
-    out."""
-    rows = (mesh.UPPER_MIDDLE, mesh.LOWER_MIDDLE)
-    found = [np.asarray(picked(image, points[list(row[1:-1])]), np.float64) for row in rows]
-    around = np.arange(COLUMNS)[:, None] + np.arange(LIP_COLUMNS) - LIP_COLUMNS // 2
-    return [np.sort(lip[np.clip(around, 0, COLUMNS - 1)], axis=1)[:, LIP_COLUMNS // 2] for lip in found]
+def _length(steps: Float64Array) -> Float64Array:
+    """Lengths (S, 9) of steps of colour (S, 9, 3)."""
+    squares = steps * steps
+    return np.asarray(np.sqrt(squares[..., 0] + squares[..., 1] + squares[..., 2]), np.float64)
+
+
+def _lip_colours(middles: Float64Array) -> Float64Array:
+    """Colours (2, 9, 3) of the middles of both lips (2, 9, 3), those of single columns left out."""
+    return np.asarray(np.sort(middles[:, NEIGHBOURS], axis=2)[:, :, LIP_COLUMNS // 2], np.float64)
 
 
 def _mean_of_sure(values: Float64Array, sure: Float64Array) -> Float64Array:
@@ -237,9 +257,20 @@ def paleness(image: Image, points: Float64Array, pixels: Image) -> Float32Array:
 
 def _lips(image: Image, points: Float64Array) -> tuple[float, float]:
     """Brightness and redness (L and a, 0 to 255) of the lips of landmarks (478, 2)."""
+    return _light_and_red(picked(image, _on_lips(points)))
+
+
+def _on_lips(points: Float64Array) -> Float64Array:
+    """Positions (10, 2) on the lips of landmarks (478, 2)."""
     rims = points[[*mesh.UPPER_OUTER[3:-3], *mesh.LOWER_OUTER[3:-3]]]
     cores = points[[*mesh.UPPER_MIDDLE[3:-3], *mesh.LOWER_MIDDLE[3:-3]]]
-    light, red = np.median(picked(image, (rims + cores) / 2), axis=0)[:2]
+    return np.asarray((rims + cores) / 2, np.float64)
+
+
+def _light_and_red(colours: Float32Array) -> tuple[float, float]:
+    """Medians of L and a of colours (10, 3)."""
+    ordered = np.sort(colours, axis=0)
+    light, red, _ = (ordered[len(ordered) // 2 - 1] + ordered[len(ordered) // 2]) / 2
     return float(light), float(red)
 
 
@@ -310,7 +341,9 @@ def _bite_line(
     """Where two rows touch: (9,) shares of the opening, on the darkest line across the teeth; `None` if it is not
     darker than the teeth on both sides, so that they are one row.
     """
-    tall = (pale * np.gradient(share, axis=0)).sum(0) * height / unit
+    rise = np.empty_like(share)
+    rise[0], rise[1:-1], rise[-1] = share[1] - share[0], (share[2:] - share[:-2]) / 2, share[-1] - share[-2]
+    tall = (pale * rise).sum(0) * height / unit
     columns = np.flatnonzero(tall >= CLENCHED)
     if len(columns) < COLUMNS // 2:
         return None

@@ -101,6 +101,9 @@ the last sound is still articulated: the smile returns while the lips leave that
 REST_WINDOW_S = 1.2
 """Time over which the rest of a face is averaged (standard deviation of the window)."""
 
+RESTING = (*mesh.MOVED, mesh.NOSE_BRIDGE)
+"""Points of which the rest is needed: those that move with speech, and one from which teeth are told."""
+
 REST_SHARPNESS = 0.02
 """Scale, in eye distances of gap, of the preference for closed frames when the rest is averaged."""
 
@@ -221,13 +224,15 @@ class MouthModel:
         return targets
 
     def _mood(self, shapes: Float64Array, angles: Float64Array, rate: float) -> Float64Array:
-        """(N, 478, 3) what gap, width and pose do not explain (a smile, a raised lip), smoothed over time."""
+        """(N, 478, 3) what gap, width and pose do not explain (a smile, a raised lip), of points that move with speech
+        smoothed over time."""
         if self.coefficients is None:
             return shapes
         mood = shapes.copy()
         for rows in blocks(len(shapes)):
             mood[rows] -= self._shapes(mesh.lip_gap(shapes[rows]), mesh.lip_width(shapes[rows]), angles[rows])
-        gaussian_filter1d(mood, REST_WINDOW_S * rate, axis=0, output=mood, mode="nearest")
+        moved = list(mesh.MOVED)
+        mood[:, moved] = gaussian_filter1d(mood[:, moved], REST_WINDOW_S * rate, axis=0, mode="nearest")
         return mood
 
     def _shapes(self, gaps: Float64Array, widths: Float64Array, angles: Float64Array) -> Float64Array:
@@ -260,20 +265,21 @@ def _features(gaps: Float64Array, widths: Float64Array, angles: Float64Array) ->
 def rest_shapes(shapes: Float64Array, rate: float) -> Float64Array:
     """The face at rest in each frame: a running mean over about a second that prefers the frames with closed lips.
 
-    An idle face is always at rest, smile included; a talking face rests in its pauses. shapes: (N, 478, 3).
+    An idle face is always at rest, smile included; a talking face rests in its pauses. shapes: (N, 478, 3). Only the
+    points of `RESTING` differ from them.
     """
     gaps = mesh.lip_gap(shapes)
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
     sigma = REST_WINDOW_S * rate
     total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]
-    mean: Float64Array = shapes * weight[:, None, None]
-    gaussian_filter1d(mean, sigma, axis=0, output=mean, mode="nearest")
-    mean /= total
-    calm = np.exp(-(((gaps - mesh.lip_gap(mean)) / REST_SHARPNESS) ** 2))[:, None, None]
+    points, rest = list(RESTING), shapes.copy()
+    own = shapes[:, points]
+    mean = gaussian_filter1d(own * weight[:, None, None], sigma, axis=0, mode="nearest")
+    rest[:, points] = mean = mean / total
+    calm = np.exp(-(((gaps - mesh.lip_gap(rest)) / REST_SHARPNESS) ** 2))[:, None, None]
     calm = gaussian_filter1d(calm, 0.08 * rate, axis=0, mode="nearest")
-    mean *= 1 - calm
-    mean += calm * shapes
-    return mean
+    rest[:, points] = mean * (1 - calm) + calm * own
+    return rest
 
 
 def set_gap(shapes: Float64Array, gaps: Float64Array) -> Float64Array:

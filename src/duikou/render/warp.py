@@ -409,7 +409,10 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
     if not count:
         return np.zeros((0, *image.shape[2:]), image.dtype)
     shape = -(-count // PICKED), min(count, PICKED)
-    columns, rows = (np.resize(np.asarray(one, np.float32), shape) for one in (x, y))
+    columns, rows = (
+        np.reshape(one, shape) if count <= PICKED else np.resize(one, shape)  # which copies
+        for one in (np.asarray(x, np.float32), np.asarray(y, np.float32))
+    )
     found = np.asarray(cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE))
     return found.reshape(-1, *image.shape[2:])[:count]
 
