@@ -27,7 +27,6 @@ from duikou.pipeline.references import Reference
 from duikou.pipeline.session import Session
 from duikou.pipeline.windows import WindowedRenderer, seams
 from duikou.progress import Progress, scaled, silent, split
-from duikou.render import mesh
 from duikou.render.closeups import Closeups
 from duikou.speech.articulation import articulate_sound
 from duikou.speech.motion import CURVES, MouthMotion
@@ -46,16 +45,10 @@ SEAM_MS = 80
 QUIET = 1e-4
 """Least peak, of full scale, to which a piece is scaled: what is silent stays so."""
 
-EXEMPLAR_REACHES_MS = (2_500, 5_000, 10_000)
-"""How far before and after the spoken part a face is followed, to find more of its mouth shapes: as far as needed."""
-
-EXEMPLARS_MS = 10_000
-"""Least time for which a face is followed, with what it says, where it shows for so long. Most clips that the engine is
-measured on last 5 to 10 s. In longer ones, twice as much around 5 s of speech gives exemplars closer to what is wanted:
-their lips must be opened or closed by 5 to 6 % on average, not by 7 to 10 %."""
-
-EXEMPLAR_RANGE = 0.9
-"""Share of the range of the mouth's opening within the longest reach that a shorter one must show."""
+EXEMPLAR_REACH_MS = 10_000
+"""How far before and after the spoken part a face is followed, to find more of its mouth shapes. With 2.5 s, even where
+the mouth opens as far in them, lips of exemplars must be opened or closed by up to two thirds more. Picking stretches
+with the most varied mouths does not help reliably: what counts is how many frames there are."""
 
 
 LISTENING, FOLLOWING, READING, PLANNING = 0.05, 0.8, 0.3, 0.15
@@ -176,9 +169,9 @@ class Followed:
         self.closeups: Closeups | None = None
 
     def around(self, shown: Sequence[Interval], progress: Progress) -> FaceTrack:
-        """The smoothed track during `shown` and around it, as far as mouth shapes are needed, and in earlier frames
-        whose close-ups are kept. Ask with rising times."""
-        spans = exemplar_spans(self._face, shown, self._source.info.duration_ms)
+        """The smoothed track during `shown`, `EXEMPLAR_REACH_MS` around it, and in earlier frames whose close-ups are
+        kept. Ask with rising times."""
+        spans = exemplar_spans(shown, self._source.info.duration_ms)
         edges_ms = [(span.start_ms, span.end_ms) for span in spans]
         frames = np.searchsorted(self._source.frame_times.starts_ms, edges_ms).tolist()
         shares = split([one.duration_ms for one in spans])
@@ -207,32 +200,10 @@ class Followed:
         return_free_memory()  # of networks and decoders
 
 
-def exemplar_spans(face: Face, shown: Sequence[Interval], end_ms: int) -> list[Interval]:
-    """When to follow a face that speaks while it shows during `shown`: parts of a video that lasts until `end_ms`.
-
-    The reach around `shown` is the shortest in which its mouth opens nearly as far, and closes, as in the longest.
-    """
-    tried = [joined([_widened(one, reach, end_ms) for one in shown]) for reach in EXEMPLAR_REACHES_MS]
-    enough = EXEMPLAR_RANGE * _opening_range(face, tried[-1])
-    for spans in tried:
-        times = (part for one in spans if (part := one.overlap(face.interval)))
-        if sum(one.duration_ms for one in times) >= EXEMPLARS_MS and _opening_range(face, spans) >= enough:
-            return spans
-    return tried[-1]
-
-
-def _widened(interval: Interval, reach_ms: int, end_ms: int) -> Interval:
-    return Interval(max(interval.start_ms - reach_ms, 0), min(interval.end_ms + reach_ms, end_ms))
-
-
-def _opening_range(face: Face, spans: Sequence[Interval]) -> float:
-    """Range of the opening of a face's mouth in eye distances, but for outliers, where it can be changed."""
-    rows = face.usable & np.logical_or.reduce([_within(face.track.times_ms, one) for one in spans])
-    points = face.track.landmarks[rows]
-    if not len(points):
-        return 0.0
-    low, high = np.percentile(mesh.lip_gap(points) / mesh.eye_distance(points), [5, 95])
-    return float(high - low)
+def exemplar_spans(shown: Sequence[Interval], end_ms: int) -> list[Interval]:
+    """When to follow a face that speaks while it shows during `shown`: parts of a video that lasts until `end_ms`."""
+    reach_ms = EXEMPLAR_REACH_MS
+    return joined([Interval(max(one.start_ms - reach_ms, 0), min(one.end_ms + reach_ms, end_ms)) for one in shown])
 
 
 def _near(track: FaceTrack, first: int, stop: int) -> FaceTrack:
