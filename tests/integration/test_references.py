@@ -94,7 +94,7 @@ def closed() -> Image:
     head = pose.fit(landmarks[None])
     shapes = pose.to_canonical(landmarks[None], head).astype(np.float64)
     neutral, points = close_lips(shapes), landmarks[:, :2].astype(np.float64)
-    mouths = MeasuredMouths.of(head, shapes, neutral, talks=True)
+    mouths = MeasuredMouths.of(head, shapes, shapes, talks=True)
     target = pose.from_canonical(neutral.astype(np.float32), head)[0, :, :2].astype(np.float64)
     light = Light.on(image, points)
     mouth = Mouth(target, 0.0, 0.0, 0.0, 0.0, 1.0, mouths.plane(0), light, None, None, 0.005, 0.0, frame=0)

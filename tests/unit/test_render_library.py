@@ -93,3 +93,15 @@ def test_the_light_is_that_of_the_cheeks() -> None:
     points = landmarks(0.1)
     library = library_of(points, [face(points, THROAT)], [0])
     assert np.abs(library.light(0).skin - SKIN).max() < 3
+
+
+def test_what_is_not_lent_is_not_kept() -> None:
+    points = landmarks(0.1)
+    image = face(points, THROAT)
+    library = library_of(points, [image, image, image], [0, 1, 2])
+    list(library.add(np.arange(3)))
+    library.keep(np.array([1]))
+    plane = Plane(np.eye(2), np.zeros(2), np.zeros(2))
+    assert library.source(1, 0.1, 0.1, plane).image.any()
+    with pytest.raises(KeyError):
+        library.source(2, 0.1, 0.1, plane)

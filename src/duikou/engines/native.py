@@ -130,17 +130,18 @@ class NativeRenderer:
         self._overlays = clip.closeups.overlays
         self._row_of = {int(clip.track.frames[row]): int(row) for row in plan.changed}
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
-        neutral = close_lips(plan.rest)
         self._filmed, self._wanted = (
-            MeasuredMouths.of(plan.head, made, neutral, talks=plan.choice is not None)
+            MeasuredMouths.of(plan.head, made, plan.rest, talks=plan.choice is not None)
             for made in (plan.shapes, plan.targets)
         )
         self._lent = lru_cache(LENT_KEPT)(self._decoded)
-        self.person = self._person(model, np.median(neutral, axis=0), known)
+        self.person = self._person(model, plan.rest, known)
         self._points = _Points(clip.track.landmarks, clip.strength)
         self._targets = _Points(clip.track.landmarks, clip.strength, _moves(plan))
         nothing = np.zeros((0, POINTS, 3))
         self._plan = replace(plan, shapes=nothing, rest=nothing, targets=nothing)  # which fill most of its memory
+        if plan.choice is not None:
+            library.keep(np.union1d(plan.choice.first, plan.choice.second))
 
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` changes at all."""
@@ -225,10 +226,10 @@ class NativeRenderer:
         filmed = self._filmed
         return self._library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
 
-    def _person(self, model: MouthModel, neutral: Float64Array, known: Person | None) -> Person:
-        """The person, with what is not known yet. neutral: (478, 3) usual closed mouth."""
+    def _person(self, model: MouthModel, rest: Float64Array, known: Person | None) -> Person:
+        """The person, with what is not known yet. rest: (N, 478, 3) the face at rest."""
         # A face that talks and never shows a row of its teeth hides it.
-        painted = None if model.talks else interior.Dentition.of(neutral)
+        painted = None if model.talks else interior.Dentition.of(np.median(close_lips(rest), axis=0))
         if known is None:
             library = self._library
             return Person(model, self._persons_teeth(), painted, library.depth, library.blur, library.grain)

@@ -85,6 +85,11 @@ class Library:
             self.bared[row] = found.bared
             yield row
 
+    def keep(self, rows: IntArray) -> None:
+        """Keep only what `source` needs of these added rows, until the next part of a long speech is planned."""
+        shown = set(self._shown[rows].tolist())
+        self._crops = {frame: crop for frame, crop in self._crops.items() if frame in shown}
+
     def source(self, row: int, gap: float, jaw: float, plane: Plane) -> Source:
         """An added row as a source, in the pixels of its crop. gap, jaw: see `Source`. plane: of the teeth in the
         frame.

@@ -11,7 +11,7 @@ from duikou.arrays import Float32Array, Float64Array, FloatArray, Image, IntArra
 from duikou.faces.pose import Pose
 from duikou.render import interior, mesh
 from duikou.render.opening import Opening
-from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, close_lips
+from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, blocks, close_lips
 from duikou.render.warp import along_mouth
 
 TEETH_BEHIND_LIPS = 0.04
@@ -91,17 +91,18 @@ class MeasuredMouths:
     lines: Float64Array
 
     @classmethod
-    def of(cls, head: Pose, shapes: Float64Array, neutral: Float64Array, *, talks: bool) -> MeasuredMouths:
-        """Measure canonical shapes (N, 478, 3). neutral: (N, 478, 3) the same face with closed lips.
+    def of(cls, head: Pose, shapes: Float64Array, rest: Float64Array, *, talks: bool) -> MeasuredMouths:
+        """Measure canonical shapes (N, 478, 3). rest: (N, 478, 3) the same face at rest.
 
         talks: whether the face opens its mouth in the pictures. Lips then tell where its teeth are better than its pose
         and chin do: when a mouth opens, the fitted pose nods.
         """
-        gaps = mesh.lip_gap(shapes)
-        if talks:
-            return cls(head, gaps, JAW_PER_GAP * gaps, _teeth_lines(shapes, neutral))
-        drop = (shapes - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW
-        return cls(head, gaps, drop, _teeth_lines(neutral, neutral))
+        gaps, jaws, lines = mesh.lip_gap(shapes), np.empty(len(shapes)), np.empty((len(shapes), 3))
+        for rows in blocks(len(shapes)):
+            neutral = close_lips(rest[rows])
+            lines[rows] = _teeth_lines(shapes[rows] if talks else neutral, neutral)
+            jaws[rows] = (shapes[rows] - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW
+        return cls(head, gaps, JAW_PER_GAP * gaps if talks else jaws, lines)
 
     def plane(self, row: int, line: Float64Array | None = None) -> Plane:
         """The plane of the teeth in a picture. line: (3,) canonical, in place of the picture's own."""

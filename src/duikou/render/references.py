@@ -21,7 +21,6 @@ from duikou.faces.track import FacePicture
 from duikou.render import interior, mesh, opening, own_teeth
 from duikou.render.interior import Light, OwnTeeth, RowPicture
 from duikou.render.mouth import MeasuredMouths, Source
-from duikou.render.shape import close_lips
 
 LEAST_BLUR = 0.3
 """Blur in pixels below which a picture counts as being as soft as the clip."""
@@ -50,7 +49,7 @@ def teeth(pictures: Sequence[FacePicture], scale: float, blur: float) -> OwnTeet
     fitted = [_shrunk(picture, scale) for picture in pictures]
     head = pose.fit(np.stack([one.landmarks for one in fitted]))
     shapes = pose.to_canonical(np.stack([one.landmarks for one in fitted]), head).astype(np.float64)
-    mouths = MeasuredMouths.of(head, shapes, close_lips(shapes), talks=True)
+    mouths = MeasuredMouths.of(head, shapes, shapes, talks=True)
     sources = [_source(picture, mouths, row, blur) for row, picture in enumerate(fitted)]
     depths = [depth for one in fitted if (depth := interior.shadow_depth(one.image, _points(one))) is not None]
     depth = float(np.median(depths)) if depths else interior.USUAL_DEPTH

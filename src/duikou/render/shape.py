@@ -209,30 +209,32 @@ class MouthModel:
         rest: (N, 478, 3) from `rest_shapes`; the target is at rest where `voice` is 0. Only the points of `mesh.MOVED`
         differ from `shapes`.
         """
-        mood = self._mood(shapes, angles, rate)
         targets, moved = shapes.copy(), list(mesh.MOVED)
+        mood = None if self.coefficients is None else self._mood(shapes, angles, rate)
         for rows in blocks(len(shapes)):
             asked = wanted.part(rows)
-            if self.coefficients is None:
+            if mood is None:
                 still, spoken = rest[rows], articulate(relax(close_lips(rest[rows])), asked)
             else:
                 none, turned = np.zeros(len(asked.gap)), angles[rows]
-                still = set_gap(self._shapes(none, self.width + none, turned) + mood[rows], none)
-                spoken = set_gap(self._shapes(asked.gap, self.width + asked.width, turned) + mood[rows], asked.gap)
+                still = self._shapes(none, self.width + none, turned)
+                spoken = self._shapes(asked.gap, self.width + asked.width, turned)
+                for made, gaps in ((still, none), (spoken, asked.gap)):
+                    made[:, moved] += mood[rows]
+                    made[:] = set_gap(made, gaps)
             voice = asked.voice[:, None, None]
             targets[rows, moved] = ((1 - voice) * still + voice * spoken)[:, moved]
         return targets
 
     def _mood(self, shapes: Float64Array, angles: Float64Array, rate: float) -> Float64Array:
-        """(N, 478, 3) what gap, width and pose do not explain (a smile, a raised lip), of points that move with speech
-        smoothed over time."""
-        if self.coefficients is None:
-            return shapes
-        mood = shapes.copy()
-        for rows in blocks(len(shapes)):
-            mood[rows] -= self._shapes(mesh.lip_gap(shapes[rows]), mesh.lip_width(shapes[rows]), angles[rows])
+        """What gap, width and pose do not explain (a smile, a raised lip), smoothed over time: (N, M, 3), of the points
+        of `mesh.MOVED`."""
         moved = list(mesh.MOVED)
-        mood[:, moved] = gaussian_filter1d(mood[:, moved], REST_WINDOW_S * rate, axis=0, mode="nearest")
+        mood = shapes[:, moved]
+        for rows in blocks(len(shapes)):
+            explained = self._shapes(mesh.lip_gap(shapes[rows]), mesh.lip_width(shapes[rows]), angles[rows])
+            mood[rows] -= explained[:, moved]
+        gaussian_filter1d(mood, REST_WINDOW_S * rate, axis=0, output=mood, mode="nearest")
         return mood
 
     def _shapes(self, gaps: Float64Array, widths: Float64Array, angles: Float64Array) -> Float64Array:
