@@ -41,16 +41,23 @@ class Square:
 
 
 class Asked:
-    """A talk of which each frame must be asked for, in turn, before it is painted."""
+    """A talk of which each frame must be asked for, in turn, before it is painted. It plans twice."""
+
+    planned_at = (5,)
 
     def __init__(self, renderer: Square | Still) -> None:
         self._renderer, self._next = renderer, 0
         self.renderer = self
 
-    def reach(self, frame: int, progress: Progress) -> None:
-        assert frame == self._next
-        progress("planning", 1.0)
-        self._next += 1
+    def reach(self, frame: int, progress: Progress | None = None) -> None:
+        """Plans with `progress`, before the first frame of a part is decoded."""
+        plans = frame in (0, *self.planned_at)
+        if progress is not None:
+            assert plans and frame == self._next
+            progress("planning", 1.0)
+        else:
+            assert frame == self._next - plans
+        self._next = frame + 1
 
     def changes(self, frame: int) -> bool:
         assert frame < self._next

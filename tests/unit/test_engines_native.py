@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import weakref
 
 import numpy as np
 
@@ -47,3 +49,13 @@ def test_a_painter_holds_far_less_than_one_copy_of_its_shapes() -> None:
     assert all(painter.changes(frame) for frame in range(FRAMES))
     assert held < 0.7 * SHAPES_BYTES
     assert most < 7 * SHAPES_BYTES
+
+
+def test_a_painter_that_is_dropped_frees_its_memory_at_once() -> None:
+    one, curves = clip(), {name: np.full(FRAMES, 0.5) for name in CURVES}
+    gc.disable()
+    try:
+        gone = weakref.ref(NativeEngine().prepare(one, curves, progress=silent))
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -134,7 +134,8 @@ class NativeRenderer:
             MeasuredMouths.of(plan.head, made, plan.rest, talks=plan.choice is not None)
             for made in (plan.shapes, plan.targets)
         )
-        self._lent = lru_cache(LENT_KEPT)(self._decoded)
+        # A cache of a method would refer to its object, which would then outlive its use until garbage is collected.
+        self._lent = lru_cache(LENT_KEPT)(partial(_decoded, library, self._filmed))
         self.person = self._person(model, plan.rest, known)
         self._points = _Points(clip.track.landmarks, clip.strength)
         self._targets = _Points(clip.track.landmarks, clip.strength, _moves(plan))
@@ -221,11 +222,6 @@ class NativeRenderer:
         source = self._filmed.source(row, image, points, found)
         return replace(source, plane=source.plane.seen_from(corner))
 
-    def _decoded(self, row: int) -> Source:
-        """A frame of the library as a source."""
-        filmed = self._filmed
-        return self._library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
-
     def _person(self, model: MouthModel, rest: Float64Array, known: Person | None) -> Person:
         """The person, with what is not known yet. rest: (N, 478, 3) the face at rest."""
         # A face that talks and never shows a row of its teeth hides it.
@@ -243,7 +239,10 @@ class NativeRenderer:
         """The teeth that the track shows; from the references, the first one first, the rows that it never shows."""
         rows = self._library.best_teeth(own_teeth.FRAMES)
         scale = float(np.median(self._plan.head.scale[rows])) if len(rows) else 0.0
-        found = own_teeth.collect(((self._decoded(int(row)), self._library.light(int(row))) for row in rows), scale)
+        library, filmed = self._library, self._filmed
+        found = own_teeth.collect(
+            ((_decoded(library, filmed, row), library.light(row)) for row in rows.tolist()), scale
+        )
         usual = float(np.median(self._plan.head.scale))
         for number, pictures in enumerate(self._clip.references):
             lent = references.teeth(pictures, usual, self._library.blur)
@@ -251,6 +250,11 @@ class NativeRenderer:
                 raise InputError(NO_TEETH, field=f"references[{number}]")
             found = lent if found is None else found.with_missing(lent)
         return found
+
+
+def _decoded(library: Library, filmed: MeasuredMouths, row: int) -> Source:
+    """A frame of the library as a source."""
+    return library.source(row, float(filmed.gaps[row]), float(filmed.jaws[row]), filmed.plane(row))
 
 
 def _lending(clip: FaceClip) -> BoolArray:

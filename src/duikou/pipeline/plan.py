@@ -243,6 +243,11 @@ class Talk:
         self._windowed.reach(frame, progress)
 
     @property
+    def planned_at(self) -> list[int]:
+        """The frames at which `reach` plans another window of a long speech."""
+        return self._windowed.planned_at
+
+    @property
     def renderer(self) -> Renderer:
         """Paints the frames that were reached. Of one window it is known exactly which frames change."""
         return self._windowed if self._latest is None or len(self._windowed.starts) > 1 else self._latest

@@ -80,6 +80,11 @@ class WindowedRenderer:
     plan: Callable[[int, int, Progress], Renderer | None]
     _ready: dict[int, Renderer | None] = field(default_factory=dict)
 
+    @property
+    def planned_at(self) -> list[int]:
+        """The frames at which `reach` plans a window, but for the first one."""
+        return [max(start - BLENDED, 0) for start in self.starts[1:].tolist()]
+
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` may change."""
         return bool(self.may_change[frame])
