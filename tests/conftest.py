@@ -24,9 +24,11 @@ settings.load_profile("any-speed")
 def pytest_configure() -> None:
     """Let the process that forks children find the helpers, so that it imports them once and not each child again.
 
-    Renders do not step back for the other tests, which run at the same time.
+    Renders do not step back for the other tests, which run at the same time. BLAS uses only the thread that calls it,
+    as in a whole job: on small arrays its threads wait for each other, longer the more tests run beside them.
     """
     os.environ.setdefault("DUIKOU_RENDER_NICENESS", "0")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported
     paths = [str(Path(__file__).parent / "helpers"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
