@@ -1,4 +1,4 @@
-"""Chromium decodes, plays and seeks a video that is partly copied and partly encoded: every frame, on both sides."""
+"""Chromium decodes, plays and seeks videos that are partly copied and partly encoded: every frame, on both sides."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import av
 import pytest
 from h264_rules import Track, read_track
 from playwright.sync_api import Browser, Page
-from spliced import FRAMES, Spliced, spliced
+from spliced import FRAMES, GROUP, Spliced, spliced
 from studio import chromium, need_chromium
 
 need_chromium()
 
-KINDS = ["medium", "one_key_frame", "many_references", "baseline", "slices", "late"]
+ONE, TWO = ((70, 80),), ((30, 40), (126, 136))
+"""The frames that change: in the middle, or within the first and the last group, of which the beginning is copied."""
+MADE = [
+    *((kind, ONE) for kind in ("medium", "one_key_frame", "many_references", "baseline", "slices", "late")),
+    *((kind, TWO) for kind in ("medium", "late")),
+]
 
 DECODE = """
 async ({codec, description, chunks}) => {
@@ -125,9 +130,14 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=MADE, ids=[f"{kind}-{len(parts)}" for kind, parts in MADE])
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Spliced:
-    return spliced(tmp_path, request.param, (70, 80))
+    kind, parts = request.param
+    found = spliced(tmp_path, kind, *parts)
+    encoded = [one for one in found.stretches if not one.copied]
+    assert len(encoded) == len(parts)
+    assert all(one.start % GROUP for one in encoded), "what precedes a change in its group is copied"
+    return found
 
 
 def test_the_decoder_gives_every_frame_with_the_pixels_that_ffmpeg_gives(made: Spliced, page: Page) -> None:
