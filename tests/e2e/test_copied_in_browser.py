@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 from h264_rules import Track, read_track
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 from spliced import FRAMES, GROUP, Spliced, spliced
 from studio import chromium, need_chromium
 
@@ -114,26 +114,26 @@ async () => {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
+def tab() -> Iterator[Page]:
+    """One for all tests: a new one takes longer than most of them."""
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.route("**/*", lambda route: route.fulfill(content_type="text/html", body="<!doctype html>"))
+        yield page
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context()
-    context.set_default_timeout(120_000)
-    page = context.new_page()
-    page.route("**/*", lambda route: route.fulfill(content_type="text/html", body="<!doctype html>"))
-    page.goto("https://video.example/")  # decoders need a secure context
-    yield page
-    context.close()
+def page(tab: Page) -> Page:
+    """An empty page."""
+    tab.goto("https://video.example/")  # decoders need a secure context
+    return tab
 
 
-@pytest.fixture(params=MADE, ids=[f"{kind}-{len(parts)}" for kind, parts in MADE])
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> Spliced:
+@pytest.fixture(scope="module", params=MADE, ids=[f"{kind}-{len(parts)}" for kind, parts in MADE])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Spliced:
     kind, parts = request.param
-    found = spliced(tmp_path, kind, *parts)
+    found = spliced(tmp_path_factory.mktemp(kind), kind, *parts)
     encoded = [one for one in found.stretches if not one.copied]
     assert len(encoded) == len(parts)
     assert all(one.start % GROUP for one in encoded), "what precedes a change in its group is copied"
