@@ -20,11 +20,12 @@ import pytest
 import schemathesis
 import stub_work
 from jsonschema import Draft202012Validator
-from live_server import create, ended, identify, in_thread, order, settings, sources
+from live_server import create, ended, identify, in_thread, order, sources
 from repeats import repeats
 from schemathesis import HookContext, engine
 from schemathesis.config import ChecksConfig, GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.engine import StopReason, events
+from server_settings import settings
 
 from duikou.database.engine import Database
 from duikou.errors import InputError
