@@ -104,7 +104,7 @@ async () => {
     const times = [];
     const note = (_, told) => { times.push(told.mediaTime); video.requestVideoFrameCallback(note); };
     video.requestVideoFrameCallback(note);
-    video.currentTime = 0;
+    Object.assign(video, {currentTime: 0, playbackRate: 4});  // all frames are decoded, in a quarter of the time
     await video.play();
     await ended;
     const {totalVideoFrames, corruptedVideoFrames} = video.getVideoPlaybackQuality();
