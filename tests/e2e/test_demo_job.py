@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.signal import correlate
 from small_portrait import small_portrait
 
 from demo import portrait, run, speech
@@ -99,6 +98,8 @@ def test_frames_times_and_size_are_the_sources(job: Job) -> None:
 
 
 def test_the_speech_lies_where_it_was_inserted(job: Job) -> None:
+    from scipy.signal import correlate
+
     heard = read_audio(job.result, rate=RATE, channels=1).samples[:, 0]
     said = read_audio(job.sound, rate=RATE, channels=1).samples[:, 0]
     match = correlate(heard, said, "valid", "fft")
