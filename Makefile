@@ -25,6 +25,9 @@ API := duikou duikou.client duikou.engines.base duikou.errors duikou.faces.track
 # Test processes: three for each core of a small machine, because much of the time of a test is waiting.
 PROCESSES := 6
 
+# Stands for the tests, compiled once: several processes that start together would each compile all of them.
+COMPILED := .pytest_cache/.compiled
+
 # Processes that the tests start find both in their environment.
 COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'
 COVERAGE := $(COVERAGE_ENV) $(BIN)/coverage
@@ -53,8 +56,13 @@ demo: $(SETUP) ## make a demo video and lip-sync it through the real server
 test: $(SETUP) ## lint, and at the same time every test that needs no outside media
 	@$(MAKE) --no-print-directory --jobs --keep-going $(CHECKS) all_tests
 
-all_tests: $(SETUP)
+all_tests: $(SETUP) $(COMPILED)
 	@$(BIN)/python -m pytest tests --ignore tests/media --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
+$(COMPILED): $(SETUP) $(shell find tests -name '*.py')
+	@$(BIN)/python -m pytest tests --collect-only -qq >/dev/null 2>&1 || true
+	@mkdir -p $(@D)
+	@touch $@
 
 test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
 	@$(BIN)/python -m pytest tests/media
