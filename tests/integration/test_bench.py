@@ -149,7 +149,7 @@ def test_the_command_is_measured_on_clips_of_growing_length(folder: Path, monkey
 
 def test_a_server_is_measured(folder: Path) -> None:
     with serving.server() as server:
-        assert 0 < server.ready_s < serving.STOP_S
+        assert server.ready_s > 0
         took = serving.asked(server.url, "/healthz", 0.2, callers=2)
         assert took and all(0 < one < 10 for one in took)
         with pytest.raises(RuntimeError, match="404"):
