@@ -20,7 +20,9 @@ from duikou.render.warp import (
     for_channels,
     lip_edge,
     mouth_frame,
+    planes_of,
     sample_bytes,
+    sample_planes,
 )
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
@@ -200,7 +202,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
         openings += more
         np.maximum(changed, cover.exemplar, out=changed)
         _mix(layer, _taking_over(layer, lent, mouth.strength / EXEMPLAR_ALONE, unit), cover.exemplar)
-    gain = _detail_gain(layer, part.cut(own.image).astype(np.float32), changed, cover.skin)
+    gain = _detail_gain(_green(layer), _green(part.cut(own.image)), changed, cover.skin)
     for opening in openings if gain > 1 else ():
         changed[opening.part.inside(part)] *= 1 - opening.coverage
     return face.part, _with_face(own.image, face, _Lips(part, layer, changed), gain)
@@ -214,28 +216,29 @@ def _changed(motion: Float32Array) -> Float32Array:
 def _with_face(image: Image, face: Motion, lips: _Lips, gain: float) -> Image:
     """The part of a picture in which a face moves, with the moved face, new lips, and its finest detail, where it
     changed, `gain` times as strong."""
-    out = face.part.cut(image).copy()
+    out, read = face.part.cut(image).copy(), face.read(*image.shape[1::-1])
+    filmed, new = planes_of(read.cut(image)), planes_of(lips.pixels)
     for strip in face.strips():
         wide = strip.widened(DETAIL_SIZE[0] // 2, face.part)
-        (x, y), here = face.map(wide), wide.overlap(lips.part)
-        if here is None:
-            pixels = sample_bytes(image, (x, y))
-        else:
-            pixels = np.empty((*wide.shape, 3), np.float32)
-            pixels[here.inside(wide)] = lips.pixels[here.inside(lips.part)]
-            for side in wide.without(here):
-                at = side.inside(wide)
-                pixels[at] = sample_bytes(image, (x[at], y[at]))
+        (x, y), here = face.map(wide, read.x0, read.y0), wide.overlap(lips.part)
+        planes = np.empty((3, *wide.shape), np.float32)
+        for side in [wide] if here is None else wide.without(here):
+            at = side.inside(wide)
+            sample_planes(filmed, (x[at], y[at]), [plane[at] for plane in planes])
+        if here is not None:
+            for plane, one in zip(planes, new, strict=True):
+                plane[here.inside(wide)] = one[here.inside(lips.part)]
         if gain != 1:
             weight = _changed(face.pixels(wide))
             if here is not None:
                 weight[here.inside(wide)] = lips.changed[here.inside(lips.part)]
             weight *= gain - 1
-            fine = _detail(pixels)
-            fine *= for_channels(weight)
-            pixels += fine
-        new = cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1])
-        out[strip.inside(face.part)] = new[strip.inside(wide)]
+            weight *= _detail(planes[0])
+            planes[0] += weight
+        green, blue, red = (plane[strip.inside(wide)] for plane in planes)
+        blue, red = (cv2.add(green, one, dtype=cv2.CV_8U) for one in (blue, red))
+        green = cv2.convertScaleAbs(cv2.threshold(green, 0, 0, cv2.THRESH_TOZERO)[1])
+        out[strip.inside(face.part)] = cv2.merge([blue, green, red])
     return out
 
 
@@ -487,9 +490,14 @@ def _match_light(patch: Float32Array, own: Float32Array, skin: Float32Array, uni
     patch += _enlarged(_small_blur((own - patch) * for_channels(skin), sigma) / for_channels(weight), patch)
 
 
+def _green(pixels: Image | Float32Array) -> Float32Array:
+    """The green of pixels (rows, columns, 3), which shows their detail."""
+    return np.asarray(cv2.extractChannel(pixels, 1), np.float32)
+
+
 def _detail_gain(new: Float32Array, own: Float32Array, changed: Float32Array, skin: Float32Array) -> float:
-    """How much stronger the finest detail of new pixels must become to be as sharp as the frame's `own` ones; 1 where
-    too little `skin` (0 to 1) around the lips `changed` (0 to 1).
+    """How much stronger the finest detail of a new plane (rows, columns) must become to be as sharp as the frame's
+    `own` one; 1 where too little `skin` (0 to 1) around the lips `changed` (0 to 1).
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
     moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
@@ -506,7 +514,7 @@ def _detail_gain(new: Float32Array, own: Float32Array, changed: Float32Array, sk
 
 
 def _detail(image: Float32Array) -> Float32Array:
-    """The finest detail of a picture."""
+    """The finest detail of a plane."""
     return np.asarray(image - cv2.GaussianBlur(image, DETAIL_SIZE, DETAIL_SIGMA), np.float32)
 
 

@@ -26,6 +26,9 @@ Pixels = TypeVar("Pixels", Image, Float32Array)
 
 Map = tuple[Float32Array, Float32Array]
 
+Planes = tuple[Float32Array, Float32Array, Float32Array]
+"""Green, and blue and red less green, (rows, columns) each."""
+
 NODES_PER_EYE_DISTANCE = 18
 """Density of the grid of a field. It is solved at every second node."""
 
@@ -275,9 +278,17 @@ class Motion:
             if left < right:
                 yield replace(strip, x0=left, x1=right)
 
-    def map(self, part: Region) -> Map:
-        """The map of a part of the picture."""
-        x, y = (self.grid.at(field, part) for field in self.place)
+    def read(self, width: int, height: int) -> Region:
+        """The part of a picture that sampling the moving part reads."""
+        nodes = (field[self.grid.around_nodes(self.part)] for field in self.place)
+        (x0, x1), (y0, y1) = (_read(one, size) for one, size in zip(nodes, (width, height), strict=True))
+        return Region(x0, y0, x1, y1)
+
+    def map(self, part: Region, x0: int = 0, y0: int = 0) -> Map:
+        """The map of a part of the picture, into what begins at pixel x0, y0 of it."""
+        x, y = (
+            self.grid.at(field - np.float32(start), part) for field, start in zip(self.place, (x0, y0), strict=True)
+        )
         return x, y
 
     def pixels(self, part: Region) -> Float32Array:
@@ -317,7 +328,7 @@ class _Grid:
 
     def solved(self) -> Float64Array:
         """Positions (K, 2) in the picture at which fields are solved."""
-        (x, y), (rows, columns) = self._axes, self._around(self.near)
+        (x, y), (rows, columns) = self._axes, self.around_nodes(self.near)
         grids = (x[:, ::2], y[::2]), (x[:, columns], y[rows])
         return np.vstack([np.stack(np.broadcast_arrays(*grid), -1).reshape(-1, 2) for grid in grids])
 
@@ -329,11 +340,11 @@ class _Grid:
         coarse[:, 1:-2, 1:-2] = values[:, : rows * columns].reshape(-1, rows, columns)
         nodes = _doubled(_doubled(coarse).swapaxes(1, 2)).swapaxes(1, 2)
         nodes = np.ascontiguousarray(nodes[:, : self._counts[0], : self._counts[1]])
-        near = nodes[:, *self._around(self.near)]
+        near = nodes[:, *self.around_nodes(self.near)]
         near[:] = values[:, rows * columns :].reshape(near.shape)
         return nodes
 
-    def _around(self, part: Region) -> tuple[slice, slice]:
+    def around_nodes(self, part: Region) -> tuple[slice, slice]:
         """Rows and columns of the nodes between which the pixels of a part lie."""
         inside = part.inside(self.region)
         rows, columns = (slice(one.start // self.step, (one.stop - 1) // self.step + 3) for one in inside)
@@ -341,7 +352,7 @@ class _Grid:
 
     def at(self, nodes: Float32Array, part: Region) -> Float32Array:
         """Values at all nodes, interpolated at the pixels of a part of the region."""
-        near = nodes[self._around(part)]
+        near = nodes[self.around_nodes(part)]
         wide = cv2.resize(near, None, fx=self.step, fy=self.step, interpolation=cv2.INTER_LINEAR)
         top, left = (one.start % self.step + self.step for one in part.inside(self.region))
         return np.asarray(wide[top : top + part.shape[0], left : left + part.shape[1]], np.float32)
@@ -359,7 +370,7 @@ class _Grid:
     def columns(self, there: BoolArray, strip: Region) -> tuple[int, int] | None:
         """The first column of pixels of a strip that nodes which are `there` (rows, columns) change, and the one behind
         the last; `None` for none."""
-        found = np.flatnonzero(there[self._around(strip)[0]].any(0))
+        found = np.flatnonzero(there[self.around_nodes(strip)[0]].any(0))
         if not len(found):
             return None
         across = self._axes[0].ravel()
@@ -392,6 +403,25 @@ def _read(places: Float32Array, size: int) -> tuple[int, int]:
     low, high, *_ = cv2.minMaxLoc(places)
     first = min(max(math.floor(low) - CUBIC_REACH, 0), size - 1)
     return first, min(max(math.floor(high) + CUBIC_REACH + 1, first + 1), size)
+
+
+def planes_of(image: Image | Float32Array) -> Planes:
+    """The planes of a picture (rows, columns, 3), BGR."""
+    # `split` takes twice as long if the picture is a part of another one.
+    blue, green, red = (cv2.extractChannel(image, channel) for channel in range(3))
+    blue, red = (cv2.subtract(one, green, dtype=cv2.CV_32F) for one in (blue, red))
+    return np.asarray(green, np.float32), np.asarray(blue, np.float32), np.asarray(red, np.float32)
+
+
+def sample_planes(planes: Planes, at: Map, into: Sequence[Float32Array]) -> None:
+    """Sample planes at a backward map; edge pixels are replicated outside. into: (rows, columns) each.
+
+    Green is sampled like a picture. Videos store colour at half the resolution, so the differences of colour are
+    sampled bilinearly, in a quarter of the time.
+    """
+    kinds = cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LINEAR
+    for plane, kind, found in zip(planes, kinds, into, strict=True):
+        cv2.remap(plane, *at, kind, dst=found, borderMode=cv2.BORDER_REPLICATE)
 
 
 def for_channels(weight: Float32Array) -> Float32Array:
