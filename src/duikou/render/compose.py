@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -170,11 +171,12 @@ class _Canvas:
         blur = max(OPENING_BLUR, self.mouth.blur) * self.unit
         if source.gap > SHOWS_INSIDE:
             # Pixels at the lower lip's edge hold light of the teeth that stood behind it.
-            gone = np.clip(max(self.mouth.gap - source.gap, self.mouth.jaw - source.jaw) / FRINGE_GAP, 0, 1)
+            opened = max(self.mouth.gap - source.gap, self.mouth.jaw - source.jaw)
+            gone = min(max(opened / FRINGE_GAP, 0.0), 1.0)
             lower[1:-1] += gone * FRINGE_BLURS * max(blur, 1.0) * mouth_frame(self.mouth.target)[2]
         outline = np.vstack([upper, lower[-2:0:-1]])
         part = Region.around(outline, BLUR_REACH * blur + 1, self.part)
-        wide = np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
+        wide = np.float32(min(float(mesh.lip_gap(self.mouth.target)) / THINNEST_PIXELS, 1.0))
         return _Opening(part, _polygon(outline, part, blur=blur) * wide)
 
 
@@ -244,7 +246,9 @@ def _with_face(image: Image, face: Motion, lips: _Lips, gain: float) -> Image:
 
 def _mix(layer: Float32Array, over: Float32Array, coverage: Float32Array) -> None:
     """Put pixels (rows, columns, 3) over others, in place, with a coverage (rows, columns)."""
-    layer += for_channels(coverage) * (over - layer)
+    change = over - layer
+    change *= for_channels(coverage)
+    layer += change
 
 
 def _lent(
@@ -260,12 +264,13 @@ def _lent(
         openings.append(opening)
         _open(canvas, patch, source, opening, SLACK)
         _seal(canvas, patch, source)
-        _match_light(patch, own, skin, canvas.unit)
         patches.append(patch)
+    _match_light(patches, own, skin, canvas.unit)
     lent = patches[0]
     for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
         # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
-        lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * canvas.unit)
+        colours = _small_blur(patch - lent, BLEND_SIGMA * canvas.unit)
+        lent += _enlarged(np.float32(exemplar.share) * colours, lent)
     return lent, openings
 
 
@@ -283,7 +288,7 @@ def _open(canvas: _Canvas, layer: Float32Array, source: Source, opening: _Openin
     else:
         shown, coverage = inside.lent(source, mouth, part, slack=slack)
         # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
-        shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+        shown *= np.float32(1 - NARROW_DIM * min(max(1 - mouth.gap / source.gap, 0.0), 1.0)) ** LIP_TINT
         where &= coverage < 1
         if where.any():
             behind = _behind(canvas, layer, source, part, where, lends=lends)
@@ -318,7 +323,8 @@ def _behind(
 
 def _step(x: float) -> float:
     """`smoothstep` of one number."""
-    return float(smoothstep(np.asarray(x)))
+    x = min(max(x, 0.0), 1.0)
+    return x * x * (3 - 2 * x)
 
 
 def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
@@ -328,7 +334,7 @@ def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> Non
     """
     mouth, unit = canvas.mouth, canvas.unit
     narrower = 1 - float(mesh.lip_width(mouth.target) / mesh.lip_width(source.points))
-    amount = CORNER_SHARE * float(np.clip(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 0, 1))
+    amount = CORNER_SHARE * min(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 1.0)
     if amount <= 0:
         return
     corners = mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]]
@@ -354,8 +360,9 @@ def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
     """Where a source's parted lips are closed, draw the crease at which they meet, in place. It hides remains of the
     teeth beside landmarks that lie a little off the edge of the lips.
     """
-    closing = np.clip(2 - canvas.mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
-    if closing > 0:
+    gaps = 2 - canvas.mouth.gap / SEALED, 2 * source.gap / SHOWS_INSIDE - 1
+    if min(gaps) > 0:
+        closing = min(gaps[0], 1.0) * min(gaps[1], 1.0)
         edges = canvas.mouth.target[list(mesh.INNER_RING)]
         part = Region.around(edges, max(CREASE * canvas.unit, 1.0) + 1, canvas.part)
         crease, coverage = _crease(canvas, layer, part)
@@ -482,12 +489,15 @@ def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: floa
     return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
-def _match_light(patch: Float32Array, own: Float32Array, skin: Float32Array, unit: float) -> None:
-    """Put a patch under the light of the frame's `own` pixels, in place: adds their low-frequency difference on the
+def _match_light(patches: Sequence[Float32Array], own: Float32Array, skin: Float32Array, unit: float) -> None:
+    """Put patches under the light of the frame's `own` pixels, in place: adds their low-frequency difference on the
     `skin` (mask)."""
-    sigma = LIGHT_SIGMA * unit
-    weight = np.maximum(_small_blur(skin, sigma), LEAST_SKIN)
-    patch += _enlarged(_small_blur((own - patch) * for_channels(skin), sigma) / for_channels(weight), patch)
+    sigma, weight = LIGHT_SIGMA * unit, for_channels(skin)
+    around = for_channels(np.maximum(_small_blur(skin, sigma), LEAST_SKIN))
+    for patch in patches:
+        difference = own - patch
+        difference *= weight
+        np.add(patch, _enlarged(_small_blur(difference, sigma) / around, patch), out=patch)
 
 
 def _green(pixels: Image | Float32Array) -> Float32Array:

@@ -123,14 +123,12 @@ class Opening:
         """The edges (11, 2) of the upper and of the lower lip, corners included, of landmarks (478, 2): of those of the
         picture itself, or of those that its lips are brought to."""
         down = mouth_frame(points)[2]
-        upper, lower = points[list(mesh.UPPER_INNER)], points[list(mesh.LOWER_INNER)]
-        moved = self.edges[..., None] * float(mesh.eye_distance(points)) * down
-        upper[1:-1] += moved[0]
-        lower[1:-1] += moved[1]
-        height = (lower - upper) @ down
-        touching = np.concatenate([[0.0], self.touching, [0.0]])
-        closed = np.where(height < 0, 1.0, touching)[:, None] / 2 * (lower - upper)
-        return upper + closed, lower - closed
+        edges = points[[mesh.UPPER_INNER, mesh.LOWER_INNER]]
+        upper, lower = edges[:, 1:-1] + self.edges[..., None] * float(mesh.eye_distance(points)) * down
+        way = lower - upper
+        closed = np.where(way @ down < 0, 1.0, self.touching)[:, None] / 2 * way
+        edges[0, 1:-1], edges[1, 1:-1] = upper + closed, lower - closed
+        return edges[0], edges[1]
 
 
 def calm(around: Sequence[Opening], middle: Opening) -> Opening:

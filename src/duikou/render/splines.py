@@ -31,14 +31,13 @@ def through(
     wanted = np.vstack([values[:shared], np.zeros((3, values.shape[1]))])
     solved = np.linalg.solve(system, np.hstack([sides, wanted]))
     sides_solved, wanted_solved = solved[:, : sides.shape[1]], solved[:, sides.shape[1] :]
-    terms = _cubed(at, nodes)
-    common, alone = np.hstack([terms[:, :shared], _plane(at)]), terms[:, shared:]
-    found = []
+    terms, plane, found = _cubed(at, nodes), _plane(at), []
     for one in own:
         part = slice(one.start - shared, one.stop - shared)
         side = sides[:, part].T
         weights = np.linalg.solve(kernel[one, one] - side @ sides_solved[:, part], values[one] - side @ wanted_solved)
-        found.append(common @ (wanted_solved - sides_solved[:, part] @ weights) + alone[:, part] @ weights)
+        common = wanted_solved - sides_solved[:, part] @ weights
+        found.append(terms[:, :shared] @ common[:-3] + plane @ common[-3:] + terms[:, one] @ weights)
     return found
 
 

@@ -47,6 +47,10 @@ CUBIC_REACH = 2
 SMOOTHING = 2e-4
 """Smoothing of the splines, in cubed eye distances: the field need not pass through single noisy landmarks."""
 
+LOWER_FACE = np.array([*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, mesh.NOSE_BRIDGE])
+LIPS = np.array(mesh.LIPS)
+"""Landmarks around which parts of a picture are cut out."""
+
 SHARED = tuple(
     dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
 )
@@ -81,27 +85,29 @@ class Region:
     @classmethod
     def of(cls, points: Float64Array, width: int, height: int) -> Region | None:
         """Lower face and neck around landmarks (478, 2 or 3), clipped to the picture; `None` if outside it."""
-        eyes = float(mesh.eye_distance(points[:, :2]))
-        outline = points[[*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, mesh.NOSE_BRIDGE], :2]
-        low, high = outline.min(0) - 0.2 * eyes, outline.max(0) + 0.2 * eyes
-        down = points[mesh.CHIN_TIP, :2] - points[mesh.NOSE_BRIDGE, :2]  # The neck moves with the chin.
-        high = np.maximum(high, points[mesh.CHIN_TIP, :2] + 0.4 * down)
-        x0, y0 = np.maximum(np.floor(low), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(high) + 1, (width, height)).astype(int)
-        return cls(int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 8 and y1 - y0 > 8 else None
+        margin = 0.2 * float(mesh.eye_distance(points[:, :2]))
+        chin, outline = points[mesh.CHIN_TIP, :2], points[LOWER_FACE, :2]
+        neck = chin + 0.4 * (chin - points[mesh.NOSE_BRIDGE, :2])  # it moves with the chin
+        (left, top), (right, bottom) = (
+            one.tolist() for one in (outline.min(0) - margin, np.maximum(outline.max(0) + margin, neck))
+        )
+        x0, y0 = max(math.floor(left), 0), max(math.floor(top), 0)
+        x1, y1 = min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height)
+        return cls(x0, y0, x1, y1) if x1 - x0 > 8 and y1 - y0 > 8 else None
 
     @classmethod
     def around(cls, points: Float64Array, margin: float, within: Region) -> Region:
         """Points (K, 2) and `margin` pixels around them, clipped to another region."""
-        low, high = points.min(0) - margin, points.max(0) + margin + 1
-        x0, y0 = np.clip(np.floor(low), (within.x0, within.y0), (within.x1 - 1, within.y1 - 1)).astype(int)
-        x1, y1 = np.clip(np.ceil(high), (x0 + 1, y0 + 1), (within.x1, within.y1)).astype(int)
-        return cls(int(x0), int(y0), int(x1), int(y1))
+        (left, top), (right, bottom) = (points.min(0) - margin).tolist(), (points.max(0) + margin + 1).tolist()
+        x0 = min(max(math.floor(left), within.x0), within.x1 - 1)
+        y0 = min(max(math.floor(top), within.y0), within.y1 - 1)
+        x1, y1 = max(math.ceil(right), x0 + 1), max(math.ceil(bottom), y0 + 1)
+        return cls(x0, y0, min(x1, within.x1), min(y1, within.y1))
 
     @classmethod
     def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
         """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
-        return cls.around(points[list(mesh.LIPS)], margin, within)
+        return cls.around(points[LIPS], margin, within)
 
     @classmethod
     def whole(cls, image: Image) -> Region:
@@ -196,8 +202,9 @@ class Warp:
         self._grid = _Grid(region, near, max(round(unit / NODES_PER_EYE_DISTANCE), 1))
         skull = list(mesh.SKULL)
         bases = [similarity(target[skull], source[skull]) for source in sources]
+        opening = float(mesh.lip_gap(target)) / unit
         moves = [
-            _into_the_lips(source, target) - (target @ base[:, :2].T + base[:, 2])
+            _into_the_lips(source, opening) - (target @ base[:, :2].T + base[:, 2])
             for source, base in zip(sources, bases, strict=True)
         ]
         seen = facing(np.stack([target, *sources]))
@@ -214,7 +221,7 @@ class Warp:
         )
         x, y = self._grid.axes
         heads = np.stack([row[0] * x + row[1] * y + row[2] for base in bases for row in base.astype(np.float32)])
-        self._upper, self._lower = (heads + self._grid.filled(field) for field in fields)
+        self._upper, self._lower = heads + self._grid.filled(np.hstack(fields)).reshape(2, *heads.shape)
         self._sides: dict[Region, Float32Array] = {}
 
     def lips(self, source: int, part: Region) -> Map:
@@ -438,9 +445,10 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
     count = np.size(x)
     if not count:
         return np.zeros((0, *image.shape[2:]), image.dtype)
-    shape = -(-count // PICKED), min(count, PICKED)
-    columns, rows = (np.resize(np.asarray(one, np.float32), shape) for one in (x, y))
-    found = np.asarray(cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE))
+    places = [np.asarray(one, np.float32).reshape(1, count) for one in (x, y)]
+    if count > PICKED:
+        places = [np.resize(one, (-(-count // PICKED), PICKED)) for one in places]
+    found = np.asarray(cv2.remap(image, *places, interpolation, borderMode=cv2.BORDER_REPLICATE))
     return found.reshape(-1, *image.shape[2:])[:count]
 
 
@@ -491,22 +499,24 @@ def lower_side(points: Float64Array, x: Float32Array, y: Float32Array) -> Float3
     return np.asarray(np.clip(side, 0, 1, out=side), np.float32)
 
 
-def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
-    """Landmarks `source` with the inner edges of parted lips moved into the lips, as far as `target` closes them.
+def _into_the_lips(source: Float64Array, wanted: float) -> Float64Array:
+    """Landmarks `source` with the inner edges of parted lips moved into the lips, as far as they close to a `wanted`
+    gap, in eye distances.
 
     The landmarks lie beside the true edge by a few percent of the opening. Without the move, closing lips would leave a
     slit of teeth.
     """
-    opening, wanted = mesh.lip_gap(source) / mesh.eye_distance(source), mesh.lip_gap(target) / mesh.eye_distance(target)
-    closing = float(np.clip(1 - wanted / max(float(opening), 1e-6), 0, 1))
-    if closing == 0:
+    unit = float(mesh.eye_distance(source))
+    opening = float(mesh.lip_gap(source)) / unit
+    closing = 1 - wanted / max(opening, 1e-6)
+    if closing <= 0:
         return source
     moved = source.copy()
     for row, outer in ((mesh.UPPER_INNER, mesh.UPPER_MIDDLE), (mesh.LOWER_INNER, mesh.LOWER_MIDDLE)):
         inner = list(row[1:-1])
         way = source[list(outer[1:-1])] - source[inner]
         length = np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6)
-        step = EDGE_DOUBT * closing * float(opening) * float(mesh.eye_distance(source))
+        step = EDGE_DOUBT * closing * opening * unit
         moved[inner] += way * np.minimum(step / length, 0.5)
     return moved
 
