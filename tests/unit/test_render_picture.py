@@ -137,13 +137,15 @@ def test_the_face_is_warped_where_it_moves_alone() -> None:
     lips = Region.around_lips(after, 5, where)
     motion = warp.face(lips)
     part = motion.part
-    face, away = motion.map(part), motion.pixels(part)
+    face, away, changed = motion.map(part), motion.grid.at(motion.away, part), motion.changed(part, 2)
     assert lips.joined(part) == part
     assert where.joined(part) == where
     axes = part.axes()
     moved = np.maximum(*(np.abs(to - at) for to, at in zip(face, axes, strict=True)))
     assert away.max() > 5
     assert np.median(moved[away < 0.05]) < 1e-4
+    assert changed[away > 5].mean() > 1.99
+    assert np.median(changed[away < 0.05]) == 0
     side = lower_side(after, *axes)
     alike = (away > 0.3) & (cv2.dilate(side, np.ones((41, 41))) == cv2.erode(side, np.ones((41, 41))))
     assert alike.sum() > 1000

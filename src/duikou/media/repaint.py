@@ -97,11 +97,11 @@ class Repainter:
         fadings, grain = {2: halved(fading), 1: fading}, _GRAIN << (self._bits - 8)
         for plane, was, wanted, step in zip(planes, old, new, self._steps, strict=True):
             beyond = plane - was
-            wanted += beyond
+            np.add(wanted, beyond, out=wanted)
             if cv2.norm(beyond, cv2.NORM_INF) > grain:
                 beyond -= np.clip(beyond, -grain, grain)
                 beyond *= fadings[step]
-                wanted -= beyond
+                np.subtract(wanted, beyond, out=wanted)
             plane[:] = self._rounded(wanted)
 
     def _covering(self, box: Box) -> Box:

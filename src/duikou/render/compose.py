@@ -68,9 +68,8 @@ DETAIL_SIGMA, DETAIL_SIZE, DETAIL_GAIN = 0.7, (5, 5), (0.5, 1.6)
 """Scale, in pixels, up to which a structure is fine detail; pixels of the blur that removes it; and bounds of its
 gain."""
 
-MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
-"""Displacement, in pixels, from which a pixel counts as moved, and the least number of moved skin pixels from which
-sharpness can be measured."""
+MIN_SKIN_PIXELS = 100
+"""Least number of moved skin pixels from which sharpness can be measured."""
 
 THINNEST_PIXELS = 2.0
 """Lip gap, in pixels, below which the opening fades: a filled polygon is never thinner than a pixel."""
@@ -192,7 +191,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     face = warp.face(part)
     shows = not exemplars or mouth.strength < EXEMPLAR_ALONE
     layer = sample_bytes(own.image, warp.lips(0, part) if shows else face.map(part))
-    changed = _changed(face.pixels(part))
+    changed = face.changed(part)
     canvas, cover, openings = _Canvas(warp, mouth, part, unit), _cover(mouth.target, part, unit), []
     if shows:
         openings = [canvas.opening(own)]
@@ -208,11 +207,6 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     for opening in openings if gain > 1 else ():
         changed[opening.part.inside(part)] *= 1 - opening.coverage
     return face.part, _with_face(own.image, face, _Lips(part, layer, changed), gain)
-
-
-def _changed(motion: Float32Array) -> Float32Array:
-    """How far (0 to 1) pixels changed that moved by `motion` pixels."""
-    return np.asarray(cv2.threshold(motion * np.float32(1 / MOVED_PIXELS), 1, 0, cv2.THRESH_TRUNC)[1], np.float32)
 
 
 def _with_face(image: Image, face: Motion, lips: _Lips, gain: float) -> Image:
@@ -231,16 +225,15 @@ def _with_face(image: Image, face: Motion, lips: _Lips, gain: float) -> Image:
             for plane, one in zip(planes, new, strict=True):
                 plane[here.inside(wide)] = one[here.inside(lips.part)]
         if gain != 1:
-            weight = _changed(face.pixels(wide))
+            weight = face.changed(wide, gain - 1)
             if here is not None:
-                weight[here.inside(wide)] = lips.changed[here.inside(lips.part)]
-            weight *= gain - 1
+                weight[here.inside(wide)] = np.float32(gain - 1) * lips.changed[here.inside(lips.part)]
             weight *= _detail(planes[0])
             planes[0] += weight
-        green, blue, red = (plane[strip.inside(wide)] for plane in planes)
-        blue, red = (cv2.add(green, one, dtype=cv2.CV_8U) for one in (blue, red))
-        green = cv2.convertScaleAbs(cv2.threshold(green, 0, 0, cv2.THRESH_TOZERO)[1])
-        out[strip.inside(face.part)] = cv2.merge([blue, green, red])
+        green, *less = (plane[strip.inside(wide)] for plane in planes)
+        blue, red = (cv2.add(green, one, dtype=cv2.CV_8U) for one in less)
+        rounded = cv2.convertScaleAbs(cv2.threshold(green, 0, 0, cv2.THRESH_TOZERO)[1])
+        out[strip.inside(face.part)] = cv2.merge([blue, rounded, red])
     return out
 
 

@@ -38,6 +38,9 @@ NEAR_LIPS = 0.1
 STILL_PIXELS = 0.1
 """Displacement, in pixels, below which the frame's own face stays as it is; from twice as much it moves fully."""
 
+MOVED_PIXELS = 0.3
+"""Displacement, in pixels, from which a pixel counts as moved."""
+
 STRIP_PIXELS, LEAST_STRIP = 32768, 16
 """Pixels of a strip of a moving face, and the least number of its rows."""
 
@@ -298,9 +301,10 @@ class Motion:
         )
         return x, y
 
-    def pixels(self, part: Region) -> Float32Array:
-        """How far each pixel of a part (rows, columns) moves, in pixels."""
-        return self.grid.at(self.away, part)
+    def changed(self, part: Region, most: float = 1.0) -> Float32Array:
+        """How far each pixel of a part (rows, columns) changes, 0 to `most`: fully where it moves by
+        `MOVED_PIXELS`."""
+        return self.grid.at(np.minimum(self.away / MOVED_PIXELS, 1) * np.float32(most), part)
 
 
 @dataclass(frozen=True)
@@ -445,10 +449,10 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
     count = np.size(x)
     if not count:
         return np.zeros((0, *image.shape[2:]), image.dtype)
-    places = [np.asarray(one, np.float32).reshape(1, count) for one in (x, y)]
+    columns, rows = (np.asarray(one, np.float32).reshape(1, count) for one in (x, y))
     if count > PICKED:
-        places = [np.resize(one, (-(-count // PICKED), PICKED)) for one in places]
-    found = np.asarray(cv2.remap(image, *places, interpolation, borderMode=cv2.BORDER_REPLICATE))
+        columns, rows = (np.resize(one, (-(-count // PICKED), PICKED)) for one in (columns, rows))
+    found = np.asarray(cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE))
     return found.reshape(-1, *image.shape[2:])[:count]
 
 
