@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from duikou.arrays import Float64Array
 
@@ -48,7 +47,9 @@ def _plane(points: Float64Array) -> Float64Array:
 
 def _cubed(one: Float64Array, other: Float64Array) -> Float64Array:
     """Distances (M, N) between points (M, 2) and (N, 2), cubed."""
-    squared = cdist(one, other, "sqeuclidean")
-    distances = np.sqrt(squared)
+    ends, others = (np.add.reduce(points * points, axis=1)[:, None] for points in (one, other))
+    left, right = np.hstack([-2 * one, ends, np.ones_like(ends)]), np.hstack([other, np.ones_like(others), others])
+    squared = left @ right.T  # as (a - b)^2 = a^2 - 2ab + b^2
+    distances = np.sqrt(np.maximum(squared, 0, out=squared))
     distances *= squared
     return np.asarray(distances, np.float64)
