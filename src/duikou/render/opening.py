@@ -136,7 +136,7 @@ class Opening:
 def calm(around: Sequence[Opening], middle: Opening) -> Opening:
     """The opening of a frame, calm over those of the frames `around` it: the median of each border."""
     rows = np.array([[*one.edges, one.touching, one.upper, one.lower] for one in around])
-    first, second, touching, upper, lower = np.median(rows, axis=0)
+    first, second, touching, upper, lower = median(rows)
     return Opening(np.stack([first, second]), touching, middle.bared, upper, lower)
 
 

@@ -16,7 +16,8 @@ def through(
 
     nodes: (N, 2). values: (N, V) at the nodes. smoothing: (N,) in cubed units; a spline need not pass through nodes
     where it is positive. own: which nodes belong to each spline alone; all behind the shared ones. at: (M, 2), where to
-    evaluate. Returns (M, V) for each spline. Raises `numpy.linalg.LinAlgError` if nodes without smoothing coincide.
+    evaluate. Returns (M, V) for each spline. Nodes without smoothing must not
+    coincide.
     """
     middle, shared = nodes.mean(0), min(one.start for one in own)
     nodes, at = nodes - middle, at - middle  # far from the origin the plane would be less exact
