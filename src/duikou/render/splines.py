@@ -15,9 +15,8 @@ def through(
     """Splines through the same nodes, except that some of the last ones are those of one spline alone.
 
     nodes: (N, 2). values: (N, V) at the nodes. smoothing: (N,) in cubed units; a spline need not pass through nodes
-    where it is positive. own: which nodes belong to each spline alone; all behind the shared ones. at: (M, 2), where to
-    evaluate. Returns (M, V) for each spline. Nodes without smoothing must not
-    coincide.
+    where it is positive, and it must be positive where nodes coincide. own: which nodes belong to each spline alone;
+    all behind the shared ones. at: (M, 2), where to evaluate. Returns (M, V) for each spline.
     """
     middle, shared = nodes.mean(0), min(one.start for one in own)
     nodes, at = nodes - middle, at - middle  # far from the origin the plane would be less exact
