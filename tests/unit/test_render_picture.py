@@ -193,7 +193,7 @@ def test_bytes_are_sampled_like_floats() -> None:
 def test_planes_are_sampled_like_the_picture_that_they_make() -> None:
     ramp = np.add.outer(np.arange(60), np.arange(80)).astype(np.uint8)
     noise = np.random.default_rng(2).integers(0, 100, (60, 80), dtype=np.uint8)
-    image = cv2.merge([noise + ramp // 2, noise, noise + 150 - ramp])  # colours as smooth as videos store them
+    image = np.dstack([noise + ramp // 2, noise, noise + 150 - ramp])  # colours as smooth as videos store them
     x, y = np.meshgrid(np.arange(-6, 90, 0.75, dtype=np.float32), np.arange(-3, 66, 0.5, dtype=np.float32))
     found = np.empty((3, *x.shape), np.float32)
     sample_planes(planes_of(image), (x, y), list(found))
