@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, median, smoothstep
 from duikou.render import mesh
 from duikou.render.warp import mouth_frame, pick
 
@@ -34,8 +34,13 @@ EDGE_STEP, CLOSED_STEP = 12.0, 16.0
 """Least difference of colour (L, a, b, 0 to 255) across an edge of the lips; and the largest difference from both lips
 of what lies between lips that touch."""
 
+COLUMNS = len(mesh.UPPER_INNER) - 2
+"""All pairs of inner lip points but the corners."""
+
 LIP_COLUMNS = 5
-"""Columns over whose median the colour of a lip is taken: at the corners of a smile it is in the dark."""
+LIP_AROUND = np.clip(np.arange(LIP_COLUMNS)[:, None] + np.arange(COLUMNS) - LIP_COLUMNS // 2, 0, COLUMNS - 1)
+"""Columns over whose median the colour of a lip is taken, around each one (5, 9): at the corners of a smile it is in
+the dark."""
 
 EDGE_LIMIT = 0.03
 """How far, in eye distances, an edge may lie from its landmark where the lips are open."""
@@ -77,12 +82,6 @@ rows with a dark gap between them do not touch."""
 BITE, BITE_STEP = 10.0, 1
 """How much darker (of 255) the line between touching rows is than both, and by how many positions it may rise or fall
 from one column to the next."""
-
-COLUMNS = len(mesh.UPPER_INNER) - 2
-"""All pairs of inner lip points but the corners."""
-
-NEIGHBOURS = np.clip(np.arange(COLUMNS)[:, None] + np.arange(LIP_COLUMNS) - LIP_COLUMNS // 2, 0, COLUMNS - 1)
-"""(9, 5) the columns around each."""
 
 ACROSS = np.linspace(-1, 1, STEPS)[:, None]
 """(49, 1) the positions, from one end to the other."""
@@ -129,20 +128,18 @@ class Opening:
         """The edges (11, 2) of the upper and of the lower lip, corners included, of landmarks (478, 2): of those of the
         picture itself, or of those that its lips are brought to."""
         down = mouth_frame(points)[2]
-        upper, lower = points[list(mesh.UPPER_INNER)], points[list(mesh.LOWER_INNER)]
-        moved = self.edges[..., None] * float(mesh.eye_distance(points)) * down
-        upper[1:-1] += moved[0]
-        lower[1:-1] += moved[1]
-        height = (lower - upper) @ down
-        touching = np.concatenate([[0.0], self.touching, [0.0]])
-        closed = np.where(height < 0, 1.0, touching)[:, None] / 2 * (lower - upper)
-        return upper + closed, lower - closed
+        edges = points[[mesh.UPPER_INNER, mesh.LOWER_INNER]]
+        upper, lower = edges[:, 1:-1] + self.edges[..., None] * float(mesh.eye_distance(points)) * down
+        way = lower - upper
+        closed = np.where(way @ down < 0, 1.0, self.touching)[:, None] / 2 * way
+        edges[0, 1:-1], edges[1, 1:-1] = upper + closed, lower - closed
+        return edges[0], edges[1]
 
 
 def calm(around: Sequence[Opening], middle: Opening) -> Opening:
     """The opening of a frame, calm over those of the frames `around` it: the median of each border."""
     rows = np.array([[*one.edges, one.touching, one.upper, one.lower] for one in around])
-    first, second, touching, upper, lower = np.median(rows, axis=0)
+    first, second, touching, upper, lower = median(rows)
     return Opening(np.stack([first, second]), touching, middle.bared, upper, lower)
 
 
@@ -199,7 +196,7 @@ def _edges(
     the steepest step of colour near its landmark. Where everything between the lips looks like the lips, they touch.
     """
     step = np.maximum(place[1] - place[0], 1e-6)
-    width = max(round(float(np.sort(EDGE_WIDTH * unit / step)[COLUMNS // 2])), 1)
+    width = max(round(float(median(EDGE_WIDTH * unit / step))), 1)
     longer = [np.zeros_like(found[:1]), *[found[:1]] * width, found, *[found[-1:]] * width]
     total = np.cumsum(np.concatenate(longer), axis=0)
     before = (total[width : width + STEPS] - total[:STEPS]) / width
@@ -230,9 +227,9 @@ def _length(steps: Float64Array) -> Float64Array:
     return np.asarray(np.sqrt(squares[..., 0] + squares[..., 1] + squares[..., 2]), np.float64)
 
 
-def _lip_colours(middles: Float64Array) -> Float64Array:
-    """Colours (2, 9, 3) of the middles of both lips (2, 9, 3), those of single columns left out."""
-    return np.asarray(np.sort(middles[:, NEIGHBOURS], axis=2)[:, :, LIP_COLUMNS // 2], np.float64)
+def _lip_colours(middles: Float64Array) -> list[Float64Array]:
+    """Colours (9, 3) of the middles of the upper and of the lower lip (2, 9, 3), those of single columns left out."""
+    return [median(lip[LIP_AROUND]) for lip in middles]
 
 
 def _mean_of_sure(values: Float64Array, sure: Float64Array) -> Float64Array:
@@ -269,8 +266,7 @@ def _on_lips(points: Float64Array) -> Float64Array:
 
 def _light_and_red(colours: Float32Array) -> tuple[float, float]:
     """Medians of L and a of colours (10, 3)."""
-    ordered = np.sort(colours, axis=0)
-    light, red, _ = (ordered[len(ordered) // 2 - 1] + ordered[len(ordered) // 2]) / 2
+    light, red, _ = median(colours)
     return float(light), float(red)
 
 
@@ -293,7 +289,7 @@ def _borders(
     upper, lower = np.full(COLUMNS, np.nan), np.full(COLUMNS, np.nan)
     found = _runs(pale, share, LEAST * unit / np.maximum(height, 1e-6))
     starts = [runs[0][0] for runs in found if len(runs) == 1]
-    alone_starts = np.inf if starts and np.median(starts) < ALONE_STARTS else UPPER_STARTS
+    alone_starts = np.inf if starts and median(starts) < ALONE_STARTS else UPPER_STARTS
     for column, runs in enumerate(found):
         if runs and runs[0][0] < (UPPER_STARTS if len(runs) > 1 else alone_starts):
             upper[column] = runs.pop(0)[1]
@@ -366,7 +362,7 @@ def _bite_line(
     contrast = [
         min(there[:at, k].max(initial=0), there[at + 1 :, k].max(initial=0)) - there[at, k] for k, at in enumerate(rows)
     ]
-    if np.median(contrast) < BITE or not amid[rows, columns].mean() > ON_TEETH:
+    if median(contrast) < BITE or not amid[rows, columns].mean() > ON_TEETH:
         return None
     line = share[rows, columns]
     return np.asarray(np.interp(np.arange(COLUMNS), columns, line), np.float64)
