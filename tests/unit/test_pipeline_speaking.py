@@ -15,7 +15,7 @@ from media_maker import make_video
 from scipy.ndimage import gaussian_filter1d
 
 from duikou.arrays import Float32Array, Float64Array
-from duikou.faces.track import Face, Speaking
+from duikou.faces.track import Face, PackedTrack, Speaking
 from duikou.media.sound import Audio
 from duikou.media.video import Video
 from duikou.pipeline import speaking as who
@@ -115,7 +115,8 @@ def face(motion: Float64Array, face_id: str) -> Face:
     """A face whose lips have such a gap, frame by frame."""
     track = make_lips(0.02 + 0.15 * motion).track
     end_ms = len(track) * FRAME_MS
-    return Face(face_id, Interval(200, end_ms), track, np.ones(len(track), bool), np.zeros((1, 1, 3), np.uint8))
+    packed = PackedTrack.of(track)
+    return Face(face_id, Interval(200, end_ms), packed, np.ones(len(track), bool), np.zeros((1, 1, 3), np.uint8))
 
 
 def found(source: Video, faces: list[Face]) -> tuple[Face, ...]:

@@ -195,7 +195,7 @@ class Followed:
         Rows before frame `start` are dropped, unless their close-ups are kept.
         """
         first = max(first, self._stop)
-        near = _near(self._face.track, first, stop)
+        near = self._face.track.part(self._face.track.around(first, stop))
         if self.closeups is None:
             self.closeups = Closeups.of(self._source, near)
         else:
@@ -228,17 +228,11 @@ def _widened(interval: Interval, reach_ms: int, end_ms: int) -> Interval:
 def _opening_range(face: Face, spans: Sequence[Interval]) -> float:
     """Range of the opening of a face's mouth in eye distances, but for outliers, where it can be changed."""
     rows = face.usable & np.logical_or.reduce([_within(face.track.times_ms, one) for one in spans])
-    points = face.track.landmarks[rows]
+    points = face.track.part(rows).landmarks.astype(np.float64)
     if not len(points):
         return 0.0
     low, high = np.percentile(mesh.lip_gap(points) / mesh.eye_distance(points), [5, 95])
     return float(high - low)
-
-
-def _near(track: FaceTrack, first: int, stop: int) -> FaceTrack:
-    """The rows of a face's track in frames `[first, stop)`, and the nearest ones before and after."""
-    start, end = np.searchsorted(track.frames, [first, stop])
-    return track.part(slice(max(int(start) - 1, 0), int(end) + 1))
 
 
 class Talk:

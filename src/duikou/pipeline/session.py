@@ -12,7 +12,7 @@ import numpy as np
 
 from duikou.errors import InputError
 from duikou.faces.identify import identify_faces
-from duikou.faces.track import Face, FaceTrack, FaceWarning, Speaking
+from duikou.faces.track import Face, FaceWarning, PackedTrack, Speaking
 from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
@@ -150,7 +150,7 @@ def _load_face(folder: Path, saved: dict[str, Any]) -> Face:
     return Face(
         id=saved["id"],
         interval=Interval(**saved["interval"]),
-        track=FaceTrack.load(files.track),
+        track=PackedTrack.load(files.track),
         usable=np.load(files.usable, allow_pickle=False),
         picture=np.asarray(picture, np.uint8),
         warnings=tuple(_load_warning(warning) for warning in saved["warnings"]),

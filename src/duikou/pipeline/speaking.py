@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from duikou.errors import MediaError
 from duikou.faces.pose import fit
-from duikou.faces.track import Face, Speaking
+from duikou.faces.track import Face, FaceTrack, Speaking
+from duikou.faces.usable import in_blocks
 from duikou.media.audio import open_sound
 from duikou.media.video import Video
 from duikou.speech.articulation import articulate_sound
@@ -63,12 +64,18 @@ class Lips:
     @classmethod
     def of(cls, face: Face) -> Lips:
         """The lips of a face in its usable frames."""
-        track = face.track.part(face.usable)
-        points, scale = track.landmarks, fit(track.landmarks).scale
-        gap, width = (
-            np.linalg.norm(points[:, one].astype(np.float64) - points[:, other], axis=1) / scale for one, other in LIPS
-        )
-        return cls(track.times_ms / 1000, gap, width, track.shots)
+        rows = np.flatnonzero(face.usable)
+        measured = [_lips(face.track.part(block)) for block in in_blocks(rows)]
+        gap, width = np.concatenate([np.zeros((2, 0)), *measured], axis=1)
+        return cls(face.track.times_ms[rows] / 1000, gap, width, face.track.shots[rows])
+
+
+def _lips(track: FaceTrack) -> Float64Array:
+    """(2, N) lip gap and width of the mouth, in eye distances."""
+    points, scale = track.landmarks, fit(track.landmarks).scale
+    return np.stack(
+        [np.linalg.norm(points[:, one].astype(np.float64) - points[:, other], axis=1) / scale for one, other in LIPS]
+    )
 
 
 class _StoppedError(Exception):
