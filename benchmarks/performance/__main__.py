@@ -46,7 +46,7 @@ MINUTES = {
     "start": 1,
     "warm": 2,
     "queries": 2,
-    "workers": 3,
+    "workers": 4,
 }
 """Approximate time of the parts, on two quiet cores."""
 

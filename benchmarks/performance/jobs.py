@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -143,6 +145,24 @@ def in_a_process(function: Callable[..., T], *arguments: object) -> T:
     context.set_forkserver_preload([__name__])  # imports are no part of a job
     with ProcessPoolExecutor(1, context) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def floors_per_hour(clip: Path, workers: int) -> float:
+    """How often so many processes, each on a core of its own, decode and encode a clip in an hour.
+
+    More of them bring less than twice the work where cores share memory and caches, whatever the program.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with tempfile.TemporaryDirectory(prefix="duikou-bench-") as name, ExitStack() as stack:
+        pools = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in range(workers)]
+        for core, pool in zip(sorted(os.sched_getaffinity(0)), pools, strict=False):
+            pool.submit(os.sched_setaffinity, 0, [core]).result()
+        orders = [Order(clip, clip, Path(name) / f"{number}.mp4") for number in range(workers)]
+        start = time.perf_counter()
+        for done in [pool.submit(decode_and_encode, order) for pool, order in zip(pools, orders, strict=True)]:
+            done.result()
+        return workers * 3600 / (time.perf_counter() - start)
 
 
 def rounds(names: Sequence[str], order: Order, runs: int, progress: Progress = silent) -> dict[str, list[Timed]]:

@@ -10,7 +10,7 @@ from typing import Self
 
 from benchmarks.performance import clips, processes, sandboxed, serving
 from benchmarks.performance.clips import Clip
-from benchmarks.performance.jobs import Timed, in_a_process, rounds
+from benchmarks.performance.jobs import Timed, floors_per_hour, in_a_process, rounds
 from benchmarks.performance.orders import Order
 from benchmarks.performance.rows import Bound, Row, medians, thinned
 from duikou.media.video import probe_video
@@ -191,14 +191,18 @@ def queries(plan: Plan, progress: Progress) -> Iterator[Row]:
 
 
 def workers(plan: Plan, progress: Progress) -> Iterator[Row]:
-    """Tasks of one worker on one core, and of two on two."""
+    """Tasks of one worker on one core, and of two on two; and what two cores bring to decoding and encoding alone."""
     clip = clips.made(plan.folder, "720p", WORKER_S)
-    one, two = [], []
+    one, two, alone, both = [], [], [], []
     for run in range(plan.runs):
         progress("one worker, two workers", run / plan.runs)
         one.append(serving.tasks_per_hour(clip, 1))
         two.append(serving.tasks_per_hour(clip, 2))
+        alone.append(floors_per_hour(clip.video, 1))
+        both.append(floors_per_hour(clip.video, 2))
     bound = replace(TWO_WORKERS, times_floor=True)
+    what = f"{FLOOR}, two processes on two cores (floor: one)"
+    yield Row("workers", clip.name, what, "clips an hour", tuple(both), tuple(alone))
     yield Row("workers", clip.name, "one worker on one core", "tasks an hour", tuple(one))
     yield Row(
         *("workers", clip.name, "two workers on two cores (floor: one)", "tasks an hour"),

@@ -122,7 +122,6 @@ class VideoWriter:
     time 0. The file is written under a temporary name beside `output`, renamed when it is complete, and removed on any
     error. Use it as a context manager, and write frames in rising order of `pts`.
 
-
     Raises `InputError` that names `encoder` where it cannot be used, `StorageError` where the disk is full or cannot be
     written to.
     """
