@@ -25,13 +25,16 @@ API := duikou duikou.client duikou.engines.base duikou.errors duikou.faces.track
 # Test processes: three for each core of a small machine, because much of the time of a test is waiting.
 PROCESSES := 6
 
+# Stands for the tests, compiled once: several processes that start together would each compile all of them.
+COMPILED := .pytest_cache/.compiled
+
 # Processes that the tests start find both in their environment.
 COVERAGE_ENV := COVERAGE_FILE='$(CURDIR)/out/coverage/data/.coverage' PYTHONPATH='$(CURDIR)/tests/helpers'
 COVERAGE := $(COVERAGE_ENV) $(BIN)/coverage
 
-CHECKS := lint_style lint_types lint_test_types lint_imports
+CHECKS := lint_style lint_types lint_imports
 
-.PHONY: help setup demo test test-media test-repeats lint $(CHECKS) format docs coverage bench scale quality fuzz soak faults train face-units clean
+.PHONY: help setup demo test all_tests test-media test-repeats lint $(CHECKS) format docs coverage bench scale quality fuzz soak faults train face-units clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +53,16 @@ $(SETUP): pyproject.toml client/pyproject.toml constraints.txt requirements-mode
 demo: $(SETUP) ## make a demo video and lip-sync it through the real server
 	@$(BIN)/python -m demo.run
 
-test: lint ## lint, then every test that needs no outside media
+test: $(SETUP) ## lint, and at the same time every test that needs no outside media
+	@$(MAKE) --no-print-directory --jobs --keep-going $(CHECKS) all_tests
+
+all_tests: $(SETUP) $(COMPILED)
 	@$(BIN)/python -m pytest tests --ignore tests/media --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
+$(COMPILED): $(SETUP) $(shell find tests -name '*.py')
+	@$(BIN)/python -m pytest tests --collect-only -qq >/dev/null 2>&1 || true
+	@mkdir -p $(@D)
+	@touch $@
 
 test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
 	@$(BIN)/python -m pytest tests/media
@@ -68,9 +79,6 @@ lint_style: $(SETUP)
 
 lint_types: $(SETUP)
 	@$(BIN)/mypy
-
-lint_test_types: $(SETUP)
-	@$(BIN)/mypy --config-file tests/mypy.ini tests
 
 lint_imports: $(SETUP)
 	@$(BIN)/lint-imports --no-cache --no-logo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from services import S3, Postgres, Rabbit, need
+from threadpoolctl import threadpool_limits
 
 from duikou.database.engine import Database
 
@@ -24,9 +26,12 @@ settings.load_profile("any-speed")
 def pytest_configure() -> None:
     """Let the process that forks children find the helpers, so that it imports them once and not each child again.
 
-    Renders do not step back for the other tests, which run at the same time.
+    Renders do not step back for the other tests, which run at the same time. BLAS uses only the thread that calls it,
+    as in a whole job: on small arrays its threads wait for each other, longer the more tests run beside them.
     """
     os.environ.setdefault("DUIKOU_RENDER_NICENESS", "0")
+    threads = os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of what is loaded from now on, here and in children
+    threadpool_limits(int(threads), user_api="blas")  # of what is loaded already
     paths = [str(Path(__file__).parent / "helpers"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
@@ -34,6 +39,12 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no process is left alone with one of them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Look for no garbage in what was imported and collected: whole jobs look for some several times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import lfilter
 
 from duikou.arrays import Float64Array
 from duikou.speech.features import BANDS
@@ -84,6 +83,8 @@ def gain_drift(power: Float64Array, rng: Generator) -> Float64Array:
 
 def reverberate(power: Float64Array, rng: Generator) -> Float64Array:
     """Add a room to 60 % of the crops: an exponential tail of 20 to 200 ms, duller than the direct sound."""
+    from scipy.signal import lfilter  # takes half a second
+
     dull = np.exp(-np.linspace(0, 1, BANDS))
     for crop in np.flatnonzero(rng.random(len(power)) < 0.6):
         decay, level = np.exp(-1 / rng.uniform(2.0, 20.0)), rng.uniform(0.01, 0.25)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import stub_work
-from live_server import Process, create, identify, in_thread, make_key, order, settings, sources, task
+from live_server import Process, create, identify, in_thread, make_key, order, sources, task
 from media_maker import make_video
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from server_settings import settings
 from web_server import web_server
 
 CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from live_server import caller, create, ended, order, until
 from services import S3, Postgres, Rabbit
+from small_portrait import small_portrait
 
 from demo import portrait, speech
 from duikou.media import decode
@@ -58,13 +59,15 @@ def command(*arguments: str, environment: dict[str, str]) -> Iterator[tuple[str,
 
 
 def test_a_real_job_through_a_server_and_a_worker(tmp_path: Path, postgres: Postgres, rabbit: Rabbit, s3: S3) -> None:
-    clip = portrait.write(tmp_path / "clip.mp4", CLIP_MS)
+    with small_portrait(0.5):
+        clip = portrait.write(tmp_path / "clip.mp4", CLIP_MS)
     said = speech.speak(tmp_path / "speech.wav", "Hello, my name is Eileen, how are you today? I am fine.")
     environment = {
         **S3.environment,
         "DUIKOU_DATABASE_URL": postgres.fresh(),
         "DUIKOU_BROKER_URL": rabbit.fresh(),
         "DUIKOU_STORAGE_URL": s3.fresh("videos"),
+        "DUIKOU_ANY_SIZE": "true",
     }
     with (
         command("serve", "--port", "0", "--data", str(tmp_path / "server"), environment=environment) as (ready, told),

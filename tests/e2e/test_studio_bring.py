@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import studio_work
-from live_server import in_thread, make_key, settings, sources
+from live_server import in_thread, make_key, sources
 from media_maker import make_video, tone
 from playwright.sync_api import Browser, Page, expect
+from server_settings import settings
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways
 
 from demo import portrait

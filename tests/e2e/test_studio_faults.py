@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import studio_work
-from live_server import held, in_thread, make_key, release, settings
+from live_server import held, in_thread, make_key, release
 from media_maker import Image, make_sound, make_video, tone
 from playwright.sync_api import Browser, Locator, Page, expect
+from server_settings import settings
 from studio import NARROW, Studio, StudioProcess, barriers, chromium, drop, kept, need_chromium, opened, sideways
 from studio_work import HELD, QUICK
 

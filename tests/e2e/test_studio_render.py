@@ -17,8 +17,9 @@ import httpx
 import numpy as np
 import pytest
 import studio_work
-from live_server import create, ended, in_thread, release, settings, until
+from live_server import create, ended, in_thread, release, until
 from playwright.sync_api import Browser, Locator, Page, Route, expect
+from server_settings import settings
 from studio import NARROW, Studio, barriers, chromium, kept, need_chromium, opened, sideways
 
 from demo import portrait

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import pytest
 import stub_work
 import studio_work
-from live_server import in_thread, release, settings
+from live_server import in_thread, release
 from playwright.sync_api import Browser, Locator, Page, expect
+from server_settings import settings
 from studio import NARROW, Studio, Watched, barriers, chromium, kept, need_chromium, opened, picture, sideways, value
 
 from demo import portrait, run, speech

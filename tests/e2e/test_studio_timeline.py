@@ -12,10 +12,11 @@ import httpx
 import numpy as np
 import pytest
 import studio_work
-from live_server import in_thread, settings
+from live_server import in_thread
 from media_maker import make_video
 from media_maker import tone as made_tone
 from playwright.sync_api import Browser, Page, Route, expect
+from server_settings import settings
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways, value
 
 from duikou.errors import InputError

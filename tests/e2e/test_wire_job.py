@@ -14,7 +14,9 @@ import httpx
 import jwt
 import numpy as np
 import pytest
-from live_server import in_thread, settings, until
+from live_server import in_thread, until
+from server_settings import settings
+from small_portrait import small_portrait
 from web_server import web_server
 
 from demo import portrait, speech
@@ -62,11 +64,12 @@ def bearer(key: NewKey) -> str:
 
 def test_an_application_gets_its_video(key: tuple[Path, NewKey], tmp_path: Path) -> None:
     data, made = key
-    clip = portrait.write(tmp_path / "clip.mp4", CLIP_MS)
+    with small_portrait(0.5):
+        clip = portrait.write(tmp_path / "clip.mp4", CLIP_MS)
     said = speech.speak(tmp_path / "speech.wav", SENTENCE)
     with (
         receiver() as (told_at, told),
-        in_thread(settings(data), None) as client,
+        in_thread(settings(data, any_size=True), None) as client,
         httpx.Client(base_url=client.base_url, trust_env=False, timeout=300) as knowing,  # knows our extensions
     ):
         assert client.get(f"{V1}/videos/advanced-lip-sync").json()["code"] == 1001

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from celery import Celery
-from live_server import settings
+from server_settings import settings
 
 from duikou.tasks.stalled import DEAD_S
 from duikou.tasks.states import Queue

@@ -385,13 +385,13 @@ def _by_other_threads(path: Path) -> str:
     name, opened = os.fsencode(path), []
     heard = threading.Event()
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_int)
-    def handler(_number: int) -> None:
+    def hear(_number: int) -> None:
         ctypes.set_errno(0)
         descriptor = _libc.open(name, os.O_RDONLY)
         opened.append("done" if descriptor >= 0 else errno.errorcode[ctypes.get_errno()])
         heard.set()
 
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(hear)
     _libc.signal(signal.SIGUSR1, handler)
     for thread in [int(one.name) for one in Path("/proc/self/task").iterdir()]:
         if thread != os.getpid():

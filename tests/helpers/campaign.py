@@ -13,7 +13,8 @@ import mutants
 from mutants import Outcome
 
 from duikou.errors import WorkerError
-from duikou.sandbox.process import Limits, SandboxProcess
+from duikou.sandbox.process import SandboxProcess
+from duikou.sandbox.restrictions import Limits
 
 BATCH = 100  # mutants for one child: starting it takes as long as some ten of them
 LIMITS = Limits(wall_s=60, memory_mb=1024)  # a batch takes 2 s and 300 MB

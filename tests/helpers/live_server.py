@@ -20,7 +20,6 @@ import contract
 import httpx
 import stub_work
 import uvicorn
-from server_settings import settings  # noqa: F401  tests take it from here
 from web_server import web_server
 
 from duikou.database.engine import Database

@@ -263,7 +263,7 @@ class Part:
         context.colorspace = 1
         context.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
 
-    def packets(self, context: VideoCodecContext, first: int, stream: VideoStream) -> Iterator[av.Packet]:
+    def packets(self, context: VideoCodecContext, first: int, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
         """The encoded frames, numbered from `first`."""
         found = []
         for number in range(first, first + self.frames):
@@ -335,7 +335,7 @@ def onset_ms(sound: Samples, rate: int, *, after_ms: int = 0, level: float = 0.3
     return float((start + loud[0]) * 1000 / rate)
 
 
-def _mux(file: OutputContainer, packets: Sequence[av.Packet], ends: dict[int, int]) -> None:
+def _mux(file: OutputContainer, packets: Sequence[av.Packet[Any]], ends: dict[int, int]) -> None:
     for packet in packets:
         assert packet.pts is not None
         packet.duration = ends[packet.pts] - packet.pts  # encoders know only the mean

@@ -12,9 +12,9 @@ from demo import portrait
 
 @contextmanager
 def small_portrait(share: float) -> Iterator[None]:
-    """Make `demo.portrait` smaller by this factor. A server refuses what is smaller than 720p."""
+    """Make `demo.portrait` smaller by this factor, and its grain as much weaker. A server refuses less than 720p."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("WIDTH", "HEIGHT", "ZOOM"):
+        for name in ("WIDTH", "HEIGHT", "ZOOM", "GRAIN"):
             usual = getattr(portrait, name)
             patch.setattr(portrait, name, type(usual)(usual * share))
         yield

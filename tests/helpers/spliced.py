@@ -20,8 +20,8 @@ from duikou.media.encode import DELIVERY, PLAIN, Finish, Frames, Quality, VideoW
 from duikou.media.groups import Stretch
 from duikou.media.video import Video
 
-FRAMES = 150
-_GROUP = {"g": "50", "preset": "veryfast"}
+FRAMES, GROUP = 150, 50  # frames of a source, and of a group of pictures in it
+_USUAL = {"g": str(GROUP), "preset": "veryfast"}
 
 
 def moving(number: int, width: int, height: int) -> Image:
@@ -75,7 +75,7 @@ class Spliced:
 
 def make_source(path: Path, **what: Any) -> Video:
     """A video with a key frame every two seconds. what: fields of `VideoSpec`; options are added to the usual ones."""
-    options = _GROUP | (what.pop("options", None) or {})
+    options = _USUAL | (what.pop("options", None) or {})
     return Video.open(make_video(path, options=options, **({"frames": FRAMES, "paint": moving} | what)))
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import stub_work
-from live_server import create, ended, held, identify, in_thread, make_key, order, release, settings, sources
+from live_server import create, ended, held, identify, in_thread, make_key, order, release, sources
+from server_settings import settings
 from services import Postgres, need
 
 from duikou.cli import main

@@ -17,8 +17,9 @@ import httpx
 import numpy as np
 import pytest
 import stub_work
-from live_server import held, in_thread, release, settings, sources, until
+from live_server import held, in_thread, release, sources, until
 from media_maker import make_sound, make_video
+from server_settings import settings
 from spoilt_server import cut, envelope, spoilt_server
 
 from duikou.cli import main

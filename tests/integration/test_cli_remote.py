@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import stub_work
 from kling_host import PLAIN, kling_host
-from live_server import in_thread, make_key, settings, sources
+from live_server import in_thread, make_key, sources
 from media_maker import make_sound, make_video
+from server_settings import settings
 
 from duikou.cli import main, remote, remote_errors, sync
 from duikou.client import Task, TaskStatus

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import stub_work
 from kling_host import ACCESS, PLAIN, SECRET, kling_host
-from live_server import in_thread, settings
+from live_server import in_thread
+from server_settings import settings
 
 import duikou.client
 from duikou.tasks.webhooks import signed_headers

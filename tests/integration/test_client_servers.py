@@ -18,8 +18,9 @@ import pytest
 import stub_work
 from both_clients import CLIENTS
 from kling_host import ACCESS, PLAIN, RESULT, SECRET, kling_host, serve
-from live_server import Process, held, in_thread, make_key, release, settings, sources, until
+from live_server import Process, held, in_thread, make_key, release, sources, until
 from receiver import receiver
+from server_settings import settings
 from spoilt_server import (
     HTML,
     Answer,

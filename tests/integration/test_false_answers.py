@@ -14,7 +14,8 @@ import httpx
 import pytest
 import stub_work
 from false_answers import FACES, LENGTHS, UPLOADS, said
-from live_server import create, ended, identify, in_thread, order, settings, sources
+from live_server import create, ended, identify, in_thread, order, sources
+from server_settings import settings
 
 from duikou.workers import work
 

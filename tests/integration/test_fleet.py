@@ -31,12 +31,12 @@ from live_server import (
     in_thread,
     order,
     release,
-    settings,
     sources,
     task,
     until,
 )
 from repeats import repeats
+from server_settings import settings
 from services import HOST, S3, Gateway, Postgres, Rabbit, Service, need
 
 from duikou.database.engine import Database

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import stub_work
 from disks import small_or_skip
-from live_server import create, ended, held, identify, in_thread, order, release, settings, sources, task, until
+from live_server import create, ended, held, identify, in_thread, order, release, sources, task, until
 from media_maker import make_video
+from server_settings import settings
 
 from duikou.errors import StorageError
 from duikou.media.encode import VideoWriter

@@ -12,19 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import contract
 import pytest
-import schemathesis
 import stub_work
 from jsonschema import Draft202012Validator
-from live_server import create, ended, identify, in_thread, order, settings, sources
+from live_server import create, ended, identify, in_thread, order, sources
 from repeats import repeats
-from schemathesis import HookContext, engine
-from schemathesis.config import ChecksConfig, GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
-from schemathesis.engine import StopReason, events
+from server_settings import settings
 
 from duikou.database.engine import Database
 from duikou.errors import InputError
@@ -32,6 +29,10 @@ from duikou.net.urls import check_url
 from duikou.server.errors import ErrorCode
 from duikou.server.schemas.requests import IdentifyRequest, LipSyncRequest
 from duikou.tasks.accounts import Accounts, KeyKind
+
+if TYPE_CHECKING:  # it takes a second to import, in each process of the tests
+    import schemathesis
+    from schemathesis import HookContext
 
 LIP_SYNC = "/klingai/v1/videos/advanced-lip-sync"
 OLDER = "/v1/videos/lip-sync"
@@ -179,6 +180,8 @@ def test_what_the_contract_and_kling_lack_is_marked(document) -> None:
 
 
 def test_it_is_valid_openapi_3_1(document) -> None:
+    import schemathesis
+
     assert document["openapi"].startswith("3.1.")
     schemathesis.openapi.from_dict(document).validate()
     for schema in document["components"]["schemas"].values():
@@ -412,6 +415,11 @@ def hosts_asked() -> Iterator[list[str]]:
 
 def faults_found(url: str, traffic: Traffic) -> list[str]:
     """Run schemathesis in all its phases, and what it has to say of the server at `url`."""
+    import schemathesis
+    from schemathesis import engine
+    from schemathesis.config import ChecksConfig, GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+    from schemathesis.engine import StopReason, events
+
     generation = GenerationConfig(max_examples=EXAMPLES, database="none")
     checks = ChecksConfig.from_dict({"enabled": False} | {name: {"enabled": True} for name in CHECKS})
     project = ProjectConfig(generation=generation, checks=checks, continue_on_failure=True, request_timeout=120)

@@ -11,10 +11,10 @@ import pytest
 from av.video.frame import VideoFrame
 from media_maker import make_video, tone
 
-from duikou.media.audio import Audio
 from duikou.media.decode import Frame, Patch
 from duikou.media.encode import VideoWriter
 from duikou.media.picture import view
+from duikou.media.sound import Audio
 from duikou.media.timeline import Timeline
 from duikou.media.video import Video
 from duikou.pipeline.paint import paint

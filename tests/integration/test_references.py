@@ -12,8 +12,9 @@ import live_server
 import numpy as np
 import pytest
 import skimage.data
-from live_server import create, ended, in_thread, order, settings, sources
+from live_server import create, ended, in_thread, order, sources
 from media_maker import make_video
+from server_settings import settings
 
 from demo.speech import speak
 from duikou import FaceChoice, InputError, Result, Session, identify, lip_sync

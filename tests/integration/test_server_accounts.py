@@ -32,10 +32,10 @@ from live_server import (
     make_key,
     order,
     release,
-    settings,
     sources,
     until,
 )
+from server_settings import settings
 
 from duikou.cli import main
 from duikou.database.engine import Database

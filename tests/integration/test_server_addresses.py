@@ -14,8 +14,9 @@ import httpx
 import pytest
 import stub_work
 import uvicorn
-from live_server import create, ended, identify, in_thread, order, settings, sources, until
+from live_server import create, ended, identify, in_thread, order, sources, until
 from receiver import receiver
+from server_settings import settings
 from starlette.types import Receive, Scope, Send
 
 from duikou.database.engine import Database

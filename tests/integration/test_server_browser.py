@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import stub_work
-from live_server import caller, create, ended, identify, in_thread, make_key, order, settings, sources, until
+from live_server import caller, create, ended, identify, in_thread, make_key, order, sources, until
+from server_settings import settings
 
 from duikou.database.engine import Database
 from duikou.server import create_app

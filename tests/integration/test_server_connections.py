@@ -18,7 +18,8 @@ import httpx
 import pytest
 import stub_work
 from jsonschema import Draft202012Validator
-from live_server import Process, caller, create, identify, in_thread, order, settings, sources, until
+from live_server import Process, caller, create, identify, in_thread, order, sources, until
+from server_settings import settings
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 

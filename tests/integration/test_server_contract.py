@@ -12,7 +12,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 import stub_work
-from live_server import create, ended, identify, in_thread, order, release, settings, sources, task, until
+from live_server import create, ended, identify, in_thread, order, release, sources, task, until
+from server_settings import settings
 
 
 @pytest.fixture(scope="module")

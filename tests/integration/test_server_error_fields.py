@@ -12,7 +12,8 @@ import contract
 import httpx
 import pytest
 import stub_work
-from live_server import identify, in_thread, order, settings, sources
+from live_server import identify, in_thread, order, sources
+from server_settings import settings
 
 IDENTIFY, CREATE, FILES = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync", "/v1/files"
 EXTENSIONS = {

@@ -7,7 +7,8 @@ import re
 import httpx
 import pytest
 import stub_work
-from live_server import ended, identify, in_thread, order, settings, sources
+from live_server import ended, identify, in_thread, order, sources
+from server_settings import settings
 
 IDENTIFY, CREATE = "/v1/videos/identify-face", "/v1/videos/advanced-lip-sync"
 

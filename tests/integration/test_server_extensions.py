@@ -28,12 +28,12 @@ from live_server import (
     in_thread,
     order,
     release,
-    settings,
     signing_secret,
     sources,
     task,
     until,
 )
+from server_settings import settings
 
 from duikou.server.schemas.requests import LipSyncRequest
 from duikou.server.signed_urls import UrlSigner

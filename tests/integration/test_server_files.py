@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 import stub_work
-from live_server import create, ended, identify, in_thread, order, settings, signing_secret, sources
+from live_server import create, ended, identify, in_thread, order, signing_secret, sources
+from server_settings import settings
 
 from duikou.server.signed_urls import UrlSigner
 

@@ -26,10 +26,10 @@ from live_server import (
     make_key,
     order,
     release,
-    settings,
     sources,
     until,
 )
+from server_settings import settings
 
 from duikou.units import DAY_MS
 from duikou.workers import heartbeat

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 import stub_work
-from live_server import Process, ended, held, in_thread, release, settings, sources, until
+from live_server import Process, ended, held, in_thread, release, sources, until
 from receiver import receiver
+from server_settings import settings
 
 OLDER, ADVANCED = "/v1/videos/lip-sync", "/v1/videos/advanced-lip-sync"
 SOUND = base64.b64encode(stub_work.sound()).decode()

@@ -14,20 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 import stub_work
-from live_server import (
-    Process,
-    create,
-    ended,
-    held,
-    identify,
-    in_thread,
-    order,
-    release,
-    settings,
-    sources,
-    task,
-    until,
-)
+from live_server import Process, create, ended, held, identify, in_thread, order, release, sources, task, until
+from server_settings import settings
 
 from duikou.database.engine import Database
 from duikou.errors import InputError, StorageError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import stub_work
-from live_server import settings
+from server_settings import settings
 
 from duikou.database.engine import Database
 from duikou.errors import StorageError

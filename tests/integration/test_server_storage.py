@@ -20,7 +20,8 @@ import httpx
 import pytest
 import stub_work
 from disks import small_or_skip
-from live_server import Process, caller, create, ended, identify, in_thread, make_key, order, settings, sources, until
+from live_server import Process, caller, create, ended, identify, in_thread, make_key, order, sources, until
+from server_settings import settings
 from services import S3, Postgres
 from web_server import web_server
 

@@ -17,20 +17,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 import stub_work
-from live_server import (
-    WAIT_S,
-    caller,
-    create,
-    held,
-    identify,
-    in_thread,
-    make_key,
-    order,
-    release,
-    settings,
-    sources,
-    until,
-)
+from live_server import WAIT_S, caller, create, held, identify, in_thread, make_key, order, release, sources, until
+from server_settings import settings
 
 from duikou.server import threads
 from duikou.server.schemas import build

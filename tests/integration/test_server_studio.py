@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import stub_work
-from live_server import WAIT_S, Process, in_thread, make_key, settings
+from live_server import WAIT_S, Process, in_thread, make_key
+from server_settings import settings
 from services import S3
 
 import duikou

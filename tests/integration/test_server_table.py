@@ -18,8 +18,9 @@ import httpx
 import numpy as np
 import pytest
 import stub_work
-from live_server import create, identify, in_thread, order, settings, sources
+from live_server import create, identify, in_thread, order, sources
 from media_maker import make_sound, make_video, tone
+from server_settings import settings
 
 from duikou.units import MIB
 

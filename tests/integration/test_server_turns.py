@@ -27,11 +27,11 @@ from live_server import (
     make_key,
     order,
     release,
-    settings,
     sources,
     task,
     until,
 )
+from server_settings import settings
 from web_server import web_server
 
 FILES, IDENTIFY = "/v1/files", "/v1/videos/identify-face"

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import av
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from av.container import InputContainer
 from av.video.stream import VideoStream
 from media_maker import make_video, numbered, read_number, tone
+from small_portrait import small_portrait
 
 from demo import portrait
 from demo.speech import speak
@@ -70,12 +70,12 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     folder = tmp_path_factory.mktemp("scene")
-    pictures = list(portrait.frames(3_000))
+    with small_portrait(0.5):
+        pictures = list(portrait.frames(3_000))
 
     def paint(number: int, width: int, height: int) -> Image:
-        image = cv2.resize(pictures[number], (width, height), interpolation=cv2.INTER_AREA)
-        image[:STRIP] = numbered(number, width, 4 * STRIP)[:STRIP]
-        return np.asarray(image, np.uint8)
+        pictures[number][:STRIP] = numbered(number, width, 4 * STRIP)[:STRIP]
+        return pictures[number]
 
     video = make_video(
         folder / "clip.mp4",

@@ -11,9 +11,10 @@ from rows import END, Clock, add_callbacks, begun, media, task
 
 from duikou.database.engine import Database
 from duikou.tasks import outbox as outbox_module
-from duikou.tasks.models import Fault, MediaKind, RenderTask, TaskStatus
+from duikou.tasks.models import MediaKind, RenderTask
 from duikou.tasks.outbox import ORDERED_TRIES, Outbox, OutboxEntry
 from duikou.tasks.places import SILENCES, Lane, Places, lane_of
+from duikou.tasks.states import Fault, TaskStatus
 from duikou.tasks.store import Store
 
 URL = "http://127.0.0.1/"

@@ -12,7 +12,7 @@ from rows import END, Clock, add_session, begun, identify_task, media, standing,
 from duikou.database.engine import Database
 from duikou.database.ids import new_id
 from duikou.faces.track import FaceWarning, Speaking
-from duikou.media.timeline import SyncMode
+from duikou.media.sync_mode import SyncMode
 from duikou.tasks.models import FaceRecord, IdentifyTask, MediaKind, QueueLoad, RenderTask, SessionRecord
 from duikou.tasks.outbox import Outbox
 from duikou.tasks.states import Fault, Queue, TaskStatus

@@ -13,20 +13,9 @@ from typing import Any
 
 import pytest
 import stub_work
-from live_server import (
-    Process,
-    Program,
-    WorkerProcess,
-    create,
-    ended,
-    identify,
-    in_thread,
-    order,
-    settings,
-    sources,
-    until,
-)
+from live_server import Process, Program, WorkerProcess, create, ended, identify, in_thread, order, sources, until
 from receiver import receiver
+from server_settings import settings
 from services import Postgres, Rabbit, need
 
 from duikou.sandbox.output import LINES

@@ -24,12 +24,12 @@ from live_server import (
     make_key,
     order,
     release,
-    settings,
     sources,
     until,
 )
 from receiver import HANG, receiver
 from rows import add_callbacks
+from server_settings import settings
 
 from duikou.database.engine import Database
 from duikou.net import fetch
@@ -187,7 +187,7 @@ def test_waits_double_up_to_the_longest_and_differ(monkeypatch) -> None:
         waits = [webhooks.wait_after(tries) for _ in range(200)]
         assert usual * 0.8 <= min(waits) < usual * 0.9
         assert usual * 1.1 < max(waits) <= usual * 1.2
-    usual_s = sum(min(5 * 2**tries, 14_400) for tries in range(webhooks.MAX_TRIES - 1))
+    usual_s = sum(min(5 * 2**tries, 14_400) for tries in range(outbox.MAX_TRIES - 1))
     assert 24 * 3600 < usual_s < 36 * 3600
 
 

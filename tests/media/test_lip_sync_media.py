@@ -11,8 +11,9 @@ from pathlib import Path
 import live_server
 import numpy as np
 import pytest
-from live_server import in_thread, settings, sources
+from live_server import in_thread, sources
 from scipy.signal import correlate
+from server_settings import settings
 
 from duikou import identify
 from duikou.faces import pose

@@ -105,7 +105,7 @@ def test_a_plain_key_is_sent_as_it_is() -> None:
 
 
 def test_a_key_pair_signs_a_token_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth.time, "time", lambda: 1_000_000.9)
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.9)
     token = auth.authorization(KeyPair("access", SECRET_KEY))["Authorization"].removeprefix("Bearer ")
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
     claims = jwt.decode(token, SECRET_KEY, algorithms=["HS256"], options={"verify_exp": False, "verify_nbf": False})
@@ -198,7 +198,7 @@ def test_a_server_that_asks_for_time_gets_it_or_no_further_try() -> None:
 def test_retry_after_is_a_number_or_a_date(
     header: str | None, seconds: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry.time, "time", lambda: 910.0)
+    monkeypatch.setattr(time, "time", lambda: 910.0)
     assert retry.retry_after_s(header) == seconds
 
 

@@ -15,12 +15,13 @@ import numpy.typing as npt
 import pytest
 
 from demo import portrait, run, sheet, speech
+from duikou.arrays import Image
 
 BLINK_FRAME = round(portrait.BLINKS_MS[0] * portrait.RATE / 1000)
 
 
 @pytest.fixture(scope="module")
-def clip() -> list[portrait.Image]:
+def clip() -> list[Image]:
     return list(islice(portrait.frames(), BLINK_FRAME + 2))
 
 
@@ -32,18 +33,18 @@ def eye_box(eye: portrait._Eye) -> tuple[slice, slice]:
     return rows, columns
 
 
-def test_the_clip_is_upright_720p(clip: list[portrait.Image]) -> None:
+def test_the_clip_is_upright_720p(clip: list[Image]) -> None:
     assert clip[0].shape == (1280, 720, 3)
     assert clip[0].dtype == np.uint8
 
 
-def test_every_run_makes_the_same_pictures(clip: list[portrait.Image]) -> None:
+def test_every_run_makes_the_same_pictures(clip: list[Image]) -> None:
     again = list(islice(portrait.frames(), 2))
     assert np.array_equal(clip[0], again[0])
     assert np.array_equal(clip[1], again[1])
 
 
-def moved(first: portrait.Image, later: portrait.Image, box: sheet.Box) -> npt.NDArray[np.float64]:
+def moved(first: Image, later: Image, box: sheet.Box) -> npt.NDArray[np.float64]:
     """Motion x, y in pixels of what lies in `box` of the first picture."""
     left, top, right, bottom = box
     match = cv2.matchTemplate(later, first[top:bottom, left:right], cv2.TM_CCOEFF_NORMED)
@@ -51,13 +52,13 @@ def moved(first: portrait.Image, later: portrait.Image, box: sheet.Box) -> npt.N
     return np.array([x - left, y - top], np.float64)
 
 
-def test_the_head_moves_against_the_body(clip: list[portrait.Image]) -> None:
+def test_the_head_moves_against_the_body(clip: list[Image]) -> None:
     eyes, zip_fastener = (250, 330, 500, 410), (380, 1050, 480, 1240)
     head, body = (moved(clip[0], clip[-1], box) for box in (eyes, zip_fastener))
     assert np.hypot(*(head - body)) >= 3
 
 
-def test_the_eyes_blink(clip: list[portrait.Image]) -> None:
+def test_the_eyes_blink(clip: list[Image]) -> None:
     for eye in portrait.EYES:
         rows, columns = eye_box(eye)
         open_eye, closed_eye = clip[0][rows, columns], clip[BLINK_FRAME][rows, columns]

@@ -524,7 +524,7 @@ def test_the_settings_file_of_systemd_is_one_that_the_units_can_take() -> None:
     values = {
         name.removeprefix("DUIKOU_").lower(): value for name, value in given.items() if name.startswith("DUIKOU_")
     }
-    assert Settings(**values).broker_url.startswith("amqp://")  # type: ignore[arg-type]
+    assert Settings(**values).broker_url.startswith("amqp://")
     assert "DUIKOU_DATA" not in given, "each unit has its own"
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.signal import savgol_filter
 
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.smooth import ORDER, contiguous_segments, savitzky_golay, smooth
@@ -114,5 +113,7 @@ def test_runs_end_at_missing_frames_and_cuts():
 
 @pytest.mark.parametrize(("count", "window"), [(60, 7), (60, 5), (5, 5), (1_001, 21), (4, 3)])
 def test_the_filter_is_that_of_scipy(count: int, window: int) -> None:
+    from scipy.signal import savgol_filter
+
     values = np.random.default_rng(count).normal(size=(count, 3, 2))
     assert savitzky_golay(values, window) == pytest.approx(savgol_filter(values, window, ORDER, axis=0), abs=1e-12)

@@ -12,7 +12,7 @@ from duikou.faces.identify import joined, usable_frames
 from duikou.faces.landmarks import Observation, roi_of
 from duikou.faces.pose import Pose, canonical, from_canonical
 from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
-from duikou.faces.track import POINTS, Face
+from duikou.faces.track import POINTS, Face, FaceWarning
 from duikou.faces.usable import LIPS
 from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
@@ -188,7 +188,7 @@ def test_only_usable_samples_are_shown():
 
 def test_a_hidden_mouth_of_the_analysis_holds_for_the_dense_track():
     (face,) = faces([sample(frame) for frame in range(100)])
-    hidden = identify.FaceWarning("hidden_mouth", "hidden", Interval(400, 800))
+    hidden = FaceWarning("hidden_mouth", "hidden", Interval(400, 800))
     face = Face(face.id, face.interval, face.track, face.usable, face.picture, (hidden,))
     info = VideoInfo("mp4", "h264", *SIZE, 0, 500, None, 20_000, None)
     track = face.track.part(slice(None))

@@ -15,6 +15,7 @@ from spliced import make_source, splice
 
 import duikou
 from duikou.cli import doctor, main
+from duikou.cli.checks import Check
 from duikou.errors import InputError
 from duikou.media import copied, decode, encoders
 from duikou.media.copied import CopiedTrack
@@ -136,8 +137,8 @@ def test_the_command_line_names_its_option_before_any_work(
 def test_the_doctor_tells_which_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nvenc: Codec) -> None:
     known(monkeypatch, nvenc=nvenc, vaapi=Codec("no_such_encoder", "nothing", {}, frozenset()))
 
-    def check(encoder: str) -> doctor.Check:
-        settings = Settings(data=tmp_path, encoder=encoder)  # type: ignore[arg-type]
+    def check(encoder: str) -> Check:
+        settings = Settings(data=tmp_path, encoder=encoder)
         return next(one for one in doctor.examine(settings) if one.name == "encoders")
 
     assert check("x264").ok and check("nvenc").ok

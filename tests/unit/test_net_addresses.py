@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duikou.net import addresses
 from duikou.net.addresses import AddressPolicy, is_allowed, is_disguised
 
 PUBLIC = [
@@ -226,8 +225,8 @@ def test_the_own_port_is_closed_on_link_local_addresses_of_every_zone(monkeypatc
             if (where[0], where[3] if len(where) == 4 else 0) not in own:
                 raise OSError(errno.EADDRNOTAVAIL, "no such address here")
 
-    monkeypatch.setattr(addresses.socket, "socket", Kernel)
-    monkeypatch.setattr(addresses.socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0"), (5, "wlan0")])
+    monkeypatch.setattr(socket, "socket", Kernel)
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0"), (5, "wlan0")])
     reach = AddressPolicy((ip_network("fe80::/10"), ip_network("fd00::/8")), own_port=8000)
     for address in (
         "fe80::1%eth0",
@@ -250,7 +249,7 @@ def test_the_own_port_is_closed_where_nobody_can_tell_whose_an_address_is(monkey
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(addresses.socket, "socket", full)
+    monkeypatch.setattr(socket, "socket", full)
     reach = AddressPolicy(own_port=8000)
     assert not reach.allows("8.8.8.8", 8000)
     assert reach.allows("8.8.8.8", 8001)

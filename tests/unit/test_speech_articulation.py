@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy.ndimage import label
-from scipy.signal import butter, sosfilt
 
 from duikou.errors import InputError
 from duikou.speech import CURVES, MouthMotion, articulate
@@ -139,6 +138,8 @@ def test_pauses_over_noise_rest_too(examples: list[Example]) -> None:
 @pytest.mark.parametrize("below_speech_db", [20, 12])
 def test_a_breath_parts_the_lips_a_little_at_most(examples: list[Example], below_speech_db: float) -> None:
     """Air drawn in for 0.4 s in a pause, of soft and of loud breathers."""
+    from scipy.signal import butter, sosfilt
+
     said, rng = examples[0].sound, np.random.default_rng(1)
     count = round(0.4 * RATE)
     air = sosfilt(butter(2, (400, 5000), "bandpass", fs=RATE, output="sos"), rng.normal(size=count)) * np.hanning(count)

@@ -8,10 +8,11 @@ pytest.importorskip("pocketsphinx", reason="pocketsphinx comes with `make train`
 
 from duikou.speech.features import RATE, resample
 from training.known_phones import GRID_GRAMMAR, phones
+from training.speech import Spoken
 from training.synthesizers import espeak
 
 
-def said(text: str) -> espeak.Spoken:
+def said(text: str) -> Spoken:
     return espeak.Espeak().speak(text, "en-us", prosody=espeak.Prosody(words_per_minute=150))
 
 

@@ -10,11 +10,14 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
+from functools import cache
 from inspect import getdoc
 from typing import Annotated, Final, NoReturn
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 import duikou
 from duikou.cli import usage
@@ -84,7 +87,7 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run the command line on `arguments` and return its exit status; errors become one sentence on stderr."""
     try:
-        status = app(arguments, prog_name="duikou", standalone_mode=False)
+        status = _command()(arguments, prog_name="duikou", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR
@@ -111,6 +114,12 @@ def run(arguments: list[str]) -> int:
             say(hidden(traceback.format_exc()), err=True)
         complain(f"unexpected {type(error).__name__}: {hidden(str(error))} (set {DEBUG_VARIABLE}=1 for the traceback)")
         return EXIT_ERROR
+
+
+@cache
+def _command() -> Callable[..., object]:
+    """All commands as one; made of their signatures, which takes longer than many of them."""
+    return get_command(app)
 
 
 def _with_variable(text: str) -> str:

@@ -160,7 +160,7 @@ class Question(_Message):
     content: Annotated[str, Field(max_length=MAX_QUESTION * 4 // 3 + 4)]
 
     @classmethod
-    def of(cls, content: bytes) -> Self:
+    def of(cls, content: bytes) -> Question:
         """Ask about these bytes."""
         return cls.model_construct(content=base64.b64encode(content).decode())
 
