@@ -17,7 +17,7 @@ from duikou.render.compose import Exemplar, compose
 from duikou.render.mouth import Mouth, Plane, Source
 from duikou.render.opening import Opening
 from duikou.render.outline import facing, head_mask
-from duikou.render.warp import Region, Warp, lower_side, sample, sample_bytes
+from duikou.render.warp import Region, Warp, lower_side, planes_of, sample, sample_bytes, sample_planes
 
 SIDE, EYES = 400, 140.0
 LIGHT = interior.Light(np.full((2, 3), 140.0))
@@ -137,13 +137,15 @@ def test_the_face_is_warped_where_it_moves_alone() -> None:
     lips = Region.around_lips(after, 5, where)
     motion = warp.face(lips)
     part = motion.part
-    face, away = motion.map(part), motion.pixels(part)
+    face, away, changed = motion.map(part), motion.grid.at(motion.away, part), motion.changed(part, 2)
     assert lips.joined(part) == part
     assert where.joined(part) == where
     axes = part.axes()
     moved = np.maximum(*(np.abs(to - at) for to, at in zip(face, axes, strict=True)))
     assert away.max() > 5
     assert np.median(moved[away < 0.05]) < 1e-4
+    assert changed[away > 5].mean() > 1.99
+    assert np.median(changed[away < 0.05]) == 0
     side = lower_side(after, *axes)
     alike = (away > 0.3) & (cv2.dilate(side, np.ones((41, 41))) == cv2.erode(side, np.ones((41, 41))))
     assert alike.sum() > 1000
@@ -186,6 +188,19 @@ def test_bytes_are_sampled_like_floats() -> None:
     for away in (0, 500):  # beyond the picture its edge is repeated
         exact = sample(image.astype(np.float32), (x + away, y))
         assert np.abs(sample_bytes(image, (x + away, y)) - exact).max() < 1e-3
+
+
+def test_planes_are_sampled_like_the_picture_that_they_make() -> None:
+    ramp = np.add.outer(np.arange(60), np.arange(80)).astype(np.uint8)
+    noise = np.random.default_rng(2).integers(0, 100, (60, 80), dtype=np.uint8)
+    image = np.dstack([noise + ramp // 2, noise, noise + 150 - ramp])  # colours as smooth as videos store them
+    x, y = np.meshgrid(np.arange(-6, 90, 0.75, dtype=np.float32), np.arange(-3, 66, 0.5, dtype=np.float32))
+    found = np.empty((3, *x.shape), np.float32)
+    sample_planes(planes_of(image), (x, y), list(found))
+    green, blue, red = found
+    exact = sample(image.astype(np.float32), (x, y))
+    assert np.abs(cv2.merge([green + blue, green, green + red]) - exact).max() < 1
+    assert np.abs(green - exact[..., 1]).max() < 1e-3
 
 
 @pytest.mark.parametrize("degrees", [0, 40, -58])

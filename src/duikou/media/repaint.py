@@ -88,17 +88,21 @@ class Repainter:
         What the planes show beyond the image's 8 bits stays on top of the change. Light and colours outside the range
         of the image fade as the change grows.
         """
-        change = np.maximum.reduce(cv2.split(cv2.absdiff(before, after)))
+        blue, green, red = cv2.split(cv2.absdiff(before, after))
+        change = np.maximum(np.maximum(blue, green), red)
         if not change.any():
             return
         old, new = self._yuv(before), self._yuv(after)
-        fading = np.minimum(change, _FADED).astype(np.float32) / _FADED
-        grain = _GRAIN << (self._bits - 8)
+        fading = np.minimum(change, _FADED) * np.float32(1 / _FADED)
+        fadings, grain = {2: halved(fading), 1: fading}, _GRAIN << (self._bits - 8)
         for plane, was, wanted, step in zip(planes, old, new, self._steps, strict=True):
             beyond = plane - was
-            outside = beyond - np.clip(beyond, -grain, grain)
-            faded = outside * (halved(fading) if step == 2 else fading)
-            plane[:] = self._rounded(wanted + beyond - faded)
+            np.add(wanted, beyond, out=wanted)
+            if cv2.norm(beyond, cv2.NORM_INF) > grain:
+                beyond -= np.clip(beyond, -grain, grain)
+                beyond *= fadings[step]
+                np.subtract(wanted, beyond, out=wanted)
+            plane[:] = self._rounded(wanted)
 
     def _covering(self, box: Box) -> Box:
         """The smallest box around another one that holds whole values of chroma."""
@@ -113,8 +117,9 @@ class Repainter:
         return [halved(plane) if step == 2 else plane for plane, step in zip(planes, self._steps, strict=True)]
 
     def _rounded(self, plane: Float32Array) -> Float32Array:
-        """Values that a plane can hold."""
-        return np.clip(np.rint(plane), 0, (1 << self._bits) - 1)
+        """The values of a plane, which become such that it can hold them."""
+        np.rint(plane, out=plane)
+        return np.clip(plane, 0, (1 << self._bits) - 1, out=plane)
 
     def _copy(self, stored: VideoFrame) -> VideoFrame:
         """A copy of a decoded frame, upright."""

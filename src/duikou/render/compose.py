@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,7 +21,9 @@ from duikou.render.warp import (
     for_channels,
     lip_edge,
     mouth_frame,
+    planes_of,
     sample_bytes,
+    sample_planes,
 )
 
 LIP_MARGIN, LIP_FEATHER = 0.05, 0.16
@@ -65,9 +68,8 @@ DETAIL_SIGMA, DETAIL_SIZE, DETAIL_GAIN = 0.7, (5, 5), (0.5, 1.6)
 """Scale, in pixels, up to which a structure is fine detail; pixels of the blur that removes it; and bounds of its
 gain."""
 
-MOVED_PIXELS, MIN_SKIN_PIXELS = 0.3, 100
-"""Displacement, in pixels, from which a pixel counts as moved, and the least number of moved skin pixels from which
-sharpness can be measured."""
+MIN_SKIN_PIXELS = 100
+"""Least number of moved skin pixels from which sharpness can be measured."""
 
 THINNEST_PIXELS = 2.0
 """Lip gap, in pixels, below which the opening fades: a filled polygon is never thinner than a pixel."""
@@ -168,11 +170,12 @@ class _Canvas:
         blur = max(OPENING_BLUR, self.mouth.blur) * self.unit
         if source.gap > SHOWS_INSIDE:
             # Pixels at the lower lip's edge hold light of the teeth that stood behind it.
-            gone = np.clip(max(self.mouth.gap - source.gap, self.mouth.jaw - source.jaw) / FRINGE_GAP, 0, 1)
+            opened = max(self.mouth.gap - source.gap, self.mouth.jaw - source.jaw)
+            gone = min(max(opened / FRINGE_GAP, 0.0), 1.0)
             lower[1:-1] += gone * FRINGE_BLURS * max(blur, 1.0) * mouth_frame(self.mouth.target)[2]
         outline = np.vstack([upper, lower[-2:0:-1]])
         part = Region.around(outline, BLUR_REACH * blur + 1, self.part)
-        wide = np.float32(np.clip(mesh.lip_gap(self.mouth.target) / THINNEST_PIXELS, 0, 1))
+        wide = np.float32(min(float(mesh.lip_gap(self.mouth.target)) / THINNEST_PIXELS, 1.0))
         return _Opening(part, _polygon(outline, part, blur=blur) * wide)
 
 
@@ -188,7 +191,7 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
     face = warp.face(part)
     shows = not exemplars or mouth.strength < EXEMPLAR_ALONE
     layer = sample_bytes(own.image, warp.lips(0, part) if shows else face.map(part))
-    changed = _changed(face.pixels(part))
+    changed = face.changed(part)
     canvas, cover, openings = _Canvas(warp, mouth, part, unit), _cover(mouth.target, part, unit), []
     if shows:
         openings = [canvas.opening(own)]
@@ -200,48 +203,45 @@ def compose(own: Source, mouth: Mouth, exemplars: list[Exemplar]) -> tuple[Regio
         openings += more
         np.maximum(changed, cover.exemplar, out=changed)
         _mix(layer, _taking_over(layer, lent, mouth.strength / EXEMPLAR_ALONE, unit), cover.exemplar)
-    gain = _detail_gain(layer, part.cut(own.image).astype(np.float32), changed, cover.skin)
+    gain = _detail_gain(_green(layer), _green(part.cut(own.image)), changed, cover.skin)
     for opening in openings if gain > 1 else ():
         changed[opening.part.inside(part)] *= 1 - opening.coverage
     return face.part, _with_face(own.image, face, _Lips(part, layer, changed), gain)
 
 
-def _changed(motion: Float32Array) -> Float32Array:
-    """How far (0 to 1) pixels changed that moved by `motion` pixels."""
-    return np.asarray(cv2.threshold(motion * np.float32(1 / MOVED_PIXELS), 1, 0, cv2.THRESH_TRUNC)[1], np.float32)
-
-
 def _with_face(image: Image, face: Motion, lips: _Lips, gain: float) -> Image:
     """The part of a picture in which a face moves, with the moved face, new lips, and its finest detail, where it
     changed, `gain` times as strong."""
-    out = face.part.cut(image).copy()
+    out, read = face.part.cut(image).copy(), face.read(*image.shape[1::-1])
+    filmed, new = planes_of(read.cut(image)), planes_of(lips.pixels)
     for strip in face.strips():
         wide = strip.widened(DETAIL_SIZE[0] // 2, face.part)
-        (x, y), here = face.map(wide), wide.overlap(lips.part)
-        if here is None:
-            pixels = sample_bytes(image, (x, y))
-        else:
-            pixels = np.empty((*wide.shape, 3), np.float32)
-            pixels[here.inside(wide)] = lips.pixels[here.inside(lips.part)]
-            for side in wide.without(here):
-                at = side.inside(wide)
-                pixels[at] = sample_bytes(image, (x[at], y[at]))
+        (x, y), here = face.map(wide, read.x0, read.y0), wide.overlap(lips.part)
+        planes = np.empty((3, *wide.shape), np.float32)
+        for side in [wide] if here is None else wide.without(here):
+            at = side.inside(wide)
+            sample_planes(filmed, (x[at], y[at]), [plane[at] for plane in planes])
+        if here is not None:
+            for plane, one in zip(planes, new, strict=True):
+                plane[here.inside(wide)] = one[here.inside(lips.part)]
         if gain != 1:
-            weight = _changed(face.pixels(wide))
+            weight = face.changed(wide, gain - 1)
             if here is not None:
-                weight[here.inside(wide)] = lips.changed[here.inside(lips.part)]
-            weight *= gain - 1
-            fine = _detail(pixels)
-            fine *= for_channels(weight)
-            pixels += fine
-        new = cv2.convertScaleAbs(cv2.threshold(pixels, 0, 0, cv2.THRESH_TOZERO)[1])
-        out[strip.inside(face.part)] = new[strip.inside(wide)]
+                weight[here.inside(wide)] = np.float32(gain - 1) * lips.changed[here.inside(lips.part)]
+            weight *= _detail(planes[0])
+            planes[0] += weight
+        green, *less = (plane[strip.inside(wide)] for plane in planes)
+        blue, red = (cv2.add(green, one, dtype=cv2.CV_8U) for one in less)
+        rounded = cv2.convertScaleAbs(cv2.threshold(green, 0, 0, cv2.THRESH_TOZERO)[1])
+        out[strip.inside(face.part)] = cv2.merge([blue, rounded, red])
     return out
 
 
 def _mix(layer: Float32Array, over: Float32Array, coverage: Float32Array) -> None:
     """Put pixels (rows, columns, 3) over others, in place, with a coverage (rows, columns)."""
-    layer += for_channels(coverage) * (over - layer)
+    change = over - layer
+    change *= for_channels(coverage)
+    layer += change
 
 
 def _lent(
@@ -257,12 +257,13 @@ def _lent(
         openings.append(opening)
         _open(canvas, patch, source, opening, SLACK)
         _seal(canvas, patch, source)
-        _match_light(patch, own, skin, canvas.unit)
         patches.append(patch)
+    _match_light(patches, own, skin, canvas.unit)
     lent = patches[0]
     for patch, exemplar in zip(patches[1:], exemplars[1:], strict=True):
         # Colours cross-fade, detail does not: two half-visible rows of teeth are a blur.
-        lent += exemplar.share * _blur(patch - patches[0], BLEND_SIGMA * canvas.unit)
+        colours = _small_blur(patch - lent, BLEND_SIGMA * canvas.unit)
+        lent += _enlarged(np.float32(exemplar.share) * colours, lent)
     return lent, openings
 
 
@@ -280,7 +281,7 @@ def _open(canvas: _Canvas, layer: Float32Array, source: Source, opening: _Openin
     else:
         shown, coverage = inside.lent(source, mouth, part, slack=slack)
         # Less light falls on them through a narrower opening, and most of it is reflected by the lips.
-        shown *= np.float32(1 - NARROW_DIM * np.clip(1 - mouth.gap / source.gap, 0, 1)) ** LIP_TINT
+        shown *= np.float32(1 - NARROW_DIM * min(max(1 - mouth.gap / source.gap, 0.0), 1.0)) ** LIP_TINT
         where &= coverage < 1
         if where.any():
             behind = _behind(canvas, layer, source, part, where, lends=lends)
@@ -315,7 +316,8 @@ def _behind(
 
 def _step(x: float) -> float:
     """`smoothstep` of one number."""
-    return float(smoothstep(np.asarray(x)))
+    x = min(max(x, 0.0), 1.0)
+    return x * x * (3 - 2 * x)
 
 
 def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
@@ -325,7 +327,7 @@ def _smooth_corners(canvas: _Canvas, layer: Float32Array, source: Source) -> Non
     """
     mouth, unit = canvas.mouth, canvas.unit
     narrower = 1 - float(mesh.lip_width(mouth.target) / mesh.lip_width(source.points))
-    amount = CORNER_SHARE * float(np.clip(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 0, 1))
+    amount = CORNER_SHARE * min(max((mouth.gap - source.gap) / CORNER_GAP, narrower / CORNER_NARROWER), 1.0)
     if amount <= 0:
         return
     corners = mouth.target[[mesh.UPPER_INNER[0], mesh.UPPER_INNER[-1]]]
@@ -351,8 +353,9 @@ def _seal(canvas: _Canvas, layer: Float32Array, source: Source) -> None:
     """Where a source's parted lips are closed, draw the crease at which they meet, in place. It hides remains of the
     teeth beside landmarks that lie a little off the edge of the lips.
     """
-    closing = np.clip(2 - canvas.mouth.gap / SEALED, 0, 1) * np.clip(2 * source.gap / SHOWS_INSIDE - 1, 0, 1)
-    if closing > 0:
+    gaps = 2 - canvas.mouth.gap / SEALED, 2 * source.gap / SHOWS_INSIDE - 1
+    if min(gaps) > 0:
+        closing = min(gaps[0], 1.0) * min(gaps[1], 1.0)
         edges = canvas.mouth.target[list(mesh.INNER_RING)]
         part = Region.around(edges, max(CREASE * canvas.unit, 1.0) + 1, canvas.part)
         crease, coverage = _crease(canvas, layer, part)
@@ -479,17 +482,25 @@ def _taking_over(own: Float32Array, lent: Float32Array, share: float, unit: floa
     return own + np.float32(share) * colours if share < 0.5 else lent - np.float32(1 - share) * colours
 
 
-def _match_light(patch: Float32Array, own: Float32Array, skin: Float32Array, unit: float) -> None:
-    """Put a patch under the light of the frame's `own` pixels, in place: adds their low-frequency difference on the
+def _match_light(patches: Sequence[Float32Array], own: Float32Array, skin: Float32Array, unit: float) -> None:
+    """Put patches under the light of the frame's `own` pixels, in place: adds their low-frequency difference on the
     `skin` (mask)."""
-    sigma = LIGHT_SIGMA * unit
-    weight = np.maximum(_small_blur(skin, sigma), LEAST_SKIN)
-    patch += _enlarged(_small_blur((own - patch) * for_channels(skin), sigma) / for_channels(weight), patch)
+    sigma, weight = LIGHT_SIGMA * unit, for_channels(skin)
+    around = for_channels(np.maximum(_small_blur(skin, sigma), LEAST_SKIN))
+    for patch in patches:
+        difference = own - patch
+        difference *= weight
+        np.add(patch, _enlarged(_small_blur(difference, sigma) / around, patch), out=patch)
+
+
+def _green(pixels: Image | Float32Array) -> Float32Array:
+    """The green of pixels (rows, columns, 3), which shows their detail."""
+    return np.asarray(cv2.extractChannel(pixels, 1), np.float32)
 
 
 def _detail_gain(new: Float32Array, own: Float32Array, changed: Float32Array, skin: Float32Array) -> float:
-    """How much stronger the finest detail of new pixels must become to be as sharp as the frame's `own` ones; 1 where
-    too little `skin` (0 to 1) around the lips `changed` (0 to 1).
+    """How much stronger the finest detail of a new plane (rows, columns) must become to be as sharp as the frame's
+    `own` one; 1 where too little `skin` (0 to 1) around the lips `changed` (0 to 1).
 
     Sampling between pixels softens, and an exemplar may be sharper or softer than the frame, for example when the head
     moves. The finest detail therefore gets the strength that it has on the frame's skin around the lips. Skin shows how
@@ -506,7 +517,7 @@ def _detail_gain(new: Float32Array, own: Float32Array, changed: Float32Array, sk
 
 
 def _detail(image: Float32Array) -> Float32Array:
-    """The finest detail of a picture."""
+    """The finest detail of a plane."""
     return np.asarray(image - cv2.GaussianBlur(image, DETAIL_SIZE, DETAIL_SIGMA), np.float32)
 
 

@@ -117,7 +117,7 @@ def lent(source: Source, mouth: Mouth, part: Region, *, slack: float) -> tuple[F
     beyond = cv2.remap(continued.beyond, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     coverage = np.clip((continued.reach - beyond) / SOFT_PIXELS + 0.5, 0, 1)
     coverage *= 1 - at.left_out * np.clip(np.minimum(below, above) / SOFT_PIXELS + 1, 0, 1)
-    return found, coverage * float(np.clip(source.gap / SHOWS_INSIDE - 1, 0, 1))
+    return found, coverage * min(max(source.gap / SHOWS_INSIDE - 1, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _columns(
     upper, lower = (edge_at(source.points, edge, from_u) for edge in own_edges)
     top, bottom = (upper + share * (lower - upper) for share in source.rows_at(from_u))
     apart = (mouth.jaw - source.jaw) * interior.INCISOR_PER_JAW
-    shift = float(np.clip(apart / 2, -slack, slack))
+    shift = min(max(apart / 2, -slack), slack)
     # Without a row of teeth, what the mouth shows follows the lip.
     new_top = top + shift * scale if source.opening.has_upper else ceiling
     new_bottom = bottom + (apart - shift) * scale if source.opening.has_lower else floor

@@ -90,21 +90,24 @@ UPPER_MID, LOWER_MID = 13, 14
 LEFT_CORNER, RIGHT_CORNER = 61, 291
 
 
+def _distance(one: Float64Array, other: Float64Array) -> Float64Array:
+    """Distance between points (..., D): (...). The values of `numpy.linalg.norm` in half the time for few points."""
+    away = one - other
+    distance: Float64Array = np.sqrt(np.add.reduce(away * away, axis=-1))
+    return distance
+
+
 def lip_gap(points: Float64Array) -> Float64Array:
     """Opening between the inner lips, mean of the middle three pairs: points (..., 478, D) to (...)."""
-    upper = points[..., UPPER_INNER[4:7], :]
-    lower = points[..., LOWER_INNER[4:7], :]
-    gap: Float64Array = np.linalg.norm(upper - lower, axis=-1).mean(-1)
+    gap: Float64Array = _distance(points[..., UPPER_INNER[4:7], :], points[..., LOWER_INNER[4:7], :]).mean(-1)
     return gap
 
 
 def lip_width(points: Float64Array) -> Float64Array:
     """Distance between the corners of the mouth: points (..., 478, D) to (...)."""
-    width: Float64Array = np.linalg.norm(points[..., LEFT_CORNER, :] - points[..., RIGHT_CORNER, :], axis=-1)
-    return width
+    return _distance(points[..., LEFT_CORNER, :], points[..., RIGHT_CORNER, :])
 
 
 def eye_distance(points: Float64Array) -> Float64Array:
     """Distance between the outer eye corners: points (..., 478, D) to (...)."""
-    distance: Float64Array = np.linalg.norm(points[..., EYES[0], :] - points[..., EYES[1], :], axis=-1)
-    return distance
+    return _distance(points[..., EYES[0], :], points[..., EYES[1], :])

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, smoothstep
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, median, smoothstep
 from duikou.render import mesh
 from duikou.render.warp import mouth_frame, pick
 
@@ -34,8 +34,13 @@ EDGE_STEP, CLOSED_STEP = 12.0, 16.0
 """Least difference of colour (L, a, b, 0 to 255) across an edge of the lips; and the largest difference from both lips
 of what lies between lips that touch."""
 
+COLUMNS = len(mesh.UPPER_INNER) - 2
+"""All pairs of inner lip points but the corners."""
+
 LIP_COLUMNS = 5
-"""Columns over whose median the colour of a lip is taken: at the corners of a smile it is in the dark."""
+LIP_AROUND = np.clip(np.arange(LIP_COLUMNS)[:, None] + np.arange(COLUMNS) - LIP_COLUMNS // 2, 0, COLUMNS - 1)
+"""Columns over whose median the colour of a lip is taken, around each one (5, 9): at the corners of a smile it is in
+the dark."""
 
 EDGE_LIMIT = 0.03
 """How far, in eye distances, an edge may lie from its landmark where the lips are open."""
@@ -77,9 +82,6 @@ rows with a dark gap between them do not touch."""
 BITE, BITE_STEP = 10.0, 1
 """How much darker (of 255) the line between touching rows is than both, and by how many positions it may rise or fall
 from one column to the next."""
-
-COLUMNS = len(mesh.UPPER_INNER) - 2
-"""All pairs of inner lip points but the corners."""
 
 SMOOTHING = gaussian_filter1d(np.eye(COLUMNS), SMOOTH, axis=0, mode="nearest")
 """(9, 9) the same smoothing as a matrix."""
@@ -123,20 +125,18 @@ class Opening:
         """The edges (11, 2) of the upper and of the lower lip, corners included, of landmarks (478, 2): of those of the
         picture itself, or of those that its lips are brought to."""
         down = mouth_frame(points)[2]
-        upper, lower = points[list(mesh.UPPER_INNER)], points[list(mesh.LOWER_INNER)]
-        moved = self.edges[..., None] * float(mesh.eye_distance(points)) * down
-        upper[1:-1] += moved[0]
-        lower[1:-1] += moved[1]
-        height = (lower - upper) @ down
-        touching = np.concatenate([[0.0], self.touching, [0.0]])
-        closed = np.where(height < 0, 1.0, touching)[:, None] / 2 * (lower - upper)
-        return upper + closed, lower - closed
+        edges = points[[mesh.UPPER_INNER, mesh.LOWER_INNER]]
+        upper, lower = edges[:, 1:-1] + self.edges[..., None] * float(mesh.eye_distance(points)) * down
+        way = lower - upper
+        closed = np.where(way @ down < 0, 1.0, self.touching)[:, None] / 2 * way
+        edges[0, 1:-1], edges[1, 1:-1] = upper + closed, lower - closed
+        return edges[0], edges[1]
 
 
 def calm(around: Sequence[Opening], middle: Opening) -> Opening:
     """The opening of a frame, calm over those of the frames `around` it: the median of each border."""
     rows = np.array([[*one.edges, one.touching, one.upper, one.lower] for one in around])
-    first, second, touching, upper, lower = np.median(rows, axis=0)
+    first, second, touching, upper, lower = median(rows)
     return Opening(np.stack([first, second]), touching, middle.bared, upper, lower)
 
 
@@ -181,7 +181,7 @@ def _edges(
     """
     unit = float(mesh.eye_distance(points))
     step = np.maximum(place[1] - place[0], 1e-6)
-    width = max(round(float(np.median(EDGE_WIDTH * unit / step))), 1)
+    width = max(round(float(median(EDGE_WIDTH * unit / step))), 1)
     longer = [np.zeros_like(found[:1]), *[found[:1]] * width, found, *[found[-1:]] * width]
     total = np.cumsum(np.concatenate(longer), axis=0)
     before = (total[width : width + STEPS] - total[:STEPS]) / width
@@ -211,8 +211,7 @@ def _lip_colours(image: Image, points: Float64Array) -> list[Float64Array]:
     out."""
     rows = (mesh.UPPER_MIDDLE, mesh.LOWER_MIDDLE)
     found = [np.asarray(picked(image, points[list(row[1:-1])]), np.float64) for row in rows]
-    around = np.arange(COLUMNS)[:, None] + np.arange(LIP_COLUMNS) - LIP_COLUMNS // 2
-    return [np.sort(lip[np.clip(around, 0, COLUMNS - 1)], axis=1)[:, LIP_COLUMNS // 2] for lip in found]
+    return [median(lip[LIP_AROUND]) for lip in found]
 
 
 def _mean_of_sure(values: Float64Array, sure: Float64Array) -> Float64Array:
@@ -239,7 +238,7 @@ def _lips(image: Image, points: Float64Array) -> tuple[float, float]:
     """Brightness and redness (L and a, 0 to 255) of the lips of landmarks (478, 2)."""
     rims = points[[*mesh.UPPER_OUTER[3:-3], *mesh.LOWER_OUTER[3:-3]]]
     cores = points[[*mesh.UPPER_MIDDLE[3:-3], *mesh.LOWER_MIDDLE[3:-3]]]
-    light, red = np.median(picked(image, (rims + cores) / 2), axis=0)[:2]
+    light, red, _ = median(picked(image, (rims + cores) / 2))
     return float(light), float(red)
 
 
@@ -262,7 +261,7 @@ def _borders(
     upper, lower = np.full(COLUMNS, np.nan), np.full(COLUMNS, np.nan)
     found = _runs(pale, share, LEAST * unit / np.maximum(height, 1e-6))
     starts = [runs[0][0] for runs in found if len(runs) == 1]
-    alone_starts = np.inf if starts and np.median(starts) < ALONE_STARTS else UPPER_STARTS
+    alone_starts = np.inf if starts and median(starts) < ALONE_STARTS else UPPER_STARTS
     for column, runs in enumerate(found):
         if runs and runs[0][0] < (UPPER_STARTS if len(runs) > 1 else alone_starts):
             upper[column] = runs.pop(0)[1]
@@ -333,7 +332,7 @@ def _bite_line(
     contrast = [
         min(there[:at, k].max(initial=0), there[at + 1 :, k].max(initial=0)) - there[at, k] for k, at in enumerate(rows)
     ]
-    if np.median(contrast) < BITE or not amid[rows, columns].mean() > ON_TEETH:
+    if median(contrast) < BITE or not amid[rows, columns].mean() > ON_TEETH:
         return None
     line = share[rows, columns]
     return np.asarray(np.interp(np.arange(COLUMNS), columns, line), np.float64)

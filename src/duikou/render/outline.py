@@ -45,7 +45,8 @@ def head_mask(points: Float64Array, shape: tuple[int, int]) -> Image:
     near = ((corners.max(1) >= 0) & (corners.min(1) < ends)).all(1)
     # One call for many triangles takes a fifth of the time, but fills only what an odd number of them covers: so those
     # that may lie over each other are filled apart.
-    for strip in _strips()[:, back] & near:
+    strips = _strips()[:, back] & near
+    for strip in strips[strips.any(1)]:
         cv2.fillPoly(mask, list(corners[strip]), 255, shift=SUBPIXEL_BITS)
     return mask
 

@@ -26,6 +26,9 @@ Pixels = TypeVar("Pixels", Image, Float32Array)
 
 Map = tuple[Float32Array, Float32Array]
 
+Planes = tuple[Float32Array, Float32Array, Float32Array]
+"""Green, and blue and red less green, (rows, columns) each."""
+
 NODES_PER_EYE_DISTANCE = 18
 """Density of the grid of a field. It is solved at every second node."""
 
@@ -35,6 +38,9 @@ NEAR_LIPS = 0.1
 STILL_PIXELS = 0.1
 """Displacement, in pixels, below which the frame's own face stays as it is; from twice as much it moves fully."""
 
+MOVED_PIXELS = 0.3
+"""Displacement, in pixels, from which a pixel counts as moved."""
+
 STRIP_PIXELS, LEAST_STRIP = 32768, 16
 """Pixels of a strip of a moving face, and the least number of its rows."""
 
@@ -43,6 +49,10 @@ CUBIC_REACH = 2
 
 SMOOTHING = 2e-4
 """Smoothing of the splines, in cubed eye distances: the field need not pass through single noisy landmarks."""
+
+LOWER_FACE = np.array([*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, mesh.NOSE_BRIDGE])
+LIPS = np.array(mesh.LIPS)
+"""Landmarks around which parts of a picture are cut out."""
 
 SHARED = tuple(
     dict.fromkeys((*mesh.CORNERS, *mesh.SKULL, *mesh.UNDER_NOSE[:5], *mesh.CHIN, *mesh.LOWER_CHEEKS, *mesh.JAW_LINE))
@@ -78,27 +88,29 @@ class Region:
     @classmethod
     def of(cls, points: Float64Array, width: int, height: int) -> Region | None:
         """Lower face and neck around landmarks (478, 2 or 3), clipped to the picture; `None` if outside it."""
-        eyes = float(mesh.eye_distance(points[:, :2]))
-        outline = points[[*mesh.JAW_LINE, *mesh.EYES, *mesh.LIPS, mesh.NOSE_BRIDGE], :2]
-        low, high = outline.min(0) - 0.2 * eyes, outline.max(0) + 0.2 * eyes
-        down = points[mesh.CHIN_TIP, :2] - points[mesh.NOSE_BRIDGE, :2]  # The neck moves with the chin.
-        high = np.maximum(high, points[mesh.CHIN_TIP, :2] + 0.4 * down)
-        x0, y0 = np.maximum(np.floor(low), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(high) + 1, (width, height)).astype(int)
-        return cls(int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 8 and y1 - y0 > 8 else None
+        margin = 0.2 * float(mesh.eye_distance(points[:, :2]))
+        chin, outline = points[mesh.CHIN_TIP, :2], points[LOWER_FACE, :2]
+        neck = chin + 0.4 * (chin - points[mesh.NOSE_BRIDGE, :2])  # it moves with the chin
+        (left, top), (right, bottom) = (
+            one.tolist() for one in (outline.min(0) - margin, np.maximum(outline.max(0) + margin, neck))
+        )
+        x0, y0 = max(math.floor(left), 0), max(math.floor(top), 0)
+        x1, y1 = min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height)
+        return cls(x0, y0, x1, y1) if x1 - x0 > 8 and y1 - y0 > 8 else None
 
     @classmethod
     def around(cls, points: Float64Array, margin: float, within: Region) -> Region:
         """Points (K, 2) and `margin` pixels around them, clipped to another region."""
-        low, high = points.min(0) - margin, points.max(0) + margin + 1
-        x0, y0 = np.clip(np.floor(low), (within.x0, within.y0), (within.x1 - 1, within.y1 - 1)).astype(int)
-        x1, y1 = np.clip(np.ceil(high), (x0 + 1, y0 + 1), (within.x1, within.y1)).astype(int)
-        return cls(int(x0), int(y0), int(x1), int(y1))
+        (left, top), (right, bottom) = (points.min(0) - margin).tolist(), (points.max(0) + margin + 1).tolist()
+        x0 = min(max(math.floor(left), within.x0), within.x1 - 1)
+        y0 = min(max(math.floor(top), within.y0), within.y1 - 1)
+        x1, y1 = max(math.ceil(right), x0 + 1), max(math.ceil(bottom), y0 + 1)
+        return cls(x0, y0, min(x1, within.x1), min(y1, within.y1))
 
     @classmethod
     def around_lips(cls, points: Float64Array, margin: float, within: Region) -> Region:
         """The lips of landmarks (478, 2) and `margin` pixels around them, clipped to another region."""
-        return cls.around(points[list(mesh.LIPS)], margin, within)
+        return cls.around(points[LIPS], margin, within)
 
     @classmethod
     def whole(cls, image: Image) -> Region:
@@ -193,8 +205,9 @@ class Warp:
         self._grid = _Grid(region, near, max(round(unit / NODES_PER_EYE_DISTANCE), 1))
         skull = list(mesh.SKULL)
         bases = [similarity(target[skull], source[skull]) for source in sources]
+        opening = float(mesh.lip_gap(target)) / unit
         moves = [
-            _into_the_lips(source, target) - (target @ base[:, :2].T + base[:, 2])
+            _into_the_lips(source, opening) - (target @ base[:, :2].T + base[:, 2])
             for source, base in zip(sources, bases, strict=True)
         ]
         seen = facing(np.stack([target, *sources]))
@@ -211,7 +224,7 @@ class Warp:
         )
         x, y = self._grid.axes
         heads = np.stack([row[0] * x + row[1] * y + row[2] for base in bases for row in base.astype(np.float32)])
-        self._upper, self._lower = (heads + self._grid.filled(field) for field in fields)
+        self._upper, self._lower = heads + self._grid.filled(np.hstack(fields)).reshape(2, *heads.shape)
         self._sides: dict[Region, Float32Array] = {}
 
     def lips(self, source: int, part: Region) -> Map:
@@ -275,14 +288,23 @@ class Motion:
             if left < right:
                 yield replace(strip, x0=left, x1=right)
 
-    def map(self, part: Region) -> Map:
-        """The map of a part of the picture."""
-        x, y = (self.grid.at(field, part) for field in self.place)
+    def read(self, width: int, height: int) -> Region:
+        """The part of a picture that sampling the moving part reads."""
+        nodes = (field[self.grid.around_nodes(self.part)] for field in self.place)
+        (x0, x1), (y0, y1) = (_read(one, size) for one, size in zip(nodes, (width, height), strict=True))
+        return Region(x0, y0, x1, y1)
+
+    def map(self, part: Region, x0: int = 0, y0: int = 0) -> Map:
+        """The map of a part of the picture, into what begins at pixel x0, y0 of it."""
+        x, y = (
+            self.grid.at(field - np.float32(start), part) for field, start in zip(self.place, (x0, y0), strict=True)
+        )
         return x, y
 
-    def pixels(self, part: Region) -> Float32Array:
-        """How far each pixel of a part (rows, columns) moves, in pixels."""
-        return self.grid.at(self.away, part)
+    def changed(self, part: Region, most: float = 1.0) -> Float32Array:
+        """How far each pixel of a part (rows, columns) changes, 0 to `most`: fully where it moves by
+        `MOVED_PIXELS`."""
+        return self.grid.at(np.minimum(self.away / MOVED_PIXELS, 1) * np.float32(most), part)
 
 
 @dataclass(frozen=True)
@@ -317,7 +339,7 @@ class _Grid:
 
     def solved(self) -> Float64Array:
         """Positions (K, 2) in the picture at which fields are solved."""
-        (x, y), (rows, columns) = self._axes, self._around(self.near)
+        (x, y), (rows, columns) = self._axes, self.around_nodes(self.near)
         grids = (x[:, ::2], y[::2]), (x[:, columns], y[rows])
         return np.vstack([np.stack(np.broadcast_arrays(*grid), -1).reshape(-1, 2) for grid in grids])
 
@@ -329,11 +351,11 @@ class _Grid:
         coarse[:, 1:-2, 1:-2] = values[:, : rows * columns].reshape(-1, rows, columns)
         nodes = _doubled(_doubled(coarse).swapaxes(1, 2)).swapaxes(1, 2)
         nodes = np.ascontiguousarray(nodes[:, : self._counts[0], : self._counts[1]])
-        near = nodes[:, *self._around(self.near)]
+        near = nodes[:, *self.around_nodes(self.near)]
         near[:] = values[:, rows * columns :].reshape(near.shape)
         return nodes
 
-    def _around(self, part: Region) -> tuple[slice, slice]:
+    def around_nodes(self, part: Region) -> tuple[slice, slice]:
         """Rows and columns of the nodes between which the pixels of a part lie."""
         inside = part.inside(self.region)
         rows, columns = (slice(one.start // self.step, (one.stop - 1) // self.step + 3) for one in inside)
@@ -341,7 +363,7 @@ class _Grid:
 
     def at(self, nodes: Float32Array, part: Region) -> Float32Array:
         """Values at all nodes, interpolated at the pixels of a part of the region."""
-        near = nodes[self._around(part)]
+        near = nodes[self.around_nodes(part)]
         wide = cv2.resize(near, None, fx=self.step, fy=self.step, interpolation=cv2.INTER_LINEAR)
         top, left = (one.start % self.step + self.step for one in part.inside(self.region))
         return np.asarray(wide[top : top + part.shape[0], left : left + part.shape[1]], np.float32)
@@ -359,7 +381,7 @@ class _Grid:
     def columns(self, there: BoolArray, strip: Region) -> tuple[int, int] | None:
         """The first column of pixels of a strip that nodes which are `there` (rows, columns) change, and the one behind
         the last; `None` for none."""
-        found = np.flatnonzero(there[self._around(strip)[0]].any(0))
+        found = np.flatnonzero(there[self.around_nodes(strip)[0]].any(0))
         if not len(found):
             return None
         across = self._axes[0].ravel()
@@ -394,6 +416,25 @@ def _read(places: Float32Array, size: int) -> tuple[int, int]:
     return first, min(max(math.floor(high) + CUBIC_REACH + 1, first + 1), size)
 
 
+def planes_of(image: Image | Float32Array) -> Planes:
+    """The planes of a picture (rows, columns, 3), BGR."""
+    # `split` takes twice as long if the picture is a part of another one.
+    blue, green, red = (cv2.extractChannel(image, channel) for channel in range(3))
+    blue, red = (cv2.subtract(one, green, dtype=cv2.CV_32F) for one in (blue, red))
+    return np.asarray(green, np.float32), np.asarray(blue, np.float32), np.asarray(red, np.float32)
+
+
+def sample_planes(planes: Planes, at: Map, into: Sequence[Float32Array]) -> None:
+    """Sample planes at a backward map; edge pixels are replicated outside. into: (rows, columns) each.
+
+    Green is sampled like a picture. Videos store colour at half the resolution, so the differences of colour are
+    sampled bilinearly, in a quarter of the time.
+    """
+    kinds = cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LINEAR
+    for plane, kind, found in zip(planes, kinds, into, strict=True):
+        cv2.remap(plane, *at, kind, dst=found, borderMode=cv2.BORDER_REPLICATE)
+
+
 def for_channels(weight: Float32Array) -> Float32Array:
     """A weight (rows, columns) for each of three channels: (rows, columns, 3). NumPy takes five times as long if it
     spreads the weight while it multiplies."""
@@ -408,8 +449,9 @@ def pick(image: npt.NDArray[Any], x: npt.ArrayLike, y: npt.ArrayLike, interpolat
     count = np.size(x)
     if not count:
         return np.zeros((0, *image.shape[2:]), image.dtype)
-    shape = -(-count // PICKED), min(count, PICKED)
-    columns, rows = (np.resize(np.asarray(one, np.float32), shape) for one in (x, y))
+    columns, rows = (np.asarray(one, np.float32).reshape(1, count) for one in (x, y))
+    if count > PICKED:
+        columns, rows = (np.resize(one, (-(-count // PICKED), PICKED)) for one in (columns, rows))
     found = np.asarray(cv2.remap(image, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE))
     return found.reshape(-1, *image.shape[2:])[:count]
 
@@ -461,22 +503,24 @@ def lower_side(points: Float64Array, x: Float32Array, y: Float32Array) -> Float3
     return np.asarray(np.clip(side, 0, 1, out=side), np.float32)
 
 
-def _into_the_lips(source: Float64Array, target: Float64Array) -> Float64Array:
-    """Landmarks `source` with the inner edges of parted lips moved into the lips, as far as `target` closes them.
+def _into_the_lips(source: Float64Array, wanted: float) -> Float64Array:
+    """Landmarks `source` with the inner edges of parted lips moved into the lips, as far as they close to a `wanted`
+    gap, in eye distances.
 
     The landmarks lie beside the true edge by a few percent of the opening. Without the move, closing lips would leave a
     slit of teeth.
     """
-    opening, wanted = mesh.lip_gap(source) / mesh.eye_distance(source), mesh.lip_gap(target) / mesh.eye_distance(target)
-    closing = float(np.clip(1 - wanted / max(float(opening), 1e-6), 0, 1))
-    if closing == 0:
+    unit = float(mesh.eye_distance(source))
+    opening = float(mesh.lip_gap(source)) / unit
+    closing = 1 - wanted / max(opening, 1e-6)
+    if closing <= 0:
         return source
     moved = source.copy()
     for row, outer in ((mesh.UPPER_INNER, mesh.UPPER_MIDDLE), (mesh.LOWER_INNER, mesh.LOWER_MIDDLE)):
         inner = list(row[1:-1])
         way = source[list(outer[1:-1])] - source[inner]
         length = np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6)
-        step = EDGE_DOUBT * closing * float(opening) * float(mesh.eye_distance(source))
+        step = EDGE_DOUBT * closing * opening * unit
         moved[inner] += way * np.minimum(step / length, 0.5)
     return moved
 
