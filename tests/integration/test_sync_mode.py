@@ -164,7 +164,7 @@ def test_every_picture_is_the_right_one_outside_the_mouth(
 
 def test_the_mouth_speaks_in_the_added_part(scene: Scene, made: tuple[SyncMode, Result, list[Image]]) -> None:
     mode, result, images = made
-    landmarker, path = Landmarker(), RoiPath(scene.session.faces[0].track)
+    landmarker, path = Landmarker(), RoiPath(scene.session.faces[0].track.part(slice(None)))
     gaps = []
     for number in range(FRAMES, len(images)):
         # The face was looked at every few frames; the last of them need not be the clip's.

@@ -17,6 +17,7 @@ from duikou import FaceChoice, Session, identify, lip_sync
 from duikou.arrays import Float64Array
 from duikou.engines.base import FaceClip
 from duikou.engines.native import NativeEngine, NativeRenderer
+from duikou.faces.follow import follow
 from duikou.pipeline import references
 from duikou.pipeline.plan import LIKE
 from duikou.progress import Progress, silent
@@ -93,7 +94,8 @@ def test_the_persons_own_teeth_come_back_in_their_colours(withheld: Withheld) ->
 
 
 def test_another_person_is_told_from_the_same_one(withheld: Withheld) -> None:
-    colours = identify(CLIP.video).faces[0].track.colours
+    session = identify(CLIP.video)
+    colours = follow(session.source, session.faces[0]).colours
     assert colours is not None
     face = np.asarray(np.median(colours, axis=0), np.float32)
     same, other = references.read([CLIP.video, VIDEOS / "square_512.mp4"], face, silent)

@@ -22,7 +22,7 @@ from duikou import FaceChoice, Output, Result, Session, __version__
 from duikou.cli import files, main, terminal
 from duikou.cli.times import parse_time, parse_trim
 from duikou.errors import InputError, ModelError
-from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning, Speaking
+from duikou.faces.track import POINTS, Face, FaceTrack, FaceWarning, PackedTrack, Speaking
 from duikou.media.encode import Finish, VideoWriter
 from duikou.media.probe import VideoInfo
 from duikou.media.sync_mode import SyncMode
@@ -47,7 +47,7 @@ def face(face_id: str, width: int, height: int, interval: Interval, *warnings: F
         np.arange(FRAMES, dtype=np.int64), times, landmarks, np.ones(FRAMES, np.float32), np.zeros(FRAMES, np.int64)
     )
     picture = np.full((40, 30, 3), 128, np.uint8)
-    return Face(face_id, interval, track, np.ones(FRAMES, np.bool_), picture, warnings)
+    return Face(face_id, interval, PackedTrack.of(track), np.ones(FRAMES, np.bool_), picture, warnings)
 
 
 SMALL_FACE = face(
@@ -987,10 +987,10 @@ def test_trim_that_cannot_be_read(text: str) -> None:
 
 
 def test_only_usable_frames_count_for_the_size() -> None:
-    landmarks = LARGE_FACE.track.landmarks.copy()
-    landmarks[:30] *= 9
+    track = LARGE_FACE.track.part(slice(None))
+    track.landmarks[:30] *= 9
     usable = np.arange(FRAMES) >= 30
-    changed = replace(LARGE_FACE, track=replace(LARGE_FACE.track, landmarks=landmarks), usable=usable)
+    changed = replace(LARGE_FACE, track=PackedTrack.of(track), usable=usable)
     assert changed.box[2:] == (200, 260)
 
 

@@ -12,7 +12,7 @@ from known_track import FRAMES, STEP_MS, track
 from known_video import known_video
 
 from duikou.engines.native import NativeEngine
-from duikou.faces.track import Face, FaceWarning
+from duikou.faces.track import Face, FaceWarning, PackedTrack
 from duikou.media.probe import VideoInfo
 from duikou.media.sound import Audio, Sound
 from duikou.media.timeline import Timeline
@@ -174,11 +174,11 @@ def test_the_interval_of_a_face_that_turns_away_ends_softly_a_shot_does_not(code
     part = track().part(slice(25, 100))
     interval = Interval(1000, 4000)
     ends = tuple(FaceWarning(code, code, Interval(ms, ms)) for ms in (1000, 4000))
-    face = Face("0", interval, part, np.ones(75, bool), np.zeros((2, 2, 3), np.uint8), ends)
+    face = Face("0", interval, PackedTrack.of(part), np.ones(75, bool), np.zeros((2, 2, 3), np.uint8), ends)
     info = VideoInfo("mp4", "h264", 720, 1280, 0, FRAMES, Fraction(25), 6000, None)
     strength = ease(part, face.usable, [interval], _neighbours(face, info))
     assert (strength[[0, -1]] < 0.5).all() == eased
     assert (strength[[0, -1]] > 0).all()
     assert (strength[10:-10] == 1).all()
-    whole = replace(face, interval=Interval(0, 6000), track=track(), warnings=())
+    whole = replace(face, interval=Interval(0, 6000), track=PackedTrack.of(track()), warnings=())
     assert _neighbours(whole, info) == []

@@ -17,7 +17,7 @@ from media_maker import make_sound, make_video
 
 from duikou import FaceChoice, Output, Session, lip_sync
 from duikou.errors import InputError, NotFoundError, StorageError
-from duikou.faces.track import Face, FaceWarning, Speaking
+from duikou.faces.track import Face, FaceWarning, PackedTrack, Speaking
 from duikou.media.fields import Fields
 from duikou.media.probe import AudioInfo, VideoInfo
 from duikou.media.sync_mode import SyncMode
@@ -32,7 +32,9 @@ def session(tmp_path: Path) -> Session:
     picture = np.full((40, 30, 3), 90, np.uint8)
     warning = FaceWarning("small_face", "The face is small.", Interval(0, 6000))
     speaking = (Speaking(Interval(1200, 2400), 0.41), Speaking(Interval(3000, 6000), 0.33))
-    face = Face("0", Interval(1000, 6000), track(), np.ones(FRAMES, bool), picture, (warning,), speaking)
+    face = Face(
+        "0", Interval(1000, 6000), PackedTrack.of(track()), np.ones(FRAMES, bool), picture, (warning,), speaking
+    )
     return Session(known_video(tmp_path / "video.mp4", info), (face,))
 
 
@@ -67,7 +69,7 @@ def seen(number: int, scale: float, usable: slice) -> Face:
     landmarks[:, 1, :2] = 100 * scale  # all others are at the origin
     larger = replace(whole, landmarks=landmarks)
     shown = Interval(edges[usable.start], edges[usable.stop])
-    return Face(str(number), shown, larger, flags, np.zeros((4, 3, 3), np.uint8))
+    return Face(str(number), shown, PackedTrack.of(larger), flags, np.zeros((4, 3, 3), np.uint8))
 
 
 def test_the_most_visible_face_is_the_one_that_shows_the_largest_area_for_the_longest_time(session: Session) -> None:
@@ -129,6 +131,19 @@ def test_a_session_of_a_former_version_tells_no_speaking(session: Session, tmp_p
         del face["speaking"]
     (tmp_path / "kept/session.json").write_text(json.dumps(saved))
     assert Session.load(tmp_path / "kept", session.video).face("0").speaking == ()
+
+
+def test_a_session_of_a_former_version_has_landmarks_in_floats(session: Session, tmp_path: Path) -> None:
+    session = replace(session, source=Video.open(make_video(tmp_path / "video.mp4", frames=5)))
+    session.save(tmp_path / "kept")
+    former = track()
+    former.landmarks[:] = np.random.default_rng(0).uniform(300, 900, former.landmarks.shape)
+    columns = ("frames", "times_ms", "landmarks", "presence", "shots")
+    np.savez_compressed(tmp_path / "kept/track_0.npz", **{name: getattr(former, name) for name in columns})
+    again = Session.load(tmp_path / "kept", session.video).face("0").track
+    assert np.abs(again.landmarks - former.landmarks).max() < 0.01
+    assert np.array_equal(again.times_ms, former.times_ms)
+    assert np.array_equal(again.shots, former.shots)
 
 
 def test_an_unknown_face_is_said_with_those_known(session: Session) -> None:

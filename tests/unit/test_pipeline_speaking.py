@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ from lips_maker import FRAME_MS, make_lips
 from media_maker import make_video
 from scipy.ndimage import gaussian_filter1d
 
-from duikou.arrays import Float64Array
-from duikou.faces.track import Face, Speaking
+from duikou.arrays import Float32Array, Float64Array
+from duikou.faces.track import Face, PackedTrack, Speaking
+from duikou.media.sound import Audio
 from duikou.media.video import Video
 from duikou.pipeline import speaking as who
-from duikou.pipeline.speaking import Lips, with_speaking
+from duikou.pipeline.speaking import Lips, listening, with_speaking
 from duikou.speech import CURVES, MouthMotion, articulate
 from duikou.timebase import Interval
 
@@ -112,7 +115,14 @@ def face(motion: Float64Array, face_id: str) -> Face:
     """A face whose lips have such a gap, frame by frame."""
     track = make_lips(0.02 + 0.15 * motion).track
     end_ms = len(track) * FRAME_MS
-    return Face(face_id, Interval(200, end_ms), track, np.ones(len(track), bool), np.zeros((1, 1, 3), np.uint8))
+    packed = PackedTrack.of(track)
+    return Face(face_id, Interval(200, end_ms), packed, np.ones(len(track), bool), np.zeros((1, 1, 3), np.uint8))
+
+
+def found(source: Video, faces: list[Face]) -> tuple[Face, ...]:
+    """The faces with what they say in their own clip."""
+    with listening(source) as heard:
+        return with_speaking(source, faces, heard())
 
 
 def test_real_speech_belongs_to_the_lips_that_its_motion_drives(tmp_path: Path) -> None:
@@ -130,7 +140,7 @@ def test_real_speech_belongs_to_the_lips_that_its_motion_drives(tmp_path: Path) 
     )
     source = Video.open(path)
     faces = [face(gaps[0], "0"), face(gaps[1], "1"), face(np.zeros(frames), "2")]
-    ours, foreign, resting = with_speaking(source, faces)
+    ours, foreign, resting = found(source, faces)
     assert sum(one.interval.duration_ms for one in ours.speaking) > 0.6 * source.info.duration_ms
     assert ours.speaking[0].interval.start_ms >= 200, "inside the face's interval"
     assert (foreign.speaking, resting.speaking) == ((), ())
@@ -139,12 +149,31 @@ def test_real_speech_belongs_to_the_lips_that_its_motion_drives(tmp_path: Path) 
 def test_without_sound_nobody_speaks(tmp_path: Path) -> None:
     one = face(np.zeros(10), "0")
     silent = Video.open(make_video(tmp_path / "silent.mp4", size=(64, 48), frames=10))
-    assert with_speaking(silent, [one]) == (one,)
+    assert found(silent, [one]) == (one,)
     loud = Video.open(
         make_video(tmp_path / "hum.mp4", size=(64, 48), frames=10, sound=np.full((19_200, 1), 0.1, np.float32))
     )
-    assert with_speaking(loud, []) == ()
-    assert [face.speaking for face in with_speaking(loud, [one])] == [()]
+    assert found(loud, []) == ()
+    assert [face.speaking for face in found(loud, [one])] == [()]
     gone = known_video(tmp_path / "gone.mp4", loud.info)
     assert gone.info.audio is not None
     assert Speaking(Interval(0, 1), 0.5) not in one.speaking
+
+
+def test_listening_ends_with_the_work_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure need not wait until an hour of sound is heard."""
+    path = make_video(tmp_path / "hum.mp4", size=(64, 48), frames=10, sound=np.full((19_200, 1), 0.1, np.float32))
+    reading, failed = Event(), Event()
+
+    class Endless(Audio):
+        def pieces(self) -> Iterator[Float32Array]:
+            while True:
+                reading.set()
+                failed.wait(0.01)
+                yield self.samples
+
+    monkeypatch.setattr(who, "open_sound", lambda *_, **__: Endless(np.zeros((100, 1), np.float32), 16_000))
+    with pytest.raises(ZeroDivisionError), listening(Video.open(path)) as heard:
+        assert reading.wait(30)
+        raise ZeroDivisionError
+    assert heard() == []

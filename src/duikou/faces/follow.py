@@ -47,7 +47,7 @@ def follow(
     stop = int(track.frames[-1]) + 1 if stop_frame is None else min(int(track.frames[-1]) + 1, stop_frame)
     if start >= stop:
         return track.part(slice(0, 0))
-    path_of = RoiPath(track)
+    path_of = RoiPath(track.part(track.around(start, stop)))
     measured = _measured(video, path_of, start, stop)
     kept: list[tuple[int, int, Observation, int]] = []
     for frame, seen in measured:

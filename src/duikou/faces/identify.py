@@ -18,7 +18,7 @@ from duikou.faces.pose import fit
 from duikou.faces.scan import Sample, Scan, Tracklet, picture_of, scan, track_of
 from duikou.faces.stills import still_warnings
 from duikou.faces.surface import flat_share, lips_check
-from duikou.faces.track import Face, FaceTrack, FaceWarning
+from duikou.faces.track import Face, FaceTrack, FaceWarning, PackedTrack
 from duikou.faces.usable import (
     GAP_SAME_FACE_MS,
     MIN_PRESENCE,
@@ -178,7 +178,8 @@ def _faces(person: list[Sample], checked: _CheckedTrack, clock: _Clock, seen: Sc
         warnings = _reasons(checked, rows, clock, seen.shot_starts) + _doubts(track.part(rows), interval)
         warnings += _lost_between(person[rows], seen.tracklets, clock)
         warnings += still_warnings(clock.starts, clock.ends, interval)
-        face = Face("", interval, track.part(rows), usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
+        packed = PackedTrack.of(track.part(rows))
+        face = Face("", interval, packed, usable[rows], np.zeros((0, 0, 3), np.uint8), tuple(warnings))
         faces.append((face, [sample for sample, fits in zip(person[rows], face.usable, strict=True) if fits]))
     return faces
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 
 from duikou.arrays import BoolArray, Float32Array, Image, IntArray
 from duikou.bounds import Share, Text
@@ -26,8 +27,7 @@ class FaceTrack:
         same unit, negative towards the camera.
     presence: (N,) the landmarker's confidence that a face is there, 0 to 1.
     shots: (N,) number of the shot that contains each frame, from 0.
-    colours: (N, 478, 3) uint8 colours at the landmarks, see `appearance.colours`; `None` if they were not kept. They
-        are not saved.
+    colours: (N, 478, 3) uint8 colours at the landmarks, see `appearance.colours`; `None` if they were not kept.
     """
 
     frames: IntArray
@@ -64,22 +64,79 @@ class FaceTrack:
         colours = np.concatenate([self.colours, later.colours]) if both else None
         return FaceTrack(**columns, colours=colours)
 
-    def save(self, path: Path) -> None:
-        """Write the track to an `.npz` file."""
-        np.savez_compressed(
-            path,
-            frames=self.frames,
-            times_ms=self.times_ms,
-            landmarks=self.landmarks,
-            presence=self.presence,
-            shots=self.shots,
-        )
+
+PACKED = 65_534
+"""Steps across the extent of a face in which a `PackedTrack` counts: a hundredth of a pixel where it is 600 wide."""
+
+BLOCK = 1024
+"""Rows that are packed at once: those of an hour in floats take 190 MB."""
+
+
+@dataclass(frozen=True)
+class PackedTrack:
+    """A `FaceTrack` without colours in less than half the memory: 2.9 kB for each frame. Rows are unpacked on request.
+
+    frames, times_ms, presence, shots: as in `FaceTrack`. points: (N, 478, 3) landmarks in steps from the middle of the
+    face. middles: (N, 3) in pixels. steps: (N,) pixels.
+    """
+
+    frames: IntArray
+    times_ms: IntArray
+    presence: Float32Array
+    shots: IntArray
+    points: npt.NDArray[np.int16]
+    middles: Float32Array
+    steps: Float32Array
 
     @classmethod
-    def load(cls, path: Path) -> FaceTrack:
-        """Read a track that `save` wrote."""
+    def of(cls, track: FaceTrack) -> PackedTrack:
+        """Pack a track. Its landmarks are rounded to a 65,000th of the face's extent."""
+        count = len(track)
+        points, middles = np.empty((count, POINTS, 3), np.int16), np.empty((count, 3), np.float32)
+        steps = np.empty(count, np.float32)
+        for start in range(0, count, BLOCK):
+            rows = slice(start, start + BLOCK)
+            landmarks = track.landmarks[rows]
+            low, high = landmarks.min(1), landmarks.max(1)
+            middles[rows], steps[rows] = (low + high) / 2, np.maximum((high - low).max(1) / PACKED, 1e-6)
+            points[rows] = np.rint((landmarks - middles[rows, None]) / steps[rows, None, None])
+        return cls(track.frames, track.times_ms, track.presence, track.shots, points, middles, steps)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def around(self, first: int, stop: int) -> slice:
+        """The rows in frames `[first, stop)`, and the nearest ones before and after."""
+        start, end = np.searchsorted(self.frames, [first, stop])
+        return slice(max(int(start) - 1, 0), int(end) + 1)
+
+    def part(self, keep: BoolArray | IntArray | slice) -> FaceTrack:
+        """The rows `keep`, unpacked."""
+        landmarks = self.points[keep] * self.steps[keep, None, None] + self.middles[keep, None]
+        return FaceTrack(self.frames[keep], self.times_ms[keep], landmarks, self.presence[keep], self.shots[keep])
+
+    @property
+    def landmarks(self) -> Float32Array:
+        """(N, 478, 3) as in `FaceTrack`, all unpacked."""
+        return self.part(slice(None)).landmarks
+
+    @property
+    def boxes(self) -> Float32Array:
+        """(N, 4) bounding box of the landmarks in each row: x, y, width, height in pixels."""
+        steps, low, high = self.steps[:, None], self.points[..., :2].min(1), self.points[..., :2].max(1)
+        return np.hstack([self.middles[:, :2] + low * steps, (high - low.astype(np.float32)) * steps])
+
+    def save(self, path: Path) -> None:
+        """Write the track to an `.npz` file, as it is: compressing it saves a hundredth."""
+        np.savez(path, **{one.name: getattr(self, one.name) for one in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> PackedTrack:
+        """Read a track that `save` wrote, or a former version's, which has the landmarks themselves."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(**{name: file[name] for name in ("frames", "times_ms", "landmarks", "presence", "shots")})
+            if "landmarks" in file:
+                return cls.of(FaceTrack(**{name: file[name] for name in file}))
+            return cls(**{one.name: file[one.name] for one in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -131,7 +188,7 @@ class Face:
 
     id: str
     interval: Interval
-    track: FaceTrack
+    track: PackedTrack
     usable: BoolArray
     picture: Image
     warnings: tuple[FaceWarning, ...] = ()
@@ -140,6 +197,6 @@ class Face:
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Median bounding box of the landmarks over the usable frames: (x, y, width, height) in pixels."""
-        points = self.track.landmarks[self.usable if self.usable.any() else slice(None), :, :2]
-        x, y, width, height = np.median(np.hstack([points.min(1), np.ptp(points, axis=1)]), axis=0).round()
+        boxes = self.track.boxes[self.usable if self.usable.any() else slice(None)]
+        x, y, width, height = np.median(boxes, axis=0).round()
         return int(x), int(y), int(width), int(height)

@@ -103,7 +103,7 @@ class Pixels:
             image = self._tone.sdr(np.clip(np.rint(coded), 0, MAX_CODE).astype(np.uint16))
             return np.ascontiguousarray(image[..., ::-1])
         found = cv2.transform(merged, self._to_rgb)
-        return np.asarray(found if found.dtype == np.uint8 else np.clip(np.rint(found), 0, 255), np.uint8)
+        return np.asarray(cv2.addWeighted(found, 1, found, 0, 0, dtype=cv2.CV_8U), np.uint8)  # rounded, clipped
 
 
 def _after(second: Float64Array, first: Float64Array) -> Float64Array:

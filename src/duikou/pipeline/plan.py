@@ -188,7 +188,7 @@ class Followed:
         Rows before frame `start` are dropped, unless their close-ups are kept.
         """
         first = max(first, self._stop)
-        near = _near(self._face.track, first, stop)
+        near = self._face.track.part(self._face.track.around(first, stop))
         if self.closeups is None:
             self.closeups = Closeups.of(self._source, near)
         else:
@@ -204,12 +204,6 @@ def exemplar_spans(shown: Sequence[Interval], end_ms: int) -> list[Interval]:
     """When to follow a face that speaks while it shows during `shown`: parts of a video that lasts until `end_ms`."""
     reach_ms = EXEMPLAR_REACH_MS
     return joined([Interval(max(one.start_ms - reach_ms, 0), min(one.end_ms + reach_ms, end_ms)) for one in shown])
-
-
-def _near(track: FaceTrack, first: int, stop: int) -> FaceTrack:
-    """The rows of a face's track in frames `[first, stop)`, and the nearest ones before and after."""
-    start, end = np.searchsorted(track.frames, [first, stop])
-    return track.part(slice(max(int(start) - 1, 0), int(end) + 1))
 
 
 class Talk:

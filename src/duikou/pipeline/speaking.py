@@ -7,17 +7,21 @@ picture of a file may be apart: one lag serves all faces of a clip.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from duikou.arrays import BoolArray, Float64Array, IntArray
+from duikou.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from duikou.errors import MediaError
 from duikou.faces.pose import fit
-from duikou.faces.track import Face, Speaking
+from duikou.faces.track import Face, FaceTrack, Speaking
+from duikou.faces.usable import in_blocks
 from duikou.media.audio import open_sound
 from duikou.media.video import Video
 from duikou.speech.articulation import articulate_sound
@@ -60,24 +64,49 @@ class Lips:
     @classmethod
     def of(cls, face: Face) -> Lips:
         """The lips of a face in its usable frames."""
-        track = face.track.part(face.usable)
-        points, scale = track.landmarks, fit(track.landmarks).scale
-        gap, width = (
-            np.linalg.norm(points[:, one].astype(np.float64) - points[:, other], axis=1) / scale for one, other in LIPS
-        )
-        return cls(track.times_ms / 1000, gap, width, track.shots)
+        rows = np.flatnonzero(face.usable)
+        measured = [_lips(face.track.part(block)) for block in in_blocks(rows)]
+        gap, width = np.concatenate([np.zeros((2, 0)), *measured], axis=1)
+        return cls(face.track.times_ms[rows] / 1000, gap, width, face.track.shots[rows])
 
 
-def with_speaking(source: Video, faces: Sequence[Face]) -> tuple[Face, ...]:
+def _lips(track: FaceTrack) -> Float64Array:
+    """(2, N) lip gap and width of the mouth, in eye distances."""
+    points, scale = track.landmarks, fit(track.landmarks).scale
+    return np.stack(
+        [np.linalg.norm(points[:, one].astype(np.float64) - points[:, other], axis=1) / scale for one, other in LIPS]
+    )
+
+
+class _StoppedError(Exception):
+    """Nobody wants to know any more what the sound is."""
+
+
+@contextmanager
+def listening(source: Video) -> Iterator[Callable[[], Sequence[MouthMotion]]]:
+    """Listen to the sound of a clip in a thread of its own, as long as the block runs.
+
+    The block gets a function that waits for the motion of the sound, as `speaking` takes it. It raises `ModelError`
+    where the voice detector's file is missing.
+    """
+    stopped = Event()
+    with ThreadPoolExecutor(1) as thread:
+        heard = thread.submit(_heard, source, stopped)
+        try:
+            yield heard.result
+        finally:
+            stopped.set()
+
+
+def with_speaking(source: Video, faces: Sequence[Face], heard: Sequence[MouthMotion]) -> tuple[Face, ...]:
     """The faces of a clip, each with the times at which it speaks; without sound nobody does.
 
-    Raises `ModelError` where the voice detector's file is missing.
+    heard: as in `speaking`.
     """
-    if not faces or source.info.audio is None:
+    if not faces or not heard:
         return tuple(faces)
     with threadpool_limits(1):  # several threads of BLAS wait for each other on small arrays: 5 times the CPU time
-        motions = _heard(source)
-        found = speaking([Lips.of(face) for face in faces], motions, source.info.duration_ms)
+        found = speaking([Lips.of(face) for face in faces], heard, source.info.duration_ms)
     return tuple(
         replace(face, speaking=_within(times, face.interval)) for face, times in zip(faces, found, strict=True)
     )
@@ -112,11 +141,23 @@ class _Measured:
     rows: IntArray
 
 
-def _heard(source: Video) -> list[MouthMotion]:
-    """The motion of a clip's sound, on the clip's time line; nothing where the sound cannot be read."""
+def _heard(source: Video, stopped: Event) -> list[MouthMotion]:
+    """The motion of a clip's sound, on the clip's time line; nothing without sound that can be read.
+
+    Once `stopped` is set, reading ends at the next piece.
+    """
+
+    def wanted(piece: Float32Array) -> Float32Array:
+        if stopped.is_set():
+            raise _StoppedError
+        return piece
+
+    if source.info.audio is None:
+        return []
     try:
-        return [articulate_sound(open_sound(source.path, end_ms=source.info.duration_ms, field="video"))]
-    except MediaError:  # the sound is damaged: a lip sync tells
+        sound = open_sound(source.path, end_ms=source.info.duration_ms, field="video")
+        return [articulate_sound(sound.mapped(wanted))]
+    except (MediaError, _StoppedError):  # where the sound is damaged, a lip sync tells
         return []
 
 
