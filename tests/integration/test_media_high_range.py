@@ -88,7 +88,11 @@ class Square:
     def renderer(self) -> Square:
         return self
 
-    def reach(self, frame: int, progress: Progress) -> None:
+    @property
+    def planned_at(self) -> list[int]:
+        return []
+
+    def reach(self, frame: int, progress: Progress = silent) -> None:
         """Nothing is planned."""
 
     def changes(self, frame: int) -> bool:
