@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib import format as npy
 
 from duikou.arrays import BoolArray, Float32Array, Image, IntArray
 from duikou.bounds import Share, Text
@@ -65,11 +68,16 @@ class FaceTrack:
         return FaceTrack(**columns, colours=colours)
 
 
-PACKED = 65_534
-"""Steps across the extent of a face in which a `PackedTrack` counts: a hundredth of a pixel where it is 600 wide."""
+MOST_STEPS, LEAST_STEP = 65_000, 2.0**-9
+"""Steps across the extent of a face in which a `PackedTrack` counts, at most, and the least step in pixels. Steps are
+powers of two: what is unpacked is exact in 32 bits and stays the same if it is packed again. Where a face is 600 pixels
+wide, a step is a 64th of a pixel."""
 
 BLOCK = 1024
 """Rows that are packed at once: those of an hour in floats take 190 MB."""
+
+PLAIN, LANDMARKS = ("frames", "times_ms", "presence", "shots"), "landmarks.npy"
+"""What a track's file has as it is, and the entry of its landmarks, (N, 478, 3) floats."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +98,31 @@ class PackedTrack:
 
     @classmethod
     def of(cls, track: FaceTrack) -> PackedTrack:
-        """Pack a track. Its landmarks are rounded to a 65,000th of the face's extent."""
-        count = len(track)
+        """Pack a track. Its landmarks are rounded to a 32,500th of the face's extent or less."""
+        blocks = (track.landmarks[start : start + BLOCK] for start in range(0, len(track), BLOCK))
+        return cls._of(track.frames, track.times_ms, track.presence, track.shots, blocks)
+
+    @classmethod
+    def _of(
+        cls,
+        frames: IntArray,
+        times_ms: IntArray,
+        presence: Float32Array,
+        shots: IntArray,
+        blocks: Iterable[Float32Array],
+    ) -> PackedTrack:
+        """Pack rows whose landmarks come in blocks."""
+        count, stop = len(frames), 0
         points, middles = np.empty((count, POINTS, 3), np.int16), np.empty((count, 3), np.float32)
         steps = np.empty(count, np.float32)
-        for start in range(0, count, BLOCK):
-            rows = slice(start, start + BLOCK)
-            landmarks = track.landmarks[rows]
+        for landmarks in blocks:
+            rows = slice(stop, stop := stop + len(landmarks))
             low, high = landmarks.min(1), landmarks.max(1)
-            middles[rows], steps[rows] = (low + high) / 2, np.maximum((high - low).max(1) / PACKED, 1e-6)
-            points[rows] = np.rint((landmarks - middles[rows, None]) / steps[rows, None, None])
-        return cls(track.frames, track.times_ms, track.presence, track.shots, points, middles, steps)
+            step = np.exp2(np.ceil(np.log2(np.maximum((high - low).max(1) / MOST_STEPS, LEAST_STEP))))[:, None]
+            middle = np.rint((low + high) / 2 / step) * step
+            middles[rows], steps[rows] = middle, step[:, 0]
+            points[rows] = np.rint((landmarks - middle[:, None]) / step[:, None])
+        return cls(frames, times_ms, presence, shots, points, middles, steps)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -127,16 +149,31 @@ class PackedTrack:
         return np.hstack([self.middles[:, :2] + low * steps, (high - low.astype(np.float32)) * steps])
 
     def save(self, path: Path) -> None:
-        """Write the track to an `.npz` file, as it is: compressing it saves a hundredth."""
-        np.savez(path, **{one.name: getattr(self, one.name) for one in fields(self)})
+        """Write the track to an `.npz` file, unpacked, so that former versions read it, too."""
+        with zipfile.ZipFile(path, "w") as file:
+            for name in PLAIN:
+                with file.open(f"{name}.npy", "w") as entry:
+                    npy.write_array(entry, getattr(self, name), allow_pickle=False)
+            with file.open(LANDMARKS, "w", force_zip64=True) as entry:
+                npy.write_array_header_1_0(entry, {"descr": "<f4", "fortran_order": False, "shape": self.points.shape})
+                for start in range(0, len(self), BLOCK):
+                    entry.write(self.part(slice(start, start + BLOCK)).landmarks.astype("<f4").tobytes())
 
     @classmethod
     def load(cls, path: Path) -> PackedTrack:
-        """Read a track that `save` wrote, or a former version's, which has the landmarks themselves."""
+        """Read a track that `save` or a former version wrote."""
         with np.load(path, allow_pickle=False) as file:
-            if "landmarks" in file:
-                return cls.of(FaceTrack(**{name: file[name] for name in file}))
-            return cls(**{one.name: file[one.name] for one in fields(cls)})
+            plain = {name: file[name] for name in PLAIN}
+        with zipfile.ZipFile(path) as file, file.open(LANDMARKS) as entry:
+            npy.read_magic(entry)
+            npy.read_array_header_1_0(entry)
+            return cls._of(**plain, blocks=_blocks(entry))
+
+
+def _blocks(entry: IO[bytes]) -> Iterator[Float32Array]:
+    """The landmarks behind the header of an entry."""
+    while content := entry.read(BLOCK * POINTS * 3 * 4):
+        yield np.frombuffer(content, "<f4").reshape(-1, POINTS, 3)
 
 
 @dataclass(frozen=True)
