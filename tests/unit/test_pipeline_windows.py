@@ -33,37 +33,48 @@ def test_a_speech_of_a_minute_is_one_window() -> None:
 
 
 def test_a_window_ends_in_the_middle_of_the_longest_pause() -> None:
-    times = frames(100)
+    times = frames(90)
     voice = np.ones(len(times))
-    for start_ms, stop_ms in ((20_000, 25_000), (40_000, 40_300), (48_000, 49_000), (60_000, 70_000)):
+    for start_ms, stop_ms in ((10_000, 20_000), (24_000, 24_300), (31_000, 32_000), (62_000, 64_000), (70_000, 80_000)):
         voice[(times >= start_ms) & (times < stop_ms)] = 0
-    (seam,) = seams(times, voice)
-    assert times[seam] == pytest.approx(48_500, abs=STEP_MS)
+    assert times[seams(times, voice)] == pytest.approx([31_500, 63_000], abs=STEP_MS)
 
 
 def test_without_a_pause_a_window_ends_where_the_voice_is_lowest() -> None:
-    times = frames(80)
+    times = frames(90)
     voice = np.full(len(times), 0.9)
-    voice[50_000 // STEP_MS] = 0.5
-    assert seams(times, voice).tolist() == [50_000 // STEP_MS]
+    voice[[27_000 // STEP_MS, 66_000 // STEP_MS]] = 0.5
+    assert seams(times, voice).tolist() == [27_000 // STEP_MS, 66_000 // STEP_MS]
 
 
-def test_windows_are_even_however_long_the_speech_is() -> None:
-    times = frames(3_600)
+@pytest.mark.parametrize("seconds", [76, 89, 91, 180, 3_600])
+def test_windows_are_even_however_long_the_speech_is(seconds: int) -> None:
+    times = frames(seconds)
     found = seams(times, np.random.default_rng(0).uniform(0, 1, len(times)))
-    lengths = np.diff([0, *times[found], times[-1]])
-    assert (np.abs(lengths[:-1] - WINDOW_MS) <= SEARCH_MS + STEP_MS).all()
-    assert lengths[-1] <= LONGEST_MS
+    usual_ms = times[-1] / (len(found) + 1)
+    assert 0.75 * WINDOW_MS < usual_ms <= WINDOW_MS
+    assert np.abs(times[found] - usual_ms * np.arange(1, len(found) + 1)).max() <= SEARCH_MS + STEP_MS
 
 
 def test_more_frames_a_second_make_shorter_windows() -> None:
     times = np.arange(0, 300_000, 16)
     found = seams(times, np.random.default_rng(0).uniform(0, 1, len(times)))
-    share = 16 / USUAL_STEP_MS
     rows = np.diff([0, *found, len(times)])
-    assert rows[:-1].max() <= (WINDOW_MS + SEARCH_MS) / USUAL_STEP_MS + 1
-    assert rows[-1] <= LONGEST_MS / USUAL_STEP_MS + 1
-    assert not len(seams(times[times < share * LONGEST_MS], np.ones(int((times < share * LONGEST_MS).sum()))))
+    assert rows.max() <= (WINDOW_MS + 2 * SEARCH_MS) / USUAL_STEP_MS + 1
+    short = times[: int(LONGEST_MS / USUAL_STEP_MS)]
+    assert not len(seams(short, np.ones(len(short))))
+
+
+def test_a_long_silence_between_two_short_pieces_makes_no_window() -> None:
+    times = np.concatenate([frames(5), 600_000 + frames(5)])
+    assert not len(seams(times, np.ones(len(times))))
+
+
+def test_many_short_pieces_make_windows_because_the_face_is_followed_around_each() -> None:
+    times = np.concatenate([60_000 * number + frames(1) for number in range(64)])
+    rows = np.diff([0, *seams(times, np.ones(len(times))), len(times)])
+    assert rows.min() > 0
+    assert rows.max() <= 2 * 1_000 / STEP_MS
 
 
 @dataclass

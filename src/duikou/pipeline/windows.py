@@ -6,6 +6,7 @@ windows paint, and their pictures pass into each other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,14 +17,17 @@ from duikou.engines.base import Renderer
 from duikou.media.decode import Frame, Patch
 from duikou.progress import Progress, silent
 
-WINDOW_MS = 45_000
-"""Usual length of a window: about the length of the clips that the engine is measured on."""
+WINDOW_MS = 30_000
+"""Usual length of a window, at most. Longer ones take more memory, which is needed while an encoder has its own."""
 
 LONGEST_MS = 75_000
 """A speech up to this length is planned as one."""
 
-SEARCH_MS = 12_000
-"""How far from its usual length a window may end in search of a pause: speakers breathe every few seconds."""
+SEARCH_MS = 8_000
+"""How far from its usual place a window may end in search of a pause: speakers breathe every few seconds."""
+
+GAP_MS = 20_000
+"""What a silence between two pieces of a speech counts at most: beyond, the face is not followed."""
 
 USUAL_STEP_MS = 1000 / 30
 """Duration of a frame at which these lengths hold. What is shorter makes windows shorter: memory counts frames."""
@@ -39,22 +43,25 @@ BLENDED = 3
 
 
 def seams(times_ms: IntArray, voice: Float64Array) -> IntArray:
-    """Places (W,) in a speech at which windows end and others begin, none for a short one.
+    """Places (W,) in a speech at which windows end and others begin, none for a short one. Windows are about even: a
+    long one would decide what memory is needed.
 
     times_ms: (N,) of the frames of the speech. voice: (N,) the curve of that name at these times.
     """
-    found: list[int] = []
-    step_ms = float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else USUAL_STEP_MS
-    share = min(step_ms / USUAL_STEP_MS, 1.0)
-    window_ms, longest_ms, search_ms = share * WINDOW_MS, share * LONGEST_MS, share * SEARCH_MS
-    start_ms = int(times_ms[0]) if len(times_ms) else 0
-    while len(times_ms) and times_ms[-1] - start_ms > longest_ms:
-        wanted_ms = start_ms + window_ms
-        first, stop = np.searchsorted(times_ms, [wanted_ms - search_ms, wanted_ms + search_ms])
-        # Where nobody speaks for so long, the window ends before the speech goes on.
-        found.append(int(first) + (_calmest(voice[first:stop]) if first < stop else 0))
-        start_ms = int(times_ms[found[-1]])
-    return np.array(found, np.int64)
+    steps_ms = np.diff(times_ms, prepend=times_ms[:1])
+    share = min(float(np.median(steps_ms)) / USUAL_STEP_MS, 1.0) if len(times_ms) > 1 else 1.0
+    counted_ms = np.cumsum(np.minimum(steps_ms, GAP_MS))
+    total_ms = float(counted_ms[-1]) if len(times_ms) else 0.0
+    count = math.ceil(total_ms / (share * WINDOW_MS)) if total_ms > share * LONGEST_MS else 1
+    wanted_ms = total_ms * np.arange(1, count) / count
+    firsts, stops = (np.searchsorted(counted_ms, wanted_ms + way_ms * share) for way_ms in (-SEARCH_MS, SEARCH_MS))
+    # In a long silence, a window ends before the speech goes on.
+    return np.unique(
+        [
+            first + (_calmest(voice[first:stop]) if first < stop else 0)
+            for first, stop in zip(firsts.tolist(), stops.tolist(), strict=True)
+        ]
+    ).astype(np.int64)
 
 
 def _calmest(voice: Float64Array) -> int:
