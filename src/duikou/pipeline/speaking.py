@@ -79,7 +79,7 @@ def _lips(track: FaceTrack) -> Float64Array:
 
 
 class _StoppedError(Exception):
-    """Nobody wants to know any more what the sound is."""
+    """Listening was stopped: its result is not needed any more."""
 
 
 @contextmanager

@@ -27,7 +27,7 @@ SEARCH_MS = 8_000
 """How far from its usual place a window may end in search of a pause: speakers breathe every few seconds."""
 
 GAP_MS = 20_000
-"""What a silence between two pieces of a speech counts at most: beyond, the face is not followed."""
+"""Most that a silence between two pieces of a speech counts. The face is not followed through a longer one."""
 
 USUAL_STEP_MS = 1000 / 30
 """Duration of a frame at which these lengths hold. What is shorter makes windows shorter: memory counts frames."""
@@ -43,8 +43,8 @@ BLENDED = 3
 
 
 def seams(times_ms: IntArray, voice: Float64Array) -> IntArray:
-    """Places (W,) in a speech at which windows end and others begin, none for a short one. Windows are about even: a
-    long one would decide what memory is needed.
+    """Places (W,) in a speech at which windows end and others begin, none for a short one. Windows are about even,
+    because the longest one decides how much memory is needed.
 
     times_ms: (N,) of the frames of the speech. voice: (N,) the curve of that name at these times.
     """
@@ -90,7 +90,7 @@ class WindowedRenderer:
     @property
     def planned_at(self) -> list[int]:
         """The frames at which `reach` plans a window, but for the first one."""
-        return [max(start - BLENDED, 0) for start in self.starts[1:].tolist()]
+        return [self._frames(number)[0] for number in range(1, len(self.starts))]
 
     def changes(self, frame: int) -> bool:
         """Whether frame number `frame` may change."""

@@ -1,7 +1,7 @@
 """Imports everything that a sandboxed child needs, before the first child is forked.
 
-Each child would otherwise import it anew, where it may read the files of modules at all. Only the process that forks
-children imports this module: it takes seconds, and servers and workers start without it.
+Otherwise each child would import it again, and a restricted child cannot read the files of modules. Only the process
+that forks children imports this module: it takes seconds, and servers and workers start without it.
 """
 
 # ruff: noqa: F401  to import is all that this module does
