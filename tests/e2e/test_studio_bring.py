@@ -45,6 +45,7 @@ RECORD = """
     import("/studio/record.js").then((all) => all[name]({settings}).then(kept));
 }
 """
+BUSY = "(ms) => { const until = performance.now() + ms; while (performance.now() < until); }"
 FAIL = """
 (name) => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", name));
@@ -389,7 +390,7 @@ def test_speech_and_a_video_are_recorded(browser: Browser, tmp_path: Path) -> No
         page.evaluate(RECORD, ["recordSound", brief])
         dialog = page.get_by_role("dialog", name=studio.t("record.sound"))
         expect(dialog.get_by_role("meter", name=studio.t("record.level"))).to_be_visible()
-        assert barriers(page) == []
+        page.evaluate(BUSY, 1_500)
         expect(studio.button("record.use", dialog)).to_be_visible()  # it ends by itself at the limit
         assert barriers(page) == []
         studio.button("record.use").click()
@@ -397,12 +398,13 @@ def test_speech_and_a_video_are_recorded(browser: Browser, tmp_path: Path) -> No
         assert re.fullmatch(r"speech-[\d-]{19}\.wav", name)
         with wave.open(io.BytesIO(base64.b64decode(content))) as sound:
             assert (sound.getnchannels(), sound.getsampwidth()) == (1, 2)
-            assert 0.7 < sound.getnframes() / sound.getframerate() < 1.5
+            assert sound.getnframes() == sound.getframerate()  # exactly the limit, although the page was busy
             assert np.abs(np.frombuffer(sound.readframes(sound.getnframes()), "<i2")).max() > 300
 
-        page.evaluate(RECORD, ["recordSound", {**brief, "min_audio_ms": 900}])
+        page.evaluate(RECORD, ["recordSound", {**brief, "min_audio_ms": 30_000, "max_audio_ms": 60_000}])
+        assert barriers(page) == []
         studio.button("record.stop").click()
-        short = studio.t("record.short", length="", min=0.9)[-20:]
+        short = studio.t("record.short", length="", min=30)[-20:]
         expect(dialog.get_by_role("paragraph").filter(has_text=short)).to_be_visible()
         expect(studio.button("record.use")).to_have_count(0)
         studio.button("record.again").click()

@@ -20,8 +20,11 @@ export function listen(stream) {
   };
 }
 
-/** Keep the samples of a stream, as one channel: elapsedMs() so far; stop() resolves with {samples, rate}. */
-export async function capture(stream, context) {
+/**
+ * Keep the samples of a stream, as one channel: elapsedMs() so far; stop() resolves with {samples, rate}, at most maxMs
+ * of them, however late it is called.
+ */
+export async function capture(stream, context, maxMs) {
   await context.audioWorklet.addModule("studio/worklet.js");
   const source = context.createMediaStreamSource(stream);
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
@@ -48,7 +51,8 @@ export async function capture(stream, context) {
         samples.set(piece, place);
         place += piece.length;
       }
-      return { samples, rate: context.sampleRate };
+      const most = Math.floor((maxMs * context.sampleRate) / 1000);
+      return { samples: samples.subarray(0, most), rate: context.sampleRate };
     },
   };
 }

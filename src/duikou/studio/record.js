@@ -7,6 +7,7 @@ import { t } from "./words.js";
 
 const MIB = 1 << 20;
 const SHOWN_EVERY_MS = 100;
+const LATEST_MS = 1000; // the clock of a page in the background ticks once a second
 const QUIET_AFTER_MS = 2000;
 const QUIET_LEVEL = 0.2; // about -48 dB
 const VIDEO_BITS_PER_S = 8_000_000;
@@ -41,7 +42,7 @@ export function recordSound({ signal, settings = LIMITS } = {}) {
     maxMs: settings.max_audio_ms,
     constraints: [{ audio: { noiseSuppression: true, echoCancellation: false, autoGainControl: true } }],
     async begin(stream, heard) {
-      const captured = await capture(stream, heard.context);
+      const captured = await capture(stream, heard.context, settings.max_audio_ms);
       return {
         elapsedMs: captured.elapsedMs,
         async stop() {
@@ -63,6 +64,7 @@ export function recordCamera({ signal, settings = LIMITS } = {}) {
     signal,
     minMs: settings.min_video_ms,
     maxMs: settings.max_video_ms,
+    spareMs: LATEST_MS, // a video that became too long cannot be cut here
     unable: !type && t("record.unable"),
     smallest: settings.any_size ? 0 : settings.min_side,
     constraints: [{ video, audio: true }, { video }], // a camera without a microphone will do
@@ -175,7 +177,7 @@ function live(stream) {
 }
 
 /** Record until it is stopped or as long as may be. Resolves with {file, lengthMs}. */
-async function going({ kind, begin, maxMs }, panel, stream, heard) {
+async function going({ kind, begin, maxMs, spareMs = 0 }, panel, stream, heard) {
   const time = h("p", { class: "elapsed figure", role: "timer" });
   const level = heard && h("meter", { min: 0, max: 1, "aria-label": t("record.level") });
   const quiet = h("p", { class: "note warn", hidden: true }, t("record.quiet"));
@@ -198,7 +200,7 @@ async function going({ kind, begin, maxMs }, panel, stream, heard) {
         loudest = Math.max(loudest, level.value);
         quiet.hidden = elapsed < QUIET_AFTER_MS || loudest > QUIET_LEVEL;
       }
-      if (elapsed >= maxMs - SHOWN_EVERY_MS) resolve();
+      if (elapsed >= maxMs - spareMs) resolve();
     };
     show();
     timer = setInterval(show, SHOWN_EVERY_MS);
