@@ -31,7 +31,6 @@ from duikou.faces.usable import (
 from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
-from duikou.memory import return_large_blocks
 from duikou.progress import Progress, silent
 from duikou.timebase import Interval
 
@@ -89,7 +88,6 @@ def identify_faces(video: Video, *, progress: Progress = silent) -> Found:
     A face is one person whose mouth can be changed, without a gap of more than 1 s. Its ends are accurate to one or two
     frames. Raises `MediaError` for an unreadable file, `ModelError` where a face model is missing.
     """
-    return_large_blocks()
     clock = _Clock.of(video)
     seen = scan(video, progress)
     video, kept = video.read_as(seen.fields), seen.pictures

@@ -16,7 +16,7 @@ from duikou.faces.track import Face, FaceWarning, PackedTrack, Speaking
 from duikou.media.fields import Fields
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
-from duikou.memory import return_free_memory
+from duikou.memory import return_free_memory, return_large_blocks
 from duikou.parallel import without_blas_threads
 from duikou.pipeline.auto import most_visible
 from duikou.pipeline.choice import unknown_face
@@ -108,6 +108,7 @@ def identify(video: str | Path, *, progress: Progress = silent) -> Session:
 
     Raises `MediaError` for a file that cannot be read, `ModelError` where a model is missing.
     """
+    return_large_blocks()  # before other threads have heaps of their own
     source = Video.open(video)
     with listening(source) as heard:
         found = identify_faces(source, progress=scaled(progress, *LOOKING))
