@@ -128,6 +128,11 @@ def test_the_memory_of_a_frame_that_is_taken_back_is_used_again() -> None:
     second = repainter.made(other)
     assert second.planes[0].buffer_ptr == place
     assert all(np.array_equal(*pair) for pair in zip(wanted, planes_of(second), strict=True))
+    repainter.take_back(second)
+    repainter.drop_spare()
+    third = repainter.made(other)  # `second` still has its memory
+    assert third.planes[0].buffer_ptr != place
+    assert all(np.array_equal(*pair) for pair in zip(wanted, planes_of(third), strict=True))
 
 
 def test_patches_that_overlap_lie_over_each_other() -> None:

@@ -236,6 +236,10 @@ class VideoWriter:
             # Audio is encoded in step with video, so the muxer never buffers much of either.
             self._encode_audio(end_s)
 
+    def pause(self) -> None:
+        """Keep no memory for frames that come later: before other work."""
+        self._repainter.drop_spare()
+
     def _check(self, image: Image) -> None:
         width, height = self._picture.size
         if image.shape != (height, width, 3) or image.dtype != np.uint8:

@@ -8,6 +8,7 @@ change every pixel a little, and lose the bits of high dynamic range.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, cast
 
@@ -74,6 +75,12 @@ class Repainter:
         """Take a frame that nobody needs any more, and use its memory for another one if it was made here."""
         if frame.opaque == _OURS:
             self._spare.put(frame)
+
+    def drop_spare(self) -> None:
+        """Free the memory that was kept for other frames: before work that needs memory and makes none."""
+        with suppress(Empty):
+            while True:
+                self._spare.get_nowait()
 
     def whole(self, image: Image) -> VideoFrame:
         """The frame of an upright image (H, W, 3), for want of its planes."""

@@ -53,7 +53,7 @@ def paint(
                 result.keep(stretch)
             wanting = [file for file in files if file is not result or not stretch.copied]
             reached = _reached(source, timeline, talks, stretch, planning)
-            for index, pts, made in _in_parts(painted, reached) if wanting else ():
+            for index, pts, made in _in_parts(painted, reached, files) if wanting else ():
                 for file, picture in made:
                     file.encode(picture, pts)
                 done = (index + 1) / len(timeline)
@@ -74,7 +74,6 @@ def _reached(
         for talk in talks:
             talk.reach(start, progress)
         yield _followed(timeline.frames(source, start, stop), talks)
-        return_free_memory()
 
 
 def _followed(frames: Iterator[Frame], talks: Sequence[Talk]) -> Iterator[Frame]:
@@ -85,10 +84,15 @@ def _followed(frames: Iterator[Frame], talks: Sequence[Talk]) -> Iterator[Frame]
         yield frame
 
 
-def _in_parts(function: Callable[[Frame], T], parts: Iterator[Iterator[Frame]]) -> Iterator[T]:
-    """`in_order`, which ends its threads after each part."""
+def _in_parts(
+    function: Callable[[Frame], T], parts: Iterator[Iterator[Frame]], files: Sequence[VideoWriter]
+) -> Iterator[T]:
+    """`in_order`, which ends its threads after each part. Then decoder and files hold no frames that can be spared."""
     for part in parts:
         yield from in_order(function, part, cores())
+        for file in files:
+            file.pause()
+        return_free_memory()
 
 
 def _spoken(frame: Frame, talks: Sequence[Talk]) -> Frame:
