@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,15 @@ Image16 = npt.NDArray[np.uint16]
 """The same in codes of more than 8 bits."""
 
 Floats = TypeVar("Floats", Float32Array, Float64Array, FloatArray)
+
+
+BLOCK = 256
+"""Frames that are computed at once where values of a whole window would fill memory several times."""
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """All rows, `BLOCK` at a time."""
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
 def smoothstep(x: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,7 +49,22 @@ def test_a_painter_holds_far_less_than_one_copy_of_its_shapes() -> None:
         tracemalloc.stop()
     assert all(painter.changes(frame) for frame in range(FRAMES))
     assert held < 0.7 * SHAPES_BYTES
-    assert most < 7 * SHAPES_BYTES
+    assert most < 5.3 * SHAPES_BYTES
+
+
+def test_frames_that_only_lend_their_mouths_take_less_memory_than_those_that_change() -> None:
+    one, curves = clip(), {name: np.full(FRAMES, 0.5) for name in CURVES}
+    one = replace(one, strength=np.where(np.arange(FRAMES) < FRAMES // 4, 1.0, 0.0))
+    NativeEngine().prepare(one, curves, progress=silent)
+    tracemalloc.start()
+    try:
+        painter = NativeEngine().prepare(one, curves, progress=silent)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [painter.changes(frame) for frame in (0, FRAMES // 4 - 1, FRAMES // 4)] == [True, True, False]
+    assert held < 0.25 * SHAPES_BYTES
+    assert most < 4.2 * SHAPES_BYTES
 
 
 def test_a_painter_that_is_dropped_frees_its_memory_at_once() -> None:

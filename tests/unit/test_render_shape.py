@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from duikou import arrays
 from duikou.arrays import Float64Array
 from duikou.faces import pose
 from duikou.render import mesh, shape
@@ -168,7 +169,7 @@ def spoken(**given: float | Float64Array) -> tuple[Float64Array, Float64Array]:
     model, shapes, angles = idle()
     rest = shape.rest_shapes(shapes, RATE)
     targets = model.targets(shapes, angles, rest, RATE, model.wanted(curves(**given), RATE))
-    return targets, targets - shape.relax(shape.close_lips(rest))
+    return targets, targets - shape.relax(shape.close_lips(rest[:]))
 
 
 def test_the_chin_follows_the_jaw_and_cheeks_follow_less() -> None:
@@ -256,7 +257,7 @@ def test_shapes_are_the_same_in_blocks_of_any_size(
     wanted = model.wanted(curves(**dict(zip(CURVES, moving, strict=True))), RATE)
     found = []
     for size in (FRAMES, 7):
-        monkeypatch.setattr(shape, "BLOCK", size)
+        monkeypatch.setattr(arrays, "BLOCK", size)
         found.append(model.targets(shapes, angles, shape.rest_shapes(shapes, RATE), RATE, wanted))
     assert np.abs(found[0] - shapes).max() > 0.01
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)

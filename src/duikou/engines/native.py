@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, blocks
 from duikou.engines.base import FaceClip
 from duikou.errors import InputError
 from duikou.faces import pose
@@ -25,7 +25,7 @@ from duikou.render.compose import EXEMPLAR_ALONE, Exemplar, compose
 from duikou.render.inside import SHOWS_INSIDE
 from duikou.render.library import Library
 from duikou.render.mouth import MeasuredMouths, Mouth, Source, most_open
-from duikou.render.shape import MouthModel, blocks, close_lips, rest_shapes
+from duikou.render.shape import MouthModel, Rest, close_lips, lip_gaps, lip_widths, rest_shapes
 from duikou.render.warp import Region
 
 NO_TEETH = "too little of the upper teeth shows in it; the mouth must be open, as in a smile or in speech."
@@ -41,18 +41,18 @@ READ_MARGIN, READ_PIXELS = 0.1, 8
 class MouthPlan:
     """What the mouth does in the N frames of a track.
 
-    head: pose in each frame. shapes, rest, targets: (N, 478, 3) canonical shapes of the face as filmed, at rest, and as
-    wanted. spread, tongue: (N,) as in `Wanted`. changed: (M,) rows that change. choice: the exemplars of
-    these rows; `None` for a face that never talks.
+    head: pose in each frame. shapes: (N, 478, 3) canonical shapes of the face as filmed, which have no more precision
+    than landmarks. rest: the same at rest. spread, tongue: (N,) as in `Wanted`. changed: (M,) rows that change.
+    targets: (M, 478, 3) their shapes as wanted. choice: their exemplars; `None` for a face that never talks.
     """
 
     head: Pose
-    shapes: Float64Array
-    rest: Float64Array
-    targets: Float64Array
+    shapes: Float32Array
+    rest: Rest
     spread: Float64Array
     tongue: Float64Array
     changed: IntArray
+    targets: Float64Array
     choice: exemplars.Choice | None
 
 
@@ -80,42 +80,24 @@ class NativeEngine:
     def prepare(self, clip: FaceClip, curves: dict[str, Float64Array], *, progress: Progress) -> NativeRenderer:
         """Plan all frames. Raises `InputError` that names a reference which shows no teeth."""
         head = pose.fit(clip.track.landmarks)
-        shapes = pose.to_canonical(clip.track.landmarks, head).astype(np.float64)
+        shapes = pose.to_canonical(clip.track.landmarks, head)
         angles = head.degrees[:, :2]
         rate = _frame_rate(clip.track.times_ms)
         person = clip.before.person if isinstance(clip.before, NativeRenderer) else None
-        model = MouthModel.fit(shapes, angles, clip.usable)
-        if person is not None and (person.model.talks or not model.talks):
-            model = person.model
+        model = _model(person, shapes, angles, clip.usable)
         wanted = model.wanted(curves, rate)
         rest = rest_shapes(shapes, rate)
-        targets = model.targets(shapes, angles, rest, rate, wanted)
         changed = np.flatnonzero(clip.strength > 0)
+        targets = model.targets(shapes, angles, rest, rate, wanted, changed)
         spread, tongue = wanted.spread * wanted.voice, wanted.tongue * wanted.voice
-        plan = MouthPlan(head, shapes, rest, targets, spread, tongue, changed, None)
+        plan = MouthPlan(head, shapes, rest, spread, tongue, changed, targets, None)
         library = Library(clip.track, clip.shown, clip.closeups, lending := _lending(clip))
         if model.talks and len(changed):
             _fill(library, np.flatnonzero(lending), progress)
             plan = replace(plan, choice=_choose(plan, clip.shown, library))
         elif len(changed):
-            _fill(library, most_open(mesh.lip_gap(shapes), np.flatnonzero(lending), own_teeth.FRAMES), progress)
+            _fill(library, most_open(lip_gaps(shapes), np.flatnonzero(lending), own_teeth.FRAMES), progress)
         return NativeRenderer(clip, plan, library, model, person)
-
-
-@dataclass(frozen=True)
-class _Points:
-    """Landmarks of a track in pixels, (478, 2) of a row, as they are or after a move.
-
-    landmarks: (N, 478, 3). strength: (N,) share of the move. move: (N, 478, 2), `None` for none.
-    """
-
-    landmarks: Float32Array
-    strength: Float64Array
-    move: Float32Array | None = None
-
-    def __getitem__(self, row: int) -> Float64Array:
-        points = self.landmarks[row, :, :2].astype(np.float64)
-        return points if self.move is None else points + self.strength[row] * self.move[row]
 
 
 class NativeRenderer:
@@ -130,17 +112,16 @@ class NativeRenderer:
         self._overlays = clip.closeups.overlays
         self._row_of = {int(clip.track.frames[row]): int(row) for row in plan.changed}
         self._place_of = {int(row): place for place, row in enumerate(plan.changed)}
-        self._filmed, self._wanted = (
-            MeasuredMouths.of(plan.head, made, plan.rest, talks=plan.choice is not None)
-            for made in (plan.shapes, plan.targets)
-        )
+        talks = plan.choice is not None
+        self._filmed = MeasuredMouths.of(plan.head, plan.shapes, plan.rest, talks=talks)
+        self._wanted = MeasuredMouths.of(plan.head.at(plan.changed), plan.targets, plan.rest, plan.changed, talks=talks)
         # A cache of a method would refer to its object, which would then outlive its use until garbage is collected.
         self._lent = lru_cache(LENT_KEPT)(partial(_decoded, library, self._filmed))
         self.person = self._person(model, plan.rest, known)
-        self._points = _Points(clip.track.landmarks, clip.strength)
-        self._targets = _Points(clip.track.landmarks, clip.strength, _moves(plan))
-        nothing = np.zeros((0, POINTS, 3))
-        self._plan = replace(plan, shapes=nothing, rest=nothing, targets=nothing)  # which fill most of its memory
+        self._moves = _moves(plan)
+        nothing = np.zeros((0, POINTS, 3), np.float32)
+        none = Rest(nothing, nothing.astype(np.float64))
+        self._plan = replace(plan, shapes=nothing, rest=none, targets=none.points)  # which fill most of its memory
         if plan.choice is not None:
             library.keep(np.union1d(plan.choice.first, plan.choice.second))
 
@@ -171,25 +152,34 @@ class NativeRenderer:
     def _place(self, row: int, frame: Frame) -> Region | None:
         """The part of a frame that painting reads; `None` if the new face lies outside it."""
         whole = Region(0, 0, *frame.size)
-        changed = Region.of(self._targets[row], whole.x1, whole.y1)
+        changed = Region.of(self._target(row), whole.x1, whole.y1)
         if changed is None:
             return None
-        points = self._points[row]
+        points = self._points(row)
         face = changed.joined(Region.of(points, whole.x1, whole.y1) or changed)
         margin = int(READ_MARGIN * mesh.eye_distance(points)) + READ_PIXELS
         x0, y0 = max(face.x0 - margin, 0), max(face.y0 - margin, 0)
         return Region(x0, y0, min(face.x1 + margin, whole.x1), min(face.y1 + margin, whole.y1))
+
+    def _points(self, row: int) -> Float64Array:
+        """Landmarks (478, 2) of a row, in pixels."""
+        return self._clip.track.landmarks[row, :, :2].astype(np.float64)
+
+    def _target(self, row: int) -> Float64Array:
+        """Where they are wanted in a row that changes."""
+        moved: Float64Array = self._points(row) + self._clip.strength[row] * self._moves[self._place_of[row]]
+        return moved
 
     def _mouth(self, row: int, own: Source, corner: Float64Array) -> Mouth:
         """The wanted mouth of a row. corner: of the picture `own` in the frame."""
         strength = float(self._clip.strength[row])
         filmed, wanted = self._filmed, self._wanted
         gap, jaw, line = (
-            was[row] + strength * (new[row] - was[row])
+            was[row] + strength * (new[self._place_of[row]] - was[row])
             for was, new in ((filmed.gaps, wanted.gaps), (filmed.jaws, wanted.jaws), (filmed.lines, wanted.lines))
         )
         return Mouth(
-            target=self._targets[row] - corner,
+            target=self._target(row) - corner,
             gap=float(gap),
             spread=float(self._plan.spread[row]),
             jaw=float(jaw),
@@ -215,17 +205,19 @@ class NativeRenderer:
 
     def _own(self, row: int, image: Image, corner: Float64Array) -> Source:
         """Part of a frame as a source. image: without overlays. corner: of the part in the frame."""
-        points = self._points[row] - corner
+        points = self._points(row) - corner
         hidden = self._plan.choice is not None and self._clip.strength[row] >= EXEMPLAR_ALONE
         closed = hidden or self._filmed.gaps[row] <= SHOWS_INSIDE
         found = opening.Opening.closed() if closed else opening.find(image, points)
         source = self._filmed.source(row, image, points, found)
         return replace(source, plane=source.plane.seen_from(corner))
 
-    def _person(self, model: MouthModel, rest: Float64Array, known: Person | None) -> Person:
-        """The person, with what is not known yet. rest: (N, 478, 3) the face at rest."""
+    def _person(self, model: MouthModel, rest: Rest, known: Person | None) -> Person:
+        """The person, with what is not known yet."""
         # A face that talks and never shows a row of its teeth hides it.
-        painted = None if model.talks else interior.Dentition.of(np.median(close_lips(rest), axis=0))
+        painted = None if known is None or model.talks else known.painted
+        if painted is None and not model.talks:
+            painted = interior.Dentition.of(np.median(close_lips(rest[:]), axis=0))
         if known is None:
             library = self._library
             return Person(model, self._persons_teeth(), painted, library.depth, library.blur, library.grain)
@@ -233,7 +225,7 @@ class NativeRenderer:
         if teeth is None or not (teeth.upper and teeth.lower):
             own = self._persons_teeth()
             teeth = own if teeth is None else teeth.with_missing(own)
-        return replace(known, model=model, teeth=teeth, painted=painted and (known.painted or painted))
+        return replace(known, model=model, teeth=teeth, painted=painted)
 
     def _persons_teeth(self) -> interior.OwnTeeth | None:
         """The teeth that the track shows; from the references, the first one first, the rows that it never shows."""
@@ -250,6 +242,14 @@ class NativeRenderer:
                 raise InputError(NO_TEETH, field=f"references[{number}]")
             found = lent if found is None else found.with_missing(lent)
         return found
+
+
+def _model(person: Person | None, shapes: Float32Array, angles: Float64Array, usable: BoolArray) -> MouthModel:
+    """How the mouth moves: as before, unless this part of the video is the first in which it talks."""
+    if person is not None and person.model.talks:
+        return person.model
+    model = MouthModel.fit(shapes, angles, usable)
+    return model if person is None or model.talks else person.model
 
 
 def _decoded(library: Library, filmed: MeasuredMouths, row: int) -> Source:
@@ -280,8 +280,8 @@ def _choose(plan: MouthPlan, shown: IntArray, library: Library) -> exemplars.Cho
     """Choose exemplars from a filled library for every row that changes. shown: (N,) frames of the source."""
     filmed = exemplars.Looks(
         frames=shown,
-        gap=mesh.lip_gap(plan.shapes),
-        width=mesh.lip_width(plan.shapes),
+        gap=lip_gaps(plan.shapes),
+        width=lip_widths(plan.shapes),
         angles=plan.head.degrees[:, :2],
         scale=plan.head.scale,
         skin=library.skin,
@@ -289,20 +289,20 @@ def _choose(plan: MouthPlan, shown: IntArray, library: Library) -> exemplars.Cho
         inside=library.inside,
         bared=library.bared,
     )
-    wanted = replace(filmed, gap=mesh.lip_gap(plan.targets), width=mesh.lip_width(plan.targets))
+    wanted = replace(filmed.at(plan.changed), gap=lip_gaps(plan.targets), width=lip_widths(plan.targets))
     once = _once(shown)
-    choice = exemplars.choose(wanted.at(plan.changed), filmed.at(once), library.kept[once])
+    choice = exemplars.choose(wanted, filmed.at(once), library.kept[once])
     return exemplars.Choice(once[choice.first], once[choice.second], choice.share)
 
 
 def _moves(plan: MouthPlan) -> Float32Array:
-    """(N, 478, 2) from the filmed points to the wanted ones, in pixels."""
-    head = plan.head
-    found = np.empty((*plan.shapes.shape[:2], 2), np.float32)
-    for rows in blocks(len(found)):
-        # Without its translation, a pose maps displacements.
-        turn = Pose(head.scale[rows], head.rotation[rows], np.zeros_like(head.translation[rows]))
-        found[rows] = pose.from_canonical((plan.targets[rows] - plan.shapes[rows]).astype(np.float32), turn)[..., :2]
+    """(M, 478, 2) from the filmed points to the wanted ones, in pixels."""
+    found = np.empty((*plan.targets.shape[:2], 2), np.float32)
+    for block in blocks(len(found)):
+        rows = plan.changed[block]
+        head = plan.head.at(rows)
+        turn = replace(head, translation=np.zeros_like(head.translation))  # which then maps displacements
+        found[block] = pose.from_canonical((plan.targets[block] - plan.shapes[rows]).astype(np.float32), turn)[..., :2]
     return found
 
 

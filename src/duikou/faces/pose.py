@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from duikou.arrays import Float32Array, Float64Array
+from duikou.arrays import Float32Array, Float64Array, IntArray, blocks
 from duikou.errors import ModelError
 from duikou.faces.networks import bundled
 from duikou.faces.track import POINTS
@@ -44,6 +44,10 @@ class Pose:
     scale: Float64Array
     rotation: Float64Array
     translation: Float64Array
+
+    def at(self, rows: IntArray) -> Pose:
+        """The same in some frames."""
+        return Pose(self.scale[rows], self.rotation[rows], self.translation[rows])
 
     @property
     def degrees(self) -> Float64Array:
@@ -77,14 +81,20 @@ def fit(landmarks: Float32Array) -> Pose:
 
 def to_canonical(landmarks: Float32Array, pose: Pose) -> Float32Array:
     """Points (N, K, 3) of frames in canonical coordinates."""
-    centred = landmarks - pose.translation[:, None]
-    return (centred @ pose.rotation / pose.scale[:, None, None]).astype(np.float32)
+    found = np.empty(landmarks.shape, np.float32)
+    for rows in blocks(len(found)):
+        centred = landmarks[rows] - pose.translation[rows, None]
+        found[rows] = centred @ pose.rotation[rows] / pose.scale[rows, None, None]
+    return found
 
 
 def from_canonical(points: Float32Array, pose: Pose) -> Float32Array:
     """Canonical points (N, K, 3) or (K, 3) in the coordinates of frames, in pixels."""
-    turned = points @ np.swapaxes(pose.rotation, 1, 2)
-    return (turned * pose.scale[:, None, None] + pose.translation[:, None]).astype(np.float32)
+    found = np.empty((len(pose.scale), *points.shape[-2:]), np.float32)
+    for rows in blocks(len(found)):
+        turned = (points if points.ndim == 2 else points[rows]) @ np.swapaxes(pose.rotation[rows], 1, 2)
+        found[rows] = turned * pose.scale[rows, None, None] + pose.translation[rows, None]
+    return found
 
 
 @cache

@@ -56,10 +56,11 @@ def _frame_ms(times_ms: IntArray) -> float:
 def _smooth_segment(landmarks: Float32Array, frame_ms: float) -> Float32Array:
     pose = fit(landmarks)
     unit_px = float(np.median(pose.scale))
-    shape = to_canonical(landmarks, pose).astype(np.float64)
+    shape = to_canonical(landmarks, pose)
     for points, length_ms in groups():
-        shape[:, points] = _filtered(shape[:, points], _window(length_ms, frame_ms, len(shape)), SHAPE_FACTOR)
-    return from_canonical(shape.astype(np.float32), _smooth_pose(pose, unit_px, _window(POSE_MS, frame_ms, len(shape))))
+        own = shape[:, points].astype(np.float64)
+        shape[:, points] = _filtered(own, _window(length_ms, frame_ms, len(shape)), SHAPE_FACTOR)
+    return from_canonical(shape, _smooth_pose(pose, unit_px, _window(POSE_MS, frame_ms, len(shape))))
 
 
 def _smooth_pose(pose: Pose, unit_px: float, window: int) -> Pose:

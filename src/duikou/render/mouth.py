@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from duikou.arrays import Float32Array, Float64Array, FloatArray, Image, IntArray
+from duikou.arrays import Float32Array, Float64Array, FloatArray, Image, IntArray, blocks
 from duikou.faces.pose import Pose
 from duikou.render import interior, mesh
 from duikou.render.opening import Opening
-from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, blocks, close_lips
+from duikou.render.shape import CHIN_PER_JAW, JAW_PER_GAP, Rest, close_lips, lip_gaps
 from duikou.render.warp import along_mouth
 
 TEETH_BEHIND_LIPS = 0.04
@@ -91,17 +91,19 @@ class MeasuredMouths:
     lines: Float64Array
 
     @classmethod
-    def of(cls, head: Pose, shapes: Float64Array, rest: Float64Array, *, talks: bool) -> MeasuredMouths:
-        """Measure canonical shapes (N, 478, 3). rest: (N, 478, 3) the same face at rest.
+    def of(
+        cls, head: Pose, shapes: FloatArray, rest: Rest | Float64Array, rows: IntArray | None = None, *, talks: bool
+    ) -> MeasuredMouths:
+        """Measure canonical shapes (N, 478, 3). rest: the same face at rest, of which only `rows` (N,) count, or all.
 
         talks: whether the face opens its mouth in the pictures. Lips then tell where its teeth are better than its pose
         and chin do: when a mouth opens, the fitted pose nods.
         """
-        gaps, jaws, lines = mesh.lip_gap(shapes), np.empty(len(shapes)), np.empty((len(shapes), 3))
-        for rows in blocks(len(shapes)):
-            neutral = close_lips(rest[rows])
-            lines[rows] = _teeth_lines(shapes[rows] if talks else neutral, neutral)
-            jaws[rows] = (shapes[rows] - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW
+        gaps, jaws, lines = lip_gaps(shapes), np.empty(len(shapes)), np.empty((len(shapes), 3))
+        for block in blocks(len(shapes)):
+            own, neutral = shapes[block].astype(np.float64), close_lips(rest[block if rows is None else rows[block]])
+            lines[block] = _teeth_lines(own if talks else neutral, neutral)
+            jaws[block] = (own - neutral)[:, mesh.CHIN_TIP, 1] / CHIN_PER_JAW
         return cls(head, gaps, JAW_PER_GAP * gaps if talks else jaws, lines)
 
     def plane(self, row: int, line: Float64Array | None = None) -> Plane:

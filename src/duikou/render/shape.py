@@ -8,13 +8,13 @@ face by MakeHuman's face units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, grey_closing, maximum_filter1d
 
-from duikou.arrays import BoolArray, Float64Array, smoothstep
+from duikou.arrays import BoolArray, Float64Array, FloatArray, IntArray, blocks, smoothstep
 from duikou.faces.track import POINTS
 from duikou.render import mesh
 from duikou.render.face_units import gestures
@@ -107,9 +107,6 @@ RESTING = (*mesh.MOVED, mesh.NOSE_BRIDGE)
 REST_SHARPNESS = 0.02
 """Scale, in eye distances of gap, of the preference for closed frames when the rest is averaged."""
 
-BLOCK = 256
-"""Frames of which shapes are made at once: those of a whole window would fill memory several times."""
-
 RIDGE = 2e-4
 """Ridge penalty, in squared eye distances per frame: keeps the regression calm where a track shows little."""
 
@@ -135,9 +132,29 @@ class Wanted:
     lift: Float64Array
     voice: Float64Array
 
-    def part(self, rows: slice) -> Wanted:
+    def part(self, rows: slice | IntArray) -> Wanted:
         """The same in some frames."""
         return Wanted(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The face at rest in N frames, which takes the memory of the points alone that differ from the shapes as filmed.
+
+    filmed: (N, 478, 3). points: (N, P, 3) at rest, those of `RESTING`.
+    """
+
+    filmed: FloatArray
+    points: Float64Array
+
+    def __getitem__(self, rows: slice | IntArray) -> Float64Array:
+        """The shapes (M, 478, 3) of some frames."""
+        shapes = self.filmed[rows].astype(np.float64)
+        shapes[:, list(RESTING)] = self.points[rows]
+        return shapes
+
+    def __len__(self) -> int:
+        return len(self.points)
 
 
 @dataclass(frozen=True)
@@ -157,15 +174,16 @@ class MouthModel:
     coefficients: Float64Array | None
 
     @classmethod
-    def fit(cls, shapes: Float64Array, angles: Float64Array, usable: BoolArray) -> MouthModel:
+    def fit(cls, shapes: FloatArray, angles: Float64Array, usable: BoolArray) -> MouthModel:
         """Learn a mouth from a track: shapes (N, 478, 3), angles (N, 2) yaw and pitch in degrees, usable (N,)."""
-        gaps, widths = mesh.lip_gap(shapes[usable]), mesh.lip_width(shapes[usable])
+        learnt_from = shapes[usable].astype(np.float64)
+        gaps, widths = mesh.lip_gap(learnt_from), mesh.lip_width(learnt_from)
         if len(gaps) < TALKING_FRAMES or np.ptp(np.percentile(gaps, (5, 95))) < TALKING_SPREAD:
             width = float(np.median(widths)) if len(widths) else 0.55
             return cls(False, IDLE_GAP, SPREAD, ROUNDING, width, None)
         low, mid, high = np.percentile(widths, (5, 50, 95))
         features = _features(gaps, widths, angles[usable])
-        flat = shapes[usable].reshape(len(gaps), -1)
+        flat = learnt_from.reshape(len(gaps), -1)
         penalty = RIDGE * len(gaps) * np.eye(features.shape[1])
         penalty[0, 0] = 0
         learnt = np.linalg.solve(features.T @ features + penalty, features.T @ flat)
@@ -202,16 +220,24 @@ class MouthModel:
         )
 
     def targets(
-        self, shapes: Float64Array, angles: Float64Array, rest: Float64Array, rate: float, wanted: Wanted
+        self,
+        shapes: FloatArray,
+        angles: Float64Array,
+        rest: Rest,
+        rate: float,
+        wanted: Wanted,
+        changed: IntArray | None = None,
     ) -> Float64Array:
-        """Target shapes (N, 478, 3) for a track of shapes (N, 478, 3) at `rate` frames per second.
+        """Target shapes (M, 478, 3) for a track of shapes (N, 478, 3) at `rate` frames per second.
 
-        rest: (N, 478, 3) from `rest_shapes`; the target is at rest where `voice` is 0. Only the points of `mesh.MOVED`
-        differ from `shapes`.
+        rest: of `rest_shapes`; the target is at rest where `voice` is 0. Only the points of `mesh.MOVED` differ from
+        `shapes`. changed: (M,) the rows that are asked for; `None` for all.
         """
-        targets, moved = shapes.copy(), list(mesh.MOVED)
+        changed = np.arange(len(shapes)) if changed is None else changed
+        targets, moved = shapes[changed].astype(np.float64), list(mesh.MOVED)
         mood = None if self.coefficients is None else self._mood(shapes, angles, rate)
-        for rows in blocks(len(shapes)):
+        for block in blocks(len(changed)):
+            rows = changed[block]
             asked = wanted.part(rows)
             if mood is None:
                 still, spoken = rest[rows], articulate(relax(close_lips(rest[rows])), asked)
@@ -223,16 +249,17 @@ class MouthModel:
                     made[:, moved] += mood[rows]
                     made[:] = set_gap(made, gaps)
             voice = asked.voice[:, None, None]
-            targets[rows, moved] = ((1 - voice) * still + voice * spoken)[:, moved]
+            targets[block, moved] = ((1 - voice) * still + voice * spoken)[:, moved]
         return targets
 
-    def _mood(self, shapes: Float64Array, angles: Float64Array, rate: float) -> Float64Array:
+    def _mood(self, shapes: FloatArray, angles: Float64Array, rate: float) -> Float64Array:
         """What gap, width and pose do not explain (a smile, a raised lip), smoothed over time: (N, M, 3), of the points
         of `mesh.MOVED`."""
         moved = list(mesh.MOVED)
-        mood = shapes[:, moved]
+        mood = shapes[:, moved].astype(np.float64)
         for rows in blocks(len(shapes)):
-            explained = self._shapes(mesh.lip_gap(shapes[rows]), mesh.lip_width(shapes[rows]), angles[rows])
+            own = shapes[rows].astype(np.float64)
+            explained = self._shapes(mesh.lip_gap(own), mesh.lip_width(own), angles[rows])
             mood[rows] -= explained[:, moved]
         gaussian_filter1d(mood, REST_WINDOW_S * rate, axis=0, output=mood, mode="nearest")
         return mood
@@ -241,11 +268,6 @@ class MouthModel:
         """The usual shapes (N, 478, 3) of a face that talks, at gaps and widths (N,) and angles (N, 2)."""
         assert self.coefficients is not None
         return np.asarray(_features(gaps, widths, angles) @ self.coefficients).reshape(-1, POINTS, 3)
-
-
-def blocks(count: int) -> Iterator[slice]:
-    """All rows, `BLOCK` at a time."""
-    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
 def _held(voice: Float64Array, rate: float) -> Float64Array:
@@ -264,24 +286,42 @@ def _features(gaps: Float64Array, widths: Float64Array, angles: Float64Array) ->
     return np.stack([np.ones_like(gaps), gaps, widths, gaps**2, gaps * widths, yaw, pitch], 1)
 
 
-def rest_shapes(shapes: Float64Array, rate: float) -> Float64Array:
+def rest_shapes(shapes: FloatArray, rate: float) -> Rest:
     """The face at rest in each frame: a running mean over about a second that prefers the frames with closed lips.
 
-    An idle face is always at rest, smile included; a talking face rests in its pauses. shapes: (N, 478, 3). Only the
-    points of `RESTING` differ from them.
+    An idle face is always at rest, smile included; a talking face rests in its pauses. shapes: (N, 478, 3).
     """
-    gaps = mesh.lip_gap(shapes)
+    gaps = lip_gaps(shapes)
     weight = np.exp(-(gaps - gaps.min()) / REST_SHARPNESS) + 1e-6
     sigma = REST_WINDOW_S * rate
     total = gaussian_filter1d(weight, sigma, mode="nearest")[:, None, None]
-    points, rest = list(RESTING), shapes.copy()
-    own = shapes[:, points]
-    mean = gaussian_filter1d(own * weight[:, None, None], sigma, axis=0, mode="nearest")
-    rest[:, points] = mean = mean / total
-    calm = np.exp(-(((gaps - mesh.lip_gap(rest)) / REST_SHARPNESS) ** 2))[:, None, None]
+    own = shapes[:, list(RESTING)].astype(np.float64)
+    mean = own * weight[:, None, None]
+    gaussian_filter1d(mean, sigma, axis=0, output=mean, mode="nearest")
+    mean /= total
+    calm = np.exp(-(((gaps - lip_gaps(Rest(shapes, mean))) / REST_SHARPNESS) ** 2))[:, None, None]
     calm = gaussian_filter1d(calm, 0.08 * rate, axis=0, mode="nearest")
-    rest[:, points] = mean * (1 - calm) + calm * own
-    return rest
+    mean *= 1 - calm
+    own *= calm
+    mean += own
+    return Rest(shapes, mean)
+
+
+def lip_gaps(shapes: FloatArray | Rest) -> Float64Array:
+    """The lip gaps (N,) of many shapes (N, 478, 3)."""
+    return _measured(mesh.lip_gap, shapes)
+
+
+def lip_widths(shapes: FloatArray | Rest) -> Float64Array:
+    """The widths (N,) of the mouths of many shapes (N, 478, 3)."""
+    return _measured(mesh.lip_width, shapes)
+
+
+def _measured(measure: Callable[[Float64Array], Float64Array], shapes: FloatArray | Rest) -> Float64Array:
+    found = np.empty(len(shapes))
+    for rows in blocks(len(found)):
+        found[rows] = measure(shapes[rows].astype(np.float64))
+    return found
 
 
 def set_gap(shapes: Float64Array, gaps: Float64Array) -> Float64Array:
