@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sessions import session_of
 
 from benchmarks.quality import picture
 from benchmarks.quality.clips import Clip
@@ -36,7 +37,7 @@ pytestmark = [
 
 
 def synced(source: Path, folder: Path, *choices: FaceChoice) -> tuple[Session, Result]:
-    session = identify(source)
+    session = session_of(source)
     return session, lip_sync(session, choices, folder / "out.mp4")
 
 
