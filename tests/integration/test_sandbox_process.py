@@ -227,7 +227,7 @@ def test_a_child_that_was_taken_over_takes_nobody_along(worker, tmp_path, what, 
     began = time.monotonic()
     with pytest.raises(WorkerError, match=sentence):
         worker.run(hostile_work.send, what, tmp_path / "mark")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120  # reading such a message in full would take far longer
     assert not (tmp_path / "mark").exists()
     assert identify(worker, tmp_path, "")
 
