@@ -64,8 +64,9 @@ $(COMPILED): $(SETUP) $(shell find tests -name '*.py')
 	@mkdir -p $(@D)
 	@touch $@
 
+# Whole jobs of real clips keep a core busy, and each process takes up to 1.5 GB.
 test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
-	@$(BIN)/python -m pytest tests/media
+	@$(BIN)/python -m pytest tests/media --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-repeats: $(SETUP) ## the tests that try less in `make test`, in full
 	@TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder

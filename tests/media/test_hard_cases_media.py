@@ -30,6 +30,7 @@ MAX_LIGHT_OFF, MAX_LIGHT_OFF_TURNED = 0.05, 0.1  # at the outline of a turned he
 Image = npt.NDArray[np.uint8]
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.media,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not MEDIA.is_dir(), reason="../shared/media is not there"),
