@@ -19,9 +19,9 @@ from live_server import in_thread, make_key, sources
 from media_maker import make_video, tone
 from playwright.sync_api import Browser, Page, expect
 from server_settings import settings
+from small_portrait import repeated_portrait
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways
 
-from demo import portrait
 from duikou.errors import InputError
 from duikou.media.probe import VideoInfo
 from duikou.media.video import probe_video
@@ -92,7 +92,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return portrait.write(tmp_path_factory.mktemp("material") / "clip.mp4", CLIP_MS)
+    return repeated_portrait(tmp_path_factory.mktemp("material") / "clip.mp4", CLIP_MS)
 
 
 def hold(page: Page, path: str) -> None:

@@ -143,6 +143,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def untouched(browser: Browser, client: httpx.Client) -> Iterator[Page]:
+    """A page for tests that only call its modules."""
+    with opened(browser, str(client.base_url)) as watched:
+        Studio(watched.page)
+        yield watched.page
+
+
 def tone(path: Path, ms: int, rate: int = 16_000) -> Path:
     """Write a WAV file."""
     with wave.open(str(path), "wb") as file:
@@ -172,7 +180,7 @@ def piece(chance: random.Random, video_ms: int, interval: Interval) -> tuple[Fac
     return choice, audio_ms, {"key": "k", "faceId": "0", "audio": audio, "volume": 1, **times}
 
 
-def test_what_the_page_refuses_is_what_the_server_refuses(browser: Browser, client: httpx.Client) -> None:
+def test_what_the_page_refuses_is_what_the_server_refuses(untouched: Page, client: httpx.Client) -> None:
     chance = random.Random(1)
     states, refused = [], []
     for number in range(800):
@@ -197,28 +205,24 @@ def test_what_the_page_refuses_is_what_the_server_refuses(browser: Browser, clie
             }
         )
     assert 200 < sum(refused) < 700
-    with opened(browser, str(client.base_url)) as watched:
-        Studio(watched.page)
-        given = client.get("/studio/settings.json").json()
-        assert (given["max_audio_ms"], given["min_overlap_ms"]) == (MAX_MS, CHOICE.min_overlap_ms)
-        told = watched.page.evaluate(PROBLEMS, [states, given])
+    given = client.get("/studio/settings.json").json()
+    assert (given["max_audio_ms"], given["min_overlap_ms"]) == (MAX_MS, CHOICE.min_overlap_ms)
+    told = untouched.evaluate(PROBLEMS, [states, given])
     assert [bool(one) for one in told] == refused
 
 
-def test_what_is_heard_is_limited_as_what_is_rendered(browser: Browser, client: httpx.Client) -> None:
+def test_what_is_heard_is_limited_as_what_is_rendered(untouched: Page) -> None:
     random_ = np.random.default_rng(1)
     loud = random_.normal(0, 0.5, 24_000) * np.where(np.arange(24_000) // 6_000 % 2, 1.2, 0.05)
     samples = loud.astype(np.float32)
-    with opened(browser, str(client.base_url)) as watched:
-        Studio(watched.page)
-        heard = np.array(watched.page.evaluate(LIMIT, (2 * samples).tolist()))
+    heard = np.array(untouched.evaluate(LIMIT, (2 * samples).tolist()))
     rendered = mix(None, [Insert(Audio(samples[:, None], 48_000), 0, 2.0, 1.0)], 500).held().samples[:, 0]
     delay = 480
     assert np.abs(rendered).max() > 0.95
     np.testing.assert_allclose(heard[delay:][500:-500], rendered[:-delay][500:-500], atol=1e-6)
 
 
-def test_the_original_is_as_loud_as_in_the_result(browser: Browser, client: httpx.Client) -> None:
+def test_the_original_is_as_loud_as_in_the_result(untouched: Page) -> None:
     chance = random.Random(2)
     asked, rendered = [], []
     for volume in (0.0, 0.5, 1.0, 1.7):
@@ -231,27 +235,21 @@ def test_the_original_is_as_loud_as_in_the_result(browser: Browser, client: http
             )
             asked.append([[[start, start + 300] for start in starts], volume, scope])
             rendered.append(levels[np.arange(20, 2_000, 50) * 16].tolist())
-    with opened(browser, str(client.base_url)) as watched:
-        Studio(watched.page)
-        heard = watched.page.evaluate(LEVELS, asked)
+    heard = untouched.evaluate(LEVELS, asked)
     np.testing.assert_allclose(heard, rendered, atol=1e-5)
 
 
-def test_a_waveform_shows_channels_that_cancel(browser: Browser, client: httpx.Client) -> None:
+def test_a_waveform_shows_channels_that_cancel(untouched: Page) -> None:
     wave = made_tone(300, 500, 8_000)[:, 0]
     inverted, weaker = np.stack([wave, -wave]), np.stack([0.5 * wave, wave])
-    with opened(browser, str(client.base_url)) as watched:
-        Studio(watched.page)
-        drawn = [watched.page.evaluate(MONO, one.tolist()) for one in (inverted, weaker)]
+    drawn = [untouched.evaluate(MONO, one.tolist()) for one in (inverted, weaker)]
     for shown, given in zip(drawn, (inverted, weaker), strict=True):
         np.testing.assert_allclose(shown, Audio(given.T, 8_000).converted(channels=1).held().samples[:, 0], atol=1e-6)
 
 
-def test_times_are_read_as_people_write_them(browser: Browser, client: httpx.Client) -> None:
-    with opened(browser, str(client.base_url)) as watched:
-        Studio(watched.page)
-        read = "async texts => { const {readTime} = await import('/studio/times.js'); return texts.map(readTime); }"
-        assert watched.page.evaluate(read, list(WRITTEN)) == list(WRITTEN.values())
+def test_times_are_read_as_people_write_them(untouched: Page) -> None:
+    read = "async texts => { const {readTime} = await import('/studio/times.js'); return texts.map(readTime); }"
+    assert untouched.evaluate(read, list(WRITTEN)) == list(WRITTEN.values())
 
 
 def test_speech_is_dragged_trimmed_and_refused_in_words(

@@ -1,6 +1,7 @@
 """Who is speaking in real clips, and in scenes that are put together from them."""
 
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -46,6 +47,7 @@ def test_after_each_cut_the_one_who_is_seen_speaks() -> None:
         assert spoken_ms(face) > 0.7 * face.interval.duration_ms
 
 
+@cache
 def cut_out(name: str, left: int) -> tuple[list[np.ndarray], np.ndarray]:
     """A square part of a clip, and its sound, at `FPS` and `RATE`."""
     frames = [
