@@ -83,8 +83,14 @@ def stage_tables(rows: Sequence[Row]) -> Iterator[Table]:
 
 
 def write(rows: Sequence[Row], page: Path = PAGE, images: Path = IMAGES) -> list[Path]:
-    """Write the tables and the plots; returns the paths of all that was written."""
+    """Write what was tried, the tables and the plots; returns the paths of all that was written.
+
+    Without rows, as on a machine that has measured nothing, tables and plots stay as they are.
+    """
     written = [page]
+    write_between(page, TRIED, TRIED_FILE.read_text().strip())
+    if not rows:
+        return written
     images.mkdir(parents=True, exist_ok=True)
     for name, plot in draw(rows).items():
         path = images / f"performance-{name}.svg"
@@ -94,7 +100,6 @@ def write(rows: Sequence[Row], page: Path = PAGE, images: Path = IMAGES) -> list
     write_between(page, MACHINE, markdown(machine_table(rows)))
     write_between(page, BOUNDS, markdown(bounds_table(rows)))
     write_between(page, FIGURES, "\n\n".join([shown, *map(markdown, figure_tables(rows))]))
-    write_between(page, TRIED, TRIED_FILE.read_text().strip())
     return written
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from duikou.media.clock import Clock
 from duikou.media.demux import FrameTimes
 from duikou.media.picture import Orientation, Picture
 from duikou.media.probe import VideoInfo
@@ -17,4 +18,4 @@ def known_video(path: Path, info: VideoInfo) -> Video:
     base = 1 / info.rate
     times = FrameTimes(np.arange(info.frames), np.zeros(1, np.int64), base, 1)
     picture = Picture(info.width, info.height, Orientation(), "yuv420p", 1, 1, 1, False, base * info.rate)
-    return Video(path, info, times, picture)
+    return Video(path, info, times, picture, Clock())

@@ -212,6 +212,10 @@ def test_a_page_gets_tables_and_plots(tmp_path: Path) -> None:
         assert f"](images/{path.name})" in text
     page.write(measured, document, tmp_path / "docs/images")
     assert document.read_text() == text
+    tried = page.TRIED_FILE.read_text().strip()
+    document.write_text(text.replace(tried, "of former times"))
+    assert page.write([], document, tmp_path / "docs/images") == [document]
+    assert document.read_text() == text
 
 
 MARKED = (page.MACHINE, page.BOUNDS, page.FIGURES, page.TRIED)

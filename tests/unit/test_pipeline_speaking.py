@@ -172,7 +172,7 @@ def test_listening_ends_with_the_work_beside_it(tmp_path: Path, monkeypatch: pyt
                 failed.wait(0.01)
                 yield self.samples
 
-    monkeypatch.setattr(who, "open_sound", lambda *_, **__: Endless(np.zeros((100, 1), np.float32), 16_000))
+    monkeypatch.setattr(who, "sound_of", lambda _: Endless(np.zeros((100, 1), np.float32), 16_000))
     with pytest.raises(ZeroDivisionError), listening(Video.open(path)) as heard:
         assert reading.wait(30)
         raise ZeroDivisionError

@@ -20,9 +20,11 @@ from av.packet import Packet
 
 from duikou.errors import InputError, MediaError
 from duikou.media import demux, downmix, limits
+from duikou.media.clock import Clock
 from duikou.media.downmix import STEREO, Samples
 from duikou.media.probe import ELEMENTARY, AudibleSpan, audible, sound_packets
 from duikou.media.sound import Audio, Sound, silence, widened
+from duikou.media.video import Video
 from duikou.timebase import ms_to_samples, round_half_up, samples_to_ms
 
 _JITTER_S: Final = Fraction(5, 1000)  # time stamps may be rounded to a coarse clock; a gap of 5 ms is inaudible
@@ -73,7 +75,14 @@ class FileSound(Sound):
             yield from silence(last - cursor, self.channels)
 
 
-def open_sound(path: Path, *, start_ms: int = 0, end_ms: int | None = None, field: str = "audio") -> FileSound:
+def open_sound(
+    path: Path,
+    *,
+    start_ms: int = 0,
+    end_ms: int | None = None,
+    clock: Clock | None = None,
+    field: str = "audio",
+) -> FileSound:
     """The sound of an audio or video file, from `start_ms` to `end_ms` of its timeline (`None` is its end).
 
     Time 0 is the moment a player starts: a codec's priming is dropped. In mp4, mov and m4a, edit lists and late starts
@@ -82,11 +91,12 @@ def open_sound(path: Path, *, start_ms: int = 0, end_ms: int | None = None, fiel
     down to stereo; where a mix would cancel sound, the strongest channel takes its place (`downmix`).
     Reads all packets, and decodes the beginning. Raises `MediaError` that names `field` for a file without sound or a
     damaged one.
+    clock: of the file; without it, it is read first.
     """
     if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
         raise InputError(f"the range from {start_ms} ms to {end_ms} ms is empty or begins before 0.", field=field)
     until_s = None if end_ms is None else Fraction(end_ms, 1000)
-    clock = demux.read_clock(path, field=field)
+    clock = clock or demux.read_clock(path, field=field)
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         if stream is None:
@@ -98,16 +108,20 @@ def open_sound(path: Path, *, start_ms: int = 0, end_ms: int | None = None, fiel
         raise MediaError("the file has no audio that can be decoded.", field=field)
     with closing(_decoded_pieces(path, field=field)) as pieces:
         begin = next(pieces, None)
-    if begin is None:
-        raise MediaError("the file has no audio that can be decoded.", field=field)
-    rate = begin.rate
-    first, last = ms_to_samples(start_ms, rate), span.samples(rate)
-    last = last if end_ms is None else min(last, ms_to_samples(end_ms, rate))
-    found = FileSound(path, field, span, rate, begin.samples.shape[1], first, last)
-    with closing(found.pieces()) as samples:
-        if next(samples, None) is None:
+        if begin is None:
+            raise MediaError("the file has no audio that can be decoded.", field=field)
+        rate = begin.rate
+        first, last = ms_to_samples(start_ms, rate), span.samples(rate)
+        last = last if end_ms is None else min(last, ms_to_samples(end_ms, rate))
+        found = FileSound(path, field, span, rate, begin.samples.shape[1], first, last)
+        if next(found._placed(_mended(chain([begin], pieces))), None) is None:
             raise MediaError(f"the file has no audio between {start_ms} ms and {end_ms} ms.", field=field)
-    return found
+        return found
+
+
+def sound_of(video: Video) -> FileSound:
+    """The sound of a video while its frames show: audio may continue for hours after them. See `open_sound`."""
+    return open_sound(video.path, end_ms=video.info.duration_ms, clock=video.clock, field="video")
 
 
 def read_audio(

@@ -263,9 +263,11 @@ def read_clock(path: Path, *, field: str) -> Clock:
 
     Files other than mp4, mov and m4a have no clock: the first sample is at 0.
     """
-    with opened(path, field=field) as (file, container):
-        if sniff.DEMUXERS[container] != "mov":
-            return Clock()
+    container = sniff.recognised(path, field=field).container
+    assert container is not None
+    if sniff.DEMUXERS[container] != "mov":
+        return Clock()
+    with opened(path, field=field) as (file, _):
         edits, video, audio = iso.edits(path), shown_video(file), played_audio(file)
         spans = _spans(file, *[stream for stream in (video, audio) if stream is not None], field=field)
         picture = None if video is None else spans.get(video.index)

@@ -71,9 +71,10 @@ def probe_audio(path: Path, *, field: str = "audio") -> AudioInfo:
     with demux.opened(path, field=field, formats=sniff.AUDIO_FORMATS) as (file, container):
         if any(not s.disposition & av.stream.Disposition.attached_pic for s in file.streams.video):
             raise MediaError("the file is a video; audio must be mp3, wav, m4a or aac.", field=field)
-        if demux.audio_stream(file, field=field) is None:
+        stream = demux.audio_stream(file, field=field)
+        if stream is None:
             raise MediaError(f"the {container} file has no audio that can be read.", field=field)
-    info = audio_info(path, demux.read_clock(path, field=field), field=field)
+        info = _described(file, container, stream, demux.read_clock(path, field=field), field=field)
     if info is None:
         raise MediaError("the audio is empty.", field=field)
     return info
@@ -84,16 +85,23 @@ def audio_info(path: Path, clock: Clock, *, field: str) -> AudioInfo | None:
     with demux.opened(path, field=field) as (file, container):
         stream = demux.audio_stream(file, field=field)
         assert stream is not None
-        context = stream.codec_context
-        zero_s = None if container in ELEMENTARY else clock.sound
-        span = audible(sound_packets(file, stream, field=field), stream, zero_s)
-        if span is None:
-            return None
-        duration = samples_to_ms(span.samples(context.sample_rate), context.sample_rate)
-        limits.check_length(duration, "audio", field=field)
-        if duration <= 0:
-            return None
-        return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels, duration)
+        return _described(file, container, stream, clock, field=field)
+
+
+def _described(
+    file: InputContainer, container: str, stream: AudioStream, clock: Clock, *, field: str
+) -> AudioInfo | None:
+    """The audio of an open file; `None` where its track is empty."""
+    context = stream.codec_context
+    zero_s = None if container in ELEMENTARY else clock.sound
+    span = audible(sound_packets(file, stream, field=field), stream, zero_s)
+    if span is None:
+        return None
+    duration = samples_to_ms(span.samples(context.sample_rate), context.sample_rate)
+    limits.check_length(duration, "audio", field=field)
+    if duration <= 0:
+        return None
+    return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels, duration)
 
 
 @dataclass(frozen=True)

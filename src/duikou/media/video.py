@@ -12,6 +12,7 @@ import numpy as np
 
 from duikou.errors import MediaError
 from duikou.media import decode, demux, iso, sniff
+from duikou.media.clock import Clock
 from duikou.media.decode import Frame
 from duikou.media.demux import FrameTimes
 from duikou.media.fields import Examination, Fields
@@ -24,6 +25,7 @@ from duikou.media.probe import VideoInfo, audio_info
 class Video:
     """A video file: its description, its frame times and its pixel format. Holds no open file.
 
+    clock: where time 0 of the file lies.
     picture: how the first frame is stored. `frames` brings all others to this format, and results have it too.
     examined: whether it is known how the frames are interlaced; then `picture.fields` says it.
     """
@@ -32,6 +34,7 @@ class Video:
     info: VideoInfo
     frame_times: FrameTimes
     picture: Picture
+    clock: Clock
     examined: bool = False
 
     @cached_property
@@ -71,7 +74,7 @@ class Video:
             audio=audio,
             losses=losses(picture),
         )
-        return cls(path, info, frame_times, picture)
+        return cls(path, info, frame_times, picture, clock)
 
     def read_as(self, fields: Fields | None) -> Self:
         """The same video, whose frames are interlaced as `fields` say, or not at all."""

@@ -22,7 +22,7 @@ from duikou.errors import MediaError
 from duikou.faces.pose import fit
 from duikou.faces.track import Face, FaceTrack, Speaking
 from duikou.faces.usable import in_blocks
-from duikou.media.audio import open_sound
+from duikou.media.audio import sound_of
 from duikou.media.video import Video
 from duikou.speech.articulation import articulate_sound
 from duikou.speech.motion import MouthMotion
@@ -155,7 +155,7 @@ def _heard(source: Video, stopped: Event) -> list[MouthMotion]:
     if source.info.audio is None:
         return []
     try:
-        sound = open_sound(source.path, end_ms=source.info.duration_ms, field="video")
+        sound = sound_of(source)
         return [articulate_sound(sound.mapped(wanted))]
     except (MediaError, _StoppedError):  # where the sound is damaged, a lip sync tells
         return []

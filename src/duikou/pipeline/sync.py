@@ -13,7 +13,7 @@ from duikou.engines.base import Engine
 from duikou.engines.native import NativeEngine
 from duikou.errors import InputError
 from duikou.faces.track import FaceWarning
-from duikou.media.audio import open_sound
+from duikou.media.audio import open_sound, sound_of
 from duikou.media.encode import Frames
 from duikou.media.groups import UnfitError
 from duikou.media.mix import Insert, Mix, mix
@@ -163,6 +163,5 @@ def _mixed(source: Video, timeline: Timeline, inserts: Sequence[Insert]) -> Mix:
     """The audio of the result: that of the source on `timeline`, with the speech mixed in."""
     original = None
     if source.info.audio is not None:
-        # Audio may continue for hours after the video.
-        original = timeline.audio(open_sound(source.path, end_ms=source.info.duration_ms, field="video"))
+        original = timeline.audio(sound_of(source))
     return mix(original, inserts, timeline.duration_ms)
