@@ -64,11 +64,13 @@ $(COMPILED): $(SETUP) $(shell find tests -name '*.py')
 	@mkdir -p $(@D)
 	@touch $@
 
+# Whole jobs of real clips keep a core busy, and each process takes up to 1.5 GB.
 test-media: $(SETUP) ## the tests on ../shared/media, skipped where it is absent
-	@$(BIN)/python -m pytest tests/media
+	@$(BIN)/python -m pytest tests/media --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# Only the files that have such tests are collected, by each process.
 test-repeats: $(SETUP) ## the tests that try less in `make test`, in full
-	@TEST_REPEATS=full $(BIN)/python -m pytest tests -m slow_repeats --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	@TEST_REPEATS=full $(BIN)/python -m pytest $$(grep -rl slow_repeats tests --include 'test_*.py') -m slow_repeats --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(SETUP) ## style, types and import directions, at the same time
 	@$(MAKE) --no-print-directory --jobs $(CHECKS)

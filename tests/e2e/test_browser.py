@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler
@@ -16,15 +14,13 @@ from live_server import Process, create, identify, in_thread, make_key, order, s
 from media_maker import make_video
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 from server_settings import settings
+from studio import CHROMIUM, QUIET, need_chromium
 from web_server import web_server
 
 CREATE, IDENTIFY, FILES = "/v1/videos/advanced-lip-sync", "/v1/videos/identify-face", "/v1/files"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 NAME = "rebound.example"  # a stranger's name that the browser has just been told is this machine
 
-if CHROMIUM is None and "CI" not in os.environ:
-    pytest.skip("no Chromium on this machine", allow_module_level=True)
+need_chromium()
 
 ATTACK = """
 async ([server, victim, session]) => {

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from live_server import caller, create, ended, order, until
+from pictures import apart
 from services import S3, Postgres, Rabbit
 from small_portrait import small_portrait
 
@@ -92,8 +92,7 @@ def test_a_real_job_through_a_server_and_a_worker(tmp_path: Path, postgres: Post
     before, after = probe_video(clip), probe_video(result)
     assert (before.width, before.height, before.frames) == (after.width, after.height, after.frames)
     changed = max(
-        float(np.abs(one.image.astype(int) - other.image.astype(int)).mean())
-        for one, other in zip(decode.frames(clip), decode.frames(result), strict=True)
+        apart(one.image, other.image) for one, other in zip(decode.frames(clip), decode.frames(result), strict=True)
     )
     assert changed > 0.2, "the mouth moves"
     manifest, found_label = credentials.read(result), label.read(result)

@@ -19,9 +19,9 @@ from live_server import in_thread, make_key, sources
 from media_maker import make_video, tone
 from playwright.sync_api import Browser, Page, expect
 from server_settings import settings
+from small_portrait import repeated_portrait
 from studio import NARROW, Studio, barriers, chromium, drop, kept, need_chromium, opened, sideways
 
-from demo import portrait
 from duikou.errors import InputError
 from duikou.media.probe import VideoInfo
 from duikou.media.video import probe_video
@@ -45,7 +45,17 @@ RECORD = """
     import("/studio/record.js").then((all) => all[name]({settings}).then(kept));
 }
 """
-BUSY = "(ms) => { const until = performance.now() + ms; while (performance.now() < until); }"
+BUSY_WHILE_IT_RECORDS = """
+(ms) => new Promise((resolve) => {
+    const timer = setInterval(() => {
+        if (!document.querySelector("[role=timer]")) return;
+        clearInterval(timer);
+        const until = performance.now() + ms;
+        while (performance.now() < until);
+        resolve();
+    }, 10);
+})
+"""
 FAIL = """
 (name) => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", name));
@@ -82,7 +92,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return portrait.write(tmp_path_factory.mktemp("material") / "clip.mp4", CLIP_MS)
+    return repeated_portrait(tmp_path_factory.mktemp("material") / "clip.mp4", CLIP_MS)
 
 
 def hold(page: Page, path: str) -> None:
@@ -389,8 +399,7 @@ def test_speech_and_a_video_are_recorded(browser: Browser, tmp_path: Path) -> No
         brief = {**client.get(SETTINGS).json(), "min_audio_ms": 500, "max_audio_ms": 1_000}
         page.evaluate(RECORD, ["recordSound", brief])
         dialog = page.get_by_role("dialog", name=studio.t("record.sound"))
-        expect(dialog.get_by_role("meter", name=studio.t("record.level"))).to_be_visible()
-        page.evaluate(BUSY, 1_500)
+        page.evaluate(BUSY_WHILE_IT_RECORDS, 1_500)
         expect(studio.button("record.use", dialog)).to_be_visible()  # it ends by itself at the limit
         assert barriers(page) == []
         studio.button("record.use").click()
@@ -402,6 +411,7 @@ def test_speech_and_a_video_are_recorded(browser: Browser, tmp_path: Path) -> No
             assert np.abs(np.frombuffer(sound.readframes(sound.getnframes()), "<i2")).max() > 300
 
         page.evaluate(RECORD, ["recordSound", {**brief, "min_audio_ms": 30_000, "max_audio_ms": 60_000}])
+        expect(dialog.get_by_role("meter", name=studio.t("record.level"))).to_be_visible()
         assert barriers(page) == []
         studio.button("record.stop").click()
         short = studio.t("record.short", length="", min=30)[-20:]
@@ -418,7 +428,7 @@ def test_speech_and_a_video_are_recorded(browser: Browser, tmp_path: Path) -> No
         studio.button("bring.camera").click()
         film = page.get_by_role("dialog", name=studio.t("record.camera"))
         studio.button("record.start", film).click()
-        page.wait_for_timeout(2_300)
+        expect(film.get_by_role("timer")).to_contain_text(re.compile("^0:(0[3-9]|[1-5])"))
         assert barriers(page) == []
         studio.button("record.stop", film).click()
         studio.button("record.use", film).click()

@@ -20,6 +20,7 @@ import studio_work
 from live_server import create, ended, in_thread, release, until
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from server_settings import settings
+from small_portrait import repeated_portrait
 from studio import NARROW, Studio, barriers, chromium, kept, need_chromium, opened, sideways
 
 from demo import portrait
@@ -48,7 +49,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
         tone.setparams((1, 2, 16_000, 0, "NONE", ""))
         turns = np.arange(16 * SOUND_MS) * 220 / 16_000
         tone.writeframes((8_000 * np.sin(2 * np.pi * turns)).astype("<i2").tobytes())
-    return portrait.write(folder / "clip.mp4", CLIP_MS).read_bytes(), (folder / "tone.wav").read_bytes()
+    return repeated_portrait(folder / "clip.mp4", CLIP_MS).read_bytes(), (folder / "tone.wav").read_bytes()
 
 
 def in_hand(client: httpx.Client, files: tuple[bytes, bytes], *, people: int = 1) -> dict[str, Any]:

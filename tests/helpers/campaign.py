@@ -117,7 +117,7 @@ def _tried(
 
 
 def _in_a_child(batch: list[tuple[str, int]], folder: Path, report: Callable[[str, float], bool]) -> list[Outcome]:
-    worker = SandboxProcess(LIMITS, threading.Event())
+    worker = SandboxProcess(LIMITS, threading.Event(), preload=mutants.__name__)
     try:
         outcomes: list[Outcome] = worker.run(mutants.try_all, batch, folder, report=report)
         return outcomes

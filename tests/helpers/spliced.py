@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from h264_rules import check, read_track
 from media_maker import Image, make_video, numbered, tone
+from pictures import apart
 
 from duikou.media.audio import read_audio
 from duikou.media.encode import DELIVERY, PLAIN, Finish, Frames, Quality, VideoWriter
@@ -137,4 +138,4 @@ def check_result(made: Spliced) -> None:
         assert now[pts] == was[pts + times.origin]
     for old, new in zip(made.source.frames(), result.frames(), strict=True):
         expected = 255 - old.image if made.changed[old.index] else old.image
-        assert np.abs(new.image.astype(int) - expected).mean() < 4
+        assert apart(new.image, expected) < 4

@@ -131,7 +131,7 @@ def test_a_crowd_of_threads_is_stopped(world) -> None:
 
 @pytest.fixture
 def worker() -> Iterator[SandboxProcess]:
-    made = SandboxProcess(Limits(60, 2048), threading.Event())
+    made = SandboxProcess(Limits(60, 2048), threading.Event(), preload=hostile_work.__name__)
     yield made
     made.stop()
 

@@ -613,9 +613,10 @@ def test_a_server_that_does_not_answer(connect: Connect, bad: SpoiltServer, naps
     client = connect(bad.url, timeout_s=0.3, retry=Retry(tries=2))
     with pytest.raises(TimedOutError, match="no answer in time"):
         client.list()
-    assert len(bad.heard) == 2
+    until(lambda: len(bad.heard) >= 2)  # a busy server hears a call after the client has given it up
     with pytest.raises(TimedOutError):
         client.identify("https://example.com/a.mp4")
+    until(lambda: len(bad.heard) >= 3)
     assert bad.calls[2:] == [f"POST {IDENTIFY}"], "it may still be worked on"
 
 

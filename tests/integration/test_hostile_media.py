@@ -508,7 +508,7 @@ def test_what_is_there_of_a_file_cut_off(tmp_path: Path, tenths: int) -> None:
 def test_an_index_that_unfolds_takes_no_more_memory_than_a_probe_may(tmp_path: Path, name: str) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(VIDEOS[name][0]())
-    worker = SandboxProcess(Limits(wall_s=30, memory_mb=1024), threading.Event())
+    worker = SandboxProcess(Limits(wall_s=30, memory_mb=1024), threading.Event(), preload=mutants.__name__)
     try:
         assert worker.run(mutants.peak_mb, path) < 512
     finally:

@@ -64,7 +64,7 @@ def _endless(data: bytes) -> bytes:
 
 def described(path: Path) -> str:
     """What a probe says, in a child with a fraction of the processor time that it has."""
-    worker = SandboxProcess(replace(probing.LIMITS, cpu_s=5), threading.Event())
+    worker = SandboxProcess(replace(probing.LIMITS, cpu_s=5), threading.Event(), preload=work.__name__)
     try:
         found = worker.run(work.probe_upload, path, "file")
         return f"{found.suffix} {found.duration_ms}"

@@ -48,7 +48,7 @@ def make(stopping: threading.Event) -> Iterator[Callable[[Limits], SandboxProces
     with contextlib.ExitStack() as made:
 
         def make(limits: Limits) -> SandboxProcess:
-            worker = SandboxProcess(limits, stopping)
+            worker = SandboxProcess(limits, stopping, preload=stub_work.__name__)
             made.callback(worker.stop)
             return worker
 
@@ -227,7 +227,7 @@ def test_a_child_that_was_taken_over_takes_nobody_along(worker, tmp_path, what, 
     began = time.monotonic()
     with pytest.raises(WorkerError, match=sentence):
         worker.run(hostile_work.send, what, tmp_path / "mark")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120  # reading such a message in full would take far longer
     assert not (tmp_path / "mark").exists()
     assert identify(worker, tmp_path, "")
 
@@ -292,7 +292,7 @@ def test_a_stop_ends_the_work_at_once(worker, tmp_path, stopping) -> None:
 
 
 def test_a_pool_tries_once_more_when_a_child_died(tmp_path, stopping) -> None:
-    pool = SandboxPool("test", 1, AMPLE, stopping)
+    pool = SandboxPool("test", 1, AMPLE, stopping, preload=stub_work.__name__)
     pool.start()
     (tmp_path / "session").mkdir()
     always = file(tmp_path, identify="die")
@@ -309,7 +309,7 @@ def test_a_pool_tries_once_more_when_a_child_died(tmp_path, stopping) -> None:
 
 
 def test_a_pool_makes_all_its_children_beforehand_and_gives_each_call_one(tmp_path, stopping) -> None:
-    pool = SandboxPool("test", 2, AMPLE, stopping)
+    pool = SandboxPool("test", 2, AMPLE, stopping, preload=stub_work.__name__)
     pool.start()
     until(lambda: len(children()) == 2)
     before = children()
@@ -321,7 +321,7 @@ def test_a_pool_makes_all_its_children_beforehand_and_gives_each_call_one(tmp_pa
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_accounts_take_turns_in_a_pool(tmp_path, stopping, size) -> None:
-    pool, ends = SandboxPool("test", size, AMPLE, stopping), list[str]()
+    pool, ends = SandboxPool("test", size, AMPLE, stopping, preload=stub_work.__name__), list[str]()
 
     def noted(call: str, _: object) -> None:
         ends.append(call)
@@ -353,7 +353,7 @@ def test_accounts_take_turns_in_a_pool(tmp_path, stopping, size) -> None:
 def test_log_lines_of_a_pool_carry_the_callers_context(stopping, capsys) -> None:
     structlog.reset_defaults()
     logs.configure()
-    pool = SandboxPool("test", 1, AMPLE, stopping)
+    pool = SandboxPool("test", 1, AMPLE, stopping, preload=stub_work.__name__)
     with structlog.contextvars.bound_contextvars(request_id="7"):
         future = pool.submit("a", hostile_work.logs)
     future.result(30)
@@ -364,7 +364,7 @@ def test_log_lines_of_a_pool_carry_the_callers_context(stopping, capsys) -> None
 
 
 def test_a_pool_that_stops_leaves_nobody_waiting(tmp_path, stopping) -> None:
-    pool = SandboxPool("test", 1, AMPLE, stopping)
+    pool = SandboxPool("test", 1, AMPLE, stopping, preload=stub_work.__name__)
     pool.start()
     (tmp_path / "session").mkdir()
     path = file(tmp_path, identify="hang")

@@ -81,7 +81,7 @@ def test_no_secret_is_ever_told(tmp_path: Path) -> None:
         client.get(result)
         client.get(result.replace("signature=", "signature=x"))
         until(lambda: len(ear.heard) >= 4)
-        time.sleep(1)
+        until(lambda: any('"event": "callback failed"' in line for line in server.log))
         server.end(signal.SIGTERM)
     log = "".join(server.log)
     assert '"event": "callback failed"' in log

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from media_maker import make_video
+from sessions import session_of
 
 from duikou.faces.follow import follow
 from duikou.faces.identify import identify_faces
@@ -25,7 +26,7 @@ pytestmark = [
 
 
 def test_a_b_a_is_three_faces_that_end_at_the_cuts():
-    faces = identify_faces(Video.open(VIDEOS / "hard_cuts_a_b_a.mp4")).faces
+    faces = session_of(VIDEOS / "hard_cuts_a_b_a.mp4").faces
     assert [face.id for face in faces] == ["0", "1", "2"]
     assert [face.interval.start_ms for face in faces] == [0, 3500, 6500]
     assert [face.interval.end_ms for face in faces] == [3500, 6500, 8000]
@@ -33,16 +34,14 @@ def test_a_b_a_is_three_faces_that_end_at_the_cuts():
 
 
 def test_two_people_are_two_faces():
-    left, right = sorted(
-        identify_faces(Video.open(VIDEOS / "two_people.mp4")).faces, key=lambda face: face.track.landmarks[0, 1, 0]
-    )
+    left, right = sorted(session_of(VIDEOS / "two_people.mp4").faces, key=lambda face: face.track.landmarks[0, 1, 0])
     for face in (left, right):
         assert (face.interval.start_ms, face.interval.end_ms) == (0, 8040)
     assert left.track.landmarks[:, :, 0].max() < right.track.landmarks[:, :, 0].min()
 
 
 def test_frames_in_profile_are_not_usable_and_a_hand_is_told():
-    (face,) = identify_faces(Video.open(VIDEOS / "silent_head_turns_hand.mp4")).faces
+    (face,) = session_of(VIDEOS / "silent_head_turns_hand.mp4").faces
     yaw = np.abs(fit(face.track.landmarks).degrees[:, 0])
     assert yaw.max() > 62
     assert not face.usable[yaw > 60].any()
@@ -67,7 +66,7 @@ def test_frames_in_profile_are_not_usable_and_a_hand_is_told():
     ],
 )
 def test_one_person_is_one_face_throughout(name, end_ms):
-    (face,) = identify_faces(Video.open(VIDEOS / f"{name}.mp4")).faces
+    (face,) = session_of(VIDEOS / f"{name}.mp4").faces
     assert (face.interval.start_ms, face.interval.end_ms) == (0, end_ms)
     assert face.usable.all()
     assert "hidden_mouth" not in {warning.code for warning in face.warnings}
@@ -81,7 +80,9 @@ def test_a_head_that_lies_or_is_upside_down_is_found_throughout(tmp_path, turn):
     def paint(number, _width, _height):
         return cv2.rotate(pictures[number], turn)
 
-    path = make_video(tmp_path / "turned.mp4", size=(width, height), frames=48, fps=Fraction(24), paint=paint)
+    path = tmp_path / "turned.mp4"
+    quick = {"preset": "ultrafast", "crf": "14"}
+    make_video(path, size=(width, height), frames=48, fps=Fraction(24), paint=paint, options=quick)
     (face,) = identify_faces(Video.open(path)).faces
     assert (face.interval.start_ms, face.interval.end_ms) == (0, pytest.approx(2000, abs=1))
     assert face.usable.all()
@@ -92,22 +93,22 @@ def test_a_head_that_lies_or_is_upside_down_is_found_throughout(tmp_path, turn):
 
 
 def test_the_case_of_a_head_that_lies_is_found_from_its_first_frame():
-    (face,) = identify_faces(Video.open(CASES / "video_head_lying_90.mp4")).faces
+    (face,) = session_of(CASES / "video_head_lying_90.mp4").faces
     assert (face.interval.start_ms, face.interval.end_ms) == (0, 5000)
     assert face.usable.all()
     assert face.warnings == ()
 
 
 def test_a_mask_worn_throughout_leaves_no_face_and_is_the_reason():
-    found = identify_faces(Video.open(CASES / "video_cloth_mask_throughout.mp4"))
-    assert found.faces == ()
-    (reason,) = found.rejected
+    session = session_of(CASES / "video_cloth_mask_throughout.mp4")
+    assert session.faces == ()
+    (reason,) = session.rejected
     assert (reason.code, reason.interval.start_ms) == ("unseen_lips", 0)
     assert reason.message.startswith("the lips are hidden nearly all the time, as under a mask")
 
 
 def test_a_flat_drawing_is_usable_throughout_with_a_warning():
-    (face,) = identify_faces(Video.open(CASES / "video_flat_anime.mp4")).faces
+    (face,) = session_of(CASES / "video_flat_anime.mp4").faces
     assert (face.interval.start_ms, face.interval.end_ms) == (0, 5000)
     assert face.usable.all()
     (warning,) = face.warnings
@@ -116,25 +117,25 @@ def test_a_flat_drawing_is_usable_throughout_with_a_warning():
 
 @pytest.mark.parametrize("path", sorted(VIDEOS.glob("*.mp4")), ids=lambda path: path.stem)
 def test_no_real_or_shaded_face_is_taken_for_covered_or_flat(path):
-    found = identify_faces(Video.open(path))
-    assert found.faces
-    assert found.rejected == ()
-    assert "drawn_face" not in {warning.code for face in found.faces for warning in face.warnings}
+    session = session_of(path)
+    assert session.faces
+    assert session.rejected == ()
+    assert "drawn_face" not in {warning.code for face in session.faces for warning in face.warnings}
 
 
 def test_a_jump_cut_within_one_view_starts_a_shot():
-    (face,) = identify_faces(Video.open(VIDEOS / "talking_zh.mp4")).faces
+    (face,) = session_of(VIDEOS / "talking_zh.mp4").faces
     track = follow(Video.open(VIDEOS / "talking_zh.mp4"), face)
     assert len(track) == 121
     assert track.frames[np.flatnonzero(np.diff(track.shots)) + 1].tolist() == [4, 24]
 
 
 def test_smoothing_calms_a_still_face_and_keeps_the_closures_of_a_talking_one():
-    (still,) = identify_faces(Video.open(VIDEOS / "closed_mouth_silent.mp4")).faces
+    (still,) = session_of(VIDEOS / "closed_mouth_silent.mp4").faces
     raw = follow(Video.open(VIDEOS / "closed_mouth_silent.mp4"), still)
     jitter = [np.sqrt((np.diff(one.landmarks[..., :2], 2, axis=0) ** 2).mean()) for one in (raw, smooth(raw))]
     assert jitter[1] < 0.9 * jitter[0]
-    (talking,) = identify_faces(Video.open(VIDEOS / "talking_glasses.mp4")).faces
+    (talking,) = session_of(VIDEOS / "talking_glasses.mp4").faces
     raw = follow(Video.open(VIDEOS / "talking_glasses.mp4"), talking)
     before, after = (np.linalg.norm(one.landmarks[:, 13] - one.landmarks[:, 14], axis=1) for one in (raw, smooth(raw)))
     assert np.corrcoef(before, after)[0, 1] > 0.995

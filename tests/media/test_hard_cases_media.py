@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sessions import session_of
 
 from benchmarks.quality import picture
 from benchmarks.quality.clips import Clip
@@ -29,6 +30,7 @@ MAX_LIGHT_OFF, MAX_LIGHT_OFF_TURNED = 0.05, 0.1  # at the outline of a turned he
 Image = npt.NDArray[np.uint8]
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.media,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not MEDIA.is_dir(), reason="../shared/media is not there"),
@@ -36,7 +38,7 @@ pytestmark = [
 
 
 def synced(source: Path, folder: Path, *choices: FaceChoice) -> tuple[Session, Result]:
-    session = identify(source)
+    session = session_of(source)
     return session, lip_sync(session, choices, folder / "out.mp4")
 
 

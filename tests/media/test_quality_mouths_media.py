@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sessions import session_of
 
 from benchmarks.quality import edge, mouths, teeth
 from benchmarks.quality.lips import tracked
 from benchmarks.quality.mouths import Filmed, Mouth
-from duikou import identify
 
 VIDEO = Path(__file__).parents[2].parent / "shared" / "media" / "video" / "talking_glasses.mp4"
 
@@ -25,7 +25,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def real() -> list[Mouth]:
     """Every mouth of a man who talks; each second one is said to be painted."""
-    (face,) = identify(VIDEO).faces
+    (face,) = session_of(VIDEO).faces
     lips = tracked(VIDEO, face, 121)
     found = mouths.cut(Filmed("glasses", "glasses", VIDEO, lips, ours=False), lips.frames)
     return [replace(mouth, ours=number % 2 == 1) for number, mouth in enumerate(found)]

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+from sessions import session_of
 
 from benchmarks.quality import inside
 from benchmarks.quality.clips import Clip, frame_count, own_sound
@@ -52,7 +53,7 @@ class Withheld:
 
     def __init__(self, folder: Path) -> None:
         count = frame_count(CLIP)
-        face = max(identify(CLIP.video).faces, key=lambda one: len(one.track))
+        face = max(session_of(CLIP.video).faces, key=lambda one: len(one.track))
         lips = tracked(CLIP.video, face, count)
         self.session: Session = identify(inside.withheld(CLIP, inside.longest_closed(lips), folder / "withheld.mp4"))
         idle = same_face(face, self.session.faces)
@@ -94,7 +95,7 @@ def test_the_persons_own_teeth_come_back_in_their_colours(withheld: Withheld) ->
 
 
 def test_another_person_is_told_from_the_same_one(withheld: Withheld) -> None:
-    session = identify(CLIP.video)
+    session = session_of(CLIP.video)
     colours = follow(session.source, session.faces[0]).colours
     assert colours is not None
     face = np.asarray(np.median(colours, axis=0), np.float32)

@@ -1,12 +1,14 @@
 """Who is speaking in real clips, and in scenes that are put together from them."""
 
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from media_maker import make_video
+from sessions import session_of
 
 import duikou
 from duikou.media.audio import read_audio
@@ -31,20 +33,21 @@ def spoken_ms(face: duikou.Face, start_ms: int = 0, end_ms: int = 60_000) -> int
 
 @pytest.mark.parametrize("name", ["talking_zh", "talking_glasses", "talking_en_beard_mic", "talking_white_beard_cap"])
 def test_who_talks_alone_speaks(name: str) -> None:
-    (face,) = duikou.identify(VIDEOS / f"{name}.mp4").faces
+    (face,) = session_of(VIDEOS / f"{name}.mp4").faces
     assert spoken_ms(face) > 0.8 * face.interval.duration_ms
 
 
 @pytest.mark.parametrize("name", ["closed_mouth_silent", "silent_head_turns_hand"])
 def test_who_is_silent_does_not(name: str) -> None:
-    assert all(face.speaking == () for face in duikou.identify(VIDEOS / f"{name}.mp4").faces)
+    assert all(face.speaking == () for face in session_of(VIDEOS / f"{name}.mp4").faces)
 
 
 def test_after_each_cut_the_one_who_is_seen_speaks() -> None:
-    for face in duikou.identify(VIDEOS / "hard_cuts_a_b_a.mp4").faces:
+    for face in session_of(VIDEOS / "hard_cuts_a_b_a.mp4").faces:
         assert spoken_ms(face) > 0.7 * face.interval.duration_ms
 
 
+@cache
 def cut_out(name: str, left: int) -> tuple[list[np.ndarray], np.ndarray]:
     """A square part of a clip, and its sound, at `FPS` and `RATE`."""
     frames = [
