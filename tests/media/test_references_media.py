@@ -73,7 +73,7 @@ class Withheld:
         renderer = planned.renderer
         patch = renderer.render(frame)
         assert patch is not None
-        measured = inside.measure(frame.painted(patch).image, renderer._targets[renderer._row_of[frame.index]])
+        measured = inside.measure(frame.painted(patch).image, renderer._target(renderer._row_of[frame.index]))
         assert measured is not None
         return measured
 
