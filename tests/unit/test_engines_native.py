@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from duikou.engines.base import FaceClip
-from duikou.engines.native import NativeEngine
+from duikou.engines.native import NativeEngine, NativeRenderer
 from duikou.faces import pose
 from duikou.faces.track import POINTS, FaceTrack
 from duikou.progress import silent
@@ -20,6 +20,7 @@ from duikou.speech.motion import CURVES
 
 FRAMES, STEP_MS, EYES = 400, 40, 100.0
 SHAPES_BYTES = FRAMES * POINTS * 3 * 8
+CONSTANT = {name: np.full(FRAMES, 0.5) for name in CURVES}
 
 
 def clip() -> FaceClip:
@@ -38,40 +39,39 @@ def clip() -> FaceClip:
     return FaceClip(track, frames, np.ones(FRAMES, bool), np.ones(FRAMES), closeups)
 
 
-def test_a_painter_holds_far_less_than_one_copy_of_its_shapes() -> None:
-    one, curves = clip(), {name: np.full(FRAMES, 0.5) for name in CURVES}
-    NativeEngine().prepare(one, curves, progress=silent)  # what is read once and kept for all
+def prepared(one: FaceClip) -> tuple[NativeRenderer, int, int]:
+    """A painter, the bytes that it holds, and the most that making it took."""
+    NativeEngine().prepare(one, CONSTANT, progress=silent)  # what is read once and kept for all
     tracemalloc.start()
     try:
-        painter = NativeEngine().prepare(one, curves, progress=silent)
-        held, most = tracemalloc.get_traced_memory()
+        painter = NativeEngine().prepare(one, CONSTANT, progress=silent)
+        return painter, *tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+
+
+def test_a_painter_holds_far_less_than_one_copy_of_its_shapes() -> None:
+    one = clip()
+    painter, held, most = prepared(one)
     assert all(painter.changes(frame) for frame in range(FRAMES))
     assert held < 0.7 * SHAPES_BYTES
     assert most < 5.3 * SHAPES_BYTES
 
 
 def test_frames_that_only_lend_their_mouths_take_less_memory_than_those_that_change() -> None:
-    one, curves = clip(), {name: np.full(FRAMES, 0.5) for name in CURVES}
+    one = clip()
     one = replace(one, strength=np.where(np.arange(FRAMES) < FRAMES // 4, 1.0, 0.0))
-    NativeEngine().prepare(one, curves, progress=silent)
-    tracemalloc.start()
-    try:
-        painter = NativeEngine().prepare(one, curves, progress=silent)
-        held, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    painter, held, most = prepared(one)
     assert [painter.changes(frame) for frame in (0, FRAMES // 4 - 1, FRAMES // 4)] == [True, True, False]
     assert held < 0.25 * SHAPES_BYTES
     assert most < 4.2 * SHAPES_BYTES
 
 
 def test_a_painter_that_is_dropped_frees_its_memory_at_once() -> None:
-    one, curves = clip(), {name: np.full(FRAMES, 0.5) for name in CURVES}
+    one = clip()
     gc.disable()
     try:
-        gone = weakref.ref(NativeEngine().prepare(one, curves, progress=silent))
+        gone = weakref.ref(NativeEngine().prepare(one, CONSTANT, progress=silent))
         assert gone() is None
     finally:
         gc.enable()
