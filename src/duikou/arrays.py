@@ -26,9 +26,9 @@ BLOCK = 256
 """Frames that are computed at once where values of a whole window would fill memory several times."""
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """All rows, `BLOCK` at a time."""
-    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+def blocks(count: int, size: int = BLOCK) -> Iterator[slice]:
+    """All rows, at most `size` at a time."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def smoothstep(x: Floats) -> Floats:

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray
+from duikou.arrays import BoolArray, Float32Array, Float64Array, Image, IntArray, blocks
 from duikou.faces.pose import Pose, canonical, fit
 from duikou.faces.track import FaceTrack
 
@@ -178,7 +178,7 @@ def weighted(colours: Image) -> Float32Array:
 
 def in_blocks(rows: IntArray) -> Iterator[IntArray]:
     """The same rows, at most `BLOCK` at a time: what is computed of all colours of a long track would fill memory."""
-    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+    return (rows[part] for part in blocks(len(rows), BLOCK))
 
 
 def _median(values: Float32Array, axis: int) -> Float32Array:
