@@ -19,11 +19,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from duikou import parallel
+import numpy as np
+
+from duikou import parallel, spool
 from duikou.errors import MediaError
 from duikou.media.probe import VideoInfo
 from duikou.progress import Progress
 from duikou.sandbox import child
+from duikou.spool import Rows
+from duikou.workers import work
 
 
 def attempts(places: dict[str, Path], progress: Progress) -> str:
@@ -310,6 +314,13 @@ def copy(source: Path, to: Path, progress: Progress) -> str:
     to.write_bytes(source.read_bytes())
     to.rename(to.with_suffix(".part")).rename(to)
     return to.read_text()
+
+
+def spooled(folder: Path, progress: Progress) -> int:
+    """The sum of rows in a file without a name, which are large enough for one."""
+    with work.temporary_files(folder):
+        rows = Rows((spool.LEAST, 1), np.uint8, iter([np.ones((spool.LEAST, 1), np.uint8)]))
+        return int(rows[:10].sum())
 
 
 def end(how: int, progress: Progress) -> int:

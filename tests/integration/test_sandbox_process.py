@@ -196,6 +196,13 @@ def test_a_file_that_grows_too_large_is_not_written(tmp_path, make) -> None:
         worker.run(hostile_work.write, tmp_path / "large", 3)
 
 
+def test_a_child_may_keep_large_arrays_in_files_of_its_folder(worker, tmp_path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    assert worker.run(hostile_work.spooled, own, allowed=AllowedPaths((), (own,))) == 10
+    assert not list(own.iterdir())
+
+
 @pytest.mark.skipif(restrictions.landlock_version() < 1, reason="this system cannot take files away (Landlock)")
 def test_a_child_sees_nothing_but_its_own_files_and_reaches_nobody(worker, tmp_path) -> None:
     places = {"reads": tmp_path / "inner", "outside": tmp_path / "outer", "writes": tmp_path / "own"}

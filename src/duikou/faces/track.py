@@ -13,7 +13,9 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from duikou.arrays import BoolArray, Float32Array, Image, IntArray
+from duikou.arrays import blocks as in_blocks
 from duikou.bounds import Share, Text
+from duikou.spool import Rows
 from duikou.timebase import Interval
 
 POINTS = 478
@@ -82,24 +84,27 @@ PLAIN, LANDMARKS = ("frames", "times_ms", "presence", "shots"), "landmarks.npy"
 
 @dataclass(frozen=True)
 class PackedTrack:
-    """A `FaceTrack` without colours in less than half the memory: 2.9 kB for each frame. Rows are unpacked on request.
+    """A `FaceTrack` without colours in less than half the room: 2.9 kB for each frame. Rows are unpacked on request.
 
     frames, times_ms, presence, shots: as in `FaceTrack`. points: (N, 478, 3) landmarks in steps from the middle of the
-    face. middles: (N, 3) in pixels. steps: (N,) pixels.
+    face, those of a long track in a file. middles: (N, 3) in pixels. steps: (N,) pixels.
     """
 
     frames: IntArray
     times_ms: IntArray
     presence: Float32Array
     shots: IntArray
-    points: npt.NDArray[np.int16]
+    points: Rows[np.int16]
     middles: Float32Array
     steps: Float32Array
 
     @classmethod
     def of(cls, track: FaceTrack) -> PackedTrack:
-        """Pack a track. Its landmarks are rounded to a 32,500th of the face's extent or less."""
-        blocks = (track.landmarks[start : start + BLOCK] for start in range(0, len(track), BLOCK))
+        """Pack a track. Its landmarks are rounded to a 32,500th of the face's extent or less.
+
+        Raises `StorageError` where a long track finds no room for its file.
+        """
+        blocks = (track.landmarks[rows] for rows in in_blocks(len(track), BLOCK))
         return cls._of(track.frames, track.times_ms, track.presence, track.shots, blocks)
 
     @classmethod
@@ -112,16 +117,19 @@ class PackedTrack:
         blocks: Iterable[Float32Array],
     ) -> PackedTrack:
         """Pack rows whose landmarks come in blocks."""
-        count, stop = len(frames), 0
-        points, middles = np.empty((count, POINTS, 3), np.int16), np.empty((count, 3), np.float32)
-        steps = np.empty(count, np.float32)
-        for landmarks in blocks:
-            rows = slice(stop, stop := stop + len(landmarks))
-            low, high = landmarks.min(1), landmarks.max(1)
-            step = np.exp2(np.ceil(np.log2(np.maximum((high - low).max(1) / MOST_STEPS, LEAST_STEP))))[:, None]
-            middle = np.rint((low + high) / 2 / step) * step
-            middles[rows], steps[rows] = middle, step[:, 0]
-            points[rows] = np.rint((landmarks - middle[:, None]) / step[:, None])
+        middles, steps = np.empty((len(frames), 3), np.float32), np.empty(len(frames), np.float32)
+
+        def packed() -> Iterator[npt.NDArray[np.int16]]:
+            stop = 0
+            for landmarks in blocks:
+                rows = slice(stop, stop := stop + len(landmarks))
+                low, high = landmarks.min(1), landmarks.max(1)
+                step = np.exp2(np.ceil(np.log2(np.maximum((high - low).max(1) / MOST_STEPS, LEAST_STEP))))[:, None]
+                middle = np.rint((low + high) / 2 / step) * step
+                middles[rows], steps[rows] = middle, step[:, 0]
+                yield np.rint((landmarks - middle[:, None]) / step[:, None]).astype(np.int16)
+
+        points = Rows((len(frames), POINTS, 3), np.int16, packed())
         return cls(frames, times_ms, presence, shots, points, middles, steps)
 
     def __len__(self) -> int:
@@ -145,8 +153,13 @@ class PackedTrack:
     @property
     def boxes(self) -> Float32Array:
         """(N, 4) bounding box of the landmarks in each row: x, y, width, height in pixels."""
-        steps, low, high = self.steps[:, None], self.points[..., :2].min(1), self.points[..., :2].max(1)
-        return np.hstack([self.middles[:, :2] + low * steps, (high - low.astype(np.float32)) * steps])
+        found = np.empty((len(self), 4), np.float32)
+        for rows in in_blocks(len(self), BLOCK):
+            points, steps = self.points[rows][..., :2], self.steps[rows, None]
+            low, high = points.min(1), points.max(1)
+            found[rows, :2] = self.middles[rows, :2] + low * steps
+            found[rows, 2:] = (high - low.astype(np.float32)) * steps
+        return found
 
     def save(self, path: Path) -> None:
         """Write the track to an `.npz` file, unpacked, so that former versions read it, too."""
@@ -156,8 +169,8 @@ class PackedTrack:
                     npy.write_array(entry, getattr(self, name), allow_pickle=False)
             with file.open(LANDMARKS, "w", force_zip64=True) as entry:
                 npy.write_array_header_1_0(entry, {"descr": "<f4", "fortran_order": False, "shape": self.points.shape})
-                for start in range(0, len(self), BLOCK):
-                    entry.write(self.part(slice(start, start + BLOCK)).landmarks.astype("<f4").tobytes())
+                for rows in in_blocks(len(self), BLOCK):
+                    entry.write(self.part(rows).landmarks.astype("<f4").tobytes())
 
     @classmethod
     def load(cls, path: Path) -> PackedTrack:

@@ -124,7 +124,7 @@ def probe_reference(path: Path, field: str, progress: Progress) -> VideoInfo | N
 
 def identify(video: Path, folder: Path, progress: Progress) -> FoundFaces:
     """Find a video's faces and write their tracks and pictures to `folder`. Raises `MediaError`."""
-    with _temporary_files(folder):
+    with temporary_files(folder):
         session = duikou.identify(video, progress=progress)
         session.save(folder)
     faces = tuple(FaceRecord(face.id, face.interval, face.warnings, face.box, face.speaking) for face in session.faces)
@@ -137,7 +137,7 @@ def render(job: RenderJob, progress: Progress) -> Milliseconds:
     Raises `InputError`, `StorageError`, `ModelError`.
     """
     choices = [replace(choice, audio=audio) for choice, audio in zip(job.choices, job.audio, strict=True)]
-    with _temporary_files(job.output.parent):
+    with temporary_files(job.output.parent):
         if job.session is not None:
             session = duikou.Session.load(job.session, job.video)
         else:
@@ -158,7 +158,7 @@ def sign(job: SignJob, progress: Progress) -> None:
     """Sign finished files in place; the parent makes the signatures. Raises `InputError`, `StorageError`."""
     signer = Asked(job.algorithm, job.chain, ask)
     edit = Edit(job.video, digests.sha256(job.video), job.faces, added=job.added)
-    with _temporary_files(job.results[0][0].parent):
+    with temporary_files(job.results[0][0].parent):
         for path, marked in job.results:
             signed = path.with_name(f".{path.stem}.signed.mp4")
             credentials.sign(path, signed, title=path.name, edit=replace(edit, marked=marked), certificate=signer)
@@ -172,7 +172,7 @@ def _most_visible(session: duikou.Session, choice: FaceChoice) -> duikou.Face:
 
 
 @contextmanager
-def _temporary_files(folder: Path) -> Iterator[None]:
+def temporary_files(folder: Path) -> Iterator[None]:
     """Make libraries put temporary files into `folder`, which is removed with the work."""
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
