@@ -1,11 +1,16 @@
-"""Large arrays of which a few rows are read at a time, outside of memory."""
+"""What is read seldom and a little at a time, outside of memory once it is large: in temporary files without a name.
+
+The system removes such a file when it is no longer used. All raise `StorageError` where it cannot be written.
+"""
 
 from __future__ import annotations
 
 import math
 import mmap
 import tempfile
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -18,17 +23,16 @@ from duikou.units import MIB
 Number = TypeVar("Number", bound=np.generic)
 
 LEAST = 8 * MIB
-"""Bytes from which rows are worth a file: the landmarks of a face that shows for five minutes."""
+"""Bytes that are worth a file: the packed landmarks of a face that shows for five minutes."""
+
+PREFIX = "duikou-"
 
 
 class Rows(Generic[Number]):
-    """The rows of an array (N, ...), written once and read in parts.
-
-    From `LEAST` bytes on they lie in a temporary file without a name, of which memory holds only what is being read.
-    """
+    """The rows of an array (N, ...), written once and read in parts, from `LEAST` bytes on in a file."""
 
     def __init__(self, shape: tuple[int, ...], kind: type[Number], blocks: Iterable[npt.NDArray[Number]]) -> None:
-        """blocks: of rows, in order. Raises `StorageError` where the file cannot be written."""
+        """blocks: of rows, in order."""
         self.shape = shape
         self._kind = np.dtype(kind)
         self._file = None if self.nbytes < LEAST else _written(self.nbytes, blocks)
@@ -54,14 +58,42 @@ class Rows(Generic[Number]):
         return found
 
 
+class Records:
+    """Bytes that are put aside one after another and read again, beyond `LEAST` in a file. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(LEAST, prefix=PREFIX)  # noqa: SIM115 - it lives as long as this
+        weakref.finalize(self, self._file.close)
+        self._size = 0
+
+    def put(self, record: bytes) -> int:
+        """Put a record aside. Returns its place."""
+        place = self._size
+        with _storage_errors():
+            self._file.seek(place)
+            self._file.write(record)
+        self._size += len(record)
+        return place
+
+    def get(self, place: int, size: int) -> bytes:
+        """The bytes of a record, or the first of them."""
+        self._file.seek(place)
+        return self._file.read(size)
+
+
 def _written(size: int, blocks: Iterable[npt.NDArray[Number]]) -> mmap.mmap:
-    """A temporary file of so many bytes that holds the blocks; the system removes it when it is no longer used."""
+    """A file of so many bytes that holds the blocks."""
+    with _storage_errors(), tempfile.TemporaryFile(prefix=PREFIX) as file:
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
+        file.flush()
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
     try:
-        with tempfile.TemporaryFile(prefix="duikou-") as file:
-            for block in blocks:
-                file.write(np.ascontiguousarray(block).data)
-            file.flush()
-            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        yield
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from media_maker import make_video
 
-from duikou.faces import identify, scan
+from duikou import spool
+from duikou.faces import identify
 from duikou.faces.follow import RoiPath
 from duikou.faces.identify import joined, usable_frames
 from duikou.faces.landmarks import Observation, roi_of
 from duikou.faces.pose import Pose, canonical, from_canonical
-from duikou.faces.scan import Sample, Scan, Tracklet, chunks, step_of, track_of
+from duikou.faces.scan import Sample, Scan, Stored, Tracklet, chunks, step_of, track_of
 from duikou.faces.track import POINTS, Face, FaceWarning
 from duikou.faces.usable import LIPS
 from duikou.media.decode import Frame
 from duikou.media.probe import VideoInfo
 from duikou.media.video import Video
+from duikou.spool import Records
 from duikou.timebase import Interval
 
 FRAME_MS = 40
@@ -49,19 +51,19 @@ def codes(face: Face) -> list[str]:
     return [warning.code for warning in face.warnings]
 
 
-def test_samples_are_held_once() -> None:
-    face = Tracklet()
-    seen = [replace(sample(frame), good=False) for frame in range(scan.BLOCK + 5)]
-    wanted = np.stack([one.seen.landmarks for one in seen])
-    for one in seen:
-        face.add(one, Frame(one.frame, one.frame, one.time_ms, np.zeros((2, 2, 3), np.uint8)))
-    blocks = {id(one.seen.landmarks.base) for one in seen[: scan.BLOCK]}
-    assert len(blocks) == 1 and seen[scan.BLOCK].seen.landmarks.base is not seen[0].seen.landmarks.base
-    track = track_of(seen)
-    assert np.array_equal(track.landmarks, wanted) and track.landmarks.dtype == np.float32
-    assert track.colours is not None and np.array_equal(track.colours, np.stack([LOOKS[0]] * len(seen)))
-    assert all(one.seen.landmarks.base is track.landmarks for one in seen)
-    assert all(one.seen.colours.base is track.colours for one in seen)
+@pytest.mark.parametrize("least", [1, spool.LEAST], ids=["in a file", "in memory"])
+def test_what_was_put_aside_is_what_was_seen(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "LEAST", least)
+    records, seen = Records(), [sample(frame, x=100 + frame, person=frame % 9).seen for frame in range(20)]
+    stored = [Stored.of(one, records) for one in seen]
+    for before, after in reversed(list(zip(seen, stored, strict=True))):
+        assert np.array_equal(after.landmarks, before.landmarks) and after.landmarks.dtype == np.float32
+        assert np.array_equal(after.colours, before.colours) and after.colours.dtype == np.uint8
+        assert (after.presence, after.sharpness) == (before.presence, before.sharpness)
+    samples = [Sample(frame, frame * FRAME_MS, 0, one) for frame, one in enumerate(stored)]
+    track = track_of(samples)
+    assert np.array_equal(track.landmarks, np.stack([one.landmarks for one in seen]))
+    assert track.colours is not None and np.array_equal(track.colours, np.stack([one.colours for one in seen]))
 
 
 def test_a_face_that_is_lost_for_less_than_a_second_is_one():

@@ -1,4 +1,4 @@
-"""Large arrays outside of memory."""
+"""What is read seldom, outside of memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from duikou import spool
 from duikou.errors import StorageError
-from duikou.spool import Rows
+from duikou.spool import Records, Rows
 from duikou.units import MIB
 
 PROC = Path("/proc/self/status")
@@ -46,6 +46,18 @@ def test_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(none), none[:].shape) == (0, (0, 7, 3))
 
 
+@pytest.mark.parametrize("least", [30, 1 << 40], ids=["in a file", "in memory"])
+def test_records_are_read_at_their_places(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "LEAST", least)
+    records, wanted = Records(), [bytes([number]) * (number + 1) for number in range(20)]
+    places = []
+    for number, one in enumerate(wanted):
+        places.append(records.put(one))
+        assert records.get(places[number // 2], number // 2 + 1) == wanted[number // 2], "reading does not move the end"
+    for place, one in reversed(list(zip(places, wanted, strict=True))):
+        assert records.get(place, len(one)) == one
+
+
 @pytest.mark.skipif(not PROC.exists(), reason="only Linux tells which pages of a process are in memory")
 def test_rows_that_were_read_do_not_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (4_000, 1_000)  # 7.6 MiB
@@ -67,10 +79,15 @@ def resident_mib() -> float:
 def test_a_full_disk_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource", reason="this system has no limits on a process's files")
     monkeypatch.setattr(spool, "LEAST", 1)
+    records = Records()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    refused = r"^the folder for temporary files, .+, cannot be written: .+\.$"
     try:
-        with pytest.raises(StorageError, match=r"^the folder for temporary files, .+, cannot be written: .+\.$"):
+        with pytest.raises(StorageError, match=refused):
             Rows(SHAPE, np.int16, blocks())
+        with pytest.raises(StorageError, match=refused):
+            for _ in range(20):
+                records.put(bytes(1_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -19,6 +19,7 @@ from duikou.media.fields import Examination, Fields
 from duikou.media.video import Video
 from duikou.parallel import in_order
 from duikou.progress import Progress
+from duikou.spool import Records
 
 MEASURE_MS = 110  # 8 to 11 measurements a second at the usual frame rates
 DETECT_MS = 450  # between two detections of new faces while others are followed; without any, each measurement detects
@@ -29,27 +30,55 @@ MAX_FACES = 8  # the largest are followed at once; a crowd would take minutes
 SAME_PLACE = 0.3  # intersection over union of two boxes of the same face
 MAX_RESIZE = 1.7  # a face does not grow or shrink by more between two measurements
 BETTER = 1.02  # factor by which a new picture must be better than the kept one to replace it
-BLOCK = 1024  # samples of a face that lie together in memory
 GLIMPSE_MS = 500  # shorter tracklets are rarely a separate face: their pictures are not kept
+LANDMARK_BYTES, COLOUR_BYTES = POINTS * 3 * 4, POINTS * 3
 
 Box = tuple[float, float, float, float]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An `Observation` whose landmarks and colours were put aside; they are read whenever they are asked for."""
+
+    records: Records
+    place: int
+    presence: float
+    sharpness: float
+
+    @classmethod
+    def of(cls, seen: Observation, records: Records) -> Stored:
+        """Put an observation aside."""
+        place = records.put(seen.landmarks.tobytes() + seen.colours.tobytes())
+        return cls(records, place, seen.presence, seen.sharpness)
+
+    @property
+    def landmarks(self) -> Float32Array:
+        """(478, 3)."""
+        return np.frombuffer(self.records.get(self.place, LANDMARK_BYTES), np.float32).reshape(POINTS, 3)
+
+    @property
+    def colours(self) -> Image:
+        """(478, 3)."""
+        place = self.place + LANDMARK_BYTES
+        return np.frombuffer(self.records.get(place, COLOUR_BYTES), np.uint8).reshape(POINTS, 3)
+
+
+@dataclass(eq=False, slots=True)
 class Sample:
     """One face in one frame."""
 
     frame: int
     time_ms: int
     shot: int
-    seen: Observation
+    seen: Observation | Stored
     good: bool = True  # whether size, pose and position allow the mouth to be changed
     worth: float = 0.0  # quality of its picture: frontal, large and sharp is best
 
     @property
     def box(self) -> Box:
         """Bounding box of the points: left, top, right, bottom."""
-        low, high = self.seen.landmarks[:, :2].min(0), self.seen.landmarks[:, :2].max(0)
+        points = self.seen.landmarks[:, :2]
+        low, high = points.min(0), points.max(0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
@@ -64,8 +93,6 @@ class Tracklet:
     def add(self, sample: Sample, frame: Frame) -> None:
         """Add the sample of the next frame."""
         self.samples.append(sample)
-        if len(self.samples) % BLOCK == 0:
-            _in_one_block(self.samples[-BLOCK:])
         if sample.good and (self.best is None or sample.worth > BETTER * self.best.worth):
             self.best, self.picture = sample, picture_of(frame, sample.seen.landmarks)
 
@@ -171,7 +198,7 @@ class Scanner:
     """Follows the faces through chunks, in order. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._detector, self._landmarker = Detector(), Landmarker()
+        self._detector, self._landmarker, self._records = Detector(), Landmarker(), Records()
         self._live: list[Tracklet] = []
         self._done: list[Tracklet] = []
         self._recent: list[Frame] = []  # of this shot, since the last detection
@@ -281,7 +308,8 @@ class Scanner:
         track = replace(track_of([sample]), colours=None)  # those of one frame show nothing
         pose = fit(track.landmarks)
         good = usable.usable_of(usable.checks(track, *self.size, pose))
-        return replace(sample, good=bool(good[0]), worth=_worth(pose, seen.sharpness))
+        stored = Stored.of(seen, self._records)
+        return replace(sample, seen=stored, good=bool(good[0]), worth=_worth(pose, seen.sharpness))
 
     def _drop_doubles(self) -> None:
         """If two tracklets follow the same face, keep the longer one."""
@@ -311,9 +339,12 @@ def picture_of(frame: Frame, landmarks: Float32Array) -> Image:
     return square[: bottom - top, : right - left, ::-1].copy()
 
 
-def track_of(samples: list[Sample]) -> FaceTrack:
-    """Samples as one track, whose memory they share from then on."""
-    landmarks, colours = _in_one_block(samples)
+def track_of(samples: Sequence[Sample]) -> FaceTrack:
+    """Samples as one track."""
+    landmarks = np.empty((len(samples), POINTS, 3), np.float32)
+    colours = np.empty((len(samples), POINTS, 3), np.uint8)
+    for row, sample in enumerate(samples):
+        landmarks[row], colours[row] = sample.seen.landmarks, sample.seen.colours
     return FaceTrack(
         frames=np.array([sample.frame for sample in samples], np.int64),
         times_ms=np.array([sample.time_ms for sample in samples], np.int64),
@@ -322,19 +353,6 @@ def track_of(samples: list[Sample]) -> FaceTrack:
         shots=np.array([sample.shot for sample in samples], np.int64),
         colours=colours,
     )
-
-
-def _in_one_block(samples: Sequence[Sample]) -> tuple[Float32Array, Image]:
-    """Landmarks and colours of samples in one block each, whose parts take the place of their own arrays.
-
-    So an hour of samples is not held twice, and no holes are left where single arrays lay.
-    """
-    landmarks = np.empty((len(samples), POINTS, 3), np.float32)
-    colours = np.empty((len(samples), POINTS, 3), np.uint8)
-    for row, sample in enumerate(samples):
-        landmarks[row], colours[row] = sample.seen.landmarks, sample.seen.colours
-        sample.seen = replace(sample.seen, landmarks=landmarks[row], colours=colours[row])
-    return landmarks, colours
 
 
 def _worth(pose: Pose, sharpness: float) -> float:
