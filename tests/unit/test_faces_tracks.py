@@ -28,10 +28,13 @@ LOOKS = np.random.default_rng(0).integers(0, 150, (9, POINTS, 3), np.uint8)
 LOOKS[:, list(LIPS)] += 105  # lips that stand out
 
 
-def sample(frame: int, *, x: float = 400, scale: float = 120, shot: int = 0, person: int = 0) -> Sample:
+def observation(*, x: float = 400, scale: float = 120, person: int = 0) -> Observation:
     pose = Pose(np.array([scale]), np.eye(3)[None], np.array([[x, 360.0, 0.0]]))
-    seen = Observation(from_canonical(canonical(), pose)[0], 1.0, LOOKS[person], 100.0)
-    return Sample(frame, frame * FRAME_MS, shot, seen)
+    return Observation(from_canonical(canonical(), pose)[0], 1.0, LOOKS[person], 100.0)
+
+
+def sample(frame: int, *, shot: int = 0, **face) -> Sample:
+    return Sample(frame, frame * FRAME_MS, shot, observation(**face))
 
 
 def tracklet(first: int, stop: int, **face) -> Tracklet:
@@ -54,7 +57,7 @@ def codes(face: Face) -> list[str]:
 @pytest.mark.parametrize("least", [1, spool.LEAST], ids=["in a file", "in memory"])
 def test_what_was_put_aside_is_what_was_seen(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "LEAST", least)
-    records, seen = Records(), [sample(frame, x=100 + frame, person=frame % 9).seen for frame in range(20)]
+    records, seen = Records(), [observation(x=100 + frame, person=frame % 9) for frame in range(20)]
     stored = [Stored.of(one, records) for one in seen]
     for before, after in reversed(list(zip(seen, stored, strict=True))):
         assert np.array_equal(after.landmarks, before.landmarks) and after.landmarks.dtype == np.float32
