@@ -1,6 +1,6 @@
-"""What is read seldom and a little at a time, outside of memory once it is large: in temporary files without a name.
+"""Keeps what is read seldom outside of memory once it is large: in temporary files without a name.
 
-The system removes such a file when it is no longer used. All raise `StorageError` where it cannot be written.
+The system removes such a file when it is no longer used. Where it cannot be written, that is a `StorageError`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,4 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(
-            f"the folder for temporary files, {tempfile.gettempdir()}, cannot be written: {reason}."
-        ) from error
+        raise StorageError(f"temporary files (TMPDIR) cannot be written: {error.strerror or error}.") from error

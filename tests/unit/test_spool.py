@@ -82,7 +82,7 @@ def test_a_full_disk_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     records = Records()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    refused = r"^the folder for temporary files, .+, cannot be written: .+\.$"
+    refused = r"^temporary files \(TMPDIR\) cannot be written: .+\.$"
     try:
         with pytest.raises(StorageError, match=refused):
             Rows(SHAPE, np.int16, blocks())

@@ -92,7 +92,10 @@ class Session:
 
     @classmethod
     def load(cls, folder: Path, video: Path) -> Session:
-        """Read a saved session and the index of its video. Raises `MediaError` where the video cannot be read."""
+        """Read a saved session and the index of its video.
+
+        Raises `MediaError` where the video cannot be read, `StorageError` where long tracks find no room.
+        """
         saved = json.loads((folder / "session.json").read_text())
         faces = tuple(_load_face(folder, face) for face in saved["faces"])
         rejected = saved.get("rejected", [])  # sessions of the first version have none
@@ -106,7 +109,8 @@ class Session:
 def identify(video: str | Path, *, progress: Progress = silent) -> Session:
     """Find the faces of a video, the intervals in which they can be lip-synced, and when each of them speaks.
 
-    Raises `MediaError` for a file that cannot be read, `ModelError` where a model is missing.
+    Raises `MediaError` for a file that cannot be read, `ModelError` where a model is missing, `StorageError` where what
+    is seen in a long video finds no room.
     """
     return_large_blocks()  # before other threads have heaps of their own
     source = Video.open(video)
