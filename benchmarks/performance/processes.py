@@ -64,7 +64,7 @@ class MemoryWatch:
     def _watch(self) -> None:
         start = time.perf_counter()
         while not self._done.is_set():
-            mib = sum(map(pss_mib, descendants(self._pid)))
+            mib = together_mib(self._pid)
             if mib:
                 self.samples.append((time.perf_counter() - start, mib))
             self._done.wait(self._every_s)
@@ -78,6 +78,20 @@ def descendants(pid: int) -> list[int]:
             for thread in (PROC / str(one) / "task").iterdir():
                 found += map(int, (thread / "children").read_text().split())
     return found
+
+
+def together_mib(pid: int) -> float:
+    """Memory of a process and all its descendants; 0 if one ended meanwhile: what it shared would count twice."""
+    found = {one: pss_mib(one) for one in descendants(pid)}
+    return sum(found.values()) if all(_lives(one) for one, mib in found.items() if mib) else 0.0
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process has not begun to end: then it has memory no more."""
+    try:
+        return not (PROC / str(pid) / "statm").read_text().startswith("0 ")
+    except OSError:
+        return False
 
 
 def pss_mib(pid: int) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -41,6 +44,29 @@ def test_what_processes_share_counts_once_and_children_count() -> None:
     assert abs(processes.run(python(SHARED), watched=True).peak_mib - alone) < 20
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {FILL!r}, '100'])"
     assert processes.run(python(child), watched=True).peak_mib >= 100
+
+
+def test_what_a_process_shared_does_not_count_twice_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = "import os, time; block = bytearray(b'x') * (100 << 20); os.fork(); print(flush=True); time.sleep(60)"
+    measured = processes.pss_mib
+    with subprocess.Popen(python(shared), stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == parent.stdout.readline() == b"\n"
+        (child,) = set(processes.descendants(parent.pid)) - {parent.pid}
+        assert 100 <= processes.together_mib(parent.pid) < 130
+
+        def ending(pid: int) -> float:
+            mib = measured(pid)
+            if pid == parent.pid:
+                parent.kill()
+                parent.wait()
+            return mib
+
+        monkeypatch.setattr(processes, "pss_mib", ending)
+        try:
+            assert processes.together_mib(parent.pid) == 0
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_processor_time_is_that_of_all_processes() -> None:
