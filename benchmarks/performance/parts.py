@@ -237,17 +237,20 @@ def _jobs(part: str, clip: Clip, names: Sequence[str], runs: int, progress: Prog
 
 
 def _grown(part: str, series: Mapping[int, Clip], plan: Plan, progress: Progress) -> Iterator[Row]:
-    """The command on each clip, by its seconds, and how the longest compares with shorter ones."""
+    """The command on each clip, by its seconds, and how the longest compares with shorter ones.
+
+    The shortest one runs again after the longest: in the time that this takes, a shared machine changes its pace.
+    """
     if not series:
         return
     paces: dict[int, Row] = {}
     peaks: dict[int, Row] = {}
+    longest, least = max(series), min(series)
     for (length, clip), share in zip(series.items(), split(list(series)), strict=True):
         progress(f"duikou sync, {clip.name}", share[0])
-        done = [_synced(clip) for _ in range(max(1, min(plan.runs, LONG_RUNS_S // length)))]
-        times, cpu = (tuple(getattr(ran, name) / length for ran in done) for name in ("seconds", "cpu_s"))
-        yield (pace := Row(part, clip.name, "duikou sync", "s per s", times, cpu=cpu, length_s=length))
-        paces[length] = pace
+        done = _runs(clip, length, plan)
+        paces[length] = _pace(part, clip, "duikou sync", length, done)
+        yield paces[length]
         if processes.memory_is_measurable():
             values = tuple(ran.peak_mib for ran in done)
             highest = max(done, key=lambda ran: ran.peak_mib)
@@ -258,11 +261,25 @@ def _grown(part: str, series: Mapping[int, Clip], plan: Plan, progress: Progress
                 series=thinned(highest.memory),
             )
             yield peaks[length]
-    longest, least = max(series), min(series)
-    yield _compared(f"time for a second, against {least} s", paces[longest], paces[least], LINEAR)
+    if longest > least:
+        shortest, what = series[least], f"duikou sync, after {longest} s"
+        yield (after := _pace(part, shortest, what, least, _runs(shortest, least, plan)))
+        both = replace(after, values=paces[least].values + after.values, cpu=paces[least].cpu + after.cpu)
+        yield _compared(f"time for a second, against {least} s", paces[longest], both, LINEAR)
     if longest > plan.minute_s and plan.minute_s in peaks:
         what = f"memory, against {plan.minute_s} s"
         yield _compared(what, peaks[longest], peaks[plan.minute_s], NOT_GROWING)
+
+
+def _pace(part: str, clip: Clip, what: str, length: int, done: Sequence[processes.Ran]) -> Row:
+    """Seconds for a second of a clip."""
+    times, cpu = (tuple(getattr(ran, name) / length for ran in done) for name in ("seconds", "cpu_s"))
+    return Row(part, clip.name, what, "s per s", times, cpu=cpu, length_s=length)
+
+
+def _runs(clip: Clip, length: int, plan: Plan) -> list[processes.Ran]:
+    """The command on a clip as often as asked, on a long one less often."""
+    return [_synced(clip) for _ in range(max(1, min(plan.runs, LONG_RUNS_S // length)))]
 
 
 def _synced(clip: Clip) -> processes.Ran:

@@ -159,7 +159,7 @@ def test_the_command_is_measured_on_clips_of_growing_length(folder: Path, monkey
     monkeypatch.setattr(clips, "made", lambda _, size, length: clips.Clip(f"{length}", size, Path(f"{length}"), Path()))
     monkeypatch.setattr(clips, "real", list)
     rows = list(parts.growth(parts.Plan(folder, 2, 10), silent))
-    assert asked == ["5", "5", "20", "20", "60", "60", "600"]
+    assert asked == ["5", "5", "20", "20", "60", "60", "600", "5", "5"]
     assert [row.median for row in rows if row.what == "duikou sync"] == [1.2, 0.3, 0.1, 0.01]
     memory = [row for row in rows if row.unit == "MiB"]
     assert [row.verdicts for row in memory] == [[], [], ["met"], ["met"]]
@@ -167,12 +167,25 @@ def test_the_command_is_measured_on_clips_of_growing_length(folder: Path, monkey
     assert rows[-1].verdicts == ["met"]
     asked.clear()
     rows = list(parts.hour(parts.Plan(folder, 2, 10), silent))
-    assert asked == ["60", "60", "3600"] and {row.part for row in rows} == {"hour"}
+    assert asked == ["60", "60", "3600", "60", "60"] and {row.part for row in rows} == {"hour"}
     assert rows[-2].what == "time for a second, against 60 s"
     asked.clear()
     assert not list(parts.growth_real(parts.Plan(folder, 2, 10), silent)) and not asked  # there are no real clips
     list(parts.growth(parts.Plan(folder, 1, 10, quick=True), silent))
-    assert asked == ["5", "12", "24"]
+    assert asked == ["5", "12", "24", "5"]
+
+
+def test_what_slows_the_machine_meanwhile_is_no_growth(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine takes a third longer from half of the hour on."""
+    seconds = iter([60.0, 60.0, 4_200.0, 80.0, 80.0])
+    monkeypatch.setattr(processes, "run", lambda *_, **__: processes.Ran(next(seconds), 9.0, ((0.0, 100.0),)))
+    monkeypatch.setattr(clips, "made", lambda _, size, length: clips.Clip(f"{length}", size, Path(f"{length}"), Path()))
+    monkeypatch.setattr(clips, "real", list)
+    rows = list(parts.hour(parts.Plan(folder, 2, 10), silent))
+    assert [row.median for row in rows if row.what == "duikou sync, after 3600 s"] == [pytest.approx(80 / 60)]
+    (grown,) = (row for row in rows if row.what == "time for a second, against 60 s")
+    assert grown.median == pytest.approx(1.0)
+    assert grown.verdicts == ["met"]
 
 
 def test_a_server_is_measured(folder: Path) -> None:
