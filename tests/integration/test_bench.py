@@ -41,8 +41,7 @@ def test_the_peak_is_that_of_the_command() -> None:
 
 def test_what_processes_share_counts_once_and_children_count() -> None:
     alone = processes.run(python(FILL, "100"), watched=True).peak_mib
-    shared = sorted(mib for _, mib in processes.run(python(SHARED), watched=True).memory)
-    assert abs(shared[len(shared) // 2] - alone) < 20, "the peak may be of the moment at which one of them ends"
+    assert abs(processes.run(python(SHARED), watched=True).peak_mib - alone) < 20
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {FILL!r}, '100'])"
     assert processes.run(python(child), watched=True).peak_mib >= 100
 
@@ -58,14 +57,14 @@ def test_what_a_process_shared_does_not_count_twice_when_it_ends(monkeypatch: py
 
         def ending(pid: int) -> float:
             mib = measured(pid)
-            if pid == parent.pid:
+            if pid == parent.pid and parent.poll() is None:
                 parent.kill()
                 parent.wait()
             return mib
 
         monkeypatch.setattr(processes, "pss_mib", ending)
         try:
-            assert processes.together_mib(parent.pid) == 0
+            assert 100 <= processes.together_mib(parent.pid) < 130
         finally:
             os.kill(child, signal.SIGKILL)
 
